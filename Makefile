@@ -1,0 +1,137 @@
+# Tandem: every arrow of the pipeline is a file; `make help` lists the targets.
+COMP ?= sample
+PYTHON ?= python3
+
+READY := .venv/.ready
+TANDEM := .venv/bin/python -m tandem
+BUILD := build/$(COMP)
+TABLES := $(foreach s,train test,$(BUILD)/$s.images.parquet $(BUILD)/$s.captions.parquet) $(BUILD)/train.labels.parquet
+SCHEMA := configs $(wildcard configs/*.toml) src/tandem/config.py src/tandem/competition.py src/tandem/stages/resolve.py
+
+# threads a job uses times jobs at once = cores; idle OpenMP threads must not spin beside another job's
+CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+JOBS = $(or $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS))),1)
+export TANDEM_THREADS = $(shell echo $$(( $(CORES) > $(JOBS) ? $(CORES) / $(JOBS) : 1 )))
+export OMP_WAIT_POLICY := PASSIVE
+export PYTHONUNBUFFERED := 1
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := help
+STAGES := folds features train stack submit
+.PHONY: help setup import check scores test bench clean download upload $(STAGES)
+
+help:  ## this list
+	@echo "Tandem: from a competition zip to a validated submission."
+	@echo "Usage: make TARGET [COMP=sample] [EXPS=\"image_lite0 text_minilm\"] [-j2]"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+# ---- set-up
+setup: $(READY)  ## .venv with requirements.txt (every other target does it first)
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is older than 3.11; say which one to use: make PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# ---- bringing a competition
+import: $(READY)  ## ZIP=file.zip (or DIR=folder) COMP=name: unpack, infer competition.toml
+	@$(TANDEM) import --comp $(COMP) $(if $(ZIP),--zip "$(ZIP)") $(if $(DIR),--dir "$(DIR)")
+
+input/sample/competition.toml: | $(READY)
+	$(TANDEM) sample --comp sample
+
+input/%/competition.toml:
+	@echo "error: $@ does not exist; run: make import ZIP=file.zip COMP=$*" >&2; exit 1
+
+check: $(BUILD)/graph.mk  ## look at every row and every image, list the problems
+	@$(TANDEM) check --comp $(COMP)
+
+# ---- the graph: which experiment needs which features, read from configs/ and competition.toml
+GRAPHED := check $(STAGES)
+ifneq ($(filter $(GRAPHED) oof/% submissions/% features/% folds/%,$(MAKECMDGOALS)),)
+include $(BUILD)/graph.mk
+endif
+$(BUILD)/graph.mk: input/$(COMP)/competition.toml $(SCHEMA) | $(READY)
+	@$(TANDEM) resolve --comp $(COMP)
+
+ifeq ($(strip $(EXPS)),gpu)
+CHOSEN := $(filter gpu_%,$(KNOWN_EXPS))
+else
+CHOSEN := $(or $(filter-out stack,$(EXPS)),$(DEFAULT_EXPS))
+endif
+SCORED := $(KNOWN_EXPS) stack
+SUBMITTED := $(if $(filter 1,$(words $(filter-out stack,$(EXPS)))),$(CHOSEN),stack)
+MEMBERS := $(BUILD)/members.txt
+ifdef KNOWN_EXPS
+UNKNOWN := $(filter-out $(KNOWN_EXPS),$(CHOSEN))
+$(if $(UNKNOWN),$(error EXPS: '$(UNKNOWN)' has no file in configs/ that fits this competition; there are: $(KNOWN_EXPS)))
+# which experiments the stack has: a file, so that make sees a change
+ifneq ($(filter stack,$(filter stack,$(MAKECMDGOALS)) $(if $(filter submit,$(MAKECMDGOALS)),$(SUBMITTED))),)
+ifneq ($(strip $(file <$(MEMBERS))),$(strip $(CHOSEN)))
+$(shell mkdir -p $(BUILD))
+$(file >$(MEMBERS),$(CHOSEN))
+endif
+endif
+endif
+
+# ---- the stages
+ifdef KNOWN_EXPS
+$(BUILD)/checked: input/$(COMP)/competition.toml $(CHECK_INPUTS)
+	$(TANDEM) check --comp $(COMP)
+$(TABLES): $(BUILD)/checked ;
+# rewritten only when a value changes, so newer than what was built from them only then
+$(BUILD)/folds.json $(BUILD)/metric.json $(KNOWN_EXPS:%=$(BUILD)/experiments/%.json) $(ENCODERS:%=$(BUILD)/encoders/%.json): $(BUILD)/graph.mk ;
+
+folds: folds/$(COMP).csv  ## multilabel-stratified folds, near-duplicates together
+folds/$(COMP).csv: $(BUILD)/train.labels.parquet $(BUILD)/train.images.parquet $(BUILD)/folds.json
+	$(TANDEM) folds --comp $(COMP)
+
+features: $(sort $(foreach e,$(CHOSEN),$($e_FEATURES)))  ## frozen image and caption features
+$(ENCODERS:%=features/$(COMP)/%.train.npy): features/$(COMP)/%.train.npy: $(BUILD)/encoders/%.json
+	$(TANDEM) features --comp $(COMP) --encoder $* --split train
+$(ENCODERS:%=features/$(COMP)/%.test.npy): features/$(COMP)/%.test.npy: $(BUILD)/encoders/%.json
+	$(TANDEM) features --comp $(COMP) --encoder $* --split test
+
+train: $(CHOSEN:%=oof/$(COMP)/%/thresholds.json) $(CHOSEN:%=oof/$(COMP)/%/test.parquet)  ## fit every experiment and fold, score out of fold
+$(KNOWN_EXPS:%=oof/$(COMP)/%/oof.parquet): oof/$(COMP)/%/oof.parquet: $(BUILD)/experiments/%.json folds/$(COMP).csv
+	$(TANDEM) train --comp $(COMP) --exp $*
+$(KNOWN_EXPS:%=oof/$(COMP)/%/test.parquet): oof/$(COMP)/%/test.parquet: oof/$(COMP)/%/oof.parquet
+	$(TANDEM) train --comp $(COMP) --exp $*
+
+stack: oof/$(COMP)/stack/thresholds.json  ## second level on out-of-fold predictions
+oof/$(COMP)/stack/oof.parquet: $(MEMBERS) $(CHOSEN:%=oof/$(COMP)/%/oof.parquet) | $(CHOSEN:%=oof/$(COMP)/%/test.parquet)
+	$(TANDEM) stack --comp $(COMP) --exps $(CHOSEN)
+oof/$(COMP)/stack/test.parquet: oof/$(COMP)/stack/oof.parquet $(CHOSEN:%=oof/$(COMP)/%/test.parquet)
+	$(TANDEM) stack --comp $(COMP) --exps $(CHOSEN)
+
+$(SCORED:%=oof/$(COMP)/%/thresholds.json): oof/$(COMP)/%/thresholds.json: oof/$(COMP)/%/oof.parquet $(BUILD)/metric.json
+	@$(TANDEM) decode --comp $(COMP) --exp $*
+
+submit: submissions/$(COMP)/$(SUBMITTED).csv  ## write and validate submissions/COMP/stack.csv (EXPS=one: that one)
+$(SCORED:%=submissions/$(COMP)/%.csv): submissions/$(COMP)/%.csv: oof/$(COMP)/%/test.parquet oof/$(COMP)/%/thresholds.json $(SUBMIT_INPUTS) | $(CHOSEN:%=oof/$(COMP)/%/thresholds.json)
+	@$(TANDEM) submit --comp $(COMP) --exp $*
+	@$(TANDEM) scores --comp $(COMP)
+endif
+
+scores: $(READY)  ## the out-of-fold table, best first
+	@$(TANDEM) scores --comp $(COMP)
+
+# ---- the Kaggle round trip
+download: $(READY)  ## SLUG=kaggle-slug COMP=name: fetch a competition and import it
+	.venv/bin/kaggle competitions download -c "$(SLUG)" -p build/download
+	$(MAKE) import ZIP="build/download/$(SLUG).zip" COMP=$(COMP)
+upload: $(READY)  ## SLUG=kaggle-slug MESSAGE="…" COMP=name: send submissions/COMP/stack.csv
+	.venv/bin/kaggle competitions submit -c "$(SLUG)" -f submissions/$(COMP)/stack.csv -m "$(MESSAGE)"
+
+# ---- the project itself
+test: $(READY)  ## lint and tests
+	.venv/bin/ruff check . && .venv/bin/ruff format --check .
+	.venv/bin/python -m pytest
+bench: $(READY)  ## the measured speeds
+	@for b in benchmarks/*.py; do echo "== $$b"; .venv/bin/python $$b || exit 1; done
+clean:  ## COMP=name: remove all that was built for it, never its input
+	rm -rf build/$(COMP) features/$(COMP) models/$(COMP) oof/$(COMP) submissions/$(COMP) reports/$(COMP) folds/$(COMP).csv

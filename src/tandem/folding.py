@@ -1,0 +1,33 @@
+"""Splitting rows into folds that hold each label equally often and never part near-duplicates."""
+
+import numpy as np
+
+
+def assign_folds(y: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
+    """(n,) fold of each row: y (n, c) 0/1, groups (n,); rows of one group share a fold.
+
+    A group counts as one row that has every label of its rows. The splitter balances labels, not sizes.
+    """
+    from iterstrat.ml_stratifiers import MultilabelStratifiedKFold  # slow to import: it needs scikit-learn
+
+    if len(y) != len(groups):
+        raise ValueError(f"there are {len(y)} rows of labels but {len(groups)} groups")
+    names, member = np.unique(groups, return_inverse=True)
+    if n_folds > len(names):
+        raise ValueError(
+            f"{n_folds} folds, but {len(groups)} rows make only {len(names)} groups (near-duplicates stay "
+            f"together); set n to at most {len(names)} under [folds] in competition.toml"
+        )
+    any_label = np.zeros((len(names), y.shape[1]), np.uint8)
+    np.maximum.at(any_label, member, y)
+    splitter = MultilabelStratifiedKFold(n_splits=n_folds, shuffle=True, random_state=seed)
+    fold = np.full(len(names), -1)
+    for k, (_, held_out) in enumerate(splitter.split(any_label, any_label)):
+        fold[held_out] = k
+    return fold[member]
+
+
+def label_shares(y: np.ndarray, fold: np.ndarray, n_folds: int) -> np.ndarray:
+    """(c, n_folds + 1): the part of each fold's rows that has the label; the last column is all rows."""
+    rows = [y[fold == k] for k in range(n_folds)] + [y]
+    return np.column_stack([part.mean(axis=0) if len(part) else np.zeros(y.shape[1]) for part in rows])

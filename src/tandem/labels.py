@@ -1,0 +1,53 @@
+"""The one codec between label strings and rows of a 0/1 matrix; column order is decided here."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+
+class LabelCodec:
+    """Two-way map between cells of separated label names and rows of a 0/1 matrix.
+
+    >>> codec = LabelCodec(["cat", "dog", "sea"])
+    >>> codec.encode(["dog cat", ""]).tolist()
+    [[1, 1, 0], [0, 0, 0]]
+    >>> codec.decode(codec.encode(["dog cat", ""]))
+    ['cat dog', '']
+    """
+
+    def __init__(self, names: Sequence[str], separator: str = " "):
+        self.names = tuple(names)
+        self.separator = separator
+        self._column = {name: j for j, name in enumerate(self.names)}
+
+    def split(self, cell: str) -> list[str]:
+        """The label names in one cell; white space around them and empty parts are dropped."""
+        return [part for part in (p.strip() for p in cell.split(self.separator)) if part]
+
+    def encode(self, cells: Iterable[str]) -> np.ndarray:
+        """(n, c) uint8; raises ValueError naming the row (from 1) and the unknown label."""
+        rows = [self.split(cell) for cell in cells]
+        y = np.zeros((len(rows), len(self.names)), np.uint8)
+        for i, row in enumerate(rows):
+            for name in row:
+                if name not in self._column:
+                    raise ValueError(
+                        f"row {i + 1}: label {name!r} is not one of the {len(self.names)} known labels "
+                        f"({self.names[0]} ... {self.names[-1]})"
+                    )
+                y[i, self._column[name]] = 1
+        return y
+
+    def decode(self, y: np.ndarray) -> list[str]:
+        """One cell a row, names in column order."""
+        names = np.array(self.names, dtype=object)
+        return [self.separator.join(names[row]) for row in np.asarray(y, bool)]
+
+
+def natural_key(name: str) -> tuple:
+    """Sorts numbers as numbers: 2 before 10, and numbers before words.
+
+    >>> sorted(["10", "cat", "2"], key=natural_key)
+    ['2', '10', 'cat']
+    """
+    return (0, int(name), name) if name.isdecimal() else (1, 0, name)

@@ -1,0 +1,42 @@
+"""Batches of decoded images, made by threads while the model runs."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image
+
+from tandem.images import load_rgb
+
+T, R = TypeVar("T"), TypeVar("R")
+
+
+def ahead(work: Callable[[T], R], items: Iterable[T], threads: int, depth: int = 4) -> Iterator[R]:
+    """`map(work, items)` in order, computed by threads at most `depth` items ahead, so memory stays flat."""
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) >= depth:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def squeeze(path: Path, size: int) -> np.ndarray:
+    """(size, size, 3) uint8: the whole image, its proportions given up so that nothing is cut off."""
+    image = load_rgb(path)
+    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
+
+
+def image_batches(files: Sequence[Path], size: int, batch: int, threads: int) -> Iterator[np.ndarray]:
+    """(b, size, size, 3) uint8 batches in the order of `files`."""
+    chunks = (files[i : i + batch] for i in range(0, len(files), batch))
+    return ahead(lambda chunk: np.stack([squeeze(f, size) for f in chunk]), chunks, threads)

@@ -1,0 +1,15 @@
+"""The sample competition: scenes drawn from icon fonts, a caption each, made on the spot and never downloaded.
+
+The drawings are glyphs of the fonts in the package `qtawesome` (https://github.com/spyder-ide/qtawesome, MIT), read
+from its `fonts` folder without importing it. Its README states the licence of each font:
+
+    Material Design Icons   https://github.com/Templarian/MaterialDesign       Apache License 2.0
+    Remix Icon              https://github.com/Remix-Design/remixicon          Apache License 2.0
+    Phosphor                https://github.com/phosphor-icons                  MIT
+    Font Awesome Free 5, 6  https://github.com/FortAwesome/Font-Awesome        SIL Open Font License 1.1
+
+Below the stage: `glyphs` (fonts to masks), `things` and `scenes` (what can stand, and what stands where), `textures`,
+`landscape`, `backdrops` and `drawing` (pixels), `words` and `captions` (sentences).
+"""
+
+NAME = "sample"  # of the competition

@@ -1,0 +1,30 @@
+"""Decode: oof/C/E/oof.parquet, folds, build/C/metric.json -> oof/C/E/{scores,thresholds}.json."""
+
+from tandem.decode import Rule
+from tandem.files import read_json, write_json
+from tandem.paths import Paths
+from tandem.predictions import Predictions
+from tandem.scoring import score
+from tandem.training import read_labelled
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("--exp", required=True, help="experiment: a folder in oof/COMP")
+
+
+def main(args) -> None:
+    paths = Paths(args.comp)
+    rows = read_labelled(paths)
+    rule = Rule(**read_json(paths.metric_config))
+    oof = Predictions.read(paths.oof(args.exp))
+    if oof.names != rows.names or oof.provenance.get("folds") != rows.fold_digest:
+        raise ValueError(
+            f"{paths.oof(args.exp)} was made with another fold map or label list; run make train"
+        )
+    thresholds, scores = score(oof.aligned_to(rows.ids), rows.y, rows.fold, rows.names, rule)
+    write_json(paths.scores(args.exp), scores)
+    write_json(paths.thresholds(args.exp), thresholds)
+    print(
+        f"{args.exp}: out-of-fold {rule.metric} {scores['score']:.4f} cross-fitted, "
+        f"{scores['in_sample']:.4f} in sample"
+    )

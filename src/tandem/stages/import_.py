@@ -1,0 +1,107 @@
+"""Import: a zip, or a folder -> input/C/ with its files, and competition.toml, written last."""
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from tandem.archive import copy, unpack
+from tandem.competition import Competition, to_toml
+from tandem.files import write_text
+from tandem.infer import Inference, file_pattern, infer
+from tandem.paths import Paths
+
+DRAWN = "sample"  # the competition that Tandem draws by itself
+
+
+def add_arguments(parser) -> None:
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--zip", type=Path, metavar="FILE", help="a zip, as Kaggle gives it")
+    source.add_argument("--dir", type=Path, metavar="DIR", help="a folder with the same files")
+
+
+def check_free(paths: Paths, source: Path) -> None:
+    """Raises ValueError where an import would overwrite a competition."""
+    if paths.comp == DRAWN:
+        raise ValueError(
+            f"{DRAWN!r} is the competition that comes with Tandem; give yours a name: COMP=<name>"
+        )
+    if paths.competition.exists():
+        raise ValueError(
+            f"{paths.competition} exists already; choose another COMP, or remove {paths.input} first"
+        )
+    if paths.input.exists() and source.resolve() != paths.input.resolve() and any(paths.input.iterdir()):
+        raise ValueError(
+            f"{paths.input} holds files already, but no competition.toml; to go on with these, run: "
+            f"make import DIR={paths.input} COMP={paths.comp}; else remove the folder"
+        )
+
+
+def summary(found: Inference) -> RichTable:
+    """Every key a person may want to correct, and what stands behind it."""
+    c, table = found.competition, RichTable(show_header=False, min_width=60)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for split in ("train", "test"):
+        if split in found.tables:
+            table.add_row(split, Text(f"{getattr(c, split)}: {_rows(found, split)}"))
+    for role in ("sample_submission", "solution"):
+        if role in found.roles:
+            table.add_row(role.replace("_", " "), Text(found.roles[role]))
+    table.add_row("id", Text(c.id))
+    table.add_row("images", Text(file_pattern((c.images, c.suffix), c.id)))
+    table.add_row("caption", Text(c.caption or "none: images only"))
+    table.add_row("labels", Text(_labels(c)))
+    table.add_row(
+        "name:rows", Text("   ".join(f"{name}:{n}" for name, n in list(found.counts.items())[:100]))
+    )
+    table.add_row("metric", Text(f"{c.metric}, unless you edit it"))
+    table.add_row("experiments", Text(" ".join(c.experiments)))
+    for note in found.notes:
+        table.add_row("note", Text(note))
+    return table
+
+
+def _rows(found: Inference, split: str) -> str:
+    table = found.tables[split]
+    rows = f"{len(table.rows):,} rows"
+    if not table.repaired:
+        return rows
+    return f"{rows}, {len(table.repaired):,} of them repaired (first on line {table.repaired[0].line})"
+
+
+def _labels(c: Competition) -> str:
+    per_row = f"{c.least} to {c.most} a row"
+    if c.labels.format == "columns":
+        return f"{len(c.labels.names)} columns of 0 and 1, {per_row}"
+    return f"{len(c.labels.names)} names in {c.labels.column!r}, cut at {c.labels.separator!r}, {per_row}"
+
+
+def main(args) -> None:
+    paths = Paths(args.comp)
+    source = args.zip or args.dir
+    if source is None:
+        raise ValueError(
+            f"nothing to import; run: make import ZIP=<file.zip> COMP={args.comp} (or DIR=<folder>)"
+        )
+    check_free(paths, source)
+    if source.resolve() == paths.input.resolve():
+        print(f"the files already lie in {paths.input}")
+    else:
+        n = unpack(source, paths.input) if args.zip else copy(source, paths.input)
+        print(f"{n:,} files in {paths.input}")
+    try:
+        found = infer(paths.input)
+    except ValueError as error:
+        again = f"make import DIR={paths.input} COMP={args.comp}"
+        raise ValueError(f"{error}\nput that right in {paths.input}, then run: {again}") from error
+    write_text(paths.competition, to_toml(found.competition))
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    console.print(summary(found))
+    for question in found.questions:
+        console.print(Text.assemble(("look: ", "bold yellow"), question))
+    if found.questions:
+        print(f"the keys to edit are in {paths.competition}")
+    print(f"wrote {paths.competition}; next: make check COMP={args.comp}, then make submit COMP={args.comp}")

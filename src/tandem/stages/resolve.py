@@ -1,0 +1,81 @@
+"""Resolve: configs/*.toml, input/C/competition.toml -> build/C/{graph.mk, experiments/*.json, encoders/*.json, …}.
+
+What make compares: every experiment and encoder with all defaults spelled out, each file rewritten only when a value in
+it changed, so that a comment retrains nothing. `graph.mk` says which experiment needs which features.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from tandem.competition import Competition, load_competition
+from tandem.config import Experiment, load_experiment, sees
+from tandem.files import write_json_if_changed, write_text
+from tandem.paths import SPLITS, Paths
+
+
+def graph(paths: Paths, competition: Competition, experiments: Mapping[str, Experiment]) -> str:
+    """The text of graph.mk: the default experiments and one line of prerequisites for every file."""
+    lines = [
+        "# written by `python -m tandem resolve`",
+        f"DEFAULT_EXPS := {' '.join(competition.experiments)}",
+        f"KNOWN_EXPS := {' '.join(experiments)}",
+        f"ENCODERS := {' '.join(sorted({e.slug for x in experiments.values() for e in x.encoders}))}",
+        f"CHECK_INPUTS := {_existing(paths, competition)}",
+        f"SUBMIT_INPUTS := {_existing(paths, competition, ('sample_submission', 'solution'))}",
+    ]
+    for name, experiment in experiments.items():
+        oof, test = paths.oof(name), paths.test(name)
+        features = [paths.features(e.slug, split) for e in experiment.encoders for split in SPLITS]
+        lines.append(f"{name}_FEATURES := {' '.join(map(str, features))}")
+        for split, target in zip(SPLITS, (oof, test), strict=True):
+            needs = [paths.features(e.slug, split) for e in experiment.encoders]
+            if not experiment.encoders:
+                needs = [
+                    paths.images(split) if kind == "image" else paths.captions(split)
+                    for kind in sees(experiment)
+                ]
+            if split == "test":  # wanted by the same job, but a new test set must not retrain
+                lines.append(f"{oof}: | {' '.join(map(str, needs))}")
+            lines.append(f"{target}: {' '.join(map(str, needs))}")
+    for encoder in {e.slug: e for x in experiments.values() for e in x.encoders}.values():
+        for split in SPLITS:
+            rows = paths.images(split) if encoder.kind == "image" else paths.captions(split)
+            lines.append(f"{paths.features(encoder.slug, split)}: {rows}")
+    return "\n".join(lines) + "\n"
+
+
+def _existing(
+    paths: Paths, competition: Competition, keys: Iterable[str] = ("train", "test", "images")
+) -> str:
+    files = [paths.input / getattr(competition, key) for key in keys]
+    return " ".join(str(f) for f in files if f.exists())
+
+
+def add_arguments(parser) -> None:
+    del parser  # --comp says it all
+
+
+def main(args) -> None:
+    paths = Paths(args.comp)
+    competition = load_competition(paths.competition)
+    experiments = {path.stem: load_experiment(path) for path in sorted(paths.configs.glob("*.toml"))}
+    unknown = [name for name in competition.experiments if name not in experiments]
+    if unknown:
+        raise ValueError(
+            f"{paths.competition}: experiments: {unknown} have no file in configs/; there are {sorted(experiments)}"
+        )
+    if not competition.caption:
+        blind = [e for e in competition.experiments if "caption" in sees(experiments[e])]
+        if blind:
+            raise ValueError(
+                f"{paths.competition}: experiments {blind} read captions; no caption column is named"
+            )
+        experiments = {name: e for name, e in experiments.items() if sees(e) == {"image"}}
+    for name, experiment in experiments.items():
+        write_json_if_changed(paths.experiment_config(name), experiment.model_dump())
+        for encoder in experiment.encoders:
+            write_json_if_changed(paths.encoder_config(encoder.slug), encoder.model_dump())
+    write_json_if_changed(paths.folds_config, competition.folds.model_dump())
+    write_json_if_changed(
+        paths.metric_config, competition.model_dump(include={"metric", "beta", "least", "most"})
+    )
+    write_text(paths.graph, graph(paths, competition, experiments))

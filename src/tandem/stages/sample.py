@@ -1,0 +1,111 @@
+"""Sample: nothing -> input/sample/ with images/<id>.jpg, train.csv (id, labels, caption), test.csv (id, caption),
+solution.csv and sample_submission.csv (id, labels), and competition.toml, written last.
+
+The same seed gives the same bytes. Licences of the fonts it is drawn with: see `tandem.sample`.
+"""
+
+import csv
+import shutil
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tandem.competition import Competition, Folds, Labels, to_toml
+from tandem.files import write_text
+from tandem.labels import LabelCodec
+from tandem.paths import Paths
+from tandem.progress import progress
+from tandem.sample import NAME
+from tandem.sample.captions import write_caption
+from tandem.sample.drawing import draw_image, to_jpeg
+from tandem.sample.glyphs import Glyphs, fonts_folder
+from tandem.sample.scenes import MOST, draw_scene
+from tandem.sample.things import LABELS
+
+SAMPLE = Competition(
+    id="id",
+    caption="caption",
+    images="images",
+    suffix=".jpg",
+    labels=Labels(format="separated", column="labels", separator="|", names=list(LABELS)),
+    least=1,
+    most=MOST,
+    experiments=["image_lite0", "image_lite0_finetune", "text_minilm", "text_tfidf", "concat"],
+    folds=Folds(n=5, seed=0),
+)
+ROWS = {"train": 800, "test": 200}
+
+
+def draw_row(seed: int, row: int, glyphs: Glyphs) -> tuple[list[str], str, bytes]:
+    """(labels, caption, JPEG) of one row; each of the three draws from its own stream."""
+    where, words, pixels = np.random.default_rng([seed, row]).spawn(3)
+    scene = draw_scene(where)
+    return scene.labels, write_caption(scene, words), to_jpeg(draw_image(scene, glyphs, pixels), pixels)
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Commas and quotes escaped as RFC 4180 says; lines end with a line feed."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def draw_files(folder: Path, n_train: int, n_test: int, seed: int) -> np.ndarray:
+    """Writes images and CSV files into `folder`; returns how many labels of each name there are."""
+    (folder / SAMPLE.images).mkdir(parents=True)
+    glyphs, codec = Glyphs(fonts_folder()), LabelCodec(SAMPLE.labels.names, SAMPLE.labels.separator)
+    rows = []
+    with progress(n_train + n_test, "draw", "images") as bar:
+        for i in range(n_train + n_test):
+            labels, caption, jpeg = draw_row(seed, i, glyphs)
+            name = f"s{i:05d}"
+            (folder / SAMPLE.images / f"{name}{SAMPLE.suffix}").write_bytes(jpeg)
+            rows.append((name, codec.separator.join(labels), caption))
+            bar.update()
+    train, test = rows[:n_train], rows[n_train:]
+    commonest = next(iter(LABELS))
+    write_csv(folder / SAMPLE.train, ("id", "labels", "caption"), train)
+    write_csv(folder / SAMPLE.test, ("id", "caption"), [(name, caption) for name, _, caption in test])
+    write_csv(folder / SAMPLE.solution, ("id", "labels"), [row[:2] for row in test])
+    write_csv(folder / SAMPLE.sample_submission, ("id", "labels"), [(row[0], commonest) for row in test])
+    return codec.encode(labels for _, labels, _ in rows).sum(axis=0)
+
+
+def draw_competition(paths: Paths, n_train: int, n_test: int, seed: int) -> np.ndarray:
+    """Draws beside the competition's folder and moves in what is whole; counts as `draw_files`."""
+    partial = paths.input.with_name(f".{paths.comp}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        counts = draw_files(partial, n_train, n_test, seed)
+        paths.input.mkdir(parents=True, exist_ok=True)
+        paths.competition.unlink(missing_ok=True)
+        for new in partial.iterdir():
+            old = paths.input / new.name
+            if old.is_dir():
+                shutil.rmtree(old)
+            new.replace(old)
+        write_text(paths.competition, to_toml(SAMPLE))
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return counts
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("--seed", type=int, default=0, help="another one draws other scenes (default: 0)")
+
+
+def main(args) -> None:
+    if args.comp != NAME:
+        raise ValueError(f"--comp {args.comp}: only {NAME!r} is drawn; bring others with make import")
+    paths, start = Paths(args.comp), time.perf_counter()
+    counts = draw_competition(paths, ROWS["train"], ROWS["test"], args.seed)
+    n = sum(ROWS.values())
+    print(
+        f"{paths.input}: {ROWS['train']} train and {ROWS['test']} test rows drawn in "
+        f"{time.perf_counter() - start:.1f} s; {len(counts)} labels, {counts.sum() / n:.2f} a row, "
+        f"from {SAMPLE.labels.names[counts.argmax()]} ({counts.max() / n:.1%}) "
+        f"to {SAMPLE.labels.names[counts.argmin()]} ({counts.min() / n:.1%})"
+    )

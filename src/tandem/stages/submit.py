@@ -1,0 +1,57 @@
+"""Submit: oof/C/E/{test.parquet,thresholds.json}, sample submission or test.csv -> submissions/C/E.{json,csv}.
+
+The JSON says what made the CSV and what it scored; both appear only after the CSV passed every check.
+"""
+
+import os
+
+import numpy as np
+
+from tandem.competition import load_competition
+from tandem.decode import Rule, binarize
+from tandem.files import file_digest, read_json, write_json, write_text
+from tandem.paths import Paths
+from tandem.predictions import Predictions
+from tandem.submission import expected_ids, local_scores, to_csv, validate
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("--exp", required=True, help="experiment: a folder in oof/COMP")
+
+
+def main(args) -> None:
+    paths = Paths(args.comp)
+    competition = load_competition(paths.competition)
+    test = Predictions.read(paths.test(args.exp))
+    decoder = read_json(paths.thresholds(args.exp))
+    names = tuple(decoder["thresholds"])
+    if names != test.names or names != tuple(competition.labels.names):
+        raise ValueError(
+            f"{paths.thresholds(args.exp)} and {paths.test(args.exp)} differ in labels; run make train"
+        )
+    rule = Rule(decoder["metric"], decoder["beta"], decoder["least"], decoder["most"])
+    ids, source = expected_ids(competition, paths.input)
+    pred = binarize(test.aligned_to(ids), np.array(list(decoder["thresholds"].values())), rule)
+    path = paths.submission(args.exp)
+    draft = write_text(path.with_suffix(".unchecked.csv"), to_csv(competition, ids, pred))
+    validate(draft, competition, ids)
+    scores, local = read_json(paths.scores(args.exp)), local_scores(competition, paths.input, ids, pred)
+    provenance = {
+        "experiment": args.exp,
+        "competition": args.comp,
+        "sha256": file_digest(draft),
+        "rows": len(ids),
+        "checked_against": source,
+        "labels_per_row": float(pred.sum(1).mean()),
+        "predicted_rate": dict(zip(names, pred.mean(0).tolist(), strict=True)),
+        "out_of_fold": {k: scores[k] for k in ("metric", "score", "in_sample", "optimism")},
+        "local_leaderboard": local,
+        "decoder": decoder,
+        "run": read_json(paths.run(args.exp)),
+    }
+    write_json(path.with_suffix(".json"), provenance)
+    os.replace(draft, path)
+    print(f"{path}: {len(ids)} rows, valid against {source}, {pred.sum(1).mean():.2f} labels a row")
+    print(f"out of fold {rule.metric} {scores['score']:.4f} (cross-fitted)")
+    if local:
+        print(f"local leaderboard {rule.metric} {local[rule.metric]:.4f} ({competition.solution})")

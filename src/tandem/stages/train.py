@@ -1,0 +1,83 @@
+"""Train: build/C/experiments/E.json, folds, features or images -> models/C/E/fold<k>.*, oof/C/E/{run.json,oof,test}.
+
+`oof.parquet` and `test.parquet`: column id, then one float32 probability a label; every id once. What is current is
+left as it is, so the stage also serves a new test set alone.
+"""
+
+import time
+
+from tandem.files import read_json, write_json
+from tandem.machine import peak_mb, versions
+from tandem.paths import Paths
+from tandem.predictions import read_provenance
+from tandem.training import Job, inputs_key
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("--exp", required=True, help="experiment: a file in configs/, without .toml")
+    parser.add_argument("--fold", type=int, help="this fold alone, and no more")
+
+
+def main(args) -> None:
+    paths = Paths(args.comp)
+    job = Job(paths, args.exp)
+    if args.fold is not None and args.fold not in job.folds:
+        raise ValueError(f"--fold {args.fold}: expected one of {job.folds}")
+    folds = job.folds if args.fold is None else [args.fold]
+    for k in folds:
+        if not job.fold_is_current(k):
+            _fit(job, k)
+    if args.fold is not None:
+        return
+    oof, test = paths.oof(args.exp), paths.test(args.exp)
+    if read_provenance(oof).get("key") != job.oof_key():
+        predictions = job.out_of_fold()
+        write_json(paths.run(args.exp), _run(job))
+        predictions.write(oof)
+    else:
+        oof.touch()
+    if not _has_test_inputs(job):
+        return
+    if job.test_is_current():
+        test.touch()
+    else:
+        job.predict_test().write(test)
+
+
+def _fit(job: Job, k: int) -> None:
+    start = time.perf_counter()
+    entries = []
+
+    def on_epoch(entry: dict) -> None:
+        entries.append(entry)
+        print(f"{job.name} fold {k} epoch {entry['epoch']}: loss {entry['loss']:.4f}", flush=True)
+
+    job.fit_fold(k, on_epoch)
+    print(f"{job.name} fold {k + 1}/{len(job.folds)}: {time.perf_counter() - start:.1f} s", flush=True)
+
+
+def _run(job: Job) -> dict:
+    files = [job.paths.model(job.name, k, ".safetensors") for k in job.folds]
+    seconds = [read_json(job.paths.model(job.name, k, ".json"))["seconds"] for k in job.folds]
+    return {
+        "experiment": job.name,
+        "competition": job.paths.comp,
+        "config": job.experiment.model_dump(),
+        "key": job.oof_key(),
+        "folds": job.rows.fold_digest,
+        "seconds": round(sum(seconds), 2),
+        "seconds_per_fold": seconds,
+        "peak_mb": peak_mb(),
+        "model_mb": round(sum(f.stat().st_size for f in files) / 2**20, 2),
+        "versions": versions(),
+    }
+
+
+def _has_test_inputs(job: Job) -> bool:
+    """False while test features are still to come: make calls again then."""
+    if not job.paths.images("test").exists():
+        return False
+    slugs = [e.slug for e in job.experiment.encoders]
+    return all(job.paths.features(slug, "test").exists() for slug in slugs) and bool(
+        inputs_key(job.paths, job.experiment, "test")
+    )

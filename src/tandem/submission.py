@@ -1,0 +1,98 @@
+"""The submission: its rows, and the checks a file must pass before anybody uploads it."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tandem.competition import Competition
+from tandem.labels import LabelCodec
+from tandem.tables import Table, read_table
+
+
+def header(competition: Competition) -> list[str]:
+    labels = competition.labels
+    return [competition.id, *([labels.column] if labels.format == "separated" else labels.names)]
+
+
+def to_csv(competition: Competition, ids: Sequence[str], pred: np.ndarray) -> str:
+    """The text of a submission in the competition's own label format, ids in the given order."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header(competition))
+    if competition.labels.format == "columns":
+        writer.writerows([name, *row] for name, row in zip(ids, pred.astype(int).tolist(), strict=True))
+    else:
+        codec = LabelCodec(competition.labels.names, competition.labels.separator)
+        writer.writerows(zip(ids, codec.decode(pred), strict=True))
+    return text.getvalue()
+
+
+def read_predicted(competition: Competition, table: Table) -> tuple[list[str], np.ndarray]:
+    """(ids, (n, c) 0/1) of a submission or solution; raises ValueError naming the row and what is wrong."""
+    labels = competition.labels
+    ids = table.column(competition.id)
+    if labels.format == "separated":
+        return ids, LabelCodec(labels.names, labels.separator).encode(table.column(labels.column))
+    columns = []
+    for name in labels.names:
+        cells = table.column(name)
+        odd = [i for i, cell in enumerate(cells) if cell.strip() not in ("0", "1", "0.0", "1.0")]
+        if odd:
+            raise ValueError(f"row {odd[0] + 1}: column {name!r} holds {cells[odd[0]]!r}; expected 0 or 1")
+        columns.append([cell.strip() in ("1", "1.0") for cell in cells])
+    return ids, np.array(columns, np.uint8).T
+
+
+def validate(path: Path, competition: Competition, expected_ids: Sequence[str]) -> None:
+    """Reads the file as the judge would: header, order, every id once, known labels, label counts in bounds."""
+    table = read_table(path)
+    if list(table.columns) != header(competition):
+        raise ValueError(f"{path}: header is {list(table.columns)}, expected {header(competition)}")
+    try:
+        ids, pred = read_predicted(competition, table)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if len(ids) != len(expected_ids):
+        raise ValueError(f"{path}: {len(ids)} rows, expected {len(expected_ids)}")
+    wrong = [i for i, (came, want) in enumerate(zip(ids, expected_ids, strict=True)) if came != want]
+    if wrong:
+        i = wrong[0]
+        raise ValueError(
+            f"{path}: row {i + 1} is {ids[i]!r}, expected {expected_ids[i]!r}: wrong order or id"
+        )
+    size = pred.sum(1)
+    off = np.flatnonzero((size < competition.least) | (size > competition.most))
+    if len(off):
+        raise ValueError(
+            f"{path}: row {off[0] + 1} ({ids[off[0]]}) has {size[off[0]]} labels; "
+            f"expected {competition.least} to {competition.most}"
+        )
+
+
+def expected_ids(competition: Competition, folder: Path) -> tuple[list[str], str]:
+    """(ids in the order of the sample submission, or of the test file where there is none; the file's name)."""
+    sample = folder / competition.sample_submission
+    source = sample if sample.exists() else folder / competition.test
+    return read_table(source).column(competition.id), source.name
+
+
+def local_scores(competition: Competition, folder: Path, ids: Sequence[str], pred: np.ndarray) -> dict | None:
+    """The three F scores against `solution.csv`; None where there is no such file."""
+    from tandem.metrics import METRICS
+
+    path = folder / competition.solution
+    if not path.exists():
+        return None
+    try:
+        solution_ids, y = read_predicted(competition, read_table(path))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    row = {name: i for i, name in enumerate(solution_ids)}
+    missing = [name for name in ids if name not in row]
+    if missing:
+        raise ValueError(f"{path}: {len(missing)} test ids have no solution, first: {missing[0]}")
+    y = y[[row[name] for name in ids]]
+    return {name: metric(y, pred, competition.beta) for name, metric in METRICS.items()}

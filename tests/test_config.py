@@ -1,0 +1,149 @@
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tandem.competition import Competition, load_competition, to_toml
+from tandem.config import (
+    CaptionEncoder,
+    ImageEncoder,
+    load_experiment,
+    read_encoder,
+    read_resolved,
+    sees,
+)
+from tandem.files import write_json
+from tandem.paths import Paths
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
+text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
+
+
+def competition(**changes) -> Competition:
+    labels = {"format": "separated", "column": "labels", "names": ["cat", "dog"]}
+    return Competition.model_validate(
+        {"id": "id", "images": "data", "labels": labels, "most": 2, "experiments": ["a"]} | changes
+    )
+
+
+def write(path: Path, content: str) -> Path:
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+@settings(max_examples=100, deadline=None)
+@given(id=text, caption=st.none() | text, names=st.lists(text, min_size=2, max_size=4, unique=True))
+def test_any_names_survive_competition_toml(id, caption, names):
+    made = competition(id=id, caption=caption, labels={"format": "columns", "names": names})
+    assert Competition.model_validate(tomllib.loads(to_toml(made))) == made
+
+
+def test_quotes_and_backslashes_survive_the_file(tmp_path):
+    names = ['say "hi"', "back\\slash", "größe", "two\nlines", "a # b"]
+    made = competition(
+        labels={"format": "separated", "column": 'the "labels"', "separator": "|", "names": names},
+        beta=2.0,
+        metric="f1_macro",
+        least=0,
+        folds={"n": 3, "seed": 7},
+    )
+    assert load_competition(write(tmp_path / "competition.toml", to_toml(made))) == made
+
+
+def refused(tmp_path, old: str, new: str) -> str:
+    content = to_toml(competition())
+    assert old in content
+    with pytest.raises(ValueError) as caught:
+        load_competition(write(tmp_path / "competition.toml", content.replace(old, new)))
+    return str(caught.value)
+
+
+def test_an_unknown_key_of_a_competition_is_named(tmp_path):
+    message = refused(tmp_path, "least = 1", "least = 1\nlaest = 1")
+    assert message == f"{tmp_path}/competition.toml: laest: unknown key"
+
+
+def test_a_wrong_type_is_named_with_what_came(tmp_path):
+    message = refused(tmp_path, "n = 5", 'n = "five"')
+    assert "folds.n" in message and "integer" in message and "'five'" in message
+
+
+@pytest.mark.parametrize("path", ["../secrets", "/etc", "data/../../x", "data\\\\x"])
+def test_a_path_that_leaves_the_folder_is_refused(tmp_path, path):
+    assert "leaves the competition's folder" in refused(tmp_path, 'images = "data"', f'images = "{path}"')
+
+
+def test_repeated_label_names_are_refused(tmp_path):
+    assert "repeated: ['cat']" in refused(tmp_path, '["cat", "dog"]', '["cat", "dog", "cat"]')
+
+
+def test_a_label_that_holds_the_separator_is_refused(tmp_path):
+    assert "'hot dog' holds the separator" in refused(tmp_path, '"dog"', '"hot dog"')
+
+
+def test_bounds_that_contradict_each_other_are_refused(tmp_path):
+    assert "expected least <= most <= 2 labels" in refused(tmp_path, "most = 2", "most = 3")
+
+
+def test_broken_toml_is_named(tmp_path):
+    assert "competition.toml: not valid TOML" in refused(tmp_path, "most = 2", "most = ")
+
+
+def test_a_missing_competition_says_how_to_import_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"run: make import ZIP=<file.zip> COMP=birds"):
+        load_competition(tmp_path / "birds" / "competition.toml")
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_shipped_experiment_loads_and_survives_being_resolved(path, tmp_path):
+    experiment = load_experiment(path)
+    write_json(tmp_path / "e.json", experiment.model_dump())
+    assert read_resolved(tmp_path / "e.json") == experiment
+    assert sees(experiment) <= {"image", "caption"} and sees(experiment)
+    for encoder in experiment.encoders:
+        write_json(tmp_path / "encoder.json", encoder.model_dump())
+        assert read_encoder(tmp_path / "encoder.json") == encoder
+
+
+def test_an_unknown_key_of_an_experiment_is_named_with_its_file(tmp_path):
+    path = write(tmp_path / "bad.toml", 'kind = "head"\n[image]\n[train]\nepoch = 3\n')
+    with pytest.raises(ValueError, match=r"bad\.toml: head\.train\.epoch: unknown key"):
+        load_experiment(path)
+
+
+def test_an_unknown_kind_lists_the_known_ones(tmp_path):
+    with pytest.raises(ValueError, match=r"bad\.toml.*'head', 'finetune', 'tfidf'"):
+        load_experiment(write(tmp_path / "bad.toml", 'kind = "magic"\n'))
+
+
+def test_a_value_out_of_range_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"bad\.toml: tfidf\.tfidf\.words: .*got 9"):
+        load_experiment(write(tmp_path / "bad.toml", 'kind = "tfidf"\n[tfidf]\nwords = 9\n'))
+
+
+def test_a_head_that_sees_nothing_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"needs an \[image\] section"):
+        load_experiment(write(tmp_path / "bad.toml", 'kind = "head"\n'))
+
+
+@pytest.mark.parametrize("name", ["Upper", "with space", ".hidden"])
+def test_a_name_that_is_no_safe_folder_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match="expected lower-case letters"):
+        load_experiment(write(tmp_path / f"{name}.toml", 'kind = "tfidf"\n'))
+    with pytest.raises(ValueError, match="expected lower-case letters"):
+        Paths(name)
+
+
+@pytest.mark.parametrize(
+    "change", [{"size": 256}, {"pool": "avg"}, {"mirror": True}, {"weights": "a.safetensors"}]
+)
+def test_another_setting_of_an_image_encoder_is_another_file_of_features(change):
+    assert ImageEncoder(**change).slug != ImageEncoder().slug
+
+
+def test_slugs_are_safe_file_names():
+    slug = CaptionEncoder(model="BAAI/bge-large-en-v1.5", max_tokens=32).slug
+    assert slug.startswith("bge-large-en-v1-5-32-") and "/" not in slug
+    assert slug != CaptionEncoder(model="other/bge-large-en-v1.5", max_tokens=32).slug

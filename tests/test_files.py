@@ -1,0 +1,60 @@
+import os
+
+import pytest
+
+from tandem.files import (
+    digest,
+    file_digest,
+    read_json,
+    write_if_changed,
+    write_json,
+    write_json_if_changed,
+    write_text,
+    write_with,
+)
+
+
+def test_a_writer_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path):
+    def fail(partial):
+        partial.write_text("half")
+        raise OSError("disk full")
+
+    target = write_text(tmp_path / "a.txt", "whole")
+    with pytest.raises(OSError, match="disk full"):
+        write_with(target, fail)
+    assert target.read_text() == "whole"
+    with pytest.raises(OSError, match="disk full"):
+        write_with(tmp_path / "new.txt", fail)
+    assert [f.name for f in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_folders_are_made_on_the_way(tmp_path):
+    assert write_text(tmp_path / "a" / "b" / "c.txt", "größe").read_text(encoding="utf-8") == "größe"
+
+
+def test_an_equal_file_keeps_its_time_stamp(tmp_path):
+    path = tmp_path / "a.json"
+    assert write_json_if_changed(path, {"lr": 0.1})
+    os.utime(path, (1000, 1000))
+    assert not write_json_if_changed(path, {"lr": 0.1})
+    assert path.stat().st_mtime == 1000
+    assert write_json_if_changed(path, {"lr": 0.2})
+    assert path.stat().st_mtime > 1000
+    assert [f.name for f in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_an_empty_file_is_written_where_there_was_none(tmp_path):
+    assert write_if_changed(tmp_path / "empty", lambda partial: partial.write_bytes(b""))
+    assert (tmp_path / "empty").read_bytes() == b""
+
+
+def test_json_comes_back_as_it_was(tmp_path):
+    value = {"größe": [1, 2.5, None, True], "text": 'a "b"\n'}
+    assert read_json(write_json(tmp_path / "a.json", value)) == value
+
+
+def test_digests_see_content_and_not_the_order_of_keys(tmp_path):
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 2, "b": 1})
+    assert digest([1, 2]) != digest([2, 1])
+    assert file_digest(write_text(tmp_path / "a", "x")) == file_digest(write_text(tmp_path / "b", "x"))
+    assert len(digest("")) == 16

@@ -1,0 +1,98 @@
+import csv
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tandem.files import write_json
+from tandem.folding import assign_folds, label_shares
+from tandem.paths import Paths
+from tandem.rows import write_images, write_labels
+from tandem.stages.folds import main
+
+
+def labels(n: int, seed: int = 0) -> np.ndarray:
+    """(n, 4) with a label on every row, from one on most rows to one on few."""
+    y = (np.random.default_rng(seed).random((n, 4)) < [0.7, 0.3, 0.1, 0.03]).astype(np.uint8)
+    y[y.sum(axis=1) == 0, 0] = 1
+    return y
+
+
+def test_every_fold_holds_its_share_of_every_label():
+    y = labels(1000)
+    fold = assign_folds(y, np.arange(1000), 5, seed=0)
+    counts = np.array([y[fold == k].sum(axis=0) for k in range(5)])
+    assert np.abs(counts - y.sum(axis=0) / 5).max() <= 3
+    assert np.bincount(fold).min() > 180
+
+
+def test_near_duplicates_share_a_fold():
+    y = labels(300)
+    groups = np.arange(300) // 3
+    fold = assign_folds(y, groups, 5, seed=0)
+    assert (fold.reshape(100, 3) == fold.reshape(100, 3)[:, :1]).all()
+
+
+def test_folds_depend_on_the_seed_alone():
+    y, groups = labels(200), np.arange(200)
+    assert assign_folds(y, groups, 4, 1).tolist() == assign_folds(y, groups, 4, 1).tolist()
+    assert assign_folds(y, groups, 4, 1).tolist() != assign_folds(y, groups, 4, 2).tolist()
+
+
+def test_rows_without_labels_and_labels_without_rows_are_folded_too():
+    y = np.zeros((20, 3), np.uint8)
+    y[:10, 0] = 1
+    fold = assign_folds(y, np.arange(20), 5, seed=0)
+    assert sorted(set(fold)) == [0, 1, 2, 3, 4]
+
+
+def test_more_folds_than_groups_is_an_error_that_says_what_to_do():
+    with pytest.raises(ValueError, match=r"4 folds, but 6 rows make only 3 groups .* at most 3"):
+        assign_folds(labels(6), np.array([0, 0, 1, 1, 2, 2]), 4, seed=0)
+
+
+def test_groups_of_another_length_are_refused():
+    with pytest.raises(ValueError, match="6 rows of labels but 5 groups"):
+        assign_folds(labels(6), np.arange(5), 2, seed=0)
+
+
+def test_label_shares_end_with_all_rows():
+    y, fold = np.array([[1, 0], [1, 1], [0, 1], [0, 1]]), np.array([0, 0, 1, 1])
+    assert label_shares(y, fold, 2).tolist() == [[1.0, 0.0, 0.5], [0.5, 1.0, 0.75]]
+
+
+@pytest.fixture
+def checked(tmp_path, monkeypatch):
+    """A checkout in which ten rows of `toy` were checked; the first two are copies of one file."""
+    monkeypatch.chdir(tmp_path)
+    paths, ids = Paths("toy"), [f"{i}.jpg" for i in range(10)]
+    shas = ["same", "same", *ids[2:]]
+    columns = {"id": ids, "file": ids, "sha": shas, "hash": [bytes(64)] * 10}
+    write_images(paths.images("train"), columns | {k: [1] * 10 for k in ("width", "height", "bytes")})
+    write_labels(paths.labels, ids, ("cat", "dog"), np.array([[1, i % 2] for i in range(10)]))
+    write_json(paths.folds_config, {"n": 2, "seed": 0})
+    return paths
+
+
+def test_the_stage_writes_one_row_an_image_and_prints_the_shares(checked, capsys):
+    main(SimpleNamespace(comp="toy"))
+    with checked.folds.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == [f"{i}.jpg" for i in range(10)]
+    assert (rows[0]["group"], rows[0]["fold"]) == (rows[1]["group"], rows[1]["fold"])
+    printed = capsys.readouterr().out
+    assert "10 rows in 2 folds" in printed
+    assert "9 groups, the largest of 2" in printed
+    assert "dog" in printed
+
+
+def test_unchecked_rows_send_the_user_to_make(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="make folds COMP=toy"):
+        main(SimpleNamespace(comp="toy"))
+
+
+def test_labels_and_images_of_other_rows_are_refused(checked):
+    write_labels(checked.labels, ["0.jpg"], ("cat", "dog"), np.array([[1, 0]]))
+    with pytest.raises(ValueError, match=r"has 1 ids, .* 10, and they differ; run: make check"):
+        main(SimpleNamespace(comp="toy"))

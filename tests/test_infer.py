@@ -1,0 +1,245 @@
+import zipfile
+
+import pytest
+
+from tandem.__main__ import main
+from tandem.competition import load_competition
+from tandem.infer import infer
+from tandem.infer_labels import guess_separator
+from tandem.labels import natural_key
+
+COCO = {
+    "train.csv": 'ImageID,Labels,Caption\n1.jpg,1 3,"A dog on a mat."\n2.jpg,3,"A "red" cat, seen once."\n'
+    '3.jpg,10 1 3,"Two birds up high."\n',
+    "test.csv": 'ImageID,Caption\n4.jpg,"A bird on a wire."\n',
+    "data/1.jpg": "",
+    "data/2.jpg": "",
+    "data/3.jpg": "",
+    "data/4.jpg": "",
+}
+
+
+def folder(tmp_path, files):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def images(where, suffix, names="1234"):
+    return {f"{where}/{name}{suffix}": "" for name in names}
+
+
+def inferred(tmp_path, files):
+    return infer(folder(tmp_path, files))
+
+
+def test_captions_and_one_column_of_label_codes(tmp_path):
+    found = inferred(tmp_path, COCO)
+    c = found.competition
+    assert (c.id, c.caption, c.images, c.suffix) == ("ImageID", "Caption", "data", "")
+    assert (c.labels.format, c.labels.column, c.labels.separator) == ("separated", "Labels", " ")
+    assert c.labels.names == ["1", "3", "10"]
+    assert (c.least, c.most, c.metric) == (1, 3, "f1_samples")
+    assert c.experiments[2] == "text_minilm"
+    assert found.counts == {"1": 2, "3": 3, "10": 1}
+    assert (found.notes, found.questions) == ([], [])
+    assert len(found.tables["train"].repaired) == 1
+
+
+def test_tags_without_captions_and_ids_without_suffix(tmp_path):
+    found = inferred(
+        tmp_path,
+        {
+            "train_v2.csv": "image_name,tags\n1,haze primary\n2,clear primary\n3,clear water primary\n",
+            "sample_submission_v2.csv": "image_name,tags\n4,primary\n",
+            **images("comp/train-jpg", ".jpg"),
+        },
+    )
+    c = found.competition
+    assert (c.id, c.caption, c.images, c.suffix) == ("image_name", None, "comp/train-jpg", ".jpg")
+    assert (c.train, c.test, c.sample_submission) == ("train_v2.csv", *["sample_submission_v2.csv"] * 2)
+    assert c.labels.names == ["clear", "haze", "primary", "water"]
+    assert c.experiments == ["image_lite0", "image_lite2"]
+    assert found.questions == []
+    assert found.notes == ["no test table: the test ids are those of sample_submission_v2.csv"]
+
+
+def test_one_column_of_flags_a_label_keeps_the_order_of_the_file(tmp_path):
+    found = inferred(
+        tmp_path,
+        {
+            "train.csv": "StudyID,wet,dry,old,Patient\n1,1,0,0,p1\n2,0,0,0,p1\n3,1,1,0.0,p2\n",
+            "sampleSubmission.csv": "StudyID,wet,dry,old\n4,0,0,0\n",
+            "test.csv": "StudyID\n4\n",
+            **images("train", ".png"),
+        },
+    )
+    c = found.competition
+    assert (c.labels.format, c.labels.names) == ("columns", ["wet", "dry", "old"])
+    assert (c.least, c.most) == (0, 2)
+    assert found.counts == {"wet": 2, "dry": 1, "old": 0}
+    assert found.notes == ["not used: Patient"]
+    assert found.questions == []
+
+
+def test_the_sample_submission_says_which_column_holds_the_labels(tmp_path):
+    train = "id,source_tag,answer\n1,a b,x|y\n2,b,y\n3,a,x|z\n4,a b,z\n"
+    files = {"train.csv": train, "test.csv": "id\n5\n", **images("i", ".jpg", "12345")}
+    assert inferred(tmp_path / "a", files).competition.labels.column == "source_tag"
+    assert "edit labels.column" in inferred(tmp_path / "a", files).questions[0]
+    found = inferred(tmp_path / "b", files | {"sample_submission.csv": "id,answer\n5,x\n"})
+    assert (found.competition.labels.column, found.questions) == ("answer", [])
+
+
+def test_of_two_texts_the_longer_is_the_caption(tmp_path):
+    files = {
+        "train.csv": "id,title,label,body\n"
+        "1,A big red dog,a b,It is a big red dog indeed\n2,One two three,a,b c d e f\n",
+        "test.csv": "id,title,body\n3,A b c,d e f g h\n",
+        **images("i", ".jpg"),
+    }
+    found = inferred(tmp_path, files)
+    assert found.competition.caption == "body"
+    assert found.notes == ["caption: body, the longest texts of title, body", "not used: title"]
+
+
+def test_ids_may_hold_the_folder_of_the_image(tmp_path):
+    found = inferred(
+        tmp_path,
+        {
+            "train.csv": "path,labels\ntrain/1.jpg,a b\ntrain/2.jpg,b\ntrain/3.jpg,a\n",
+            "test.csv": "path\ntest/1.jpg\n",
+            **images("images/train", ".jpg"),
+            **images("images/test", ".jpg"),
+        },
+    )
+    assert (found.competition.images, found.competition.suffix, found.questions) == ("images", "", [])
+
+
+def test_train_and_test_images_in_two_folders_are_a_question(tmp_path):
+    files = COCO | {"test_data/4.jpg": ""}
+    del files["data/4.jpg"]
+    found = inferred(tmp_path, files)
+    assert found.competition.images == "data"
+    assert found.questions == [
+        "train images are data/<ImageID>, test images test_data/<ImageID>: move all to one folder "
+        "and edit images and suffix"
+    ]
+
+
+def test_missing_images_are_a_question(tmp_path):
+    files = {k: v for k, v in COCO.items() if k != "data/2.jpg"}
+    assert inferred(tmp_path / "a", files).questions == [
+        "1 of 3 train rows have no image at data/<ImageID>: make check lists them"
+    ]
+    files = {k: v for k, v in COCO.items() if not k.startswith("data")}
+    assert "names none of the 0 image files" in inferred(tmp_path / "b", files).questions[0]
+
+
+def test_a_submission_of_another_form_is_a_question(tmp_path):
+    found = inferred(tmp_path, COCO | {"sample_submission.csv": "Id,Predicted\n4.jpg,1\n"})
+    assert "has columns Id, Predicted, a submission will have ImageID, Labels" in found.questions[0]
+
+
+@pytest.mark.parametrize(
+    ("cells", "separator", "asks"),
+    [
+        (["1 3", "3", "10 1"], " ", False),
+        (["fire hydrant|dog", "dog", "fire hydrant|stop sign", "stop sign"], "|", False),
+        (["1, 2", "2, 3", "1"], ",", False),
+        (["a;b", "b", "a"], ";", False),
+        (["red, dark|blue", "blue|red, dark", "blue"], "|", False),
+        (["a,b;c", "c;a,b", "a", "b", "c"], ";", True),
+        (["cat", "dog", "cat"], " ", True),
+        (["fire hydrant", "stop sign", "dog"], "|", True),
+        (["dogs, small", "cats"], "|", True),
+    ],
+)
+def test_the_separator_is_what_cuts_cells_into_names_that_come_again(cells, separator, asks):
+    guess, question = guess_separator(cells)
+    assert (guess, bool(question)) == (separator, asks)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"data/1.jpg": ""}, "holds no CSV file; expected train.csv and test.csv"),
+        ({"train.csv.zip": ""}, "unpack train.csv.zip first"),
+        ({"test.csv": "id\n1\n"}, "holds no table of labelled rows"),
+        ({"train.csv": "id,labels\n"}, "the table has no rows"),
+        (
+            {"train.csv": "id,labels\n1,a\n", "test.csv": "key\n1\n"},
+            "no column is both here and in the test table",
+        ),
+        (
+            {"train.csv": "id,label\n1,a\n1,b\n2,a\n", **images("i", ".jpg")},
+            "'id' names many images in several rows",
+        ),
+        (
+            {"train.csv": "id,labels\n1,\"['a']\"\n2,\"['b']\"\n"},
+            r"none of the columns \['labels'\] holds labels",
+        ),
+    ],
+)
+def test_where_nothing_sensible_can_be_written_the_error_says_why(tmp_path, files, message):
+    with pytest.raises(ValueError, match=message):
+        inferred(tmp_path, files)
+
+
+def run_import(tmp_path, monkeypatch, capsys, *args):
+    monkeypatch.chdir(tmp_path)
+    status = main(["import", "--comp", "mine", *map(str, args)])
+    out, err = capsys.readouterr()
+    return status, out, err[err.find("error:") :]
+
+
+def make_zip(tmp_path, files):
+    with zipfile.ZipFile(tmp_path / "comp.zip", "w") as opened:
+        for name, text in files.items():
+            opened.writestr(f"comp/{name}", text)
+    return tmp_path / "comp.zip"
+
+
+def test_a_zip_becomes_a_competition_that_loads(tmp_path, monkeypatch, capsys):
+    status, out, _ = run_import(tmp_path, monkeypatch, capsys, "--zip", make_zip(tmp_path, COCO))
+    assert status == 0
+    competition = load_competition(tmp_path / "input" / "mine" / "competition.toml")
+    assert sorted(competition.labels.names, key=natural_key) == ["1", "3", "10"]
+    for part in ("3 rows, 1 of them repaired (first on line 3)", "10:1", "data/<ImageID>", "COMP=mine"):
+        assert part in out
+
+
+def test_an_import_never_overwrites_a_competition(tmp_path, monkeypatch, capsys):
+    source = make_zip(tmp_path, COCO)
+    run_import(tmp_path, monkeypatch, capsys, "--zip", source)
+    status, _, error = run_import(tmp_path, monkeypatch, capsys, "--zip", source)
+    assert status == 2
+    assert "choose another COMP, or remove input/mine first" in error
+
+
+def test_what_could_not_be_inferred_is_put_right_in_place(tmp_path, monkeypatch, capsys):
+    broken = COCO | {"train.csv": COCO["train.csv"].replace('mat."', "mat.")}
+    status, _, error = run_import(tmp_path, monkeypatch, capsys, "--zip", make_zip(tmp_path, broken))
+    assert status == 2
+    assert "input/mine/train.csv: line 2: the row has no end before the next, on line 3" in error
+    assert "make import DIR=input/mine COMP=mine" in error
+    assert not (tmp_path / "input" / "mine" / "competition.toml").exists()
+    status, _, error = run_import(tmp_path, monkeypatch, capsys, "--zip", tmp_path / "comp.zip")
+    assert "make import DIR=input/mine COMP=mine" in error
+    (tmp_path / "input" / "mine" / "train.csv").write_text(COCO["train.csv"])
+    status, out, _ = run_import(tmp_path, monkeypatch, capsys, "--dir", "input/mine")
+    assert status == 0
+    assert "the files already lie in input/mine" in out
+
+
+def test_an_import_of_nothing_says_how_to_call_it(tmp_path, monkeypatch, capsys):
+    assert "ZIP=<file.zip> COMP=mine" in run_import(tmp_path, monkeypatch, capsys)[2]
+    assert "make import DIR=. COMP=mine" in run_import(tmp_path, monkeypatch, capsys, "--zip", ".")[2]
+
+
+def test_a_folder_is_imported_too_but_not_as_the_sample(tmp_path, monkeypatch, capsys):
+    source = folder(tmp_path / "source", COCO)
+    assert run_import(tmp_path, monkeypatch, capsys, "--dir", source)[0] == 0
+    assert main(["import", "--comp", "sample", "--dir", str(source)]) == 2
+    assert "give yours a name: COMP=<name>" in capsys.readouterr().err

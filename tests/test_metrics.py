@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, f1_score, fbeta_score
+from sklearn.metrics import log_loss as log_loss_of_sklearn
+
+from tandem.metrics import METRICS, f1_micro, f1_per_label, f1_samples, log_loss, mean_average_precision
+
+
+def problem(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """y and pred (40, 5) with empty rows in both, and probabilities with many ties."""
+    rng = np.random.default_rng(seed)
+    y, pred = (rng.random((2, 40, 5)) < 0.3).astype(np.uint8)
+    y[0], pred[0] = 0, 0
+    y[1], pred[2] = 0, 0
+    return y, pred, rng.integers(0, 11, (40, 5)) / 10
+
+
+@pytest.mark.parametrize("average", ["samples", "micro", "macro"])
+def test_f1_is_that_of_scikit_learn(average):
+    for seed in range(20):
+        y, pred, _ = problem(seed)
+        expected = f1_score(y, pred, average=average, zero_division=1)
+        assert METRICS[f"f1_{average}"](y, pred) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("average", ["samples", "micro", "macro"])
+@pytest.mark.parametrize("beta", [0.5, 2.0])
+def test_f_beta_is_that_of_scikit_learn(average, beta):
+    y, pred, _ = problem(0)
+    expected = fbeta_score(y, pred, beta=beta, average=average, zero_division=1)
+    assert METRICS[f"f1_{average}"](y, pred, beta) == pytest.approx(expected)
+
+
+def test_f1_per_label_is_that_of_scikit_learn():
+    y, pred, _ = problem(1)
+    assert f1_per_label(y, pred) == pytest.approx(f1_score(y, pred, average=None, zero_division=1))
+
+
+def test_a_row_with_neither_label_nor_prediction_scores_one():
+    y, pred = np.array([[0, 0], [1, 0]]), np.array([[0, 0], [0, 1]])
+    assert f1_samples(y, pred) == 0.5
+    assert f1_micro(y[:1], pred[:1]) == 1.0
+
+
+def test_beta_two_counts_a_missed_label_four_times_a_false_one():
+    y = np.array([[1, 1, 0]])
+    assert f1_samples(y, np.array([[1, 0, 0]]), 2.0) == pytest.approx(5 / (4 * 2 + 1))
+    assert f1_samples(y, np.array([[1, 1, 1]]), 2.0) == pytest.approx(10 / (4 * 2 + 3))
+
+
+def test_booleans_and_integers_score_alike():
+    y, pred, _ = problem(2)
+    for metric in METRICS.values():
+        assert metric(y, pred) == metric(y.astype(bool), pred.astype(bool)) == metric(y.astype(int), pred)
+
+
+def test_mean_average_precision_is_that_of_scikit_learn_also_with_ties():
+    for seed in range(20):
+        y, _, proba = problem(seed)
+        assert mean_average_precision(y, proba) == pytest.approx(average_precision_score(y, proba))
+
+
+def test_mean_average_precision_leaves_out_a_label_that_never_occurs():
+    y, proba = np.array([[1, 0], [0, 0]]), np.array([[0.9, 0.5], [0.1, 0.5]])
+    assert mean_average_precision(y, proba) == 1.0
+
+
+def test_log_loss_is_that_of_scikit_learn_and_finite_at_zero_and_one():
+    y, _, proba = problem(3)
+    inside = np.clip(proba, 1e-6, 1 - 1e-6)
+    assert log_loss(y, inside) == pytest.approx(log_loss_of_sklearn(y.ravel(), inside.ravel()))
+    assert log_loss(np.array([[1, 0]]), np.array([[0.0, 0.0]])) == pytest.approx(-np.log(1e-6) / 2, rel=1e-4)

@@ -1,0 +1,330 @@
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from safetensors.torch import save_file
+from torch import nn
+
+from tandem.config import (
+    Augment,
+    FinetuneExperiment,
+    FinetuneTraining,
+    Head,
+    HeadExperiment,
+    HeadTraining,
+    ImageEncoder,
+    Tfidf,
+    TfidfExperiment,
+    Training,
+)
+from tandem.encoders import images as image_encoder
+from tandem.encoders.weights import backbone_source, load_backbone
+from tandem.models.engine import averaged, fit
+from tandem.models.head import HeadModel
+from tandem.models.image import Augmenter, ImageModel
+from tandem.models.inputs import Inputs
+from tandem.models.linear import TfidfModel
+from tandem.models.losses import LOSSES, make_loss
+from tandem.runtime import import_timm
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's client is first imported, inside a test
+LITE0 = "tf_efficientnet_lite0"
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    """Threads that wait for each other on a busy machine take far longer than these small problems."""
+    monkeypatch.setenv("TANDEM_THREADS", "1")
+    torch.set_num_threads(1)
+
+
+def toy(views: int = 1) -> tuple[Inputs, np.ndarray]:
+    """200 rows of 8 numbers; label j where number j is positive."""
+    x = np.random.default_rng(0).normal(size=(200, 1, 8)).astype(np.float16)
+    return Inputs(200, blocks=(np.repeat(x, views, 1),)), (x[:, 0, :3] > 0).astype(np.uint8)
+
+
+def head(**changes) -> HeadExperiment:
+    train = HeadTraining(epochs=15, min_steps=0, batch=32, lr=1e-2, bfloat16=False)
+    small = Head(hidden=16, dropout=0.0, input_dropout=0.0)
+    return HeadExperiment(
+        **{"kind": "head", "image": ImageEncoder(), "head": small, "train": train} | changes
+    )
+
+
+# ---- head
+
+
+def test_a_head_learns_a_separable_problem_and_survives_saving(tmp_path):
+    inputs, y = toy()
+    model = HeadModel(head(), 3)
+    log = model.fit(inputs, y, seed=0, checkpoint=None)
+    proba = model.predict_proba(inputs)
+    assert ((proba > 0.5) == y).mean() > 0.97
+    assert len(log) == 2 * 15 and log[14]["loss"] < log[0]["loss"] / 2
+    model.save(tmp_path / "fold0.safetensors")
+    back = HeadModel(head(), 3).load(tmp_path / "fold0.safetensors")
+    assert np.abs(back.predict_proba(inputs) - proba).max() < 0.01
+
+
+def test_a_head_depends_on_the_seed_alone():
+    inputs, y = toy()
+    cfg = head(train=HeadTraining(epochs=2, batch=32), head=Head(hidden=8))
+
+    def proba(seed: int) -> list:
+        model = HeadModel(cfg, 3)
+        model.fit(inputs, y, seed=seed, checkpoint=None)
+        return model.predict_proba(inputs).tolist()
+
+    first = proba(1)
+    torch.rand(3)
+    assert proba(1) == first != proba(2)
+
+
+def test_a_linear_head_and_two_views_and_two_encoders_fit_too():
+    inputs, y = toy(views=2)
+    other = np.ones((200, 1, 5), np.float16)  # constant columns must not divide by zero
+    train = HeadTraining(epochs=15, batch=32, lr=5e-2, bfloat16=False)
+    model = HeadModel(head(head=Head(hidden=0, bags=1, input_dropout=0.0), train=train), 3)
+    both = Inputs(200, blocks=(*inputs.blocks, other))
+    model.fit(both, y, seed=0, checkpoint=None)
+    assert ((model.predict_proba(both) > 0.5) == y).mean() > 0.95
+
+
+def test_inputs_take_rows_in_the_order_asked():
+    inputs = Inputs(3, (np.arange(3)[:, None, None],), ["a", "b", "c"], ["0", "1", "2"])
+    taken = inputs.take(np.array([2, 0]))
+    assert (len(taken), taken.captions, taken.files) == (2, ["c", "a"], ["2", "0"])
+    assert taken.blocks[0].ravel().tolist() == [2, 0]
+
+
+# ---- tfidf
+
+CAPTIONS = ["a red cat", "the cat sleeps", "one dog", "a dog runs", "cat and dog", "the sea"] * 5
+ANIMALS = np.array([["cat" in c, "dog" in c, False] for c in CAPTIONS], np.uint8)
+
+
+def test_tfidf_learns_words_and_survives_saving(tmp_path):
+    model = TfidfModel(TfidfExperiment(kind="tfidf"), 3)
+    model.fit(Inputs(30, captions=CAPTIONS), ANIMALS, seed=0, checkpoint=None)
+    new = Inputs(3, captions=["my dog", "that cat there", "größe, unseen"])
+    proba = model.predict_proba(new)
+    assert proba[0, 1] > 0.5 > proba[0, 0] and proba[1, 0] > 0.5 > proba[1, 1]
+    model.save(tmp_path / "fold0.safetensors")
+    back = TfidfModel(TfidfExperiment(kind="tfidf"), 3).load(tmp_path / "fold0.safetensors")
+    assert np.allclose(back.predict_proba(new), proba, atol=1e-6)
+
+
+def test_a_label_that_never_occurs_gets_its_smoothed_rate():
+    model = TfidfModel(TfidfExperiment(kind="tfidf"), 3)
+    model.fit(Inputs(30, captions=CAPTIONS), ANIMALS, seed=0, checkpoint=None)
+    proba = model.predict_proba(Inputs(1, captions=["a cat"]))
+    assert proba[0, 2] == pytest.approx(0.5 / 31)
+
+
+def test_tfidf_without_any_common_word_says_so():
+    model = TfidfModel(TfidfExperiment(kind="tfidf", tfidf=Tfidf(characters=0, min_rows=2)), 2)
+    with pytest.raises(ValueError, match="no n-gram in 2 or more of 2 captions"):
+        model.fit(Inputs(2, captions=["one", "two"]), np.eye(2, dtype=np.uint8), seed=0, checkpoint=None)
+
+
+# ---- engine
+
+
+def small_network() -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 3))
+
+
+def train(network, cfg: Training, checkpoint=None, on_epoch=lambda entry: None) -> list[dict]:
+    inputs, y = toy()
+    x, targets = torch.from_numpy(inputs.blocks[0][:, 0].astype(np.float32)), torch.from_numpy(y).float()
+
+    def batches(epoch):
+        order = np.random.default_rng(epoch).permutation(200)
+        return ((x[rows], targets[rows]) for rows in np.array_split(order, 5))
+
+    groups = [{"params": list(network.parameters()), "lr": cfg.lr}]
+    return fit(network, batches, 5, cfg, 0, groups, checkpoint, on_epoch)
+
+
+def weights(network) -> list[list[float]]:
+    return [p.flatten().tolist() for p in network.state_dict().values()]
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_killed_run_goes_on_from_its_checkpoint_and_ends_in_the_same_weights(tmp_path, ema):
+    cfg = Training(epochs=4, batch=40, lr=1e-2, ema=ema, accumulate=2)
+
+    def kill(entry):
+        if entry["epoch"] == 3:
+            raise KeyboardInterrupt
+
+    whole, killed, resumed = small_network(), small_network(), small_network()
+    log = train(whole, cfg)
+    with pytest.raises(KeyboardInterrupt):
+        train(killed, cfg, tmp_path / "checkpoint", kill)
+    torch.rand(3)
+    epochs = []
+    assert train(resumed, cfg, tmp_path / "checkpoint", lambda entry: epochs.append(entry["epoch"])) == log
+    assert epochs == [3, 4]
+    assert weights(resumed) == weights(whole)
+
+
+def test_the_rate_warms_up_and_then_falls_to_zero():
+    log = train(small_network(), Training(epochs=10, batch=40, lr=1.0, warmup=0.2, weight_decay=0))
+    rates = [entry["lr"] for entry in log]
+    assert rates[0] < rates[1] == max(rates) == 1.0
+    assert rates[1:] == sorted(rates[1:], reverse=True) and rates[-1] == pytest.approx(0)
+
+
+def test_the_averaged_weights_are_the_ones_used():
+    plain, mean = small_network(), small_network()
+    train(plain, Training(epochs=2, batch=40, lr=1e-2))
+    train(mean, Training(epochs=2, batch=40, lr=1e-2, ema=0.99))
+    assert weights(plain) != weights(mean)
+
+
+def test_an_average_lies_between_where_it_was_and_where_it_goes():
+    network = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(network.weight)
+    average = averaged(network, 0.5)
+    average.update_parameters(network)
+    nn.init.ones_(network.weight)
+    average.update_parameters(network)
+    assert 0 < average.module.weight.item() < 1
+
+
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+def test_every_loss_falls_on_a_problem_that_can_be_learnt(loss):
+    log = train(small_network(), Training(epochs=8, batch=40, lr=1e-2, loss=loss))
+    assert log[-1]["loss"] < 0.8 * log[0]["loss"]
+
+
+def test_losses_are_lower_where_the_logits_are_right():
+    targets = torch.tensor([[1.0, 0.0]])
+    for name in LOSSES:
+        loss = make_loss(name)
+        assert loss(torch.tensor([[3.0, -3.0]]), targets) < loss(torch.tensor([[-3.0, 3.0]]), targets)
+
+
+def test_an_unknown_loss_lists_the_known_ones():
+    with pytest.raises(ValueError, match=r"loss 'mse' is not one of \['asl', 'bce', 'focal'\]"):
+        make_loss("mse")
+
+
+def test_a_loss_that_leaves_the_numbers_is_an_error():
+    network = small_network()
+    nn.init.constant_(network[0].weight, float("inf"))
+    with pytest.raises(ValueError, match=r"in epoch 1; lower train\.lr"):
+        train(network, Training(epochs=1, batch=40, bfloat16=False))
+
+
+# ---- images
+
+
+@pytest.fixture(scope="module")
+def drawings(tmp_path_factory) -> tuple[list, np.ndarray]:
+    """24 drawings: red squares (label 0) and blue circles (label 1), a little apart."""
+    folder, rng = tmp_path_factory.mktemp("drawings"), np.random.default_rng(0)
+    files = []
+    for i in range(24):
+        image = Image.new("RGB", (48, 40), "white")
+        x, y = rng.integers(2, 12, 2)
+        draw = ImageDraw.Draw(image)
+        (draw.rectangle if i % 2 == 0 else draw.ellipse)(
+            (x, y, x + 24, y + 24), "red" if i % 2 == 0 else "blue"
+        )
+        files.append(folder / f"{i}.png")
+        image.save(files[-1])
+    return files, np.eye(2, dtype=np.uint8)[np.arange(24) % 2]
+
+
+def test_a_network_is_trained_end_to_end_and_survives_saving(drawings, tmp_path):
+    files, y = drawings
+    train = FinetuneTraining(
+        epochs=5, batch=8, ema=0.0, weight_decay=0.05, lr=1e-2, backbone_lr=1e-3, bfloat16=False
+    )
+    plain = Augment(scale=1.0, colour=0.0, erase=0.0)
+    cfg = FinetuneExperiment(kind="finetune", size=32, dropout=0.0, train=train, augment=plain)
+    model, inputs = ImageModel(cfg, 2), Inputs(24, files=files)
+    log = model.fit(inputs, y, seed=0, checkpoint=None)
+    assert len(log) == 5 and log[4]["loss"] < log[0]["loss"]
+    proba = model.predict_proba(inputs)
+    assert proba.shape == (24, 2) and ((proba > 0.5) == y).mean() > 0.8
+    model.save(tmp_path / "fold0.safetensors")
+    back = ImageModel(cfg, 2).load(tmp_path / "fold0.safetensors")
+    assert np.abs(back.predict_proba(inputs) - proba).max() < 0.05
+
+
+def test_an_augmentation_depends_on_seed_epoch_and_row_alone(drawings):
+    files, rows = drawings[0], np.array([0, 1])
+    first = Augmenter(Augment(), 32, seed=0).batch(files, rows, epoch=0)
+    assert first.shape == (2, 32, 32, 3) and first.dtype == np.uint8
+    again = Augmenter(Augment(), 32, seed=0)
+    again.batch(files, np.array([5]), epoch=3)
+    assert (again.batch(files, rows[::-1], epoch=0)[::-1] == first).all()
+    assert (again.batch(files, rows, epoch=1) != first).any()
+    assert (Augmenter(Augment(), 32, seed=1).batch(files, rows, epoch=0) != first).any()
+
+
+def test_encoding_gives_a_vector_for_the_image_and_one_for_its_mirror(drawings):
+    cfg = ImageEncoder(size=64, mirror=True)
+    (block,) = image_encoder.encode(cfg, drawings[0][:3])
+    assert block.shape == (3, 2, 2 * 1280) and block.dtype == np.float32
+    assert np.isfinite(block).all() and (block[:, 0] != block[:, 1]).any()
+    (plain,) = image_encoder.encode(ImageEncoder(size=64, pool="avg"), drawings[0][:3])
+    assert plain.shape == (3, 1, 1280)
+    assert np.allclose(plain[:, 0], block[:, 0, :1280], atol=0.05)
+
+
+def test_a_prepared_network_has_no_batch_norms_and_computes_the_same():
+    network = load_backbone(LITE0, "").eval()
+    prepared = image_encoder.prepare(network)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in prepared.modules())
+    pixels = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected, got = network.forward_features(pixels), prepared.forward_features(pixels)
+    assert torch.allclose(expected, got, rtol=1e-3, atol=1e-3)
+
+
+# ---- weights
+
+
+def test_timm_imports_beside_this_torch():
+    assert LITE0 in import_timm().list_models()
+
+
+def test_weights_of_another_shape_are_refused_by_the_name_of_the_tensor(tmp_path):
+    state = {k: t.contiguous() for k, t in import_timm().create_model("resnet10t").state_dict().items()}
+    save_file(state, tmp_path / "right.safetensors")
+    network = load_backbone("resnet10t", str(tmp_path / "right.safetensors"), n_outputs=2)
+    assert torch.equal(network.state_dict()["conv1.0.weight"], state["conv1.0.weight"])
+    save_file(state | {"conv1.0.weight": torch.zeros(1, 2)}, tmp_path / "wrong.safetensors")
+    with pytest.raises(ValueError, match=r"first conv1\.0\.weight: came \(1, 2\), expected \(24, 3, 3, 3\)"):
+        load_backbone("resnet10t", str(tmp_path / "wrong.safetensors"))
+
+
+@pytest.mark.parametrize("name", ["model.bin", "model.pth"])
+def test_pickled_weights_are_refused(tmp_path, name):
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ValueError, match=r"expected a \.safetensors file \(no pickles\)"):
+        backbone_source(LITE0, str(tmp_path / name))
+
+
+def test_absent_weights_are_named():
+    with pytest.raises(FileNotFoundError, match="there is no such file"):
+        backbone_source(LITE0, "absent.safetensors")
+
+
+def test_weights_that_neither_package_nor_hub_has_are_an_error_that_says_what_to_do():
+    with pytest.raises(ValueError, match=r"'resnet10t': the weights could not be fetched.*path\.safetensors"):
+        load_backbone("resnet10t", "")
+
+
+def test_an_unknown_network_lists_similar_names():
+    with pytest.raises(ValueError, match=r"'resnet_of_mine' is no timm network; similar names: \['.*resnet"):
+        load_backbone("resnet_of_mine", "")

@@ -1,0 +1,128 @@
+"""Rules of the code that a reader can rely on, checked on the source itself."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SRC = ROOT / "src" / "tandem"
+MODULES = sorted(SRC.rglob("*.py"))
+# top-level modules that call models or encoders; all others are foundations, which both may import
+ABOVE_MODELS = {"training", "stacking"}
+LIGHT_STAGES = ("scores", "resolve", "check", "folds", "decode", "submit")
+FOLDERS = {"oof", "folds", "submissions", "features", "models", "reports", "build", "input"}
+
+every_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(SRC).as_posix())
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names of all that a module imports anywhere, `from a import b` as a and a.b."""
+    found = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: relative import"
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def layer(name: str) -> int:
+    """0 foundations, 1 encoders, 2 models, 3 what calls models, 4 stages, 5 the command line."""
+    room = name.removeprefix("tandem.").split(".")[0]
+    if room in ABOVE_MODELS:
+        return 3
+    return {"encoders": 1, "models": 2, "stages": 4, "__main__": 5}.get(room, 0)
+
+
+def dotted(path: Path) -> str:
+    return "tandem." + ".".join(path.relative_to(SRC).with_suffix("").parts)
+
+
+@every_module
+def test_no_module_imports_a_stage(path):
+    stages = {name for name in imports(path) if name.startswith("tandem.stages")}
+    assert not stages, f"{path} imports {stages}; move the shared function down"
+
+
+@every_module
+def test_imports_point_down(path):
+    own = layer(dotted(path))
+    above = {name for name in imports(path) if name.startswith("tandem.") and layer(name) > own}
+    assert not above, f"{path} imports {above}, which lie above it"
+
+
+@every_module
+def test_nothing_is_pickled(path):
+    packages = {name.split(".")[0] for name in imports(path)}
+    assert not packages & {"pickle", "joblib", "dill", "cloudpickle", "shelve"}
+    for call in (node for node in ast.walk(tree(path)) if isinstance(node, ast.Call)):
+        options = {k.arg: getattr(k.value, "value", None) for k in call.keywords}
+        assert options.get("allow_pickle") is not True, f"{path}:{call.lineno}"
+        if ast.unparse(call.func) == "torch.load":
+            assert options.get("weights_only") is True, f"{path}:{call.lineno}: torch.load unpickles"
+
+
+def spelled_folders(path: Path) -> set[str]:
+    """Folder names in `... / "oof"`, `"oof" / ...` and `Path("oof/...")`."""
+    found = []
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            found += [node.left, node.right]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Path"):
+            found += node.args
+    texts = [node.value for node in found if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return {text.split("/")[0] for text in texts} & FOLDERS
+
+
+def test_one_module_spells_folder_names():
+    spelled = {path.name: spelled_folders(path) for path in MODULES if spelled_folders(path)}
+    assert set(spelled.pop("paths.py")) >= {"oof", "folds", "submissions", "features"}
+    # a package's own folder of weights is no folder of ours
+    assert {
+        name: names for name, names in spelled.items() if (name, names) != ("weights.py", {"models"})
+    } == {}
+
+
+@pytest.mark.parametrize("stage", LIGHT_STAGES)
+def test_a_light_stage_opens_without_torch(stage):
+    heavy = {"torch", "timm", "sklearn", "lightgbm"}
+    code = f"import sys, tandem.stages.{stage}; print(sorted({heavy} & set(sys.modules)))"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(SRC.parent)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert run.stdout == "[]\n", run.stderr
+
+
+def test_every_stage_of_the_command_line_has_its_module_and_the_other_way_round():
+    from tandem.__main__ import STAGES
+
+    modules = {path.stem.removesuffix("_") for path in (SRC / "stages").glob("[!_]*.py")}
+    assert modules == set(STAGES)
+
+
+@pytest.mark.parametrize("path", sorted((SRC / "stages").glob("[!_]*.py")), ids=lambda path: path.stem)
+def test_a_stage_says_what_it_reads_and_writes(path):
+    summary = ast.get_docstring(tree(path)).split("\n\n")[0]
+    assert "->" in summary, f"{path}: begin with 'Name: reads -> writes'"
+
+
+def test_the_readme_lists_every_module():
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    names = [path.name for path in SRC.glob("[!_]*.py")]
+    names += [f"{path.parent.name}/" for path in SRC.glob("*/__init__.py")]
+    missing = [name for name in sorted(names) if f" {name} " not in text]
+    assert not missing, f"add to the tree in README.md: {missing}"

@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from tandem import scan as scanning
+from tandem.scan import file_of, look, read_cache, scan
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("a", "b", "c"):
+        noise = rng.integers(256, size=(20, 30, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{name}.jpg", quality=90)
+    return tmp_path
+
+
+def test_a_look_knows_the_size_of_an_image(folder):
+    seen = look(folder / "a.jpg")
+    assert (seen.width, seen.height, seen.problem) == (30, 20, "")
+    assert seen.size == (folder / "a.jpg").stat().st_size
+    assert len(seen.sha) == 16
+
+
+def test_what_is_wrong_with_an_image_is_told(folder):
+    whole = (folder / "a.jpg").read_bytes()
+    (folder / "a.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "b.jpg").write_text("<html>not found</html>")
+    (folder / "c.jpg").write_bytes(b"")
+    Image.new("1", (9000, 9000)).save(folder / "d.png")
+    problems = [look(folder / name).problem for name in ("a.jpg", "b.jpg", "c.jpg", "d.png", "e.jpg")]
+    assert [p.split(":")[0] for p in problems] == [
+        "truncated",
+        "unreadable",
+        "unreadable",
+        "oversized",
+        "missing",
+    ]
+    assert "0x" not in "".join(problems[:3])  # no addresses of objects: a message is the same on every run
+
+
+def test_a_second_scan_opens_only_what_changed(folder):
+    cache, files = folder / "build" / "scan.parquet", ["a.jpg", "b.jpg", "c.jpg"]
+    first, opened = scan(folder, files, cache)
+    assert opened == 3
+    assert scan(folder, files, cache) == (first, 0)
+    Image.new("RGB", (7, 5)).save(folder / "b.jpg")
+    second, opened = scan(folder, files, cache)
+    assert opened == 1
+    assert second["b.jpg"].width == 7
+    assert second["a.jpg"] == first["a.jpg"]
+
+
+def test_a_missing_image_is_looked_for_again(folder):
+    cache = folder / "scan.parquet"
+    assert scan(folder, ["z.jpg"], cache)[0]["z.jpg"].problem.startswith("missing")
+    Image.new("RGB", (7, 5)).save(folder / "z.jpg")
+    assert scan(folder, ["z.jpg"], cache)[0]["z.jpg"].problem == ""
+
+
+def test_a_stopped_scan_goes_on_where_it_was(folder, monkeypatch):
+    cache, files = folder / "scan.parquet", ["a.jpg", "b.jpg", "c.jpg"]
+    monkeypatch.setenv("TANDEM_THREADS", "1")
+
+    def stopped(path):
+        if path.name == "c.jpg":
+            raise KeyboardInterrupt
+        return look(path)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(scanning, "look", stopped)
+        scan(folder, files, cache)
+    assert set(read_cache(cache)) == {"a.jpg", "b.jpg"}
+    assert scan(folder, files, cache)[1] == 1
+
+
+def test_a_damaged_cache_or_one_of_another_version_counts_as_none(folder, monkeypatch):
+    cache = folder / "scan.parquet"
+    cache.write_bytes(b"PAR1 nonsense")
+    assert read_cache(cache) == {}
+    assert scan(folder, ["a.jpg"], cache)[1] == 1
+    monkeypatch.setattr(scanning, "VERSION", "another")
+    assert read_cache(cache) == {}
+
+
+def test_files_no_longer_asked_for_leave_the_cache(folder):
+    cache = folder / "scan.parquet"
+    scan(folder, ["a.jpg", "b.jpg"], cache)
+    scan(folder, ["b.jpg", "c.jpg"], cache)
+    assert set(read_cache(cache)) == {"b.jpg", "c.jpg"}
+
+
+@pytest.mark.parametrize("id", ["../x", "a/../../x", "/etc/passwd", "", "a\\b", "a\0b"])
+def test_an_id_that_leaves_the_image_folder_is_refused(id):
+    with pytest.raises(ValueError, match="does not name a file inside data/"):
+        file_of("data", id, "")
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(alphabet="ab./\\\0 ", max_size=12))
+def test_no_id_leads_out_of_the_image_folder(id):
+    try:
+        file = file_of("data", id, ".jpg")
+    except ValueError:
+        return
+    assert file.startswith("data/")
+    assert ".." not in file.split("/")

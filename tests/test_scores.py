@@ -1,0 +1,82 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tandem.decode import Rule
+from tandem.files import write_json
+from tandem.paths import Paths
+from tandem.scoring import score
+from tandem.stages.scores import main
+
+SRC = Path(__file__).parents[1] / "src"
+
+
+def problem(noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """proba, y, fold of 90 rows and two labels."""
+    rng = np.random.default_rng(0)
+    y = (rng.random((90, 2)) < [0.7, 0.3]).astype(np.uint8)
+    return np.clip((1 - noise) * y + noise * rng.random((90, 2)), 0, 1), y, np.arange(90) % 3
+
+
+def write_scores(paths: Paths, name: str, noise: float) -> dict:
+    scores = score(*problem(noise), ("cat", "dog"), Rule())[1]
+    write_json(paths.scores(name), scores)
+    write_json(paths.run(name), {"experiment": name, "seconds": 12.3, "model_mb": 4.5})
+    return scores
+
+
+@pytest.fixture
+def paths(tmp_path, monkeypatch) -> Paths:
+    monkeypatch.chdir(tmp_path)
+    return Paths("toy")
+
+
+def test_the_best_experiment_stands_first(paths, capsys):
+    write_scores(paths, "a_noisy", 0.9)
+    best = write_scores(paths, "b_clean", 0.3)
+    write_json(
+        paths.submission("b_clean").with_suffix(".json"), {"local_leaderboard": {"f1_samples": 0.8765}}
+    )
+    main(SimpleNamespace(comp="toy"))
+    printed = capsys.readouterr().out.splitlines()
+    lines = [line for line in printed if "a_noisy" in line or "b_clean" in line]
+    assert [line.split()[0] for line in lines] == ["b_clean", "a_noisy"]
+    assert f"{best['score']:.4f}" in lines[0] and "0.8765" in lines[0]
+
+
+def test_nothing_scored_is_an_error_that_says_what_to_run(paths):
+    with pytest.raises(
+        FileNotFoundError, match="nothing has been scored for 'toy'; run: make train COMP=toy"
+    ):
+        main(SimpleNamespace(comp="toy"))
+
+
+def test_optimism_is_what_tuning_in_sample_adds():
+    thresholds, scores = score(*problem(0.9), ("cat", "dog"), Rule())
+    assert scores["optimism"] == pytest.approx(scores["in_sample"] - scores["score"])
+    assert scores["score"] == scores["f1_samples"]
+    assert list(thresholds["thresholds"]) == list(thresholds["spread"]) == ["cat", "dog"]
+
+
+def python(code: str, folder: Path) -> str:
+    environment = os.environ | {"PYTHONPATH": str(SRC)}
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_the_table_is_printed_without_torch_pandas_or_numpy(paths, tmp_path):
+    write_scores(paths, "only", 0.5)
+    code = (
+        "import sys; from tandem.__main__ import main; main(['scores', '--comp', 'toy'])\n"
+        "print('heavy:', {'torch', 'pandas', 'numpy', 'pyarrow', 'sklearn'} & set(sys.modules))"
+    )
+    printed = python(code, tmp_path)
+    assert "only" in printed and "heavy: set()" in printed

@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+
+from tandem.encoders import store
+from tandem.encoders.store import features_key, read_features, write_features
+from tandem.files import read_json
+
+IDS = [f"{i}.jpg" for i in range(11)]
+VALUES = np.arange(11 * 2 * 3, dtype=np.float32).reshape(11, 2, 3)
+
+
+class Encoder:
+    """Yields the rows of VALUES two at a time, remembers where it was started, and can die on the way."""
+
+    def __init__(self, dies_at: int = 99):
+        self.dies_at = dies_at
+        self.started: list[int] = []
+
+    def __call__(self, start: int):
+        self.started.append(start)
+        for row in range(start, len(VALUES), 2):
+            if row >= self.dies_at:
+                raise RuntimeError("killed")
+            yield VALUES[row : row + 2]
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(store, "CHUNK", 4)
+
+
+def write(path, key, encode, ids=IDS):
+    write_features(path, key, ids, encode, {"encoder": "toy"}, "rows")
+
+
+def test_features_are_kept_with_ids_key_and_shape(tmp_path):
+    path = tmp_path / "c" / "toy.train.npy"
+    write(path, "k1", Encoder())
+    assert read_features(path, IDS).tolist() == VALUES.tolist()
+    assert read_features(path, IDS).dtype == np.float16
+    assert features_key(path) == "k1"
+    assert read_json(path.with_suffix(".meta.json")) == {"key": "k1", "shape": [11, 2, 3], "encoder": "toy"}
+    assert sorted(f.suffix for f in path.parent.iterdir()) == [".json", ".json", ".npy"]
+
+
+def test_a_killed_run_goes_on_after_the_last_saved_chunk_and_ends_in_the_same_array(tmp_path):
+    path, encoder = tmp_path / "toy.train.npy", Encoder(dies_at=6)
+    with pytest.raises(RuntimeError, match="killed"):
+        write(path, "k1", encoder)
+    assert features_key(path) == "" and not path.exists()
+    encoder.dies_at = 99
+    write(path, "k1", encoder)
+    assert encoder.started == [0, 4]
+    assert read_features(path, IDS).tolist() == VALUES.tolist()
+
+
+def test_a_run_killed_before_its_first_chunk_starts_over(tmp_path):
+    encoder = Encoder(dies_at=2)
+    with pytest.raises(RuntimeError):
+        write(tmp_path / "toy.train.npy", "k1", encoder)
+    encoder.dies_at = 99
+    write(tmp_path / "toy.train.npy", "k1", encoder)
+    assert encoder.started == [0, 0]
+
+
+def test_another_key_starts_over(tmp_path):
+    path, encoder = tmp_path / "toy.train.npy", Encoder(dies_at=10)
+    with pytest.raises(RuntimeError):
+        write(path, "k1", encoder)
+    encoder.dies_at = 99
+    write(path, "k2", encoder)
+    assert encoder.started == [0, 0]
+    assert features_key(path) == "k2"
+
+
+def test_a_damaged_state_file_starts_over(tmp_path):
+    path, encoder = tmp_path / "toy.train.npy", Encoder(dies_at=10)
+    with pytest.raises(RuntimeError):
+        write(path, "k1", encoder)
+    (tmp_path / "toy.train.partial.json").write_text("{")
+    encoder.dies_at = 99
+    write(path, "k1", encoder)
+    assert encoder.started == [0, 0]
+
+
+def test_a_value_that_leaves_float16_is_refused_with_its_row(tmp_path):
+    def encode(start):
+        yield VALUES[:4]
+        with np.errstate(over="ignore"):
+            yield np.full((4, 2, 3), 1e6, np.float32)
+
+    with pytest.raises(ValueError, match=r"toy\.train\.npy: features of row 5 or after are not finite"):
+        write(tmp_path / "toy.train.npy", "k1", encode)
+    assert features_key(tmp_path / "toy.train.npy") == ""
+
+
+def test_an_encoder_that_stops_early_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="4 rows came out of the encoder, expected 11"):
+        write(tmp_path / "toy.train.npy", "k1", lambda start: iter([VALUES[:4]]))
+    assert not (tmp_path / "toy.train.npy").exists()
+
+
+def test_rows_are_found_by_id_and_a_missing_one_is_named(tmp_path):
+    path = tmp_path / "toy.train.npy"
+    write(path, "k1", Encoder())
+    assert read_features(path, ["7.jpg", "2.jpg"]).tolist() == VALUES[[7, 2]].tolist()
+    with pytest.raises(ValueError, match="1 ids have no features, first: 99.jpg; run make features"):
+        read_features(path, ["7.jpg", "99.jpg"])
+
+
+def test_a_run_that_dies_between_its_last_files_leaves_no_old_features(tmp_path):
+    path = tmp_path / "toy.train.npy"
+    write(path, "k1", Encoder())
+    path.with_suffix(".meta.json").unlink()
+    path.with_suffix(".meta.json").mkdir()  # so that writing it fails
+    with pytest.raises(OSError):
+        write(path, "k2", Encoder())
+    assert not path.exists()

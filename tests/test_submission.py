@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+
+from tandem.competition import Competition
+from tandem.submission import expected_ids, local_scores, read_predicted, to_csv, validate
+from tandem.tables import read_table
+
+PRED = np.array([[1, 1], [0, 1]], bool)
+IDS = ["b.jpg", "a.jpg"]
+
+
+def competition(**changes) -> Competition:
+    labels = {"format": "separated", "column": "Labels", "names": ["1", "2"]}
+    base = {"id": "ImageID", "images": "data", "labels": labels, "most": 2, "experiments": ["e"]}
+    return Competition.model_validate(base | changes)
+
+
+SEPARATED = competition()
+COLUMNS = competition(labels={"format": "columns", "names": ["cat", "dog"]})
+
+
+def test_separated_labels_are_written_into_one_column():
+    assert to_csv(SEPARATED, IDS, PRED) == "ImageID,Labels\nb.jpg,1 2\na.jpg,2\n"
+
+
+def test_label_columns_are_written_as_zero_and_one():
+    assert to_csv(COLUMNS, IDS, PRED) == "ImageID,cat,dog\nb.jpg,1,1\na.jpg,0,1\n"
+
+
+@pytest.mark.parametrize("made", [SEPARATED, COLUMNS], ids=["separated", "columns"])
+def test_what_is_written_is_valid_and_read_back(tmp_path, made):
+    path = tmp_path / "stack.csv"
+    path.write_text(to_csv(made, IDS, PRED))
+    validate(path, made, IDS)
+    ids, pred = read_predicted(made, read_table(path))
+    assert ids == IDS and pred.tolist() == PRED.astype(int).tolist()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "ImageID,labels\nb.jpg,1 2\na.jpg,2\n",
+            r"header is \['ImageID', 'labels'\], expected \['ImageID', 'Labels'\]",
+        ),
+        ("ImageID,Labels\na.jpg,2\nb.jpg,1 2\n", "row 1 is 'a.jpg', expected 'b.jpg': wrong order or id"),
+        ("ImageID,Labels\nb.jpg,1 2\n", "1 rows, expected 2"),
+        ("ImageID,Labels\nb.jpg,1 2\nb.jpg,2\n", "row 2 is 'b.jpg', expected 'a.jpg'"),
+        ("ImageID,Labels\nb.jpg,1 3\na.jpg,2\n", "row 1: label '3' is not one of the 2 known labels"),
+        ("ImageID,Labels\nb.jpg,1 2\na.jpg,\n", r"row 2 \(a\.jpg\) has 0 labels; expected 1 to 2"),
+    ],
+    ids=["header", "order", "missing id", "repeated id", "unknown label", "empty row"],
+)
+def test_a_violation_is_refused_with_its_row(tmp_path, content, message):
+    path = tmp_path / "stack.csv"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=message) as caught:
+        validate(path, SEPARATED, IDS)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_too_many_labels_are_refused(tmp_path):
+    (tmp_path / "stack.csv").write_text(to_csv(SEPARATED, IDS, PRED))
+    with pytest.raises(ValueError, match=r"row 1 \(b\.jpg\) has 2 labels; expected 1 to 1"):
+        validate(tmp_path / "stack.csv", competition(most=1), IDS)
+
+
+def test_a_cell_that_is_neither_zero_nor_one_is_refused(tmp_path):
+    (tmp_path / "stack.csv").write_text("ImageID,cat,dog\nb.jpg,1,1\na.jpg,0,0.7\n")
+    with pytest.raises(ValueError, match="row 2: column 'dog' holds '0.7'; expected 0 or 1"):
+        validate(tmp_path / "stack.csv", COLUMNS, IDS)
+
+
+def test_ids_come_from_the_sample_submission_where_there_is_one_else_from_the_test_file(tmp_path):
+    (tmp_path / "test.csv").write_text("ImageID,Caption\na.jpg,x\nb.jpg,y\n")
+    assert expected_ids(SEPARATED, tmp_path) == (["a.jpg", "b.jpg"], "test.csv")
+    (tmp_path / "sample_submission.csv").write_text("ImageID,Labels\nb.jpg,1\na.jpg,1\n")
+    assert expected_ids(SEPARATED, tmp_path) == (["b.jpg", "a.jpg"], "sample_submission.csv")
+
+
+def test_local_scores_are_those_computed_by_hand(tmp_path):
+    (tmp_path / "solution.csv").write_text("ImageID,Labels\na.jpg,2\nb.jpg,1\nc.jpg,1 2\n")
+    # a: right; b: {1, 2} for {1}, F1 2/3; label 1: 1 of 1, label 2: F1 2/3; micro 2*2 / (2 + 3)
+    scores = local_scores(SEPARATED, tmp_path, IDS, PRED)
+    assert scores == pytest.approx({"f1_samples": 5 / 6, "f1_micro": 4 / 5, "f1_macro": 5 / 6})
+
+
+def test_there_are_no_local_scores_without_a_solution(tmp_path):
+    assert local_scores(SEPARATED, tmp_path, IDS, PRED) is None
+
+
+def test_a_solution_that_lacks_a_test_row_is_refused(tmp_path):
+    (tmp_path / "solution.csv").write_text("ImageID,Labels\nb.jpg,1\n")
+    with pytest.raises(ValueError, match=r"solution\.csv: 1 test ids have no solution, first: a\.jpg"):
+        local_scores(SEPARATED, tmp_path, IDS, PRED)
