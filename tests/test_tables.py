@@ -10,7 +10,7 @@ from tandem.tables import Repair, read_table
 
 HEADER = "ImageID,Labels,Caption\n"
 ANCHOR = '7.jpg,1 2,"A cat sits."\n'
-ROW_START = re.compile(r'\d+\.jpg,|[^",]*[^\s",][^",]*,[^",]*,("|[^,]*$)')
+ROW_START = re.compile(r'\d+\.jpg,|"?[^",]*[^\s",][^",]*"?,[^",]*,("|[^,]*$)')
 
 
 def valid_csv(text):
