@@ -93,8 +93,9 @@ folds/$(COMP).csv: $(BUILD)/train.labels.parquet $(BUILD)/train.images.parquet $
 features: $(sort $(foreach e,$(CHOSEN),$($e_FEATURES)))  ## frozen image and caption features
 $(ENCODERS:%=features/$(COMP)/%.train.npy): features/$(COMP)/%.train.npy: $(BUILD)/encoders/%.json
 	$(TANDEM) features --comp $(COMP) --encoder $* --split train
-$(ENCODERS:%=features/$(COMP)/%.test.npy): features/$(COMP)/%.test.npy: $(BUILD)/encoders/%.json
-	$(TANDEM) features --comp $(COMP) --encoder $* --split test
+# the run above wrote it too: this one then only looks
+$(ENCODERS:%=features/$(COMP)/%.test.npy): features/$(COMP)/%.test.npy: $(BUILD)/encoders/%.json | features/$(COMP)/%.train.npy
+	@$(TANDEM) features --comp $(COMP) --encoder $* --split test
 
 train: $(CHOSEN:%=oof/$(COMP)/%/thresholds.json) $(CHOSEN:%=oof/$(COMP)/%/test.parquet)  ## fit every experiment and fold, score out of fold
 $(KNOWN_EXPS:%=oof/$(COMP)/%/oof.parquet): oof/$(COMP)/%/oof.parquet: $(BUILD)/experiments/%.json folds/$(COMP).csv
@@ -133,5 +134,10 @@ test: $(READY)  ## lint and tests
 	.venv/bin/python -m pytest
 bench: $(READY)  ## the measured speeds
 	@for b in benchmarks/*.py; do echo "== $$b"; .venv/bin/python $$b || exit 1; done
+ifneq ($(filter clean,$(MAKECMDGOALS)),)
+ifneq ($(filter-out clean,$(MAKECMDGOALS)),)
+$(error make clean goes alone: make clean COMP=$(COMP) && make $(filter-out clean,$(MAKECMDGOALS)) COMP=$(COMP))
+endif
+endif
 clean:  ## COMP=name: remove all that was built for it, never its input
 	rm -rf build/$(COMP) features/$(COMP) models/$(COMP) oof/$(COMP) submissions/$(COMP) reports/$(COMP) folds/$(COMP).csv

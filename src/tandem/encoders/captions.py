@@ -6,14 +6,10 @@ import numpy as np
 import torch
 
 from tandem.config import CaptionEncoder
-from tandem.encoders.weights import load_sentences, sentence_source
+from tandem.encoders.weights import load_sentences
 from tandem.runtime import autocast, device
 
 BATCH = 512  # captions handed over at once; inside, sorted by length
-
-
-def source(cfg: CaptionEncoder) -> str:
-    return sentence_source(cfg.model)
 
 
 @torch.inference_mode()

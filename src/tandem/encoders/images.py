@@ -10,16 +10,12 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from tandem.config import ImageEncoder
-from tandem.encoders.weights import backbone_source, load_backbone
+from tandem.encoders.weights import load_backbone
 from tandem.loading import image_batches
 from tandem.machine import threads
 from tandem.runtime import autocast, device
 
 BATCH = 32
-
-
-def source(cfg: ImageEncoder) -> str:
-    return backbone_source(cfg.model, cfg.weights)
 
 
 @torch.inference_mode()

@@ -2,6 +2,7 @@
 
 from tandem.decode import Rule
 from tandem.files import read_json, write_json
+from tandem.machine import threads
 from tandem.paths import Paths
 from tandem.predictions import Predictions
 from tandem.scoring import score
@@ -21,10 +22,10 @@ def main(args) -> None:
         raise ValueError(
             f"{paths.oof(args.exp)} was made with another fold map or label list; run make train"
         )
-    thresholds, scores = score(oof.aligned_to(rows.ids), rows.y, rows.fold, rows.names, rule)
+    decoder, scores = score(oof.aligned_to(rows.ids), rows.y, rows.fold, rows.names, rule, threads())
     write_json(paths.scores(args.exp), scores)
-    write_json(paths.thresholds(args.exp), thresholds)
+    write_json(paths.thresholds(args.exp), decoder)
     print(
         f"{args.exp}: out-of-fold {rule.metric} {scores['score']:.4f} cross-fitted, "
-        f"{scores['in_sample']:.4f} in sample"
+        f"{scores['in_sample']:.4f} in sample; decoder: {scores['decoder']}"
     )

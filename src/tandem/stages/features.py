@@ -1,10 +1,14 @@
 """Features: build/C/{split}.{images,captions}.parquet -> features/C/ENCODER.SPLIT.npy, (n, views, d) float16.
 
-Beside it: `.ids.json` (the rows) and `.meta.json` (encoder, source of the weights, key).
+Beside it: `.ids.json` (the rows) and `.meta.json` (encoder, source of the weights, key). One run serves both splits, so
+that the encoder's libraries are loaded once; what is current is left as it is.
 """
 
-from tandem.config import ImageEncoder, read_encoder
+from collections.abc import Sequence
+
+from tandem.config import Encoder, ImageEncoder, read_encoder
 from tandem.encoders.store import features_key, write_features
+from tandem.encoders.weights import backbone_source, sentence_source
 from tandem.files import digest
 from tandem.paths import SPLITS, Paths
 from tandem.rows import read_captions, read_images
@@ -12,29 +16,39 @@ from tandem.rows import read_captions, read_images
 
 def add_arguments(parser) -> None:
     parser.add_argument("--encoder", required=True, help="its file in build/C/encoders, without .json")
-    parser.add_argument("--split", required=True, choices=SPLITS)
+    parser.add_argument("--split", required=True, choices=SPLITS, help="the one that is out of date")
 
 
 def main(args) -> None:
     paths = Paths(args.comp)
     cfg = read_encoder(paths.encoder_config(args.encoder))
-    path = paths.features(args.encoder, args.split)
+    image = isinstance(cfg, ImageEncoder)
+    source = backbone_source(cfg.model, cfg.weights) if image else sentence_source(cfg.model)
+    for split in SPLITS:
+        path = paths.features(args.encoder, split)
+        ids, items, content = _rows(paths, cfg, split)
+        key = digest([cfg.model_dump(), source, ids, content])
+        if features_key(path) == key:
+            if split == args.split:
+                path.touch()  # make takes it for old: what it is made from was written again, with the same values
+            continue
+        if image:
+            from tandem.encoders import images as encoder
+        else:
+            from tandem.encoders import captions as encoder
+        meta = {"encoder": cfg.model_dump(), "source": source}
+        unit = "img" if image else "captions"
+
+        def encode(start: int, items: Sequence = items, encoder=encoder):
+            return encoder.encode(cfg, items[start:])
+
+        write_features(path, key, ids, encode, meta, unit)
+
+
+def _rows(paths: Paths, cfg: Encoder, split: str) -> tuple[list, Sequence, list]:
+    """(ids, what to encode, what it is known by) of one split."""
     if isinstance(cfg, ImageEncoder):
-        from tandem.encoders import images as encoder
-
-        rows = read_images(paths.images(args.split))
-        ids, content = rows["id"], rows["sha"]
-        items, unit = [paths.input / f for f in rows["file"]], "img"
-    else:
-        from tandem.encoders import captions as encoder
-
-        ids, items = read_captions(paths.captions(args.split))
-        content, unit = items, "captions"
-    source = encoder.source(cfg)
-    key = digest([cfg.model_dump(), source, list(ids), list(content)])
-    if features_key(path) == key:
-        path.touch()
-        print(f"{path}: current")
-        return
-    meta = {"encoder": cfg.model_dump(), "source": source}
-    write_features(path, key, ids, lambda start: encoder.encode(cfg, items[start:]), meta, unit)
+        rows = read_images(paths.images(split))
+        return list(rows["id"]), [paths.input / f for f in rows["file"]], list(rows["sha"])
+    ids, captions = read_captions(paths.captions(split))
+    return list(ids), captions, list(captions)

@@ -5,10 +5,8 @@ The JSON says what made the CSV and what it scored; both appear only after the C
 
 import os
 
-import numpy as np
-
 from tandem.competition import load_competition
-from tandem.decode import Rule, binarize
+from tandem.decode import Decoder
 from tandem.files import file_digest, read_json, write_json, write_text
 from tandem.paths import Paths
 from tandem.predictions import Predictions
@@ -23,15 +21,14 @@ def main(args) -> None:
     paths = Paths(args.comp)
     competition = load_competition(paths.competition)
     test = Predictions.read(paths.test(args.exp))
-    decoder = read_json(paths.thresholds(args.exp))
-    names = tuple(decoder["thresholds"])
+    recipe = read_json(paths.thresholds(args.exp))
+    decoder, names = Decoder.from_json(recipe), tuple(recipe["labels"])
     if names != test.names or names != tuple(competition.labels.names):
         raise ValueError(
             f"{paths.thresholds(args.exp)} and {paths.test(args.exp)} differ in labels; run make train"
         )
-    rule = Rule(decoder["metric"], decoder["beta"], decoder["least"], decoder["most"])
     ids, source = expected_ids(competition, paths.input)
-    pred = binarize(test.aligned_to(ids), np.array(list(decoder["thresholds"].values())), rule)
+    pred = decoder(test.aligned_to(ids))
     path = paths.submission(args.exp)
     draft = write_text(path.with_suffix(".unchecked.csv"), to_csv(competition, ids, pred))
     validate(draft, competition, ids)
@@ -46,12 +43,12 @@ def main(args) -> None:
         "predicted_rate": dict(zip(names, pred.mean(0).tolist(), strict=True)),
         "out_of_fold": {k: scores[k] for k in ("metric", "score", "in_sample", "optimism")},
         "local_leaderboard": local,
-        "decoder": decoder,
+        "decoder": recipe,
         "run": read_json(paths.run(args.exp)),
     }
     write_json(path.with_suffix(".json"), provenance)
     os.replace(draft, path)
     print(f"{path}: {len(ids)} rows, valid against {source}, {pred.sum(1).mean():.2f} labels a row")
-    print(f"out of fold {rule.metric} {scores['score']:.4f} (cross-fitted)")
+    print(f"out of fold {decoder.rule.metric} {scores['score']:.4f} (cross-fitted)")
     if local:
-        print(f"local leaderboard {rule.metric} {local[rule.metric]:.4f} ({competition.solution})")
+        print(f"local leaderboard {decoder.rule.metric} {local[decoder.rule.metric]:.4f} ({competition.solution})")

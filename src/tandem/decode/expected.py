@@ -1,0 +1,121 @@
+"""The label set of highest expected F-beta, row by row: exact, and nothing tuned.
+
+Labels are either independent given their marginals, or so but for the size of the set: the probability of a set is
+that of independence times a weight of its size (`sizes`), which knows that no row is empty or that many are alone.
+Either way the best set of k labels is the k most probable, so a row needs one expectation a k, from the distributions
+of how many of the first k and of the others are true (Ye et al. 2012; Waegeman et al. 2014). `best_sets` drops even
+that: it takes P(label j, size s) from anywhere (the general F-measure maximiser of Dembczynski et al. 2011).
+"""
+
+import numpy as np
+
+CHUNK = 2**22  # cells of the largest array made at once
+
+
+def expected_sets(
+    proba: np.ndarray,
+    beta: float = 1.0,
+    least: int = 0,
+    most: int = 10**6,
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
+    """(n, c) bool: the sets of highest expected F-beta with `least` to `most` labels.
+
+    proba    (n, c) marginals under independence
+    weights  (s,) >= 0, of a set with 0, 1, ... labels; larger sets count as impossible. None: independence.
+    """
+    n, c = proba.shape
+    largest = c if weights is None else min(c, len(weights) - 1)
+    weights = np.ones(c + 1) if weights is None else np.asarray(weights, np.float64)[: largest + 1]
+    rows = max(1, CHUNK // ((c + 1) * (largest + 1)))
+    pred = np.zeros((n, c), bool)
+    for start in range(0, n, rows):
+        part = proba[start : start + rows]
+        order = np.argsort(-part, axis=1, kind="stable")
+        sizes = _best_sizes(np.take_along_axis(part, order, 1), beta, least, min(most, c), weights)
+        np.put_along_axis(pred[start : start + rows], order, np.arange(c) < sizes[:, None], axis=1)
+    return pred
+
+
+def _best_sizes(p: np.ndarray, beta: float, least: int, most: int, weights: np.ndarray) -> np.ndarray:
+    """(n,) number of most probable labels to take; `p` (n, c) descends in each row."""
+    n, c = p.shape
+    largest = len(weights) - 1
+    p = p.astype(np.float64).T
+    suffix = _suffix_sizes(p, largest)
+    size = np.arange(largest + 1)
+    mass = suffix[0] * weights[:, None]  # (s, n)
+    total = mass.sum(0)
+    total = np.where(total > 0, total, 1.0)
+    mean_size = (mass * size[:, None]).sum(0) / total
+    best = np.full(n, -np.inf)
+    chosen = np.zeros(n, np.int64)
+    prefix = np.zeros((largest + 1, n))
+    prefix[0] = 1.0
+    for k in range(c + 1):
+        if k:
+            prefix = _add(prefix, p[k - 1])
+        if least <= k <= most:
+            value = _expected_f(prefix, suffix[k], k, beta, weights) / total
+            better = value > best + 1e-12
+            best, chosen = np.where(better, value, best), np.where(better, k, chosen)
+        # F is concave in the overlap, whose mean is at most the mean size: no larger k can do better than this
+        bound = (1 + beta**2) * mean_size / (k + 1 + beta**2 * mean_size)
+        if k >= most or (k >= least and (best >= bound - 1e-12).all()):
+            break
+    return chosen
+
+
+def _expected_f(
+    prefix: np.ndarray, suffix: np.ndarray, k: int, beta: float, weights: np.ndarray
+) -> np.ndarray:
+    """(n,) sum over sets of probability x weight x F-beta of the first k labels."""
+    largest = len(weights) - 1
+    value = np.zeros(prefix.shape[1])
+    if k == 0:
+        return suffix[0] * weights[0]  # F of the empty set against the empty set is 1
+    for overlap in range(1, min(k, largest) + 1):
+        others = np.arange(largest + 1 - overlap)
+        gain = weights[overlap + others] * (1 + beta**2) * overlap / (beta**2 * (overlap + others) + k)
+        value += prefix[overlap] * (gain @ suffix[: len(others)])
+    return value
+
+
+def _suffix_sizes(p: np.ndarray, largest: int) -> np.ndarray:
+    """(c + 1, largest + 1, n): P(s of the labels from k on are true)."""
+    c, n = p.shape
+    suffix = np.zeros((c + 1, largest + 1, n))
+    suffix[c, 0] = 1.0
+    for k in range(c - 1, -1, -1):
+        suffix[k] = _add(suffix[k + 1], p[k])
+    return suffix
+
+
+def _add(sizes: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Distribution of a number of true labels, (s, n), after one more label with probability p."""
+    added = sizes * (1 - p)
+    added[1:] += sizes[:-1] * p
+    return added
+
+
+def best_sets(
+    joint: np.ndarray, empty: np.ndarray, beta: float = 1.0, least: int = 0, most: int = 10**6
+) -> np.ndarray:
+    """(n, c) bool: the sets of highest expected F-beta, whatever the labels' dependence.
+
+    joint  (n, c, s): P(label j is true and the row has 1, 2, ..., s labels)
+    empty  (n,): P(the row has none)
+    """
+    n, c, s = joint.shape
+    pred, best = np.zeros((n, c), bool), np.where(least == 0, empty, -np.inf)
+    size = np.arange(1, s + 1)
+    for k in range(max(least, 1), min(most, c) + 1):
+        gain = joint @ ((1 + beta**2) / (beta**2 * size + k))  # (n, c)
+        top = np.argsort(-gain, axis=1, kind="stable")[:, :k]
+        value = np.take_along_axis(gain, top, 1).sum(1)
+        better = np.flatnonzero(value > best + 1e-12)
+        best[better] = value[better]
+        chosen = np.zeros((len(better), c), bool)
+        np.put_along_axis(chosen, top[better], True, axis=1)
+        pred[better] = chosen
+    return pred

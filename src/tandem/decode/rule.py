@@ -1,0 +1,49 @@
+"""What is scored, how many labels a row may have, and the label sets that thresholds give."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tandem.metrics import METRICS
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is scored, and how many labels a row may have.
+
+    metric  key of tandem.metrics.METRICS
+    beta    of F-beta
+    least   a row with fewer labels gets its most probable ones
+    most    a row with more keeps its most probable ones
+    """
+
+    metric: str = "f1_samples"
+    beta: float = 1.0
+    least: int = 1
+    most: int = 10**6
+
+    def score(self, y: np.ndarray, pred: np.ndarray) -> float:
+        return METRICS[self.metric](y, pred, self.beta)
+
+
+def binarize(proba: np.ndarray, thresholds: np.ndarray | float, rule: Rule) -> np.ndarray:
+    """(n, c) bool: labels whose probability reaches the threshold, then the least/most rule.
+
+    >>> binarize(np.array([[0.1, 0.2], [0.9, 0.1]]), np.array([0.5, 0.5]), Rule()).astype(int).tolist()
+    [[0, 1], [1, 0]]
+    """
+    return bound(proba, proba >= np.asarray(thresholds, np.float64), rule)
+
+
+def bound(proba: np.ndarray, pred: np.ndarray, rule: Rule) -> np.ndarray:
+    """(n, c) bool: `pred` with at least and at most so many labels a row; `pred` itself is left as it is."""
+    size = pred.sum(1)
+    off = np.flatnonzero((size < rule.least) | (size > rule.most))
+    if len(off):
+        pred, p = pred.copy(), proba[off]
+        # labels already in come first, then the most probable: rank < wanted are kept
+        order = np.lexsort((-p, ~pred[off]), axis=1)
+        rank = np.empty_like(order)
+        np.put_along_axis(rank, order, np.arange(p.shape[1])[None, :], axis=1)
+        pred[off] = rank < np.clip(size[off], rule.least, rule.most)[:, None]
+    return pred
