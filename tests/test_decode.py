@@ -1,71 +1,103 @@
+import json
+from itertools import product
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tandem.decode import Rule, _best_cut, _class_curve, binarize, cross_fit, tune_ascent, tune_global
-from tandem.metrics import METRICS
+from tandem.decode import DECODERS, CrossFit, Decoder, Rule, binarize
+from tandem.decode.calibration import KINDS, calibrate, fit_sizes, size_distribution
+from tandem.decode.cuts import SortedLabels
+from tandem.decode.expected import best_sets, expected_sets
+from tandem.decode.thresholds import shrink, tune_ascent, tune_global, tune_per_class
+from tandem.metrics import METRICS, f1_per_label, f1_samples, log_loss, paired_interval
 
 LEVELS = np.arange(5) / 4  # few distinct probabilities, so that ties abound
 CUTS = [-0.1, 0.125, 0.375, 0.625, 0.875, 1.1]  # one between any two of them, and outside
 
 
-def problems(metric: str, beta: float, count: int):
+@st.composite
+def problems(draw, metrics=tuple(METRICS)):
     """Small random (proba, y, rule, rng): ties, constant labels, empty rows, bounds that bind."""
-    rng = np.random.default_rng([len(metric), int(beta * 10)])
-    for _ in range(count):
-        n, c = rng.integers(1, 7), rng.integers(2, 5)
-        proba = rng.choice(LEVELS, (n, c))
-        y = rng.integers(0, 2, (n, c)).astype(np.uint8)
-        y[:, 0] = rng.choice([0, 1]) if rng.random() < 0.2 else y[:, 0]
-        least = min(int(rng.integers(0, 3)), c)
-        yield proba, y, Rule(metric, beta, least, int(rng.integers(max(least, 1), c + 1))), rng
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    n, c = rng.integers(1, 7), rng.integers(2, 5)
+    proba = rng.choice(LEVELS, (n, c))
+    y = rng.integers(0, 2, (n, c)).astype(np.uint8)
+    y[:, 0] = rng.choice([0, 1]) if rng.random() < 0.2 else y[:, 0]
+    least = min(int(rng.integers(0, 3)), c)
+    most = int(rng.integers(max(least, 1), c + 1))
+    rule = Rule(draw(st.sampled_from(metrics)), draw(st.sampled_from([0.5, 1.0, 2.0])), least, most)
+    return proba, y, rule, rng
 
 
-every_metric = pytest.mark.parametrize("metric", list(METRICS))
-every_beta = pytest.mark.parametrize("beta", [0.5, 1.0, 2.0])
+many = settings(max_examples=400, deadline=None)
 
 
-@every_metric
-@every_beta
-def test_the_global_threshold_is_the_best_of_all_cut_offs(metric, beta):
-    for proba, y, rule, _ in problems(metric, beta, 100):
-        best = max(rule.score(y, binarize(proba, cut, rule)) for cut in CUTS)
-        assert rule.score(y, binarize(proba, tune_global(proba, y, rule), rule)) == pytest.approx(best), rule
+# thresholds
 
 
-@every_metric
-@every_beta
-def test_the_step_of_one_class_finds_the_best_of_all_its_cut_offs(metric, beta):
-    for proba, y, rule, rng in problems(metric, beta, 100):
-        thresholds, j = rng.choice(CUTS, proba.shape[1]), int(rng.integers(proba.shape[1]))
-
-        def score(cut, j=j, thresholds=thresholds, proba=proba, y=y, rule=rule):
-            others = thresholds.copy()
-            others[j] = cut
-            return rule.score(y, binarize(proba, others, rule))
-
-        order = np.argsort(-proba[:, j], kind="stable")
-        curve = _class_curve(proba, y, proba >= thresholds, j, order, rule)
-        value, cut = _best_cut(proba[order, j], curve)
-        best = max(map(score, CUTS))
-        assert value == pytest.approx(best), rule
-        assert score(cut) == pytest.approx(best), rule
+@many
+@given(problems())
+def test_the_global_threshold_is_the_best_of_all_cut_offs(problem):
+    proba, y, rule, _ = problem
+    best = max(rule.score(y, binarize(proba, cut, rule)) for cut in CUTS)
+    assert rule.score(y, binarize(proba, tune_global(proba, y, rule), rule)) == pytest.approx(best)
 
 
-@every_metric
-@every_beta
-def test_ascent_is_in_sample_never_worse_than_the_global_threshold_or_a_half(metric, beta):
-    for proba, y, rule, _ in problems(metric, beta, 40):
-        score = rule.score(y, binarize(proba, tune_ascent(proba, y, rule), rule))
-        assert score >= rule.score(y, binarize(proba, tune_global(proba, y, rule), rule)) - 1e-12
-        assert score >= rule.score(y, binarize(proba, 0.5, rule)) - 1e-12
+@many
+@given(problems())
+def test_each_label_gets_the_threshold_with_its_best_f(problem):
+    proba, y, rule, _ = problem
+    free = Rule(rule.metric, rule.beta, least=0)
+    got = f1_per_label(y, binarize(proba, tune_per_class(proba, y, rule), free), rule.beta)
+    of_cut = [f1_per_label(y, binarize(proba, cut, free), rule.beta) for cut in CUTS]
+    assert got == pytest.approx(np.max(of_cut, axis=0))
 
 
-def test_ascent_gives_each_class_its_own_threshold():
+@many
+@given(problems())
+def test_the_step_of_one_label_finds_the_best_of_all_its_cut_offs(problem):
+    proba, y, rule, rng = problem
+    thresholds, j = rng.choice(CUTS, proba.shape[1]), int(rng.integers(proba.shape[1]))
+
+    def score(cut):
+        others = thresholds.copy()
+        others[j] = cut
+        return rule.score(y, binarize(proba, others, rule))
+
+    labels, pred = SortedLabels(proba, y, rule), proba >= thresholds
+    value, cut = labels.step(pred, (pred & labels.y).sum(1), pred.sum(1), j)
+    best = max(map(score, CUTS))
+    assert value == pytest.approx(best)
+    assert score(cut) == pytest.approx(best)
+
+
+@many
+@given(problems())
+def test_ascent_is_in_sample_never_worse_than_where_it_starts(problem):
+    proba, y, rule, _ = problem
+    score = rule.score(y, binarize(proba, tune_ascent(proba, y, rule), rule))
+    for start in (0.5, tune_global(proba, y, rule), tune_per_class(proba, y, rule)):
+        assert score >= rule.score(y, binarize(proba, start, rule)) - 1e-12
+
+
+def test_ascent_gives_each_label_its_own_threshold():
     proba = np.array([[0.9, 0.2], [0.8, 0.1], [0.7, 0.3], [0.6, 0.05]], np.float32)
     y = np.array([[1, 1], [1, 0], [0, 1], [0, 0]], np.uint8)
     rule = Rule("f1_macro", least=0)
-    thresholds = tune_ascent(proba, y, rule)
-    assert binarize(proba, thresholds, rule).astype(int).tolist() == y.tolist()
+    assert binarize(proba, tune_ascent(proba, y, rule), rule).astype(int).tolist() == y.tolist()
+
+
+def test_shrinking_goes_from_the_own_threshold_to_the_common_one():
+    own, positives = np.array([0.1, 0.9]), np.array([1000, 10])
+    assert shrink(own, 0.5, positives, 0.0) == pytest.approx(own)
+    assert shrink(own, 0.5, positives, np.inf).tolist() == [0.5, 0.5]
+    kept = np.abs(shrink(own, 0.5, positives, 100.0) - 0.5)
+    assert kept[0] > 0.3 and kept[1] < 0.05  # the rare label is hardly its own any more
+
+
+# the least/most rule
 
 
 def test_least_fills_a_row_with_its_most_probable_labels():
@@ -90,21 +122,193 @@ def test_a_probability_equal_to_the_threshold_counts_as_reaching_it():
     assert binarize(np.array([[0.5, 0.4]]), 0.5, Rule(least=0)).tolist() == [[True, False]]
 
 
-def test_labels_of_a_fold_change_neither_its_thresholds_nor_its_predictions():
+# sets of highest expected F, against all sets under all outcomes
+
+
+def expectations(outcome_proba: np.ndarray, beta: float) -> np.ndarray:
+    """(2^c,) expected F-beta of each set, for one row's probabilities of all 2^c outcomes."""
+    sets = all_sets(outcome_proba)
+    return np.array(
+        [
+            sum(p * f1_samples(o[None], s[None], beta) for p, o in zip(outcome_proba, sets, strict=True))
+            for s in sets
+        ]
+    )
+
+
+def all_sets(outcome_proba: np.ndarray) -> np.ndarray:
+    c = int(np.log2(len(outcome_proba)))
+    return np.array(list(product([0, 1], repeat=c)), np.uint8)
+
+
+def assert_best(pred: np.ndarray, outcome_proba: np.ndarray, rule: Rule) -> None:
+    sets, values = all_sets(outcome_proba), expectations(outcome_proba, rule.beta)
+    allowed = (sets.sum(1) >= rule.least) & (sets.sum(1) <= rule.most)
+    chosen = np.flatnonzero((sets == pred).all(1))[0]
+    assert allowed[chosen]
+    assert values[chosen] == pytest.approx(values[allowed].max())
+
+
+def outcomes(proba: np.ndarray) -> np.ndarray:
+    """(2^c,) probability of each outcome of independent labels."""
+    return np.array([np.where(s, proba, 1 - proba).prod() for s in product([0, 1], repeat=len(proba))])
+
+
+@settings(max_examples=150, deadline=None)
+@given(problems())
+def test_expected_sets_are_the_best_of_all_sets_of_independent_labels(problem):
+    proba, _, rule, _ = problem
+    pred = expected_sets(proba, rule.beta, rule.least, rule.most)
+    for p, row in zip(proba, pred, strict=True):
+        assert_best(row, outcomes(p), rule)
+
+
+@settings(max_examples=150, deadline=None)
+@given(problems())
+def test_expected_sets_are_the_best_when_sizes_have_weights(problem):
+    proba, _, rule, rng = problem
+    proba = np.clip(proba, 0.05, 0.95)
+    weights = rng.random(rng.integers(2, proba.shape[1] + 2)) + 0.01
+    pred = expected_sets(proba, rule.beta, rule.least, rule.most, weights)
+    for p, row in zip(proba, pred, strict=True):
+        size = all_sets(np.empty(2 ** len(p))).sum(1)
+        joint = outcomes(p) * np.append(weights, np.zeros(len(p) + 1))[size]
+        assert_best(row, joint / joint.sum(), rule)
+
+
+@settings(max_examples=150, deadline=None)
+@given(problems())
+def test_best_sets_are_the_best_of_all_sets_whatever_the_dependence(problem):
+    proba, _, rule, rng = problem
+    n, c = proba.shape
+    outcome_proba = rng.dirichlet(np.full(2**c, 0.3), n)
+    sets = all_sets(outcome_proba[0])
+    joint = np.zeros((n, c, c))
+    for s, p in zip(sets[1:].astype(bool), outcome_proba.T[1:], strict=True):
+        joint[:, s, s.sum() - 1] += p[:, None]
+    pred = best_sets(joint, outcome_proba[:, 0], rule.beta, rule.least, rule.most)
+    for row, p in zip(pred, outcome_proba, strict=True):
+        assert_best(row, p, rule)
+
+
+def test_expected_sets_are_the_same_in_chunks(monkeypatch):
+    proba = np.random.default_rng(0).random((50, 4))
+    whole = expected_sets(proba)
+    monkeypatch.setattr("tandem.decode.expected.CHUNK", 60)
+    assert expected_sets(proba).tolist() == whole.tolist()
+
+
+# calibration
+
+
+def overconfident(n: int = 4000) -> tuple[np.ndarray, np.ndarray]:
+    """(proba, y) of two labels whose logits are three times too large."""
     rng = np.random.default_rng(0)
-    fold = np.arange(90) % 3
-    y = (rng.random((90, 4)) < 0.4).astype(np.uint8)
-    proba = np.clip(0.3 * y + 0.7 * rng.random((90, 4)), 0, 1)
+    z = rng.normal(size=(n, 2)) - 1
+    y = (rng.random((n, 2)) < 1 / (1 + np.exp(-z))).astype(np.uint8)
+    return 1 / (1 + np.exp(-3 * z)), y
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k != "none"])
+def test_every_calibration_lowers_the_log_loss_of_overconfident_probabilities(kind):
+    proba, y = overconfident()
+    calibration = calibrate(kind, proba[::2], y[::2])
+    assert log_loss(y[1::2], calibration(proba[1::2])) < log_loss(y[1::2], proba[1::2]) - 0.1
+
+
+def test_platt_finds_the_slope_that_was_planted():
+    assert np.array(calibrate("platt", *overconfident()).curves)[:, 1] == pytest.approx(
+        [1 / 3, 1 / 3], abs=0.05
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_label_that_never_occurs_keeps_finite_small_probabilities(kind):
+    proba, y = np.full((20, 2), 0.1), np.zeros((20, 2), np.uint8)
+    calibrated = calibrate(kind, proba, y)(proba)
+    assert np.isfinite(calibrated).all() and (calibrated < 0.2).all()
+
+
+def test_size_weights_make_the_expected_sizes_the_observed_ones():
+    rng = np.random.default_rng(0)
+    proba = rng.uniform(0.1, 0.5, (500, 4))
+    y = (rng.random((500, 4)) < proba).astype(np.uint8)
+    y[y.sum(1) == 0, 1] = 1  # no row is empty
+    weights = fit_sizes(proba, y)
+    mass = size_distribution(proba, len(weights) - 1) * weights
+    share = (mass / mass.sum(1, keepdims=True)).mean(0)
+    assert weights[0] == 0
+    assert share == pytest.approx(np.bincount(y.sum(1), minlength=5) / 500, abs=1e-4)
+
+
+# cross-fitting and the choice
+
+
+def noisy(n: int = 120, c: int = 4) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    y = (rng.random((n, c)) < 0.4).astype(np.uint8)
+    return np.clip(0.3 * y + 0.7 * rng.random((n, c)), 0, 1), y, np.arange(n) % 4
+
+
+@pytest.mark.parametrize("name", [*DECODERS, "auto"])
+def test_labels_of_a_fold_change_neither_its_decoder_nor_its_predictions(name):
+    proba, y, fold = noisy()
     flipped = y.copy()
     flipped[fold == 1] = 1 - flipped[fold == 1]
-    (pred, thresholds), (other_pred, other) = (cross_fit(proba, t, fold, Rule()) for t in (y, flipped))
-    assert thresholds[1].tolist() == other[1].tolist()
+    one, other = (CrossFit(proba, t, fold, Rule(most=4)) for t in (y, flipped))
+    labels = tuple("abcd")
+    without = frozenset({1})
+    assert one.decoder(name, without).to_json(labels) == other.decoder(name, without).to_json(labels)
+    pred, other_pred = one.cross_fitted(name), other.cross_fitted(name)
     assert pred[fold == 1].tolist() == other_pred[fold == 1].tolist()
-    assert thresholds[0].tolist() != other[0].tolist()
 
 
-def test_cross_fit_takes_any_tuner():
-    proba, y = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.6]]), np.eye(3, 2, dtype=np.uint8)
-    pred, thresholds = cross_fit(proba, y, np.array([0, 1, 2]), Rule(), lambda p, t, rule: 0.5)
-    assert thresholds.shape == (3, 2)
-    assert pred.astype(int).tolist() == [[1, 0], [0, 1], [1, 1]]
+def test_shuffled_labels_gain_nothing_by_the_choice_among_decoders():
+    proba, y, fold = noisy(400)
+    y = np.random.default_rng(1).permutation(y)
+    fits = CrossFit(proba, y, fold, Rule(most=4))
+    everything = CrossFit(np.broadcast_to(y.mean(0), y.shape), y, fold, Rule(most=4)).score("auto")
+    assert fits.score("auto") < everything + 0.03
+
+
+def test_where_nothing_is_gained_the_simplest_decoder_stays():
+    proba, y, fold = noisy()
+    assert CrossFit(y * 0.8 + 0.1, y, fold, Rule(least=0)).choice() == "fixed"
+
+
+def test_a_gain_outside_the_noise_is_taken():
+    proba, y, fold = noisy(800)
+    fits = CrossFit(proba * 0.4, y, fold, Rule(least=0))  # 0.5 is never reached
+    assert fits.choice() != "fixed"
+    assert fits.score("auto") > fits.score("fixed") + 0.3
+
+
+def test_threads_change_nothing():
+    proba, y, fold = noisy()
+    one, two = (CrossFit(proba, y, fold, Rule(), t).prepare() for t in (1, 2))
+    for name in DECODERS:
+        assert one.cross_fitted(name).tolist() == two.cross_fitted(name).tolist()
+
+
+def test_two_folds_are_enough():
+    proba, y, fold = noisy()
+    fits = CrossFit(proba, y, fold % 2, Rule(most=4)).prepare()
+    assert all(0 < fits.score(name) <= 1 for name in [*DECODERS, "auto"])
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_a_decoder_written_as_json_decodes_the_same(name):
+    proba, y, fold = noisy()
+    decoder = CrossFit(proba, y, fold, Rule(most=3)).decoder(name)
+    written = json.loads(json.dumps(decoder.to_json(tuple("abcd"))))
+    assert Decoder.from_json(written)(proba).tolist() == decoder(proba).tolist()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_paired_interval_holds_the_gain_and_is_nothing_for_equal_predictions(metric):
+    proba, y, _ = noisy()
+    simple, other = proba >= 0.5, proba >= 0.3
+    gain, low, high = paired_interval(metric, y, simple, other)
+    assert gain == pytest.approx(METRICS[metric](y, other) - METRICS[metric](y, simple))
+    assert low < gain < high
+    assert paired_interval(metric, y, simple, simple) == (0, 0, 0)

@@ -57,10 +57,17 @@ def test_nothing_scored_is_an_error_that_says_what_to_run(paths):
 
 
 def test_optimism_is_what_tuning_in_sample_adds():
-    thresholds, scores = score(*problem(0.9), ("cat", "dog"), Rule())
+    decoder, scores = score(*problem(0.9), ("cat", "dog"), Rule())
     assert scores["optimism"] == pytest.approx(scores["in_sample"] - scores["score"])
     assert scores["score"] == scores["f1_samples"]
-    assert list(thresholds["thresholds"]) == list(thresholds["spread"]) == ["cat", "dog"]
+    assert decoder["decoder"] == scores["decoder"] in scores["decoders"]
+    assert scores["decoders"]["ascent"]["optimism"] > 0
+
+
+def test_thresholds_come_with_their_spread_over_the_folds():
+    proba, y, fold = problem(0.9)
+    decoder, _ = score(0.4 * proba + 0.6 * y, y, fold, ("cat", "dog"), Rule(least=0))
+    assert list(decoder["thresholds"]) == list(decoder["spread"]) == ["cat", "dog"]
 
 
 def python(code: str, folder: Path) -> str:

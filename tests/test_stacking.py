@@ -1,6 +1,6 @@
 import numpy as np
 
-from tandem.decode import Rule, cross_fit
+from tandem.decode import CrossFit, Rule
 from tandem.predictions import sigmoid
 from tandem.stacking import Stack, cross_fit_stack, features
 
@@ -19,8 +19,7 @@ def members(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cross_fitted(proba, y) -> float:
-    rule = Rule(most=3)
-    return rule.score(y, cross_fit(proba, y, FOLD, rule)[0])
+    return CrossFit(proba, y, FOLD, Rule(most=3)).score("auto")
 
 
 def rates(y: np.ndarray) -> np.ndarray:

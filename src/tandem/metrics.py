@@ -6,6 +6,7 @@ import numpy as np
 
 BOOTSTRAP = 400  # samples
 
+
 def f_beta(overlap: np.ndarray, true: np.ndarray, predicted: np.ndarray, beta: float) -> np.ndarray:
     """(1 + b^2) TP / (b^2 |true| + |predicted|), and 1 where there is neither label nor prediction."""
     size = beta**2 * true + predicted

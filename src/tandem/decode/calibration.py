@@ -87,7 +87,9 @@ def _logistic(x: np.ndarray, y: np.ndarray, identity: np.ndarray, steps: int = 3
 def _isotonic(p: np.ndarray, y: np.ndarray) -> list[float]:
     # one positive and one negative at the ends, so that no probability becomes 0 or 1
     model = IsotonicRegression(out_of_bounds="clip")
-    model.fit(np.concatenate([[0.0, 1.0], p]), np.concatenate([[0.0, 1.0], y]), np.r_[1.0, 1.0, np.ones(len(p))])
+    model.fit(
+        np.concatenate([[0.0, 1.0], p]), np.concatenate([[0.0, 1.0], y]), np.r_[1.0, 1.0, np.ones(len(p))]
+    )
     return [*map(float, model.X_thresholds_), *map(float, model.y_thresholds_)]
 
 

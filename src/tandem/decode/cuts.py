@@ -201,7 +201,9 @@ def global_curve(proba: np.ndarray, y: np.ndarray, rule: Rule) -> tuple[np.ndarr
     return p.ravel()[flat], _global_macro(step, order, hit, rank, rule)
 
 
-def _global_macro(step: _Steps, order: np.ndarray, hit: np.ndarray, rank: np.ndarray, rule: Rule) -> np.ndarray:
+def _global_macro(
+    step: _Steps, order: np.ndarray, hit: np.ndarray, rank: np.ndarray, rule: Rule
+) -> np.ndarray:
     n, c = order.shape
     always = order[:, : rule.least].ravel()
     overlap = np.bincount(always, hit[:, : rule.least].ravel(), c)

@@ -51,4 +51,6 @@ def main(args) -> None:
     print(f"{path}: {len(ids)} rows, valid against {source}, {pred.sum(1).mean():.2f} labels a row")
     print(f"out of fold {decoder.rule.metric} {scores['score']:.4f} (cross-fitted)")
     if local:
-        print(f"local leaderboard {decoder.rule.metric} {local[decoder.rule.metric]:.4f} ({competition.solution})")
+        print(
+            f"local leaderboard {decoder.rule.metric} {local[decoder.rule.metric]:.4f} ({competition.solution})"
+        )
