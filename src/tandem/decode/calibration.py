@@ -7,7 +7,6 @@ Kinds: `none`; `platt`, a + b logit(p) (Platt 1999); `beta`, a + b log p - c log
 from dataclasses import dataclass, field
 
 import numpy as np
-from sklearn.isotonic import IsotonicRegression
 
 from tandem.predictions import logit, sigmoid
 
@@ -85,6 +84,10 @@ def _logistic(x: np.ndarray, y: np.ndarray, identity: np.ndarray, steps: int = 3
 
 
 def _isotonic(p: np.ndarray, y: np.ndarray) -> list[float]:
+    from sklearn.isotonic import (
+        IsotonicRegression,
+    )  # a second to load, and reading a decoder needs none of it
+
     # one positive and one negative at the ends, so that no probability becomes 0 or 1
     model = IsotonicRegression(out_of_bounds="clip")
     model.fit(
