@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tandem.predictions import Predictions, logit, read_provenance, same_origin, sigmoid
+from tandem.predictions import Predictions, logit, read_provenance, sigmoid
 
 PROBA = np.array([[0.25, 0.5], [0.75, 1.0]], np.float32)
 
@@ -53,17 +53,6 @@ def test_rows_are_found_by_id():
 def test_an_id_without_prediction_is_named():
     with pytest.raises(ValueError, match="1 ids have no prediction, first: z.jpg"):
         made().aligned_to(["a.jpg", "z.jpg"])
-
-
-def test_members_of_another_fold_map_are_refused():
-    same_origin({"one": made(), "two": made(ids=("c", "d"))})
-    with pytest.raises(ValueError, match="two and one were trained on different fold maps"):
-        same_origin({"one": made(), "two": made(folds="f1")})
-
-
-def test_members_of_another_label_order_are_refused():
-    with pytest.raises(ValueError, match="two and one differ in label names or order"):
-        same_origin({"one": made(), "two": made(names=("dog", "cat"))})
 
 
 def test_a_file_that_is_no_parquet_is_named(tmp_path):

@@ -43,10 +43,19 @@ def test_the_best_experiment_stands_first(paths, capsys):
         paths.submission("b_clean").with_suffix(".json"), {"local_leaderboard": {"f1_samples": 0.8765}}
     )
     main(SimpleNamespace(comp="toy"))
-    printed = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr().out.split("decoders:")[0].splitlines()
     lines = [line for line in printed if "a_noisy" in line or "b_clean" in line]
     assert [line.split()[0] for line in lines] == ["b_clean", "a_noisy"]
     assert f"{best['score']:.4f}" in lines[0] and "0.8765" in lines[0]
+
+
+def test_every_decoder_is_shown_with_its_gain_and_the_one_in_use_is_marked(paths, capsys):
+    scores = write_scores(paths, "only", 0.9)
+    main(SimpleNamespace(comp="toy"))
+    printed = capsys.readouterr().out.split("decoders:")[1]
+    for name, decoder in scores["decoders"].items():
+        assert name in printed
+        assert f"{decoder['score']:.4f}" + ("*" if name == scores["decoder"] else "") in printed
 
 
 def test_nothing_scored_is_an_error_that_says_what_to_run(paths):

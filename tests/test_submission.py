@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tandem.competition import Competition
-from tandem.submission import expected_ids, local_scores, read_predicted, to_csv, validate
+from tandem.submission import drift, expected_ids, local_scores, read_predicted, to_csv, validate
 from tandem.tables import read_table
 
 PRED = np.array([[1, 1], [0, 1]], bool)
@@ -93,3 +93,13 @@ def test_a_solution_that_lacks_a_test_row_is_refused(tmp_path):
     (tmp_path / "solution.csv").write_text("ImageID,Labels\nb.jpg,1\n")
     with pytest.raises(ValueError, match=r"solution\.csv: 1 test ids have no solution, first: a\.jpg"):
         local_scores(SEPARATED, tmp_path, IDS, PRED)
+
+
+def test_a_label_predicted_far_more_often_on_test_than_out_of_fold_has_drifted():
+    assert drift({"cat": 0.20, "dog": 0.20}, {"cat": 0.30, "dog": 0.21}, 1000, 1000) == {
+        "cat": {"out_of_fold": 0.20, "test": 0.30}
+    }
+
+
+def test_on_few_test_rows_a_difference_is_chance():
+    assert drift({"cat": 0.20}, {"cat": 0.30}, 1000, 20) == {}

@@ -47,8 +47,7 @@ def paired_interval(
     if metric == "f1_samples":
         gain = f_beta((y & other).sum(1), y.sum(1), other.sum(1), beta)
         gain = gain - f_beta((y & simple).sum(1), y.sum(1), simple.sum(1), beta)
-        half = 1.96 * gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.inf
-        return float(gain.mean()), float(gain.mean() - half), float(gain.mean() + half)
+        return paired_mean(gain)
     rng = np.random.default_rng(seed)
     cells = [a.astype(np.float32) for a in (y, simple, y & simple, other, y & other)]
 
@@ -89,7 +88,21 @@ def _average_precision(y: np.ndarray, proba: np.ndarray) -> float:
     return float((np.diff(true, prepend=0) * precision).sum() / true[-1])
 
 
-def log_loss(y: np.ndarray, proba: np.ndarray, bound: float = 1e-6) -> float:
-    """Mean over all cells of the binary cross-entropy in nats, probabilities kept `bound` away from 0 and 1."""
+def log_loss(y: np.ndarray, proba: np.ndarray) -> float:
+    """Mean over all cells of the binary cross-entropy in nats."""
+    return float(log_loss_rows(y, proba).mean())
+
+
+def log_loss_rows(y: np.ndarray, proba: np.ndarray, bound: float = 1e-6) -> np.ndarray:
+    """(n,) mean over a row's labels of the binary cross-entropy, probabilities kept `bound` away from 0 and 1."""
     p = np.clip(proba.astype(np.float64), bound, 1 - bound)
-    return float(-np.where(y.astype(bool), np.log(p), np.log1p(-p)).mean())
+    return -np.where(y.astype(bool), np.log(p), np.log1p(-p)).mean(1)
+
+
+def paired_mean(difference: np.ndarray) -> tuple[float, float, float]:
+    """(mean of the rows' differences (n,), lower, upper): 95 % interval."""
+    mean = float(difference.mean())
+    half = (
+        1.96 * float(difference.std(ddof=1)) / len(difference) ** 0.5 if len(difference) > 1 else float("inf")
+    )
+    return mean, mean - half, mean + half

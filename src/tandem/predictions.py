@@ -81,7 +81,7 @@ def read_provenance(path: Path) -> dict[str, str]:
 
 
 def same_origin(members: dict[str, Predictions]) -> None:
-    """Raises ValueError unless all members share label order and fold map."""
+    """Raises ValueError unless all members share competition, rows, label order and fold map."""
     (first, reference), *rest = members.items()
     for name, member in rest:
         if member.names != reference.names:
@@ -91,6 +91,15 @@ def same_origin(members: dict[str, Predictions]) -> None:
         if member.provenance.get("folds") != reference.provenance.get("folds"):
             raise ValueError(
                 f"{name} and {first} were trained on different fold maps; run make train again for both"
+            )
+        if member.provenance.get("competition") != reference.provenance.get("competition"):
+            raise ValueError(
+                f"{name} and {first} belong to different competitions; run make train again for both"
+            )
+        if set(member.ids) != set(reference.ids):
+            different = sorted(set(member.ids) ^ set(reference.ids))
+            raise ValueError(
+                f"{name} and {first} have different rows, first: {different[0]}; run make train again for both"
             )
 
 

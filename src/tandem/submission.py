@@ -96,3 +96,16 @@ def local_scores(competition: Competition, folder: Path, ids: Sequence[str], pre
         raise ValueError(f"{path}: {len(missing)} test ids have no solution, first: {missing[0]}")
     y = y[[row[name] for name in ids]]
     return {name: metric(y, pred, competition.beta) for name, metric in METRICS.items()}
+
+
+def drift(
+    out_of_fold: dict[str, float], test: dict[str, float], rows: int, test_rows: int
+) -> dict[str, dict]:
+    """The labels whose predicted rates differ by more than chance: 4 standard errors, and a tenth of the rate."""
+    found = {}
+    for name, rate in out_of_fold.items():
+        mean = (rate * rows + test[name] * test_rows) / (rows + test_rows)
+        error = (mean * (1 - mean) * (1 / rows + 1 / test_rows)) ** 0.5
+        if abs(test[name] - rate) > max(4 * error, 0.1 * rate):
+            found[name] = {"out_of_fold": rate, "test": test[name]}
+    return found

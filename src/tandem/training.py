@@ -178,4 +178,9 @@ class Job:
         return Predictions(ids, self.rows.names, proba, self._origin(self.test_key()))
 
     def _origin(self, key: str) -> dict[str, str]:
-        return {"experiment": self.name, "folds": self.rows.fold_digest, "key": key}
+        return {
+            "experiment": self.name,
+            "competition": self.paths.comp,
+            "folds": self.rows.fold_digest,
+            "key": key,
+        }

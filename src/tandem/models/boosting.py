@@ -1,6 +1,5 @@
-"""LightGBM for many labels: one small booster each, saved as LightGBM's own text."""
+"""LightGBM for one label of the second level, saved as LightGBM's own text."""
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import lightgbm as lgb
@@ -8,11 +7,11 @@ import numpy as np
 
 from tandem.files import write_text
 
-# small trees, strong shrinkage and a fixed number of rounds: a few thousand rows, and no held-out label to stop on
+# small trees and strong shrinkage: a few thousand rows, and rare labels
 PARAMETERS = {
     "objective": "binary",
-    "learning_rate": 0.05,
-    "num_leaves": 8,
+    "learning_rate": 0.1,
+    "num_leaves": 6,
     "min_data_in_leaf": 20,
     "feature_fraction": 0.3,
     "bagging_fraction": 0.8,
@@ -24,36 +23,51 @@ PARAMETERS = {
     "force_row_wise": True,
     "verbosity": -1,
 }
-ROUNDS = 120
+MOST_ROUNDS, PATIENCE = 300, 10
 
 
-class BoostedLabels:
-    """One booster a label on (n, d) features."""
+class Boosted:
+    """One booster on (n, d) features; the number of trees comes from held-out training rows."""
 
-    def __init__(self, seed: int = 0, threads: int = 1):
-        self.seed, self.threads = seed, threads
-        self.boosters: list[lgb.Booster] = []
+    def __init__(self, seed: int = 0, booster: lgb.Booster | None = None):
+        self.seed, self.booster = seed, booster
 
-    def fit(self, x: np.ndarray, y: np.ndarray) -> "BoostedLabels":
-        def one(j: int) -> lgb.Booster:
-            data = lgb.Dataset(x, y[:, j].astype(np.float32), params={"verbosity": -1, "max_bin": 63})
-            return lgb.train(PARAMETERS | {"seed": self.seed + j}, data, ROUNDS)
-
-        with ThreadPoolExecutor(self.threads) as pool:
-            self.boosters = list(pool.map(one, range(y.shape[1])))
+    def fit(self, x: np.ndarray, y: np.ndarray, held: np.ndarray, rising: int = 0) -> "Boosted":
+        """`held` (n,) bool: the rows to stop on, after which all rows are fitted again. The logit never falls with
+        one of the first `rising` features."""
+        parameters = PARAMETERS | {"seed": self.seed}
+        parameters["monotone_constraints"] = [1] * rising + [0] * (x.shape[1] - rising)
+        rounds = self._rounds(x, y, held, parameters)
+        self.booster = lgb.train(parameters, _dataset(x, y), rounds)
         return self
+
+    def _rounds(self, x: np.ndarray, y: np.ndarray, held: np.ndarray, parameters: dict) -> int:
+        train = _dataset(x[~held], y[~held])
+        seen = lgb.train(
+            parameters | {"metric": "binary_logloss"},
+            train,
+            MOST_ROUNDS,
+            valid_sets=[_dataset(x[held], y[held], train)],
+            callbacks=[lgb.early_stopping(PATIENCE, verbose=False)],
+        )
+        return max(1, seen.best_iteration)
 
     def logits(self, x: np.ndarray) -> np.ndarray:
-        """(n, c) raw scores."""
-        return np.column_stack(
-            [b.predict(x, raw_score=True, num_threads=self.threads) for b in self.boosters]
-        )
+        """(n,) raw scores."""
+        return self.booster.predict(x, raw_score=True, num_threads=1)
 
-    def save(self, folder: Path) -> None:
-        for j, booster in enumerate(self.boosters):
-            write_text(folder / f"label{j}.txt", booster.model_to_string())
+    def save(self, path: Path) -> None:
+        write_text(path, self.booster.model_to_string())
 
-    def load(self, folder: Path, n_labels: int) -> "BoostedLabels":
-        texts = [(folder / f"label{j}.txt").read_text() for j in range(n_labels)]
-        self.boosters = [lgb.Booster(model_str=text) for text in texts]
-        return self
+    @classmethod
+    def load(cls, path: Path) -> "Boosted":
+        return cls(booster=lgb.Booster(model_str=path.read_text(encoding="utf-8")))
+
+    def contributions(self, x: np.ndarray) -> np.ndarray:
+        """(n, d + 1) that sum to `logits`: of each feature, and a constant (SHAP values, Lundberg et al. 2018)."""
+        return self.booster.predict(x, pred_contrib=True, num_threads=1)
+
+
+def _dataset(x: np.ndarray, y: np.ndarray, reference: lgb.Dataset | None = None) -> lgb.Dataset:
+    parameters = {"verbosity": -1, "max_bin": PARAMETERS["max_bin"]}
+    return lgb.Dataset(x, y.astype(np.float32), reference=reference, params=parameters)

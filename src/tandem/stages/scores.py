@@ -24,7 +24,9 @@ def main(args) -> None:
             f"nothing has been scored for {args.comp!r}; run: make train COMP={args.comp}"
         )
     rows.sort(key=lambda row: -row["score"])
-    _console().print(_table(args.comp, rows))
+    console = _console()
+    console.print(_table(args.comp, rows))
+    console.print(_decoders(rows))
 
 
 def _console() -> Console:
@@ -66,3 +68,28 @@ def _table(comp: str, rows: list[dict]) -> Table:
             style="green" if i == 0 else "",
         )
     return table
+
+
+def _decoders(rows: list[dict]) -> Table:
+    """Every decoder's score with every experiment, and what it gains over the simplest one."""
+    names = list(rows[0]["decoders"])
+    table = Table(box=SIMPLE_HEAD, title=f"decoders: {rows[0]['metric']}, cross-fitted")
+    table.caption = (
+        f"* in use; below: gain over {names[0]} with its paired 95 % interval, and the score in sample. "
+        "In use is the best, or the simplest where its gain may be chance."
+    )
+    table.add_column("experiment", style="bold", no_wrap=True)
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(row["experiment"], *(_cell(row, name) for name in names))
+    return table
+
+
+def _cell(row: dict, name: str) -> str:
+    d = row["decoders"][name]
+    chosen = row["decoder"] == name
+    half = (d["high"] - d["low"]) / 2
+    gain = f"{d['gain']:+.3f}±{half:.3f}".replace("0.", ".") if d["gain"] or half else ""
+    score = f"[green]{d['score']:.4f}*[/]" if chosen else f"{d['score']:.4f} "
+    return f"{score}\n[dim]{gain}\nin {d['in_sample']:.4f} [/]"

@@ -1,20 +1,26 @@
-"""Stack: oof/C/E/{oof,test}.parquet of the members -> oof/C/stack/{run.json,oof,test}, models/C/stack/*.
+"""Stack: oof/C/E/{oof,test}.parquet of the members -> oof/C/stack/{run.json,oof,test,contributions}, models/C/stack/*.
 
-A stack is an experiment folder like any other. Its out-of-fold rows come from a second level that never saw their fold.
+A stack is an experiment folder like any other. Its out-of-fold rows come from levels that never saw their fold.
 """
 
 import time
 
+import numpy as np
+
+from tandem.config import read_resolved, sees
+from tandem.contributions import TERMS, read_contributions, term_of, write_contributions
 from tandem.files import digest, read_json, write_json
 from tandem.machine import peak_mb, threads, versions
-from tandem.models.boosting import PARAMETERS, ROUNDS
+from tandem.metrics import log_loss
 from tandem.paths import Paths
 from tandem.predictions import Predictions, read_provenance, same_origin
-from tandem.stacking import LOGISTIC_C, Stack, cross_fit_stack, features
+from tandem.rows import read_captions
+from tandem.stacking import LEARNERS, CrossFitStack, Level, Stack, choose, fixed_stack, spread
 from tandem.training import Labelled, read_labelled
 
 NAME = "stack"
 SEED = 0
+VERSION = 2  # of the method: another number makes every stack stale
 
 
 def add_arguments(parser) -> None:
@@ -24,7 +30,6 @@ def add_arguments(parser) -> None:
 def main(args) -> None:
     paths = Paths(args.comp)
     rows = read_labelled(paths)
-    folder = paths.model(NAME, 0, "").parent
     members = {name: Predictions.read(paths.oof(name)) for name in args.exps}
     same_origin(members)
     for name, member in members.items():
@@ -32,39 +37,67 @@ def main(args) -> None:
             raise ValueError(
                 f"{paths.oof(name)} was made with another fold map or label list; run make train"
             )
-    settings = {"lightgbm": {**PARAMETERS, "rounds": ROUNDS}, "logistic_c": LOGISTIC_C, "seed": SEED}
     origins = [(name, member.provenance["key"]) for name, member in members.items()]
-    key = digest([origins, rows.label_digest, settings])
-    if read_provenance(paths.oof(NAME)).get("key") == key and (folder / "logistic.safetensors").exists():
+    words, words_digest = _words(paths, "train", rows.ids)
+    key = digest([origins, rows.label_digest, words_digest, SEED, VERSION])
+    folder = paths.model(NAME, 0, "").parent
+    if read_provenance(paths.oof(NAME)).get("key") == key and (folder / "stack.json").exists():
         paths.oof(NAME).touch()
     else:
-        _fit(paths, rows, members, key, settings)
+        level = Level.of([member.aligned_to(rows.ids) for member in members.values()], words)
+        _fit(paths, rows, members, level, key)
     if not all(paths.test(name).exists() for name in args.exps):
         return
     tests = {name: Predictions.read(paths.test(name)) for name in args.exps}
-    test_key = digest([key, [member.provenance["key"] for member in tests.values()]])
+    ids = next(iter(tests.values())).ids
+    words, words_digest = _words(paths, "test", ids)
+    test_key = digest([key, [member.provenance["key"] for member in tests.values()], words_digest])
     if read_provenance(paths.test(NAME)).get("key") == test_key:
         paths.test(NAME).touch()
         return
-    ids = next(iter(tests.values())).ids
-    x = features([member.aligned_to(ids) for member in tests.values()])
-    proba = Stack(SEED, threads()).load(folder).predict_proba(x)
-    Predictions(ids, rows.names, proba, _origin(rows, test_key)).write(paths.test(NAME))
+    level = Level.of([member.aligned_to(ids) for member in tests.values()], words)
+    stack = Stack.load(folder)
+    parts = _terms(paths, args.exps, spread(stack, level))
+    write_contributions(
+        paths.contributions,
+        rows.names,
+        [read_contributions(paths.contributions, "train"), ("test", ids, parts)],
+    )
+    proba = stack.predict_proba(level)
+    Predictions(ids, rows.names, proba, _origin(paths, rows, test_key)).write(paths.test(NAME))
 
 
-def _fit(paths: Paths, rows: Labelled, members: dict[str, Predictions], key: str, settings: dict) -> None:
+def _fit(paths: Paths, rows: Labelled, members: dict[str, Predictions], level: Level, key: str) -> None:
     start = time.perf_counter()
-    x = features([member.aligned_to(rows.ids) for member in members.values()])
-    proba = cross_fit_stack(x, rows.y, rows.fold, SEED, threads())
+    names, m = list(members), len(members)
+    fits = CrossFitStack(level, rows.y, rows.fold, SEED, threads())
+    stacked, parts = fits.cross_fitted()
+    single = int(np.argmin([log_loss(rows.y, member.aligned_to(rows.ids)) for member in members.values()]))
+    simple = {names[single]: np.eye(m)[single], "mean": np.full(m, 1 / m)}
+    fixed = {name: fixed_stack(level, weights) for name, weights in simple.items()}
+    candidates = {name: stack.predict_proba(level) for name, stack in fixed.items()} | {NAME: stacked}
+    kept, gains = choose(rows.y, candidates)
+    stack = fits.stack() if kept == NAME else fixed[kept]
+    if kept != NAME:
+        parts = spread(stack, level)
     folder = paths.model(NAME, 0, "").parent
-    Stack(SEED, threads()).fit(x, rows.y).save(folder)
+    stack.save(folder)
     seconds = time.perf_counter() - start
-    stack_mb = sum(f.stat().st_size for f in folder.iterdir()) / 2**20
+    dropped = [name for i, name in enumerate(names) if i not in stack.second.members]
     runs = [read_json(paths.run(name)) for name in members]
+    stack_mb = sum(f.stat().st_size for f in folder.iterdir()) / 2**20
     run = {
         "experiment": NAME,
         "competition": paths.comp,
-        "config": {"members": list(members), **settings},
+        "members": {name: member.provenance["key"] for name, member in members.items()},
+        "kept": kept,
+        "dropped": dropped,
+        "log_loss": {name: log_loss(rows.y, proba) for name, proba in candidates.items()},
+        "gains": gains,
+        "third_level": dict(zip(LEARNERS, stack.weights.tolist(), strict=True)),
+        "weights": dict(
+            zip([names[i] for i in stack.second.members], stack.second.weights.tolist(), strict=True)
+        ),
         "key": key,
         "folds": rows.fold_digest,
         "seconds": round(seconds, 2),
@@ -73,9 +106,33 @@ def _fit(paths: Paths, rows: Labelled, members: dict[str, Predictions], key: str
         "versions": versions(),
     }
     write_json(paths.run(NAME), run)
-    Predictions(rows.ids, rows.names, proba, _origin(rows, key)).write(paths.oof(NAME))
+    write_contributions(paths.contributions, rows.names, [("train", rows.ids, _terms(paths, names, parts))])
+    Predictions(rows.ids, rows.names, candidates[kept], _origin(paths, rows, key)).write(paths.oof(NAME))
     print(f"stack of {len(members)}: {', '.join(members)}; {seconds:.1f} s")
+    if dropped:
+        print(f"never helps, so not used: {', '.join(dropped)}")
+    if kept != NAME:
+        print(f"learned weights gain no more than chance over {kept}: that is used instead")
 
 
-def _origin(rows: Labelled, key: str) -> dict[str, str]:
-    return {"experiment": NAME, "folds": rows.fold_digest, "key": key}
+def _words(paths: Paths, split: str, ids: list[str]) -> tuple[np.ndarray | None, str]:
+    """((n,) words of each caption, digest of them), or (None, "") where there are no captions."""
+    if not paths.captions(split).exists():
+        return None, ""
+    caption = dict(zip(*read_captions(paths.captions(split)), strict=True))
+    words = np.array([len(caption[name].split()) for name in ids])
+    return words, digest(words.tolist())
+
+
+def _terms(paths: Paths, names: list[str], parts: np.ndarray) -> np.ndarray:
+    """(n, c, m + 2) of members, context and base -> (n, c, 5) of TERMS."""
+    out = np.zeros((*parts.shape[:2], len(TERMS)), np.float32)
+    for i, name in enumerate(names):
+        out[:, :, TERMS.index(term_of(sees(read_resolved(paths.experiment_config(name)))))] += parts[:, :, i]
+    out[:, :, TERMS.index("context")] += parts[:, :, -2]
+    out[:, :, TERMS.index("base")] += parts[:, :, -1]
+    return out
+
+
+def _origin(paths: Paths, rows: Labelled, key: str) -> dict[str, str]:
+    return {"experiment": NAME, "competition": paths.comp, "folds": rows.fold_digest, "key": key}

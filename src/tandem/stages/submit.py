@@ -10,7 +10,7 @@ from tandem.decode import Decoder
 from tandem.files import file_digest, read_json, write_json, write_text
 from tandem.paths import Paths
 from tandem.predictions import Predictions
-from tandem.submission import expected_ids, local_scores, to_csv, validate
+from tandem.submission import drift, expected_ids, local_scores, to_csv, validate
 
 
 def add_arguments(parser) -> None:
@@ -46,6 +46,9 @@ def main(args) -> None:
         "decoder": recipe,
         "run": read_json(paths.run(args.exp)),
     }
+    provenance["drift"] = drift(
+        scores["predicted_rate"], provenance["predicted_rate"], scores["rows"], len(ids)
+    )
     write_json(path.with_suffix(".json"), provenance)
     os.replace(draft, path)
     print(f"{path}: {len(ids)} rows, valid against {source}, {pred.sum(1).mean():.2f} labels a row")
@@ -53,4 +56,9 @@ def main(args) -> None:
     if local:
         print(
             f"local leaderboard {decoder.rule.metric} {local[decoder.rule.metric]:.4f} ({competition.solution})"
+        )
+    for name, d in provenance["drift"].items():
+        print(
+            f"warning: {name!r} is predicted on {d['test']:.1%} of the test rows and {d['out_of_fold']:.1%} of the "
+            "out-of-fold rows: the test set differs, or the mean of the folds is surer than one fold"
         )
