@@ -84,16 +84,18 @@ def _logistic(x: np.ndarray, y: np.ndarray, identity: np.ndarray, steps: int = 3
 
 
 def _isotonic(p: np.ndarray, y: np.ndarray) -> list[float]:
-    from sklearn.isotonic import (
-        IsotonicRegression,
-    )  # a second to load, and reading a decoder needs none of it
+    from scipy.optimize import isotonic_regression  # slow to load, and reading a decoder needs none of it
 
-    # one positive and one negative at the ends, so that no probability becomes 0 or 1
-    model = IsotonicRegression(out_of_bounds="clip")
-    model.fit(
-        np.concatenate([[0.0, 1.0], p]), np.concatenate([[0.0, 1.0], y]), np.r_[1.0, 1.0, np.ones(len(p))]
-    )
-    return [*map(float, model.X_thresholds_), *map(float, model.y_thresholds_)]
+    # one negative at 0 and one positive at 1, so that no probability becomes 0 or 1
+    x, row = np.unique(np.concatenate([[0.0, 1.0], p]), return_inverse=True)
+    weight = np.bincount(row).astype(float)
+    share = np.bincount(row, np.concatenate([[0.0, 1.0], y])) / weight
+    level = isotonic_regression(share, weights=weight).x
+    step = np.diff(level) != 0
+    ends = np.concatenate([[True], step]) | np.concatenate(
+        [step, [True]]
+    )  # a flat stretch needs only its ends
+    return [*x[ends].tolist(), *level[ends].tolist()]
 
 
 def fit_sizes(proba: np.ndarray, y: np.ndarray, steps: int = 200) -> np.ndarray:
