@@ -115,7 +115,7 @@ $(SCORED:%=oof/$(COMP)/%/thresholds.json): oof/$(COMP)/%/thresholds.json: oof/$(
 submit: submissions/$(COMP)/$(SUBMITTED).csv  ## write and validate submissions/COMP/stack.csv (EXPS=one: that one)
 $(SCORED:%=submissions/$(COMP)/%.csv): submissions/$(COMP)/%.csv: oof/$(COMP)/%/test.parquet oof/$(COMP)/%/thresholds.json $(SUBMIT_INPUTS) | $(CHOSEN:%=oof/$(COMP)/%/thresholds.json)
 	@$(TANDEM) submit --comp $(COMP) --exp $*
-	@$(TANDEM) scores --comp $(COMP)
+	-@$(TANDEM) scores --comp $(COMP)
 endif
 
 scores: $(READY)  ## the out-of-fold table, best first

@@ -35,7 +35,7 @@ def _console() -> Console:
 
 
 def _row(paths: Paths, name: str) -> dict:
-    row = {"experiment": name, **read_json(paths.scores(name)), **read_json(paths.run(name))}
+    row = {**read_json(paths.run(name)), **read_json(paths.scores(name)), "experiment": name}
     submission = paths.submission(name).with_suffix(".json")
     local = read_json(submission)["local_leaderboard"] if submission.exists() else None
     row["local"] = local[row["metric"]] if local else None

@@ -92,7 +92,7 @@ def _fit(paths: Paths, rows: Labelled, members: dict[str, Predictions], level: L
         "members": {name: member.provenance["key"] for name, member in members.items()},
         "kept": kept,
         "dropped": dropped,
-        "log_loss": {name: log_loss(rows.y, proba) for name, proba in candidates.items()},
+        "candidates": {name: log_loss(rows.y, proba) for name, proba in candidates.items()},
         "gains": gains,
         "third_level": dict(zip(LEARNERS, stack.weights.tolist(), strict=True)),
         "weights": dict(
