@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tandem.decode import DECODERS, CrossFit, Decoder, Rule, binarize
 from tandem.decode.calibration import KINDS, calibrate, fit_sizes, size_distribution
 from tandem.decode.cuts import SortedLabels
-from tandem.decode.expected import best_sets, expected_sets
+from tandem.decode.expected import expected_sets
 from tandem.decode.thresholds import shrink, tune_ascent, tune_global, tune_per_class
 from tandem.metrics import METRICS, f1_per_label, f1_samples, log_loss, paired_interval
 
@@ -174,21 +174,6 @@ def test_expected_sets_are_the_best_when_sizes_have_weights(problem):
         size = all_sets(np.empty(2 ** len(p))).sum(1)
         joint = outcomes(p) * np.append(weights, np.zeros(len(p) + 1))[size]
         assert_best(row, joint / joint.sum(), rule)
-
-
-@settings(max_examples=150, deadline=None)
-@given(problems())
-def test_best_sets_are_the_best_of_all_sets_whatever_the_dependence(problem):
-    proba, _, rule, rng = problem
-    n, c = proba.shape
-    outcome_proba = rng.dirichlet(np.full(2**c, 0.3), n)
-    sets = all_sets(outcome_proba[0])
-    joint = np.zeros((n, c, c))
-    for s, p in zip(sets[1:].astype(bool), outcome_proba.T[1:], strict=True):
-        joint[:, s, s.sum() - 1] += p[:, None]
-    pred = best_sets(joint, outcome_proba[:, 0], rule.beta, rule.least, rule.most)
-    for row, p in zip(pred, outcome_proba, strict=True):
-        assert_best(row, p, rule)
 
 
 def test_expected_sets_are_the_same_in_chunks(monkeypatch):

@@ -2,9 +2,9 @@
 
 Labels are either independent given their marginals, or so but for the size of the set: the probability of a set is
 that of independence times a weight of its size (`sizes`), which knows that no row is empty or that many are alone.
-Either way the best set of k labels is the k most probable, so a row needs one expectation a k, from the distributions
-of how many of the first k and of the others are true (Ye et al. 2012; Waegeman et al. 2014). `best_sets` drops even
-that: it takes P(label j, size s) from anywhere (the general F-measure maximiser of Dembczynski et al. 2011).
+The second gives what the general F-measure maximiser needs, P(label j and size s) (Dembczynski et al. 2011). Either way
+the best set of k labels is the k most probable, so a row needs one expectation a k, from the distributions of how many
+of the first k and of the others are true (Ye et al. 2012; Waegeman et al. 2014).
 """
 
 import numpy as np
@@ -96,26 +96,3 @@ def _add(sizes: np.ndarray, p: np.ndarray) -> np.ndarray:
     added = sizes * (1 - p)
     added[1:] += sizes[:-1] * p
     return added
-
-
-def best_sets(
-    joint: np.ndarray, empty: np.ndarray, beta: float = 1.0, least: int = 0, most: int = 10**6
-) -> np.ndarray:
-    """(n, c) bool: the sets of highest expected F-beta, whatever the labels' dependence.
-
-    joint  (n, c, s): P(label j is true and the row has 1, 2, ..., s labels)
-    empty  (n,): P(the row has none)
-    """
-    n, c, s = joint.shape
-    pred, best = np.zeros((n, c), bool), np.where(least == 0, empty, -np.inf)
-    size = np.arange(1, s + 1)
-    for k in range(max(least, 1), min(most, c) + 1):
-        gain = joint @ ((1 + beta**2) / (beta**2 * size + k))  # (n, c)
-        top = np.argsort(-gain, axis=1, kind="stable")[:, :k]
-        value = np.take_along_axis(gain, top, 1).sum(1)
-        better = np.flatnonzero(value > best + 1e-12)
-        best[better] = value[better]
-        chosen = np.zeros((len(better), c), bool)
-        np.put_along_axis(chosen, top[better], True, axis=1)
-        pred[better] = chosen
-    return pred
