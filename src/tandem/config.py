@@ -82,8 +82,8 @@ class HeadTraining(Training):
     """Optimisation of a small network on features."""
 
     epochs: int = Field(10, ge=1)
-    min_steps: int = Field(60, ge=0)
-    batch: int = Field(256, ge=2)
+    min_steps: int = Field(100, ge=0)
+    batch: int = Field(256, ge=2)  # smaller on few rows
     lr: float = Field(2e-3, gt=0)
     bfloat16: bool = False  # matrices this small gain nothing from it on a CPU
 

@@ -1,8 +1,8 @@
 """The second and third level on the members' out-of-fold logits, cross-fitted on the same folds.
 
 Second level, for each label: LightGBM, logistic regression, the members' weighted mean and their plain mean. Third
-level: the weights of these four. A stack for fold k saw no label of fold k on any level: its weights come from second
-levels that also left out the fold on which they are compared.
+level: the weights of these four, and one shift and scale of their mean. A stack for fold k saw no label of fold k on
+any level: what the third level learns comes from second levels that also left out the fold on which it is learned.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from tandem.files import read_json, write_json, write_with
 from tandem.metrics import log_loss_rows, paired_mean
-from tandem.models.blending import hill_climb
+from tandem.models.blending import hill_climb, rescale
 from tandem.models.boosting import Boosted
 from tandem.models.linear import Logistic
 from tandem.predictions import logit, sigmoid
@@ -139,23 +139,29 @@ def fit_second(
 
 @dataclass
 class Stack:
-    """A second level and the third level's weights (4,) of LEARNERS."""
+    """A second level, and the third: weights (4,) of LEARNERS, then shift + scale x their mean."""
 
     second: SecondLevel
     weights: np.ndarray
+    shift: float = 0.0
+    scale: float = 1.0
 
     def predict_proba(self, level: Level) -> np.ndarray:
         """(n, c)."""
-        return sigmoid(np.einsum("nlc,l->nc", self.second.logits(level), self.weights))
+        mean = np.einsum("nlc,l->nc", self.second.logits(level), self.weights)
+        return sigmoid(self.shift + self.scale * mean)
 
     def contributions(self, level: Level) -> np.ndarray:
         """(n, c, m + 2) that sum to the logit, see SecondLevel."""
-        return np.einsum("nlcf,l->ncf", self.second.contributions(level), self.weights)
+        parts = self.scale * np.einsum("nlcf,l->ncf", self.second.contributions(level), self.weights)
+        parts[:, :, -1] += self.shift
+        return parts
 
     def save(self, folder: Path) -> None:
         """Writes `stack.safetensors`, `label<j>.txt` (LightGBM's text) and, last, `stack.json`."""
         second = self.second
         tensors = {"center": second.center, "weights": second.weights, "third": self.weights}
+        tensors["rescale"] = np.array([self.shift, self.scale])
         if second.logistic:
             tensors |= {
                 "coef": np.stack([model.coef for model in second.logistic]),
@@ -174,7 +180,7 @@ class Stack:
         boosted = [Boosted.load(folder / f"label{j}.txt") for j in range(about["labels"])]
         logistic = [Logistic(t["coef"][j], float(t["bias"][j]), t["mean"][j]) for j in range(about["labels"])]
         second = SecondLevel(about["members"], t["center"], t["weights"], boosted, logistic)
-        return cls(second, t["third"])
+        return cls(second, t["third"], *map(float, t["rescale"]))
 
 
 def fixed_stack(level: Level, weights: np.ndarray) -> Stack:
@@ -205,7 +211,10 @@ class CrossFitStack:
             rows = self.fold == k
             logits[rows] = self._second(without | {k}).logits(self.level.take(rows))
         rows = np.isin(self.fold, inner)
-        return Stack(self._second(without), hill_climb(logits[rows], self.y[rows], self.seed))
+        logits, y = logits[rows], self.y[rows]
+        weights = hill_climb(logits, y, self.seed)
+        mean = np.einsum("nlc,l->nc", logits, weights)
+        return Stack(self._second(without), weights, *rescale(mean, y))
 
     def cross_fitted(self) -> tuple[np.ndarray, np.ndarray]:
         """(n, c) probabilities, and (n, c, m + 2) contributions of every member, context and base, of each row from a

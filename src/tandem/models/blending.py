@@ -1,6 +1,7 @@
-"""Non-negative weights by greedy selection with replacement, bagged (Caruana et al. 2004)."""
+"""Non-negative weights by greedy selection with replacement, bagged (Caruana et al. 2004), and the scale after it."""
 
 import numpy as np
+from sklearn.linear_model import LogisticRegression
 
 BAGS, ROWS, PICKS = 10, 2000, 30  # at most so many rows a bag: the weights are few
 
@@ -35,3 +36,12 @@ def _picked(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def _loss(logits: np.ndarray, y: np.ndarray) -> float:
     return float((np.logaddexp(0, logits) - y * logits).mean())
+
+
+def rescale(logits: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """(shift, scale) of lowest log loss for shift + scale x logits, (n, c) each: a mean of logits is unsure, and low.
+
+    The two are shared by all labels (Platt 1999).
+    """
+    fitted = LogisticRegression(C=1e6, solver="newton-cholesky").fit(logits.reshape(-1, 1), y.ravel())
+    return float(fitted.intercept_[0]), float(fitted.coef_[0, 0])

@@ -20,7 +20,7 @@ from tandem.training import Labelled, read_labelled
 
 NAME = "stack"
 SEED = 0
-VERSION = 2  # of the method: another number makes every stack stale
+VERSION = 3  # of the method: another number makes every stack stale
 
 
 def add_arguments(parser) -> None:
@@ -95,6 +95,8 @@ def _fit(paths: Paths, rows: Labelled, members: dict[str, Predictions], level: L
         "candidates": {name: log_loss(rows.y, proba) for name, proba in candidates.items()},
         "gains": gains,
         "third_level": dict(zip(LEARNERS, stack.weights.tolist(), strict=True)),
+        "shift": stack.shift,
+        "scale": stack.scale,
         "weights": dict(
             zip([names[i] for i in stack.second.members], stack.second.weights.tolist(), strict=True)
         ),
