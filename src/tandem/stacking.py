@@ -169,6 +169,8 @@ class Stack:
                 "bias": np.array([model.bias for model in second.logistic]),
             }
         tensors = {name: np.ascontiguousarray(t) for name, t in tensors.items()}
+        for stale in folder.glob("label*.txt"):
+            stale.unlink()
         write_with(folder / "stack.safetensors", lambda partial: save_file(tensors, partial))
         for j, model in enumerate(second.boosted):
             model.save(folder / f"label{j}.txt")

@@ -25,7 +25,11 @@ def main(args) -> None:
     decoder, scores = score(oof.aligned_to(rows.ids), rows.y, rows.fold, rows.names, rule, threads())
     write_json(paths.scores(args.exp), scores)
     write_json(paths.thresholds(args.exp), decoder)
+    best, most = max(scores["decoders"].items(), key=lambda item: item[1]["score"])
+    why = ""
+    if best != scores["decoder"]:
+        why = f" ({best} gains {most['gain']:+.4f}, which may be chance: {most['low']:+.4f} to {most['high']:+.4f})"
     print(
         f"{args.exp}: out-of-fold {rule.metric} {scores['score']:.4f} cross-fitted, "
-        f"{scores['in_sample']:.4f} in sample; decoder: {scores['decoder']}"
+        f"{scores['in_sample']:.4f} in sample; decoder: {scores['decoder']}{why}"
     )

@@ -41,7 +41,8 @@ def main(args) -> None:
     words, words_digest = _words(paths, "train", rows.ids)
     key = digest([origins, rows.label_digest, words_digest, SEED, VERSION])
     folder = paths.model(NAME, 0, "").parent
-    if read_provenance(paths.oof(NAME)).get("key") == key and (folder / "stack.json").exists():
+    made = (folder / "stack.json").exists() and paths.contributions.exists()
+    if made and read_provenance(paths.oof(NAME)).get("key") == key:
         paths.oof(NAME).touch()
     else:
         level = Level.of([member.aligned_to(rows.ids) for member in members.values()], words)
@@ -83,7 +84,8 @@ def _fit(paths: Paths, rows: Labelled, members: dict[str, Predictions], level: L
     folder = paths.model(NAME, 0, "").parent
     stack.save(folder)
     seconds = time.perf_counter() - start
-    dropped = [name for i, name in enumerate(names) if i not in stack.second.members]
+    used = stack.second.members if kept == NAME else range(m)
+    dropped = [name for i, name in enumerate(names) if i not in used]
     runs = [read_json(paths.run(name)) for name in members]
     stack_mb = sum(f.stat().st_size for f in folder.iterdir()) / 2**20
     run = {
