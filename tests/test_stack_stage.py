@@ -1,0 +1,102 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tandem.config import TfidfExperiment
+from tandem.files import read_json, write_json, write_text
+from tandem.paths import Paths
+from tandem.predictions import Predictions, read_provenance, sigmoid
+from tandem.rows import write_captions, write_labels
+from tandem.stages.stack import main
+from tandem.training import read_labelled
+
+NAMES = ("cat", "dog")
+N, TEST_N = 600, 20
+IDS, TEST_IDS = [f"{i}.jpg" for i in range(N)], [f"t{i}.jpg" for i in range(TEST_N)]
+
+
+@pytest.fixture
+def paths(tmp_path, monkeypatch) -> Paths:
+    """Two members that know the labels as well as each other, `one` and `two`, and one of noise, `noise`."""
+    monkeypatch.chdir(tmp_path)
+    paths, rng = Paths("toy"), np.random.default_rng(0)
+    y = (rng.random((N, 2)) < [0.6, 0.4]).astype(np.uint8)
+    write_labels(paths.labels, IDS, NAMES, y)
+    write_text(
+        paths.folds, "id,fold,group\n" + "".join(f"{name},{i % 3},{i}\n" for i, name in enumerate(IDS))
+    )
+    for split, ids in (("train", IDS), ("test", TEST_IDS)):
+        write_captions(paths.captions(split), ids, ["a caption"] * len(ids))
+    for name, known in (("one", 1.5), ("two", 1.5), ("noise", 0.0)):
+        write_json(paths.experiment_config(name), TfidfExperiment(kind="tfidf").model_dump())
+        write_json(paths.run(name), {"model_mb": 1.0})
+        write_member(paths, name, sigmoid(known * (2.0 * y - 1) + rng.normal(size=y.shape)))
+        test = Predictions(TEST_IDS, NAMES, rng.random((TEST_N, 2)), {"key": name})
+        test.write(paths.test(name))
+    return paths
+
+
+def write_member(paths: Paths, name: str, proba: np.ndarray, folds: str | None = None) -> None:
+    folds = folds or read_labelled(paths).fold_digest
+    origin = {"key": name, "folds": folds, "competition": "toy"}
+    Predictions(IDS, NAMES, proba, origin).write(paths.oof(name))
+
+
+def stack(*members: str) -> None:
+    main(SimpleNamespace(comp="toy", exps=list(members)))
+
+
+def test_a_stack_is_an_experiment_folder_like_any_other(paths):
+    stack("one", "two", "noise")
+    assert list(Predictions.read(paths.oof("stack")).ids) == IDS
+    assert list(Predictions.read(paths.test("stack")).ids) == TEST_IDS
+    run = read_json(paths.run("stack"))
+    assert run["kept"] == "stack" and set(run["weights"]) >= {"one", "two"}
+    assert read_provenance(paths.oof("stack"))["folds"] == read_labelled(paths).fold_digest
+
+
+def test_contributions_of_every_row_add_up_to_its_probability(paths):
+    stack("one", "two")
+    table = pd.read_parquet(paths.contributions)
+    assert table.groupby("split", observed=True).size().to_dict() == {"train": 2 * N, "test": 2 * TEST_N}
+    terms = table[["image", "caption", "fusion", "context", "base"]].sum(axis=1)
+    assert np.allclose(terms, table["logit"], atol=1e-5)
+    for split in ("oof", "test"):
+        proba = pd.read_parquet(getattr(paths, split)("stack")).set_index("id").stack()
+        rows = table[table["split"] == ("train" if split == "oof" else "test")]
+        assert np.allclose(sigmoid(rows["logit"]), proba.to_numpy(), atol=1e-4)
+
+
+def test_a_member_that_saw_the_labels_through_another_fold_map_is_refused(paths):
+    write_member(paths, "two", read_labelled(paths).y.astype(float), folds="another")
+    with pytest.raises(ValueError, match="different fold maps"):
+        stack("one", "two")
+    with pytest.raises(ValueError, match="another fold map"):
+        stack("two")
+
+
+def test_where_learning_gains_nothing_the_best_single_member_is_used(paths, capsys):
+    rng = np.random.default_rng(1)
+    truth = sigmoid(2 * rng.normal(size=(N, 2)))
+    write_labels(paths.labels, IDS, NAMES, (rng.random((N, 2)) < truth).astype(np.uint8))
+    write_member(paths, "one", truth)  # nothing is left to learn
+    stack("one", "noise")
+    assert read_json(paths.run("stack"))["kept"] == "one"
+    assert "that is used instead" in capsys.readouterr().out
+    assert np.allclose(Predictions.read(paths.oof("stack")).proba, truth, atol=1e-3)
+
+
+def test_new_test_predictions_fit_nothing_again(paths):
+    stack("one", "two")
+    before = paths.oof("stack").read_bytes(), paths.model("stack", 0, "").parent.joinpath("stack.json").stat()
+    Predictions(["n.jpg"], NAMES, np.array([[0.5, 0.5]]), {"key": "new"}).write(paths.test("one"))
+    Predictions(["n.jpg"], NAMES, np.array([[0.9, 0.5]]), {"key": "new"}).write(paths.test("two"))
+    write_captions(paths.captions("test"), ["n.jpg"], ["a caption"])
+    stack("one", "two")
+    assert list(Predictions.read(paths.test("stack")).ids) == ["n.jpg"]
+    after = paths.oof("stack").read_bytes(), paths.model("stack", 0, "").parent.joinpath("stack.json").stat()
+    assert before[0] == after[0] and before[1].st_mtime_ns == after[1].st_mtime_ns
+    table = pd.read_parquet(paths.contributions)
+    assert set(table.loc[table["split"] == "test", "id"]) == {"n.jpg"}
