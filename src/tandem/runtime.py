@@ -20,10 +20,20 @@ def device() -> torch.device:
 
 
 def autocast(on: torch.device, enabled: bool = True) -> AbstractContextManager:
-    """bfloat16 where the hardware has it: on every CPU torch supports, and on CUDA from Ampere."""
-    if on.type == "cuda" and not torch.cuda.is_bf16_supported():
-        enabled = False
-    return torch.autocast(on.type, torch.bfloat16, enabled=enabled)
+    """bfloat16 where the hardware computes in it, float32 elsewhere."""
+    return torch.autocast(on.type, torch.bfloat16, enabled=enabled and has_bfloat16(on.type))
+
+
+@cache
+def has_bfloat16(kind: str) -> bool:
+    """Whether a "cuda" or "cpu" device has instructions for bfloat16.
+
+    A CPU without them runs it too, but hundreds of times slower than float32.
+    """
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    found = torch.cpu.get_capabilities()
+    return any(found.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16"))  # bf16: ARM
 
 
 @cache
