@@ -114,7 +114,7 @@ def test_an_unknown_key_of_an_experiment_is_named_with_its_file(tmp_path):
 
 
 def test_an_unknown_kind_lists_the_known_ones(tmp_path):
-    with pytest.raises(ValueError, match=r"bad\.toml.*'head', 'finetune', 'tfidf'"):
+    with pytest.raises(ValueError, match=r"bad\.toml.*'head', 'fusion', 'finetune', 'tfidf'"):
         load_experiment(write(tmp_path / "bad.toml", 'kind = "magic"\n'))
 
 

@@ -59,7 +59,7 @@ def test_a_stack_is_an_experiment_folder_like_any_other(paths):
 
 def test_contributions_of_every_row_add_up_to_its_probability(paths):
     stack("one", "two")
-    table = pd.read_parquet(paths.contributions)
+    table = pd.read_parquet(paths.contributions("stack"))
     assert table.groupby("split", observed=True).size().to_dict() == {"train": 2 * N, "test": 2 * TEST_N}
     terms = table[["image", "caption", "fusion", "context", "base"]].sum(axis=1)
     assert np.allclose(terms, table["logit"], atol=1e-5)
@@ -98,5 +98,5 @@ def test_new_test_predictions_fit_nothing_again(paths):
     assert list(Predictions.read(paths.test("stack")).ids) == ["n.jpg"]
     after = paths.oof("stack").read_bytes(), paths.model("stack", 0, "").parent.joinpath("stack.json").stat()
     assert before[0] == after[0] and before[1].st_mtime_ns == after[1].st_mtime_ns
-    table = pd.read_parquet(paths.contributions)
+    table = pd.read_parquet(paths.contributions("stack"))
     assert set(table.loc[table["split"] == "test", "id"]) == {"n.jpg"}

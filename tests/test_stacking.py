@@ -185,6 +185,6 @@ def test_contributions_come_back_as_written(tmp_path):
     terms = np.arange(2 * 3 * len(TERMS), dtype=np.float32).reshape(2, 3, len(TERMS))
     path = tmp_path / "contributions.parquet"
     write_contributions(path, ("x", "y", "z"), [("train", ["a", "b"], terms), ("test", ["c", "d"], -terms)])
-    split, ids, back = read_contributions(path, "test")
+    _, (split, ids, back) = read_contributions(path)
     assert (split, ids) == ("test", ["c", "d"])
     assert back.tolist() == (-terms).tolist()

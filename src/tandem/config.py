@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
@@ -14,6 +14,7 @@ from tandem.paths import check_name
 class ImageEncoder(Section):
     """A frozen timm backbone, and how its feature map becomes one vector an image."""
 
+    reads: ClassVar[str] = "image"
     kind: Literal["image"] = "image"
     model: str = "tf_efficientnet_lite0"  # any timm name; "hf-hub:..." works where the hub is reached
     weights: str = (
@@ -31,9 +32,26 @@ class ImageEncoder(Section):
         return _slug(self.model, f"{self.size}", self)
 
 
+class TrunkEncoder(Section):
+    """The feature maps that a timm backbone has just before `tune`: frozen up to there, trained from there on."""
+
+    reads: ClassVar[str] = "image"
+    kind: Literal["trunk"] = "trunk"
+    model: str = "tf_efficientnet_lite0"  # a convolutional timm network
+    weights: str = ""  # as in ImageEncoder
+    size: int = Field(256, ge=32, le=1024)  # pixels
+    tune: str = "blocks.5"  # the first module that is trained; "" = all of them, from pixels, nothing cached
+    mirror: bool = True  # also the mirrored view: twice the time and disk
+
+    @property
+    def slug(self) -> str:
+        return _slug(self.model, f"{self.size}-trunk", self)
+
+
 class CaptionEncoder(Section):
     """A frozen sentence-transformers model."""
 
+    reads: ClassVar[str] = "caption"
     kind: Literal["caption"] = "caption"
     model: str = "all-MiniLM-L6-v2"  # or a hub name, or a local folder
     max_tokens: int = Field(64, ge=4, le=8192)
@@ -44,7 +62,21 @@ class CaptionEncoder(Section):
         return _slug(self.model, f"{self.max_tokens}", self)
 
 
-Encoder = Annotated[ImageEncoder | CaptionEncoder, Field(discriminator="kind")]
+class TokenEncoder(Section):
+    """The states of a caption's tokens just before the last `tune` layers of a sentence-transformers model."""
+
+    reads: ClassVar[str] = "caption"
+    kind: Literal["tokens"] = "tokens"
+    model: str = "all-MiniLM-L6-v2"  # as in CaptionEncoder
+    tune: int = Field(3, ge=0)  # layers that are trained; those before are frozen
+    max_tokens: int = Field(32, ge=4, le=8192)  # what comes after is not read; disk goes with it
+
+    @property
+    def slug(self) -> str:
+        return _slug(self.model, f"{self.max_tokens}-tokens", self)
+
+
+Encoder = Annotated[ImageEncoder | TrunkEncoder | CaptionEncoder | TokenEncoder, Field(discriminator="kind")]
 
 
 def _slug(model: str, size: str, encoder: Section) -> str:
@@ -97,6 +129,18 @@ class FinetuneTraining(Training):
     weight_decay: float = Field(0.02, ge=0)
 
 
+class FusionTraining(Training):
+    """Optimisation of the fusion network: new heads, and the late part of the trunk."""
+
+    epochs: int = Field(3, ge=1)
+    min_steps: int = Field(200, ge=0)
+    batch: int = Field(64, ge=2)
+    lr: float = Field(2e-3, gt=0)
+    backbone_lr: float = Field(1e-3, ge=0)  # of the trunk's late stages
+    caption_lr: float = Field(2e-4, ge=0)  # of the caption model's last layers
+    ema: float = Field(0.99, ge=0, lt=1)
+
+
 class Augment(Section):
     """Albumentations of the fine-tuned network's training images."""
 
@@ -104,6 +148,24 @@ class Augment(Section):
     flip: bool = True
     colour: float = Field(0.2, ge=0, le=1)  # brightness, contrast, saturation
     erase: float = Field(0.25, ge=0, le=1)  # probability of a random rectangle
+
+
+class Fusion(Section):
+    """How the photo's and the caption's features are joined, and what is learned beside the labels."""
+
+    how: Literal["gated", "concat", "attention", "film"] = "gated"
+    hidden: int = Field(512, ge=1)  # units a modality
+    rank: int = Field(32, ge=1)  # of the interaction
+    gate: bool = True  # gated: how much each modality counts, for each label and row
+    dropout: float = Field(0.5, ge=0, lt=1)  # on the hidden units
+    input_dropout: float = Field(0.5, ge=0, lt=1)  # on the features
+    heads: int = Field(2, ge=1)  # networks on one trunk, averaged
+    modality_dropout: float = Field(
+        0.3, ge=0, le=1
+    )  # share of the loss with the caption or the photo missing
+    count: float = Field(0.1, ge=0)  # weight of the number of labels
+    embedding: float = Field(0.1, ge=0)  # weight of the caption's features, told from the photo
+    learned_weights: bool = False  # the two weights above are only where learned ones start
 
 
 class Tfidf(Section):
@@ -116,6 +178,7 @@ class Tfidf(Section):
 
 
 class _Experiment(Section):
+    explains: ClassVar[bool] = False  # its model's predict_terms says what moved each logit
     seed: int = 0
 
 
@@ -155,6 +218,38 @@ class FinetuneExperiment(_Experiment):
         return ()
 
 
+class FusionExperiment(_Experiment):
+    """`kind = "fusion"`: a network that joins photo and caption in terms that add up to each logit."""
+
+    explains: ClassVar[bool] = True
+    kind: Literal["fusion"]
+    trunk: TrunkEncoder | None = None
+    frozen: tuple[ImageEncoder, ...] = Field((), strict=False)
+    caption: CaptionEncoder | None = None
+    tokens: TokenEncoder | None = None  # the caption model's last layers are trained
+    fusion: Fusion = Fusion()
+    train: FusionTraining = FusionTraining()
+    augment: Augment = Augment()  # where the trunk is trained from pixels
+
+    @model_validator(mode="after")
+    def _has_its_parts(self):
+        if not (self.caption or self.tokens or self.trunk or self.frozen):
+            raise ValueError("needs a [trunk], [[frozen]], [caption] or [tokens] section")
+        if self.fusion.how == "attention" and (self.trunk is None or self.tokens is None):
+            raise ValueError('how = "attention" needs a [trunk] and a [tokens] section')
+        return self
+
+    @property
+    def cached(self) -> bool:
+        """Whether the trunk starts from maps on disk."""
+        return self.trunk is not None and bool(self.trunk.tune)
+
+    @property
+    def encoders(self) -> tuple[Encoder, ...]:
+        trunk = self.trunk if self.cached else None
+        return tuple(e for e in (trunk, *self.frozen, self.caption, self.tokens) if e is not None)
+
+
 class TfidfExperiment(_Experiment):
     """`kind = "tfidf"`: the linear baseline on captions."""
 
@@ -166,7 +261,9 @@ class TfidfExperiment(_Experiment):
         return ()
 
 
-Experiment = Annotated[HeadExperiment | FinetuneExperiment | TfidfExperiment, Field(discriminator="kind")]
+Experiment = Annotated[
+    HeadExperiment | FusionExperiment | FinetuneExperiment | TfidfExperiment, Field(discriminator="kind")
+]
 _EXPERIMENT = TypeAdapter(Experiment)
 _ENCODER = TypeAdapter(Encoder)
 
@@ -197,8 +294,17 @@ def sees(experiment: Experiment) -> set[str]:
     >>> sorted(sees(TfidfExperiment(kind="tfidf")))
     ['caption']
     """
-    if isinstance(experiment, FinetuneExperiment):
-        return {"image"}
+    return reads_rows(experiment) | {e.reads for e in experiment.encoders}
+
+
+def reads_rows(experiment: Experiment) -> set[str]:
+    """Which of `image` and `caption` it reads itself, not through an encoder's features.
+
+    >>> reads_rows(FinetuneExperiment(kind="finetune"))
+    {'image'}
+    """
     if isinstance(experiment, TfidfExperiment):
         return {"caption"}
-    return {e.kind for e in experiment.encoders}
+    if isinstance(experiment, FusionExperiment):
+        return {"image"} if experiment.trunk and not experiment.cached else set()
+    return {"image"} if isinstance(experiment, FinetuneExperiment) else set()

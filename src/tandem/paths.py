@@ -118,9 +118,8 @@ class Paths:
     def scores(self, experiment: str) -> Path:
         return self.experiment(experiment) / "scores.json"
 
-    @property
-    def contributions(self) -> Path:
-        return self.experiment("stack") / "contributions.parquet"
+    def contributions(self, experiment: str) -> Path:
+        return self.experiment(experiment) / "contributions.parquet"
 
     def submission(self, experiment: str) -> Path:
         return self.root / "submissions" / self.comp / f"{experiment}.csv"

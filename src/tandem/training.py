@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 
 import numpy as np
 
-from tandem.config import Experiment, FinetuneExperiment, HeadExperiment, TfidfExperiment, read_resolved
+from tandem.config import Experiment, FusionExperiment, read_resolved, reads_rows
+from tandem.contributions import BOTH, read_contributions, write_contributions
 from tandem.encoders.store import features_key, read_features
 from tandem.files import digest, read_json, write_json
 from tandem.models.inputs import Inputs
@@ -59,37 +61,52 @@ def read_labelled(paths: Paths) -> Labelled:
 
 def inputs_key(paths: Paths, experiment: Experiment, split: str) -> str:
     """Digest of what the experiment sees of one split, without reading features."""
-    if isinstance(experiment, HeadExperiment):
-        return digest([features_key(paths.features(e.slug, split)) for e in experiment.encoders])
-    if isinstance(experiment, FinetuneExperiment):
+    parts: list = [features_key(paths.features(e.slug, split)) for e in experiment.encoders]
+    rows = reads_rows(experiment)
+    if "image" in rows:
         from tandem.encoders.weights import backbone_source
 
+        network = experiment.trunk if isinstance(experiment, FusionExperiment) else experiment
         images = read_images(paths.images(split))
-        return digest([images["id"], images["sha"], backbone_source(experiment.model, experiment.weights)])
-    return digest(read_captions(paths.captions(split)))
+        parts += [images["id"], images["sha"], backbone_source(network.model, network.weights)]
+    if "caption" in rows:
+        parts += read_captions(paths.captions(split))
+    return digest(parts)
 
 
 def read_inputs(paths: Paths, experiment: Experiment, split: str) -> tuple[list[str], Inputs]:
     """(ids, inputs) of one split in the order of its CSV."""
     images = read_images(paths.images(split))
-    ids = images["id"]
-    if isinstance(experiment, HeadExperiment):
-        blocks = tuple(read_features(paths.features(e.slug, split), ids) for e in experiment.encoders)
-        return ids, Inputs(len(ids), blocks=blocks)
-    if isinstance(experiment, TfidfExperiment):
-        return ids, Inputs(len(ids), captions=read_captions(paths.captions(split))[1])
-    return ids, Inputs(len(ids), files=[paths.input / f for f in images["file"]])
+    ids, rows = images["id"], reads_rows(experiment)
+    blocks, maps = [], []
+    for encoder in experiment.encoders:
+        features = read_features(paths.features(encoder.slug, split), ids)
+        (maps if encoder.kind in ("trunk", "tokens") else blocks).append(features)
+    return ids, Inputs(
+        len(ids),
+        blocks=tuple(blocks),
+        captions=read_captions(paths.captions(split))[1] if "caption" in rows else None,
+        files=[paths.input / f for f in images["file"]] if "image" in rows else None,
+        maps=tuple(maps),
+    )
+
+
+TERMS = ".terms.parquet"  # beside a fold's predictions: what moved them
+MODELS = {
+    "head": ("head", "HeadModel"),
+    "fusion": ("fusion", "FusionModel"),
+    "finetune": ("image", "ImageModel"),
+    "tfidf": ("linear", "TfidfModel"),
+}
 
 
 def make_model(experiment: Experiment, n_labels: int):
-    """The model of an experiment: fit / predict_proba / save / load. Imports only what that one needs."""
-    if isinstance(experiment, HeadExperiment):
-        from tandem.models.head import HeadModel as Model
-    elif isinstance(experiment, FinetuneExperiment):
-        from tandem.models.image import ImageModel as Model
-    else:
-        from tandem.models.linear import TfidfModel as Model
-    return Model(experiment, n_labels)
+    """The model of an experiment: fit / predict_proba / save / load, and predict_terms where it explains.
+
+    Imports only what that one needs.
+    """
+    module, name = MODELS[experiment.kind]
+    return getattr(import_module(f"tandem.models.{module}"), name)(experiment, n_labels)
 
 
 class Job:
@@ -113,7 +130,8 @@ class Job:
         return digest(parts)
 
     def fold_is_current(self, k: int) -> bool:
-        files = [self.paths.model(self.name, k, suffix) for suffix in (".json", ".safetensors", ".parquet")]
+        suffixes = [".json", ".safetensors", ".parquet", *([TERMS] if self.experiment.explains else [])]
+        files = [self.paths.model(self.name, k, suffix) for suffix in suffixes]
         return all(f.exists() for f in files) and read_json(files[0])["key"] == self.fold_key(k)
 
     @cached_property
@@ -141,8 +159,14 @@ class Job:
         weights = self.paths.model(self.name, k, ".safetensors")
         model.save(weights)
         model = make_model(self.experiment, len(rows.names)).load(weights)  # scored as it will be used
-        proba = model.predict_proba(self.inputs.take(held_out))
-        held_ids = [rows.ids[i] for i in held_out]
+        held_ids, inputs = [rows.ids[i] for i in held_out], self.inputs.take(held_out)
+        if self.experiment.explains:
+            terms = model.predict_terms(inputs)
+            proba = sigmoid(terms[BOTH].sum(-1))
+            parts = [(setting, held_ids, part) for setting, part in terms.items()]
+            write_contributions(self.paths.model(self.name, k, TERMS), rows.names, parts)
+        else:
+            proba = model.predict_proba(inputs)
         origin = {"key": key, "folds": rows.fold_digest}
         Predictions(held_ids, rows.names, proba, origin).write(self.paths.model(self.name, k, ".parquet"))
         seconds = round(time.perf_counter() - start, 2)
@@ -161,21 +185,39 @@ class Job:
             proba[held_out] = part.aligned_to([self.rows.ids[i] for i in held_out])
         return Predictions(self.rows.ids, self.rows.names, proba, self._origin(self.oof_key()))
 
+    def out_of_fold_terms(self) -> dict[str, np.ndarray]:
+        """(n, c, 5) contributions a setting: each row's from the model that did not see it."""
+        found: dict[str, np.ndarray] = {}
+        for k in self.folds:
+            held_out = np.flatnonzero(self.rows.fold == k)
+            file = self.paths.model(self.name, k, TERMS)
+            for setting, ids, terms in read_contributions(file):
+                if ids != [self.rows.ids[i] for i in held_out]:
+                    raise ValueError(f"{file}: not the rows of fold {k}; delete it and run make train")
+                whole = found.setdefault(setting, np.zeros((*self.rows.y.shape, terms.shape[2]), np.float32))
+                whole[held_out] = terms
+        return found
+
     def test_key(self) -> str:
         return digest([self.oof_key(), inputs_key(self.paths, self.experiment, "test")])
 
     def test_is_current(self) -> bool:
         return read_provenance(self.paths.test(self.name)).get("key") == self.test_key()
 
-    def predict_test(self) -> Predictions:
-        """Mean of the folds' logits for the test rows, as probability."""
+    def predict_test(self) -> tuple[Predictions, np.ndarray | None]:
+        """Mean of the folds' logits for the test rows, as probability; and of their terms (n, c, 5), if it explains."""
         ids, inputs = read_inputs(self.paths, self.experiment, "test")
-        total = np.zeros((len(ids), len(self.rows.names)))
+        total, terms = 0.0, 0.0
         for k in self.folds:
             model = make_model(self.experiment, len(self.rows.names))
-            total += logit(model.load(self.paths.model(self.name, k, ".safetensors")).predict_proba(inputs))
-        proba = sigmoid(total / len(self.folds)).astype(np.float32)
-        return Predictions(ids, self.rows.names, proba, self._origin(self.test_key()))
+            model.load(self.paths.model(self.name, k, ".safetensors"))
+            if self.experiment.explains:
+                terms += model.predict_terms(inputs)[BOTH] / len(self.folds)
+            else:
+                total += logit(model.predict_proba(inputs)) / len(self.folds)
+        proba = sigmoid(terms.sum(-1) if self.experiment.explains else total).astype(np.float32)
+        predictions = Predictions(ids, self.rows.names, proba, self._origin(self.test_key()))
+        return predictions, terms if self.experiment.explains else None
 
     def _origin(self, key: str) -> dict[str, str]:
         return {

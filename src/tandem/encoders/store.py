@@ -30,9 +30,9 @@ def write_features(
     meta: dict,
     unit: str,
 ) -> None:
-    """Writes (n, views, d) float16 to `path`, its ids and meta beside it.
+    """Writes (n, views, ...) float16 to `path`, its ids and meta beside it.
 
-    `encode(start)` yields (b, views, d) blocks from row `start` on. Raises ValueError where a value leaves float16.
+    `encode(start)` yields (b, views, ...) blocks from row `start` on. Raises ValueError where a value leaves float16.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, state = _beside(path, ".partial.npy"), _beside(path, ".partial.json")
@@ -79,7 +79,7 @@ def _resume(partial: Path, state: Path, key: str) -> int:
 
 
 def read_features(path: Path, ids: Sequence[str]) -> np.ndarray:
-    """(n, views, d) float16 in the order of `ids`; a memory map where that is the order on disk."""
+    """(n, views, ...) float16 in the order of `ids`; a memory map where that is the order on disk."""
     stored = read_json(_beside(path, ".ids.json"))
     array = np.load(path, mmap_mode="r")
     if stored == list(ids):

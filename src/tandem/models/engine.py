@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,7 +13,7 @@ from tandem.files import write_with
 from tandem.models.losses import make_loss
 from tandem.runtime import autocast
 
-Batch = tuple[torch.Tensor, torch.Tensor]  # inputs, targets (b, c)
+Batch = tuple[Any, torch.Tensor]  # what the network takes, targets (b, c)
 
 
 def fit(
@@ -24,15 +25,17 @@ def fit(
     groups: list[dict],
     checkpoint: Path | None = None,
     on_epoch: Callable[[dict], None] = lambda entry: None,
+    loss_function: Callable[[Any, torch.Tensor], torch.Tensor] | None = None,
 ) -> list[dict]:
     """Trains `network` in place and returns one entry an epoch: epoch, loss, lr.
 
     batches     gives the batches of an epoch, `steps` of them; must depend on the epoch alone
     groups      AdamW parameter groups, each with its own peak lr
     checkpoint  written after each epoch; a killed run goes on from it and ends in the same weights
+    loss_function  of the network's outputs and the targets; without one, that of `cfg.loss` on logits
     """
     on = next(network.parameters()).device
-    loss_function = make_loss(cfg.loss, cfg.smoothing)
+    loss_function = loss_function or make_loss(cfg.loss, cfg.smoothing)
     updates = math.ceil(steps / cfg.accumulate)
     epochs = max(cfg.epochs, math.ceil(cfg.min_steps / steps))
     optimiser = torch.optim.AdamW(groups, weight_decay=cfg.weight_decay, fused=True)
@@ -47,8 +50,8 @@ def fit(
             torch.manual_seed(seed * 1_000_003 + epoch)
             for step, (inputs, targets) in enumerate(batches(epoch), start=1):
                 with autocast(on, cfg.bfloat16):
-                    logits = network(inputs)
-                loss = loss_function(logits.float(), targets)
+                    outputs = network(inputs)
+                loss = loss_function(outputs, targets)
                 (loss / cfg.accumulate).backward()
                 if step % cfg.accumulate == 0 or step == steps:
                     nn.utils.clip_grad_norm_(network.parameters(), 5.0)

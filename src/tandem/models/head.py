@@ -11,7 +11,7 @@ from torch import nn
 from tandem.config import Head, HeadExperiment
 from tandem.files import write_with
 from tandem.models.engine import Batch, fit
-from tandem.models.inputs import Inputs
+from tandem.models.inputs import Inputs, side_by_side
 from tandem.predictions import sigmoid
 from tandem.runtime import autocast, device
 
@@ -38,11 +38,12 @@ class HeadModel:
         """Trains on all rows of `inputs`; quick enough that a killed fold starts again, so no checkpoint."""
         del checkpoint
         on = device()
-        views = _views(inputs)
-        first = torch.from_numpy(views(0).astype(np.float32))
+        first = torch.from_numpy(side_by_side(inputs.blocks, 0, slice(None)))
         self.mean, self.deviation = first.mean(0), first.std(0).clamp_min(1e-6)
         count = max((block.shape[1] for block in inputs.blocks), default=1)
-        x = torch.stack([self._standardise(views(v)) for v in range(count)]).to(on)
+        x = torch.stack(
+            [self._standardise(side_by_side(inputs.blocks, v, slice(None))) for v in range(count)]
+        ).to(on)
         targets = torch.from_numpy(y.astype(np.float32)).to(on)
         train, log = self.cfg.train, []
         steps = max(len(y) // train.batch, min(FEW_STEPS, len(y) // SMALL_BATCH), 1)
@@ -74,14 +75,13 @@ class HeadModel:
     @torch.inference_mode()
     def predict_proba(self, inputs: Inputs) -> np.ndarray:
         """(n, c): mean of the logits over bags and views, as probability."""
-        views = _views(inputs)
         count = max((block.shape[1] for block in inputs.blocks), default=1)
         on = next(self.networks[0].parameters()).device
         total = np.zeros((len(inputs), self.n_labels))
         for start in range(0, len(inputs), 4096):
             rows = slice(start, start + 4096)
             for v in range(count):
-                x = self._standardise(views(v, rows)).to(on)
+                x = self._standardise(side_by_side(inputs.blocks, v, rows)).to(on)
                 for network in self.networks:
                     with autocast(on, self.cfg.train.bfloat16):
                         logits = network(x)
@@ -89,7 +89,7 @@ class HeadModel:
         return sigmoid(total / (count * len(self.networks)))
 
     def _standardise(self, x: np.ndarray) -> torch.Tensor:
-        return ((torch.from_numpy(x.astype(np.float32)) - self.mean) / self.deviation).clamp(-6, 6)
+        return ((torch.from_numpy(x) - self.mean) / self.deviation).clamp(-6, 6)
 
     def save(self, path: Path) -> None:
         tensors = {"mean": self.mean, "deviation": self.deviation}
@@ -110,14 +110,6 @@ class HeadModel:
             network.load_state_dict(state)
             self.networks.append(network.eval().to(device()))
         return self
-
-
-def _views(inputs: Inputs) -> Callable[..., np.ndarray]:
-    def view(number: int, rows: slice = slice(None)) -> np.ndarray:
-        """(n, d): all encoders side by side; one with fewer views repeats its last."""
-        return np.concatenate([b[rows, min(number, b.shape[1] - 1)] for b in inputs.blocks], axis=1)
-
-    return view
 
 
 def _network(cfg: Head, width: int, n_labels: int, seed: int) -> nn.Module:

@@ -15,7 +15,7 @@ def bce(smoothing: float) -> Loss:
     """Binary cross-entropy, mean over all cells."""
 
     def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return binary_cross_entropy_with_logits(logits.float(), targets * (1 - smoothing) + smoothing / 2)
+        return binary_cross_entropy_with_logits(logits, targets * (1 - smoothing) + smoothing / 2)
 
     return loss
 
@@ -42,4 +42,5 @@ LOSSES: dict[str, Callable[[float], Loss]] = {"bce": bce, "asl": asl, "focal": f
 def make_loss(name: str, smoothing: float = 0.0) -> Loss:
     if name not in LOSSES:
         raise ValueError(f"loss {name!r} is not one of {sorted(LOSSES)}")
-    return LOSSES[name](smoothing)
+    loss = LOSSES[name](smoothing)
+    return lambda logits, targets: loss(logits.float(), targets)

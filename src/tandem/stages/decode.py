@@ -1,12 +1,26 @@
-"""Decode: oof/C/E/oof.parquet, folds, build/C/metric.json -> oof/C/E/{scores,thresholds}.json."""
+"""Decode: oof/C/E/{oof,contributions}.parquet, folds, build/C/metric.json -> oof/C/E/{scores,thresholds}.json."""
 
+from tandem.contributions import NO_CAPTION, NO_IMAGE, read_contributions
 from tandem.decode import Rule
 from tandem.files import read_json, write_json
 from tandem.machine import threads
 from tandem.paths import Paths
-from tandem.predictions import Predictions
+from tandem.predictions import Predictions, sigmoid
 from tandem.scoring import score
 from tandem.training import read_labelled
+
+KEPT = (
+    "score",
+    "in_sample",
+    "optimism",
+    "fold_spread",
+    "f1_samples",
+    "f1_micro",
+    "f1_macro",
+    "map",
+    "log_loss",
+)
+MISSING = {NO_CAPTION: "captions", NO_IMAGE: "photos"}
 
 
 def add_arguments(parser) -> None:
@@ -23,6 +37,13 @@ def main(args) -> None:
             f"{paths.oof(args.exp)} was made with another fold map or label list; run make train"
         )
     decoder, scores = score(oof.aligned_to(rows.ids), rows.y, rows.fold, rows.names, rule, threads())
+    scores["without"] = {}
+    if paths.contributions(args.exp).exists():
+        for setting, ids, terms in read_contributions(paths.contributions(args.exp)):
+            if setting in MISSING:
+                proba = Predictions(ids, rows.names, sigmoid(terms.sum(-1))).aligned_to(rows.ids)
+                _, without = score(proba, rows.y, rows.fold, rows.names, rule, threads())
+                scores["without"][MISSING[setting]] = {key: without[key] for key in KEPT}
     write_json(paths.scores(args.exp), scores)
     write_json(paths.thresholds(args.exp), decoder)
     best, most = max(scores["decoders"].items(), key=lambda item: item[1]["score"])

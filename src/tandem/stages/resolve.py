@@ -5,9 +5,10 @@ it changed, so that a comment retrains nothing. `graph.mk` says which experiment
 """
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from tandem.competition import Competition, load_competition
-from tandem.config import Experiment, load_experiment, sees
+from tandem.config import Experiment, load_experiment, reads_rows, sees
 from tandem.files import write_json_if_changed, write_text
 from tandem.paths import SPLITS, Paths
 
@@ -28,19 +29,18 @@ def graph(paths: Paths, competition: Competition, experiments: Mapping[str, Expe
         lines.append(f"{name}_FEATURES := {' '.join(map(str, features))}")
         for split, target in zip(SPLITS, (oof, test), strict=True):
             needs = [paths.features(e.slug, split) for e in experiment.encoders]
-            if not experiment.encoders:
-                needs = [
-                    paths.images(split) if kind == "image" else paths.captions(split)
-                    for kind in sees(experiment)
-                ]
+            needs += [_rows(paths, kind, split) for kind in sorted(reads_rows(experiment))]
             if split == "test":  # wanted by the same job, but a new test set must not retrain
                 lines.append(f"{oof}: | {' '.join(map(str, needs))}")
             lines.append(f"{target}: {' '.join(map(str, needs))}")
     for encoder in {e.slug: e for x in experiments.values() for e in x.encoders}.values():
         for split in SPLITS:
-            rows = paths.images(split) if encoder.kind == "image" else paths.captions(split)
-            lines.append(f"{paths.features(encoder.slug, split)}: {rows}")
+            lines.append(f"{paths.features(encoder.slug, split)}: {_rows(paths, encoder.reads, split)}")
     return "\n".join(lines) + "\n"
+
+
+def _rows(paths: Paths, kind: str, split: str) -> Path:
+    return paths.images(split) if kind == "image" else paths.captions(split)
 
 
 def _existing(

@@ -55,19 +55,17 @@ def _table(comp: str, rows: list[dict]) -> Table:
         table.add_column(title, justify="right", no_wrap=True)
     for i, row in enumerate(rows):
         local = "" if row["local"] is None else f"{row['local']:.4f}"
-        table.add_row(
-            row["experiment"],
-            *(f"{row[key]:.4f}" for key in COLUMNS),
-            f"{row['optimism']:+.4f}",
-            f"{row['fold_spread']:.4f}",
-            f"{row['map']:.4f}",
-            f"{row['log_loss']:.4f}",
-            local,
-            f"{row['seconds']:.0f}",
-            f"{row['model_mb']:.1f}",
-            style="green" if i == 0 else "",
-        )
+        cost = (f"{row['seconds']:.0f}", f"{row['model_mb']:.1f}")
+        style = "green" if i == 0 else ""
+        table.add_row(row["experiment"], *_numbers(row), local, *cost, style=style)
+        for missing, scores in row.get("without", {}).items():
+            table.add_row(f"  without {missing}", *_numbers(scores), style="dim")
     return table
+
+
+def _numbers(row: dict) -> list[str]:
+    f = [f"{row[key]:.4f}" for key in COLUMNS]
+    return [*f, f"{row['optimism']:+.4f}", *(f"{row[key]:.4f}" for key in ("fold_spread", "map", "log_loss"))]
 
 
 def _decoders(rows: list[dict]) -> Table:

@@ -41,7 +41,7 @@ def main(args) -> None:
     words, words_digest = _words(paths, "train", rows.ids)
     key = digest([origins, rows.label_digest, words_digest, SEED, VERSION])
     folder = paths.model(NAME, 0, "").parent
-    made = (folder / "stack.json").exists() and paths.contributions.exists()
+    made = (folder / "stack.json").exists() and paths.contributions(NAME).exists()
     if made and read_provenance(paths.oof(NAME)).get("key") == key:
         paths.oof(NAME).touch()
     else:
@@ -60,9 +60,9 @@ def main(args) -> None:
     stack = Stack.load(folder)
     parts = _terms(paths, args.exps, spread(stack, level))
     write_contributions(
-        paths.contributions,
+        paths.contributions(NAME),
         rows.names,
-        [read_contributions(paths.contributions, "train"), ("test", ids, parts)],
+        [read_contributions(paths.contributions(NAME))[0], ("test", ids, parts)],
     )
     proba = stack.predict_proba(level)
     Predictions(ids, rows.names, proba, _origin(paths, rows, test_key)).write(paths.test(NAME))
@@ -110,7 +110,9 @@ def _fit(paths: Paths, rows: Labelled, members: dict[str, Predictions], level: L
         "versions": versions(),
     }
     write_json(paths.run(NAME), run)
-    write_contributions(paths.contributions, rows.names, [("train", rows.ids, _terms(paths, names, parts))])
+    write_contributions(
+        paths.contributions(NAME), rows.names, [("train", rows.ids, _terms(paths, names, parts))]
+    )
     Predictions(rows.ids, rows.names, candidates[kept], _origin(paths, rows, key)).write(paths.oof(NAME))
     print(f"stack of {len(members)}: {', '.join(members)}; {seconds:.1f} s")
     if dropped:

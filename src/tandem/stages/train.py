@@ -1,11 +1,15 @@
 """Train: build/C/experiments/E.json, folds, features or images -> models/C/E/fold<k>.*, oof/C/E/{run.json,oof,test}.
 
-`oof.parquet` and `test.parquet`: column id, then one float32 probability a label; every id once. What is current is
-left as it is, so the stage also serves a new test set alone.
+`oof.parquet` and `test.parquet`: column id, then one float32 probability a label; every id once. Of a model that
+explains itself also `contributions.parquet`: out of fold (both, no_caption, no_image) and for the test rows. What is
+current is left as it is, so the stage also serves a new test set alone.
 """
 
 import time
 
+import numpy as np
+
+from tandem.contributions import BOTH, read_contributions, shares, write_contributions
 from tandem.files import read_json, write_json
 from tandem.machine import peak_mb, versions
 from tandem.paths import Paths
@@ -30,9 +34,14 @@ def main(args) -> None:
     if args.fold is not None:
         return
     oof, test = paths.oof(args.exp), paths.test(args.exp)
-    if read_provenance(oof).get("key") != job.oof_key():
-        predictions = job.out_of_fold()
-        write_json(paths.run(args.exp), _run(job))
+    explained = not job.experiment.explains or paths.contributions(args.exp).exists()
+    if read_provenance(oof).get("key") != job.oof_key() or not explained:
+        predictions, terms = job.out_of_fold(), job.out_of_fold_terms() if job.experiment.explains else {}
+        if terms:
+            parts = [(setting, job.rows.ids, part) for setting, part in terms.items()]
+            write_contributions(paths.contributions(args.exp), job.rows.names, parts)
+            test.unlink(missing_ok=True)  # its contributions were in that file
+        write_json(paths.run(args.exp), _run(job, terms))
         predictions.write(oof)
     else:
         oof.touch()
@@ -41,7 +50,12 @@ def main(args) -> None:
     if job.test_is_current():
         test.touch()
     else:
-        job.predict_test().write(test)
+        predictions, terms = job.predict_test()
+        if terms is not None:
+            file = paths.contributions(args.exp)
+            parts = [part for part in read_contributions(file) if part[0] != "test"]
+            write_contributions(file, job.rows.names, [*parts, ("test", predictions.ids, terms)])
+        predictions.write(test)
 
 
 def _fit(job: Job, k: int) -> None:
@@ -56,7 +70,7 @@ def _fit(job: Job, k: int) -> None:
     print(f"{job.name} fold {k + 1}/{len(job.folds)}: {time.perf_counter() - start:.1f} s", flush=True)
 
 
-def _run(job: Job) -> dict:
+def _run(job: Job, terms: dict[str, np.ndarray]) -> dict:
     files = [job.paths.model(job.name, k, ".safetensors") for k in job.folds]
     seconds = [read_json(job.paths.model(job.name, k, ".json"))["seconds"] for k in job.folds]
     return {
@@ -69,6 +83,7 @@ def _run(job: Job) -> dict:
         "seconds_per_fold": seconds,
         "peak_mb": peak_mb(),
         "model_mb": round(sum(f.stat().st_size for f in files) / 2**20, 2),
+        **({"shares": shares(job.rows.names, terms[BOTH])} if terms else {}),
         "versions": versions(),
     }
 

@@ -1,0 +1,70 @@
+"""A sentence-transformers model cut in two: layers that are frozen and computed once a caption, and layers trained."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from tandem.config import TokenEncoder
+from tandem.encoders.captions import BATCH
+from tandem.encoders.weights import load_sentences
+from tandem.runtime import autocast, device
+
+
+@torch.inference_mode()
+def encode(cfg: TokenEncoder, captions: Sequence[str]) -> Iterator[np.ndarray]:
+    """(b, 1, max_tokens, d) float32 states of the captions' tokens in order; rows of zeros after a caption's end."""
+    on = device()
+    sentences = load_sentences(cfg.model).to(on)
+    sentences.max_seq_length = cfg.max_tokens
+    _split(cfg, sentences)
+    for start in range(0, len(captions), BATCH):
+        chunk = list(captions[start : start + BATCH])
+        with autocast(on, enabled=on.type == "cuda"):
+            encoded = sentences.encode(
+                chunk, batch_size=64, output_value="token_embeddings", show_progress_bar=False
+            )
+        block = np.zeros((len(chunk), 1, cfg.max_tokens, encoded[0].shape[-1]), np.float32)
+        for row, states in zip(block, encoded, strict=True):
+            row[0, : len(states)] = states.float().cpu().numpy()
+        yield block
+
+
+class LateLayers(nn.Module):
+    """The layers that are trained: states (b, t, d) -> states; a token is where any of its numbers is not 0."""
+
+    def __init__(self, layers: Sequence[nn.Module]):
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        there = is_token(states)
+        mask = torch.zeros(there.shape, dtype=states.dtype, device=states.device)
+        mask = mask.masked_fill(~there, torch.finfo(states.dtype).min)[:, None, None]
+        for layer in self.layers:
+            states = layer(states, mask)
+        return states * there[..., None]
+
+
+def is_token(states: torch.Tensor) -> torch.Tensor:
+    """(b, t) bool of states (b, t, d): False after a caption's end."""
+    return (states != 0).any(-1)
+
+
+def late_layers(cfg: TokenEncoder) -> LateLayers:
+    """What follows the states that `encode` yields, with pretrained weights."""
+    return _split(cfg, load_sentences(cfg.model))
+
+
+def _split(cfg: TokenEncoder, sentences) -> LateLayers:
+    """Takes the last `cfg.tune` layers off; raises ValueError where there are no such layers."""
+    encoder = getattr(getattr(sentences[0], "auto_model", None), "encoder", None)
+    layers = getattr(encoder, "layer", None)
+    if layers is None or len(layers) < cfg.tune:
+        found = "no list of layers" if layers is None else f"{len(layers)} layers"
+        raise ValueError(f"model = {cfg.model!r}: {found}, but tune = {cfg.tune}; expected a BERT of so many")
+    keep = len(layers) - cfg.tune
+    late = LateLayers(layers[keep:])
+    encoder.layer = layers[:keep]
+    return late

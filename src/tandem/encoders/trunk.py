@@ -1,0 +1,103 @@
+"""A timm backbone cut in two: an early part, frozen and computed once an image, and a late part that is trained."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from tandem.config import TrunkEncoder
+from tandem.encoders.images import BATCH, Normalise, prepare
+from tandem.encoders.weights import load_backbone
+from tandem.loading import image_batches
+from tandem.machine import threads
+from tandem.runtime import autocast, device
+
+AFTER = ("global_pool", "head_drop", "classifier", "head", "fc")  # what follows the last feature map
+
+
+@torch.inference_mode()
+def encode(cfg: TrunkEncoder, files: Sequence[Path]) -> Iterator[np.ndarray]:
+    """(b, views, h, w, d) float32: what the early part makes of the files in order; view 1 is the mirrored one."""
+    on = device()
+    early = early_stages(cfg).to(on)
+    for batch in image_batches(files, cfg.size, BATCH[on.type], threads()):
+        pixels = torch.from_numpy(batch).to(on)
+        views = [pixels, pixels.flip(2)] if cfg.mirror else [pixels]
+        with autocast(on):
+            maps = [early(view) for view in views]
+        yield torch.stack(maps, 1).float().permute(0, 1, 3, 4, 2).cpu().numpy()
+
+
+def early_stages(cfg: TrunkEncoder) -> nn.Module:
+    """uint8 pixels (b, size, size, 3) -> maps (b, d, h, w), the input of the late stages."""
+    normalise, modules, at = _cut(cfg)
+    return nn.Sequential(normalise, *modules[:at]).eval()
+
+
+def late_stages(cfg: TrunkEncoder) -> nn.Module:
+    """Maps (b, h, w, d) -> the last feature map (b, d', h', w'); with `tune = ""` from uint8 pixels (b, h, w, 3).
+
+    Batch norms are folded into their convolutions and trained with them, but not in a network that is trained whole.
+    """
+    normalise, modules, at = _cut(cfg)
+    return nn.Sequential(ChannelsLast() if at else normalise, *modules[at:]).requires_grad_()
+
+
+class ChannelsLast(nn.Module):
+    """(b, h, w, d) -> float (b, d, h, w), which leaves the numbers where they are in memory."""
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        return maps.permute(0, 3, 1, 2).float()
+
+
+def _cut(cfg: TrunkEncoder) -> tuple[nn.Module, list[nn.Module], int]:
+    """(normalisation, the modules that follow one another, the number of the first that is trained).
+
+    Raises ValueError where the backbone is no plain sequence of modules or has none named `cfg.tune`.
+    """
+    network = load_backbone(cfg.model, cfg.weights)
+    normalise = Normalise(network)
+    network = prepare(network) if cfg.tune else network.to(memory_format=torch.channels_last)
+    modules = _modules(network)
+    names = [name for name, _ in modules]
+    if not _same(network, modules):
+        raise ValueError(f"model = {cfg.model!r}: not a plain sequence of modules, so it can't be cut in two")
+    at = next((i for i, name in enumerate(names) if f"{name}.".startswith(f"{cfg.tune}.")), 0)
+    if cfg.tune and not at:
+        raise ValueError(f"tune = {cfg.tune!r}: {cfg.model} can be cut before one of {names[1:]}")
+    return normalise, [module for _, module in modules], at
+
+
+def _modules(network: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The modules that follow one another, containers taken apart once or twice: blocks.5.2, layer3.0."""
+    found = []
+    for name, child in network.named_children():
+        if name in AFTER:
+            break
+        found += _open(name, child, 2)
+    return found
+
+
+def _open(name: str, module: nn.Module, depth: int) -> list[tuple[str, nn.Module]]:
+    if not isinstance(module, nn.Sequential) or not len(module) or not depth:
+        return [(name, module)]
+    return [
+        part for key, child in module.named_children() for part in _open(f"{name}.{key}", child, depth - 1)
+    ]
+
+
+@torch.inference_mode()
+def _same(network: nn.Module, modules: list[tuple[str, nn.Module]]) -> bool:
+    probe, training = torch.linspace(-1, 1, 3 * 64 * 64).view(1, 3, 64, 64), network.training
+    network.eval()
+    try:
+        expected, got = network.forward_features(probe), probe
+        for _, module in modules:
+            got = module(got)
+    except (AssertionError, RuntimeError, TypeError):
+        return False
+    finally:
+        network.train(training)
+    return got.shape == expected.shape and torch.allclose(expected, got, rtol=1e-3, atol=1e-3)

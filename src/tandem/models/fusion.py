@@ -1,0 +1,221 @@
+"""The fusion model: photo and caption, each with the late stages of its own trunk, joined in terms that add up."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from tandem.config import FusionExperiment
+from tandem.contributions import BOTH, TERMS
+from tandem.files import write_with
+from tandem.loading import ahead, squeeze
+from tandem.machine import threads
+from tandem.models import engine
+from tandem.models.fusion_network import Batch, FusionNetwork, Trunks, fusion_loss
+from tandem.models.image import Augmenter
+from tandem.models.inputs import Inputs, side_by_side
+from tandem.predictions import sigmoid
+from tandem.progress import progress
+from tandem.runtime import autocast, device
+
+MEASURED = 1024  # rows from which means and deviations are taken
+
+
+class FusionModel:
+    """fit / predict_proba / save / load; `predict_terms` says why."""
+
+    def __init__(self, cfg: FusionExperiment, n_labels: int):
+        self.cfg, self.n_labels = cfg, n_labels
+        self.network: FusionNetwork | None = None
+
+    def fit(
+        self,
+        inputs: Inputs,
+        y: np.ndarray,
+        seed: int,
+        checkpoint: Path | None,
+        on_epoch: Callable = lambda e: None,
+    ) -> list[dict]:
+        """Trains heads and late stages; goes on from `checkpoint` where it exists."""
+        cfg, on = self.cfg, device()
+        trunks = _trunks(cfg)
+        sample = np.linspace(0, len(y) - 1, min(len(y), MEASURED)).astype(int)
+        measured = self._measured(trunks.to(on).eval(), inputs, sample)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)  # of the new layers
+            network = FusionNetwork(cfg.fusion, self.n_labels, trunks, _widths(measured))
+        for name in ("image", "caption"):
+            if name in measured:
+                getattr(network, name).fit(measured[name])
+        network.to(on)
+        targets = torch.from_numpy(y.astype(np.float32)).to(on)
+        steps = max(1, len(y) // cfg.train.batch)
+        augmenter = Augmenter(cfg.augment, cfg.trunk.size, seed) if self._reads_pixels else None
+
+        def batches(epoch: int) -> Iterator[engine.Batch]:
+            rng = np.random.default_rng([seed, epoch])
+            order = rng.permutation(len(y))
+            view = rng.integers(0, self._views(inputs), len(y))
+
+            def load(rows: np.ndarray) -> Batch:
+                pixels = augmenter.batch(inputs.files, rows, epoch) if augmenter else None
+                return self._batch(inputs, rows, view[rows], pixels)
+
+            chunks = np.array_split(order, steps)
+            with progress(len(y), f"epoch {epoch + 1}", "rows") as bar:
+                for rows, batch in zip(chunks, ahead(load, chunks, 1), strict=True):
+                    yield _to(batch, on), targets[torch.from_numpy(rows).to(on)]
+                    bar.update(len(rows))
+
+        train = cfg.train
+        tuned = {"late": train.backbone_lr, "layers": train.caption_lr}
+        groups = [
+            {"params": list(part.parameters()), "lr": lr}
+            for name, lr in tuned.items()
+            if (part := getattr(trunks, name)) is not None
+        ]
+        known = {id(p) for p in trunks.parameters()}
+        groups.append({"params": [p for p in network.parameters() if id(p) not in known], "lr": train.lr})
+        log = engine.fit(network, batches, steps, train, seed, groups, checkpoint, on_epoch, fusion_loss(cfg))
+        self.network = network.eval()
+        terms = self._raw_terms(inputs.take(sample))[BOTH]
+        network.center.copy_(torch.from_numpy(terms.mean(0)))
+        return log
+
+    def predict_proba(self, inputs: Inputs) -> np.ndarray:
+        """(n, c): mean of the logits over heads and views, as probability."""
+        return sigmoid(self.predict_terms(inputs)[BOTH].sum(-1))
+
+    def predict_terms(self, inputs: Inputs) -> dict[str, np.ndarray]:
+        """(n, c, 5) TERMS that add up to the logit, with both parts, and as if the caption or the photo were missing.
+
+        Each term is what it is above its mean over training rows; the means are in the base.
+        """
+        center, bias = self.network.center.cpu().numpy(), self.network.bias.detach().cpu().numpy()
+        out = {}
+        for name, terms in self._raw_terms(inputs).items():
+            out[name] = np.zeros((len(terms), self.n_labels, len(TERMS)), np.float32)
+            for i, term in enumerate(("image", "caption", "fusion")):
+                out[name][:, :, TERMS.index(term)] = terms[:, :, i] - center[:, i]
+            out[name][:, :, TERMS.index("base")] = bias + center.sum(1)
+        return out
+
+    @torch.inference_mode()
+    def _raw_terms(self, inputs: Inputs) -> dict[str, np.ndarray]:
+        """(n, c, 3) a setting: mean of the terms over heads and views."""
+        on = next(self.network.parameters()).device
+        views, batch = self._views(inputs), self.cfg.train.batch
+        found: dict[str, list[np.ndarray]] = {}
+        chunks = [np.arange(i, min(i + batch, len(inputs))) for i in range(0, len(inputs), batch)]
+
+        def load(rows: np.ndarray) -> list[Batch]:
+            return list(self._load_views(inputs, rows, views))
+
+        for loaded in ahead(load, chunks, threads()):
+            total: dict[str, torch.Tensor] = {}
+            for part in loaded:
+                with autocast(on, self.cfg.train.bfloat16):
+                    outputs = self.network(_to(part, on))
+                for name, terms in outputs.terms.items():
+                    total[name] = total.get(name, 0) + terms.float().mean(0) / views
+            for name, terms in total.items():
+                found.setdefault(name, []).append(terms.cpu().numpy())
+        return {name: np.concatenate(parts) for name, parts in found.items()}
+
+    def _load_views(self, inputs: Inputs, rows: np.ndarray, views: int) -> Iterator[Batch]:
+        pixels = None
+        if self._reads_pixels:
+            pixels = np.stack([squeeze(inputs.files[i], self.cfg.trunk.size) for i in rows])
+        for v in range(views):
+            flipped = pixels[:, :, ::-1].copy() if pixels is not None and v else pixels
+            yield self._batch(inputs, rows, np.full(len(rows), v), flipped)
+
+    @torch.inference_mode()
+    def _measured(self, trunks: Trunks, inputs: Inputs, sample: np.ndarray) -> dict[str, torch.Tensor]:
+        """The features of some rows as they come, (n, f), and one batch of positions and tokens."""
+        on, found = next(trunks.parameters(), torch.zeros(0)).device, []
+        for rows in np.array_split(sample, max(1, len(sample) // self.cfg.train.batch)):
+            (batch,) = self._load_views(inputs, rows, 1)
+            found.append(trunks(_to(batch, on)))
+        out = {}
+        for name in ("image", "caption"):
+            parts = [getattr(f, name) for f in found]
+            if parts[0] is not None:
+                out[name] = torch.cat(parts)
+        for name in ("positions", "tokens"):
+            if getattr(found[0], name) is not None:
+                out[name] = getattr(found[0], name)
+        return out
+
+    @property
+    def _reads_pixels(self) -> bool:
+        return self.cfg.trunk is not None and not self.cfg.cached
+
+    def _views(self, inputs: Inputs) -> int:
+        if self._reads_pixels:
+            return 2 if self.cfg.trunk.mirror else 1
+        arrays = [*inputs.blocks, *inputs.maps]
+        return max(a.shape[1] for a in arrays)
+
+    def _batch(self, inputs: Inputs, rows: np.ndarray, view: np.ndarray, pixels: np.ndarray | None) -> Batch:
+        """What the network takes of some rows, each in the view of its own number."""
+        cfg, batch = self.cfg, {}
+        maps = list(inputs.maps)
+        numbers = rows if inputs.rows is None else inputs.rows[rows]
+        if pixels is not None:
+            batch["maps"] = torch.from_numpy(pixels)
+        elif cfg.trunk:
+            trunk = maps.pop(0)
+            batch["maps"] = torch.from_numpy(trunk[numbers, np.minimum(view, trunk.shape[1] - 1)])
+        if cfg.tokens:
+            batch["tokens"] = torch.from_numpy(maps[0][numbers, 0])
+        if cfg.frozen:
+            batch["frozen"] = torch.from_numpy(side_by_side(inputs.blocks[: len(cfg.frozen)], view, rows))
+        if cfg.caption:
+            batch["caption"] = torch.from_numpy(side_by_side(inputs.blocks[-1:], 0, rows))
+        return batch
+
+    def save(self, path: Path) -> None:
+        """Half precision, but for the numbers that features are standardised with."""
+        state = self.network.cpu().state_dict()
+        exact = [name for name in state if name.endswith((".mean", ".deviation")) or name == "center"]
+        tensors = {
+            name: (t if name in exact or not t.is_floating_point() else t.half()).contiguous()
+            for name, t in state.items()
+        }
+        about = {"widths": json.dumps(self.network.widths)}
+        write_with(path, lambda partial: save_file(tensors, partial, about))
+
+    def load(self, path: Path) -> "FusionModel":
+        """Reads what `save` wrote for the same configuration."""
+        with safe_open(path, "pt") as file:
+            widths = json.loads(file.metadata()["widths"])
+        network = FusionNetwork(self.cfg.fusion, self.n_labels, _trunks(self.cfg), widths)
+        network.load_state_dict(load_file(path))
+        self.network = network.eval().to(device())
+        return self
+
+
+def _trunks(cfg: FusionExperiment) -> Trunks:
+    late = layers = None
+    if cfg.trunk:
+        from tandem.encoders.trunk import late_stages
+
+        late = late_stages(cfg.trunk)
+    if cfg.tokens:
+        from tandem.encoders.tokens import late_layers
+
+        layers = late_layers(cfg.tokens)
+    return Trunks(late, layers)
+
+
+def _widths(measured: dict[str, torch.Tensor]) -> dict[str, int]:
+    return {name: features.shape[-1] for name, features in measured.items()}
+
+
+def _to(batch: Batch, on: torch.device) -> Batch:
+    return {name: tensor.to(on) for name, tensor in batch.items()}

@@ -1,0 +1,286 @@
+"""The fusion network on small problems with a known answer: two labels are seen, one is read, one needs both."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pydantic import ValidationError
+
+from tandem import runtime
+from tandem.config import (
+    CaptionEncoder,
+    Fusion,
+    FusionExperiment,
+    FusionTraining,
+    ImageEncoder,
+    TokenEncoder,
+    TrunkEncoder,
+)
+from tandem.contributions import BOTH, NO_CAPTION, NO_IMAGE, TERMS
+from tandem.encoders import trunk
+from tandem.models.fusion import FusionModel
+from tandem.models.fusion_network import Outputs, fusion_loss
+from tandem.models.inputs import Inputs
+
+IMAGE, CAPTION, INTERACTION, BASE = (TERMS.index(t) for t in ("image", "caption", "fusion", "base"))
+SMALL = {"hidden": 16, "rank": 4, "dropout": 0.0, "input_dropout": 0.0}
+TRAIN = {"epochs": 12, "min_steps": 0, "batch": 32, "lr": 1e-2, "weight_decay": 0.0, "bfloat16": False}
+
+
+@pytest.fixture(autouse=True)
+def one_thread_and_full_precision(monkeypatch):
+    monkeypatch.setenv("TANDEM_THREADS", "1")
+    torch.set_num_threads(1)
+    monkeypatch.setattr(runtime, "has_bfloat16", lambda kind: False)
+
+
+def experiment(fusion=None, train=None, **parts) -> FusionExperiment:
+    if not parts:
+        parts = {"frozen": [ImageEncoder()], "caption": CaptionEncoder()}
+    fusion, train = Fusion(**SMALL | (fusion or {})), FusionTraining(**TRAIN | (train or {}))
+    return FusionExperiment(kind="fusion", fusion=fusion, train=train, **parts)
+
+
+def toy(n: int = 400) -> tuple[Inputs, np.ndarray]:
+    """Labels: two of the photo's numbers positive, one of the caption's, and one of each of the same sign."""
+    x = np.random.default_rng(0).normal(size=(n, 1, 8)).astype(np.float16)
+    seen, read = x[:, :, :4], x[:, :, 4:]
+    y = np.stack(
+        [seen[:, 0, 0] > 0, seen[:, 0, 1] > 0, read[:, 0, 0] > 0, (seen[:, 0, 2] > 0) == (read[:, 0, 1] > 0)],
+        1,
+    )
+    return Inputs(n, blocks=(seen, read)), y.astype(np.uint8)
+
+
+def without(inputs: Inputs, block: int) -> Inputs:
+    """The same rows with other numbers for the photo (0) or the caption (1)."""
+    blocks = list(inputs.blocks)
+    blocks[block] = blocks[block][::-1]
+    return Inputs(len(inputs), blocks=tuple(blocks))
+
+
+@pytest.fixture(scope="module")
+def learned() -> tuple[FusionModel, Inputs, np.ndarray]:
+    torch.set_num_threads(1)
+    inputs, y = toy()
+    model = FusionModel(experiment({"modality_dropout": 0.5}, {"epochs": 40}), 4)
+    model.fit(inputs, y, seed=0, checkpoint=None)
+    return model, inputs, y
+
+
+def test_it_learns_what_is_seen_what_is_read_and_what_needs_both(learned):
+    model, inputs, y = learned
+    assert (((model.predict_proba(inputs) > 0.5) == y).mean(0) > [0.95, 0.95, 0.95, 0.85]).all()
+
+
+def test_the_terms_say_where_a_label_comes_from(learned):
+    model, inputs, _ = learned
+    share = np.abs(model.predict_terms(inputs)[BOTH]).mean(0)
+    assert share[0, IMAGE] > 3 * share[0, CAPTION]
+    assert share[2, CAPTION] > 3 * share[2, IMAGE]
+    assert share[3, INTERACTION] > share[0, INTERACTION]
+
+
+@pytest.mark.parametrize("how", ["gated", "concat", "film"])
+def test_terms_add_up_to_the_logit_and_are_0_on_average(how):
+    inputs, y = toy(100)
+    model = FusionModel(experiment({"how": how}, {"epochs": 2}), 4)
+    model.fit(inputs, y, seed=0, checkpoint=None)
+    terms = model.predict_terms(inputs)[BOTH]
+    assert np.allclose(1 / (1 + np.exp(-terms.sum(-1))), model.predict_proba(inputs), atol=1e-6)
+    assert np.abs(terms[:, :, :BASE].mean(0)).max() < 1e-4
+    assert (terms[0, :, BASE] == terms[1, :, BASE]).all()
+
+
+@pytest.mark.parametrize(("setting", "missing"), [(NO_IMAGE, 0), (NO_CAPTION, 1)])
+def test_a_missing_part_is_not_looked_at_and_the_other_still_says_what_it_knows(learned, setting, missing):
+    model, inputs, y = learned
+    terms = model.predict_terms(inputs)[setting]
+    assert (terms == model.predict_terms(without(inputs, missing))[setting]).all()
+    right = ((terms.sum(-1) > 0) == y).mean(0)
+    known = [2] if setting == NO_IMAGE else [0, 1]
+    assert (right[known] > 0.9).all()
+
+
+def test_it_survives_saving(learned, tmp_path):
+    model, inputs, _ = learned
+    model.save(tmp_path / "m.safetensors")
+    back = FusionModel(model.cfg, 4).load(tmp_path / "m.safetensors")
+    assert np.abs(back.predict_proba(inputs) - model.predict_proba(inputs)).max() < 0.01
+
+
+def test_the_same_seed_gives_the_same_file_and_another_seed_another(tmp_path):
+    inputs, y = toy(100)
+
+    def file(seed: int) -> bytes:
+        model = FusionModel(experiment(train={"epochs": 2}), 4)
+        model.fit(inputs, y, seed=seed, checkpoint=None)
+        model.save(tmp_path / "m.safetensors")
+        return (tmp_path / "m.safetensors").read_bytes()
+
+    first = file(1)
+    torch.rand(3)
+    assert file(1) == first != file(2)
+
+
+def test_a_killed_fold_ends_in_the_same_predictions(tmp_path):
+    inputs, y = toy(100)
+    cfg = experiment({"dropout": 0.3}, {"epochs": 3})
+    straight = FusionModel(cfg, 4)
+    straight.fit(inputs, y, seed=0, checkpoint=None)
+
+    def die(entry: dict) -> None:
+        if entry["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        FusionModel(cfg, 4).fit(inputs, y, 0, tmp_path / "c", die)
+    resumed = FusionModel(cfg, 4)
+    log = resumed.fit(inputs, y, 0, tmp_path / "c")
+    assert [entry["epoch"] for entry in log] == [1, 2, 3]
+    assert (resumed.predict_proba(inputs) == straight.predict_proba(inputs)).all()
+
+
+@pytest.mark.parametrize(("part", "term"), [("frozen", IMAGE), ("caption", CAPTION)])
+def test_with_one_part_alone_all_of_the_logit_is_its_own(part, term):
+    inputs, y = toy(100)
+    one = Inputs(100, blocks=(inputs.blocks[term],))
+    parts = {"frozen": {"frozen": [ImageEncoder()]}, "caption": {"caption": CaptionEncoder()}}[part]
+    model = FusionModel(experiment(train={"epochs": 2}, **parts), 4)
+    model.fit(one, y, seed=0, checkpoint=None)
+    terms = model.predict_terms(one)
+    assert list(terms) == [BOTH]
+    assert {t for t in range(BASE) if terms[BOTH][:, :, t].any()} == {term}
+
+
+# ---- with trunks
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory) -> tuple[list, np.ndarray]:
+    """48 photos: a red or a green half, left or right."""
+    folder = tmp_path_factory.mktemp("shapes")
+    files, y = [], np.random.default_rng(0).integers(0, 2, (48, 2)).astype(np.uint8)
+    for i, (red, left) in enumerate(y):
+        pixels = np.random.default_rng(i).integers(0, 60, (64, 64, 3), np.uint8)
+        half = np.s_[:, :32] if left else np.s_[:, 32:]
+        pixels[half + (0 if red else 1,)] += 190
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+        files.append(folder / f"{i}.png")
+    return files, y
+
+
+def words(y: np.ndarray) -> list[str]:
+    return [f"a {'red' if red else 'green'} thing" for red, _ in y]
+
+
+def trunk_inputs(files: list, cfg: TrunkEncoder, tokens: TokenEncoder, captions: list[str]) -> Inputs:
+    from tandem.encoders import tokens as token_encoder
+
+    maps = np.concatenate(list(trunk.encode(cfg, files))).astype(np.float16)
+    states = np.concatenate(list(token_encoder.encode(tokens, captions))).astype(np.float16)
+    return Inputs(len(files), maps=(maps, states), rows=np.arange(len(files)))
+
+
+TRUNK, TOKENS = TrunkEncoder(size=64, tune="blocks.6"), TokenEncoder(tune=1, max_tokens=8)
+
+
+@pytest.mark.parametrize("how", ["gated", "attention"])
+def test_late_stages_of_both_trunks_are_trained_and_saved(shapes, tmp_path, how):
+    files, y = shapes
+    inputs = trunk_inputs(files, TRUNK, TOKENS, words(y))
+    cfg = experiment({"how": how}, {"epochs": 8, "batch": 16, "lr": 3e-3}, trunk=TRUNK, tokens=TOKENS)
+    model = FusionModel(cfg, 2)
+    model.fit(inputs, y, seed=0, checkpoint=None)
+    proba = model.predict_proba(inputs)
+    assert ((proba > 0.5) == y)[:, 0].mean() > 0.95
+    late, before = model.network.trunks.late.parameters(), trunk.late_stages(TRUNK).parameters()
+    assert all(not torch.equal(a, b) for a, b in zip(late, before, strict=True))
+    model.save(tmp_path / "m.safetensors")
+    back = FusionModel(cfg, 2).load(tmp_path / "m.safetensors")
+    assert np.abs(back.predict_proba(inputs) - proba).max() < 0.02
+
+
+def test_cached_maps_predict_what_the_network_predicts_from_pixels(shapes):
+    files, y = shapes
+    inputs = trunk_inputs(files, TRUNK, TOKENS, words(y))
+    cfg = experiment(train={"epochs": 1, "batch": 16}, trunk=TRUNK, tokens=TOKENS)
+    model = FusionModel(cfg, 2)
+    model.fit(inputs, y, seed=0, checkpoint=None)
+    pixels = torch.from_numpy(np.stack([np.asarray(Image.open(f)) for f in files]))
+    early = trunk.early_stages(TRUNK)
+    states = torch.from_numpy(inputs.maps[1][:, 0])
+    with torch.inference_mode():
+        logits = [
+            model.network({"maps": early(view).permute(0, 2, 3, 1), "tokens": states}).terms[BOTH].sum(-1)
+            for view in (pixels, pixels.flip(2))
+        ]
+    straight = torch.sigmoid(torch.stack(logits).mean((0, 1)) + model.network.bias).detach()
+    assert np.abs(straight.numpy() - model.predict_proba(inputs)).max() < 0.005
+
+
+def test_without_a_cache_the_whole_network_is_trained_from_pixels(shapes):
+    files, y = shapes
+    cfg = experiment(
+        train={"epochs": 1, "batch": 16}, trunk=TrunkEncoder(size=64, tune=""), caption=CaptionEncoder()
+    )
+    captions = np.random.default_rng(0).normal(size=(48, 1, 5)).astype(np.float16)
+    inputs = Inputs(48, blocks=(captions,), files=files)
+    model = FusionModel(cfg, 2)
+    model.fit(inputs, y, seed=0, checkpoint=None)
+    assert model.predict_proba(inputs).shape == (48, 2)
+    first = next(model.network.trunks.late[1].parameters())
+    assert not torch.equal(first, next(trunk.late_stages(cfg.trunk)[1].parameters()))
+
+
+# ---- loss and configuration
+
+
+def outputs(both: float, no_caption: float, no_image: float, likeness: float = 1.0) -> Outputs:
+    """One head, one row, one label."""
+
+    def terms(logit: float) -> torch.Tensor:
+        return torch.tensor([[[[logit, 0.0, 0.0]]]])
+
+    settings = {BOTH: terms(both), NO_CAPTION: terms(no_caption), NO_IMAGE: terms(no_image)}
+    none, like = torch.zeros(1, 1), torch.full((1, 1), likeness)
+    return Outputs(settings, torch.zeros(1), none, like, torch.zeros(2))
+
+
+def test_the_loss_weighs_each_setting_by_its_probability():
+    one = torch.ones(1, 1)
+    far = 50.0  # a logit whose loss is 0
+    half = float(np.log(2))
+    loss = fusion_loss(experiment({"modality_dropout": 0.4, "count": 0.0, "embedding": 0.0}))
+    assert loss(outputs(0, far, far), one) == pytest.approx(0.6 * half)
+    assert loss(outputs(far, 0, far), one) == pytest.approx(0.2 * half)
+    assert loss(outputs(far, far, 0), one) == pytest.approx(0.2 * half)
+
+
+def test_each_further_task_costs_its_weight():
+    one, far = torch.ones(1, 1), 50.0
+    plain = fusion_loss(experiment({"count": 0.0, "embedding": 0.0}))
+    told = fusion_loss(experiment({"count": 0.0, "embedding": 0.5}))
+    counted = fusion_loss(experiment({"count": 0.5, "embedding": 0.0}))
+    opposite = outputs(far, far, far, likeness=-1.0)
+    assert told(opposite, one) - plain(opposite, one) == pytest.approx(0.5 * 2)
+    assert counted(opposite, one) - plain(opposite, one) == pytest.approx(0.5)  # exp(0) - 1 * 0
+
+
+def test_learned_weights_are_learned():
+    inputs, y = toy(100)
+    model = FusionModel(experiment({"learned_weights": True}, {"epochs": 2}), 4)
+    model.fit(inputs, y, seed=0, checkpoint=None)
+    assert (model.network.log_weights != 0).all()
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({}, r"needs a \[trunk\]"),
+        ({"fusion": Fusion(how="attention"), "trunk": TRUNK}, r"needs a \[trunk\] and a \[tokens\]"),
+    ],
+)
+def test_an_experiment_without_its_parts_is_refused(parts, message):
+    with pytest.raises(ValidationError, match=message):
+        FusionExperiment(kind="fusion", **parts)

@@ -1,0 +1,106 @@
+"""The train and decode stages with a model that explains itself: its terms follow it from fold to table."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tandem.config import CaptionEncoder, Fusion, FusionExperiment, FusionTraining, ImageEncoder
+from tandem.encoders.store import write_features
+from tandem.files import read_json, write_json, write_text
+from tandem.paths import Paths
+from tandem.predictions import Predictions, sigmoid
+from tandem.rows import write_captions, write_images, write_labels
+from tandem.stages import decode, scores, train
+
+NAMES = ("seen", "read")
+N, TEST = 60, ["98.jpg", "99.jpg"]
+IDS = [f"{i}.jpg" for i in range(N)]
+X = (
+    np.random.default_rng(0).normal(size=(N + 2, 2)).astype(np.float32)
+)  # what the photo, what the caption says
+Y = (X[:N] > 0).astype(np.uint8)
+
+
+@pytest.fixture
+def paths(tmp_path, monkeypatch) -> Paths:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TANDEM_THREADS", "1")
+    paths = Paths("toy")
+    small = Fusion(hidden=8, rank=2, dropout=0.0, input_dropout=0.0, heads=1)
+    experiment = FusionExperiment(
+        kind="fusion",
+        frozen=[ImageEncoder()],
+        caption=CaptionEncoder(),
+        fusion=small,
+        train=FusionTraining(epochs=30, batch=8, min_steps=0, lr=1e-2),
+    )
+    for split, ids, x in (("train", IDS, X[:N]), ("test", TEST, X[N:])):
+        n = len(ids)
+        images = {"id": ids, "file": ids, "width": [8] * n, "height": [8] * n, "bytes": [1] * n}
+        write_images(paths.images(split), images | {"sha": ids, "hash": [b"0" * 64] * n})
+        write_captions(paths.captions(split), ids, ids)
+        for column, encoder in enumerate(experiment.encoders):
+            values = x[:, None, column : column + 1]
+            write_features(
+                paths.features(encoder.slug, split), "k", ids, lambda s, v=values: [v[s:]], {}, "rows"
+            )
+    write_labels(paths.labels, IDS, NAMES, Y)
+    write_text(paths.folds, "id,fold,group\n" + "".join(f"{i},{n % 3},{n}\n" for n, i in enumerate(IDS)))
+    write_json(paths.experiment_config("join"), experiment.model_dump())
+    rule = {"metric": "f1_samples", "beta": 1.0, "least": 1, "most": 2}
+    write_json(paths.metric_config, rule)
+    return paths
+
+
+def run(paths: Paths, stage) -> None:
+    stage.main(SimpleNamespace(comp="toy", exp="join", fold=None))
+
+
+def test_terms_of_every_row_add_up_to_what_was_predicted_for_it(paths):
+    run(paths, train)
+    table = pd.read_parquet(paths.contributions("join"))
+    assert table["split"].value_counts().to_dict() == {
+        "both": 2 * N,
+        "no_caption": 2 * N,
+        "no_image": 2 * N,
+        "test": 2 * len(TEST),
+    }
+    for split, file in (("both", paths.oof("join")), ("test", paths.test("join"))):
+        part = table[table["split"] == split]
+        proba = Predictions.read(file).proba
+        assert np.allclose(sigmoid(part["logit"]), proba.ravel(), atol=1e-6)
+
+
+def test_the_run_says_which_label_is_seen_and_which_is_read(paths):
+    run(paths, train)
+    found = read_json(paths.run("join"))["shares"]
+    assert found["seen"]["image"] > found["seen"]["caption"]
+    assert found["read"]["caption"] > found["read"]["image"]
+
+
+def test_scores_are_shown_without_captions_and_without_photos(paths, capsys):
+    run(paths, train)
+    run(paths, decode)
+    without = read_json(paths.scores("join"))["without"]
+    assert set(without) == {"captions", "photos"}
+    assert all(w["log_loss"] > read_json(paths.scores("join"))["log_loss"] for w in without.values())
+    scores.main(SimpleNamespace(comp="toy"))
+    printed = capsys.readouterr().out
+    assert f"{without['photos']['score']:.4f}" in printed.split("without photos")[1].splitlines()[0]
+
+
+def test_what_is_lost_is_written_again_and_nothing_is_fitted_twice(paths):
+    run(paths, train)
+    before = {f: f.read_bytes() for f in (paths.oof("join"), paths.test("join"))}
+    table = pd.read_parquet(paths.contributions("join"))
+    fitted = paths.model("join", 0, ".safetensors").stat().st_mtime_ns
+    paths.contributions("join").unlink()
+    run(paths, train)
+    assert pd.read_parquet(paths.contributions("join")).equals(table)
+    assert {f: f.read_bytes() for f in before} == before
+    assert paths.model("join", 0, ".safetensors").stat().st_mtime_ns == fitted
+    paths.model("join", 1, ".terms.parquet").unlink()  # so the fold is not whole
+    run(paths, train)
+    assert paths.model("join", 1, ".terms.parquet").exists()

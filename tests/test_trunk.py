@@ -1,0 +1,115 @@
+"""Networks cut in two: the parts together are the whole."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from tandem import runtime
+from tandem.config import TokenEncoder, TrunkEncoder
+from tandem.encoders import tokens, trunk
+from tandem.encoders.images import Normalise
+from tandem.encoders.weights import load_backbone, load_sentences
+from tandem.runtime import import_timm
+
+CAPTIONS = ["A cat sleeps on a sofa.", "Two buses.", ""]
+
+
+@pytest.fixture(autouse=True)
+def one_thread_and_full_precision(monkeypatch):
+    monkeypatch.setenv("TANDEM_THREADS", "1")
+    torch.set_num_threads(1)
+    monkeypatch.setattr(runtime, "has_bfloat16", lambda kind: False)
+
+
+def photo(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 255, (64, 64, 3), np.uint8)
+
+
+@pytest.fixture
+def files(tmp_path) -> list:
+    for i in range(3):
+        Image.fromarray(photo(i)).save(tmp_path / f"{i}.png")
+    return [tmp_path / f"{i}.png" for i in range(3)]
+
+
+def weights_of(name: str, folder) -> str:
+    """Random weights of any timm network as a local file, with running statistics that are not 0 and 1."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = import_timm().create_model(name, pretrained=False)
+        state = {
+            k: v + 0.1 * torch.rand_like(v) if "running" in k else v for k, v in network.state_dict().items()
+        }
+    save_file(state, folder / f"{name}.safetensors")
+    return str(folder / f"{name}.safetensors")
+
+
+def whole(cfg: TrunkEncoder, pixels: np.ndarray) -> torch.Tensor:
+    network = load_backbone(cfg.model, cfg.weights).eval()
+    with torch.inference_mode():
+        return network.forward_features(Normalise(network)(torch.from_numpy(pixels)))
+
+
+@pytest.mark.parametrize("tune", ["blocks.5", "blocks.5.2", "blocks.6", "conv_head"])
+def test_early_and_late_stages_are_the_whole_network(files, tune):
+    cfg = TrunkEncoder(size=64, tune=tune)
+    (maps,) = trunk.encode(cfg, files)
+    assert maps.shape[:2] == (3, 2)
+    late = trunk.late_stages(cfg).eval()
+    pixels = np.stack([photo(i) for i in range(3)])
+    with torch.inference_mode():
+        for view, shown in enumerate((pixels, pixels[:, :, ::-1].copy())):
+            got, expected = late(torch.from_numpy(maps[:, view])), whole(cfg, shown)
+            assert torch.allclose(got, expected, atol=1e-3)
+
+
+def test_a_residual_network_with_weights_from_a_file_can_be_cut_too(files, tmp_path):
+    cfg = TrunkEncoder(model="resnet10t", weights=weights_of("resnet10t", tmp_path), size=64, tune="layer3")
+    (maps,) = trunk.encode(cfg.model_copy(update={"mirror": False}), files[:1])
+    assert maps.shape == (1, 1, 8, 8, 128)
+    with torch.inference_mode():
+        got = trunk.late_stages(cfg).eval()(torch.from_numpy(maps[:, 0]))
+    expected = whole(cfg, photo(0)[None])
+    assert torch.allclose(got, expected, atol=1e-3)
+
+
+def test_with_nothing_to_tune_the_late_stages_start_from_pixels():
+    cfg = TrunkEncoder(size=64, tune="")
+    with torch.inference_mode():
+        got = trunk.late_stages(cfg).eval()(torch.from_numpy(photo(0)[None]))
+    assert torch.allclose(got, whole(cfg, photo(0)[None]), atol=1e-4)
+
+
+def test_a_place_that_is_not_in_the_network_is_refused_with_those_that_are():
+    with pytest.raises(
+        ValueError, match=r"tune = 'layer4': tf_efficientnet_lite0 can be cut before .*'blocks.5.0'"
+    ):
+        trunk.late_stages(TrunkEncoder(tune="layer4"))
+
+
+def test_a_transformer_is_no_sequence_that_can_be_cut(tmp_path):
+    name = "vit_tiny_patch16_224"
+    with pytest.raises(ValueError, match=f"model = '{name}': not a plain sequence"):
+        trunk.late_stages(
+            TrunkEncoder(model=name, weights=weights_of(name, tmp_path), size=224, tune="blocks.11")
+        )
+
+
+@pytest.mark.parametrize("tune", [0, 3, 6])
+def test_frozen_and_trained_layers_are_the_whole_caption_model(tune):
+    cfg = TokenEncoder(tune=tune, max_tokens=16)
+    (states,) = tokens.encode(cfg, CAPTIONS)
+    assert states.shape == (3, 1, 16, 384)
+    with torch.inference_mode():
+        got = tokens.late_layers(cfg).eval()(torch.from_numpy(states[:, 0]))
+        expected = load_sentences(cfg.model).encode(CAPTIONS, output_value="token_embeddings")
+    for i, own in enumerate(expected):
+        assert torch.allclose(got[i, : len(own)], own, atol=1e-4)
+        assert (got[i, len(own) :] == 0).all()
+
+
+def test_more_layers_than_there_are_is_an_error():
+    with pytest.raises(ValueError, match=r"6 layers, but tune = 7"):
+        tokens.late_layers(TokenEncoder(tune=7))
