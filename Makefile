@@ -5,7 +5,7 @@ PYTHON ?= python3
 READY := .venv/.ready
 TANDEM := .venv/bin/python -m tandem
 BUILD := build/$(COMP)
-TABLES := $(foreach s,train test,$(BUILD)/$s.images.parquet $(BUILD)/$s.captions.parquet) $(BUILD)/train.labels.parquet
+TABLES := $(foreach s,train test unlabelled,$(BUILD)/$s.images.parquet $(BUILD)/$s.captions.parquet) $(BUILD)/train.labels.parquet
 SCHEMA := configs $(wildcard configs/*.toml) src/tandem/config.py src/tandem/competition.py src/tandem/stages/resolve.py
 
 # threads a job uses times jobs at once = cores; idle OpenMP threads must not spin beside another job's
@@ -19,7 +19,7 @@ export PYTHONUNBUFFERED := 1
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
-STAGES := folds features train stack submit
+STAGES := folds features train pseudo stack submit
 .PHONY: help setup import check scores test bench clean download upload $(STAGES)
 
 help:  ## this list
@@ -93,15 +93,21 @@ folds/$(COMP).csv: $(BUILD)/train.labels.parquet $(BUILD)/train.images.parquet $
 features: $(sort $(foreach e,$(CHOSEN),$($e_FEATURES)))  ## frozen image and caption features
 $(ENCODERS:%=features/$(COMP)/%.train.npy): features/$(COMP)/%.train.npy: $(BUILD)/encoders/%.json
 	$(TANDEM) features --comp $(COMP) --encoder $* --split train
-# the run above wrote it too: this one then only looks
-$(ENCODERS:%=features/$(COMP)/%.test.npy): features/$(COMP)/%.test.npy: $(BUILD)/encoders/%.json | features/$(COMP)/%.train.npy
-	@$(TANDEM) features --comp $(COMP) --encoder $* --split test
+# the run above wrote them too: this one then only looks
+define OTHER_FEATURES
+$(ENCODERS:%=features/$(COMP)/%.$(1).npy): features/$(COMP)/%.$(1).npy: $(BUILD)/encoders/%.json | features/$(COMP)/%.train.npy
+	@$(TANDEM) features --comp $(COMP) --encoder $$* --split $(1)
+endef
+$(foreach s,test unlabelled,$(eval $(call OTHER_FEATURES,$s)))
 
 train: $(CHOSEN:%=oof/$(COMP)/%/thresholds.json) $(CHOSEN:%=oof/$(COMP)/%/test.parquet)  ## fit every experiment and fold, score out of fold
 $(KNOWN_EXPS:%=oof/$(COMP)/%/oof.parquet): oof/$(COMP)/%/oof.parquet: $(BUILD)/experiments/%.json folds/$(COMP).csv
 	$(TANDEM) train --comp $(COMP) --exp $*
 $(KNOWN_EXPS:%=oof/$(COMP)/%/test.parquet): oof/$(COMP)/%/test.parquet: oof/$(COMP)/%/oof.parquet
 	$(TANDEM) train --comp $(COMP) --exp $*
+
+pseudo: $(PSEUDO_EXPS:%=oof/$(COMP)/%/thresholds.json) $(PSEUDO_EXPS:%=oof/$(COMP)/%/test.parquet)  ## students: learn from unlabelled rows too, as fold-safe teachers see them
+	@$(TANDEM) scores --comp $(COMP)
 
 stack: oof/$(COMP)/stack/thresholds.json  ## second level on out-of-fold predictions
 oof/$(COMP)/stack/oof.parquet: $(MEMBERS) $(CHOSEN:%=oof/$(COMP)/%/oof.parquet) | $(CHOSEN:%=oof/$(COMP)/%/test.parquet)

@@ -147,3 +147,17 @@ def test_slugs_are_safe_file_names():
     slug = CaptionEncoder(model="BAAI/bge-large-en-v1.5", max_tokens=32).slug
     assert slug.startswith("bge-large-en-v1-5-32-") and "/" not in slug
     assert slug != CaptionEncoder(model="other/bge-large-en-v1.5", max_tokens=32).slug
+
+
+def test_a_file_says_only_what_differs_from_its_base(tmp_path):
+    (tmp_path / "join.toml").write_text('kind = "fusion"\n[caption]\n[fusion]\nrank = 7\nheads = 1\n')
+    (tmp_path / "plain.toml").write_text('base = "join"\n[fusion]\nhow = "concat"\nheads = 3\n')
+    made = load_experiment(tmp_path / "plain.toml").fusion
+    assert (made.how, made.rank, made.heads) == ("concat", 7, 3)
+
+
+@pytest.mark.parametrize(("base", "message"), [("none", "there is no file"), ("a", "comes back to a.toml")])
+def test_a_base_that_is_missing_or_goes_round_is_refused(tmp_path, base, message):
+    (tmp_path / "a.toml").write_text(f'base = "{base}"\n')
+    with pytest.raises(ValueError, match=rf"a\.toml: base: {message}"):
+        load_experiment(tmp_path / "a.toml")

@@ -20,7 +20,7 @@ from tandem.contributions import BOTH, NO_CAPTION, NO_IMAGE, TERMS
 from tandem.encoders import trunk
 from tandem.models.fusion import FusionModel
 from tandem.models.fusion_network import Outputs, fusion_loss
-from tandem.models.inputs import Inputs
+from tandem.models.inputs import Inputs, Maps
 
 IMAGE, CAPTION, INTERACTION, BASE = (TERMS.index(t) for t in ("image", "caption", "fusion", "base"))
 SMALL = {"hidden": 16, "rank": 4, "dropout": 0.0, "input_dropout": 0.0}
@@ -179,7 +179,7 @@ def trunk_inputs(files: list, cfg: TrunkEncoder, tokens: TokenEncoder, captions:
 
     maps = np.concatenate(list(trunk.encode(cfg, files))).astype(np.float16)
     states = np.concatenate(list(token_encoder.encode(tokens, captions))).astype(np.float16)
-    return Inputs(len(files), maps=(maps, states), rows=np.arange(len(files)))
+    return Inputs(len(files), maps=(Maps((maps,)), Maps((states,))))
 
 
 TRUNK, TOKENS = TrunkEncoder(size=64, tune="blocks.6"), TokenEncoder(tune=1, max_tokens=8)
@@ -209,7 +209,7 @@ def test_cached_maps_predict_what_the_network_predicts_from_pixels(shapes):
     model.fit(inputs, y, seed=0, checkpoint=None)
     pixels = torch.from_numpy(np.stack([np.asarray(Image.open(f)) for f in files]))
     early = trunk.early_stages(TRUNK)
-    states = torch.from_numpy(inputs.maps[1][:, 0])
+    states = torch.from_numpy(inputs.maps[1].parts[0][:, 0])
     with torch.inference_mode():
         logits = [
             model.network({"maps": early(view).permute(0, 2, 3, 1), "tokens": states}).terms[BOTH].sum(-1)
@@ -248,7 +248,7 @@ def outputs(both: float, no_caption: float, no_image: float, likeness: float = 1
 
 
 def test_the_loss_weighs_each_setting_by_its_probability():
-    one = torch.ones(1, 1)
+    one = (torch.ones(1, 1), None)
     far = 50.0  # a logit whose loss is 0
     half = float(np.log(2))
     loss = fusion_loss(experiment({"modality_dropout": 0.4, "count": 0.0, "embedding": 0.0}))
@@ -258,13 +258,23 @@ def test_the_loss_weighs_each_setting_by_its_probability():
 
 
 def test_each_further_task_costs_its_weight():
-    one, far = torch.ones(1, 1), 50.0
+    one, far = (torch.ones(1, 1), None), 50.0
     plain = fusion_loss(experiment({"count": 0.0, "embedding": 0.0}))
     told = fusion_loss(experiment({"count": 0.0, "embedding": 0.5}))
     counted = fusion_loss(experiment({"count": 0.5, "embedding": 0.0}))
     opposite = outputs(far, far, far, likeness=-1.0)
     assert told(opposite, one) - plain(opposite, one) == pytest.approx(0.5 * 2)
     assert counted(opposite, one) - plain(opposite, one) == pytest.approx(0.5)  # exp(0) - 1 * 0
+
+
+def test_a_label_that_counts_for_nothing_costs_nothing():
+    loss = fusion_loss(experiment({"modality_dropout": 0.0, "count": 0.0, "embedding": 0.0}))
+    terms = torch.zeros(1, 2, 1, 3)
+    said = Outputs({BOTH: terms}, torch.zeros(1), torch.zeros(1, 2), torch.ones(1, 2), torch.zeros(2))
+    soft = torch.tensor([[1.0], [0.5]])
+    for weights in ([[1.0], [0.0]], [[0.25], [0.25]]):
+        assert loss(said, (soft, torch.tensor(weights))) == pytest.approx(float(np.log(2)))
+    assert loss(said, (soft, torch.zeros(2, 1))) == 0
 
 
 def test_learned_weights_are_learned():

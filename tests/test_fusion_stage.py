@@ -104,3 +104,52 @@ def test_what_is_lost_is_written_again_and_nothing_is_fitted_twice(paths):
     paths.model("join", 1, ".terms.parquet").unlink()  # so the fold is not whole
     run(paths, train)
     assert paths.model("join", 1, ".terms.parquet").exists()
+
+
+# ---- pseudo-labels
+
+
+def add_student(paths: Paths, **pseudo) -> None:
+    teacher = read_json(paths.experiment_config("join"))
+    student = FusionExperiment.model_validate(
+        teacher | {"pseudo": {"teacher": "join"} | pseudo}, strict=False
+    )
+    write_json(paths.experiment_config("student"), student.model_dump())
+
+
+def out_of_fold(paths: Paths, name: str, k: int) -> list:
+    main = SimpleNamespace(comp="toy", exp=name, fold=None)
+    train.main(main)
+    return Predictions.read(paths.oof(name)).proba[np.arange(N) % 3 == k].tolist()
+
+
+def test_a_student_learns_from_the_test_rows_and_its_teacher_comes_first(paths):
+    add_student(paths)
+    with pytest.raises(ValueError, match="student learns from join; run make train EXPS=join first"):
+        out_of_fold(paths, "student", 0)
+    taught = out_of_fold(paths, "join", 0)
+    assert out_of_fold(paths, "student", 0) != taught
+
+
+def test_labels_of_a_fold_reach_its_out_of_fold_rows_not_even_through_the_teacher(paths):
+    add_student(paths)
+    out_of_fold(paths, "join", 1)
+    before = [out_of_fold(paths, "student", k) for k in range(3)]
+    y = Y.copy()
+    y[1::3] = 1 - y[1::3]  # fold 1
+    write_labels(paths.labels, IDS, NAMES, y)
+    out_of_fold(paths, "join", 1)
+    after = [out_of_fold(paths, "student", k) for k in range(3)]
+    assert after[1] == before[1]
+    assert after[0] != before[0] and after[2] != before[2]
+
+
+def test_another_weight_retrains_the_student_alone(paths):
+    add_student(paths)
+    out_of_fold(paths, "join", 0)
+    first = out_of_fold(paths, "student", 0)
+    fitted = paths.model("join", 0, ".safetensors").stat().st_mtime_ns
+    assert out_of_fold(paths, "student", 0) == first
+    add_student(paths, weight=1.0)
+    assert out_of_fold(paths, "student", 0) != first
+    assert paths.model("join", 0, ".safetensors").stat().st_mtime_ns == fitted

@@ -164,3 +164,32 @@ def test_the_shipped_experiments_resolve(paths):
         write_text(paths.configs / path.name, path.read_text())
     resolve()
     assert "image_lite0" in graph(paths)["KNOWN_EXPS"]
+
+
+STUDENT = 'base = "join"\n[pseudo]\nteacher = "join"\n'
+JOIN = 'kind = "fusion"\n[caption]\n[[frozen]]\n'
+
+
+def test_a_student_needs_its_teacher_and_all_that_is_not_labelled(paths):
+    write_text(paths.configs / "join.toml", JOIN)
+    write_text(paths.configs / "student.toml", STUDENT)
+    write_competition(paths, unlabelled="more.csv")
+    resolve()
+    image, caption = slugs(paths, "join")
+    needs, found = graph(paths)["oof/toy/student/oof.parquet"], graph(paths)
+    assert "oof/toy/join/oof.parquet" in needs
+    more = {f"features/toy/{e}.{s}.npy" for e in (image, caption) for s in ("test", "unlabelled")}
+    assert more <= set(needs)
+    assert found[f"features/toy/{caption}.unlabelled.npy"] == ["build/toy/unlabelled.captions.parquet"]
+    assert found["PSEUDO_EXPS"] == ["student"]
+    assert not [n for n in found["oof/toy/join/oof.parquet"] if "unlabelled" in n]
+
+
+@pytest.mark.parametrize(
+    ("teacher", "message"),
+    [("nobody", "there is no configs/nobody.toml"), ("student", "student <- student")],
+)
+def test_a_student_without_another_teacher_is_refused(paths, teacher, message):
+    write_text(paths.configs / "student.toml", JOIN + f'[pseudo]\nteacher = "{teacher}"\n')
+    with pytest.raises(ValueError, match=f"pseudo.teacher: {message}"):
+        resolve()

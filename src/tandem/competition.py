@@ -67,10 +67,16 @@ class Competition(Section):
     most: int = Field(ge=1)  # labels on a row, at most
     train: RelativePath = "train.csv"
     test: RelativePath = "test.csv"
+    unlabelled: RelativePath | None = None  # more rows without labels, for `make pseudo`
     solution: RelativePath = "solution.csv"  # the test labels, where they are known
     sample_submission: RelativePath = "sample_submission.csv"
     experiments: list[str] = Field(min_length=1)  # what `make submit` trains and stacks
     folds: Folds = Folds()
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The names of its tables of images."""
+        return ("train", "test", *(["unlabelled"] if self.unlabelled else []))
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -127,6 +133,7 @@ def to_toml(competition: Competition) -> str:
         f"most = {c.most}  # and at most",
         f"train = {_string(c.train)}",
         f"test = {_string(c.test)}",
+        *([f"unlabelled = {_string(c.unlabelled)}  # more rows, for make pseudo"] if c.unlabelled else []),
         f"solution = {_string(c.solution)}  # the test labels, where they are known",
         f"sample_submission = {_string(c.sample_submission)}  # where there is one",
         "# what `make submit` trains and stacks: names of files in configs/",

@@ -218,6 +218,15 @@ class FinetuneExperiment(_Experiment):
         return ()
 
 
+class Pseudo(Section):
+    """Unlabelled rows that are learned from too: the teacher's model of the same fold says what is on them."""
+
+    teacher: str  # an experiment
+    weight: float = Field(
+        0.5, gt=0, le=1
+    )  # of a row's label that the teacher is sure of; a trained row's is 1
+
+
 class FusionExperiment(_Experiment):
     """`kind = "fusion"`: a network that joins photo and caption in terms that add up to each logit."""
 
@@ -230,6 +239,7 @@ class FusionExperiment(_Experiment):
     fusion: Fusion = Fusion()
     train: FusionTraining = FusionTraining()
     augment: Augment = Augment()  # where the trunk is trained from pixels
+    pseudo: Pseudo | None = None
 
     @model_validator(mode="after")
     def _has_its_parts(self):
@@ -237,6 +247,10 @@ class FusionExperiment(_Experiment):
             raise ValueError("needs a [trunk], [[frozen]], [caption] or [tokens] section")
         if self.fusion.how == "attention" and (self.trunk is None or self.tokens is None):
             raise ValueError('how = "attention" needs a [trunk] and a [tokens] section')
+        if self.pseudo and self.train.loss != "bce":
+            raise ValueError(
+                f'[pseudo] weighs each label of a row, so it needs loss = "bce", not {self.train.loss!r}'
+            )
         return self
 
     @property
@@ -269,14 +283,52 @@ _ENCODER = TypeAdapter(Encoder)
 
 
 def load_experiment(path: Path) -> Experiment:
-    """Reads one file of `configs/`; raises ValueError that names the file and the key."""
+    """Reads one file of `configs/`, and what it leaves as it is in the file that `base` names.
+
+    Raises ValueError that names the file and the key.
+    """
     check_name(f"{path}: experiment", path.stem)
+    return make_experiment(_read_toml(path, ()), path)
+
+
+def make_experiment(values: dict, path: Path) -> Experiment:
+    """The experiment with these values; raises ValueError that names `path` and the key."""
     try:
-        return _EXPERIMENT.validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path}: not valid TOML: {error}") from error
+        return _EXPERIMENT.validate_python(values)
     except ValidationError as error:
         raise explain(path, error) from error
+
+
+def merged(values: dict, changes: dict) -> dict:
+    """`values` with what `changes` says instead, section by section; None takes a section away.
+
+    >>> merged({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 4}, "d": None})
+    {'a': {'b': 4, 'c': 2}}
+    """
+    out = dict(values)
+    for key, value in changes.items():
+        if value is None:
+            out.pop(key, None)
+        elif isinstance(value, dict) and isinstance(out.get(key), dict):
+            out[key] = merged(out[key], value)
+        else:
+            out[key] = value
+    return out
+
+
+def _read_toml(path: Path, below: tuple[Path, ...]) -> dict:
+    if path in below:
+        raise ValueError(f"{below[0]}: base: comes back to {path.name}")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path}: not valid TOML: {error}") from error
+    if "base" not in values:
+        return values
+    base = path.with_name(f"{values.pop('base')}.toml")
+    if not base.is_file():
+        raise ValueError(f"{path}: base: there is no file {base}")
+    return merged(_read_toml(base, (*below, path)), values)
 
 
 def read_resolved(path: Path) -> Experiment:
@@ -286,6 +338,12 @@ def read_resolved(path: Path) -> Experiment:
 
 def read_encoder(path: Path) -> Encoder:
     return _ENCODER.validate_json(path.read_text(encoding="utf-8"))
+
+
+def teacher_of(experiment: Experiment) -> str | None:
+    """The experiment whose fold models label the rows that have no labels, if it learns from such rows."""
+    pseudo = getattr(experiment, "pseudo", None)
+    return pseudo.teacher if pseudo else None
 
 
 def sees(experiment: Experiment) -> set[str]:

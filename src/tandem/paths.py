@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-SPLITS = ("train", "test")
+SPLITS = ("train", "test", "unlabelled")  # the last is optional
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 

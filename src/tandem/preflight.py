@@ -72,9 +72,9 @@ def make_split(file: str, table: Table, competition: Competition) -> tuple[Split
     return Split(file, table.lines, ids, images), findings + repaired
 
 
-def check_ids(train: Split, test: Split) -> Iterator[Finding]:
-    """Ids that stand twice in one file, or in both."""
-    for split in (train, test):
+def check_ids(train: Split, test: Split, *others: Split) -> Iterator[Finding]:
+    """Ids that stand twice in one file, or in both train and test."""
+    for split in (train, test, *others):
         first: dict[str, int] = {}
         for row, id in enumerate(split.ids):
             if first.setdefault(id, row) != row:

@@ -13,12 +13,12 @@ from importlib import import_module
 
 import numpy as np
 
-from tandem.config import Experiment, FusionExperiment, read_resolved, reads_rows
+from tandem.config import Experiment, FusionExperiment, read_resolved, reads_rows, teacher_of
 from tandem.contributions import BOTH, read_contributions, write_contributions
 from tandem.encoders.store import features_key, read_features
 from tandem.files import digest, read_json, write_json
-from tandem.models.inputs import Inputs
-from tandem.paths import Paths
+from tandem.models.inputs import Inputs, Maps
+from tandem.paths import SPLITS, Paths
 from tandem.predictions import Predictions, logit, read_provenance, sigmoid
 from tandem.rows import read_captions, read_images, read_labels
 
@@ -81,7 +81,10 @@ def read_inputs(paths: Paths, experiment: Experiment, split: str) -> tuple[list[
     blocks, maps = [], []
     for encoder in experiment.encoders:
         features = read_features(paths.features(encoder.slug, split), ids)
-        (maps if encoder.kind in ("trunk", "tokens") else blocks).append(features)
+        if encoder.kind in ("trunk", "tokens"):
+            maps.append(Maps((features,)))
+        else:
+            blocks.append(features)
     return ids, Inputs(
         len(ids),
         blocks=tuple(blocks),
@@ -89,6 +92,21 @@ def read_inputs(paths: Paths, experiment: Experiment, split: str) -> tuple[list[
         files=[paths.input / f for f in images["file"]] if "image" in rows else None,
         maps=tuple(maps),
     )
+
+
+def unlabelled(paths: Paths) -> list[str]:
+    """The splits whose rows may be learned from without their labels."""
+    return [split for split in SPLITS if split != "train" and paths.images(split).exists()]
+
+
+def confidence(proba: np.ndarray) -> np.ndarray:
+    """1 - entropy of each probability in bits: 0 at one half, 1 where the teacher is sure.
+
+    >>> confidence(np.array([0.0, 0.5, 1.0, 0.9])).round(2).tolist()
+    [1.0, 0.0, 1.0, 0.53]
+    """
+    p = np.clip(proba, 1e-9, 1 - 1e-9)
+    return 1 + p * np.log2(p) + (1 - p) * np.log2(1 - p)
 
 
 TERMS = ".terms.parquet"  # beside a fold's predictions: what moved them
@@ -127,7 +145,21 @@ class Job:
             self.rows.label_digest,
             self._trained_on,
         ]
+        if self.teacher:
+            parts += [self.teacher.fold_key(k), *self._unlabelled]
         return digest(parts)
+
+    @cached_property
+    def teacher(self) -> "Job | None":
+        """The job whose fold models label the unlabelled rows."""
+        name = teacher_of(self.experiment)
+        return Job(self.paths, name) if name else None
+
+    @cached_property
+    def _unlabelled(self) -> list[str]:
+        """What is known of the unlabelled rows: theirs and the teacher's inputs."""
+        experiments = (self.experiment, self.teacher.experiment)
+        return [inputs_key(self.paths, e, split) for e in experiments for split in unlabelled(self.paths)]
 
     def fold_is_current(self, k: int) -> bool:
         suffixes = [".json", ".safetensors", ".parquet", *([TERMS] if self.experiment.explains else [])]
@@ -155,7 +187,10 @@ class Job:
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         model = make_model(self.experiment, len(rows.names))
         seed = self.experiment.seed * 1000 + k
-        log = model.fit(self.inputs.take(train), rows.y[train], seed, checkpoint, on_epoch)
+        inputs, y, more = self.inputs.take(train), rows.y[train], {}
+        if self.teacher:
+            inputs, y, more["weights"] = self._with_pseudo(k, inputs, y)
+        log = model.fit(inputs, y, seed, checkpoint, on_epoch, **more)
         weights = self.paths.model(self.name, k, ".safetensors")
         model.save(weights)
         model = make_model(self.experiment, len(rows.names)).load(weights)  # scored as it will be used
@@ -172,6 +207,23 @@ class Job:
         seconds = round(time.perf_counter() - start, 2)
         write_json(self.paths.model(self.name, k, ".json"), {"key": key, "seconds": seconds, "log": log})
         checkpoint.unlink(missing_ok=True)
+
+    def _with_pseudo(self, k: int, inputs: Inputs, y: np.ndarray) -> tuple[Inputs, np.ndarray, np.ndarray]:
+        """Training rows of fold k, then the unlabelled rows as its teacher sees them, which never saw fold k either."""
+        teacher, pseudo = self.teacher, self.experiment.pseudo
+        if not teacher.fold_is_current(k):
+            raise ValueError(
+                f"{self.name} learns from {teacher.name}; run make train EXPS={teacher.name} first"
+            )
+        model = make_model(teacher.experiment, len(self.rows.names))
+        model.load(self.paths.model(teacher.name, k, ".safetensors"))
+        soft, weights = [y], [np.ones(y.shape)]
+        for split in unlabelled(self.paths):
+            proba = model.predict_proba(read_inputs(self.paths, teacher.experiment, split)[1])
+            soft.append(proba)
+            weights.append(pseudo.weight * confidence(proba))
+            inputs = inputs.followed_by(read_inputs(self.paths, self.experiment, split)[1])
+        return inputs, np.concatenate(soft), np.concatenate(weights)
 
     def oof_key(self) -> str:
         return digest([self.fold_key(k) for k in self.folds])

@@ -13,7 +13,7 @@ from tandem.files import write_with
 from tandem.models.losses import make_loss
 from tandem.runtime import autocast
 
-Batch = tuple[Any, torch.Tensor]  # what the network takes, targets (b, c)
+Batch = tuple[Any, Any]  # what the network takes, what the loss compares with: targets (b, c)
 
 
 def fit(
@@ -25,7 +25,7 @@ def fit(
     groups: list[dict],
     checkpoint: Path | None = None,
     on_epoch: Callable[[dict], None] = lambda entry: None,
-    loss_function: Callable[[Any, torch.Tensor], torch.Tensor] | None = None,
+    loss_function: Callable[[Any, Any], torch.Tensor] | None = None,
 ) -> list[dict]:
     """Trains `network` in place and returns one entry an epoch: epoch, loss, lr.
 

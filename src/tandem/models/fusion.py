@@ -39,8 +39,12 @@ class FusionModel:
         seed: int,
         checkpoint: Path | None,
         on_epoch: Callable = lambda e: None,
+        weights: np.ndarray | None = None,
     ) -> list[dict]:
-        """Trains heads and late stages; goes on from `checkpoint` where it exists."""
+        """Trains heads and late stages; goes on from `checkpoint` where it exists.
+
+        y (n, c) may be soft; `weights` (n, c) says how much each counts.
+        """
         cfg, on = self.cfg, device()
         trunks = _trunks(cfg)
         sample = np.linspace(0, len(y) - 1, min(len(y), MEASURED)).astype(int)
@@ -53,6 +57,7 @@ class FusionModel:
                 getattr(network, name).fit(measured[name])
         network.to(on)
         targets = torch.from_numpy(y.astype(np.float32)).to(on)
+        counts = None if weights is None else torch.from_numpy(weights.astype(np.float32)).to(on)
         steps = max(1, len(y) // cfg.train.batch)
         augmenter = Augmenter(cfg.augment, cfg.trunk.size, seed) if self._reads_pixels else None
 
@@ -68,7 +73,8 @@ class FusionModel:
             chunks = np.array_split(order, steps)
             with progress(len(y), f"epoch {epoch + 1}", "rows") as bar:
                 for rows, batch in zip(chunks, ahead(load, chunks, 1), strict=True):
-                    yield _to(batch, on), targets[torch.from_numpy(rows).to(on)]
+                    at = torch.from_numpy(rows).to(on)
+                    yield _to(batch, on), (targets[at], None if counts is None else counts[at])
                     bar.update(len(rows))
 
         train = cfg.train
@@ -170,9 +176,9 @@ class FusionModel:
             batch["maps"] = torch.from_numpy(pixels)
         elif cfg.trunk:
             trunk = maps.pop(0)
-            batch["maps"] = torch.from_numpy(trunk[numbers, np.minimum(view, trunk.shape[1] - 1)])
+            batch["maps"] = torch.from_numpy(trunk.read(numbers, view))
         if cfg.tokens:
-            batch["tokens"] = torch.from_numpy(maps[0][numbers, 0])
+            batch["tokens"] = torch.from_numpy(maps[0].read(numbers, 0))
         if cfg.frozen:
             batch["frozen"] = torch.from_numpy(side_by_side(inputs.blocks[: len(cfg.frozen)], view, rows))
         if cfg.caption:

@@ -11,11 +11,12 @@ from tandem.config import Fusion, FusionExperiment
 from tandem.contributions import BOTH, NO_CAPTION, NO_IMAGE
 from tandem.encoders.tokens import is_token
 from tandem.models.joins import JOINS
-from tandem.models.losses import make_loss
+from tandem.models.losses import make_loss, weighted_bce
 
 Batch = dict[
     str, torch.Tensor
 ]  # maps (b, h, w, d) or pixels; frozen (b, f); caption (b, f); tokens (b, t, d)
+Targets = tuple[torch.Tensor, torch.Tensor | None]  # (b, c), and how much each counts
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ class FusionHead(nn.Module):
         return self.join(u, v, tokens, there, positions) if self.attends else self.join(u, v)
 
 
-def fusion_loss(cfg: FusionExperiment) -> Callable[[Outputs, torch.Tensor], torch.Tensor]:
+def fusion_loss(cfg: FusionExperiment) -> Callable[[Outputs, Targets], torch.Tensor]:
     """The labels' loss in each setting, and the two other tasks.
 
     (1 - p) L(both) + p / 2 (L(no caption) + L(no image)): modality dropout with probability p, its mean instead of a
@@ -164,14 +165,20 @@ def fusion_loss(cfg: FusionExperiment) -> Callable[[Outputs, torch.Tensor], torc
     """
     fusion, labels = cfg.fusion, make_loss(cfg.train.loss, cfg.train.smoothing)
 
-    def loss(outputs: Outputs, targets: torch.Tensor) -> torch.Tensor:
+    def loss(outputs: Outputs, targets: Targets) -> torch.Tensor:
+        targets, weights = targets
         p = fusion.modality_dropout if len(outputs.terms) > 1 else 0.0
         shares = {BOTH: 1 - p, NO_CAPTION: p / 2, NO_IMAGE: p / 2}
         total = targets.new_zeros(())
         for name, terms in outputs.terms.items():
             if shares[name]:
                 logits = (terms.float().sum(-1) + outputs.bias).flatten(0, 1)
-                total = total + shares[name] * labels(logits, targets.repeat(len(terms), 1))
+                wanted = targets.repeat(len(terms), 1)
+                if weights is None:
+                    cost = labels(logits, wanted)
+                else:
+                    cost = weighted_bce(logits, wanted, weights.repeat(len(terms), 1), cfg.train.smoothing)
+                total = total + shares[name] * cost
         tasks = [
             (fusion.count, poisson_nll_loss(outputs.counts, targets.sum(1).expand_as(outputs.counts))),
         ]

@@ -44,3 +44,12 @@ def make_loss(name: str, smoothing: float = 0.0) -> Loss:
         raise ValueError(f"loss {name!r} is not one of {sorted(LOSSES)}")
     loss = LOSSES[name](smoothing)
     return lambda logits, targets: loss(logits.float(), targets)
+
+
+def weighted_bce(
+    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, smoothing: float
+) -> torch.Tensor:
+    """Binary cross-entropy, the mean over all cells, each counted `weights` times."""
+    targets = targets * (1 - smoothing) + smoothing / 2
+    cells = binary_cross_entropy_with_logits(logits.float(), targets, weights, reduction="sum")
+    return cells / weights.sum().clamp_min(1e-6)

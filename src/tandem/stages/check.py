@@ -49,7 +49,7 @@ def check_rows(
 ) -> tuple[np.ndarray, list[Finding]]:
     """(y, findings) of all that can be said without an image."""
     y, findings = check_labels(splits["train"], tables["train"], competition)
-    findings = [*check_ids(splits["train"], splits["test"]), *findings]
+    findings = [*check_ids(*splits.values()), *findings]
     if competition.caption:
         for name, split in splits.items():
             findings += check_captions(split, tables[name].column(competition.caption))
@@ -82,6 +82,9 @@ def write_tables(
     y: np.ndarray,
     captions: Mapping[str, Sequence[str]],
 ) -> None:
+    for stale in set(SPLITS) - set(splits):
+        paths.images(stale).unlink(missing_ok=True)
+        paths.captions(stale).unlink(missing_ok=True)
     for name, split in splits.items():
         write_images(paths.images(name), image_columns(split, looks))
         if name in captions:
@@ -112,7 +115,7 @@ def main(args) -> int:
     paths = Paths(args.comp)
     paths.checked.unlink(missing_ok=True)
     competition = load_competition(paths.competition)
-    files = {name: paths.input / getattr(competition, name) for name in SPLITS}
+    files = {name: paths.input / getattr(competition, name) for name in competition.splits}
     tables = {name: read_split(file, name) for name, file in files.items()}
     rows = {name: len(table.rows) for name, table in tables.items()}
     findings: list[Finding] = []
@@ -140,7 +143,7 @@ def main(args) -> int:
     looked += f" ({opened / seconds:,.0f} img/s)" if opened else ""
     if conclude(paths, findings, rows, looked):
         return 1
-    captions = {name: tables[name].column(competition.caption) for name in SPLITS if competition.caption}
+    captions = {name: tables[name].column(competition.caption) for name in splits if competition.caption}
     write_tables(paths, competition, splits, looks, y, captions)
     print(f"ready: make submit COMP={args.comp}")
     return 0

@@ -1,7 +1,7 @@
 """Features: build/C/{split}.{images,captions}.parquet -> features/C/ENCODER.SPLIT.npy, float16: (n, views, d),
 of a trunk (n, views, h, w, d), of tokens (n, 1, t, d).
 
-Beside it: `.ids.json` (the rows) and `.meta.json` (encoder, source of the weights, key). One run serves both splits, so
+Beside it: `.ids.json` (the rows) and `.meta.json` (encoder, source of the weights, key). One run serves all splits, so
 that the encoder's libraries are loaded once; what is current is left as it is.
 """
 
@@ -28,7 +28,7 @@ def main(args) -> None:
     cfg = read_encoder(paths.encoder_config(args.encoder))
     image = cfg.reads == "image"
     source = backbone_source(cfg.model, cfg.weights) if image else sentence_source(cfg.model)
-    for split in SPLITS:
+    for split in (split for split in SPLITS if paths.images(split).exists()):
         path = paths.features(args.encoder, split)
         ids, items, content = _rows(paths, cfg, split)
         key = digest([cfg.model_dump(), source, ids, content])

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tandem.competition import Competition, load_competition
-from tandem.config import Experiment, load_experiment, reads_rows, sees
+from tandem.config import Experiment, load_experiment, reads_rows, sees, teacher_of
 from tandem.files import write_json_if_changed, write_text
 from tandem.paths import SPLITS, Paths
 
@@ -23,20 +23,35 @@ def graph(paths: Paths, competition: Competition, experiments: Mapping[str, Expe
         f"CHECK_INPUTS := {_existing(paths, competition)}",
         f"SUBMIT_INPUTS := {_existing(paths, competition, ('sample_submission', 'solution'))}",
     ]
+    pseudo = [name for name, experiment in experiments.items() if teacher_of(experiment)]
+    lines.append(f"PSEUDO_EXPS := {' '.join(pseudo)}")
     for name, experiment in experiments.items():
         oof, test = paths.oof(name), paths.test(name)
-        features = [paths.features(e.slug, split) for e in experiment.encoders for split in SPLITS]
+        features = [paths.features(e.slug, split) for e in experiment.encoders for split in SPLITS[:2]]
         lines.append(f"{name}_FEATURES := {' '.join(map(str, features))}")
-        for split, target in zip(SPLITS, (oof, test), strict=True):
-            needs = [paths.features(e.slug, split) for e in experiment.encoders]
-            needs += [_rows(paths, kind, split) for kind in sorted(reads_rows(experiment))]
+        teacher = teacher_of(experiment)
+        if teacher:
+            needs = [
+                _needs(paths, e, split)
+                for e in (experiment, experiments[teacher])
+                for split in competition.splits[1:]
+            ]
+            lines.append(f"{oof}: {paths.oof(teacher)} {' '.join(dict.fromkeys(sum(needs, [])))}")
+        for split, target in zip(SPLITS, (oof, test), strict=False):
+            needs = _needs(paths, experiment, split)
             if split == "test":  # wanted by the same job, but a new test set must not retrain
-                lines.append(f"{oof}: | {' '.join(map(str, needs))}")
-            lines.append(f"{target}: {' '.join(map(str, needs))}")
+                lines.append(f"{oof}: | {' '.join(needs)}")
+            lines.append(f"{target}: {' '.join(needs)}")
     for encoder in {e.slug: e for x in experiments.values() for e in x.encoders}.values():
-        for split in SPLITS:
+        for split in competition.splits:
             lines.append(f"{paths.features(encoder.slug, split)}: {_rows(paths, encoder.reads, split)}")
     return "\n".join(lines) + "\n"
+
+
+def _needs(paths: Paths, experiment: Experiment, split: str) -> list[str]:
+    """What the experiment reads of one split."""
+    needs = [paths.features(e.slug, split) for e in experiment.encoders]
+    return [str(f) for f in (*needs, *(_rows(paths, kind, split) for kind in sorted(reads_rows(experiment))))]
 
 
 def _rows(paths: Paths, kind: str, split: str) -> Path:
@@ -44,10 +59,24 @@ def _rows(paths: Paths, kind: str, split: str) -> Path:
 
 
 def _existing(
-    paths: Paths, competition: Competition, keys: Iterable[str] = ("train", "test", "images")
+    paths: Paths, competition: Competition, keys: Iterable[str] = ("train", "test", "unlabelled", "images")
 ) -> str:
-    files = [paths.input / getattr(competition, key) for key in keys]
+    files = [paths.input / name for key in keys if (name := getattr(competition, key))]
     return " ".join(str(f) for f in files if f.exists())
+
+
+def check_teachers(experiments: Mapping[str, Experiment]) -> None:
+    """Raises ValueError where an experiment learns from one that is not there, or in the end from itself."""
+    for name in experiments:
+        seen = [name]
+        while teacher := teacher_of(experiments[seen[-1]]):
+            if teacher not in experiments:
+                raise ValueError(
+                    f"configs/{seen[-1]}.toml: pseudo.teacher: there is no configs/{teacher}.toml"
+                )
+            if teacher in seen:
+                raise ValueError(f"configs/{name}.toml: pseudo.teacher: {' <- '.join([*seen, teacher])}")
+            seen.append(teacher)
 
 
 def add_arguments(parser) -> None:
@@ -58,6 +87,7 @@ def main(args) -> None:
     paths = Paths(args.comp)
     competition = load_competition(paths.competition)
     experiments = {path.stem: load_experiment(path) for path in sorted(paths.configs.glob("*.toml"))}
+    check_teachers(experiments)
     unknown = [name for name in competition.experiments if name not in experiments]
     if unknown:
         raise ValueError(
