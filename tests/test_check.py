@@ -208,6 +208,21 @@ def test_square_brackets_of_a_message_are_printed_as_they_stand(toy, capsys):
     assert "data/[red].jpg" in capsys.readouterr().out
 
 
+def test_unlabelled_rows_are_checked_too_and_gone_when_they_are_no_longer_named(toy):
+    photo(7).save(toy.image(7))
+    more = toy.paths.input / "more.csv"
+    more.write_text("id,caption\n7,one more\n8,no photo\n")
+    toy.options["unlabelled"] = "more.csv"
+    assert toy.check() == 1
+    assert ("missing image", 3) in toy.findings()
+    more.write_text("id,caption\n7,one more\n")
+    assert toy.check() == 0
+    assert read_captions(toy.paths.captions("unlabelled")) == (["7"], ["one more"])
+    del toy.options["unlabelled"]
+    assert toy.check() == 0
+    assert not toy.paths.images("unlabelled").exists()
+
+
 def test_a_missing_file_is_named_with_what_to_do(toy):
     toy.check()
     (toy.paths.input / "test.csv").unlink()

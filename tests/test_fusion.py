@@ -21,6 +21,7 @@ from tandem.encoders import trunk
 from tandem.models.fusion import FusionModel
 from tandem.models.fusion_network import Outputs, fusion_loss
 from tandem.models.inputs import Inputs, Maps
+from tandem.models.storage import pack, unpack
 
 IMAGE, CAPTION, INTERACTION, BASE = (TERMS.index(t) for t in ("image", "caption", "fusion", "base"))
 SMALL = {"hidden": 16, "rank": 4, "dropout": 0.0, "input_dropout": 0.0}
@@ -231,6 +232,28 @@ def test_without_a_cache_the_whole_network_is_trained_from_pixels(shapes):
     assert model.predict_proba(inputs).shape == (48, 2)
     first = next(model.network.trunks.late[1].parameters())
     assert not torch.equal(first, next(trunk.late_stages(cfg.trunk)[1].parameters()))
+
+
+# ---- on disk
+
+
+def test_rows_of_large_tensors_are_kept_to_a_part_in_127_and_small_ones_better():
+    large = (
+        torch.randn(64, 80, generator=torch.Generator().manual_seed(0)) * torch.logspace(-3, 3, 64)[:, None]
+    )
+    state = {
+        "large": large,
+        "small": torch.linspace(0, 1, 9),
+        "mean": torch.tensor([1e-7, 70000.0]),
+        "n": torch.tensor(3),
+    }
+    packed = pack(state, exact={"mean"})
+    assert packed["large"].dtype == torch.int8 and packed["small"].dtype == torch.float16
+    back = unpack(packed)
+    assert back.keys() == state.keys()
+    assert ((back["large"] - large).abs() <= large.abs().amax(1, keepdim=True) / 127 * 0.51).all()
+    assert torch.allclose(back["small"].float(), state["small"], atol=1e-3)
+    assert back["mean"].tolist() == state["mean"].tolist() and back["n"] == 3
 
 
 # ---- loss and configuration

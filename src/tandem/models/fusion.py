@@ -18,10 +18,12 @@ from tandem.models import engine
 from tandem.models.fusion_network import Batch, FusionNetwork, Trunks, fusion_loss
 from tandem.models.image import Augmenter
 from tandem.models.inputs import Inputs, side_by_side
+from tandem.models.storage import pack, unpack
 from tandem.predictions import sigmoid
 from tandem.progress import progress
 from tandem.runtime import autocast, device
 
+FEW_STEPS, SMALL_BATCH = 20, 8  # few rows: smaller batches rather than fewer than 20 steps an epoch
 MEASURED = 1024  # rows from which means and deviations are taken
 
 
@@ -58,7 +60,7 @@ class FusionModel:
         network.to(on)
         targets = torch.from_numpy(y.astype(np.float32)).to(on)
         counts = None if weights is None else torch.from_numpy(weights.astype(np.float32)).to(on)
-        steps = max(1, len(y) // cfg.train.batch)
+        steps = max(len(y) // cfg.train.batch, min(FEW_STEPS, len(y) // SMALL_BATCH), 1)
         augmenter = Augmenter(cfg.augment, cfg.trunk.size, seed) if self._reads_pixels else None
 
         def batches(epoch: int) -> Iterator[engine.Batch]:
@@ -186,14 +188,10 @@ class FusionModel:
         return batch
 
     def save(self, path: Path) -> None:
-        """Half precision, but for the numbers that features are standardised with."""
-        state = self.network.cpu().state_dict()
-        exact = [name for name in state if name.endswith((".mean", ".deviation")) or name == "center"]
-        tensors = {
-            name: (t if name in exact or not t.is_floating_point() else t.half()).contiguous()
-            for name, t in state.items()
-        }
-        about = {"widths": json.dumps(self.network.widths)}
+        """Rounded, but for the numbers that features are standardised with."""
+        state = self.network.state_dict()
+        exact = {name for name in state if name.endswith((".mean", ".deviation")) or name == "center"}
+        tensors, about = pack(state, exact), {"widths": json.dumps(self.network.widths)}
         write_with(path, lambda partial: save_file(tensors, partial, about))
 
     def load(self, path: Path) -> "FusionModel":
@@ -201,7 +199,7 @@ class FusionModel:
         with safe_open(path, "pt") as file:
             widths = json.loads(file.metadata()["widths"])
         network = FusionNetwork(self.cfg.fusion, self.n_labels, _trunks(self.cfg), widths)
-        network.load_state_dict(load_file(path))
+        network.load_state_dict(unpack(load_file(path)))
         self.network = network.eval().to(device())
         return self
 
