@@ -19,7 +19,7 @@ export PYTHONUNBUFFERED := 1
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
-STAGES := folds features train pseudo stack submit
+STAGES := folds features train pseudo stack submit ablation
 .PHONY: help setup import check scores test bench clean download upload $(STAGES)
 
 help:  ## this list
@@ -122,6 +122,12 @@ submit: submissions/$(COMP)/$(SUBMITTED).csv  ## write and validate submissions/
 $(SCORED:%=submissions/$(COMP)/%.csv): submissions/$(COMP)/%.csv: oof/$(COMP)/%/test.parquet oof/$(COMP)/%/thresholds.json $(SUBMIT_INPUTS) | $(CHOSEN:%=oof/$(COMP)/%/thresholds.json)
 	@$(TANDEM) submit --comp $(COMP) --exp $*
 	-@$(TANDEM) scores --comp $(COMP)
+endif
+
+ifdef KNOWN_EXPS
+EXP ?= fusion
+ablation: folds/$(COMP).csv $(BUILD)/metric.json $(BUILD)/experiments/$(EXP).json $($(EXP)_FEATURES)  ## EXP=fusion without each of its parts; FOLDS=1 for a quick look
+	@$(TANDEM) ablation --comp $(COMP) --exp $(EXP) --folds $(or $(FOLDS),0)
 endif
 
 scores: $(READY)  ## the out-of-fold table, best first

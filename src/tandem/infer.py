@@ -11,7 +11,15 @@ from tandem.infer_images import ImageIndex, best_place
 from tandem.infer_labels import guess_labels
 from tandem.tables import Table, read_table
 
-WITH_CAPTIONS = ["image_lite0", "image_lite2", "text_minilm", "text_tfidf", "concat", "concat_lite2", "fusion"]
+WITH_CAPTIONS = [
+    "image_lite0",
+    "image_lite2",
+    "text_minilm",
+    "text_tfidf",
+    "concat",
+    "concat_lite2",
+    "fusion",
+]
 IMAGES_ONLY = ["image_lite0", "image_lite2"]
 
 

@@ -90,6 +90,9 @@ class Paths:
     def check_report(self) -> Path:
         return self.root / "reports" / self.comp / "check.json"
 
+    def ablation(self, suffix: str) -> Path:
+        return self.root / "reports" / self.comp / f"ablation{suffix}"
+
     @property
     def folds(self) -> Path:
         return self.root / "folds" / f"{self.comp}.csv"

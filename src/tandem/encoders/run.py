@@ -1,0 +1,44 @@
+"""An encoder over one split: which module does it, what it reads, and the key of what it writes."""
+
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+
+import numpy as np
+
+from tandem.config import Encoder
+from tandem.encoders.store import features_key, write_features
+from tandem.encoders.weights import backbone_source, sentence_source
+from tandem.files import digest
+from tandem.paths import Paths
+from tandem.rows import read_captions, read_images
+
+MODULES = {"image": "images", "trunk": "trunk", "caption": "captions", "tokens": "tokens"}
+
+
+def encode(cfg: Encoder, items: Sequence) -> Iterator[np.ndarray]:
+    """(b, views, ...) blocks of files or captions, in order."""
+    return import_module(f"tandem.encoders.{MODULES[cfg.kind]}").encode(cfg, items)
+
+
+def encode_split(paths: Paths, cfg: Encoder, split: str) -> bool:
+    """Writes the features of one split; False where they are current."""
+    image = cfg.reads == "image"
+    source = backbone_source(cfg.model, cfg.weights) if image else sentence_source(cfg.model)
+    path = paths.features(cfg.slug, split)
+    ids, items, content = rows_of(paths, cfg, split)
+    key = digest([cfg.model_dump(), source, ids, content])
+    if features_key(path) == key:
+        return False
+    meta = {"encoder": cfg.model_dump(), "source": source}
+    unit = "img" if image else "captions"
+    write_features(path, key, ids, lambda start: encode(cfg, items[start:]), meta, unit)
+    return True
+
+
+def rows_of(paths: Paths, cfg: Encoder, split: str) -> tuple[list, Sequence, list]:
+    """(ids, what to encode, what it is known by) of one split."""
+    if cfg.reads == "image":
+        rows = read_images(paths.images(split))
+        return list(rows["id"]), [paths.input / f for f in rows["file"]], list(rows["sha"])
+    ids, captions = read_captions(paths.captions(split))
+    return list(ids), captions, list(captions)

@@ -1,0 +1,162 @@
+"""Ablation: build/C/experiments/E.json, features, folds -> models/C/E-*/fold<k>.*, reports/C/ablation.{csv,md,png}.
+
+What is trained already is not trained again; a killed run goes on where it was.
+"""
+
+import csv
+import io
+import time
+from dataclasses import asdict
+
+import numpy as np
+
+from tandem.ablation import Row, compare, decoders, markdown, parts, variants
+from tandem.competition import load_competition
+from tandem.config import Encoder, read_resolved
+from tandem.decode import Rule
+from tandem.encoders.run import encode, encode_split, rows_of
+from tandem.files import read_json, write_json_if_changed, write_text, write_with
+from tandem.machine import threads
+from tandem.paths import Paths
+from tandem.predictions import Predictions
+from tandem.training import Job, make_model
+
+TIMED = 128  # images
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("--exp", default="fusion", help="the experiment that is taken apart")
+    parser.add_argument("--folds", type=int, default=0, help="only so many folds; 0: all")
+
+
+def main(args) -> None:
+    paths, name = Paths(args.comp), args.exp
+    experiment = read_resolved(paths.experiment_config(name))
+    if experiment.kind != "fusion":
+        raise ValueError(f"--exp {name}: expected an experiment of kind fusion, got {experiment.kind!r}")
+    networks = variants(name, experiment)
+    for key, variant in networks.items():
+        write_json_if_changed(paths.experiment_config(key), variant.model_dump())
+        for encoder in variant.encoders:
+            encode_split(paths, encoder, "train")
+    whole = Job(paths, name)
+    if not 0 <= args.folds <= len(whole.folds):
+        raise ValueError(f"--folds {args.folds}: expected 0 to {len(whole.folds)}")
+    folds = whole.folds[: args.folds or None]
+    jobs = {key: Job(paths, key) for key in (name, *networks)}
+    for i, job in enumerate(jobs.values(), start=1):
+        _train(job, folds, f"{i}/{len(jobs)}")
+
+    rows_of = np.flatnonzero(np.isin(whole.rows.fold, folds))
+    y, fold = whole.rows.y[rows_of], parts(whole.rows.fold[rows_of])
+    rule = Rule(**read_json(paths.metric_config))
+    probas = {key: _held_out(job, folds)[rows_of] for key, job in jobs.items()}
+    rows = compare("parts", probas, name, y, fold, rule, threads())
+    members = {
+        key: Job(paths, key)
+        for key in load_competition(paths.competition).experiments
+        if key != name and paths.experiment_config(key).exists()
+    }
+    members = {key: job for key, job in members.items() if all(map(job.fold_is_current, folds))}
+    probas = {name: probas[name]} | {key: _held_out(job, folds)[rows_of] for key, job in members.items()}
+    if paths.oof("stack").exists():
+        probas["stack"] = Predictions.read(paths.oof("stack")).aligned_to(whole.rows.ids)[rows_of]
+    rows += compare("experiments", probas, name, y, fold, rule, threads())[1:]
+    rows += decoders(name, probas[name], y, fold, rule, threads())
+
+    spent: dict[str, float] = {}
+    costs = {key: _cost(job, folds, spent) for key, job in (jobs | members).items()}
+    rows = [Row(**asdict(row) | (costs.get(row.name, {}) if row.group != "decoder" else {})) for row in rows]
+    _write(paths, name, rows, len(rows_of), len(folds))
+    print(f"{paths.ablation('.md')}, .csv and .png")
+
+
+def _train(job: Job, folds: list[int], place: str) -> None:
+    for k in folds:
+        if job.fold_is_current(k):
+            continue
+        start = time.perf_counter()
+        job.fit_fold(k, lambda entry: None)
+        print(f"{place} {job.name} fold {k}: {time.perf_counter() - start:.0f} s", flush=True)
+
+
+def _held_out(job: Job, folds: list[int]) -> np.ndarray:
+    """(n, c), filled in for the rows of `folds`."""
+    proba = np.zeros(job.rows.y.shape, np.float32)
+    for k in folds:
+        held_out = np.flatnonzero(job.rows.fold == k)
+        part = Predictions.read(job.paths.model(job.name, k, ".parquet"))
+        proba[held_out] = part.aligned_to([job.rows.ids[i] for i in held_out])
+    return proba
+
+
+def _cost(job: Job, folds: list[int], spent: dict[str, float]) -> dict[str, float]:
+    """Seconds and MB a fold; milliseconds an image, from file and caption on, with the model of one fold."""
+    files = [job.paths.model(job.name, k, "") for k in folds]
+    seconds = np.mean([read_json(file.with_suffix(".json"))["seconds"] for file in files])
+    mb = np.mean([file.with_suffix(".safetensors").stat().st_size for file in files]) / 2**20
+    first = np.arange(min(TIMED, len(job.rows.ids)))
+    model = make_model(job.experiment, len(job.rows.names)).load(files[0].with_suffix(".safetensors"))
+    inputs = job.inputs.take(first)
+    model.predict_proba(inputs)  # to warm up
+    start = time.perf_counter()
+    model.predict_proba(inputs)
+    ms = 1000 * (time.perf_counter() - start) / len(first)
+    for encoder in job.experiment.encoders:
+        if encoder.slug not in spent:
+            spent[encoder.slug] = _encode_ms(job.paths, encoder, len(first))
+        ms += spent[encoder.slug]
+    return {"seconds": float(seconds), "mb": float(mb), "ms": ms}
+
+
+def _encode_ms(paths: Paths, cfg: Encoder, n: int) -> float:
+    _, items, _ = rows_of(paths, cfg, "train")
+    marks = []
+    for part in (items[:1], items[:n]):  # the first also loads the network
+        start = time.perf_counter()
+        for _ in encode(cfg, part):
+            pass
+        marks.append(time.perf_counter() - start)
+    return 1000 * max(marks[1] - marks[0], 0.0) / max(n - 1, 1)
+
+
+def _write(paths: Paths, name: str, rows: list[Row], n: int, folds: int) -> None:
+    title = f"{paths.comp}: {name} and what it does without, {n:,} held-out rows of {folds} folds"
+    write_text(paths.ablation(".md"), markdown(title, rows, name) + "\n")
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(
+        ["group", "name", "score", "gain", "low", "high", "map", "log_loss", "seconds", "mb", "ms"]
+    )
+    for row in rows:
+        costs = ("" if v is None else f"{v:.4f}" for v in (row.seconds, row.mb, row.ms))
+        numbers = (f"{v:.6f}" for v in (row.score, *row.gain, row.map, row.log_loss))
+        writer.writerow([row.group, row.name, *numbers, *costs])
+    write_text(paths.ablation(".csv"), table.getvalue())
+    write_with(paths.ablation(".png"), lambda partial: _draw(partial, title, rows, name))
+
+
+def _draw(file, title: str, rows: list[Row], name: str) -> None:
+    """Each row's gain over the whole with its interval; right of the line is better."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    shown = sorted((row for row in rows if row.name != name), key=lambda row: row.gain[0])
+    gains = np.array([row.gain for row in shown])
+    colours = {"parts": "tab:blue", "experiments": "tab:grey", "decoder": "tab:orange"}
+    figure, axes = plt.subplots(figsize=(8, 1.2 + 0.26 * len(shown)), layout="constrained")
+    for i, row in enumerate(shown):
+        axes.plot(gains[i, 1:], [i, i], color=colours[row.group], lw=2)
+        axes.plot(gains[i, 0], i, "o", color=colours[row.group], ms=5)
+    axes.axvline(0, color="black", lw=0.8)
+    axes.set_yticks(range(len(shown)), [row.name.removeprefix(name + "-") for row in shown])
+    axes.set_xlabel(f"F against {name}, 95 % interval, paired")
+    axes.set_title(title, fontsize=9)
+    for group, colour in colours.items():
+        axes.plot([], [], color=colour, lw=2, label=group)
+    axes.legend(loc="lower right", fontsize=8)
+    axes.grid(axis="x", alpha=0.3)
+    figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
+    plt.close(figure)
