@@ -15,20 +15,30 @@ from tandem.runtime import autocast, device
 @torch.inference_mode()
 def encode(cfg: TokenEncoder, captions: Sequence[str]) -> Iterator[np.ndarray]:
     """(b, 1, max_tokens, d) float32 states of the captions' tokens in order; rows of zeros after a caption's end."""
-    on = device()
-    sentences = load_sentences(cfg.model).to(on)
+    layers = early_layers(cfg)
+    for start in range(0, len(captions), BATCH):
+        yield states_of(layers, captions[start : start + BATCH])[:, None]
+
+
+def early_layers(cfg: TokenEncoder):
+    """The SentenceTransformer without its last `cfg.tune` layers."""
+    sentences = load_sentences(cfg.model).to(device())
     sentences.max_seq_length = cfg.max_tokens
     _split(cfg, sentences)
-    for start in range(0, len(captions), BATCH):
-        chunk = list(captions[start : start + BATCH])
-        with autocast(on, enabled=on.type == "cuda"):
-            encoded = sentences.encode(
-                chunk, batch_size=64, output_value="token_embeddings", show_progress_bar=False
-            )
-        block = np.zeros((len(chunk), 1, cfg.max_tokens, encoded[0].shape[-1]), np.float32)
-        for row, states in zip(block, encoded, strict=True):
-            row[0, : len(states)] = states.float().cpu().numpy()
-        yield block
+    return sentences
+
+
+def states_of(layers, captions: Sequence[str]) -> np.ndarray:
+    """(b, max_tokens, d) float32."""
+    on = device()
+    with autocast(on, enabled=on.type == "cuda"):
+        encoded = layers.encode(
+            list(captions), batch_size=64, output_value="token_embeddings", show_progress_bar=False
+        )
+    block = np.zeros((len(captions), layers.max_seq_length, encoded[0].shape[-1]), np.float32)
+    for row, states in zip(block, encoded, strict=True):
+        row[: len(states)] = states.float().cpu().numpy()
+    return block
 
 
 class LateLayers(nn.Module):

@@ -1,0 +1,168 @@
+"""The fusion network of configs/fusion.toml: an epoch with cached trunks against one that computes them, and what
+an ensemble of five folds weighs and takes to label images, from JPEG files on.
+
+Both sides of the epoch train the same layers in the same batches. The cost of the frozen Lite2 is left out of both:
+it would only add to the slow side.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from tandem.config import FusionExperiment, load_experiment
+from tandem.encoders.run import encode
+from tandem.encoders.tokens import early_layers, states_of
+from tandem.encoders.trunk import early_stages
+from tandem.encoders.weights import load_backbone
+from tandem.loading import squeeze
+from tandem.models.fusion import FusionModel
+from tandem.models.inputs import Inputs, Maps
+from tandem.runtime import autocast, device
+
+T = TypeVar("T")
+ROWS, LABELS, FOLDS, BATCH = 320, 18, 5, 32
+WORDS = [
+    "a",
+    "man",
+    "riding",
+    "the",
+    "wave",
+    "on",
+    "top",
+    "of",
+    "two",
+    "brown",
+    "dogs",
+    "near",
+    "some",
+    "old",
+    "red",
+    "bus",
+    "with",
+    "people",
+]
+
+
+class Computed:
+    """Reads like `Maps`, but computes what it is asked for, every time."""
+
+    def __init__(self, cached: Maps, compute: Callable[[np.ndarray], np.ndarray]):
+        self.shape, self.compute = cached.shape, compute
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def read(self, rows: np.ndarray, view: int | np.ndarray) -> np.ndarray:
+        del view  # a mirrored photo costs as much
+        return self.compute(rows).astype(np.float16)
+
+
+def computed(cfg: FusionExperiment, cached: Inputs, files: list, captions: list) -> Inputs:
+    """The same rows with the frozen parts of both trunks computed on the way."""
+    early, layers = early_stages(cfg.trunk), early_layers(cfg.tokens)
+
+    @torch.inference_mode()
+    def see(rows: np.ndarray) -> np.ndarray:
+        pixels = torch.from_numpy(np.stack([squeeze(files[i], cfg.trunk.size) for i in rows]))
+        with autocast(pixels.device):
+            return early(pixels).float().permute(0, 2, 3, 1).numpy()
+
+    def read(rows: np.ndarray) -> np.ndarray:
+        return states_of(layers, [captions[i] for i in rows])
+
+    trunk, tokens = cached.maps
+    return Inputs(len(files), maps=(Computed(trunk, see), Computed(tokens, read)))
+
+
+def draw(folder: Path, rng: np.random.Generator) -> tuple[list[Path], list[str]]:
+    """ROWS photos of 500 x 375 with the detail of photos, and captions of ten words."""
+    files, captions = [], []
+    for i in range(ROWS):
+        small = Image.fromarray(rng.integers(0, 255, (47, 63, 3), np.uint8))
+        small.resize((500, 375), Image.Resampling.BICUBIC).save(folder / f"{i}.jpg", quality=90)
+        files.append(folder / f"{i}.jpg")
+        captions.append(" ".join(rng.choice(WORDS, 10)))
+    return files, captions
+
+
+def inputs_of(cfg: FusionExperiment, files: list, captions: list) -> Inputs:
+    """As the features stage would have written them."""
+    blocks, maps = [], []
+    for encoder in cfg.encoders:
+        items = files if encoder.reads == "image" else captions
+        values = np.concatenate(list(encode(encoder, items))).astype(np.float16)
+        if encoder.kind in ("trunk", "tokens"):
+            maps.append(Maps((values,)))
+        else:
+            blocks.append(values)
+    return Inputs(len(files), blocks=tuple(blocks), maps=tuple(maps))
+
+
+def epoch(cfg: FusionExperiment, inputs: Inputs, y: np.ndarray) -> float:
+    """Seconds of one epoch of two: a first one warms up."""
+    marks = []
+    FusionModel(cfg, LABELS).fit(inputs, y, 0, None, lambda entry: marks.append(time.perf_counter()))
+    return marks[1] - marks[0]
+
+
+def timed(work: Callable[[], T]) -> tuple[float, T]:
+    """(seconds, what it gives)"""
+    start = time.perf_counter()
+    result = work()
+    return time.perf_counter() - start, result
+
+
+def millions(module: nn.Module) -> float:
+    return sum(p.numel() for p in module.parameters()) / 1e6
+
+
+def main() -> None:
+    on = device()
+    cfg = load_experiment(Path("configs/fusion.toml"))
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, (ROWS, LABELS)).astype(np.uint8)
+    short = cfg.train.model_copy(
+        update={"epochs": 2, "min_steps": 0, "batch": min(cfg.train.batch, ROWS // 20)}
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        files, captions = draw(Path(folder), rng)
+        tuned = cfg.model_copy(update={"frozen": (), "train": short})
+        cached = inputs_of(tuned, files, captions)
+        fast = epoch(tuned, cached, y)
+        slow = epoch(tuned, computed(tuned, cached, files, captions), y)
+        print(f"an epoch of {ROWS} rows on {on}: {slow:.1f} s computed, {fast:.1f} s cached")
+        print(f"figure fusion_cache_speedup {slow / fast:.2f} x")
+
+        model = FusionModel(
+            cfg.model_copy(update={"train": short.model_copy(update={"epochs": 1, "batch": BATCH})}), LABELS
+        )
+        model.fit(inputs_of(cfg, files[:64], captions[:64]), y[:64], 0, None)
+        file = Path(folder) / "fold.safetensors"
+        model.save(file)
+        folds = FOLDS * file.stat().st_size / 2**20
+        frozen = [
+            early_stages(cfg.trunk),
+            early_layers(cfg.tokens),
+            *(load_backbone(e.model, e.weights) for e in cfg.frozen),
+        ]
+        encoders = sum(map(millions, frozen)) * 1e6 * 2 / 2**20
+        print(f"{FOLDS} folds {folds:.1f} MB, frozen encoders in half precision {encoders:.1f} MB")
+        print(f"figure fusion_bundle_mb {folds + encoders:.1f} MB")
+
+        load, _ = timed(lambda: inputs_of(cfg, files[:1], captions[:1]))
+        encode_all, inputs = timed(lambda: inputs_of(cfg, files, captions))
+        predict, _ = timed(lambda: [model.predict_proba(inputs) for _ in range(FOLDS)])
+        ms = (1000 * (encode_all - load) / (ROWS - 1), 1000 * predict / ROWS)
+        print(f"an image: {ms[0]:.1f} ms in the encoders, {ms[1]:.1f} ms in {FOLDS} folds")
+        print(f"figure fusion_ms_per_image {sum(ms):.1f} ms")
+
+
+if __name__ == "__main__":
+    main()
