@@ -132,12 +132,12 @@ class FinetuneTraining(Training):
 class FusionTraining(Training):
     """Optimisation of the fusion network: new heads, and the late part of the trunk."""
 
-    epochs: int = Field(3, ge=1)
+    epochs: int = Field(4, ge=1)
     min_steps: int = Field(100, ge=0)
     batch: int = Field(64, ge=2)
     lr: float = Field(2e-3, gt=0)
     backbone_lr: float = Field(2e-4, ge=0)  # of the trunk's late stages
-    caption_lr: float = Field(3e-4, ge=0)  # of the caption model's last layers
+    caption_lr: float = Field(4e-4, ge=0)  # of the caption model's last layers
     ema: float = Field(0.99, ge=0, lt=1)
 
 
@@ -161,7 +161,7 @@ class Fusion(Section):
     input_dropout: float = Field(0.5, ge=0, lt=1)  # on the features
     heads: int = Field(2, ge=1)  # networks on one trunk, averaged
     modality_dropout: float = Field(
-        0.5, ge=0, le=1
+        0.4, ge=0, le=1
     )  # share of the loss with the caption or the photo missing
     count: float = Field(0.1, ge=0)  # weight of the number of labels
     embedding: float = Field(0.1, ge=0)  # weight of the caption's features, told from the photo
