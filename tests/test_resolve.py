@@ -185,6 +185,14 @@ def test_a_student_needs_its_teacher_and_all_that_is_not_labelled(paths):
     assert not [n for n in found["oof/toy/join/oof.parquet"] if "unlabelled" in n]
 
 
+def test_without_captions_nothing_is_left_that_learned_from_a_reader(paths):
+    write_text(paths.configs / "join.toml", JOIN)
+    write_text(paths.configs / "looks.toml", 'kind = "fusion"\n[[frozen]]\n[pseudo]\nteacher = "join"\n')
+    write_competition(paths, caption=None, experiments=["photo"])
+    resolve()
+    assert graph(paths)["KNOWN_EXPS"] == ["photo", "tuned"]
+
+
 @pytest.mark.parametrize(
     ("teacher", "message"),
     [("nobody", "there is no configs/nobody.toml"), ("student", "student <- student")],

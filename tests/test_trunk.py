@@ -7,8 +7,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tandem import runtime
-from tandem.config import TokenEncoder, TrunkEncoder
-from tandem.encoders import tokens, trunk
+from tandem.config import ImageEncoder, TokenEncoder, TrunkEncoder
+from tandem.encoders import images, tokens, trunk
 from tandem.encoders.images import Normalise
 from tandem.encoders.weights import load_backbone, load_sentences
 from tandem.runtime import import_timm
@@ -95,6 +95,26 @@ def test_a_transformer_is_no_sequence_that_can_be_cut(tmp_path):
         trunk.late_stages(
             TrunkEncoder(model=name, weights=weights_of(name, tmp_path), size=224, tune="blocks.11")
         )
+
+
+def test_a_frozen_transformer_of_any_size_gives_its_class_token_and_the_mean_of_its_patches(files, tmp_path):
+    name = "vit_tiny_patch16_224"
+    cfg = ImageEncoder(model=name, weights=weights_of(name, tmp_path), size=64, pool="avg", mirror=False)
+    (vectors,) = images.encode(cfg, files[:1])
+    network = load_backbone(name, cfg.weights).eval()
+    network.set_input_size((64, 64))
+    with torch.inference_mode():
+        states = network.forward_features(Normalise(network)(torch.from_numpy(photo(0)[None])))
+    assert states.shape == (1, 1 + 4 * 4, 192)
+    assert np.allclose(vectors[0, 0, :192], states[0, 0], atol=1e-4)
+    assert np.allclose(vectors[0, 0, 192:], states[0, 1:].mean(0), atol=1e-4)
+
+
+def test_a_size_that_no_patches_fill_is_refused(files, tmp_path):
+    name = "vit_tiny_patch16_224"
+    cfg = ImageEncoder(model=name, weights=weights_of(name, tmp_path), size=70)
+    with pytest.raises(ValueError, match="size = 70: vit_tiny_patch16_224 takes multiples of 16, such as 64"):
+        next(images.encode(cfg, files[:1]))
 
 
 @pytest.mark.parametrize("tune", [0, 3, 6])

@@ -23,7 +23,7 @@ BATCH = {"cpu": 4, "cuda": 64}
 def encode(cfg: ImageEncoder, files: Sequence[Path]) -> Iterator[np.ndarray]:
     """(b, views, d) float32 for the files in order; view 1, if any, is the mirrored one."""
     on = device()
-    network = prepare(load_backbone(cfg.model, cfg.weights)).to(on)
+    network = prepare(_sized(load_backbone(cfg.model, cfg.weights), cfg)).to(on)
     normalise = Normalise(network).to(on)
     for batch in image_batches(files, cfg.size, BATCH[on.type], threads()):
         pixels = normalise(torch.from_numpy(batch).to(on))
@@ -34,6 +34,17 @@ def encode(cfg: ImageEncoder, files: Sequence[Path]) -> Iterator[np.ndarray]:
                 features = network.forward_features(view)
             pooled.append(pool(features.float(), network, cfg.pool))
         yield torch.stack(pooled, 1).cpu().numpy()
+
+
+def _sized(network: nn.Module, cfg: ImageEncoder) -> nn.Module:
+    """A transformer's position embedding stretched to the size of the images; other networks take any size."""
+    if hasattr(network, "set_input_size"):
+        patch = network.patch_embed.patch_size[0]
+        if cfg.size % patch:
+            near = round(cfg.size / patch) * patch
+            raise ValueError(f"size = {cfg.size}: {cfg.model} takes multiples of {patch}, such as {near}")
+        network.set_input_size((cfg.size, cfg.size))
+    return network
 
 
 class Normalise(nn.Module):

@@ -65,6 +65,14 @@ def _existing(
     return " ".join(str(f) for f in files if f.exists())
 
 
+def _sees_images_alone(experiment: Experiment, experiments: Mapping[str, Experiment]) -> bool:
+    """Whether neither it nor any teacher before it reads captions."""
+    teacher = teacher_of(experiment)
+    return sees(experiment) == {"image"} and (
+        not teacher or _sees_images_alone(experiments[teacher], experiments)
+    )
+
+
 def check_teachers(experiments: Mapping[str, Experiment]) -> None:
     """Raises ValueError where an experiment learns from one that is not there, or in the end from itself."""
     for name in experiments:
@@ -99,7 +107,7 @@ def main(args) -> None:
             raise ValueError(
                 f"{paths.competition}: experiments {blind} read captions; no caption column is named"
             )
-        experiments = {name: e for name, e in experiments.items() if sees(e) == {"image"}}
+        experiments = {name: e for name, e in experiments.items() if _sees_images_alone(e, experiments)}
     for name, experiment in experiments.items():
         write_json_if_changed(paths.experiment_config(name), experiment.model_dump())
         for encoder in experiment.encoders:
