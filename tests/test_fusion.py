@@ -178,8 +178,8 @@ def words(y: np.ndarray) -> list[str]:
 def trunk_inputs(files: list, cfg: TrunkEncoder, tokens: TokenEncoder, captions: list[str]) -> Inputs:
     from tandem.encoders import tokens as token_encoder
 
-    maps = np.concatenate(list(trunk.encode(cfg, files))).astype(np.float16)
-    states = np.concatenate(list(token_encoder.encode(tokens, captions))).astype(np.float16)
+    maps = np.concatenate(list(trunk.make(cfg)(files))).astype(np.float16)
+    states = np.concatenate(list(token_encoder.make(tokens)(captions))).astype(np.float16)
     return Inputs(len(files), maps=(Maps((maps,)), Maps((states,))))
 
 

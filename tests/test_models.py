@@ -273,10 +273,10 @@ def test_an_augmentation_depends_on_seed_epoch_and_row_alone(drawings):
 
 def test_encoding_gives_a_vector_for_the_image_and_one_for_its_mirror(drawings):
     cfg = ImageEncoder(size=64, mirror=True)
-    (block,) = image_encoder.encode(cfg, drawings[0][:3])
+    (block,) = image_encoder.make(cfg)(drawings[0][:3])
     assert block.shape == (3, 2, 2 * 1280) and block.dtype == np.float32
     assert np.isfinite(block).all() and (block[:, 0] != block[:, 1]).any()
-    (plain,) = image_encoder.encode(ImageEncoder(size=64, pool="avg"), drawings[0][:3])
+    (plain,) = image_encoder.make(ImageEncoder(size=64, pool="avg"))(drawings[0][:3])
     assert plain.shape == (3, 1, 1280)
     assert np.allclose(plain[:, 0], block[:, 0, :1280], atol=0.05)
 

@@ -1,6 +1,6 @@
 """Frozen sentence-transformers: one vector a caption, of the sentence and of its tokens."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -12,17 +12,21 @@ from tandem.runtime import autocast, device
 BATCH = 512  # captions handed over at once; inside, sorted by length
 
 
-@torch.inference_mode()
-def encode(cfg: CaptionEncoder, captions: Sequence[str]) -> Iterator[np.ndarray]:
-    """(b, 1, d or 3d) float32 for the captions in order, `BATCH` at a time."""
+def make(cfg: CaptionEncoder) -> Callable[[Sequence[str]], Iterator[np.ndarray]]:
+    """Captions in order -> (b, 1, d or 3d) float32, `BATCH` at a time."""
     on = device()
     model = load_sentences(cfg.model).to(on)
     model.max_seq_length = cfg.max_tokens
-    for start in range(0, len(captions), BATCH):
-        chunk = list(captions[start : start + BATCH])
-        with autocast(on, enabled=on.type == "cuda"):
-            encoded = model.encode(chunk, batch_size=64, output_value=None, show_progress_bar=False)
-        yield torch.stack([_vector(e, cfg.tokens) for e in encoded]).cpu().numpy()[:, None, :]
+
+    @torch.inference_mode()
+    def encode(captions: Sequence[str]) -> Iterator[np.ndarray]:
+        for start in range(0, len(captions), BATCH):
+            chunk = list(captions[start : start + BATCH])
+            with autocast(on, enabled=on.type == "cuda"):
+                encoded = model.encode(chunk, batch_size=64, output_value=None, show_progress_bar=False)
+            yield torch.stack([_vector(e, cfg.tokens) for e in encoded]).cpu().numpy()[:, None, :]
+
+    return encode
 
 
 def _vector(encoded: dict[str, torch.Tensor], tokens: bool) -> torch.Tensor:

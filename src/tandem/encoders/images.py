@@ -1,7 +1,7 @@
 """Frozen timm backbones: one vector an image and view, from a pooled feature map."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,21 +19,25 @@ from tandem.runtime import autocast, device
 BATCH = {"cpu": 4, "cuda": 64}
 
 
-@torch.inference_mode()
-def encode(cfg: ImageEncoder, files: Sequence[Path]) -> Iterator[np.ndarray]:
-    """(b, views, d) float32 for the files in order; view 1, if any, is the mirrored one."""
+def make(cfg: ImageEncoder) -> Callable[[Sequence[Path]], Iterator[np.ndarray]]:
+    """Files in order -> (b, views, d) float32; view 1, if any, is the mirrored one."""
     on = device()
     network = prepare(_sized(load_backbone(cfg.model, cfg.weights), cfg)).to(on)
     normalise = Normalise(network).to(on)
-    for batch in image_batches(files, cfg.size, BATCH[on.type], threads()):
-        pixels = normalise(torch.from_numpy(batch).to(on))
-        views = [pixels, pixels.flip(3)] if cfg.mirror else [pixels]
-        pooled = []
-        for view in views:
-            with autocast(on):
-                features = network.forward_features(view)
-            pooled.append(pool(features.float(), network, cfg.pool))
-        yield torch.stack(pooled, 1).cpu().numpy()
+
+    @torch.inference_mode()
+    def encode(files: Sequence[Path]) -> Iterator[np.ndarray]:
+        for batch in image_batches(files, cfg.size, BATCH[on.type], threads()):
+            pixels = normalise(torch.from_numpy(batch).to(on))
+            views = [pixels, pixels.flip(3)] if cfg.mirror else [pixels]
+            pooled = []
+            for view in views:
+                with autocast(on):
+                    features = network.forward_features(view)
+                pooled.append(pool(features.float(), network, cfg.pool))
+            yield torch.stack(pooled, 1).cpu().numpy()
+
+    return encode
 
 
 def _sized(network: nn.Module, cfg: ImageEncoder) -> nn.Module:

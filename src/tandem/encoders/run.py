@@ -1,6 +1,6 @@
 """An encoder over one split: which module does it, what it reads, and the key of what it writes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 
 import numpy as np
@@ -15,9 +15,14 @@ from tandem.rows import read_captions, read_images
 MODULES = {"image": "images", "trunk": "trunk", "caption": "captions", "tokens": "tokens"}
 
 
+def make(cfg: Encoder) -> Callable[[Sequence], Iterator[np.ndarray]]:
+    """The encoder, its network loaded: files or captions in order -> (b, views, ...) blocks."""
+    return import_module(f"tandem.encoders.{MODULES[cfg.kind]}").make(cfg)
+
+
 def encode(cfg: Encoder, items: Sequence) -> Iterator[np.ndarray]:
     """(b, views, ...) blocks of files or captions, in order."""
-    return import_module(f"tandem.encoders.{MODULES[cfg.kind]}").encode(cfg, items)
+    return make(cfg)(items)
 
 
 def encode_split(paths: Paths, cfg: Encoder, split: str) -> bool:

@@ -1,6 +1,6 @@
 """A sentence-transformers model cut in two: layers that are frozen and computed once a caption, and layers trained."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -12,12 +12,16 @@ from tandem.encoders.weights import load_sentences
 from tandem.runtime import autocast, device
 
 
-@torch.inference_mode()
-def encode(cfg: TokenEncoder, captions: Sequence[str]) -> Iterator[np.ndarray]:
-    """(b, 1, max_tokens, d) float32 states of the captions' tokens in order; rows of zeros after a caption's end."""
+def make(cfg: TokenEncoder) -> Callable[[Sequence[str]], Iterator[np.ndarray]]:
+    """Captions in order -> (b, 1, max_tokens, d) float32 states of their tokens; zeros after a caption's end."""
     layers = early_layers(cfg)
-    for start in range(0, len(captions), BATCH):
-        yield states_of(layers, captions[start : start + BATCH])[:, None]
+
+    @torch.inference_mode()
+    def encode(captions: Sequence[str]) -> Iterator[np.ndarray]:
+        for start in range(0, len(captions), BATCH):
+            yield states_of(layers, captions[start : start + BATCH])[:, None]
+
+    return encode
 
 
 def early_layers(cfg: TokenEncoder):

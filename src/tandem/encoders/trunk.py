@@ -1,6 +1,6 @@
 """A timm backbone cut in two: an early part, frozen and computed once an image, and a late part that is trained."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +17,21 @@ from tandem.runtime import autocast, device
 AFTER = ("global_pool", "head_drop", "classifier", "head", "fc")  # what follows the last feature map
 
 
-@torch.inference_mode()
-def encode(cfg: TrunkEncoder, files: Sequence[Path]) -> Iterator[np.ndarray]:
-    """(b, views, h, w, d) float32: what the early part makes of the files in order; view 1 is the mirrored one."""
+def make(cfg: TrunkEncoder) -> Callable[[Sequence[Path]], Iterator[np.ndarray]]:
+    """Files in order -> (b, views, h, w, d) float32, what the early part makes of them; view 1 is the mirrored one."""
     on = device()
     early = early_stages(cfg).to(on)
-    for batch in image_batches(files, cfg.size, BATCH[on.type], threads()):
-        pixels = torch.from_numpy(batch).to(on)
-        views = [pixels, pixels.flip(2)] if cfg.mirror else [pixels]
-        with autocast(on):
-            maps = [early(view) for view in views]
-        yield torch.stack(maps, 1).float().permute(0, 1, 3, 4, 2).cpu().numpy()
+
+    @torch.inference_mode()
+    def encode(files: Sequence[Path]) -> Iterator[np.ndarray]:
+        for batch in image_batches(files, cfg.size, BATCH[on.type], threads()):
+            pixels = torch.from_numpy(batch).to(on)
+            views = [pixels, pixels.flip(2)] if cfg.mirror else [pixels]
+            with autocast(on):
+                maps = [early(view) for view in views]
+            yield torch.stack(maps, 1).float().permute(0, 1, 3, 4, 2).cpu().numpy()
+
+    return encode
 
 
 def early_stages(cfg: TrunkEncoder) -> nn.Module:
