@@ -20,7 +20,7 @@ export PYTHONUNBUFFERED := 1
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 STAGES := folds features train pseudo stack submit ablation
-.PHONY: help setup import check scores test bench clean download upload $(STAGES)
+.PHONY: help setup import check predict scores test bench clean download upload $(STAGES)
 
 help:  ## this list
 	@echo "Tandem: from a competition zip to a validated submission."
@@ -129,6 +129,9 @@ EXP ?= fusion
 ablation: folds/$(COMP).csv $(BUILD)/metric.json $(BUILD)/experiments/$(EXP).json $($(EXP)_FEATURES)  ## EXP=fusion without each of its parts; FOLDS=1 for a quick look
 	@$(TANDEM) ablation --comp $(COMP) --exp $(EXP) --folds $(or $(FOLDS),0)
 endif
+
+predict: $(READY)  ## IMAGES=folder OUT=file.csv|.jsonl|- [CAPTIONS=file.csv] [EXP=fusion] [FOLDS=1: faster]: label new images
+	@$(TANDEM) predict --comp $(COMP) --images "$(IMAGES)" --out "$(OUT)" $(if $(CAPTIONS),--captions "$(CAPTIONS)") --exp $(or $(EXP),fusion) --folds $(or $(FOLDS),0)
 
 scores: $(READY)  ## the out-of-fold table, best first
 	@$(TANDEM) scores --comp $(COMP)

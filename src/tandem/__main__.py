@@ -16,6 +16,7 @@ STAGES = {
     "stack": "fit the second level on out-of-fold predictions",
     "decode": "tune thresholds and score one experiment",
     "submit": "write and validate one submission",
+    "predict": "label a folder of new images",
     "ablation": "train a fusion network without each of its parts and compare",
     "scores": "print the out-of-fold table",
 }

@@ -1,0 +1,66 @@
+"""Predict: a folder of images, models/C/E/*, oof/C/E/thresholds.json -> labels and probabilities (CSV, JSON lines).
+
+What the output holds already is not labelled again, so a killed run goes on. Exit status 3: some files could not be
+read; they are in the output too.
+"""
+
+import sys
+from pathlib import Path
+
+from tandem.competition import load_competition
+from tandem.labeler import Labeler, as_line, csv_line, done, header, list_images, read_captions_of
+from tandem.paths import Paths
+from tandem.progress import progress
+
+SHOWN = 10  # unreadable files
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("--images", required=True, type=Path, help="folder of images")
+    parser.add_argument(
+        "--captions", type=Path, help="CSV: a column of images, one of captions; some may be missing"
+    )
+    parser.add_argument("--out", required=True, help="FILE.csv, FILE.jsonl, or - for standard output")
+    parser.add_argument("--exp", default="fusion", help="the experiment whose models are used")
+    parser.add_argument("--folds", type=int, default=0, help="only so many of its models: faster; 0: all")
+
+
+def main(args) -> int:
+    paths, out = Paths(args.comp), None if args.out == "-" else Path(args.out)
+    if out and out.suffix not in (".csv", ".jsonl"):
+        raise ValueError(f"--out {out}: expected a name ending in .csv or .jsonl, or -")
+    images = list_images(args.images)
+    captions = read_captions_of(args.captions, images) if args.captions else [""] * len(images)
+    labeler = Labeler(paths, args.exp, args.folds)
+    labels = load_competition(paths.competition).labels
+    known = done(out, labeler.names) if out else set()
+    left = [i for i, image in enumerate(images) if image not in known]
+    if known:
+        print(f"{len(images) - len(left):,} of {len(images):,} are in {out} already", file=sys.stderr)
+    problems = []
+    json_lines = bool(out) and out.suffix == ".jsonl"
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    stream = out.open("a", encoding="utf-8", newline="") if out else sys.stdout
+    try:
+        if not json_lines and not (out and out.stat().st_size):
+            stream.write(csv_line(header(labeler.names)))
+        found = labeler.label([args.images / images[i] for i in left], [captions[i] for i in left])
+        with progress(len(left), "label", "img") as bar:
+            for i, one in zip(left, found, strict=True):
+                one = one.named(images[i])
+                stream.write(as_line(one, labeler.names, labels.separator, json_lines))
+                if one.problem:
+                    problems.append(one)
+                bar.update()
+    finally:
+        stream.flush()
+        if out:
+            stream.close()
+    if problems:
+        print(f"{len(problems):,} files could not be read:", file=sys.stderr)
+        for one in problems[:SHOWN]:
+            print(f"  {one.image}: {one.problem}", file=sys.stderr)
+        if len(problems) > SHOWN:
+            print(f"  ... and {len(problems) - SHOWN:,} more: column problem of {args.out}", file=sys.stderr)
+    return 3 if problems else 0
