@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from tandem.config import Training
 from tandem.files import write_with
+from tandem.metrics import f1_samples
 from tandem.models.losses import make_loss
 from tandem.runtime import autocast
 
@@ -26,13 +28,16 @@ def fit(
     checkpoint: Path | None = None,
     on_epoch: Callable[[dict], None] = lambda entry: None,
     loss_function: Callable[[Any, Any], torch.Tensor] | None = None,
+    labelled: Callable[[Any, Any], Batch] = lambda outputs, targets: (outputs, targets),
 ) -> list[dict]:
-    """Trains `network` in place and returns one entry an epoch: epoch, loss, lr.
+    """Trains `network` in place and returns one entry an epoch: epoch, loss, lr, and f1, which is F1 per row at 0.5
+    over the rows trained on, each as the network saw it then.
 
     batches     gives the batches of an epoch, `steps` of them; must depend on the epoch alone
     groups      AdamW parameter groups, each with its own peak lr
     checkpoint  written after each epoch; a killed run goes on from it and ends in the same weights
     loss_function  of the network's outputs and the targets; without one, that of `cfg.loss` on logits
+    labelled    (logits (b, c), y (b, c)) of the network's outputs and the targets
     """
     on = next(network.parameters()).device
     loss_function = loss_function or make_loss(cfg.loss, cfg.smoothing)
@@ -45,7 +50,7 @@ def fit(
     log = _restore(checkpoint, parts)
     for epoch in range(len(log), epochs):
         network.train()
-        total, rows = 0.0, 0
+        total, rows, y, pred = 0.0, 0, [], []
         with torch.random.fork_rng(devices=[on] if on.type == "cuda" else []):
             torch.manual_seed(seed * 1_000_003 + epoch)
             for step, (inputs, targets) in enumerate(batches(epoch), start=1):
@@ -61,9 +66,12 @@ def fit(
                     if average:
                         average.update_parameters(network)
                 total, rows = total + loss.item() * len(targets), rows + len(targets)
+                for part, values, cut in zip((pred, y), labelled(outputs, targets), (0.0, 0.5), strict=True):
+                    part.append((values.detach() > cut).cpu().numpy())
         if not math.isfinite(total):
             raise ValueError(f"the loss became {total} in epoch {epoch + 1}; lower train.lr in the config")
-        log.append({"epoch": epoch + 1, "loss": total / rows, "lr": schedule.get_last_lr()[0]})
+        f1 = f1_samples(np.concatenate(y), np.concatenate(pred))
+        log.append({"epoch": epoch + 1, "loss": total / rows, "f1": f1, "lr": schedule.get_last_lr()[0]})
         on_epoch(log[-1])
         if checkpoint:
             _save(checkpoint, parts, log)

@@ -15,7 +15,7 @@ from tandem.files import write_with
 from tandem.loading import ahead, squeeze
 from tandem.machine import threads
 from tandem.models import engine
-from tandem.models.fusion_network import Batch, FusionNetwork, Trunks, fusion_loss
+from tandem.models.fusion_network import Batch, FusionNetwork, Outputs, Targets, Trunks, fusion_loss
 from tandem.models.image import Augmenter
 from tandem.models.inputs import Inputs, side_by_side
 from tandem.models.storage import pack, unpack
@@ -88,7 +88,9 @@ class FusionModel:
         ]
         known = {id(p) for p in trunks.parameters()}
         groups.append({"params": [p for p in network.parameters() if id(p) not in known], "lr": train.lr})
-        log = engine.fit(network, batches, steps, train, seed, groups, checkpoint, on_epoch, fusion_loss(cfg))
+        log = engine.fit(
+            network, batches, steps, train, seed, groups, checkpoint, on_epoch, fusion_loss(cfg), _labelled
+        )
         self.network = network.eval()
         terms = self._raw_terms(inputs.take(sample))[BOTH]
         network.center.copy_(torch.from_numpy(terms.mean(0)))
@@ -202,6 +204,11 @@ class FusionModel:
         network.load_state_dict(unpack(load_file(path)))
         self.network = network.eval().to(device())
         return self
+
+
+def _labelled(outputs: Outputs, targets: Targets) -> engine.Batch:
+    """(logits (b, c) with both parts, the heads' mean; targets (b, c))."""
+    return outputs.terms[BOTH].float().sum(-1).mean(0) + outputs.bias, targets[0]
 
 
 def _trunks(cfg: FusionExperiment) -> Trunks:

@@ -64,7 +64,10 @@ def _fit(job: Job, k: int) -> None:
 
     def on_epoch(entry: dict) -> None:
         entries.append(entry)
-        print(f"{job.name} fold {k} epoch {entry['epoch']}: loss {entry['loss']:.4f}", flush=True)
+        print(
+            f"{job.name} fold {k} epoch {entry['epoch']}: loss {entry['loss']:.4f}, F1 {entry['f1']:.4f}",
+            flush=True,
+        )
 
     job.fit_fold(k, on_epoch)
     print(f"{job.name} fold {k + 1}/{len(job.folds)}: {time.perf_counter() - start:.1f} s", flush=True)
