@@ -336,6 +336,20 @@ def read_resolved(path: Path) -> Experiment:
     return _EXPERIMENT.validate_json(path.read_text(encoding="utf-8"))
 
 
+def located(experiment: Experiment, root: Path) -> Experiment:
+    """With the encoders' weights that lie below `root`, such as a bundle's, named by their whole path."""
+
+    def of(encoder: Encoder | None) -> Encoder | None:
+        key = "weights" if encoder is None or encoder.reads == "image" else "model"
+        name = getattr(encoder, key, "")
+        inside = bool(name) and (root / name).exists()
+        return encoder.model_copy(update={key: str(root / name)}) if inside else encoder
+
+    parts = {key: of(getattr(experiment, key, None)) for key in ("image", "trunk", "caption", "tokens")}
+    parts["frozen"] = tuple(map(of, getattr(experiment, "frozen", ())))
+    return experiment.model_copy(update={k: v for k, v in parts.items() if hasattr(experiment, k)})
+
+
 def read_encoder(path: Path) -> Encoder:
     return _ENCODER.validate_json(path.read_text(encoding="utf-8"))
 

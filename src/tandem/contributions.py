@@ -28,6 +28,16 @@ def term_of(sees: set[str]) -> str:
     return "fusion" if len(sees) > 1 else next(iter(sees))
 
 
+def gathered(parts: np.ndarray, seen: Sequence[set[str]]) -> np.ndarray:
+    """(n, c, 5) of TERMS from a stack's (n, c, m + 2): each member's by what it sees, context, base."""
+    out = np.zeros((*parts.shape[:2], len(TERMS)), np.float32)
+    for i, sees in enumerate(seen):
+        out[:, :, TERMS.index(term_of(sees))] += parts[:, :, i]
+    out[:, :, TERMS.index("context")] += parts[:, :, -2]
+    out[:, :, TERMS.index("base")] += parts[:, :, -1]
+    return out
+
+
 def write_contributions(path: Path, names: Sequence[str], parts: Sequence[Part]) -> None:
     """Columns split, id, label, the TERMS and `logit`, which is their sum."""
     tables = []
@@ -57,6 +67,14 @@ def read_contributions(path: Path) -> list[Part]:
         terms = np.column_stack([table[term].to_numpy() for term in TERMS])
         parts.append((split, ids[::c], terms.reshape(-1, c, len(TERMS))))
     return parts
+
+
+def read_terms_of(path: Path, split: str, image: str) -> np.ndarray:
+    """(c, 5) of one image; raises ValueError where it has none."""
+    table = pq.read_table(path, filters=[("split", "==", split), ("id", "==", image)])
+    if not len(table):
+        raise ValueError(f"{path}: nothing about {image!r} of {split!r}; run make stack")
+    return np.column_stack([table[term].to_numpy() for term in TERMS])
 
 
 def shares(names: Sequence[str], terms: np.ndarray) -> dict[str, dict[str, float]]:

@@ -1,213 +1,195 @@
-"""Labels new images with the trained folds of one experiment; captions may be missing."""
+"""Labels new images as the submission was labelled; captions may be missing."""
 
-import csv
-import io
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from tandem.config import read_resolved, sees
-from tandem.contributions import BOTH, NO_CAPTION
+from tandem.contributions import TERMS, gathered
 from tandem.decode import Decoder
-from tandem.encoders.run import make
 from tandem.files import read_json
-from tandem.images import BadImage, load_rgb
-from tandem.models.inputs import Inputs, Maps
+from tandem.found import Found
+from tandem.images import BadImage
+from tandem.loading import ahead, squares
+from tandem.machine import threads
+from tandem.members import Encoders, Member, NewRows, needs_captions, sizes
 from tandem.paths import Paths
-from tandem.predictions import logit, sigmoid
-from tandem.tables import read_table
-from tandem.training import make_model, read_labelled
+from tandem.predictions import sigmoid
+from tandem.stacking import Level, Stack, slim, spread
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"}
-CHUNK = 128  # images held at once
+CHUNK = 128  # images that are encoded together; as many more are being decoded
 
 
 @dataclass(frozen=True)
-class Found:
-    """What is on one image: its labels, most probable first, and every label's probability; or why it can't be told."""
+class Panel:
+    """Members that vote, what makes one vote of theirs, and the decoder tuned for it; without a stack, one member."""
 
-    image: str
-    labels: tuple[str, ...] = ()
-    proba: dict[str, float] | None = None
-    problem: str = ""
+    members: list[Member]
+    names: tuple[str, ...]
+    decoder: Decoder
+    stack: Stack | None = None
+    blind: bool = False
 
-    def named(self, image: str) -> "Found":
-        return replace(self, image=image)
+    def proba(self, rows: NewRows, encoders: Encoders) -> np.ndarray:
+        """(n, c)."""
+        votes = self._votes(rows, encoders)
+        return (
+            sigmoid(votes[0].sum(-1))
+            if self.stack is None
+            else self.stack.predict_proba(self._level(rows, votes))
+        )
+
+    def terms(self, rows: NewRows, encoders: Encoders) -> np.ndarray:
+        """(n, c, 5) of TERMS that add up to the logit."""
+        votes = self._votes(rows, encoders)
+        if self.stack is None:
+            return votes[0]
+        return gathered(
+            spread(self.stack, self._level(rows, votes)), [sees(m.experiment) for m in self.members]
+        )
+
+    @property
+    def about(self) -> str:
+        return ", ".join(member.name for member in self.members)
+
+    def _votes(self, rows: NewRows, encoders: Encoders) -> list[np.ndarray]:
+        return [member.terms(rows, encoders, self.blind) for member in self.members]
+
+    def _level(self, rows: NewRows, votes: list[np.ndarray]) -> Level:
+        words = np.array([len(caption.split()) for caption in rows.captions])
+        return Level.of([sigmoid(vote.sum(-1)) for vote in votes], words if self.stack.reads_words else None)
 
 
 class Labeler:
-    """An experiment's encoders, its folds' models and its decoder, loaded once."""
+    """Encoders, models, stack and decoder, loaded once.
 
-    def __init__(self, paths: Paths, name: str = "fusion", folds: int = 0):
-        """`folds`: only the first so many models, which is faster; 0 is all.
+    >>> from tandem import Labeler
+    >>> for found in Labeler.load("bundle.zip").label(["a.jpg"], captions=["a cat"]):
+    ...     print(found.image, *found.labels)
+    a.jpg cat
+    """
+
+    def __init__(self, paths: Paths, panel: Panel, blind: Panel | None):
+        """`blind`: labels images without a caption; None where the trained experiments all need one."""
+        self.paths, self.panel, self.blind = paths, panel, blind
+        self.names: tuple[str, ...] = panel.names
+        self._encoders = Encoders()
+        panels = [panel, blind] if blind else [panel]
+        self._sizes = sorted(set().union(*(sizes(m.experiment) for p in panels for m in p.members)))
+
+    @classmethod
+    def of(cls, paths: Paths, experiment: str = "stack", folds: int = 0) -> "Labeler":
+        """A checkout's; `folds`: only the first so many models of each experiment, which is faster; 0 is all.
 
         Raises FileNotFoundError where the experiment is not trained.
         """
-        file = paths.experiment_config(name)
-        if not (file.exists() and paths.thresholds(name).exists()):
-            raise FileNotFoundError(f"{name!r} is not trained; run: make train COMP={paths.comp} EXPS={name}")
-        self.experiment = read_resolved(file)
-        rows = read_labelled(paths)
-        self.names = rows.names
-        self.sees = sees(self.experiment)
-        self.decoder = Decoder.from_json(read_json(paths.thresholds(name)))
-        self.encoders = [(cfg, make(cfg)) for cfg in self.experiment.encoders]
-        numbers = [int(k) for k in np.unique(rows.fold)][: folds or None]
-        files = [paths.model(name, k, ".safetensors") for k in numbers]
-        self.models = [make_model(self.experiment, len(self.names)).load(file) for file in files]
+        panel = _panel(paths, experiment, folds)
+        if not any("caption" in sees(m.experiment) for m in panel.members):
+            return cls(paths, panel, panel)
+        trained = [file.parent.name for file in sorted(paths.experiment("x").parent.glob("*/scores.json"))]
+        name = _best_blind(paths, [m.name for m in panel.members]) or _best_blind(paths, trained)
+        if not name:
+            return cls(paths, panel, None)
+        member = next((m for m in panel.members if m.name == name), None) or Member(paths, name, folds)
+        recipe = read_json(paths.thresholds(name))
+        recipe = recipe.get("without", {}).get("captions", recipe)
+        return cls(paths, panel, Panel([member], panel.names, Decoder.from_json(recipe), blind=True))
 
-    def label(self, images: Sequence[Path | str], captions: Sequence[str] | None = None) -> Iterator[Found]:
-        """One `Found` an image, in order; an unreadable one has a problem and no labels. Memory stays flat."""
-        images = [Path(image) for image in images]
-        captions = [""] * len(images) if captions is None else list(captions)
-        if len(captions) != len(images):
-            raise ValueError(f"{len(images)} images and {len(captions)} captions; expected one each")
-        for start in range(0, len(images), CHUNK):
-            yield from self._chunk(images[start : start + CHUNK], captions[start : start + CHUNK])
+    @classmethod
+    def load(cls, path: Path | str) -> "Labeler":
+        """A bundle's: the zip, or the folder of one unpacked. Raises ValueError where a file in it was changed."""
+        from tandem.bundle import open_bundle
 
-    def _chunk(self, images: list[Path], captions: list[str]) -> Iterator[Found]:
-        problems = {}
-        try:
-            proba = self.predict_proba(images, captions)
-        except BadImage:  # which ones: only then is every file opened once more
-            problems = {i: why for i, image in enumerate(images) if (why := _problem(image))}
-            good = [i for i in range(len(images)) if i not in problems]
-            proba = np.zeros((len(images), len(self.names)))
-            if good:
-                proba[good] = self.predict_proba([images[i] for i in good], [captions[i] for i in good])
-        sets = self.decoder(proba)
-        for i, image in enumerate(images):
-            if i in problems:
-                yield Found(str(image), problem=problems[i])
-                continue
-            order = np.argsort(-proba[i], kind="stable")
-            labels = tuple(self.names[j] for j in order if sets[i, j])
-            yield Found(str(image), labels, dict(zip(self.names, proba[i].tolist(), strict=True)))
+        return cls.of(*open_bundle(Path(path)))
 
-    def predict_proba(self, images: Sequence[Path], captions: Sequence[str]) -> np.ndarray:
-        """(n, c), the mean of the folds' logits as probability; raises BadImage where a file can't be read.
+    def label(
+        self,
+        images: Sequence[Path | str],
+        captions: Sequence[str | None] | None = None,
+        why: bool = False,
+    ) -> Iterator[Found]:
+        """One `Found` an image, in order, with its terms where `why`. Memory stays flat.
 
-        Raises ValueError where a caption is missing and the experiment can't do without.
+        An image that can't be read has a problem and no labels. Raises ValueError where a caption is missing and
+        nothing that is trained can do without.
         """
-        missing = np.array([not caption.strip() for caption in captions])
-        if "caption" in self.sees and missing.any() and not self.experiment.explains:
-            raise ValueError("a caption is missing, and this experiment needs them all; EXP=fusion does not")
-        blocks, maps = [], []
-        for cfg, encode in self.encoders:
-            values = np.concatenate(list(encode(images if cfg.reads == "image" else captions)))
-            values = values.astype(np.float16)  # as they are kept on disk
-            (maps if cfg.kind in ("trunk", "tokens") else blocks).append(values)
-        inputs = Inputs(
-            len(images),
-            blocks=tuple(blocks),
-            captions=list(captions),
-            files=list(images),
-            maps=tuple(Maps((values,)) for values in maps),
-        )
-        total = np.zeros((len(images), len(self.names)))
-        for model in self.models:
-            if self.experiment.explains:
-                terms = model.predict_terms(inputs)
-                logits = terms[BOTH].sum(-1)
-                if NO_CAPTION in terms:
-                    logits = np.where(missing[:, None], terms[NO_CAPTION].sum(-1), logits)
-                total += logits
-            else:
-                total += logit(model.predict_proba(inputs))
-        return sigmoid(total / len(self.models))
+        images = [Path(image) for image in images]
+        texts = [""] * len(images) if captions is None else [caption or "" for caption in captions]
+        if len(texts) != len(images):
+            raise ValueError(f"{len(images)} images and {len(texts)} captions; expected one each")
+        if self.blind is None and not all(text.strip() for text in texts):
+            raise ValueError(
+                "a caption is missing, and no trained experiment does without; caption every image, or train one that "
+                f"sees photos alone: make train COMP={self.paths.comp} EXPS=fusion"
+            )
+        return self._stream(images, texts, why)
+
+    def _stream(self, images: list[Path], captions: list[str], why: bool) -> Iterator[Found]:
+        opened = ahead(self._open, images, threads(), CHUNK)
+        for start in range(0, len(images), CHUNK):
+            chunk = slice(start, start + CHUNK)
+            here = list(islice(opened, len(images[chunk])))
+            yield from self._chunk(images[chunk], here, captions[chunk], why)
+
+    def _open(self, image: Path) -> dict[int, np.ndarray] | str:
+        """Its squares, or why it can't be read."""
+        try:
+            return squares(image, self._sizes)
+        except BadImage as error:
+            return " ".join(str(error).removeprefix(f"{image}: ").split())
+
+    def _chunk(self, images: list[Path], opened: list, captions: list[str], why: bool) -> Iterator[Found]:
+        found = {i: Found(str(images[i]), problem=o) for i, o in enumerate(opened) if isinstance(o, str)}
+        whole = [i for i in range(len(images)) if i not in found]
+        told = [i for i in whole if captions[i].strip()]
+        untold = [i for i in whole if not captions[i].strip()]
+        for panel, rows in ((self.panel, told), (self.blind, untold)):
+            if rows:
+                squares = {size: [opened[i][size] for i in rows] for size in self._sizes}
+                new = NewRows(squares, [captions[i] for i in rows])
+                found |= zip(rows, self._found(panel, [images[i] for i in rows], new, why), strict=True)
+        yield from (found[i] for i in range(len(images)))
+
+    def _found(self, panel: Panel, images: list[Path], rows: NewRows, why: bool) -> Iterator[Found]:
+        terms = panel.terms(rows, self._encoders) if why else None
+        proba = sigmoid(terms.sum(-1)) if why else panel.proba(rows, self._encoders)
+        for i, (image, chosen) in enumerate(zip(images, panel.decoder(proba), strict=True)):
+            order = np.argsort(-proba[i], kind="stable")
+            yield Found(
+                str(image),
+                tuple(self.names[j] for j in order if chosen[j]),
+                dict(zip(self.names, proba[i].tolist(), strict=True)),
+                terms=_named(self.names, terms[i]) if why else None,
+                blind=panel is self.blind,
+            )
 
 
-def _problem(image: Path) -> str:
-    try:
-        load_rgb(image)
-    except BadImage as error:
-        return str(error).removeprefix(f"{image}: ")
-    return ""
+def _panel(paths: Paths, name: str, folds: int) -> Panel:
+    if not (paths.thresholds(name).exists() and paths.run(name).exists()):
+        made = f"submit COMP={paths.comp}" if name == "stack" else f"train COMP={paths.comp} EXPS={name}"
+        raise FileNotFoundError(f"{name!r} is not trained; run: make {made}")
+    recipe = read_json(paths.thresholds(name))
+    names, decoder = tuple(recipe["labels"]), Decoder.from_json(recipe)
+    if not paths.stack(name).exists():
+        return Panel([Member(paths, name, folds)], names, decoder)
+    stack, members = slim(Stack.load(paths.stack(name).parent), list(read_json(paths.run(name))["members"]))
+    return Panel([Member(paths, member, folds) for member in members], names, decoder, stack)
 
 
-def list_images(folder: Path) -> list[str]:
-    """Every image below `folder` by its suffix, as a path inside it, in a fixed order; raises ValueError for none."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; expected one with images")
-    found = sorted(
-        p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES
-    )
-    if not found:
-        raise ValueError(f"{folder}: holds no image; expected files ending in {', '.join(sorted(SUFFIXES))}")
-    return found
+def _best_blind(paths: Paths, names: Sequence[str]) -> str | None:
+    """Which of the experiments scores highest where captions are missing; None where none can do without."""
+    scores = {}
+    for name in names:
+        if not (paths.experiment_config(name).exists() and paths.scores(name).exists()):
+            continue  # a stack, or trained by half
+        experiment, found = read_resolved(paths.experiment_config(name)), read_json(paths.scores(name))
+        if not needs_captions(experiment):
+            scores[name] = found.get("without", {}).get("captions", found)["score"]
+    return max(scores, key=scores.get, default=None)
 
 
-def read_captions_of(path: Path, images: Sequence[str]) -> list[str]:
-    """The caption of each image, "" where there is none: a CSV with an image column, then one of captions.
-
-    An image is named by its path inside the folder, its file name or its name without suffix. Raises ValueError where
-    the file has no two columns or names none of the images.
-    """
-    table = read_table(path)
-    if len(table.columns) < 2:
-        raise ValueError(
-            f"{path}: header is {list(table.columns)}; expected a column of images and one of captions"
-        )
-    named = [c for c in table.columns if "caption" in c.lower()]
-    caption = named[0] if named else table.columns[-1]
-    image = next(c for c in table.columns if c != caption)
-    of = dict(zip(table.column(image), table.column(caption), strict=True))
-
-    def find(name: str) -> str | None:
-        return next((of[key] for key in (name, Path(name).name, Path(name).stem) if key in of), None)
-
-    found = [find(name) for name in images]
-    if all(caption is None for caption in found):
-        first = next(iter(of), "")
-        raise ValueError(
-            f"{path}: column {image!r} (such as {first!r}) names none of the images, such as {images[0]!r}"
-        )
-    return [caption or "" for caption in found]
-
-
-def header(names: Sequence[str]) -> list[str]:
-    return ["image", "labels", *names, "problem"]
-
-
-def as_line(found: Found, names: Sequence[str], separator: str, json_lines: bool) -> str:
-    """One line of the output: a CSV row of labels joined and probabilities, or a JSON object."""
-    if json_lines:
-        about = {"image": found.image, "labels": list(found.labels), "proba": found.proba}
-        return (
-            json.dumps(about | ({"problem": found.problem} if found.problem else {}), ensure_ascii=False)
-            + "\n"
-        )
-    proba = [f"{found.proba[name]:.4f}" if found.proba else "" for name in names]
-    return csv_line([found.image, separator.join(found.labels), *proba, found.problem.replace("\n", " ")])
-
-
-def csv_line(cells: Sequence[str]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue()
-
-
-def done(path: Path, names: Sequence[str]) -> set[str]:
-    """The images that `path` holds already, after what a killed run left unfinished at its end is cut off.
-
-    Raises ValueError where it holds something else.
-    """
-    if not path.exists():
-        return set()
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        path.write_text(whole, encoding="utf-8")
-    lines = whole.splitlines()
-    try:
-        if path.suffix == ".jsonl":
-            return {json.loads(line)["image"] for line in lines}
-        rows = list(csv.reader(lines))
-        if rows and rows[0] != header(names):
-            raise ValueError(f"its header is {rows[0][:3]}..., expected {header(names)[:3]}...")
-        return {row[0] for row in rows[1:]}
-    except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise ValueError(f"{path}: not what labelling writes ({error}); name another OUT") from error
+def _named(names: tuple[str, ...], terms: np.ndarray) -> dict[str, dict[str, float]]:
+    return {name: dict(zip(TERMS, row, strict=True)) for name, row in zip(names, terms.tolist(), strict=True)}

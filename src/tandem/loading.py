@@ -30,13 +30,20 @@ def ahead(work: Callable[[T], R], items: Iterable[T], threads: int, depth: int =
                 future.cancel()
 
 
-def squeeze(path: Path, size: int) -> np.ndarray:
-    """(size, size, 3) uint8: the whole image, its proportions given up so that nothing is cut off."""
+def squares(path: Path, sizes: Iterable[int]) -> dict[int, np.ndarray]:
+    """(size, size, 3) uint8 for every size: the whole image, its proportions given up so that nothing is cut off."""
     image = load_rgb(path)
-    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
+    return {size: np.asarray(image.resize((size, size), Image.Resampling.BICUBIC)) for size in sizes}
 
 
-def image_batches(files: Sequence[Path], size: int, batch: int, threads: int) -> Iterator[np.ndarray]:
+def squeeze(image: Path | np.ndarray, size: int) -> np.ndarray:
+    """One of `squares`; an array is one already."""
+    return squares(image, (size,))[size] if isinstance(image, Path) else image
+
+
+def image_batches(
+    files: Sequence[Path | np.ndarray], size: int, batch: int, threads: int
+) -> Iterator[np.ndarray]:
     """(b, size, size, 3) uint8 batches in the order of `files`."""
     chunks = (files[i : i + batch] for i in range(0, len(files), batch))
     return ahead(lambda chunk: np.stack([squeeze(f, size) for f in chunk]), chunks, threads)

@@ -1,5 +1,6 @@
 """The one module that spells folder and file names; all are relative to the checkout."""
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,13 @@ class Paths:
     def ablation(self, suffix: str) -> Path:
         return self.root / "reports" / self.comp / f"ablation{suffix}"
 
+    def explanation(self, image: str) -> Path:
+        """An id may be any text: what is no letter, digit, dash or dot becomes _, and a digest keeps two ids apart."""
+        safe = re.sub(r"[^A-Za-z0-9.-]", "_", image).lstrip(".")[:60]
+        if safe != image:
+            safe += "-" + hashlib.sha256(image.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        return self.root / "reports" / self.comp / "explain" / f"{safe}.html"
+
     @property
     def folds(self) -> Path:
         return self.root / "folds" / f"{self.comp}.csv"
@@ -102,6 +110,10 @@ class Paths:
 
     def model(self, experiment: str, fold: int | str, suffix: str) -> Path:
         return self.root / "models" / self.comp / experiment / f"fold{fold}{suffix}"
+
+    def stack(self, experiment: str) -> Path:
+        """What only a stack has; its other files lie beside it."""
+        return self.model(experiment, 0, "").with_name("stack.json")
 
     def experiment(self, experiment: str) -> Path:
         return self.root / "oof" / self.comp / experiment

@@ -6,7 +6,7 @@ any level: what the third level learns comes from second levels that also left o
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -176,6 +176,12 @@ class Stack:
             model.save(folder / f"label{j}.txt")
         write_json(folder / "stack.json", {"members": second.members, "labels": len(second.boosted)})
 
+    @property
+    def reads_words(self) -> bool:
+        """Whether the extras it was fitted on hold the caption's number of words."""
+        m, c = self.second.center.shape
+        return bool(self.second.logistic) and len(self.second.logistic[0].coef) == m + c - 1 + 2
+
     @classmethod
     def load(cls, folder: Path) -> "Stack":
         about, t = read_json(folder / "stack.json"), load_file(folder / "stack.safetensors")
@@ -236,6 +242,17 @@ class CrossFitStack:
             level = self.level.take(rows)
             self._kept[without] = fit_second(level, self.y[rows], self.fold[rows], self.seed, self.threads)
         return self._kept[without]
+
+
+def slim(stack: Stack, names: list[str]) -> tuple[Stack, list[str]]:
+    """The stack on as few members as it needs, and their names; `names` (m,) of all.
+
+    Learned ones read what all members expect, fixed ones nothing but their own.
+    """
+    if stack.second.boosted:
+        return stack, names
+    used = [names[i] for i in stack.second.members]
+    return replace(stack, second=replace(stack.second, members=list(range(len(used))))), used
 
 
 def spread(stack: Stack, level: Level) -> np.ndarray:

@@ -122,7 +122,9 @@ def load_sentences(model: str):
     if folder:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     import sentence_transformers
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # of a load that takes milliseconds
     try:
         return sentence_transformers.SentenceTransformer(
             str(folder or model), device="cpu", model_kwargs={"use_safetensors": True}

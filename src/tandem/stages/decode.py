@@ -42,7 +42,8 @@ def main(args) -> None:
         for setting, ids, terms in read_contributions(paths.contributions(args.exp)):
             if setting in MISSING:
                 proba = Predictions(ids, rows.names, sigmoid(terms.sum(-1))).aligned_to(rows.ids)
-                _, without = score(proba, rows.y, rows.fold, rows.names, rule, threads())
+                without_decoder, without = score(proba, rows.y, rows.fold, rows.names, rule, threads())
+                decoder.setdefault("without", {})[MISSING[setting]] = without_decoder
                 scores["without"][MISSING[setting]] = {key: without[key] for key in KEPT}
     write_json(paths.scores(args.exp), scores)
     write_json(paths.thresholds(args.exp), decoder)

@@ -1,14 +1,17 @@
-"""Predict: a folder of images, models/C/E/*, oof/C/E/thresholds.json -> labels and probabilities (CSV, JSON lines).
+"""Predict: a folder of images, models/C/*, oof/C/*/thresholds.json -> labels and probabilities (CSV, JSON lines).
 
 What the output holds already is not labelled again, so a killed run goes on. Exit status 3: some files could not be
 read; they are in the output too.
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tandem.competition import load_competition
-from tandem.labeler import Labeler, as_line, csv_line, done, header, list_images, read_captions_of
+from tandem.found import TEXT, Found, as_line, as_written, csv_line, done, header
+from tandem.labeler import Labeler
+from tandem.new_images import list_images, read_captions_of
 from tandem.paths import Paths
 from tandem.progress import progress
 
@@ -21,27 +24,29 @@ def add_arguments(parser) -> None:
         "--captions", type=Path, help="CSV: a column of images, one of captions; some may be missing"
     )
     parser.add_argument("--out", required=True, help="FILE.csv, FILE.jsonl, or - for standard output")
-    parser.add_argument("--exp", default="fusion", help="the experiment whose models are used")
+    parser.add_argument("--exp", default="stack", help="the experiment whose models are used")
     parser.add_argument("--folds", type=int, default=0, help="only so many of its models: faster; 0: all")
 
 
 def main(args) -> int:
-    paths, out = Paths(args.comp), None if args.out == "-" else Path(args.out)
+    out = None if args.out == "-" else Path(args.out)
     if out and out.suffix not in (".csv", ".jsonl"):
         raise ValueError(f"--out {out}: expected a name ending in .csv or .jsonl, or -")
     images = list_images(args.images)
     captions = read_captions_of(args.captions, images) if args.captions else [""] * len(images)
-    labeler = Labeler(paths, args.exp, args.folds)
-    labels = load_competition(paths.competition).labels
+    labeler = Labeler.of(Paths(args.comp), args.exp, args.folds)
+    separator = load_competition(labeler.paths.competition).labels.separator
     known = done(out, labeler.names) if out else set()
-    left = [i for i, image in enumerate(images) if image not in known]
+    left = [i for i, image in enumerate(images) if as_written(image) not in known]
     if known:
         print(f"{len(images) - len(left):,} of {len(images):,} are in {out} already", file=sys.stderr)
-    problems = []
     json_lines = bool(out) and out.suffix == ".jsonl"
+    problems, blind = [], 0
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
-    stream = out.open("a", encoding="utf-8", newline="") if out else sys.stdout
+    else:
+        sys.stdout.reconfigure(**TEXT)
+    stream = out.open("a", **TEXT) if out else sys.stdout
     try:
         if not json_lines and not (out and out.stat().st_size):
             stream.write(csv_line(header(labeler.names)))
@@ -49,18 +54,24 @@ def main(args) -> int:
         with progress(len(left), "label", "img") as bar:
             for i, one in zip(left, found, strict=True):
                 one = one.named(images[i])
-                stream.write(as_line(one, labeler.names, labels.separator, json_lines))
-                if one.problem:
-                    problems.append(one)
+                stream.write(as_line(one, labeler.names, separator, json_lines))
+                problems += [one] if one.problem else []
+                blind += one.blind
                 bar.update()
     finally:
         stream.flush()
         if out:
             stream.close()
+    if blind:
+        print(f"{blind:,} of {len(left):,} from the photo alone, by {labeler.blind.about}", file=sys.stderr)
     if problems:
-        print(f"{len(problems):,} files could not be read:", file=sys.stderr)
-        for one in problems[:SHOWN]:
-            print(f"  {one.image}: {one.problem}", file=sys.stderr)
-        if len(problems) > SHOWN:
-            print(f"  ... and {len(problems) - SHOWN:,} more: column problem of {args.out}", file=sys.stderr)
+        _list(problems, args.out)
     return 3 if problems else 0
+
+
+def _list(problems: Sequence[Found], out: str) -> None:
+    print(f"{len(problems):,} files could not be read:", file=sys.stderr)
+    for one in problems[:SHOWN]:
+        print(f"  {one.image!r}: {one.problem}", file=sys.stderr)
+    if len(problems) > SHOWN:
+        print(f"  ... and {len(problems) - SHOWN:,} more: column problem of {out}", file=sys.stderr)

@@ -8,7 +8,7 @@ import time
 import numpy as np
 
 from tandem.config import read_resolved, sees
-from tandem.contributions import TERMS, read_contributions, term_of, write_contributions
+from tandem.contributions import gathered, read_contributions, write_contributions
 from tandem.files import digest, read_json, write_json
 from tandem.machine import peak_mb, threads, versions
 from tandem.metrics import log_loss
@@ -132,12 +132,7 @@ def _words(paths: Paths, split: str, ids: list[str]) -> tuple[np.ndarray | None,
 
 def _terms(paths: Paths, names: list[str], parts: np.ndarray) -> np.ndarray:
     """(n, c, m + 2) of members, context and base -> (n, c, 5) of TERMS."""
-    out = np.zeros((*parts.shape[:2], len(TERMS)), np.float32)
-    for i, name in enumerate(names):
-        out[:, :, TERMS.index(term_of(sees(read_resolved(paths.experiment_config(name)))))] += parts[:, :, i]
-    out[:, :, TERMS.index("context")] += parts[:, :, -2]
-    out[:, :, TERMS.index("base")] += parts[:, :, -1]
-    return out
+    return gathered(parts, [sees(read_resolved(paths.experiment_config(name))) for name in names])
 
 
 def _origin(paths: Paths, rows: Labelled, key: str) -> dict[str, str]:

@@ -1,0 +1,130 @@
+"""The trained folds of an experiment on new rows, and the frozen encoders that several experiments share."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tandem.config import (
+    Encoder,
+    Experiment,
+    FinetuneExperiment,
+    FusionExperiment,
+    located,
+    read_resolved,
+    sees,
+)
+from tandem.contributions import BOTH, NO_CAPTION, TERMS, term_of
+from tandem.encoders.run import make
+from tandem.files import read_json
+from tandem.models.inputs import Inputs, Maps
+from tandem.paths import Paths
+from tandem.predictions import logit
+from tandem.training import make_model
+
+
+def own_size(experiment: Experiment) -> int | None:
+    """Of the squares that it reads itself, not through an encoder's features."""
+    if isinstance(experiment, FinetuneExperiment):
+        return experiment.size
+    if isinstance(experiment, FusionExperiment) and experiment.trunk and not experiment.cached:
+        return experiment.trunk.size
+    return None
+
+
+def sizes(experiment: Experiment) -> set[int]:
+    """Of all squares that it sees images as.
+
+    >>> sizes(FinetuneExperiment(kind="finetune", size=64))
+    {64}
+    """
+    found = {e.size for e in experiment.encoders if e.reads == "image"}
+    return found | {own_size(experiment)} - {None}
+
+
+def needs_captions(experiment: Experiment) -> bool:
+    """Whether it can say nothing of a photo alone."""
+    seen = sees(experiment)
+    return "caption" in seen and not (experiment.explains and "image" in seen)
+
+
+@dataclass(frozen=True)
+class NewRows:
+    """Images decoded once, and their captions.
+
+    squares   (n, size, size, 3) uint8 a size
+    captions  (n,) str, "" for none
+    """
+
+    squares: dict[int, Sequence[np.ndarray]]
+    captions: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def take(self, rows: Sequence[int]) -> "NewRows":
+        squares = {size: [images[i] for i in rows] for size, images in self.squares.items()}
+        return NewRows(squares, [self.captions[i] for i in rows])
+
+
+class Encoders:
+    """Frozen encoders, each loaded at its first use and called once for the rows that it is given."""
+
+    def __init__(self):
+        self._made: dict[str, Callable] = {}
+        self._rows: NewRows | None = None
+        self._features: dict[str, np.ndarray] = {}
+
+    def __call__(self, cfg: Encoder, rows: NewRows) -> np.ndarray:
+        """(n, views, ...) float16, as features are on disk."""
+        if rows is not self._rows:
+            self._rows, self._features = rows, {}
+        if cfg.slug not in self._features:
+            if cfg.slug not in self._made:
+                self._made[cfg.slug] = make(cfg)
+            items = rows.squares[cfg.size] if cfg.reads == "image" else rows.captions
+            blocks = list(self._made[cfg.slug](items))
+            self._features[cfg.slug] = np.concatenate(blocks).astype(np.float16)
+        return self._features[cfg.slug]
+
+
+class Member:
+    """An experiment's models, loaded once."""
+
+    def __init__(self, paths: Paths, name: str, folds: int = 0):
+        """`folds`: only the first so many models; 0 is all. Raises FileNotFoundError where it is not trained."""
+        config, run = paths.experiment_config(name), paths.run(name)
+        if not (config.exists() and run.exists() and paths.thresholds(name).exists()):
+            raise FileNotFoundError(f"{name!r} is not trained; run: make train COMP={paths.comp} EXPS={name}")
+        self.name = name
+        self.experiment = located(read_resolved(config), paths.root)
+        n_labels = len(read_json(paths.thresholds(name))["labels"])
+        numbers = range(len(read_json(run)["seconds_per_fold"]))[: folds or None]
+        files = [paths.model(name, k, ".safetensors") for k in numbers]
+        self.models = [make_model(self.experiment, n_labels).load(file) for file in files]
+
+    def terms(self, rows: NewRows, encoders: Encoders, blind: bool = False) -> np.ndarray:
+        """(n, c, 5) of TERMS that add up to the mean of the folds' logits; `blind`: as if there were no captions."""
+        inputs, total = self._inputs(rows, encoders), 0.0
+        for model in self.models:
+            if self.experiment.explains:
+                terms = model.predict_terms(inputs)
+                total += terms[NO_CAPTION if blind and NO_CAPTION in terms else BOTH]
+            else:
+                logits = logit(model.predict_proba(inputs))
+                total += np.eye(len(TERMS))[TERMS.index(term_of(sees(self.experiment)))] * logits[..., None]
+        return total / len(self.models)
+
+    def _inputs(self, rows: NewRows, encoders: Encoders) -> Inputs:
+        cfg, blocks, maps = self.experiment, [], []
+        for encoder in cfg.encoders:
+            values = encoders(encoder, rows)
+            (maps if encoder.kind in ("trunk", "tokens") else blocks).append(values)
+        direct = own_size(cfg)
+        return Inputs(
+            len(rows),
+            blocks=tuple(blocks),
+            captions=rows.captions,
+            files=rows.squares[direct] if direct else None,
+            maps=tuple(Maps((values,)) for values in maps),
+        )
