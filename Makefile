@@ -20,7 +20,7 @@ export PYTHONUNBUFFERED := 1
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 STAGES := folds features train pseudo stack submit ablation
-.PHONY: help setup import check predict scores test bench clean download upload $(STAGES)
+.PHONY: help setup import check predict explain scores test bench clean download upload $(STAGES)
 
 help:  ## this list
 	@echo "Tandem: from a competition zip to a validated submission."
@@ -132,6 +132,9 @@ endif
 
 predict: $(READY)  ## IMAGES=folder OUT=file.csv|.jsonl|- [CAPTIONS=file.csv] [EXP=fusion] [FOLDS=1: faster]: label new images
 	@$(TANDEM) predict --comp $(COMP) --images "$(IMAGES)" --out "$(OUT)" $(if $(CAPTIONS),--captions "$(CAPTIONS)") --exp $(or $(EXP),fusion) --folds $(or $(FOLDS),0)
+
+explain: $(READY)  ## ID=123.jpg [EXP=fusion]: why one image got its labels, in the terminal and as a page
+	@$(TANDEM) explain --comp $(COMP) --id "$(ID)" --exp $(or $(EXP),fusion)
 
 scores: $(READY)  ## the out-of-fold table, best first
 	@$(TANDEM) scores --comp $(COMP)

@@ -17,6 +17,7 @@ STAGES = {
     "decode": "tune thresholds and score one experiment",
     "submit": "write and validate one submission",
     "predict": "label a folder of new images",
+    "explain": "say why one image got its labels",
     "ablation": "train a fusion network without each of its parts and compare",
     "scores": "print the out-of-fold table",
 }

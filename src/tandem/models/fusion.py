@@ -136,6 +136,12 @@ class FusionModel:
                 found.setdefault(name, []).append(terms.cpu().numpy())
         return {name: np.concatenate(parts) for name, parts in found.items()}
 
+    def views(self, inputs: Inputs) -> Iterator[Batch]:
+        """All rows as one batch, once a view; after the first, a mirroring trunk's are mirrored."""
+        on = next(self.network.parameters()).device
+        for batch in self._load_views(inputs, np.arange(len(inputs)), self._views(inputs)):
+            yield _to(batch, on)
+
     def _load_views(self, inputs: Inputs, rows: np.ndarray, views: int) -> Iterator[Batch]:
         pixels = None
         if self._reads_pixels:

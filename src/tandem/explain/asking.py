@@ -1,0 +1,136 @@
+"""Asks the trained models of one experiment about one image of its competition."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from tandem.config import Encoder, Experiment, sees
+from tandem.contributions import BOTH
+from tandem.encoders.run import make
+from tandem.explain.evidence import heat_maps, logits_with
+from tandem.explain.explanation import Explanation, find_row, read_account, told_labels
+from tandem.explain.words import Words, word_effects
+from tandem.images import load_rgb
+from tandem.models.inputs import Inputs
+from tandem.paths import Paths
+from tandem.rows import read_captions, read_images
+from tandem.training import Job, make_model, read_inputs
+
+
+def explain_image(paths: Paths, image: str, name: str) -> Explanation:
+    """Of a training row with the model that did not see it, of a test row with all folds' models, their mean.
+
+    Raises ValueError where no row has that id or the models are not current, FileNotFoundError where there are none.
+    """
+    if not paths.experiment_config(name).exists():
+        known = sorted(f.parent.name for f in paths.experiment(name).parent.glob("*/oof.parquet"))
+        raise FileNotFoundError(
+            f"EXP={name!r}: expected an experiment of {paths.comp!r}, trained: {', '.join(known) or 'none yet'}"
+        )
+    tables = {split: read_images(paths.images(split)) for split in ("train", "test")}
+    split, row = find_row(image, {split: table["id"] for split, table in tables.items()})
+    job = Job(paths, name)
+    account = read_account(paths, name, split, image)
+    truth = job.rows.y[job.rows.ids.index(image)].astype(bool) if split == "train" else None
+    missing, accounts = [], [account]
+    if paths.test("stack").exists():
+        accounts.append(read_account(paths, "stack", split, image))
+    else:
+        missing.append(f"the stack's terms: there is none yet, run make stack COMP={paths.comp}")
+    folds = job.folds
+    if split == "train":
+        folds = [int(job.rows.fold[job.rows.ids.index(image)])]
+        models = f"the model of fold {folds[0]}, which did not see it"
+    else:
+        models = f"the mean of {len(folds)} folds' models"
+    caption = _caption(paths, split, image)
+    found = Explanation(
+        paths.comp,
+        image,
+        split,
+        models,
+        job.rows.names,
+        caption,
+        load_rgb(paths.input / tables[split]["file"][row]),
+        truth,
+        tuple(accounts),
+        told_labels(accounts, truth),
+    )
+    reasons = {
+        "heat map": no_heat(job.experiment, name),
+        "words": no_words(job.experiment, name, caption),
+    }
+    missing += [f"{what}: {reason}" for what, reason in reasons.items() if reason]
+    if all(reasons.values()) and not job.experiment.explains:
+        return replace(found, missing=tuple(missing))
+    loaded = _load(job, folds)
+    inputs = job.inputs if split == "train" else read_inputs(paths, job.experiment, split)[1]
+    one = inputs.take(np.array([row]))
+    blank = not (caption or "").strip()
+    parts: dict = {"missing": tuple(missing)}
+    if job.experiment.explains:
+        parts["alone"] = _alone(loaded, one)
+    if not reasons["heat map"]:
+        parts["heat"] = heat_maps(loaded, one, found.told, blank)
+    if not reasons["words"]:
+        parts["words"] = ask_words(loaded, job.experiment, one, caption, encode_with(make))
+    return replace(found, **parts)
+
+
+def no_heat(experiment: Experiment, name: str) -> str:
+    """Why there is no heat map, or ""."""
+    if not experiment.explains:
+        return f"{name} is of kind {experiment.kind}, not fusion"
+    return "" if experiment.trunk else f"{name} has no trunk, so no map of the photo"
+
+
+def no_words(experiment: Experiment, name: str, caption: str | None) -> str:
+    """Why there are no words to leave out, or ""."""
+    if caption is None:
+        return "this competition has no captions"
+    if "caption" not in sees(experiment):
+        return f"{name} reads no captions"
+    return "" if caption.strip() else "this image has no caption"
+
+
+def ask_words(models: Sequence, experiment: Experiment, row: Inputs, caption: str, encode: Callable) -> Words:
+    return word_effects(caption, lambda captions: logits_with(models, experiment, row, captions, encode))
+
+
+def encode_with(make_encoder: Callable) -> Callable[[Encoder, Sequence[str]], np.ndarray]:
+    """Captions -> (n, views, ...); an encoder is made when it is first asked."""
+    made: dict[Encoder, Callable] = {}
+
+    def encode(cfg: Encoder, captions: Sequence[str]) -> np.ndarray:
+        if cfg not in made:
+            made[cfg] = make_encoder(cfg)
+        return np.concatenate(list(made[cfg](captions)))
+
+    return encode
+
+
+def _caption(paths: Paths, split: str, image: str) -> str | None:
+    if not paths.captions(split).exists():
+        return None
+    ids, captions = read_captions(paths.captions(split))
+    return captions[ids.index(image)]
+
+
+def _load(job: Job, folds: list[int]) -> list:
+    stale = [k for k in folds if not job.fold_is_current(k)]
+    if stale:
+        raise ValueError(
+            f"{job.paths.model(job.name, stale[0], '')}: not trained on the data and settings of today; "
+            f"run: make train COMP={job.paths.comp} EXPS={job.name}"
+        )
+    files = [job.paths.model(job.name, k, ".safetensors") for k in folds]
+    return [make_model(job.experiment, len(job.rows.names)).load(file) for file in files]
+
+
+def _alone(models: list, row: Inputs) -> dict[str, np.ndarray]:
+    """(c,) mean logits with the caption or the photo missing, where the models can do without."""
+    said = [model.predict_terms(row) for model in models]
+    return {
+        name: np.mean([terms[name][0].sum(-1) for terms in said], axis=0) for name in said[0] if name != BOTH
+    }

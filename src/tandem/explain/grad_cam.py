@@ -1,0 +1,39 @@
+"""Grad-CAM: where on a photo a network looked for a label (Selvaraju et al. 2017, arXiv 1610.02391)."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+
+def grad_cam(layer: nn.Module, logits: Callable[[], torch.Tensor], labels: Sequence[int]) -> np.ndarray:
+    """(b, len(labels), h, w), at least 0: how much each position of a feature map speaks for each label.
+
+    `logits()` runs a network once and gives (b, c); `layer` is the part of it whose output is the map (b, d, h, w).
+    A channel counts as much as the logit rises with it, on average over the positions.
+    """
+    maps: list[torch.Tensor] = []
+
+    def cut(module: nn.Module, inputs: tuple, output: torch.Tensor) -> torch.Tensor:
+        maps.append(output.detach().float().requires_grad_())  # no gradient is needed below it
+        return maps[-1]
+
+    hook = layer.register_forward_hook(cut)
+    try:
+        with torch.enable_grad():
+            totals = logits().sum(0)
+    finally:
+        hook.remove()
+    (last,) = maps
+    out = []
+    for label in labels:
+        gradient = torch.autograd.grad(totals, last, _one(label, totals), retain_graph=True)[0]
+        weights = gradient.mean((2, 3), keepdim=True)
+        out.append((weights * last.detach()).sum(1).relu())
+    return torch.stack(out, 1).cpu().numpy()
+
+
+def _one(label: int, totals: torch.Tensor) -> torch.Tensor:
+    """(c,) that picks one label."""
+    return torch.zeros_like(totals).index_fill_(0, torch.tensor(label, device=totals.device), 1.0)

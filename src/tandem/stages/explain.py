@@ -1,0 +1,25 @@
+"""Explain: one image, models/C/E/*, oof/C/{E,stack}/* -> reports/C/explain/ID.html, and the same in the terminal."""
+
+from rich.console import Console
+
+from tandem.explain.asking import explain_image
+from tandem.explain.page import render
+from tandem.explain.terminal import lines
+from tandem.files import write_text
+from tandem.paths import Paths
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("--id", required=True, help="the image, as train.csv or test.csv names it")
+    parser.add_argument("--exp", default="fusion", help="the experiment that is asked")
+
+
+def main(args) -> None:
+    paths = Paths(args.comp)
+    found = explain_image(paths, args.id, args.exp)
+    page = write_text(paths.explanation(args.id), render(found))
+    console = Console()
+    console = console if console.is_terminal else Console(width=120)
+    for line in lines(found):
+        console.print(line)
+    print(page)

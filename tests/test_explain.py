@@ -1,0 +1,335 @@
+"""Why an image got its labels: heat maps and words with a known answer, and one toy competition through the stage."""
+
+import re
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
+
+from tandem import runtime
+from tandem.config import (
+    Fusion,
+    FusionExperiment,
+    FusionTraining,
+    TfidfExperiment,
+    TokenEncoder,
+    TrunkEncoder,
+)
+from tandem.contributions import BOTH, NO_CAPTION, NO_IMAGE, TERMS, write_contributions
+from tandem.encoders import tokens
+from tandem.encoders.run import encode_split
+from tandem.explain.asking import explain_image
+from tandem.explain.evidence import heat_maps
+from tandem.explain.explanation import find_row, told_labels
+from tandem.explain.grad_cam import grad_cam
+from tandem.explain.page import percent, render, segments
+from tandem.explain.pictures import overlay
+from tandem.explain.words import word_effects
+from tandem.files import read_json, write_json, write_text
+from tandem.models.inputs import Inputs, Maps
+from tandem.paths import Paths
+from tandem.predictions import Predictions, logit, sigmoid
+from tandem.rows import write_captions, write_images, write_labels
+from tandem.stages import decode, explain, train
+from tandem.training import Job, make_model, read_inputs
+
+NAMES = ("red", "blue <b>&")
+HOSTILE = "<script>alert(1)</script> a red\x1b[2J [bold]thing[/bold] \u202egniht"
+N, TEST = 16, ["98.png", "99.png"]
+IDS = [f"{i}.png" for i in range(N)]
+
+
+@pytest.fixture(autouse=True)
+def one_thread_and_full_precision(monkeypatch):
+    monkeypatch.setenv("TANDEM_THREADS", "1")
+    torch.set_num_threads(1)
+    monkeypatch.setattr(runtime, "has_bfloat16", lambda kind: False)
+
+
+# ---- heat maps
+
+
+class Means(nn.Module):
+    """Logit 0 is the mean of channel 1, logit 1 minus that of channel 0."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Identity()
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        means = self.layer(maps).mean((2, 3))
+        return torch.stack([means[:, 1], -means[:, 0]], 1)
+
+
+def test_a_label_that_is_a_channels_mean_lights_where_the_channel_is_on():
+    maps = torch.tensor([[[[1.0, -8.0], [0.0, 0.0]], [[0.0, 0.0], [4.0, -4.0]]]])
+    network = Means()
+    found = grad_cam(network.layer, lambda: network(maps), [0, 1])
+    assert found.tolist() == [[[[0, 0], [1, 0]], [[0, 2], [0, 0]]]]  # each channel over the 4 positions
+
+
+def test_grad_cam_leaves_the_network_as_it_was_and_works_where_nothing_is_trained():
+    network, maps = Means(), torch.ones(1, 2, 2, 2)
+    with torch.no_grad():
+        grad_cam(network.layer, lambda: network(maps), [0])
+    assert not network.layer._forward_hooks
+    assert not network(maps).requires_grad
+
+
+def test_the_hottest_place_of_an_overlay_is_where_the_map_is_highest():
+    heat = np.zeros((4, 4))
+    heat[3, 0] = 7
+    image = np.asarray(overlay(heat, 200, 100))
+    assert image.shape == (48, 96, 4)
+    alpha = image[:, :, 3]
+    y, x = np.unravel_index(alpha.argmax(), alpha.shape)
+    assert y > 36 and x < 24
+    assert alpha[:12, 48:].max() == 0
+
+
+# ---- words
+
+
+def cats(captions: list[str]) -> np.ndarray:
+    """Label 0: +2 for a cat; label 1: -1 a word."""
+    return np.array([[2.0 * ("cat" in c), -1.0 * len(c.split())] for c in captions])
+
+
+def test_a_word_that_matters_is_told_from_one_that_does_not():
+    words = word_effects("a  cat here ", cats)
+    assert words.pieces == ("a", "  cat", " here", " ")
+    assert words.effects.tolist() == [[0, -1], [2, -1], [0, -1]]
+
+
+def test_the_model_is_called_once_and_a_long_caption_is_cut():
+    calls = []
+    words = word_effects("w " * 1000, lambda captions: (calls.append(len(captions)), cats(captions))[1])
+    assert calls == [65]
+    assert len(words.effects) == 64 and "".join(words.pieces) == "w " * 1000
+
+
+# ---- what is shown
+
+
+def test_terms_laid_end_to_end_reach_their_sum():
+    parts = segments(np.array([2.0, -1.0, 0.0, 1.0, -1.0]), -2.0, 3.0)
+    assert [(s.term, s.x, s.width) for s in parts] == [
+        ("image", 40, 40), ("caption", 20, 20), ("context", 80, 20), ("base", 0, 20)
+    ]  # fmt: skip
+
+
+def test_labels_that_are_given_or_true_are_told_before_the_merely_probable():
+    account = SimpleNamespace(
+        proba=np.array([0.1, 0.9, 0.4, 0.3, 0.2]), decided=np.array([0, 1, 0, 0, 0], bool)
+    )
+    assert told_labels([account], np.array([1, 0, 0, 0, 0], bool)) == (1, 2, 0)
+    assert told_labels([account], None) == (1, 2, 3)
+
+
+def test_an_unknown_id_is_an_error_with_those_that_look_like_it():
+    with pytest.raises(ValueError, match=r"ID='12.jpeg'.* 1 of train or 1 of test; near: 12.jpg"):
+        find_row("12.jpeg", {"train": ["12.jpg"], "test": ["zz"]})
+    assert find_row("zz", {"train": ["12.jpg"], "test": ["zz"]}) == ("test", 0)
+
+
+def test_probabilities_near_0_and_1_are_not_rounded_to_them():
+    assert [percent(p) for p in (0.0, 0.5, 1.0)] == ["<0.1 %", "50.0 %", ">99.9 %"]
+
+
+@pytest.mark.parametrize("image", ["../../etc/passwd", "a/b.jpg", "..", "a\x00b", "x" * 300])
+def test_a_page_of_any_id_stays_in_its_folder(image):
+    path = Paths("toy").explanation(image)
+    assert path.parent.as_posix() == "reports/toy/explain"
+    assert len(path.name) < 80 and not path.name.startswith(".")
+    assert path != Paths("toy").explanation(image.replace("/", "_") + "_")
+
+
+# ---- the stage
+
+
+def photo(red: bool) -> Image.Image:
+    pixels = np.full((64, 64, 3), 40, np.uint8)
+    pixels[8:28, 36:56] = (250, 20, 20) if red else (20, 20, 250)
+    return Image.fromarray(pixels)
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory) -> Paths:
+    """Trained: `join`, a fusion network with a trunk, and `words`, which reads captions alone."""
+    folder = tmp_path_factory.mktemp("toy")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("TANDEM_THREADS", "1")
+        patch.setattr(runtime, "has_bfloat16", lambda kind: False)
+        yield _toy(Paths("toy", folder))
+
+
+def _toy(paths: Paths) -> Paths:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        state = runtime.import_timm().create_model("test_efficientnet", pretrained=False).state_dict()
+    save_file(state, paths.root / "tiny.safetensors")
+    join = FusionExperiment(
+        kind="fusion",
+        trunk=TrunkEncoder(
+            model="test_efficientnet", weights=str(paths.root / "tiny.safetensors"), size=64, tune="blocks.3"
+        ),
+        tokens=TokenEncoder(tune=1, max_tokens=16),
+        fusion=Fusion(hidden=16, rank=4, dropout=0.0, input_dropout=0.0, heads=1),
+        train=FusionTraining(epochs=3, batch=8, min_steps=0, lr=1e-2),
+    )
+    y = np.stack([np.arange(N + 2) % 2, 1 - np.arange(N + 2) % 2], 1).astype(np.uint8)
+    for split, ids, start in (("train", IDS, 0), ("test", TEST, N)):
+        paths.input.mkdir(parents=True, exist_ok=True)
+        for i, name in enumerate(ids):
+            photo(bool(y[start + i, 0])).save(paths.input / name)
+        n = len(ids)
+        images = {"id": ids, "file": ids, "width": [64] * n, "height": [64] * n, "bytes": [1] * n}
+        write_images(paths.images(split), images | {"sha": ids, "hash": [b"0" * 64] * n})
+        captions = [f"a {'red' if y[start + i, 0] else 'blue'} thing" for i in range(n)]
+        captions[0] = HOSTILE if split == "train" else ""
+        write_captions(paths.captions(split), ids, captions)
+        for encoder in join.encoders:
+            encode_split(paths, encoder, split)
+    write_labels(paths.labels, IDS, NAMES, y[:N])
+    write_text(paths.folds, "id,fold,group\n" + "".join(f"{i},{n // 2 % 2},{n}\n" for n, i in enumerate(IDS)))
+    write_json(paths.metric_config, {"metric": "f1_samples", "beta": 1.0, "least": 1, "most": 2})
+    write_json(paths.experiment_config("join"), join.model_dump())
+    write_json(paths.experiment_config("words"), TfidfExperiment(kind="tfidf").model_dump())
+    for name in ("join", "words"):
+        args = SimpleNamespace(comp="toy", exp=name, fold=None)
+        train.main(args)
+        decode.main(args)
+    return paths
+
+
+def asked(paths: Paths, image: str, capsys, exp: str = "join") -> tuple[str, str]:
+    """(page, what is printed)."""
+    explain.main(SimpleNamespace(comp="toy", id=image, exp=exp))
+    printed = capsys.readouterr().out
+    page = Paths("toy").explanation(image)
+    assert printed.splitlines()[-1] == str(page)
+    return page.read_text(encoding="utf-8"), printed
+
+
+def test_a_training_image_is_asked_of_the_model_that_did_not_see_it(paths, capsys):
+    page, printed = asked(paths, "3.png", capsys)
+    assert "the model of fold 1, which did not see it" in printed and "fold 1" in page
+    found = explain_image(paths, "3.png", "join")
+    held_out = Predictions.read(paths.model("join", 1, ".parquet")).aligned_to(["3.png"])[0]
+    assert found.accounts[0].proba.tolist() == held_out.tolist()
+    assert found.truth.tolist() == [True, False]
+    model = make_model(Job(paths, "join").experiment, 2).load(paths.model("join", 1, ".safetensors"))
+    row = Job(paths, "join").inputs.take(np.array([3]))
+    terms = model.predict_terms(row)
+    assert np.allclose(found.accounts[0].terms, terms[BOTH][0], atol=1e-4)
+    for name in (NO_CAPTION, NO_IMAGE):
+        assert np.allclose(found.alone[name], terms[name][0].sum(-1), atol=1e-4)
+
+
+def test_its_terms_add_up_to_the_probability_and_the_page_says_so(paths, capsys):
+    found = explain_image(paths, "3.png", "join")
+    assert np.allclose(sigmoid(found.accounts[0].terms.sum(-1)), found.accounts[0].proba, atol=1e-6)
+    page, printed = asked(paths, "3.png", capsys)
+    (difference,) = re.findall(r"probabilities of join by (\S+) at most", re.sub(r"\s+", " ", page))
+    assert float(difference) < 1e-6
+    assert f"largest gap between these sums and join's probabilities: {difference}" in printed
+
+
+def test_a_test_image_is_asked_of_all_folds_and_has_no_truth(paths, capsys):
+    page, printed = asked(paths, "99.png", capsys)
+    assert "the mean of 2 folds' models" in printed and "<th>true</th>" not in page
+    found = explain_image(paths, "99.png", "join")
+    assert np.allclose(
+        found.accounts[0].proba, Predictions.read(paths.test("join")).aligned_to(["99.png"])[0]
+    )
+    experiment = Job(paths, "join").experiment
+    row = read_inputs(paths, experiment, "test")[1].take(np.array([1]))
+    models = [make_model(experiment, 2).load(paths.model("join", k, ".safetensors")) for k in (0, 1)]
+    each = [heat_maps([model], row, found.told, False) for model in models]
+    assert np.allclose(found.heat, np.mean(each, axis=0), atol=1e-6)
+
+
+def test_a_words_effect_is_what_the_models_say_without_it(paths):
+    found = explain_image(paths, "3.png", "join")
+    assert found.words.pieces == ("a", " red", " thing")
+    job = Job(paths, "join")
+    (states,) = tokens.make(job.experiment.tokens)(["a thing"])
+    row = job.inputs.take(np.array([3]))
+    model = make_model(job.experiment, 2).load(paths.model("join", 1, ".safetensors"))
+    both = (row.maps[0].read(row.rows, np.array([view])) for view in (0, 1))
+    without = Inputs(1, maps=(Maps((np.stack(list(both), 1),)), Maps((states.astype(np.float16),))))
+    change = model.predict_proba(row)[0], model.predict_proba(without)[0]
+    assert np.allclose(found.words.effects[1], logit(change[0]) - logit(change[1]), atol=1e-4)
+    read = explain_image(paths, "3.png", "words").words
+    assert read.effects[:, 0].argmax() == 1 and read.effects[1, 0] > 0 > read.effects[1, 1]
+
+
+def test_the_mirrored_view_is_turned_back(paths):
+    experiment = Job(paths, "join").experiment
+    model = make_model(experiment, 2).load(paths.model("join", 0, ".safetensors"))
+    row = Job(paths, "join").inputs.take(np.array([1]))
+    plain, mirrored = (batch["maps"].numpy() for batch in model.views(row))
+    assert not np.array_equal(plain, mirrored)
+    swapped = replace(row, maps=(replace(row.maps[0], parts=(row.maps[0].parts[0][:, ::-1],)), *row.maps[1:]))
+    once, turned = (heat_maps([model], part, [0, 1], False) for part in (row, swapped))
+    assert np.allclose(once, turned[:, :, ::-1], atol=1e-5)
+
+
+def test_what_a_caption_holds_reaches_neither_the_page_nor_the_terminal_as_code(paths, capsys):
+    page, printed = asked(paths, "0.png", capsys)
+    assert "<script" not in page and "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "blue &lt;b&gt;&amp;" in page and "<b>&" not in page
+    for text in (page, printed):
+        assert "\x1b[2J" not in text and "\u202e" not in text
+    assert "[bold]thing[/bold]" in printed
+    assert set(re.findall(r'(?:src|href)="([^":]*:[^";,]*)', page)) <= {"data:image/png"}
+    assert "http" not in page.replace('http-equiv="Content-Security-Policy"', "")
+
+
+def test_what_cannot_be_told_is_said_with_its_reason(paths, capsys):
+    page, printed = asked(paths, "98.png", capsys)
+    assert "words: this image has no caption" in printed and "this image has no caption" in page
+    assert "Where it looked" in page and "Which words" not in page
+    page, printed = asked(paths, "3.png", capsys, exp="words")
+    assert "heat map: words is of kind tfidf, not fusion" in printed
+    assert "Where it looked" not in page and "Which words" in page
+    assert "there is none yet, run make stack COMP=toy" in page
+
+
+def test_with_a_stack_its_terms_stand_beside(paths, capsys):
+    proba, terms = np.full((N, 2), 0.5), np.zeros((N, 2, len(TERMS)), np.float32)
+    terms[:, :, 0], terms[:, :, 3] = 3, -3
+    try:
+        for file, ids in ((paths.oof("stack"), IDS), (paths.test("stack"), TEST)):
+            Predictions(ids, NAMES, proba[: len(ids)]).write(file)
+        write_contributions(paths.contributions("stack"), NAMES, [("train", IDS, terms)])
+        write_json(paths.thresholds("stack"), read_json(paths.thresholds("join")))
+        page, printed = asked(paths, "3.png", capsys)
+        assert "What adds up: stack" in page and "stack: what adds up to each logit" in printed
+        assert "other labels" in page and "−3.00" in page and "+3.00" in printed
+    finally:
+        for file in paths.experiment("stack").iterdir():
+            file.unlink()
+
+
+def test_models_that_are_not_of_today_are_refused(paths):
+    file = paths.model("join", 0, ".json")
+    before = read_json(file)
+    try:
+        write_json(file, before | {"key": "another"})
+        with pytest.raises(ValueError, match="run: make train COMP=toy EXPS=join"):
+            explain_image(paths, "0.png", "join")
+    finally:
+        write_json(file, before)
+    with pytest.raises(FileNotFoundError, match="EXP='nothing': .* trained: join, words"):
+        explain_image(paths, "0.png", "nothing")
+
+
+def test_the_same_image_gives_the_same_page(paths):
+    assert render(explain_image(paths, "3.png", "join")) == render(explain_image(paths, "3.png", "join"))
