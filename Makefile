@@ -20,7 +20,7 @@ export PYTHONUNBUFFERED := 1
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 STAGES := folds features train pseudo stack submit ablation
-.PHONY: help setup import check predict explain scores test bench clean download upload $(STAGES)
+.PHONY: help setup import check predict explain scores report test bench clean download upload $(STAGES)
 
 help:  ## this list
 	@echo "Tandem: from a competition zip to a validated submission."
@@ -138,6 +138,9 @@ explain: $(READY)  ## ID=123.jpg [EXP=fusion]: why one image got its labels, in 
 
 scores: $(READY)  ## the out-of-fold table, best first
 	@$(TANDEM) scores --comp $(COMP)
+
+report: $(READY)  ## [EXP=stack]: reports/COMP/index.html, one page about the submission: what is right, wrong, and next
+	@$(TANDEM) report --comp $(COMP) $(if $(filter-out file,$(origin EXP)),$(if $(EXP),--exp $(EXP)))
 
 # ---- the Kaggle round trip
 download: $(READY)  ## SLUG=kaggle-slug COMP=name: fetch a competition and import it

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "tandem"
 MODULES = sorted(SRC.rglob("*.py"))
 # top-level modules that call models or encoders; all others are foundations, which both may import
-ABOVE_MODELS = {"training", "stacking", "labeler", "members", "explain"}
+ABOVE_MODELS = {"training", "stacking", "labeler", "gathering", "members", "explain"}
 LIGHT_STAGES = ("scores", "resolve", "check", "folds", "decode", "submit")
 FOLDERS = {"oof", "folds", "submissions", "features", "models", "reports", "build", "input"}
 

@@ -20,6 +20,7 @@ STAGES = {
     "explain": "say why one image got its labels",
     "ablation": "train a fusion network without each of its parts and compare",
     "scores": "print the out-of-fold table",
+    "report": "write one HTML page about a submission",
 }
 
 

@@ -91,6 +91,10 @@ class Paths:
     def check_report(self) -> Path:
         return self.root / "reports" / self.comp / "check.json"
 
+    @property
+    def report(self) -> Path:
+        return self.root / "reports" / self.comp / "index.html"
+
     def ablation(self, suffix: str) -> Path:
         return self.root / "reports" / self.comp / f"ablation{suffix}"
 

@@ -1,0 +1,33 @@
+"""Small pictures inside the page: JPEG as data URIs, only of the rows that are shown."""
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from tandem.images import BadImage, load_rgb
+from tandem.loading import ahead
+
+SIDE = 112  # pixels of the longer side
+QUALITY = 62
+
+
+def thumbnail(file: Path) -> str:
+    """A data URI; "" where the file can't be read any more."""
+    try:
+        image = load_rgb(file)
+    except BadImage:
+        return ""
+    image.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    data = io.BytesIO()
+    image.save(data, "JPEG", quality=QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode("ascii")
+
+
+def thumbnails(files: Sequence[Path], rows: Iterable[int], threads: int) -> dict[int, str]:
+    """The data URI of each of `rows`, made in threads."""
+    wanted = sorted(set(rows))
+    made = ahead(lambda row: thumbnail(files[row]), wanted, threads, depth=4 * threads)
+    return dict(zip(wanted, made, strict=True))

@@ -1,0 +1,34 @@
+"""Report: oof/C, submissions/C, models/C/*/fold<k>.json, build/C, folds/C.csv, features/C -> reports/C/index.html.
+
+A report of what is there: nothing is trained for it, and what is lacking is named with the command that brings it.
+"""
+
+import time
+from functools import partial
+
+from tandem.competition import load_competition
+from tandem.files import write_text
+from tandem.gathering import gather
+from tandem.machine import threads
+from tandem.paths import Paths
+from tandem.report.page import build
+from tandem.report.thumbnails import thumbnails
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument(
+        "--exp", default="", help="the experiment it is about; else the stack, else the best scored"
+    )
+
+
+def main(args) -> None:
+    start = time.perf_counter()
+    paths = Paths(args.comp)
+    evidence = gather(paths, load_competition(paths.competition), args.exp)
+    html = build(evidence, partial(thumbnails, evidence.train.files, threads=threads()))
+    file = write_text(paths.report, html)
+    for what, command in evidence.missing:
+        print(f"not in it: {what}; run: {command}")
+    about = evidence.subject.name if evidence.subject else "the data alone"
+    size, seconds = file.stat().st_size / 1e6, time.perf_counter() - start
+    print(f"{file}: {about}, {size:.1f} MB in {seconds:.1f} s; open it in a browser")
