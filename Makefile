@@ -20,7 +20,7 @@ export PYTHONUNBUFFERED := 1
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 STAGES := folds features train pseudo stack submit ablation
-.PHONY: help setup import check predict explain scores report test bench clean download upload $(STAGES)
+.PHONY: help setup import check predict bundle explain serve scores report test bench clean download upload $(STAGES)
 
 help:  ## this list
 	@echo "Tandem: from a competition zip to a validated submission."
@@ -51,7 +51,8 @@ check: $(BUILD)/graph.mk  ## look at every row and every image, list the problem
 	@$(TANDEM) check --comp $(COMP)
 
 # ---- the graph: which experiment needs which features, read from configs/ and competition.toml
-GRAPHED := check $(STAGES)
+GRAPHED := check $(STAGES) $(if $(FAST),predict)
+LABELS := $(if $(FAST),fast,$(or $(EXP),stack))
 ifneq ($(filter $(GRAPHED) oof/% submissions/% features/% folds/%,$(MAKECMDGOALS)),)
 include $(BUILD)/graph.mk
 endif
@@ -130,11 +131,21 @@ ablation: folds/$(COMP).csv $(BUILD)/metric.json $(BUILD)/experiments/$(EXP).jso
 	@$(TANDEM) ablation --comp $(COMP) --exp $(EXP) --folds $(or $(FOLDS),0)
 endif
 
-predict: $(READY)  ## IMAGES=folder OUT=file.csv|.jsonl|- [CAPTIONS=file.csv] [EXP=fusion] [FOLDS=1: faster]: label new images
-	@$(TANDEM) predict --comp $(COMP) --images "$(IMAGES)" --out "$(OUT)" $(if $(CAPTIONS),--captions "$(CAPTIONS)") --exp $(or $(EXP),fusion) --folds $(or $(FOLDS),0)
+ifdef FAST
+predict: oof/$(COMP)/fast/thresholds.json
+endif
+predict: $(READY)  ## IMAGES=folder OUT=file.csv|.jsonl|- [CAPTIONS=file.csv] [FAST=1] [BUNDLE=file.zip]: label new images
+	@$(TANDEM) predict $(if $(BUNDLE),--bundle "$(BUNDLE)",--comp $(COMP) --exp $(LABELS) --folds $(or $(FOLDS),0)) \
+	  --images "$(IMAGES)" --out "$(OUT)" $(if $(CAPTIONS),--captions "$(CAPTIONS)")
+
+bundle: $(READY)  ## [BUDGET_MB=100] [BUDGET_MS=]: bundles/COMP.zip, all that labelling needs, the best ensemble that fits
+	@$(TANDEM) bundle --comp $(COMP) --mb $(or $(BUDGET_MB),100) $(if $(BUDGET_MS),--ms $(BUDGET_MS)) $(if $(EXP),--exp $(EXP) --folds $(or $(FOLDS),0))
 
 explain: $(READY)  ## ID=123.jpg [EXP=fusion]: why one image got its labels, in the terminal and as a page
 	@$(TANDEM) explain --comp $(COMP) --id "$(ID)" --exp $(or $(EXP),fusion)
+
+serve: $(READY)  ## [COMP= or BUNDLE=file.zip] [EXP=fusion] [PORT=8000]: a page on this machine that labels photos
+	@$(TANDEM) serve --comp $(COMP) --port $(or $(PORT),8000) --folds $(or $(FOLDS),0) $(if $(EXP),--exp $(EXP)) $(if $(BUNDLE),--bundle "$(BUNDLE)")
 
 scores: $(READY)  ## the out-of-fold table, best first
 	@$(TANDEM) scores --comp $(COMP)

@@ -12,7 +12,18 @@ ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "tandem"
 MODULES = sorted(SRC.rglob("*.py"))
 # top-level modules that call models or encoders; all others are foundations, which both may import
-ABOVE_MODELS = {"training", "stacking", "labeler", "gathering", "members", "explain"}
+ABOVE_MODELS = {
+    "training",
+    "stacking",
+    "labeler",
+    "gathering",
+    "members",
+    "bundle",
+    "packing",
+    "pricing",
+    "explain",
+    "web",
+}
 LIGHT_STAGES = ("scores", "resolve", "check", "folds", "decode", "submit")
 FOLDERS = {"oof", "folds", "submissions", "features", "models", "reports", "build", "input"}
 
@@ -36,11 +47,11 @@ def imports(path: Path) -> set[str]:
 
 
 def layer(name: str) -> int:
-    """0 foundations, 1 encoders, 2 models, 3 what calls models, 4 stages, 5 the command line."""
+    """0 foundations, 1 encoders, 2 models, 3 what calls models, 4 stages, 5 what a person calls."""
     room = name.removeprefix("tandem.").split(".")[0]
     if room in ABOVE_MODELS:
         return 3
-    return {"encoders": 1, "models": 2, "stages": 4, "__main__": 5}.get(room, 0)
+    return {"encoders": 1, "models": 2, "stages": 4, "__main__": 5, "__init__": 5}.get(room, 0)
 
 
 def dotted(path: Path) -> str:

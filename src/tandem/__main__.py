@@ -17,11 +17,14 @@ STAGES = {
     "decode": "tune thresholds and score one experiment",
     "submit": "write and validate one submission",
     "predict": "label a folder of new images",
+    "bundle": "pack what labelling needs into one zip",
     "explain": "say why one image got its labels",
+    "serve": "a page on this machine that labels photos",
     "ablation": "train a fusion network without each of its parts and compare",
     "scores": "print the out-of-fold table",
     "report": "write one HTML page about a submission",
 }
+TAKE_A_BUNDLE = {"predict", "serve"}  # instead of a competition
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -32,7 +35,8 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     for name, summary in STAGES.items():
         command = commands.add_parser(name, help=summary, description=summary)
-        command.add_argument("--comp", required=True, help="competition: a folder under input/")
+        required = name not in TAKE_A_BUNDLE
+        command.add_argument("--comp", required=required, help="competition: a folder under input/")
         if name == next((a for a in argv if not a.startswith("-")), None):
             module = importlib.import_module(f"tandem.stages.{name}" + ("_" if name == "import" else ""))
             module.add_arguments(command)

@@ -1,6 +1,7 @@
 """Experiments: a TOML file in `configs/` lists only what differs from the defaults written here."""
 
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -336,18 +337,25 @@ def read_resolved(path: Path) -> Experiment:
     return _EXPERIMENT.validate_json(path.read_text(encoding="utf-8"))
 
 
-def located(experiment: Experiment, root: Path) -> Experiment:
-    """With the encoders' weights that lie below `root`, such as a bundle's, named by their whole path."""
+def rewired(experiment: Experiment, of: Callable[[Encoder], Encoder]) -> Experiment:
+    """With `of` each part that pretrained weights are loaded for."""
+    parts = {key: getattr(experiment, key, None) for key in ("image", "trunk", "caption", "tokens")}
+    parts = {key: of(part) for key, part in parts.items() if part is not None}
+    if isinstance(experiment, FusionExperiment):
+        parts["frozen"] = tuple(map(of, experiment.frozen))
+    return experiment.model_copy(update=parts)
 
-    def of(encoder: Encoder | None) -> Encoder | None:
-        key = "weights" if encoder is None or encoder.reads == "image" else "model"
-        name = getattr(encoder, key, "")
+
+def located(experiment: Experiment, root: Path) -> Experiment:
+    """With the weights that lie below `root`, such as a bundle's, named by their whole path."""
+
+    def of(encoder: Encoder) -> Encoder:
+        key = "weights" if encoder.reads == "image" else "model"
+        name = getattr(encoder, key)
         inside = bool(name) and (root / name).exists()
         return encoder.model_copy(update={key: str(root / name)}) if inside else encoder
 
-    parts = {key: of(getattr(experiment, key, None)) for key in ("image", "trunk", "caption", "tokens")}
-    parts["frozen"] = tuple(map(of, getattr(experiment, "frozen", ())))
-    return experiment.model_copy(update={k: v for k, v in parts.items() if hasattr(experiment, k)})
+    return rewired(experiment, of)
 
 
 def read_encoder(path: Path) -> Encoder:

@@ -142,3 +142,19 @@ class Paths:
 
     def submission(self, experiment: str) -> Path:
         return self.root / "submissions" / self.comp / f"{experiment}.csv"
+
+    # a bundle: the same layout in a zip, and these at its top
+    @property
+    def bundle(self) -> Path:
+        return self.root / "bundles" / f"{self.comp}.zip"
+
+    @property
+    def manifest(self) -> Path:
+        return self.root / "bundle.json"
+
+    def weights(self, name: str) -> Path:
+        return self.root / "weights" / name
+
+    @property
+    def source(self) -> Path:
+        return self.root / "tandem"

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tandem.files import digest, file_digest
+from tandem.files import digest, file_digest, write_with
 
 if TYPE_CHECKING:  # the names of sources are asked for by jobs that never load torch
     import torch
@@ -113,11 +113,27 @@ def _load_by_name(network: "nn.Module", state: "dict[str, torch.Tensor]", source
     network.load_state_dict({k: t for k, t in state.items() if k in own and k not in head}, strict=False)
 
 
+def save_backbone(model: str, weights: str, path: Path) -> None:
+    """Writes what `load_backbone` reads by `weights`: matrices and kernels in half precision, the few others whole."""
+    from safetensors.torch import save_file
+
+    state = load_backbone(model, weights).state_dict()
+    state = {k: (t.half() if t.ndim > 1 else t).contiguous() for k, t in state.items()}
+    write_with(path, lambda partial: save_file(state, partial))
+
+
+def save_sentences(model: str, folder: Path) -> None:
+    """Writes the folder that `load_sentences` reads, in half precision."""
+    load_sentences(model).half().save(str(folder), create_model_card=False)
+
+
 def load_sentences(model: str):
     """A frozen SentenceTransformer on the CPU; raises ValueError where neither package, folder nor hub has it."""
     from tandem.runtime import mend_torchvision
 
     mend_torchvision()
+    import torch
+
     folder = shipped_sentences(model) or (Path(model) if Path(model).is_dir() else None)
     if folder:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -127,10 +143,27 @@ def load_sentences(model: str):
     disable_progress_bar()  # of a load that takes milliseconds
     try:
         return sentence_transformers.SentenceTransformer(
-            str(folder or model), device="cpu", model_kwargs={"use_safetensors": True}
+            str(folder or model),
+            device="cpu",
+            model_kwargs={"use_safetensors": True, "dtype": torch.float32},  # they may lie in half precision
         )
     except Exception as error:  # as above
         raise ValueError(
             f"model = {model!r}: no such folder, and the hub did not give it ({type(error).__name__}: {error}); "
             f"use a local folder or one of {sorted(SHIPPED_SENTENCES)}"
         ) from error
+
+
+def licence(model: str, reads: str) -> str:
+    """Of the pretrained weights of a timm or sentence-transformers model, as their makers name it."""
+    if reads == "image":
+        from tandem.runtime import import_timm
+
+        found = getattr(import_timm().get_pretrained_cfg(model, allow_unregistered=True), "license", None)
+    else:
+        card = (shipped_sentences(model) or Path(model)) / "README.md"
+        head = card.read_text(encoding="utf-8").split("---")[1] if card.is_file() else ""
+        found = next(
+            (line.split(":", 1)[1].strip() for line in head.splitlines() if line.startswith("license:")), ""
+        )
+    return found or f"unknown here; see where {model} comes from"

@@ -24,6 +24,9 @@ def add_arguments(parser) -> None:
         "--captions", type=Path, help="CSV: a column of images, one of captions; some may be missing"
     )
     parser.add_argument("--out", required=True, help="FILE.csv, FILE.jsonl, or - for standard output")
+    parser.add_argument(
+        "--bundle", type=Path, help="FILE.zip of `make bundle`, or the folder: instead of --comp"
+    )
     parser.add_argument("--exp", default="stack", help="the experiment whose models are used")
     parser.add_argument("--folds", type=int, default=0, help="only so many of its models: faster; 0: all")
 
@@ -34,7 +37,9 @@ def main(args) -> int:
         raise ValueError(f"--out {out}: expected a name ending in .csv or .jsonl, or -")
     images = list_images(args.images)
     captions = read_captions_of(args.captions, images) if args.captions else [""] * len(images)
-    labeler = Labeler.of(Paths(args.comp), args.exp, args.folds)
+    if not (args.bundle or args.comp):
+        raise ValueError("name what is to label: --comp a trained competition, or --bundle a packed one")
+    labeler = Labeler.load(args.bundle) if args.bundle else Labeler.of(Paths(args.comp), args.exp, args.folds)
     separator = load_competition(labeler.paths.competition).labels.separator
     known = done(out, labeler.names) if out else set()
     left = [i for i, image in enumerate(images) if as_written(image) not in known]

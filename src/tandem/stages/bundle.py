@@ -1,0 +1,164 @@
+"""Bundle: models/C/*, oof/C/*, features' encoders -> bundles/C.zip: all that labelling needs, no larger than BUDGET_MB.
+
+Packed is the best ensemble by cross-fitted score that fits: one experiment, a mean of some, or the stack. Then the
+bundle is opened, and must label test rows as the pipeline does.
+"""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from tandem.budget import Choice, best, fits, grown
+from tandem.bundle import open_bundle
+from tandem.decode import Rule
+from tandem.files import read_json, write_json
+from tandem.labeler import Labeler
+from tandem.machine import threads
+from tandem.packing import fill, write_zip
+from tandem.paths import Paths
+from tandem.predictions import Predictions, logit, sigmoid
+from tandem.pricing import price
+from tandem.rows import read_captions, read_images
+from tandem.scoring import score
+from tandem.stacking import BOUND, Level, fixed_stack
+from tandem.training import read_labelled
+
+TIMED, CHECKED = 64, 64  # images
+MOST_DIFFERENT = 0.05  # of a probability, by half precision
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("--mb", type=float, default=100.0, help="most megabytes")
+    parser.add_argument("--ms", type=float, default=float("inf"), help="most milliseconds an image")
+    parser.add_argument("--exp", help="pack this experiment, whatever it costs: stack, fast, ...")
+    parser.add_argument("--folds", type=int, default=0, help="with --exp: only so many of its models; 0: all")
+
+
+def main(args) -> None:
+    paths = Paths(args.comp)
+    with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
+        work = Path(folder)
+        if args.exp:
+            source, name, folds = paths, args.exp, args.folds
+        else:
+            choice, scored = _choose(paths, args.mb, args.ms)
+            source = _as_experiment(paths, choice, scored, work / "chosen")
+            name, folds = _name(choice), choice.folds
+        fill(source, name, folds, work / "bundle")
+        _check(source, name, folds, work / "bundle")
+        write_zip(work / "bundle", paths.bundle)
+    mb = paths.bundle.stat().st_size / 2**20
+    if mb > args.mb:
+        print(f"warning: {paths.bundle} has {mb:.1f} MB, more than {args.mb:g}")
+    print(f"{paths.bundle}: {mb:.1f} MB")
+
+
+def _name(choice: Choice) -> str:
+    return choice.members[0] if choice.kind == "single" else choice.kind
+
+
+def _choose(paths: Paths, mb: float, ms: float) -> tuple[Choice, dict]:
+    """The best ensemble that fits; and of a mean, its decoder and scores."""
+    rows, rule = read_labelled(paths), Rule(**read_json(paths.metric_config))
+    logits, scored, choices = {}, {}, []
+    for file in sorted(paths.experiment("x").parent.glob("*/scores.json")):
+        name, oof = file.parent.name, Predictions.read(paths.oof(file.parent.name))
+        if oof.provenance.get("folds") != rows.fold_digest:
+            continue  # of another fold map: its score can't be compared
+        if paths.stack(name).exists():
+            members = tuple(read_json(paths.run(name))["members"])
+            choices.append(Choice("stack", members, read_json(file)["score"]))
+        else:
+            logits[name] = logit(oof.aligned_to(rows.ids), BOUND)
+            choices.append(Choice("single", (name,), read_json(file)["score"]))
+    if not logits:
+        raise FileNotFoundError(f"nothing is trained for {paths.comp!r}; run: make submit COMP={paths.comp}")
+    prices = price(paths, list(logits), *_some_rows(paths, TIMED))
+    for group in grown(logits, rows.y, lambda group: fits(prices.of("mean", group, 1), mb, ms)):
+        if len(group) > 1:
+            proba = sigmoid(np.mean([logits[name] for name in group], axis=0))
+            scored[group] = score(proba, rows.y, rows.fold, rows.names, rule, threads())
+            choices.append(Choice("mean", group, scored[group][1]["score"]))
+    choices = [prices.fitted(choice, mb, ms) for choice in choices]
+    chosen = best(choices, mb, ms)
+    _console().print(_table(choices, chosen, mb, ms, rule.metric))
+    return chosen, scored.get(chosen.members)
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
+
+
+def _table(choices: list[Choice], chosen: Choice, mb: float, ms: float, metric: str) -> Table:
+    table = Table(
+        box=SIMPLE_HEAD, title=f"what fits {mb:g} MB" + (f" and {ms:g} ms an image" if ms < np.inf else "")
+    )
+    table.caption = "* packed; models: as many of each experiment as fit; ms: of an image, as measured here"
+    table.add_column("ensemble", overflow="fold")
+    for title in (f"{metric}, cross-fitted", "models", "MB", "ms", "img/s", ""):
+        table.add_column(title, justify="right", no_wrap=True)
+    for choice in sorted(choices, key=lambda c: -c.score):
+        cost, there = choice.cost, fits(choice.cost, mb, ms)
+        mark, style = ("*", "green") if choice == chosen else ("", "" if there else "dim")
+        numbers = (f"{cost.mb:.1f}", f"{cost.ms:.1f}", f"{1000 / cost.ms:.0f}", mark if there else "too much")
+        table.add_row(choice.title, f"{choice.score:.4f}", str(choice.folds), *numbers, style=style)
+    return table
+
+
+def _some_rows(paths: Paths, n: int) -> tuple[list[Path], list[str]]:
+    """(images, captions) of the first test rows, or of training rows where there are none."""
+    split = "test" if paths.images("test").exists() else "train"
+    images = read_images(paths.images(split))
+    caption = (
+        dict(zip(*read_captions(paths.captions(split)), strict=True))
+        if paths.captions(split).exists()
+        else {}
+    )
+    files = [paths.input / file for file in images["file"][:n]]
+    return files, [caption.get(name, "") for name in images["id"][:n]]
+
+
+def _as_experiment(paths: Paths, choice: Choice, scored: tuple[dict, dict] | None, root: Path) -> Paths:
+    """Where the choice is an experiment; a mean becomes a stack of fixed weights, beside links to its members."""
+    if choice.kind != "mean":
+        return paths
+    out, m = Paths(paths.comp, root), len(choice.members)
+    links = {out.build: paths.build, out.input: paths.input}
+    for name in choice.members:
+        links |= {
+            out.experiment(name): paths.experiment(name),
+            out.stack(name).parent: paths.stack(name).parent,
+        }
+    for link, target in links.items():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(target.resolve())
+    level = Level.of([np.full((1, len(scored[0]["labels"])), 0.5)] * m, None)
+    out.stack("mean").parent.mkdir()
+    fixed_stack(level, np.full(m, 1 / m)).save(out.stack("mean").parent)
+    write_json(out.thresholds("mean"), scored[0])
+    write_json(out.scores("mean"), scored[1])
+    write_json(out.run("mean"), {"members": dict.fromkeys(choice.members, "")})
+    return out
+
+
+def _check(paths: Paths, name: str, folds: int, bundle: Path) -> None:
+    """The bundle labels as its source does; raises ValueError otherwise."""
+    files, captions = _some_rows(Paths(paths.comp), CHECKED)
+    whole, packed = Labeler.of(paths, name, folds), Labeler.of(*open_bundle(bundle))
+    expected, got = (list(labeler.label(files, captions)) for labeler in (whole, packed))
+    different = [
+        abs(a.proba[n] - b.proba[n]) for a, b in zip(expected, got, strict=True) for n in whole.names
+    ]
+    same = sum(set(a.labels) == set(b.labels) for a, b in zip(expected, got, strict=True))
+    if max(different) > MOST_DIFFERENT:
+        raise ValueError(
+            f"the bundle's probabilities differ by {max(different):.3f}, expected {MOST_DIFFERENT} or less"
+        )
+    print(
+        f"checked on {len(files)} rows: probabilities differ by {max(different):.4f} at most, labels same on {same}"
+    )
