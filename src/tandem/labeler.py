@@ -76,9 +76,9 @@ class Labeler:
         """`blind`: labels images without a caption; None where the trained experiments all need one."""
         self.paths, self.panel, self.blind = paths, panel, blind
         self.names: tuple[str, ...] = panel.names
-        self._encoders = Encoders()
+        self.encoders = Encoders()
         panels = [panel, blind] if blind else [panel]
-        self._sizes = sorted(set().union(*(sizes(m.experiment) for p in panels for m in p.members)))
+        self.sizes = sorted(set().union(*(sizes(m.experiment) for p in panels for m in p.members)))
 
     @classmethod
     def of(cls, paths: Paths, experiment: str = "stack", folds: int = 0) -> "Labeler":
@@ -137,7 +137,7 @@ class Labeler:
     def _open(self, image: Path) -> dict[int, np.ndarray] | str:
         """Its squares, or why it can't be read."""
         try:
-            return squares(image, self._sizes)
+            return squares(image, self.sizes)
         except BadImage as error:
             return " ".join(str(error).removeprefix(f"{image}: ").split())
 
@@ -148,14 +148,14 @@ class Labeler:
         untold = [i for i in whole if not captions[i].strip()]
         for panel, rows in ((self.panel, told), (self.blind, untold)):
             if rows:
-                squares = {size: [opened[i][size] for i in rows] for size in self._sizes}
+                squares = {size: [opened[i][size] for i in rows] for size in self.sizes}
                 new = NewRows(squares, [captions[i] for i in rows])
                 found |= zip(rows, self._found(panel, [images[i] for i in rows], new, why), strict=True)
         yield from (found[i] for i in range(len(images)))
 
     def _found(self, panel: Panel, images: list[Path], rows: NewRows, why: bool) -> Iterator[Found]:
-        terms = panel.terms(rows, self._encoders) if why else None
-        proba = sigmoid(terms.sum(-1)) if why else panel.proba(rows, self._encoders)
+        terms = panel.terms(rows, self.encoders) if why else None
+        proba = sigmoid(terms.sum(-1)) if why else panel.proba(rows, self.encoders)
         for i, (image, chosen) in enumerate(zip(images, panel.decoder(proba), strict=True)):
             order = np.argsort(-proba[i], kind="stable")
             yield Found(

@@ -105,7 +105,7 @@ class Member:
 
     def terms(self, rows: NewRows, encoders: Encoders, blind: bool = False) -> np.ndarray:
         """(n, c, 5) of TERMS that add up to the mean of the folds' logits; `blind`: as if there were no captions."""
-        inputs, total = self._inputs(rows, encoders), 0.0
+        inputs, total = self.inputs(rows, encoders), 0.0
         for model in self.models:
             if self.experiment.explains:
                 terms = model.predict_terms(inputs)
@@ -115,7 +115,8 @@ class Member:
                 total += np.eye(len(TERMS))[TERMS.index(term_of(sees(self.experiment)))] * logits[..., None]
         return total / len(self.models)
 
-    def _inputs(self, rows: NewRows, encoders: Encoders) -> Inputs:
+    def inputs(self, rows: NewRows, encoders: Encoders) -> Inputs:
+        """What its models are given of these rows."""
         cfg, blocks, maps = self.experiment, [], []
         for encoder in cfg.encoders:
             values = encoders(encoder, rows)

@@ -1,0 +1,73 @@
+"""Serve: models/C/E/*, oof/C/E/thresholds.json, or a bundle -> a page on 127.0.0.1 that labels photos; no file."""
+
+import errno
+import socket
+from pathlib import Path
+
+from tandem.paths import Paths
+
+FIRST = "fusion"  # it says why, and answers in less than a second
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("--port", type=int, default=8000, help="0: one that is free")
+    parser.add_argument(
+        "--exp", default="", help=f"the experiment that labels; without: {FIRST}, else the stack"
+    )
+    parser.add_argument(
+        "--bundle", type=Path, help="what make bundle wrote, instead of a competition's models"
+    )
+    parser.add_argument("--folds", type=int, default=0, help="only so many of its models: faster; 0: all")
+
+
+def main(args) -> None:
+    with listen(args.port) as listening:  # first, for the models take seconds to load
+        import uvicorn
+
+        from tandem.labeler import Labeler
+        from tandem.web.answers import Answers
+        from tandem.web.app import make_app
+
+        if args.bundle:
+            labeler = Labeler.load(args.bundle)
+        else:
+            paths = Paths(args.comp)
+            labeler = Labeler.of(paths, args.exp or choose(paths), args.folds)
+        answers = Answers(labeler)
+        seconds = answers.warm_up()
+        about, port = answers.about, listening.getsockname()[1]
+        print(f"{about['competition']}: {about['served']}; {seconds:.2f} s a photo")
+        print(f"http://127.0.0.1:{port}  (Ctrl-C ends it)", flush=True)
+        config = uvicorn.Config(
+            make_app(answers),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=3,
+        )
+        try:
+            uvicorn.Server(config).run(sockets=[listening])
+        except KeyboardInterrupt:
+            print("\nstopped")
+
+
+def listen(port: int) -> socket.socket:
+    """A socket that only this machine reaches; raises ValueError where the port is taken."""
+    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(("127.0.0.1", port))
+        found.listen()
+    except (OSError, OverflowError) as error:
+        found.close()
+        if getattr(error, "errno", None) == errno.EADDRINUSE:
+            raise ValueError(
+                f"port {port} is in use by another program; end that, or name another: make serve PORT={port + 1}"
+            ) from error
+        raise ValueError(f"port {port}: {error}; name another: make serve PORT=8000") from error
+    return found
+
+
+def choose(paths: Paths) -> str:
+    """The experiment that labels where none is named."""
+    return FIRST if paths.thresholds(FIRST).exists() else "stack"
