@@ -1,0 +1,299 @@
+"""What the report says, on tables small enough to check by eye."""
+
+import re
+import tomllib
+from dataclasses import replace
+from fnmatch import fnmatch
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tandem.contributions import TERMS
+from tandem.decode import DECODERS, Rule, binarize
+from tandem.metrics import f1_per_label
+from tandem.report import drift as drifting
+from tandem.report.advice import advise
+from tandem.report.charts import chart
+from tandem.report.classes import (
+    GRID,
+    calibration,
+    ceilings,
+    f_curve,
+    metric_curves,
+    per_class,
+    worth_of_each,
+)
+from tandem.report.data import co_occurrence
+from tandem.report.decoding import decoders, rates
+from tandem.report.evidence import Evidence, Scored, Split, Subject
+from tandem.report.experiments import table
+from tandem.report.mistakes import blame, mistakes, usual, worst_rows
+from tandem.report.noise import jackknife, noise_of
+from tandem.report.suspects import differing_twins, suspect_cells
+from tandem.report.thumbnails import SIDE, thumbnails
+from tandem.report.training_curves import curves, still_falling
+from tandem.scoring import score
+
+NAMES = ("cat", "dog", "sea")
+ROOT = Path(__file__).parents[1]
+
+
+def problem(n: int = 90, noise: float = 0.8, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """proba, y, fold of n rows and three labels."""
+    rng = np.random.default_rng(seed)
+    y = (rng.random((n, 3)) < [0.7, 0.3, 0.2]).astype(np.uint8)
+    return np.clip((1 - noise) * y + noise * rng.random((n, 3)), 0, 1), y, np.arange(n) % 3
+
+
+def split(n: int, captions: list[str] | None = None) -> Split:
+    ids = [f"{i}.jpg" for i in range(n)]
+    return Split(ids, [Path(name) for name in ids], captions, np.full((n, 3), 10))
+
+
+def scored(name: str, noise: float, **more) -> Scored:
+    proba, y, fold = problem(noise=noise)
+    run = {"seconds": 10.0, "model_mb": 2.0} | more.pop("run", {})
+    return Scored(name, score(proba, y, fold, NAMES, Rule())[1], run, proba, **more)
+
+
+def evidence(**more) -> Evidence:
+    """About `both`, a stack of `photos` and `words`, of which it dropped `photos`."""
+    proba, y, fold = problem()
+    recipe, scores = score(proba, y, fold, NAMES, Rule())
+    run = {
+        "seconds": 1.0,
+        "model_mb": 9.0,
+        "members": {"photos": "k", "words": "k"},
+        "dropped": ["photos"],
+    }
+    subject = Scored("both", scores, run, proba, frozenset({"image", "caption"}))
+    pred = binarize(proba, 0.5, Rule())
+    singles = [
+        scored("photos", 0.95, sees=frozenset({"image"})),
+        scored("words", 0.7, sees=frozenset({"caption"})),
+    ]
+    about = Subject(subject, pred, recipe)
+    given = {
+        "y": y,
+        "train": split(len(y)),
+        "fold": fold,
+        "experiments": [subject, *singles],
+        "subject": about,
+    }
+    return Evidence("toy", Rule(), NAMES, **(given | more))
+
+
+def test_a_label_is_worth_what_the_score_gains_when_it_is_never_wrong():
+    y = np.array([[1, 0], [1, 1]], bool)
+    pred = np.array([[1, 0], [1, 0]], bool)  # F 1 and 2/3
+    assert worth_of_each(y, pred, Rule()).tolist() == pytest.approx([0.0, 1 / 6])
+
+
+def test_the_curve_of_a_label_is_its_f1_at_each_threshold():
+    proba, y, _ = problem()
+    for t in (0.1, 0.5, 0.9):
+        at = int(np.argmin(np.abs(GRID - t)))
+        assert f_curve(proba[:, 1], y[:, 1], 1.0)[at] == pytest.approx(f1_per_label(y, proba >= GRID[at])[1])
+
+
+def test_the_curve_of_the_competitions_score_moves_one_threshold_alone():
+    proba, y, _ = problem()
+    thresholds, rule = np.array([0.4, 0.5, 0.6]), Rule()
+    curve = metric_curves(proba, y, thresholds, rule)
+    for j in range(3):
+        moved = thresholds.copy()
+        moved[j] = GRID[10]
+        assert curve[j, 10] == pytest.approx(rule.score(y, binarize(proba, moved, rule)))
+
+
+def test_calibration_compares_what_was_said_with_how_often_it_was_so():
+    bins, gap = calibration(np.array([0.1, 0.12, 0.9, 1.0]), np.array([0, 1, 1, 1]))
+    assert bins == [[0.11, 0.5, 2], [0.95, 1.0, 2]]
+    assert gap == pytest.approx((2 * 0.39 + 2 * 0.05) / 4)
+
+
+def test_a_label_without_rows_has_no_figures_and_no_nan():
+    about = evidence()
+    y = about.y.copy()
+    y[:, 2] = 0
+    row = per_class(replace(about, y=y))[2]
+    assert row["support"] == 0 and row["ap"] is None and row["recall"] is None
+    assert np.isfinite(row["curve"]).all()
+
+
+def test_ceilings_say_what_each_kind_of_error_costs():
+    about = evidence()
+    now, limits = about.rule.score(about.y, about.subject.pred), ceilings(about)
+    assert min(limits.values()) >= now and limits["no_missed"] < 1 and limits["no_invented"] < 1
+
+
+def test_the_worst_rows_come_first_and_every_labels_surest_mistakes_are_there():
+    y = np.array([[1, 0], [1, 1], [0, 1]], np.uint8)
+    proba = np.array([[0.1, 0.9], [0.9, 0.2], [0.2, 0.9]])
+    pred = proba > 0.5
+    assert worst_rows(y, pred, proba, np.array([0.0, 2 / 3, 1.0])) == [0, 1]
+
+
+def test_what_is_to_blame_is_what_says_less_than_it_usually_does():
+    terms = np.zeros((3, 1, len(TERMS)))
+    terms[:, 0, 0], terms[:, 0, 1] = [2, 2, 2], [2, 2, -1]  # row 2: the caption is silent
+    y = np.array([[1], [1], [1]])
+    assert blame(terms[2], usual(terms, y)["missed"], "missed").tolist() == [TERMS.index("caption")]
+
+
+def test_the_contributions_of_a_shown_mistake_are_those_of_its_row():
+    about = evidence()
+    terms = np.random.default_rng(0).normal(size=(*about.y.shape, len(TERMS)))
+    shown = mistakes(replace(about, subject=replace(about.subject, terms=terms)))
+    assert shown and all(
+        cell["terms"] == terms[row["row"], cell["label"]].round(2).tolist()
+        for row in shown
+        for cell in row["wrong"]
+    )
+    missed = {(r["row"], c["label"]) for r in shown for c in r["wrong"] if c["kind"] == "missed"}
+    assert all(about.y[i, j] and not about.subject.pred[i, j] for i, j in missed)
+
+
+def test_a_label_that_was_flipped_is_the_first_suspect():
+    proba, y, _ = problem(200, noise=0.5)
+    wrong = y.copy()
+    wrong[7, 1] = 1 - wrong[7, 1]
+    proba[7, 1] = 0.999 if y[7, 1] else 0.001
+    cells = suspect_cells(wrong, proba)
+    assert cells[0].tolist() == [7, 1]
+    assert len(cells) < 60
+
+
+def test_a_label_that_all_or_no_rows_have_is_not_suspected():
+    proba, y, _ = problem()
+    y[:, 0], y[:, 2] = 1, 0
+    assert set(suspect_cells(y, proba)[:, 1].tolist()) <= {1}
+    assert suspect_cells(np.ones((5, 2), np.uint8), np.full((5, 2), 0.5)).shape == (0, 2)
+
+
+def test_near_duplicates_are_shown_only_where_their_labels_differ():
+    y = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 1], [0, 0, 1]], np.uint8)
+    twins = differing_twins(
+        evidence(y=y, train=split(4), group=np.array([0, 0, 1, 1]), fold=np.zeros(4, int))
+    )
+    assert [(t["differ"], [row["row"] for row in t["rows"]]) for t in twins] == [([1], [0, 1])]
+
+
+def test_co_occurrence_reads_row_given_column():
+    together = co_occurrence(np.array([[1, 1], [1, 0], [1, 1], [1, 0]], np.uint8), ("cat", "dog"))
+    assert together["rows"][0]["cells"][1] == [0.5, 1.0, 2]
+    assert together["rows"][1]["cells"][0] == [1.0, 1.0, 2]
+
+
+def drift_of(test_captions: list[str]) -> dict:
+    n = len(test_captions)
+    train = split(n, [f"a photo of thing {i % 7}" for i in range(n)])
+    return drifting.drift(evidence(train=train, test=split(n, test_captions)))
+
+
+def test_test_rows_with_another_word_are_told_apart_and_the_word_is_named():
+    found = drift_of([f"a photo of snow {i % 7}" for i in range(120)])
+    assert found["words"][0]["name"] in ("snow", "thing")
+    by_name = {tell.what: tell for tell in found["tells"]}
+    assert by_name["caption words"].drifts and by_name["caption words"].auc > 0.95
+    assert not by_name["sizes and lengths"].drifts or by_name["sizes and lengths"].auc > 0.5
+
+
+def test_test_rows_of_the_same_kind_are_not():
+    found = drift_of([f"a photo of thing {i % 7}" for i in range(120)])
+    assert not any(tell.drifts for tell in found["tells"])
+
+
+def test_without_test_rows_there_is_no_drift_to_speak_of():
+    assert drifting.drift(evidence()) is None
+
+
+def test_the_table_counts_a_stacks_members_and_stands_best_first():
+    about = evidence()
+    rows = table(about.experiments, "both")
+    assert {row["name"] for row in rows} == {"words", "both", "photos"}
+    scores = [row["f1_samples"] for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    assert next(row for row in rows if row["name"] == "both")["seconds"] == 21.0
+
+
+def test_advice_names_the_costliest_label_and_the_member_that_was_dropped():
+    about = evidence()
+    classes = per_class(about)
+    none = {"cells": 0, "rows": 0, "remove": 0, "add": 0, "by_label": [0, 0, 0]}
+    advice = advise(about, classes, ceilings(about), none, None)
+    worst = max(classes, key=lambda row: row["worth"])
+    assert advice[0].label == worst["name"] and advice[0].gain == worst["worth"]
+    assert str(worst["missed"]) in advice[0].why and str(worst["invented"]) in advice[0].why
+    dropped = next(a for a in advice if a.title == "Leave out photos")
+    assert "10 s" in dropped.why and dropped.command == 'make submit COMP=toy EXPS="words"'
+
+
+def test_advice_on_suspects_and_captions_comes_only_with_the_figures_for_it():
+    about = evidence()
+    none = {"cells": 0, "rows": 0, "remove": 0, "add": 0, "by_label": [0, 0, 0]}
+    many = {"cells": 40, "rows": 30, "remove": 25, "add": 15, "by_label": [30, 5, 5]}
+
+    def titles(suspects: dict) -> str:
+        return "\n".join(a.title for a in advise(about, per_class(about), ceilings(about), suspects, None))
+
+    assert "label errors" in titles(many) and "label errors" not in titles(none)
+    assert "Strengthen the photo side" in titles(none)
+
+
+def test_rates_warn_where_a_label_is_predicted_far_more_often_in_test():
+    about = evidence()
+    test_pred = np.zeros((400, 3), bool)
+    test_pred[:, 1] = True
+    rows = rates(replace(about, subject=replace(about.subject, test_pred=test_pred)))
+    assert [row["name"] for row in rows if row["drifts"]] == ["cat", "dog", "sea"]
+    assert rows[1]["test"] == 1.0
+
+
+def test_every_decoder_is_listed_and_the_one_in_use_is_marked():
+    scores = evidence().subject.scored.scores
+    rows = decoders(scores)
+    assert [row["name"] for row in rows] == list(DECODERS)
+    assert [row["name"] for row in rows if row["used"]] == [scores["decoder"]]
+
+
+def test_the_noise_of_a_pooled_metric_is_that_of_its_rows():
+    about = evidence()
+    y, pred = about.y, about.subject.pred
+    assert 1.96 * jackknife(y, pred, "f1_samples", 1.0) == pytest.approx(noise_of(about), rel=0.2)
+
+
+def test_lines_are_apart_by_fold_and_bag_and_old_logs_have_no_f1():
+    log = [{"bag": b, "epoch": e, "loss": 1.0 / e} for b in (0, 1) for e in (1, 2)]
+    assert curves({0: log, 1: log[:2]}, "loss") == [[1.0, 0.5]] * 3
+    assert curves({0: log}, "f1") == []
+    assert still_falling({0: log}) == pytest.approx(0.5)
+
+
+def test_a_chart_has_the_pages_colours_no_foreign_ids_and_escapes_names():
+    def draw(axes) -> None:
+        axes.plot([0, 1], [0, 1], color="#010104", marker="o")
+        axes.set_title("<b>$x & </svg>")
+
+    svg = str(chart("one", 'about "it"', draw))
+    assert "var(--accent)" in svg and "#0101" not in svg
+    assert "&lt;b&gt;$x &amp; &lt;/svg&gt;" in svg and svg.count("</svg>") == 1
+    ids = re.findall(r'\bid="([^"]+)"', svg)
+    assert ids and all(name.startswith("one-") for name in ids) and len(ids) == len(set(ids))
+    assert svg == str(chart("one", 'about "it"', draw))
+
+
+def test_thumbnails_are_small_jpegs_and_a_lost_file_has_none(tmp_path):
+    Image.new("RGB", (400, 300), "red").save(tmp_path / "a.png")
+    made = thumbnails([tmp_path / "a.png", tmp_path / "lost.png"], [1, 0, 0], threads=2)
+    assert made[1] == "" and made[0].startswith("data:image/jpeg;base64,/9j/") and len(made[0]) < 3000
+    assert SIDE <= 128
+
+
+def test_an_installed_package_has_the_pages_assets():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = project["tool"]["setuptools"]["package-data"]["tandem.report"]
+    files = [f"assets/{path.name}" for path in (ROOT / "src/tandem/report/assets").iterdir()]
+    assert files and all(any(fnmatch(name, pattern) for pattern in patterns) for name in files)

@@ -1,0 +1,314 @@
+"""The page of `make report`, made from files and opened in a real Chromium."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tandem.competition import Competition, Labels, load_competition, to_toml
+from tandem.config import HeadExperiment, ImageEncoder, TfidfExperiment
+from tandem.contributions import TERMS, write_contributions
+from tandem.decode import Decoder, Rule
+from tandem.files import write_json, write_text
+from tandem.findings import Finding, report
+from tandem.gathering import gather
+from tandem.paths import Paths
+from tandem.predictions import Predictions, logit
+from tandem.report.evidence import Evidence
+from tandem.rows import read_labels, write_captions, write_images, write_labels
+from tandem.scoring import score
+from tandem.stages.report import main
+from tandem.submission import drift
+from tandem.training import read_labelled
+
+HOSTILE = '</script><script>window.hit = 1</script><img src=x onerror="window.hit = 1">'
+NAMES = ("cat", "$dog_x", "</script><b>sea", "one & only")
+N, M = 90, 30
+RULE = Rule("f1_samples", 1.0, 1, 3)
+
+
+def rows(paths: Paths, split: str, n: int, captions: bool) -> list[str]:
+    """n small photos, checked."""
+    ids = [f"{split}{i}.jpg" for i in range(n)]
+    folder = paths.input / "data"
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, name in enumerate(ids):
+        Image.new("RGB", (48 + i % 5, 40), (3 * i % 256, 90, 120)).save(folder / name)
+    columns = {
+        "id": ids,
+        "file": [f"data/{name}" for name in ids],
+        "width": [48 + i % 5 for i in range(n)],
+        "height": [40] * n,
+        "bytes": [900 + i for i in range(n)],
+        "sha": [f"{i:016x}" for i in range(n)],
+        "hash": [bytes(64)] * n,
+    }
+    write_images(paths.images(split), columns)
+    if captions:
+        texts = [HOSTILE if i % 3 == 0 else f"a plain caption number {i}" for i in range(n)]
+        write_captions(paths.captions(split), ids, texts)
+    return ids
+
+
+def checked(paths: Paths, captions: bool = True, test: bool = True) -> np.ndarray:
+    """A competition of 90 rows after `make folds`: its labels."""
+    labels = Labels(format="separated", column="labels", separator="|", names=list(NAMES))
+    competition = Competition(
+        id="id", caption="caption" if captions else None, images="data", labels=labels, most=3,
+        experiments=["photo", "words"],
+    )  # fmt: skip
+    write_text(paths.competition, to_toml(competition))
+    rng = np.random.default_rng(0)
+    ids = rows(paths, "train", N, captions)
+    if test:
+        rows(paths, "test", M, captions)
+    y = (rng.random((N, 4)) < [0.7, 0.4, 0.3, 0.0]).astype(np.uint8)
+    y[:, 0] |= y.sum(1) == 0
+    write_labels(paths.labels, ids, NAMES, y)
+    groups = [max(i, 1) for i in range(N)]  # rows 0 and 1 look alike
+    y[1], y[0] = [1, 0, 0, 0], [0, 1, 0, 0]
+    write_labels(paths.labels, ids, NAMES, y)
+    lines = [f"{name},{i % 3},{group}\n" for i, (name, group) in enumerate(zip(ids, groups, strict=True))]
+    write_text(paths.folds, "id,fold,group\n" + "".join(lines))
+    return y
+
+
+def experiment(paths: Paths, name: str, noise: float, explained: bool = False, test: bool = True) -> None:
+    """Trained, scored and, where it is explained, submitted."""
+    labelled, rng = read_labelled(paths), np.random.default_rng(len(name))
+    words, photo = TfidfExperiment(kind="tfidf"), HeadExperiment(kind="head", image=ImageEncoder())
+    write_json(paths.experiment_config(name), (words if name == "words" else photo).model_dump())
+    y = labelled.y
+    proba = np.clip((1 - noise) * y + noise * rng.random(y.shape), 0.01, 0.99).astype(np.float32)
+    origin = {"key": name, "folds": labelled.fold_digest, "competition": paths.comp}
+    Predictions(labelled.ids, NAMES, proba, origin).write(paths.oof(name))
+    recipe, scores = score(proba, y, labelled.fold, NAMES, RULE)
+    write_json(paths.thresholds(name), recipe)
+    write_json(paths.scores(name), scores)
+    run = {"experiment": name, "seconds": 12.0, "model_mb": 3.0}
+    for k in range(3):
+        log = [{"epoch": e, "loss": 1 / e, "f1": 1 - 1 / (e + 1), "bag": 0} for e in (1, 2, 3)]
+        write_json(paths.model(name, k, ".json"), {"log": log})
+    if explained:
+        terms = rng.normal(size=(N, 4, len(TERMS))).astype(np.float32)
+        terms[:, :, -1] += logit(proba) - terms.sum(-1)
+        write_contributions(paths.contributions(name), NAMES, [("train", labelled.ids, terms)])
+        run |= {"members": {"photo": "k", "words": "k"}, "kept": "stack", "dropped": ["photo"],
+                "weights": {"words": 1.0}, "third_level": {"weighted": 1.0}, "shares": {}}  # fmt: skip
+    write_json(paths.run(name), run)
+    if test:
+        unseen = Predictions([f"test{i}.jpg" for i in range(M)], NAMES, rng.random((M, 4)), origin)
+        unseen.write(paths.test(name))
+        rate = Decoder.from_json(recipe)(unseen.proba).mean(0)
+        write_json(
+            paths.submission(name).with_suffix(".json"),
+            {
+                "rows": M, "checked_against": "test.csv", "sha256": "0" * 16, "labels_per_row": 1.5, "decoder": recipe,
+                "local_leaderboard": {"f1_samples": 0.5, "f1_micro": 0.5, "f1_macro": 0.5},
+                "drift": drift(scores["predicted_rate"], dict(zip(NAMES, rate.tolist(), strict=True)), N, M),
+            },
+        )  # fmt: skip
+
+
+def make(paths: Paths, exp: str = "") -> str:
+    main(SimpleNamespace(comp=paths.comp, exp=exp))
+    return paths.report.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Paths:
+    """A competition with everything a report can be about."""
+    paths = Paths("toy", tmp_path_factory.mktemp("whole"))
+    checked(paths)
+    experiment(paths, "photo", 0.9)
+    experiment(paths, "words", 0.8)
+    experiment(paths, "stack", 0.7, explained=True)
+    repaired = Finding("repaired row", f"read as one row: {HOSTILE}", "train.csv", 7)
+    write_json(paths.check_report, report([repaired], {"train": N, "test": M}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(paths.root)
+        main(SimpleNamespace(comp="toy", exp=""))
+    return Paths("toy", paths.root)
+
+
+@pytest.fixture
+def opened(whole, page):
+    """The page in the browser; any request but the file itself fails the test."""
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((whole.root / "reports/toy/index.html").as_uri())
+    yield page
+    assert [url for url in asked if not url.startswith("data:")] == [page.url.split("#")[0]]
+
+
+def cells(page, table: str, column: int) -> list[str]:
+    return page.locator(f"#{table} tbody tr td:nth-child({column})").all_text_contents()
+
+
+def test_all_sections_are_there_and_every_picture_and_chart_is_really_drawn(opened):
+    assert opened.locator("main > section > h2").all_text_contents() == [
+        "Summary", "Experiments", "Per class", "Mistakes", "Suspects", "Data", "Decoding", "Training",
+    ]  # fmt: skip
+    images = opened.locator(".item img")
+    assert images.count() >= 20
+    for image in images.all():
+        image.scroll_into_view_if_needed()
+    drawn = "all => all.filter(i => i.complete && i.naturalWidth > 20 && i.getBoundingClientRect().width > 20).length"
+    assert images.evaluate_all(drawn) == images.count()
+    for figure in opened.locator("figure").all():
+        figure.scroll_into_view_if_needed()
+    opened.wait_for_function("document.querySelectorAll('#threshold-curves svg').length === 4")
+    charts = opened.locator("svg.chart")
+    inked = "all => all.filter(s => s.getBBox().width > 40 && s.querySelector('path, polyline')).length"
+    assert charts.count() >= 10 and charts.evaluate_all(inked) == charts.count()
+
+
+def test_text_of_strangers_stays_text(opened):
+    assert opened.evaluate("window.hit") is None
+    assert HOSTILE in opened.locator("#mistake-cards").text_content()
+    assert opened.locator("#class-table tbody th").nth(2).inner_text() == NAMES[2]
+    assert opened.locator("main b", has_text="sea").count() == 0
+
+
+def test_a_click_on_a_head_sorts_and_another_turns_it_round(opened):
+    head = opened.locator("#experiment-table th", has_text="log loss")
+    values = []
+    for direction in ("ascending", "descending"):
+        head.locator("button").click()
+        assert head.get_attribute("aria-sort") == direction
+        values.append([float(v) for v in cells(opened, "experiment-table", 8)])
+    assert values[0] == sorted(values[0]) and values[1] == values[0][::-1] and len(set(values[0])) == 3
+
+
+def test_what_is_not_known_is_sorted_last_both_ways(opened):
+    recall = opened.locator("#class-table th", has_text="recall").locator("button")
+    for _ in range(2):
+        recall.click()
+        assert cells(opened, "class-table", 4)[-1] == "–"
+
+
+def test_a_click_on_a_label_opens_its_curves_and_another_closes_them(opened):
+    row = opened.locator("#class-table tr[data-label='0']")
+    row.locator("button").click()
+    assert opened.locator("tr.detail svg").count() in (2, 3)
+    assert opened.locator("tr.detail .dot").count() >= 3
+    assert "words" in opened.locator("tr.detail").inner_text()
+    row.locator("button").click()
+    assert opened.locator("tr.detail").count() == 0
+
+
+def test_mistakes_are_filtered_by_label_kind_and_what_is_to_blame(opened):
+    form, output = opened.locator("#mistake-filters"), opened.locator("#mistake-count")
+    everything = int(output.inner_text().split()[0])
+    form.locator("[name=label]").select_option("1")
+    form.locator("[name=kind]").select_option("missed")
+    some = int(output.inner_text().split()[0])
+    assert 0 < some < everything
+    for item in opened.locator("#mistake-cards .item").all():
+        assert "$dog_x" in item.locator(".cell .chip.missed").all_text_contents()
+    form.locator("[name=blame]").select_option("image")
+    fewer = opened.locator("#mistake-cards .item")
+    assert fewer.count() < some
+    for item in fewer.all():
+        assert "image" in item.locator(".cell .guilty").all_text_contents()
+
+
+def test_a_label_named_in_the_summary_leads_to_its_mistakes(opened):
+    button = opened.locator("[data-mistakes-of]").first
+    button.click()
+    label = NAMES.index(button.get_attribute("data-mistakes-of"))
+    assert opened.locator("#mistake-filters [name=label]").input_value() == str(label)
+
+
+def test_rows_come_a_page_at_a_time(opened):
+    total = int(opened.locator("#mistake-count").inner_text().split()[0])
+    before = opened.locator("#mistake-cards .item").count()
+    assert before == 24 < total
+    opened.locator("#mistake-more").click()
+    assert opened.locator("#mistake-cards .item").count() == min(48, total)
+
+
+def test_near_duplicates_that_differ_stand_side_by_side(opened):
+    twins = opened.locator("#twin-cards .item")
+    assert twins.count() == 1 and twins.locator("img").count() == 2
+    assert "train0.jpg" in twins.text_content() and "train1.jpg" in twins.text_content()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_never_scrolls_sideways_and_follows_the_colour_scheme(opened, width, scheme):
+    opened.emulate_media(color_scheme=scheme)
+    opened.set_viewport_size({"width": width, "height": 800})
+    opened.locator("#class-table tbody button").first.click()
+    assert opened.evaluate("document.documentElement.scrollWidth") <= width
+    red = int(
+        opened.evaluate("getComputedStyle(document.body).backgroundColor").removeprefix("rgb(").split(",")[0]
+    )
+    assert red < 60 if scheme == "dark" else red > 200
+
+
+def test_two_builds_give_the_same_page(whole, monkeypatch):
+    monkeypatch.chdir(whole.root)
+    before = Paths("toy").report.read_text(encoding="utf-8")
+    assert make(Paths("toy")) == before
+
+
+def test_what_is_missing_is_named_with_the_command_that_brings_it(tmp_path, monkeypatch, capsys, page):
+    monkeypatch.chdir(tmp_path)
+    paths = Paths("bare")
+    checked(paths, captions=False, test=False)
+    assert "make submit COMP=bare" in make(paths)
+    assert 'run: make train COMP=bare EXPS="photo words"' in capsys.readouterr().out
+    experiment(paths, "photo", 0.8, test=False)
+    html = make(paths)
+    printed = capsys.readouterr().out
+    assert "test predictions of photo; run: make submit COMP=bare EXPS=photo" in printed
+    assert "make check COMP=bare" in html and "reports/bare/index.html: photo" in printed
+    page.goto((tmp_path / "reports/bare/index.html").as_uri())
+    assert page.locator("#mistake-cards .item").count() > 0
+
+
+def look(paths: Paths, exp: str = "") -> Evidence:
+    return gather(paths, load_competition(paths.competition), exp)
+
+
+def test_the_best_scored_stands_in_for_a_stack_and_another_can_be_named(tmp_path):
+    paths = Paths("two", tmp_path)
+    checked(paths)
+    experiment(paths, "photo", 0.95)
+    experiment(paths, "words", 0.3)
+    assert look(paths).subject.name == "words"
+    assert look(paths, "photo").subject.name == "photo"
+    with pytest.raises(ValueError, match="--exp nothing: not scored; there are"):
+        look(paths, "nothing")
+
+
+def test_scores_of_other_predictions_are_refused_and_of_other_folds_left_out(tmp_path):
+    paths = Paths("stale", tmp_path)
+    checked(paths)
+    experiment(paths, "photo", 0.8)
+    experiment(paths, "words", 0.8)
+    ids, _, y = read_labels(paths.labels)
+    Predictions(ids, NAMES, y.astype(float), {"folds": "another"}).write(paths.oof("words"))
+    found = look(paths)
+    assert [e.name for e in found.experiments] == ["photo"]
+    left_out = "words, which was made with another fold map or label list"
+    assert (left_out, "make train COMP=stale EXPS=words") in found.missing
+    Predictions(ids, NAMES, 1.0 - y, {"folds": read_labelled(paths).fold_digest}).write(paths.oof("photo"))
+    with pytest.raises(ValueError, match="its predictions score"):
+        look(paths)
+
+
+def test_the_report_scores_what_the_table_of_scores_says(whole):
+    found = look(whole)
+    assert found.rule.score(found.y, found.subject.pred) == found.subject.scored.scores["score"]
+
+
+def test_without_folds_the_error_says_what_to_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths = Paths("new")
+    checked(paths)
+    paths.folds.unlink()
+    with pytest.raises(FileNotFoundError, match="run: make folds COMP=new"):
+        make(paths)
