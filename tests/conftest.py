@@ -39,3 +39,20 @@ def page(browser):
     yield opened
     context.close()
     assert errors == []
+
+
+@pytest.fixture(scope="session")
+def fusion_toy(tmp_path_factory):
+    """The paths of a trained competition, see tests/fusion_toy.py; one test that changes a file puts it back."""
+    from fusion_toy import build
+
+    from tandem import runtime
+    from tandem.paths import Paths
+
+    folder = tmp_path_factory.mktemp("fusion_toy")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("TANDEM_THREADS", "1")
+        patch.setattr(runtime, "has_bfloat16", lambda kind: False)
+        build(Paths("toy"))
+    return Paths("toy", folder)

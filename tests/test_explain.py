@@ -7,22 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from safetensors.torch import save_file
+from fusion_toy import IDS, NAMES, TEST, N
 from torch import nn
 
 from tandem import runtime
-from tandem.config import (
-    Fusion,
-    FusionExperiment,
-    FusionTraining,
-    TfidfExperiment,
-    TokenEncoder,
-    TrunkEncoder,
-)
 from tandem.contributions import BOTH, NO_CAPTION, NO_IMAGE, TERMS, write_contributions
 from tandem.encoders import tokens
-from tandem.encoders.run import encode_split
 from tandem.explain.asking import explain_image
 from tandem.explain.evidence import heat_maps
 from tandem.explain.explanation import find_row, told_labels
@@ -30,18 +20,12 @@ from tandem.explain.grad_cam import grad_cam
 from tandem.explain.page import percent, render, segments
 from tandem.explain.pictures import overlay
 from tandem.explain.words import word_effects
-from tandem.files import read_json, write_json, write_text
+from tandem.files import read_json, write_json
 from tandem.models.inputs import Inputs, Maps
 from tandem.paths import Paths
 from tandem.predictions import Predictions, logit, sigmoid
-from tandem.rows import write_captions, write_images, write_labels
-from tandem.stages import decode, explain, train
+from tandem.stages import explain
 from tandem.training import Job, make_model, read_inputs
-
-NAMES = ("red", "blue <b>&")
-HOSTILE = "<script>alert(1)</script> a red\x1b[2J [bold]thing[/bold] \u202egniht"
-N, TEST = 16, ["98.png", "99.png"]
-IDS = [f"{i}.png" for i in range(N)]
 
 
 @pytest.fixture(autouse=True)
@@ -152,60 +136,10 @@ def test_a_page_of_any_id_stays_in_its_folder(image):
 # ---- the stage
 
 
-def photo(red: bool) -> Image.Image:
-    pixels = np.full((64, 64, 3), 40, np.uint8)
-    pixels[8:28, 36:56] = (250, 20, 20) if red else (20, 20, 250)
-    return Image.fromarray(pixels)
-
-
-@pytest.fixture(scope="module")
-def paths(tmp_path_factory) -> Paths:
-    """Trained: `join`, a fusion network with a trunk, and `words`, which reads captions alone."""
-    folder = tmp_path_factory.mktemp("toy")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("TANDEM_THREADS", "1")
-        patch.setattr(runtime, "has_bfloat16", lambda kind: False)
-        yield _toy(Paths("toy", folder))
-
-
-def _toy(paths: Paths) -> Paths:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        state = runtime.import_timm().create_model("test_efficientnet", pretrained=False).state_dict()
-    save_file(state, paths.root / "tiny.safetensors")
-    join = FusionExperiment(
-        kind="fusion",
-        trunk=TrunkEncoder(
-            model="test_efficientnet", weights=str(paths.root / "tiny.safetensors"), size=64, tune="blocks.3"
-        ),
-        tokens=TokenEncoder(tune=1, max_tokens=16),
-        fusion=Fusion(hidden=16, rank=4, dropout=0.0, input_dropout=0.0, heads=1),
-        train=FusionTraining(epochs=3, batch=8, min_steps=0, lr=1e-2),
-    )
-    y = np.stack([np.arange(N + 2) % 2, 1 - np.arange(N + 2) % 2], 1).astype(np.uint8)
-    for split, ids, start in (("train", IDS, 0), ("test", TEST, N)):
-        paths.input.mkdir(parents=True, exist_ok=True)
-        for i, name in enumerate(ids):
-            photo(bool(y[start + i, 0])).save(paths.input / name)
-        n = len(ids)
-        images = {"id": ids, "file": ids, "width": [64] * n, "height": [64] * n, "bytes": [1] * n}
-        write_images(paths.images(split), images | {"sha": ids, "hash": [b"0" * 64] * n})
-        captions = [f"a {'red' if y[start + i, 0] else 'blue'} thing" for i in range(n)]
-        captions[0] = HOSTILE if split == "train" else ""
-        write_captions(paths.captions(split), ids, captions)
-        for encoder in join.encoders:
-            encode_split(paths, encoder, split)
-    write_labels(paths.labels, IDS, NAMES, y[:N])
-    write_text(paths.folds, "id,fold,group\n" + "".join(f"{i},{n // 2 % 2},{n}\n" for n, i in enumerate(IDS)))
-    write_json(paths.metric_config, {"metric": "f1_samples", "beta": 1.0, "least": 1, "most": 2})
-    write_json(paths.experiment_config("join"), join.model_dump())
-    write_json(paths.experiment_config("words"), TfidfExperiment(kind="tfidf").model_dump())
-    for name in ("join", "words"):
-        args = SimpleNamespace(comp="toy", exp=name, fold=None)
-        train.main(args)
-        decode.main(args)
-    return paths
+@pytest.fixture
+def paths(fusion_toy, monkeypatch) -> Paths:
+    monkeypatch.chdir(fusion_toy.root)
+    return fusion_toy
 
 
 def asked(paths: Paths, image: str, capsys, exp: str = "join") -> tuple[str, str]:

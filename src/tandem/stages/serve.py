@@ -2,6 +2,7 @@
 
 import errno
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 from tandem.paths import Paths
@@ -45,10 +46,9 @@ def main(args) -> None:
             server_header=False,
             timeout_graceful_shutdown=3,
         )
-        try:
+        with suppress(KeyboardInterrupt):  # which it raises once it has ended
             uvicorn.Server(config).run(sockets=[listening])
-        except KeyboardInterrupt:
-            print("\nstopped")
+        print("\nstopped")
 
 
 def listen(port: int) -> socket.socket:

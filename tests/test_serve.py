@@ -1,0 +1,395 @@
+"""The page of `make serve`: what it answers, whom it refuses, what it leaves behind, and one visit in a browser."""
+
+import base64
+import io
+import os
+import signal
+import socket
+import tempfile
+import threading
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import uvicorn
+from fusion_toy import NAMES, photo
+from PIL import Image
+from starlette.testclient import TestClient
+
+from tandem import images, runtime
+from tandem.labeler import Labeler
+from tandem.stages import serve
+from tandem.web import answers as module
+from tandem.web.answers import Answers
+from tandem.web.app import make_app
+
+HOST = "http://127.0.0.1:8000"
+
+
+@pytest.fixture(autouse=True)
+def one_thread_and_full_precision(monkeypatch):
+    monkeypatch.setenv("TANDEM_THREADS", "1")
+    torch.set_num_threads(1)
+    monkeypatch.setattr(runtime, "has_bfloat16", lambda kind: False)
+
+
+@pytest.fixture(scope="module")
+def answers(fusion_toy) -> Answers:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(fusion_toy.root)
+        patch.setenv("TANDEM_THREADS", "1")
+        return Answers(Labeler.of(fusion_toy, "join"))
+
+
+@pytest.fixture
+def client(answers) -> TestClient:
+    return TestClient(make_app(answers), base_url=HOST)
+
+
+def png(image: Image.Image | None = None) -> bytes:
+    file = io.BytesIO()
+    (image or photo(True)).save(file, "PNG")
+    return file.getvalue()
+
+
+def post(client: TestClient, question: str = "/label", data: bytes | None = None, headers=None, **fields):
+    files = {"photo": ("a.png", png() if data is None else data, "image/png")}
+    return client.post(question, files=files, data=fields, headers=headers)
+
+
+# ---- answers
+
+
+def test_a_photo_and_its_caption_get_the_labels_that_the_labeler_gives_and_terms_that_add_up(
+    client, answers, tmp_path
+):
+    said = post(client, caption="a red thing").json()
+    (tmp_path / "a.png").write_bytes(png())
+    (found,) = answers.labeler.label([tmp_path / "a.png"], ["a red thing"])
+    assert said["labels"] == list(found.labels)
+    assert {row["label"]: pytest.approx(row["proba"], abs=1e-6) for row in said["all"]} == found.proba
+    assert [row["proba"] for row in said["all"]] == sorted(
+        (row["proba"] for row in said["all"]), reverse=True
+    )
+    for row in said["all"]:
+        assert 1 / (1 + np.exp(-sum(row["terms"].values()))) == pytest.approx(row["proba"], abs=1e-6)
+    assert said["heat"] and said["words"]
+
+
+def test_without_a_caption_the_photo_alone_is_asked(client):
+    said, read = post(client).json(), post(client, caption="a blue thing").json()
+    assert not said["words"] and said["heat"]
+    assert said == post(client, caption="  ").json() != read
+
+
+def test_why_gives_a_heat_map_of_the_photos_shape_and_each_words_effect(client):
+    wide = png(photo(True).resize((128, 64)))
+    said = post(client, "/why", wide, caption="a red thing", label="red").json()
+    kind, _, data = said["heat"].partition(",")
+    assert kind == "data:image/png;base64"
+    assert Image.open(io.BytesIO(base64.b64decode(data))).size == (96, 48)
+    assert [word["text"] for word in said["words"]] == ["a", " red", " thing"]
+    labels = [post(client, data=wide, caption=c).json()["all"] for c in ("a red thing", "a thing")]
+    logits = [sum(next(row for row in rows if row["label"] == "red")["terms"].values()) for rows in labels]
+    assert said["words"][1]["effect"] == pytest.approx(logits[0] - logits[1], abs=1e-3)
+
+
+def test_a_caption_of_one_word_is_compared_with_none(client):
+    (word,) = post(client, "/why", caption="red", label="red").json()["words"]
+    logits = [
+        sum(
+            next(row for row in post(client, caption=c).json()["all"] if row["label"] == "red")[
+                "terms"
+            ].values()
+        )
+        for c in ("red", "")
+    ]
+    assert word["effect"] == pytest.approx(logits[0] - logits[1], abs=1e-3)
+
+
+def test_it_says_what_is_served_and_what_it_takes(client):
+    about = client.get("/about").json()
+    assert about["competition"] == "toy" and about["served"] == "join; 2 models"
+    assert about["labels"] == list(NAMES)
+    assert about["max_bytes"] == images.MAX_BYTES
+
+
+# ---- refusals
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"no image", "unreadable: 8 bytes that are not one of JPEG"),
+        (b"", "unreadable: empty file"),
+        (png()[:100], "truncated"),
+    ],
+)
+def test_a_file_that_is_no_photo_is_refused_with_the_reason(client, data, reason):
+    for question in ("/label", "/why"):
+        said = post(client, question, data, caption="", label="red")
+        assert said.status_code == 422 and reason in said.json()["error"]
+        assert "/tmp" not in said.json()["error"]
+
+
+def test_more_pixels_than_are_decoded_are_refused(client, monkeypatch):
+    monkeypatch.setattr(images, "MAX_PIXELS", 64 * 63)
+    said = post(client)
+    assert said.status_code == 422 and "oversized: 64x64 pixels" in said.json()["error"]
+
+
+def test_more_bytes_than_are_read_are_refused_whether_they_are_announced_or_not(answers, monkeypatch):
+    monkeypatch.setattr(module, "MAX_BYTES", 1000)
+    client, boundary = TestClient(make_app(answers), base_url=HOST), "b"
+    assert post(client, data=b"x" * 100_000).status_code == 413
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="photo"; filename="a"\r\n\r\n'.encode()
+
+    def unannounced():
+        yield head
+        for _ in range(20):
+            yield b"x" * 10_000
+
+    kind = {"content-type": f"multipart/form-data; boundary={boundary}"}
+    assert client.post("/label", content=unannounced(), headers=kind).status_code == 413
+    assert post(client).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        (
+            {"caption": "x" * (module.MAX_CAPTION + 1), "label": "red"},
+            "caption: 2,001 characters, at most 2,000",
+        ),
+        ({"label": "green"}, "label 'green': expected one of red, blue <b>&"),
+        ({}, "label: expected a text"),
+    ],
+)
+def test_a_field_that_is_not_as_expected_is_refused(client, fields, reason):
+    said = post(client, "/why", **fields)
+    assert said.status_code == 422 and reason in said.json()["error"]
+
+
+def test_a_form_without_a_photo_or_with_two_is_refused(client):
+    assert client.post("/label", data={"photo": "text"}).status_code == 422
+    two = [("photo", ("a.png", png())), ("photo", ("b.png", png()))]
+    assert client.post("/label", files=two).status_code == 400
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8000"])
+def test_another_name_for_this_machine_is_refused(client, host):
+    assert client.get("/about", headers={"host": host}).status_code == 400
+    assert post(client, headers={"host": host}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:9000"},
+        {"sec-fetch-site": "cross-site"},
+        {"origin": HOST, "sec-fetch-site": "same-site"},
+    ],
+)
+def test_what_another_sites_page_sends_is_refused(client, headers):
+    assert post(client, headers=headers).status_code == 403
+    assert post(client, headers={"origin": HOST, "sec-fetch-site": "same-origin"}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/page.js", "/about", "/none"])
+def test_every_answer_allows_only_what_the_page_brings(client, path):
+    headers = client.get(path).headers
+    assert headers["content-security-policy"].startswith("default-src 'self';")
+    assert "unsafe" not in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    "path", ["/../app.py", "/%2e%2e/app.py", "/..%2fapp.py", "/%2e%2e%2f%2e%2e%2flabeler.py"]
+)
+def test_nothing_beside_the_page_is_given_out(client, path):
+    assert client.get(path).status_code == 404
+
+
+def test_nothing_is_left_behind(client, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    large = png(Image.fromarray(np.random.default_rng(0).integers(0, 255, (700, 700, 3), np.uint8)))
+    assert len(large) > 2**20  # more than is kept in memory
+    assert post(client, data=large).status_code == 200
+    assert post(client, "/why", data=b"no image", label="red").status_code == 422
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- a real server
+
+
+class Slow(Answers):
+    """Waits, and counts how many wait at once."""
+
+    at_once, most, gate = 0, 0, threading.Event()
+
+    def label(self, photo, caption):
+        self.at_once += 1
+        self.most = max(self.most, self.at_once)
+        self.gate.wait(10)
+        self.at_once -= 1
+        return {}
+
+
+@pytest.fixture
+def served():
+    """Serves answers on a free port until the test ends: answers -> URL."""
+    ends = []
+
+    def start(answers: Answers) -> str:
+        listening = serve.listen(0)
+        server = uvicorn.Server(uvicorn.Config(make_app(answers), log_level="error"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+
+        def end():
+            server.should_exit = True
+            thread.join(10)
+            listening.close()
+
+        ends.append(end)
+        return f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+    yield start
+    for end in ends:
+        end()
+
+
+def test_photos_are_looked_at_one_at_a_time_and_the_page_answers_meanwhile(answers, served):
+    slow = Slow(answers.labeler)
+    url = served(slow)
+    form = b'--b\r\nContent-Disposition: form-data; name="photo"; filename="a"\r\n\r\nx\r\n--b--\r\n'
+    request = urllib.request.Request(
+        f"{url}/label", form, {"Content-Type": "multipart/form-data; boundary=b"}, method="POST"
+    )
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(urllib.request.urlopen, request) for _ in range(2)]
+        try:
+            until = time.monotonic() + 10
+            while not slow.at_once and time.monotonic() < until:
+                time.sleep(0.01)
+            with urllib.request.urlopen(f"{url}/about", timeout=5) as answer:
+                assert answer.status == 200
+            assert not any(one.done() for one in waiting)
+        finally:
+            slow.gate.set()
+        assert [one.result().status for one in waiting] == [200, 200]
+    assert slow.most == 1
+
+
+def test_only_this_machine_reaches_it_and_a_port_in_use_says_what_to_do():
+    with serve.listen(0) as taken:
+        host, port = taken.getsockname()
+        assert host == "127.0.0.1"
+        with pytest.raises(ValueError, match=f"port {port} is in use .*make serve PORT={port + 1}"):
+            serve.listen(port)
+    with pytest.raises(ValueError, match="port 99999"):
+        serve.listen(99999)
+
+
+def test_the_stage_prints_its_address_and_ends_cleanly_when_interrupted(fusion_toy, monkeypatch, capsys):
+    monkeypatch.chdir(fusion_toy.root)
+    with serve.listen(0) as free:
+        port = free.getsockname()[1]
+    answered = []
+
+    def visit():
+        for _ in range(300):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/about", timeout=20) as answer:
+                    answered.append(answer.status)
+                break
+            except OSError:
+                time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    visitor = threading.Thread(target=visit)
+    visitor.start()
+    serve.main(SimpleNamespace(comp="toy", port=port, exp="join", bundle=None, folds=1))
+    visitor.join()
+    printed = capsys.readouterr().out
+    assert answered == [200]
+    assert "toy: join; 1 model; " in printed and f"http://127.0.0.1:{port} " in printed
+    assert printed.rstrip().endswith("stopped")
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", port), 1)
+
+
+def test_without_a_name_fusion_labels_and_where_it_is_not_trained_the_stack(fusion_toy):
+    assert serve.choose(fusion_toy) == "stack"
+    with pytest.raises(FileNotFoundError, match="'stack' is not trained; run: make submit COMP=toy"):
+        Labeler.of(fusion_toy, serve.choose(fusion_toy))
+
+
+# ---- a browser
+
+
+DROPPED = """(data) => {
+  const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([bytes], "a.png", { type: "image/png" }));
+  return transfer;
+}"""
+
+
+def drop(page, data: bytes) -> None:
+    transfer = page.evaluate_handle(DROPPED, base64.b64encode(data).decode())
+    page.dispatch_event("#drop", "drop", {"dataTransfer": transfer})
+
+
+def test_a_dropped_photo_shows_its_labels_and_why(answers, served, page, tmp_path):
+    url, asked = served(answers), []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(url)
+    page.locator("#served", has_text="toy: join; 2 models").wait_for()
+    page.fill("#caption", "<img src=x> red")
+    drop(page, png())
+    page.locator("#labels li").first.wait_for()
+    (tmp_path / "a.png").write_bytes(png())
+    expected = answers.label(tmp_path / "a.png", "<img src=x> red")
+    assert page.locator("#labels li").all_inner_texts() == expected["labels"]
+    assert page.locator("#rows .name").all_inner_texts() == [row["label"] for row in expected["all"]]
+    page.locator("#words span").first.wait_for()
+    assert [text.split("\n")[0] for text in page.locator("#words > span").all_inner_texts()] == [
+        "<img",
+        "src=x>",
+        "red",
+    ]
+    assert page.locator("#reading bdi").inner_text() == expected["labels"][0]
+    page.locator("#looking").wait_for()
+    last = page.locator("#rows button").last
+    last.focus()
+    page.keyboard.press("Enter")
+    page.locator("#reading bdi", has_text=expected["all"][-1]["label"]).wait_for()
+    assert last.get_attribute("aria-pressed") == "true"
+    page.locator('#results[aria-busy="false"]').wait_for()
+    assert page.locator("#error").is_hidden()
+    assert all(one.startswith((url, "blob:", "data:")) for one in asked)
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_what_is_no_photo_is_told_in_words_and_the_next_one_is_labelled(answers, served, browser):
+    page = browser.new_page()
+    try:
+        page.goto(served(answers))
+        page.locator("#served", has_text="toy").wait_for()
+        drop(page, b"no image")
+        page.locator("#error", has_text="unreadable: 8 bytes").wait_for()
+        assert page.locator("#found").is_hidden()
+        drop(page, png())
+        page.locator("#labels li").first.wait_for()
+        assert page.locator("#error").is_hidden()
+    finally:
+        page.close()
