@@ -243,6 +243,21 @@ def test_advice_on_suspects_and_captions_comes_only_with_the_figures_for_it():
     assert "Strengthen the photo side" in titles(none)
 
 
+def test_advice_asks_for_a_new_submission_only_when_the_decoder_has_changed():
+    about = evidence()
+    none = {"cells": 0, "rows": 0, "remove": 0, "add": 0, "by_label": [0, 0, 0]}
+    recipe = about.subject.recipe
+
+    def titles(decoder: dict) -> str:
+        submission = {"decoder": decoder, "drift": {}, "rows": 30, "out_of_fold": {"score": 0.5}}
+        subject = replace(about.subject, submission=submission)
+        found = replace(about, subject=subject)
+        return "\n".join(a.title for a in advise(found, per_class(found), ceilings(found), none, None))
+
+    assert "Write the submission again" not in titles(recipe)
+    assert "Write the submission again" in titles(recipe | {"decoder": "another"})
+
+
 def test_rates_warn_where_a_label_is_predicted_far_more_often_in_test():
     about = evidence()
     test_pred = np.zeros((400, 3), bool)

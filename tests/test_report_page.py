@@ -105,6 +105,7 @@ def experiment(paths: Paths, name: str, noise: float, explained: bool = False, t
             paths.submission(name).with_suffix(".json"),
             {
                 "rows": M, "checked_against": "test.csv", "sha256": "0" * 16, "labels_per_row": 1.5, "decoder": recipe,
+                "out_of_fold": {"score": scores["score"]},
                 "local_leaderboard": {"f1_samples": 0.5, "f1_micro": 0.5, "f1_macro": 0.5},
                 "drift": drift(scores["predicted_rate"], dict(zip(NAMES, rate.tolist(), strict=True)), N, M),
             },

@@ -89,7 +89,7 @@ def balance(evidence: Evidence, ceilings: dict) -> Iterator[Advice]:
     if missed > 1.5 * invented or invented > 1.5 * missed:
         kind, other = ("missed", "invented") if missed > invented else ("invented", "missed")
         yield Advice(
-            f"Labels are more often {kind} than {other}",
+            f"More is lost by {kind} labels than by {other} ones",
             f"without {kind} ones the score would be {max(missed, invented):+.4f}, without {other} ones "
             f"{min(missed, invented):+.4f}; a row has {y.sum(1).mean():.2f} labels and gets {pred.sum(1).mean():.2f}",
             "classes",
@@ -109,24 +109,21 @@ def decoding(evidence: Evidence) -> Iterator[Advice]:
     scores, recipe = evidence.subject.scored.scores, evidence.subject.recipe
     used = scores["decoders"][scores["decoder"]]
     best, most = max(scores["decoders"].items(), key=lambda item: item[1]["score"])
-    if best != scores["decoder"]:
-        certain = most["low"] > used["gain"]
-        title = (
-            f"Decode with {best}" if certain else f"Leave the decoder: {best} is ahead by no more than chance"
-        )
+    if best != scores["decoder"]:  # else it would be in use
         yield Advice(
-            title,
+            f"Leave the decoder: {best} is ahead by no more than chance",
             f"{most['score']:.4f} against {used['score']:.4f} for {scores['decoder']} in use; its gain over the "
             f"simplest decoder is {most['gain']:+.4f}, 95 % interval {most['low']:+.4f} to {most['high']:+.4f}",
             "decoding",
-            most["score"] - used["score"] if certain else None,
         )
     submission = evidence.subject.submission
-    if submission and submission["decoder"]["decoder"] != recipe["decoder"]:
+    if submission and submission["decoder"] != recipe:
+        was, now = submission["out_of_fold"]["score"], scores["score"]
         yield Advice(
-            "Write the submission again",
-            f"it is decoded by {submission['decoder']['decoder']}; out of fold, {recipe['decoder']} is chosen now",
-            "decoding",
+            "Write the submission again: it is older than these predictions",
+            f"it was decoded by {submission['decoder']['decoder']}, when the score was {was:.4f}; now "
+            f"{recipe['decoder']} is in use and scores {now:.4f}",
+            "summary",
             command=f"make submit COMP={evidence.comp}",
         )
     if used["optimism"] > OPTIMISM:
@@ -148,7 +145,7 @@ def members(evidence: Evidence) -> Iterator[Advice]:
         mb = sum(by_name[name].run["model_mb"] for name in dropped)
         kept = [name for name in run["members"] if name not in dropped]
         yield Advice(
-            f"Leave out {' and '.join(dropped)}",
+            f"Leave out {_and(dropped, len(dropped))}",
             f"the stack gives {'it' if len(dropped) == 1 else 'them'} no weight; training took {seconds:,.0f} s, "
             f"the models are {mb:.0f} MB",
             "experiments",
@@ -160,10 +157,12 @@ def members(evidence: Evidence) -> Iterator[Advice]:
         gain = subject.scored.scores["score"] - best.scores["score"]
         noise = noise_of(evidence)
         if gain < noise:
+            better = run.get("gains", {}).get(subject.name, {}).get(best.name)
+            paired = f"; log loss {better[0]:.4f} lower, {better[1]:.4f} to {better[2]:.4f}" if better else ""
             yield Advice(
                 f"The stack is worth little over {best.name}: train members that err differently",
                 f"{subject.scored.scores['score']:.4f} against {best.scores['score']:.4f} alone ({gain:+.4f}; "
-                f"the score itself is known to ±{noise:.4f})",
+                f"the score itself is known to ±{noise:.4f}{paired})",
                 "experiments",
             )
 
@@ -204,23 +203,22 @@ def fitting(evidence: Evidence) -> Iterator[Advice]:
             short.append((e.name, f"{e.name} by {falling:.0%}"))
     if over:
         yield Advice(
-            f"Regularise {_and(over)}: more dropout, weight decay or augmentation, fewer epochs",
+            f"Regularise {_and([name for name, _ in over])}: more dropout, weight decay or augmentation, fewer epochs",
             f"F1 a row on the rows trained on and on held-out ones: {', '.join(why for _, why in over)}",
             "training",
         )
     if short:
         yield Advice(
-            f"Train {_and(short)} longer",
+            f"Train {_and([name for name, _ in short])} longer",
             f"the loss still fell in the last epoch ({', '.join(why for _, why in short)}), and the held-out score is "
             f"within {OVERFIT} of that on the rows trained on",
             "training",
         )
 
 
-def _and(named: list[tuple[str, str]], most: int = 3) -> str:
-    names = [name for name, _ in named[:most]]
-    rest = len(named) - most
-    return ", ".join(names) + (f" and {rest} more" if rest > 0 else "")
+def _and(names: list[str], most: int = 3) -> str:
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def label_errors(evidence: Evidence, suspects: dict) -> Iterator[Advice]:

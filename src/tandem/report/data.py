@@ -62,7 +62,8 @@ def labels_per_row(evidence: Evidence) -> list[list[float]]:
             sizes.append(subject.test_pred.sum(1))
     most = max(int(s.max()) for s in sizes)
     shares = [np.bincount(s.astype(int), minlength=most + 1) / len(s) for s in sizes]
-    return [[k, *(float(share[k]) for share in shares)] for k in range(most + 1)]
+    rows = [[k, *(float(share[k]) for share in shares)] for k in range(most + 1)]
+    return [row for row in rows if any(row[1:])]
 
 
 def words(captions) -> np.ndarray:

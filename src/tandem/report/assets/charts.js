@@ -12,13 +12,13 @@ function svgElement(name, attributes, parent) {
 // best [x, y], diagonal, xName, yName, about, ticks (false: the ends of y only)
 function plot(options) {
   const { width = 260, height = 190, x, y } = options;
-  const left = options.yName ? 46 : 34, bottom = options.xName ? 34 : 18, top = 8, right = 10;
+  const digits = y[1] - y[0] < 0.05 ? 4 : y[1] - y[0] < 0.5 ? 3 : 1;
+  const left = (options.yName ? 34 : 22) + 6.5 * (digits + 1), bottom = options.xName ? 34 : 18, top = 8, right = 10;
   const px = (v) => left + ((v - x[0]) / (x[1] - x[0] || 1)) * (width - left - right);
   const py = (v) => height - bottom - ((v - y[0]) / (y[1] - y[0] || 1)) * (height - bottom - top);
   const svg = svgElement("svg", { class: "chart plot", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": options.about || "" });
   svg.style.maxWidth = `${width * 1.5}px`;
   const text = (content, attributes) => { svgElement("text", attributes, svg).textContent = content; };
-  const digits = y[1] - y[0] < 0.05 ? 4 : y[1] - y[0] < 0.5 ? 3 : 1;
   for (const v of options.ticks === false ? y : [y[0], (y[0] + y[1]) / 2, y[1]]) {
     svgElement("line", { class: "axis", x1: left, x2: width - right, y1: py(v), y2: py(v) }, svg);
     text(v.toFixed(digits), { x: left - 5, y: py(v) + 4, "text-anchor": "end" });

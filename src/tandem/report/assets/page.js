@@ -155,8 +155,9 @@ function card(item, note) {
 const WORDS = { missed: "missed", invented: "invented", remove: "given, looks wrong", add: "lacking, looks right" };
 function cellLine(cell) {
   const line = make("div", "cell"), said = make("div", "said");
-  said.append(make("span", `chip ${cell.kind}`, labelName(cell.label)), make("span", "", `${WORDS[cell.kind]} ${cell.p.toFixed(cell.p > 0.001 && cell.p < 0.999 ? 3 : 4)}`));
+  said.append(make("span", `chip ${cell.kind}`, labelName(cell.label)), make("span", "", `${WORDS[cell.kind]} · ${cell.p.toFixed(cell.p > 0.001 && cell.p < 0.999 ? 3 : 4)}`));
   line.append(said);
+  line.classList.toggle("bare", !cell.terms);
   if (cell.terms) {
     if (cell.blame) {
       const guilty = make("span", "guilty");
