@@ -40,14 +40,19 @@ def header(names: Sequence[str]) -> list[str]:
 def as_line(found: Found, names: Sequence[str], separator: str, json_lines: bool) -> str:
     """A CSV row of labels joined, probabilities, and whether a caption was read; or a JSON object."""
     if json_lines:
-        about = {"image": found.image, "labels": list(found.labels), "proba": found.proba}
+        about = {"image": found.image, "labels": list(found.labels), "proba": _rounded(found.proba)}
         about["caption"] = not found.blind
         about |= {"problem": found.problem} if found.problem else {}
-        about |= {"terms": found.terms} if found.terms else {}
+        terms = {name: _rounded(terms) for name, terms in (found.terms or {}).items()}
+        about |= {"terms": terms} if terms else {}
         return json.dumps(about, ensure_ascii=False) + "\n"
     proba = [f"{found.proba[name]:.4f}" if found.proba else "" for name in names]
     caption = "" if found.problem else ("no" if found.blind else "yes")
     return csv_line([found.image, separator.join(found.labels), *proba, caption, found.problem])
+
+
+def _rounded(values: dict[str, float] | None) -> dict[str, float] | None:
+    return values and {name: round(value, 4) for name, value in values.items()}
 
 
 def csv_line(cells: Sequence[str]) -> str:
@@ -85,7 +90,10 @@ def _json_lines(lines: Iterator[str], header: list[str]) -> tuple[set[str], int]
     images, whole = set(), 0
     for line in lines:
         if line.endswith("\n"):
-            images.add(as_written(json.loads(line)["image"]))
+            name = json.loads(line)["image"]
+            if not isinstance(name, str):
+                raise ValueError(f"image {name!r} is no name")
+            images.add(as_written(name))
             whole += len(line)
     return images, whole
 

@@ -45,8 +45,12 @@ def as_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def decode(data: bytes) -> Image.Image:
-    """RGB, upright by EXIF, see `as_rgb`; raises BadImage."""
+def decode(data: bytes, enough: int = 0) -> Image.Image:
+    """RGB, upright by EXIF, see `as_rgb`; raises BadImage.
+
+    `enough`: pixels that both sides must keep; a larger JPEG is decoded at 1/2, 1/4 or 1/8 of its size, in a third of
+    the time. 0: as it is.
+    """
     if len(data) > MAX_BYTES:
         raise BadImage(f"oversized: {len(data):,} bytes, at most {MAX_BYTES:,} are read")
     try:
@@ -54,6 +58,8 @@ def decode(data: bytes) -> Image.Image:
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise BadImage(f"oversized: {width}x{height} pixels, at most {MAX_PIXELS:,} in all are decoded")
+        if enough:
+            image.draft(None, (enough, enough))
         image.load()
         return as_rgb(upright(image))
     except BadImage:
@@ -81,9 +87,9 @@ def read(path: Path) -> bytes:
         raise BadImage(f"unreadable: {error.strerror}") from error
 
 
-def load_rgb(path: Path) -> Image.Image:
+def load_rgb(path: Path, enough: int = 0) -> Image.Image:
     """`decode` of a file; raises BadImage with the path, also where the file is missing."""
     try:
-        return decode(read(path))
+        return decode(read(path), enough)
     except BadImage as error:
         raise BadImage(f"{path}: {error}") from error

@@ -12,6 +12,7 @@ from PIL import Image
 from tandem.images import load_rgb
 
 T, R = TypeVar("T"), TypeVar("R")
+ENOUGH = 2  # times the pixels that are wanted, before the last and careful step down
 
 
 def ahead(work: Callable[[T], R], items: Iterable[T], threads: int, depth: int = 4) -> Iterator[R]:
@@ -32,7 +33,8 @@ def ahead(work: Callable[[T], R], items: Iterable[T], threads: int, depth: int =
 
 def squares(path: Path, sizes: Iterable[int]) -> dict[int, np.ndarray]:
     """(size, size, 3) uint8 for every size: the whole image, its proportions given up so that nothing is cut off."""
-    image = load_rgb(path)
+    sizes = list(sizes)
+    image = load_rgb(path, ENOUGH * max(sizes, default=0))
     return {size: np.asarray(image.resize((size, size), Image.Resampling.BICUBIC)) for size in sizes}
 
 

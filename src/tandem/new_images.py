@@ -9,11 +9,16 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"}
 
 
 def list_images(folder: Path) -> list[str]:
-    """Every image below `folder` by its suffix, as a path inside it, in a fixed order; raises ValueError for none."""
+    """Every image below `folder` by its suffix, hidden ones aside, as a path inside it, in a fixed order.
+
+    Raises ValueError where there is none.
+    """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; expected one with images")
     found = sorted(
-        p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES
+        p.relative_to(folder).as_posix()
+        for p in folder.rglob("*")
+        if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and not p.is_dir()
     )
     if not found:
         raise ValueError(f"{folder}: holds no image; expected files ending in {', '.join(sorted(SUFFIXES))}")

@@ -1,0 +1,44 @@
+"""A toy competition, trained and packed once for all tests that label with it, docstrings too."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does
+sys.path.append(str(Path(__file__).parent / "tests"))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """The Paths of tests/toy.py, trained: not to be changed."""
+    import toy
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TANDEM_THREADS", "1")
+        return toy.make(tmp_path_factory.mktemp("trained") / "toy")
+
+
+@pytest.fixture(scope="session")
+def packed(trained, tmp_path_factory) -> Path:
+    """The zip of its stack."""
+    from tandem.packing import fill, write_zip
+
+    folder = tmp_path_factory.mktemp("packed")
+    fill(trained, "stack", 0, folder / "toy")
+    write_zip(folder / "toy", folder / "toy.zip")
+    return folder / "toy.zip"
+
+
+@pytest.fixture(autouse=True)
+def what_docstrings_name(request, tmp_path, monkeypatch):
+    """`bundle.zip` and `a.jpg`, where a docstring labels the one by the other."""
+    if request.node.name != "tandem.labeler.Labeler":
+        return
+    import toy
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    Path("bundle.zip").symlink_to(request.getfixturevalue("packed"))
+    toy.draw(Path("a.jpg"), blue=False, seed=0)

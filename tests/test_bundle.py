@@ -1,0 +1,214 @@
+"""A bundle labels as what it was packed from, anywhere, and is opened only as it was packed."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+from test_labeler import probabilities, test_rows
+
+from tandem import Labeler
+from tandem.bundle import open_bundle, sha256
+from tandem.packing import fill, write_zip
+from tandem.predictions import Predictions
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "tandem"
+
+
+@pytest.fixture
+def folder(packed, tmp_path) -> Path:
+    """The bundle unpacked, to be changed."""
+    with zipfile.ZipFile(packed) as archive:
+        archive.extractall(tmp_path / "toy")
+    return tmp_path / "toy"
+
+
+def test_predictions_of_the_bundle_are_the_pipelines_test_predictions(trained, packed):
+    labeler = Labeler.load(packed)
+    found = list(labeler.label(*test_rows(trained)))
+    expected = Predictions.read(trained.test("stack"))
+    assert np.abs(probabilities(found) - expected.proba).max() < 0.01
+    sets = labeler.panel.decoder(expected.proba)
+    assert [set(one.labels) for one in found] == [
+        {name for name, chosen in zip(expected.names, row, strict=True) if chosen} for row in sets
+    ]
+
+
+def test_it_labels_in_a_fresh_process_with_its_own_code_far_from_the_checkout(trained, folder, tmp_path):
+    files, captions = test_rows(trained)
+    (tmp_path / "captions.csv").write_text(
+        "image,caption\n" + "".join(f"{f.name},{c}\n" for f, c in zip(files, captions, strict=True))
+    )
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for file in files:
+        shutil.copy(file, photos)
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"PYTHONPATH": str(folder)}
+    words = ["--bundle", folder, "--images", photos, "--captions", tmp_path / "captions.csv", "--out", "-"]
+    code = "import sys, runpy, tandem; print(tandem.__file__, file=sys.stderr)"
+    code += "; runpy.run_module('tandem', run_name='__main__')"
+    run = subprocess.run(
+        [sys.executable, "-c", code, "predict", *map(str, words)],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert str(folder / "tandem" / "__init__.py") in run.stderr
+    assert run.returncode == 0, run.stderr
+    rows = [line.split(",") for line in run.stdout.splitlines()]
+    got = np.array([[float(cell) for cell in row[2:4]] for row in rows[1:]])
+    order = [sorted(f.name for f in files).index(f.name) for f in files]
+    assert np.abs(got[order] - Predictions.read(trained.test("stack")).proba).max() < 0.01
+
+
+def test_weights_are_there_once_in_half_precision(folder):
+    files = [f.relative_to(folder).as_posix() for f in sorted((folder / "weights").rglob("*.safetensors"))]
+    assert len(files) == 2  # of one image network and one caption model, though three experiments read them
+    for file in files:
+        state = load_file(folder / file)
+        assert {str(t.dtype) for t in state.values() if t.ndim > 1} == {"torch.float16"}
+
+
+def test_the_readme_has_ten_lines_and_licences_are_named(folder):
+    assert len((folder / "README.md").read_text().splitlines()) == 10
+    licences = (folder / "LICENSES").read_text()
+    assert "Apache License" in licences and "The weights of test_efficientnet" in licences
+    pinned = (folder / "requirements.txt").read_text().split()
+    assert all("==" in line and "+" not in line for line in pinned) and len(pinned) > 5
+
+
+def test_the_same_models_make_the_same_zip(trained, packed, tmp_path):
+    fill(trained, "stack", 0, tmp_path / "again")
+    write_zip(tmp_path / "again", tmp_path / "again.zip")
+    assert (tmp_path / "again.zip").read_bytes() == packed.read_bytes()
+
+
+def test_nothing_of_the_training_rows_is_packed(packed):
+    with zipfile.ZipFile(packed) as archive:
+        names = archive.namelist()
+    assert not [n for n in names if n.endswith((".parquet", ".jpg", ".npy")) or "train" in Path(n).suffixes]
+
+
+def test_fewer_folds_and_one_experiment(trained, tmp_path):
+    fill(trained, "looks", 1, tmp_path / "small")
+    labeler = Labeler.load(tmp_path / "small")
+    assert [len(member.models) for member in labeler.panel.members] == [1]
+    expected = list(Labeler.of(trained, "looks", folds=1).label(test_rows(trained)[0]))
+    found = list(labeler.label(test_rows(trained)[0]))
+    assert np.abs(probabilities(found) - probabilities(expected)).max() < 0.01
+
+
+def test_it_is_unpacked_once(packed, cache):
+    open_bundle(packed)
+    (made,) = cache.iterdir()
+    before = made.stat().st_mtime_ns
+    open_bundle(packed)
+    assert [d.stat().st_mtime_ns for d in cache.iterdir()] == [before]
+
+
+# ---- bundles of strangers
+
+
+def relist(folder: Path, **changes) -> None:
+    """Makes the manifest agree with the files again, as somebody who changes them can."""
+    manifest = json.loads((folder / "bundle.json").read_text()) | changes
+    files = [f for f in folder.rglob("*") if f.is_file() and f.name != "bundle.json"]
+    manifest["files"] = {
+        f.relative_to(folder).as_posix(): {"sha256": sha256(f), "bytes": f.stat().st_size} for f in files
+    }
+    (folder / "bundle.json").write_text(json.dumps(manifest))
+
+
+def test_a_changed_file_is_refused(folder):
+    weights = folder / "models/toy/looks/fold0.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(ValueError, match="fold0.safetensors: not as it was packed"):
+        open_bundle(folder)
+
+
+def test_a_missing_and_an_added_file_are_refused(folder):
+    (folder / "more.txt").write_text("")
+    with pytest.raises(ValueError, match="'more.txt' does not belong to the bundle"):
+        open_bundle(folder)
+    (folder / "more.txt").unlink()
+    (folder / "LICENSES").unlink()
+    with pytest.raises(ValueError, match="LICENSES is missing"):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize("name", ["../outside.txt", "/etc/hostname", "a\\..\\b"])
+def test_a_manifest_that_lists_files_outside_is_refused(folder, name):
+    manifest = json.loads((folder / "bundle.json").read_text())
+    manifest["files"][name] = {"sha256": "", "bytes": 0}
+    (folder / "bundle.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="which is outside it"):
+        open_bundle(folder)
+
+
+def test_a_zip_that_leaves_its_folder_is_refused(packed, tmp_path, cache):
+    shutil.copy(packed, tmp_path / "evil.zip")
+    with zipfile.ZipFile(tmp_path / "evil.zip", "a") as archive:
+        archive.writestr("../evil.txt", "x")
+    with pytest.raises(ValueError, match="leaves the folder through"):
+        Labeler.load(tmp_path / "evil.zip")
+    assert not list(tmp_path.rglob("evil.txt"))
+
+
+@pytest.mark.parametrize("weights", ["", "../tiny.safetensors", "/tmp/tiny.safetensors"])
+def test_weights_from_outside_are_refused(folder, weights):
+    file = folder / "build/toy/experiments/looks.json"
+    experiment = json.loads(file.read_text())
+    experiment["image"]["weights"] = weights
+    file.write_text(json.dumps(experiment))
+    relist(folder)
+    with pytest.raises(ValueError, match="which is not in the bundle"):
+        open_bundle(folder)
+
+
+def test_a_caption_model_of_foreign_classes_is_refused(folder):
+    (modules,) = folder.rglob("modules.json")
+    modules.write_text(json.dumps([{"idx": 0, "name": "0", "path": "", "type": "os.system"}]))
+    relist(folder)
+    with pytest.raises(ValueError, match=r"is made of 'os\.system'"):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"format": 2}, "format 2; this version reads 1"),
+        ({"members": "join"}, "members is 'join'"),
+        ({"members": ["../join"]}, "expected lower-case letters"),
+        ({"competition": "../toy"}, "expected lower-case letters"),
+        ({"experiment": "/toy"}, "expected lower-case letters"),
+    ],
+)
+def test_a_manifest_of_something_else_is_refused(folder, changes, message):
+    relist(folder, **changes)
+    with pytest.raises(ValueError, match=message):
+        open_bundle(folder)
+
+
+def test_what_is_no_bundle_says_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such bundle; run: make bundle"):
+        open_bundle(tmp_path / "gone.zip")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="not a bundle"):
+        open_bundle(tmp_path / "empty")
+    (tmp_path / "text.zip").write_text("no zip")
+    with pytest.raises(ValueError, match="not a zip file"):
+        open_bundle(tmp_path / "text.zip")

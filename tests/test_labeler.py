@@ -1,0 +1,194 @@
+"""Labelling new images: as the pipeline labels the test rows, whatever kind of file, with a caption or without."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import toy
+from PIL import Image
+
+import tandem
+from tandem import Labeler
+from tandem.contributions import TERMS
+from tandem.files import read_json
+from tandem.paths import Paths
+from tandem.predictions import Predictions, sigmoid
+from tandem.rows import read_captions, read_images
+
+
+@pytest.fixture(scope="module")
+def labeler(trained) -> Labeler:
+    return Labeler.of(trained)
+
+
+def test_rows(paths: Paths) -> tuple[list[Path], list[str]]:
+    return [paths.input / f for f in read_images(paths.images("test"))["file"]], read_captions(
+        paths.captions("test")
+    )[1]
+
+
+test_rows.__test__ = False
+
+
+def probabilities(found) -> np.ndarray:
+    return np.array([list(one.proba.values()) for one in found])
+
+
+@pytest.mark.parametrize("name", ["stack", "join", "looks", "words"])
+def test_new_images_are_labelled_as_the_pipeline_labels_the_test_rows(trained, name):
+    found = list(Labeler.of(trained, name).label(*test_rows(trained)))
+    expected = Predictions.read(trained.test(name)).proba
+    assert np.abs(probabilities(found) - expected).max() < 1e-4
+
+
+def test_the_stack_that_learned_is_the_one_that_labels(trained, labeler):
+    assert read_json(trained.run("stack"))["kept"] == "stack"
+    assert labeler.panel.stack.second.boosted and labeler.panel.stack.reads_words
+
+
+def test_terms_add_up_to_the_logit(trained, labeler):
+    files, captions = test_rows(trained)
+    plain, why = list(labeler.label(files, captions)), list(labeler.label(files, captions, why=True))
+    assert [one.labels for one in why] == [one.labels for one in plain]
+    for one, other in zip(why, plain, strict=True):
+        for name in labeler.names:
+            assert set(one.terms[name]) == set(TERMS)
+            assert sigmoid(sum(one.terms[name].values())) == pytest.approx(other.proba[name], abs=1e-4)
+    assert plain[0].terms is None
+
+
+def test_without_a_caption_the_best_experiment_that_needs_none_labels(trained, labeler):
+    scores = {name: read_json(trained.scores(name)) for name in ("join", "looks")}
+    assert scores["looks"]["score"] > scores["join"]["without"]["captions"]["score"]
+    files, captions = test_rows(trained)
+    some = [captions[0], None, "  ", *captions[3:]]
+    found = list(labeler.label(files, some))
+    assert [one.blind for one in found] == [False, True, True, *[False] * (len(files) - 3)]
+    alone = list(Labeler.of(trained, "looks").label(files[1:3]))
+    assert np.allclose(probabilities(found[1:3]), probabilities(alone), atol=1e-6)
+    whole = list(labeler.label(files, captions))
+    assert np.allclose(probabilities(found[3:]), probabilities(whole[3:]), atol=1e-5)
+
+
+def test_a_fusion_network_that_imagines_the_caption_has_a_decoder_of_its_own_for_that(trained):
+    labeler = Labeler.of(trained, "join")
+    assert labeler.blind.members == labeler.panel.members and labeler.blind.blind
+    assert (
+        read_json(trained.thresholds("join"))["without"]["captions"]["decoder"] == labeler.blind.decoder.name
+    )
+    files, captions = test_rows(trained)
+    seen, read = list(labeler.label(files)), list(labeler.label(files, captions))
+    assert not np.allclose(probabilities(seen), probabilities(read), atol=0.01)
+
+
+def test_where_nothing_does_without_a_caption_that_is_said_before_anything_is_labelled(trained):
+    labeler = Labeler(trained, Labeler.of(trained, "words").panel, blind=None)
+    with pytest.raises(ValueError, match="a caption is missing, and no trained experiment does without"):
+        labeler.label(["a.jpg", "b.jpg"], ["a cat", ""])
+
+
+def test_fewer_folds_are_fewer_models(trained):
+    labeler = Labeler.of(trained, "stack", folds=1)
+    assert {len(member.models) for member in labeler.panel.members} == {1}
+
+
+def test_an_encoder_that_members_share_runs_once(trained):
+    labeler, calls = Labeler.of(trained), []
+    files, captions = test_rows(trained)
+    list(labeler.label(files[:1], captions[:1]))  # loads them
+    made = labeler.encoders._made
+
+    def counted(slug, encode):
+        return lambda items: calls.append((slug, len(items))) or encode(items)
+
+    labeler.encoders._made = {slug: counted(slug, encode) for slug, encode in made.items()}
+    list(labeler.label(files, captions))
+    assert sorted(n for _, n in calls) == [len(files)] * len(made)
+
+
+def test_captions_that_are_not_one_an_image_are_refused(labeler):
+    with pytest.raises(ValueError, match="2 images and 1 captions; expected one each"):
+        labeler.label(["a.jpg", "b.jpg"], ["a cat"])
+
+
+def test_what_is_not_trained_says_what_to_run(trained, tmp_path):
+    with pytest.raises(FileNotFoundError, match="run: make submit COMP=toy"):
+        Labeler.of(Paths("toy", tmp_path))
+    with pytest.raises(FileNotFoundError, match="run: make train COMP=toy EXPS=fast"):
+        Labeler.of(trained, "fast")
+
+
+def test_the_package_opens_without_torch():
+    code = "import sys, tandem; print({'torch', 'numpy'} & set(sys.modules), tandem.Labeler.__name__)"
+    env = os.environ | {"PYTHONPATH": str(Path(tandem.__file__).parents[1])}
+    run = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60)
+    assert run.stdout == "set() Labeler\n", run.stderr
+
+
+# ---- what people have
+
+
+def saved(folder: Path, name: str, image: Image.Image, **options) -> Path:
+    image.save(folder / name, **options)
+    return folder / name
+
+
+@pytest.fixture
+def kinds(tmp_path) -> list[Path]:
+    """The same blue photo in many kinds of files."""
+    toy.draw(tmp_path / "plain.jpg", blue=True, seed=99)
+    photo = Image.open(tmp_path / "plain.jpg").convert("RGB")
+    turned = photo.transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned back by 90 degrees
+    see_through = photo.copy()
+    see_through.putalpha(255)
+    return [
+        tmp_path / "plain.jpg",
+        saved(tmp_path, "same.png", photo),
+        saved(tmp_path, "same.webp", photo, lossless=True),
+        saved(tmp_path, "cmyk.jpg", photo.convert("CMYK"), quality=100),
+        saved(tmp_path, "alpha.png", see_through),
+        saved(tmp_path, "turned.jpg", turned, exif=exif, quality=100, subsampling=0),
+        saved(tmp_path, "palette.gif", photo.quantize(256)),
+    ]
+
+
+def test_one_photo_in_many_kinds_of_files_gets_the_same_labels(labeler, kinds):
+    found = list(labeler.label(kinds, ["a cat"] * len(kinds)))
+    assert [one.problem for one in found] == [""] * len(kinds)
+    assert [set(one.labels) for one in found] == [set(found[0].labels)] * len(kinds)
+    assert np.abs(probabilities(found) - probabilities(found[:1])).max() < 0.05
+
+
+def test_grey_and_16_bit_photos_are_labelled(labeler, tmp_path):
+    grey = np.random.default_rng(0).integers(0, 65536, (40, 48), np.uint16)
+    deep, flat = tmp_path / "deep.png", tmp_path / "flat.jpg"
+    Image.fromarray(grey).save(deep)
+    Image.fromarray((grey // 257).astype(np.uint8)).save(flat, quality=100)
+    found = list(labeler.label([deep, flat], ["a dog"] * 2))
+    assert np.abs(probabilities(found[:1]) - probabilities(found[1:])).max() < 0.05
+
+
+def test_what_can_not_be_read_says_why_and_the_others_are_labelled(trained, labeler, tmp_path):
+    files, captions = test_rows(trained)
+    (tmp_path / "text.jpg").write_text("no photo")
+    (tmp_path / "half.jpg").write_bytes(files[0].read_bytes()[:300])
+    bad = [tmp_path / "text.jpg", tmp_path / "half.jpg", tmp_path / "gone.jpg", tmp_path]
+    found = list(labeler.label([*bad, *files], [*["a cat"] * len(bad), *captions]))
+    for one, why in zip(found, ("unreadable", "truncated", "missing", "unreadable"), strict=False):
+        assert one.problem.startswith(why) and one.proba is None and one.labels == ()
+    assert (
+        np.abs(probabilities(found[len(bad) :]) - Predictions.read(trained.test("stack")).proba).max() < 1e-4
+    )
+
+
+def test_a_large_photo_is_decoded_small_and_gets_the_same_labels(labeler, tmp_path):
+    toy.draw(tmp_path / "small.jpg", blue=True, seed=7)
+    small = Image.open(tmp_path / "small.jpg")
+    small.resize((1920, 1600), Image.Resampling.BICUBIC).save(tmp_path / "large.jpg", quality=95)
+    found = list(labeler.label([tmp_path / "small.jpg", tmp_path / "large.jpg"], ["a cat"] * 2))
+    assert np.abs(probabilities(found[:1]) - probabilities(found[1:])).max() < 0.05

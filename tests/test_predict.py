@@ -1,0 +1,156 @@
+"""The predict stage: a folder in, a file out; what can't be read, what is there already, and what it exits with."""
+
+import csv
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import toy
+
+from tandem.found import TEXT, Found, as_line, csv_line, done, header
+from tandem.new_images import list_images, read_captions_of
+from tandem.stages.predict import main
+
+NAMES = ("cat", "sky")
+HOSTILE = 'c,"d\n.jpg'
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Three photos: one lies deeper, one has a hostile name."""
+    for i, name in enumerate(("a.jpg", "deep/b.jpeg", HOSTILE)):
+        toy.draw(tmp_path / "photos" / name, blue=i == 1, seed=i)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def predict(trained, folder, monkeypatch):
+    """Runs the stage in the toy's checkout; returns its exit status."""
+    monkeypatch.chdir(trained.root)
+
+    def run(out: Path | str, **changes) -> int:
+        given = {"comp": "toy", "bundle": None, "images": folder, "captions": None, "out": str(out)}
+        return main(SimpleNamespace(**(given | {"exp": "stack", "folds": 1} | changes)))
+
+    return run
+
+
+def rows(out: Path) -> list[dict]:
+    with out.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_csv_has_a_row_an_image_with_labels_and_probabilities(predict, tmp_path):
+    (tmp_path / "captions.csv").write_text("image,caption\na,a cat\nb.jpeg,a dog\n")
+    assert predict(tmp_path / "out.csv", captions=tmp_path / "captions.csv") == 0
+    found = rows(tmp_path / "out.csv")
+    assert list(found[0]) == ["image", "labels", *NAMES, "caption", "problem"]
+    assert [(row["image"], row["labels"], row["caption"]) for row in found[:1] + found[2:]] == [
+        ("a.jpg", "cat", "yes"),
+        ("deep/b.jpeg", "sky", "yes"),
+    ]
+    assert found[1]["image"] == HOSTILE and found[1]["caption"] == "no"
+    assert 0 <= float(found[1]["sky"]) <= 1
+
+
+def test_json_lines_by_suffix(predict, tmp_path):
+    assert predict(tmp_path / "out.jsonl") == 0
+    found = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [one["image"] for one in found] == ["a.jpg", HOSTILE, "deep/b.jpeg"]
+    assert set(found[0]) == {"image", "labels", "proba", "caption"} and set(found[0]["proba"]) == set(NAMES)
+
+
+def test_a_dash_is_standard_output_and_nothing_else_is_printed_there(predict, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.reconfigure", lambda **_: None, raising=False)
+    assert predict("-") == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith(",".join(header(NAMES)) + "\n") and printed.out.count(",no,\n") == 3
+    assert "3 of 3 from the photo alone, by looks" in printed.err
+
+
+def test_another_suffix_is_refused_before_anything_is_loaded(predict):
+    with pytest.raises(ValueError, match=r"expected a name ending in \.csv or \.jsonl, or -"):
+        predict("out.txt")
+
+
+def test_unreadable_files_do_not_stop_it_are_listed_and_give_status_3(predict, folder, tmp_path, capsys):
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n")
+    assert predict(tmp_path / "out.csv") == 3
+    found = {row["image"]: row for row in rows(tmp_path / "out.csv")}
+    assert len(found) == 4 and found["broken.png"]["problem"].startswith("unreadable")
+    assert found["broken.png"]["labels"] == found["broken.png"]["cat"] == ""
+    assert "1 files could not be read:\n  'broken.png': unreadable" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_killed_run_goes_on_and_ends_in_the_same_file(predict, tmp_path, suffix, capsys):
+    whole, killed = tmp_path / f"whole.{suffix}", tmp_path / f"killed.{suffix}"
+    predict(whole)
+    text = whole.read_bytes()
+    first_new = text.index(b".jpg", text.index(b"a.jpg") + 5)
+    for cut in (3, text.index(b"a.jpg") + 20, first_new, len(text) - 4, len(text)):
+        killed.write_bytes(text[:cut])
+        predict(killed)
+        assert killed.read_bytes() == text, cut
+    assert "3 of 3 are in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("held", ["id,x\n1,2\n", "one line\n", '{"image": 1}\n', "\0\n"])
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_another_file_is_not_appended_to(tmp_path, suffix, held):
+    out = tmp_path / f"out.{suffix}"
+    out.write_text(held)
+    with pytest.raises(ValueError, match="not what labelling writes .*; name another OUT"):
+        done(out, NAMES)
+    assert out.read_text() == held
+
+
+def test_a_name_that_is_not_utf8_is_found_again_in_the_output(tmp_path):
+    name = "caf\udce9.jpg"  # what os.listdir makes of a byte that is no UTF-8
+    for suffix in ("csv", "jsonl"):
+        out = tmp_path / f"out.{suffix}"
+        with out.open("w", **TEXT) as file:
+            if suffix == "csv":
+                file.write(csv_line(header(NAMES)))
+            file.write(as_line(Found(name, problem="x"), NAMES, " ", suffix == "jsonl"))
+        assert done(out, NAMES) == {"caf\\udce9.jpg"}
+
+
+# ---- captions
+
+
+IMAGES = ["a.jpg", "deep/b.jpg", "c.jpg"]
+
+
+def test_captions_are_found_by_path_name_or_stem(tmp_path):
+    (tmp_path / "c.csv").write_text('image,Caption\ndeep/b.jpg,"of ""b"""\na,of a\n')
+    assert read_captions_of(tmp_path / "c.csv", IMAGES) == ["of a", 'of "b"', ""]
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("image\na.jpg\n", "expected a column of images and one of captions"),
+        ("image,caption\nz.jpg,a cat\n", "names none of the images, such as 'a.jpg'"),
+        ("image,caption\na.jpg,a cat\na.jpg,a dog\n", "line 3: a second caption for 'a.jpg'"),
+        ('image,caption\na.jpg,"a cat\n', "line 2"),
+        ("image,caption\n\0,x\n", "NUL byte"),
+        ("", "the file is empty"),
+    ],
+)
+def test_a_captions_file_that_can_not_be_read_with_certainty_is_refused(tmp_path, text, message):
+    (tmp_path / "c.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_captions_of(tmp_path / "c.csv", IMAGES)
+
+
+def test_the_folder_is_listed_whole_and_in_order(folder):
+    (folder / "notes.txt").write_text("")
+    (folder / "._a.jpg").write_text("")
+    (folder / "dir.jpg").mkdir()
+    assert list_images(folder) == ["a.jpg", HOSTILE, "deep/b.jpeg"]
+    with pytest.raises(ValueError, match="holds no image"):
+        list_images(folder / "dir.jpg")
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        list_images(folder / "gone")

@@ -1,0 +1,128 @@
+"""A trained competition in seconds: tiny networks on drawn photos. `cat` is said in the caption, `sky` is blue."""
+
+import contextlib
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+from PIL import Image
+
+from tandem.competition import Competition, to_toml
+from tandem.config import (
+    CaptionEncoder,
+    Fusion,
+    FusionExperiment,
+    FusionTraining,
+    Head,
+    HeadExperiment,
+    HeadTraining,
+    ImageEncoder,
+    TfidfExperiment,
+)
+from tandem.encoders.run import encode_split
+from tandem.files import write_json, write_text
+from tandem.paths import Paths
+from tandem.rows import write_captions, write_images, write_labels
+from tandem.runtime import import_timm
+from tandem.stages import decode, stack, train
+
+NAMES = ("cat", "sky")
+N, TEST, FOLDS = 60, 8, 3
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat", "dog"]
+MEMBERS = ["join", "looks", "words"]
+
+
+def draw(path: Path, blue: bool, seed: int) -> None:
+    """A photo of 48 x 40, blue or red."""
+    pixels = np.random.default_rng(seed).integers(0, 60, (40, 48, 3), np.uint8)
+    pixels[:, :, 2 if blue else 0] += 180
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, quality=95)
+
+
+def tiny_backbone(path: Path) -> str:
+    """A timm network nobody trained, as safetensors."""
+    import torch
+    from safetensors.torch import save_file
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = import_timm().create_model("test_efficientnet")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(network.state_dict(), path)
+    return str(path)
+
+
+def tiny_sentences(folder: Path) -> str:
+    """A BERT of two layers that knows WORDS, as a sentence-transformers folder."""
+    import_timm()
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+        bert = BertModel(BertConfig(vocab_size=len(WORDS), max_position_embeddings=64, **sizes))
+    bert.save_pretrained(folder)
+    BertTokenizerFast(vocab={word: i for i, word in enumerate(WORDS)}).save_pretrained(folder)
+    model = SentenceTransformer(modules=[Transformer(str(folder)), Pooling(16)], device="cpu")
+    model.save(str(folder), create_model_card=False)
+    return str(folder)
+
+
+def experiments(root: Path) -> dict:
+    image = ImageEncoder(
+        model="test_efficientnet", weights=tiny_backbone(root / "tiny.safetensors"), size=32, pool="avg"
+    )
+    caption = CaptionEncoder(model=tiny_sentences(root / "tiny"), max_tokens=8)
+    small = Fusion(hidden=16, rank=2, dropout=0.0, input_dropout=0.0, heads=1)
+    join = FusionExperiment(
+        kind="fusion",
+        frozen=(image,),
+        caption=caption,
+        fusion=small,
+        train=FusionTraining(epochs=20, batch=16, min_steps=0, lr=1e-2),
+    )
+    head = Head(hidden=8, dropout=0.0, input_dropout=0.0, bags=1)
+    looks = HeadExperiment(kind="head", image=image, head=head, train=HeadTraining(epochs=5, min_steps=40))
+    return {"join": join, "looks": looks, "words": TfidfExperiment(kind="tfidf")}
+
+
+def make(root: Path) -> Paths:
+    """Trains, stacks and decodes in the new folder `root`."""
+    root.mkdir(parents=True, exist_ok=True)
+    with contextlib.chdir(root):
+        paths, rng = Paths("toy"), np.random.default_rng(0)
+        y = rng.integers(0, 2, (N + TEST, 2)).astype(np.uint8)
+        labels = {"format": "separated", "column": "labels", "names": list(NAMES)}
+        competition = Competition(
+            id="id", caption="caption", images="data", labels=labels, most=2, least=0, experiments=MEMBERS
+        )
+        write_text(paths.competition, to_toml(competition))
+        for split, rows in (("train", range(N)), ("test", range(N, N + TEST))):
+            ids = [f"{i}.jpg" for i in rows]
+            for i in rows:
+                draw(paths.input / "data" / f"{i}.jpg", bool(y[i, 1]), i)
+            files = [f"data/{name}" for name in ids]
+            columns = {"id": ids, "file": files, "width": [48] * len(ids), "height": [40] * len(ids)}
+            columns |= {"bytes": [1] * len(ids), "sha": ids, "hash": [b"0" * 64] * len(ids)}
+            write_images(paths.images(split), columns)
+            write_captions(paths.captions(split), ids, ["a cat" if y[i, 0] else "a dog" for i in rows])
+        ids = [f"{i}.jpg" for i in range(N)]
+        write_labels(paths.labels, ids, NAMES, y[:N])
+        write_text(
+            paths.folds, "id,fold,group\n" + "".join(f"{i},{n % FOLDS},{n}\n" for n, i in enumerate(ids))
+        )
+        write_json(paths.metric_config, {"metric": "f1_samples", "beta": 1.0, "least": 0, "most": 2})
+        for name, experiment in experiments(root).items():
+            write_json(paths.experiment_config(name), experiment.model_dump())
+            for split in ("train", "test"):
+                for encoder in experiment.encoders:
+                    encode_split(paths, encoder, split)
+            train.main(SimpleNamespace(comp="toy", exp=name, fold=None))
+            decode.main(SimpleNamespace(comp="toy", exp=name))
+        stack.main(SimpleNamespace(comp="toy", exps=MEMBERS))
+        decode.main(SimpleNamespace(comp="toy", exp="stack"))
+    return Paths("toy", root)
