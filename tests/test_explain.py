@@ -261,9 +261,19 @@ def test_models_that_are_not_of_today_are_refused(paths):
             explain_image(paths, "0.png", "join")
     finally:
         write_json(file, before)
-    with pytest.raises(FileNotFoundError, match="EXP='nothing': .* trained: join, words"):
+    with pytest.raises(FileNotFoundError, match="EXP='nothing': expected one of join, words;"):
         explain_image(paths, "0.png", "nothing")
 
 
 def test_the_same_image_gives_the_same_page(paths):
     assert render(explain_image(paths, "3.png", "join")) == render(explain_image(paths, "3.png", "join"))
+
+
+def test_the_page_opens_in_a_browser_and_fits_a_phone(paths, capsys, page):
+    asked(paths, "0.png", capsys)
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto(Paths("toy", paths.root).explanation("0.png").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    heat = page.locator(".maps img").first
+    assert heat.evaluate("image => image.naturalWidth") == 96
+    assert page.locator(".reading p").first.inner_text().startswith("<script>alert(1)</script>")

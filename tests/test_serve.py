@@ -5,12 +5,14 @@ import io
 import os
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +30,7 @@ from tandem.web.answers import Answers
 from tandem.web.app import make_app
 
 HOST = "http://127.0.0.1:8000"
+SRC = Path(__file__).parents[1] / "src"
 
 
 @pytest.fixture(autouse=True)
@@ -298,32 +301,29 @@ def test_only_this_machine_reaches_it_and_a_port_in_use_says_what_to_do():
         serve.listen(99999)
 
 
-def test_the_stage_prints_its_address_and_ends_cleanly_when_interrupted(fusion_toy, monkeypatch, capsys):
-    monkeypatch.chdir(fusion_toy.root)
-    with serve.listen(0) as free:
-        port = free.getsockname()[1]
-    answered = []
-
-    def visit():
-        for _ in range(300):
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/about", timeout=20) as answer:
-                    answered.append(answer.status)
-                break
-            except OSError:
-                time.sleep(0.1)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    visitor = threading.Thread(target=visit)
-    visitor.start()
-    serve.main(SimpleNamespace(comp="toy", port=port, exp="join", bundle=None, folds=1))
-    visitor.join()
-    printed = capsys.readouterr().out
-    assert answered == [200]
-    assert "toy: join; 1 model; " in printed and f"http://127.0.0.1:{port} " in printed
-    assert printed.rstrip().endswith("stopped")
+def test_the_stage_prints_its_address_and_ends_cleanly_when_interrupted(fusion_toy):
+    words = ["serve", "--comp", "toy", "--port", "0", "--exp", "join", "--folds", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tandem", *words],
+        cwd=fusion_toy.root,
+        env=os.environ | {"PYTHONPATH": str(SRC), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with process:
+        try:
+            assert process.stdout.readline().startswith("toy: join; 1 model; ")
+            url = process.stdout.readline().split()[0]
+            with urllib.request.urlopen(f"{url}/about", timeout=20) as answer:
+                assert answer.status == 200
+            process.send_signal(signal.SIGINT)
+            assert process.stdout.read().strip() == "stopped"
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
     with pytest.raises(OSError):
-        socket.create_connection(("127.0.0.1", port), 1)
+        socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), 1)
 
 
 def test_without_a_name_fusion_labels_and_where_it_is_not_trained_the_stack(fusion_toy):

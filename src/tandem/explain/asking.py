@@ -24,9 +24,11 @@ def explain_image(paths: Paths, image: str, name: str) -> Explanation:
     Raises ValueError where no row has that id or the models are not current, FileNotFoundError where there are none.
     """
     if not paths.experiment_config(name).exists():
-        known = sorted(f.parent.name for f in paths.experiment(name).parent.glob("*/oof.parquet"))
+        files = paths.experiment(name).parent.glob("*/oof.parquet")
+        known = sorted({file.parent.name for file in files} - {"stack"})
         raise FileNotFoundError(
-            f"EXP={name!r}: expected an experiment of {paths.comp!r}, trained: {', '.join(known) or 'none yet'}"
+            f"EXP={name!r}: expected one of {', '.join(known) or 'none, for none is trained'}; the stack's terms are "
+            "told beside it"
         )
     tables = {split: read_images(paths.images(split)) for split in ("train", "test")}
     split, row = find_row(image, {split: table["id"] for split, table in tables.items()})

@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from tandem.contributions import TERMS
 from tandem.explain.explanation import ALONE, SPOKEN, Account, Explanation, gap, printable
 from tandem.explain.pictures import heat_uri, photo_uri
-from tandem.explain.words import Words
+from tandem.explain.words import Words, scale
 from tandem.predictions import sigmoid
 
 FAINT = 0.08  # a word's effect, as a share of the largest, that is not worth a number
@@ -108,7 +108,7 @@ def _heat(e: Explanation, i: int) -> str:
 
 
 def _words(words: Words, label: int, told: tuple[int, ...]) -> list[Word]:
-    largest = max(float(np.abs(words.effects[:, list(told)]).max(initial=0)), 1e-9)
+    largest = scale(words.effects[:, list(told)])
     out = []
     for i, piece in enumerate(words.pieces):
         effect = float(words.effects[i, label]) if i < len(words.effects) else None

@@ -12,6 +12,7 @@ from rich.text import Text
 from tandem.contributions import TERMS
 from tandem.explain.explanation import ALONE, SPOKEN, Account, Explanation, gap, printable
 from tandem.explain.page import percent, signed
+from tandem.explain.words import scale
 from tandem.predictions import sigmoid
 
 # of Okabe and Ito, which all eyes tell apart
@@ -104,7 +105,7 @@ def bar(terms: np.ndarray, low: float, high: float) -> Text:
 
 def _words(e: Explanation) -> Iterator[RenderableType]:
     effects = e.words.effects
-    largest = max(float(np.abs(effects[:, list(e.told)]).max(initial=0)), 1e-9)
+    largest = scale(effects[:, list(e.told)])
     yield Text("what each word adds to the logit: the change when it is left out", "italic")
     table = Table.grid(padding=(0, 2))
     for j in e.told:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 MOST = 64  # words left out, each with a run of the model; what comes after stays as it is
+WEAK = 0.5  # a change of the logit that is never shown as strong, even where it is a caption's largest
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,11 @@ class Words:
 
     pieces: tuple[str, ...]
     effects: np.ndarray
+
+
+def scale(effects: np.ndarray) -> float:
+    """The effect that is shown as the strongest."""
+    return float(np.abs(effects).max(initial=WEAK))
 
 
 def pieces_of(caption: str, most: int = MOST) -> tuple[list[str], str]:

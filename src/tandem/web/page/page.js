@@ -1,6 +1,7 @@
 // One photo and its caption go to /label, and with a label to /why; all that comes back is shown as text, never as HTML.
 const $ = (id) => document.getElementById(id);
 const FIRST = 8; // labels before "all"
+const WEAK = 0.5; // a change of the logit that is never shown as strong
 const FAINT = 0.08; // of the largest effect: a word that is not worth a number
 let about = null, photo = null, asked = 0, showing = null;
 
@@ -185,7 +186,7 @@ function reason(name, reasons) {
   $("reading").hidden = !reasons.words;
   if (!reasons.words) return;
   $("label").textContent = name;
-  const largest = Math.max(1e-9, ...reasons.words.map((word) => Math.abs(word.effect ?? 0)));
+  const largest = Math.max(WEAK, ...reasons.words.map((word) => Math.abs(word.effect ?? 0)));
   $("words").replaceChildren(...reasons.words.flatMap(({ text, effect }) => {
     const word = element("span", text.trim()), share = Math.abs(effect ?? 0) / largest;
     if (share >= FAINT) {
