@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.torch import load_file
-from test_labeler import probabilities, test_rows
+from test_labeler import pipeline_rows, probabilities
 
 from tandem import Labeler
 from tandem.bundle import open_bundle, sha256
@@ -35,7 +35,7 @@ def folder(packed, tmp_path) -> Path:
 
 def test_predictions_of_the_bundle_are_the_pipelines_test_predictions(trained, packed):
     labeler = Labeler.load(packed)
-    found = list(labeler.label(*test_rows(trained)))
+    found = list(labeler.label(*pipeline_rows(trained)))
     expected = Predictions.read(trained.test("stack"))
     assert np.abs(probabilities(found) - expected.proba).max() < 0.01
     sets = labeler.panel.decoder(expected.proba)
@@ -45,7 +45,7 @@ def test_predictions_of_the_bundle_are_the_pipelines_test_predictions(trained, p
 
 
 def test_it_labels_in_a_fresh_process_with_its_own_code_far_from_the_checkout(trained, folder, tmp_path):
-    files, captions = test_rows(trained)
+    files, captions = pipeline_rows(trained)
     (tmp_path / "captions.csv").write_text(
         "image,caption\n" + "".join(f"{f.name},{c}\n" for f, c in zip(files, captions, strict=True))
     )
@@ -105,8 +105,8 @@ def test_fewer_folds_and_one_experiment(trained, tmp_path):
     fill(trained, "looks", 1, tmp_path / "small")
     labeler = Labeler.load(tmp_path / "small")
     assert [len(member.models) for member in labeler.panel.members] == [1]
-    expected = list(Labeler.of(trained, "looks", folds=1).label(test_rows(trained)[0]))
-    found = list(labeler.label(test_rows(trained)[0]))
+    expected = list(Labeler.of(trained, "looks", folds=1).label(pipeline_rows(trained)[0]))
+    found = list(labeler.label(pipeline_rows(trained)[0]))
     assert np.abs(probabilities(found) - probabilities(expected)).max() < 0.01
 
 

@@ -24,13 +24,10 @@ def labeler(trained) -> Labeler:
     return Labeler.of(trained)
 
 
-def test_rows(paths: Paths) -> tuple[list[Path], list[str]]:
+def pipeline_rows(paths: Paths) -> tuple[list[Path], list[str]]:
     return [paths.input / f for f in read_images(paths.images("test"))["file"]], read_captions(
         paths.captions("test")
     )[1]
-
-
-test_rows.__test__ = False
 
 
 def probabilities(found) -> np.ndarray:
@@ -39,7 +36,7 @@ def probabilities(found) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ["stack", "join", "looks", "words"])
 def test_new_images_are_labelled_as_the_pipeline_labels_the_test_rows(trained, name):
-    found = list(Labeler.of(trained, name).label(*test_rows(trained)))
+    found = list(Labeler.of(trained, name).label(*pipeline_rows(trained)))
     expected = Predictions.read(trained.test(name)).proba
     assert np.abs(probabilities(found) - expected).max() < 1e-4
 
@@ -50,7 +47,7 @@ def test_the_stack_that_learned_is_the_one_that_labels(trained, labeler):
 
 
 def test_terms_add_up_to_the_logit(trained, labeler):
-    files, captions = test_rows(trained)
+    files, captions = pipeline_rows(trained)
     plain, why = list(labeler.label(files, captions)), list(labeler.label(files, captions, why=True))
     assert [one.labels for one in why] == [one.labels for one in plain]
     for one, other in zip(why, plain, strict=True):
@@ -63,7 +60,7 @@ def test_terms_add_up_to_the_logit(trained, labeler):
 def test_without_a_caption_the_best_experiment_that_needs_none_labels(trained, labeler):
     scores = {name: read_json(trained.scores(name)) for name in ("join", "looks")}
     assert scores["looks"]["score"] > scores["join"]["without"]["captions"]["score"]
-    files, captions = test_rows(trained)
+    files, captions = pipeline_rows(trained)
     some = [captions[0], None, "  ", *captions[3:]]
     found = list(labeler.label(files, some))
     assert [one.blind for one in found] == [False, True, True, *[False] * (len(files) - 3)]
@@ -79,7 +76,7 @@ def test_a_fusion_network_that_imagines_the_caption_has_a_decoder_of_its_own_for
     assert (
         read_json(trained.thresholds("join"))["without"]["captions"]["decoder"] == labeler.blind.decoder.name
     )
-    files, captions = test_rows(trained)
+    files, captions = pipeline_rows(trained)
     seen, read = list(labeler.label(files)), list(labeler.label(files, captions))
     assert not np.allclose(probabilities(seen), probabilities(read), atol=0.01)
 
@@ -97,7 +94,7 @@ def test_fewer_folds_are_fewer_models(trained):
 
 def test_an_encoder_that_members_share_runs_once(trained):
     labeler, calls = Labeler.of(trained), []
-    files, captions = test_rows(trained)
+    files, captions = pipeline_rows(trained)
     list(labeler.label(files[:1], captions[:1]))  # loads them
     made = labeler.encoders._made
 
@@ -174,7 +171,7 @@ def test_grey_and_16_bit_photos_are_labelled(labeler, tmp_path):
 
 
 def test_what_can_not_be_read_says_why_and_the_others_are_labelled(trained, labeler, tmp_path):
-    files, captions = test_rows(trained)
+    files, captions = pipeline_rows(trained)
     (tmp_path / "text.jpg").write_text("no photo")
     (tmp_path / "half.jpg").write_bytes(files[0].read_bytes()[:300])
     bad = [tmp_path / "text.jpg", tmp_path / "half.jpg", tmp_path / "gone.jpg", tmp_path]

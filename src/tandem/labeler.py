@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +17,13 @@ from tandem.machine import threads
 from tandem.members import Encoders, Member, NewRows, needs_captions, sizes
 from tandem.paths import Paths
 from tandem.predictions import sigmoid
+from tandem.runtime import alone, device
 from tandem.stacking import Level, Stack, slim, spread
 
-CHUNK = 128  # images that are encoded together; as many more are being decoded
+CHUNK = 32  # images that a thread labels together
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Panel:
     """Members that vote, what makes one vote of theirs, and the decoder tuned for it; without a stack, one member."""
 
@@ -54,6 +54,11 @@ class Panel:
     @property
     def about(self) -> str:
         return ", ".join(member.name for member in self.members)
+
+    def load(self, encoders: Encoders) -> None:
+        for member in self.members:
+            for cfg in member.experiment.encoders:
+                encoders.made(cfg)
 
     def _votes(self, rows: NewRows, encoders: Encoders) -> list[np.ndarray]:
         return [member.terms(rows, encoders, self.blind) for member in self.members]
@@ -128,11 +133,20 @@ class Labeler:
         return self._stream(images, texts, why)
 
     def _stream(self, images: list[Path], captions: list[str], why: bool) -> Iterator[Found]:
-        opened = ahead(self._open, images, threads(), CHUNK)
-        for start in range(0, len(images), CHUNK):
-            chunk = slice(start, start + CHUNK)
-            here = list(islice(opened, len(images[chunk])))
-            yield from self._chunk(images[chunk], here, captions[chunk], why)
+        """Chunks side by side, each by one thread from its files to its labels."""
+        for panel in {self.panel, self.blind} - {None}:
+            panel.load(self.encoders)
+        chunks = [slice(start, start + CHUNK) for start in range(0, len(images), CHUNK)]
+
+        def work(chunk: slice) -> list[Found]:
+            alone()
+            return self._chunk(images[chunk], captions[chunk], why)
+
+        try:
+            for found in ahead(work, chunks, threads(), threads() + 1):
+                yield from found
+        finally:
+            device()  # all threads for one, as elsewhere
 
     def _open(self, image: Path) -> dict[int, np.ndarray] | str:
         """Its squares, or why it can't be read."""
@@ -141,7 +155,8 @@ class Labeler:
         except BadImage as error:
             return " ".join(str(error).removeprefix(f"{image}: ").split())
 
-    def _chunk(self, images: list[Path], opened: list, captions: list[str], why: bool) -> Iterator[Found]:
+    def _chunk(self, images: list[Path], captions: list[str], why: bool) -> list[Found]:
+        opened = [self._open(image) for image in images]
         found = {i: Found(str(images[i]), problem=o) for i, o in enumerate(opened) if isinstance(o, str)}
         whole = [i for i in range(len(images)) if i not in found]
         told = [i for i in whole if captions[i].strip()]
@@ -151,7 +166,7 @@ class Labeler:
                 squares = {size: [opened[i][size] for i in rows] for size in self.sizes}
                 new = NewRows(squares, [captions[i] for i in rows])
                 found |= zip(rows, self._found(panel, [images[i] for i in rows], new, why), strict=True)
-        yield from (found[i] for i in range(len(images)))
+        return [found[i] for i in range(len(images))]
 
     def _found(self, panel: Panel, images: list[Path], rows: NewRows, why: bool) -> Iterator[Found]:
         terms = panel.terms(rows, self.encoders) if why else None

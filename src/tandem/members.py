@@ -1,7 +1,9 @@
 """The trained folds of an experiment on new rows, and the frozen encoders that several experiments share."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -54,10 +56,12 @@ class NewRows:
 
     squares   (n, size, size, 3) uint8 a size
     captions  (n,) str, "" for none
+    features  what encoders said of them so far, by their slugs
     """
 
     squares: dict[int, Sequence[np.ndarray]]
     captions: Sequence[str]
+    features: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -68,24 +72,28 @@ class NewRows:
 
 
 class Encoders:
-    """Frozen encoders, each loaded at its first use and called once for the rows that it is given."""
+    """Frozen encoders, each loaded at its first use and called once for the rows that it is given.
+
+    Several threads may call, each for rows of its own.
+    """
 
     def __init__(self):
         self._made: dict[str, Callable] = {}
-        self._rows: NewRows | None = None
-        self._features: dict[str, np.ndarray] = {}
+        self._one = threading.Lock()  # a tokenizer serves one thread at a time
 
     def __call__(self, cfg: Encoder, rows: NewRows) -> np.ndarray:
         """(n, views, ...) float16, as features are on disk."""
-        if rows is not self._rows:
-            self._rows, self._features = rows, {}
-        if cfg.slug not in self._features:
-            if cfg.slug not in self._made:
-                self._made[cfg.slug] = make(cfg)
-            items = rows.squares[cfg.size] if cfg.reads == "image" else rows.captions
-            blocks = list(self._made[cfg.slug](items))
-            self._features[cfg.slug] = np.concatenate(blocks).astype(np.float16)
-        return self._features[cfg.slug]
+        if cfg.slug not in rows.features:
+            image = cfg.reads == "image"
+            with nullcontext() if image else self._one:
+                blocks = list(self.made(cfg)(rows.squares[cfg.size] if image else rows.captions))
+            rows.features[cfg.slug] = np.concatenate(blocks).astype(np.float16)
+        return rows.features[cfg.slug]
+
+    def made(self, cfg: Encoder) -> Callable[[Sequence], Iterator[np.ndarray]]:
+        if cfg.slug not in self._made:
+            self._made[cfg.slug] = make(cfg)
+        return self._made[cfg.slug]
 
 
 class Member:

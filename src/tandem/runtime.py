@@ -19,6 +19,11 @@ def device() -> torch.device:
     return torch.device("cpu")
 
 
+def alone() -> None:
+    """This thread computes by itself: where several work side by side, that is quicker than to share every step."""
+    torch.set_num_threads(1)
+
+
 def autocast(on: torch.device, enabled: bool = True) -> AbstractContextManager:
     """bfloat16 where the hardware computes in it, float32 elsewhere."""
     return torch.autocast(on.type, torch.bfloat16, enabled=enabled and has_bfloat16(on.type))
