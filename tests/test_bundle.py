@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,9 +15,14 @@ from safetensors.torch import load_file
 from test_labeler import pipeline_rows, probabilities
 
 from tandem import Labeler
+from tandem.budget import Choice
 from tandem.bundle import open_bundle, sha256
+from tandem.files import read_json
 from tandem.packing import fill, write_zip
-from tandem.predictions import Predictions
+from tandem.predictions import Predictions, logit, sigmoid
+from tandem.stacking import BOUND
+from tandem.stages import bundle as stage
+from tandem.stages.bundle import as_experiment
 
 
 @pytest.fixture(autouse=True)
@@ -116,6 +122,48 @@ def test_it_is_unpacked_once(packed, cache):
     before = made.stat().st_mtime_ns
     open_bundle(packed)
     assert [d.stat().st_mtime_ns for d in cache.iterdir()] == [before]
+
+
+# ---- the stage
+
+
+def bundle(paths, monkeypatch, **changes) -> None:
+    monkeypatch.chdir(paths.root)
+    given = {"comp": "toy", "mb": 100.0, "ms": float("inf"), "exp": None, "folds": 0}
+    stage.main(SimpleNamespace(**(given | changes)))
+
+
+def test_the_best_that_fits_is_packed_and_the_trade_off_is_printed(trained, monkeypatch, capsys):
+    bundle(trained, monkeypatch)
+    printed = capsys.readouterr().out
+    chosen = [line for line in printed.splitlines() if line.rstrip().endswith("*")]
+    assert len(chosen) == 1 and "1.0000" in chosen[0] and " 3 " in chosen[0]  # three folds of each
+    assert "labels same on 8" in printed and "bundles/toy.zip" in printed
+    assert Labeler.load(trained.root / "bundles" / "toy.zip").names == ("cat", "sky")
+
+
+def test_a_smaller_budget_is_kept_and_one_that_is_too_small_names_the_smallest(trained, monkeypatch, capsys):
+    bundle(trained, monkeypatch, mb=1.05)  # without the image network, which is most of it
+    assert (trained.root / "bundles" / "toy.zip").stat().st_size < 1.05 * 2**20
+    assert "too much" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"nothing fits 0\.1 MB .* the smallest is words"):
+        bundle(trained, monkeypatch, mb=0.1)
+
+
+def test_one_experiment_is_packed_where_it_is_named(trained, monkeypatch):
+    bundle(trained, monkeypatch, exp="join", folds=2)
+    (member,) = Labeler.load(trained.root / "bundles" / "toy.zip").panel.members
+    assert (member.name, len(member.models)) == ("join", 2)
+
+
+def test_a_mean_of_members_labels_by_the_mean_of_their_logits(trained, tmp_path):
+    recipe = read_json(trained.thresholds("join")), read_json(trained.scores("join"))
+    choice = Choice("mean", ("join", "words"), 0.9)
+    fill(as_experiment(trained, choice, recipe, tmp_path / "chosen"), "mean", 0, tmp_path / "mean")
+    files, captions = pipeline_rows(trained)
+    found = list(Labeler.load(tmp_path / "mean").label(files, captions))
+    logits = [logit(Predictions.read(trained.test(name)).proba, BOUND) for name in choice.members]
+    assert np.abs(probabilities(found) - sigmoid(np.mean(logits, axis=0))).max() < 0.01
 
 
 # ---- bundles of strangers

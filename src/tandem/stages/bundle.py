@@ -46,7 +46,7 @@ def main(args) -> None:
             source, name, folds = paths, args.exp, args.folds
         else:
             choice, scored = _choose(paths, args.mb, args.ms)
-            source = _as_experiment(paths, choice, scored, work / "chosen")
+            source = as_experiment(paths, choice, scored, work / "chosen")
             name, folds = _name(choice), choice.folds
         fill(source, name, folds, work / "bundle")
         _check(source, name, folds, work / "bundle")
@@ -123,7 +123,7 @@ def _some_rows(paths: Paths, n: int) -> tuple[list[Path], list[str]]:
     return files, [caption.get(name, "") for name in images["id"][:n]]
 
 
-def _as_experiment(paths: Paths, choice: Choice, scored: tuple[dict, dict] | None, root: Path) -> Paths:
+def as_experiment(paths: Paths, choice: Choice, scored: tuple[dict, dict] | None, root: Path) -> Paths:
     """Where the choice is an experiment; a mean becomes a stack of fixed weights, beside links to its members."""
     if choice.kind != "mean":
         return paths
