@@ -1,5 +1,6 @@
 """Why an image got its labels: heat maps and words with a known answer, and one toy competition through the stage."""
 
+import io
 import re
 from dataclasses import replace
 from types import SimpleNamespace
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from fusion_toy import IDS, NAMES, TEST, N
+from rich.console import Console
 from torch import nn
 
 from tandem import runtime
@@ -19,6 +21,7 @@ from tandem.explain.explanation import find_row, told_labels
 from tandem.explain.grad_cam import grad_cam
 from tandem.explain.page import percent, render, segments
 from tandem.explain.pictures import overlay
+from tandem.explain.terminal import lines
 from tandem.explain.words import word_effects
 from tandem.files import read_json, write_json
 from tandem.models.inputs import Inputs, Maps
@@ -277,3 +280,12 @@ def test_the_page_opens_in_a_browser_and_fits_a_phone(paths, capsys, page):
     heat = page.locator(".maps img").first
     assert heat.evaluate("image => image.naturalWidth") == 96
     assert page.locator(".reading p").first.inner_text().startswith("<script>alert(1)</script>")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_tables_fit_the_terminal(paths, width):
+    console = Console(width=width, file=io.StringIO())
+    for line in lines(explain_image(paths, "3.png", "join"), width):
+        console.print(line)
+    printed = console.file.getvalue()
+    assert "…" not in printed and max(map(len, printed.splitlines())) <= width

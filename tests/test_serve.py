@@ -183,6 +183,18 @@ def test_a_form_without_a_photo_or_with_two_is_refused(client):
     assert client.post("/label", files=two).status_code == 400
 
 
+def test_an_upload_that_is_broken_off_is_no_error_of_the_server(answers, served, caplog):
+    host = served(answers).removeprefix("http://")
+    head = f"POST /label HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1000\r\n"
+    head += "Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
+    with socket.create_connection((host.split(":")[0], int(host.split(":")[1]))) as half:
+        half.sendall(head.encode())
+        time.sleep(0.1)
+    with urllib.request.urlopen(f"http://{host}/about", timeout=5) as answer:
+        assert answer.status == 200
+    assert "Exception" not in caplog.text
+
+
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8000"])
 def test_another_name_for_this_machine_is_refused(client, host):
     assert client.get("/about", headers={"host": host}).status_code == 400
@@ -349,6 +361,8 @@ def drop(page, data: bytes) -> None:
 
 
 def test_a_dropped_photo_shows_its_labels_and_why(answers, served, page, tmp_path):
+    (tmp_path / "a.png").write_bytes(png())
+    expected = answers.label(tmp_path / "a.png", "<img src=x> red")
     url, asked = served(answers), []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(url)
@@ -356,8 +370,6 @@ def test_a_dropped_photo_shows_its_labels_and_why(answers, served, page, tmp_pat
     page.fill("#caption", "<img src=x> red")
     drop(page, png())
     page.locator("#labels li").first.wait_for()
-    (tmp_path / "a.png").write_bytes(png())
-    expected = answers.label(tmp_path / "a.png", "<img src=x> red")
     assert page.locator("#labels li").all_inner_texts() == expected["labels"]
     assert page.locator("#rows .name").all_inner_texts() == [row["label"] for row in expected["all"]]
     page.locator("#words span").first.wait_for()

@@ -69,12 +69,11 @@ def explain_image(paths: Paths, image: str, name: str) -> Explanation:
     loaded = _load(job, folds)
     inputs = job.inputs if split == "train" else read_inputs(paths, job.experiment, split)[1]
     one = inputs.take(np.array([row]))
-    blank = not (caption or "").strip()
     parts: dict = {"missing": tuple(missing)}
     if job.experiment.explains:
         parts["alone"] = _alone(loaded, one)
     if not reasons["heat map"]:
-        parts["heat"] = heat_maps(loaded, one, found.told, blank)
+        parts["heat"] = heat_maps(loaded, one, found.told, blank=False)  # an empty one was read too
     if not reasons["words"]:
         parts["words"] = ask_words(loaded, job.experiment, one, caption, encode_with(make))
     return replace(found, **parts)

@@ -24,19 +24,20 @@ COLOURS = {
     "base": "#999999",
 }
 FOR, AGAINST = "#56b4e9", "#d55e00"
-WIDTH = 30  # characters of a bar
+WIDEST, NARROWEST = 30, 8  # characters of a bar
+NUMBER, REST = 10, 18  # characters of a term's column, and of all that stands beside the terms
 STRONG = 0.3  # of the largest effect: a word that is shown on its colour
 
 
-def lines(e: Explanation) -> Iterator[RenderableType]:
-    """What to print, in order; Text only, so that no name or caption is read as markup."""
+def lines(e: Explanation, width: int) -> Iterator[RenderableType]:
+    """What to print, in order, for so many columns; Text only, so that no name or caption is read as markup."""
     yield Text.assemble((printable(e.image), "bold"), f" of {e.comp}, {e.split}: {e.models}")
     if e.caption is not None:
         yield Text(printable(e.caption) or "(no caption)", "italic")
     yield _labels(e)
     for account in e.accounts:
         if account.terms is not None:
-            yield _terms(e, account)
+            yield _terms(e, account, width)
     if e.words:
         yield from _words(e)
     for what in e.missing:
@@ -65,13 +66,16 @@ def _labels(e: Explanation) -> Table:
     return table
 
 
-def _terms(e: Explanation, account: Account) -> Table:
+def _terms(e: Explanation, account: Account, width: int) -> Table:
     used = [i for i in range(len(TERMS)) if np.abs(account.terms[:, i]).max() > 0]
+    longest = max(len(printable(e.names[j])) for j in e.told)
+    room = max(NARROWEST, min(WIDEST, width - NUMBER * len(used) - REST - longest))
     title = f"{account.experiment}: what adds up to each logit"
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
     table.add_column("label", style="bold")
     for i in used:
-        table.add_column(Text(SPOKEN[TERMS[i]], COLOURS[TERMS[i]]), justify="right", no_wrap=True)
+        title = SPOKEN[TERMS[i]].replace(" ", "\n", 1)
+        table.add_column(Text(title, COLOURS[TERMS[i]]), justify="right", no_wrap=True)
     table.add_column("= logit", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     terms = account.terms[list(e.told)]
@@ -79,7 +83,7 @@ def _terms(e: Explanation, account: Account) -> Table:
     for j, row in zip(e.told, terms, strict=True):
         numbers = [signed(row[i]) for i in used]
         table.add_row(
-            Text(printable(e.names[j])), *numbers, signed(row.sum()), bar(row, float(low), float(high))
+            Text(printable(e.names[j])), *numbers, signed(row.sum()), bar(row, float(low), float(high), room)
         )
     table.caption = (
         f"largest gap between these sums and {account.experiment}'s probabilities: {gap(account):.0e}"
@@ -88,9 +92,9 @@ def _terms(e: Explanation, account: Account) -> Table:
     return table
 
 
-def bar(terms: np.ndarray, low: float, high: float) -> Text:
+def bar(terms: np.ndarray, low: float, high: float, width: int) -> Text:
     """Terms (5,) laid end to end from zero: positive ones to the right of the line, negative ones to its left."""
-    scale = WIDTH / max(high - low, 1e-9)
+    scale = width / max(high - low, 1e-9)
     left = [(value, name) for name, value in zip(TERMS, terms, strict=True) if value < 0]
     right = [(value, name) for name, value in zip(TERMS, terms, strict=True) if value > 0]
     space = round(-low * scale) - sum(round(-value * scale) for value, _ in left)

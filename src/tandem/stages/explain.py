@@ -20,6 +20,6 @@ def main(args) -> None:
     page = write_text(paths.explanation(args.id), render(found))
     console = Console()
     console = console if console.is_terminal else Console(width=120)
-    for line in lines(found):
+    for line in lines(found, console.width):
         console.print(line)
     print(page)

@@ -2,19 +2,19 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from starlette.applications import Starlette
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -37,27 +37,14 @@ def make_app(answers: Answers) -> Starlette:
 
     def asks(question: Callable[..., dict], *fields: str) -> Callable:
         async def endpoint(request: Request) -> JSONResponse:
-            async with request.form(max_files=1, max_fields=4, max_part_size=FORM) as form:
-                photo, caption = form.get("photo"), form.get("caption", "")
-                more = [form.get(name) for name in fields]
-                if not isinstance(photo, UploadFile):
-                    raise HTTPException(422, "photo: expected a file")
-                wrong = [
-                    f
-                    for f, v in zip(("caption", *fields), (caption, *more), strict=True)
-                    if type(v) is not str
-                ]
-                if wrong:
-                    raise HTTPException(422, f"{wrong[0]}: expected a text")
-                if len(caption) > about["max_caption"]:
-                    most = about["max_caption"]
-                    raise HTTPException(
-                        422, f"caption: {len(caption):,} characters, at most {most:,} are read"
-                    )
-                try:
-                    found = await run_sync(_ask, question, photo.file, caption, *more, limiter=limiter)
-                except ValueError as error:
-                    raise HTTPException(422, str(error)) from error
+            try:
+                async with request.form(max_files=1, max_fields=4, max_part_size=FORM) as form:
+                    photo, texts = read_form(form, ("caption", *fields), about["max_caption"])
+                    found = await run_sync(_ask, question, photo, *texts, limiter=limiter)
+            except ValueError as error:
+                raise HTTPException(422, str(error)) from error
+            except ClientDisconnect as error:
+                raise HTTPException(400, "the upload was broken off") from error
             return JSONResponse(found)
 
         return endpoint
@@ -77,6 +64,22 @@ def make_app(answers: Answers) -> Starlette:
         ],
         exception_handlers={HTTPException: _refused},
     )
+
+
+def read_form(form: FormData, fields: Sequence[str], most: int) -> tuple[BinaryIO, list[str]]:
+    """(the photo, the text of each field); a caption may be left out. Raises ValueError with what was expected."""
+    photo, texts = (
+        form.get("photo"),
+        [form.get(field, "" if field == "caption" else None) for field in fields],
+    )
+    if not isinstance(photo, UploadFile):
+        raise ValueError("photo: expected a file")
+    for field, text in zip(fields, texts, strict=True):
+        if not isinstance(text, str):
+            raise ValueError(f"{field}: expected a text")
+        if len(text) > most:
+            raise ValueError(f"{field}: {len(text):,} characters, at most {most:,} are read")
+    return photo.file, texts
 
 
 def _ask(question: Callable[..., dict], photo: BinaryIO, *texts: str) -> dict:
