@@ -301,6 +301,16 @@ def test_scores_of_other_predictions_are_refused_and_of_other_folds_left_out(tmp
         look(paths)
 
 
+def test_rows_are_decoded_once_and_again_when_the_predictions_change(tmp_path):
+    paths = Paths("again", tmp_path)
+    checked(paths)
+    experiment(paths, "photo", 0.8)
+    first, made = look(paths).subject.pred, paths.decoded("photo").stat().st_mtime_ns
+    assert (look(paths).subject.pred == first).all() and paths.decoded("photo").stat().st_mtime_ns == made
+    experiment(paths, "photo", 0.9)
+    assert (look(paths).subject.pred != first).any() and paths.decoded("photo").stat().st_mtime_ns != made
+
+
 def test_the_report_scores_what_the_table_of_scores_says(whole):
     found = look(whole)
     assert found.rule.score(found.y, found.subject.pred) == found.subject.scored.scores["score"]

@@ -74,6 +74,9 @@ class Paths:
     def captions(self, split: str) -> Path:
         return self.build / f"{split}.captions.parquet"
 
+    def decoded(self, experiment: str) -> Path:
+        return self.build / "decoded" / f"{experiment}.parquet"
+
     @property
     def labels(self) -> Path:
         return self.build / "train.labels.parquet"

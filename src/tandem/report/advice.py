@@ -75,7 +75,7 @@ def weak_labels(evidence: Evidence, classes: list[dict]) -> Iterator[Advice]:
             why += f"; {rival[0]} alone ranks it better, average precision {rival[1]:.3f} against {row['ap']:.3f}"
         elif row["share"] and max(row["share"].values()) > 0.6:
             term = max(row["share"], key=row["share"].get)
-            why += f"; {row['share'][term]:.0%} of what moves it is the {term}"
+            why += f"; {row['share'][term]:.0%} of what moves it is {term}"
         title = f"Look at what is {side} of label {row['name']}"
         yield Advice(title, why, "mistakes", row["worth"], label=row["name"])
 
@@ -90,8 +90,8 @@ def balance(evidence: Evidence, ceilings: dict) -> Iterator[Advice]:
         kind, other = ("missed", "invented") if missed > invented else ("invented", "missed")
         yield Advice(
             f"More is lost by {kind} labels than by {other} ones",
-            f"without {kind} ones the score would be {max(missed, invented):+.4f}, without {other} ones "
-            f"{min(missed, invented):+.4f}; a row has {y.sum(1).mean():.2f} labels and gets {pred.sum(1).mean():.2f}",
+            f"without {kind} ones the score would be {max(missed, invented):.4f} higher, without {other} ones "
+            f"{min(missed, invented):.4f}; a row has {y.sum(1).mean():.2f} labels and gets {pred.sum(1).mean():.2f}",
             "classes",
         )
     if sizes > 0:
