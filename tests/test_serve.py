@@ -403,5 +403,6 @@ def test_what_is_no_photo_is_told_in_words_and_the_next_one_is_labelled(answers,
         drop(page, png())
         page.locator("#labels li").first.wait_for()
         assert page.locator("#error").is_hidden()
+        page.locator("#how", has_text="told by join from the photo alone. What is read is then").wait_for()
     finally:
         page.close()

@@ -86,7 +86,12 @@ function show(found, caption) {
   const given = new Set(found.labels);
   const names = found.labels.length ? found.labels : ["no label"];
   $("labels").replaceChildren(...names.map((name) => element("li", name, ...(given.size ? [] : ["none"]))));
-  const told = caption.trim() || !about.reads_captions ? "" : `Without a caption: told by ${found.served} from the photo alone. `;
+  let told = "";
+  if (!caption.trim() && about.reads_captions) {
+    told = `Without a caption: told by ${found.served} from the photo alone. `;
+    const imagines = found.all.some((row) => Math.abs(row.terms.caption) > 1e-6);
+    if (imagines) told += "What is read is then the caption that the network imagines. ";
+  }
   $("how").textContent = told + (found.heat || found.words ? "Choose a label below to see why." : "");
   const used = about.terms.filter(({ term }) => found.all.some((row) => Math.abs(row.terms[term]) > 1e-6));
   $("legend").replaceChildren(...used.map(({ term, spoken }) => {
