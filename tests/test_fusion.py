@@ -74,6 +74,19 @@ def test_it_learns_what_is_seen_what_is_read_and_what_needs_both(learned):
     assert (((model.predict_proba(inputs) > 0.5) == y).mean(0) > [0.95, 0.95, 0.95, 0.85]).all()
 
 
+def test_before_it_learned_anything_it_predicts_how_often_each_label_occurs():
+    inputs, _ = toy()
+    y = np.zeros((400, 4), np.uint8)
+    y[:100, 0], y[:300, 1], y[:1, 2] = 1, 1, 1
+    model = FusionModel(experiment(train={"epochs": 1, "lr": 1e-9}), 4)
+    (entry,) = model.fit(inputs, y, seed=0, checkpoint=None)
+    expected = [(n + 0.5) / 401 for n in (100, 300, 1, 0)]
+    assert (1 / (1 + np.exp(-model.network.bias.detach().numpy()))).tolist() == pytest.approx(
+        expected, rel=1e-3
+    )
+    assert 0 <= entry["f1"] <= 1
+
+
 def test_the_terms_say_where_a_label_comes_from(learned):
     model, inputs, _ = learned
     share = np.abs(model.predict_terms(inputs)[BOTH]).mean(0)

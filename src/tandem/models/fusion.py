@@ -18,6 +18,7 @@ from tandem.models import engine
 from tandem.models.fusion_network import Batch, FusionNetwork, Outputs, Targets, Trunks, fusion_loss
 from tandem.models.image import Augmenter
 from tandem.models.inputs import Inputs, side_by_side
+from tandem.models.losses import log_odds
 from tandem.models.storage import pack, unpack
 from tandem.predictions import sigmoid
 from tandem.progress import progress
@@ -54,6 +55,7 @@ class FusionModel:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # of the new layers
             network = FusionNetwork(cfg.fusion, self.n_labels, trunks, _widths(measured))
+        network.bias.data = torch.from_numpy(log_odds(y))
         for name in ("image", "caption"):
             if name in measured:
                 getattr(network, name).fit(measured[name])
