@@ -68,3 +68,12 @@ def test_a_mean_grows_by_what_helps_most_and_stops_where_nothing_does():
     assert all("wrong" not in group for group in grown(logits, y, lambda group: True))
     assert grown(logits, y, lambda group: "good" not in group)[0] == ("same",)
     assert grown(logits, y, lambda group: False) == []
+
+
+def test_an_experiment_that_does_without_captions_comes_along_where_no_member_does():
+    reads, blind = Choice("single", ("reads",), 0.8), {"sees": 0.7, "joins": 0.75}
+    assert PRICES.accompanied(reads, blind, 100, np.inf).blind == "joins"
+    chosen = PRICES.accompanied(reads, blind, 27, np.inf)
+    assert (chosen.blind, chosen.folds) == ("sees", 4)  # with joins, three models of each would fit
+    assert PRICES.accompanied(reads, blind, 12, np.inf).blind == ""
+    assert PRICES.accompanied(Choice("mean", ("reads", "sees"), 0.8), blind, 100, np.inf).blind == ""

@@ -156,6 +156,13 @@ def test_one_experiment_is_packed_where_it_is_named(trained, monkeypatch):
     assert (member.name, len(member.models)) == ("join", 2)
 
 
+def test_where_no_member_does_without_a_caption_another_experiment_comes_along(trained, tmp_path):
+    fill(trained, "words", 0, tmp_path / "words", blind="looks")
+    (found,) = Labeler.load(tmp_path / "words").label(pipeline_rows(trained)[0][:1])
+    (alone,) = Labeler.of(trained, "looks").label(pipeline_rows(trained)[0][:1])
+    assert found.blind and np.allclose(probabilities([found]), probabilities([alone]), atol=0.01)
+
+
 def test_a_mean_of_members_labels_by_the_mean_of_their_logits(trained, tmp_path):
     recipe = read_json(trained.thresholds("join")), read_json(trained.scores("join"))
     choice = Choice("mean", ("join", "words"), 0.9)

@@ -33,7 +33,8 @@ class Part:
 class Choice:
     """An ensemble, its models a member, and what it scores and costs.
 
-    kind  "single", "mean" of the members' logits, or "stack"
+    kind   "single", "mean" of the members' logits, or "stack"
+    blind  the experiment that comes along for images without a caption, where no member does without
     """
 
     kind: str
@@ -41,10 +42,16 @@ class Choice:
     score: float
     folds: int = 1
     cost: Cost = Cost()
+    blind: str = ""
+
+    @property
+    def packed(self) -> tuple[str, ...]:
+        return (*self.members, self.blind) if self.blind else self.members
 
     @property
     def title(self) -> str:
-        return self.members[0] if self.kind == "single" else f"{self.kind} of {', '.join(self.members)}"
+        name = self.members[0] if self.kind == "single" else f"{self.kind} of {', '.join(self.members)}"
+        return name + (f"; {self.blind} without captions" if self.blind else "")
 
 
 @dataclass(frozen=True)
@@ -66,11 +73,23 @@ class Prices:
 
     def fitted(self, choice: Choice, mb: float, ms: float) -> Choice:
         """With as many models a member as fit, at least one."""
-        most = max(self.parts[m].folds for m in choice.members)
+        most = max(self.parts[m].folds for m in choice.packed)
         sized = [
-            replace(choice, folds=k, cost=self.of(choice.kind, choice.members, k)) for k in range(most, 0, -1)
+            replace(choice, folds=k, cost=self.of(choice.kind, choice.packed, k)) for k in range(most, 0, -1)
         ]
         return next((one for one in sized if fits(one.cost, mb, ms)), sized[-1])
+
+    def accompanied(self, choice: Choice, blind: Mapping[str, float], mb: float, ms: float) -> Choice:
+        """`fitted`, with the experiment that does without captions for which most models fit, then of best score.
+
+        `blind`: what such experiments score. One that is a member needs none; where none fits, none comes along.
+        """
+        alone = self.fitted(choice, mb, ms)
+        joined = [self.fitted(replace(choice, blind=name), mb, ms) for name in blind]
+        joined = [one for one in joined if fits(one.cost, mb, ms)]
+        if not joined or set(choice.members) & set(blind):
+            return alone
+        return max(joined, key=lambda one: (one.folds, blind[one.blind]))
 
 
 def fits(cost: Cost, mb: float, ms: float) -> bool:

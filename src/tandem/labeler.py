@@ -95,9 +95,10 @@ class Labeler:
         if not any("caption" in sees(m.experiment) for m in panel.members):
             return cls(paths, panel, panel)
         trained = [file.parent.name for file in sorted(paths.experiment("x").parent.glob("*/scores.json"))]
-        name = _best_blind(paths, [m.name for m in panel.members]) or _best_blind(paths, trained)
-        if not name:
+        scores = blind_scores(paths, [m.name for m in panel.members]) or blind_scores(paths, trained)
+        if not scores:
             return cls(paths, panel, None)
+        name = max(scores, key=scores.get)
         member = next((m for m in panel.members if m.name == name), None) or Member(paths, name, folds)
         recipe = read_json(paths.thresholds(name))
         recipe = recipe.get("without", {}).get("captions", recipe)
@@ -194,8 +195,8 @@ def _panel(paths: Paths, name: str, folds: int) -> Panel:
     return Panel([Member(paths, member, folds) for member in members], names, decoder, stack)
 
 
-def _best_blind(paths: Paths, names: Sequence[str]) -> str | None:
-    """Which of the experiments scores highest where captions are missing; None where none can do without."""
+def blind_scores(paths: Paths, names: Sequence[str]) -> dict[str, float]:
+    """Of those experiments that do without captions: what each scores where they are missing."""
     scores = {}
     for name in names:
         if not (paths.experiment_config(name).exists() and paths.scores(name).exists()):
@@ -203,7 +204,7 @@ def _best_blind(paths: Paths, names: Sequence[str]) -> str | None:
         experiment, found = read_resolved(paths.experiment_config(name)), read_json(paths.scores(name))
         if not needs_captions(experiment):
             scores[name] = found.get("without", {}).get("captions", found)["score"]
-    return max(scores, key=scores.get, default=None)
+    return scores
 
 
 def _named(names: tuple[str, ...], terms: np.ndarray) -> dict[str, dict[str, float]]:

@@ -25,17 +25,19 @@ REQUIRED = ("torch", "torchvision", "timm", "sentence-transformers", "numpy", "s
 DATE = (1980, 1, 1, 0, 0, 0)  # of every file in the zip, so that the same files make the same zip
 
 
-def fill(paths: Paths, name: str, folds: int, root: Path) -> dict:
+def fill(paths: Paths, name: str, folds: int, root: Path, blind: str = "") -> dict:
     """Fills the new folder `root` with what labelling by the trained experiment `name` needs; returns the manifest.
 
-    `folds`: only the first so many models of each member; 0 is all.
+    `folds`: only the first so many models of each member; 0 is all. `blind`: the experiment that labels images without
+    a caption, where no member can.
     """
     out = Paths(paths.comp, root)
     stacked = paths.stack(name).exists()
     members = list(read_json(paths.run(name))["members"]) if stacked else [name]
     _copy(paths.competition, out.competition)
     saved: dict[str, Encoder] = {}
-    for member in members:
+    packed = [*members, blind] if blind else members
+    for member in packed:
         experiment = rewired(
             read_resolved(paths.experiment_config(member)), lambda e: _carried(e, saved, out)
         )
@@ -57,7 +59,7 @@ def fill(paths: Paths, name: str, folds: int, root: Path) -> dict:
         "tandem": __version__,
         "competition": paths.comp,
         "experiment": name,
-        "members": members,
+        "members": packed,
         "folds": folds or "all",
         "labels": read_json(paths.thresholds(name))["labels"],
         "score": {"metric": scores["metric"], "cross_fitted": scores["score"]},

@@ -16,7 +16,7 @@ from tandem.budget import Choice, best, fits, grown
 from tandem.bundle import open_bundle
 from tandem.decode import Rule
 from tandem.files import read_json, write_json
-from tandem.labeler import Labeler
+from tandem.labeler import Labeler, blind_scores
 from tandem.machine import threads
 from tandem.packing import fill, write_zip
 from tandem.paths import Paths
@@ -43,12 +43,12 @@ def main(args) -> None:
     with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
         work = Path(folder)
         if args.exp:
-            source, name, folds = paths, args.exp, args.folds
+            source, name, folds, blind = paths, args.exp, args.folds, ""
         else:
             choice, scored = _choose(paths, args.mb, args.ms)
             source = as_experiment(paths, choice, scored, work / "chosen")
-            name, folds = _name(choice), choice.folds
-        fill(source, name, folds, work / "bundle")
+            name, folds, blind = _name(choice), choice.folds, choice.blind
+        fill(source, name, folds, work / "bundle", blind)
         _check(source, name, folds, work / "bundle")
         write_zip(work / "bundle", paths.bundle)
     mb = paths.bundle.stat().st_size / 2**20
@@ -83,7 +83,8 @@ def _choose(paths: Paths, mb: float, ms: float) -> tuple[Choice, dict]:
             proba = sigmoid(np.mean([logits[name] for name in group], axis=0))
             scored[group] = score(proba, rows.y, rows.fold, rows.names, rule, threads())
             choices.append(Choice("mean", group, scored[group][1]["score"]))
-    choices = [prices.fitted(choice, mb, ms) for choice in choices]
+    blind = blind_scores(paths, list(logits))
+    choices = [prices.accompanied(choice, blind, mb, ms) for choice in choices]
     chosen = best(choices, mb, ms)
     _console().print(_table(choices, chosen, mb, ms, rule.metric))
     return chosen, scored.get(chosen.members)
@@ -129,7 +130,7 @@ def as_experiment(paths: Paths, choice: Choice, scored: tuple[dict, dict] | None
         return paths
     out, m = Paths(paths.comp, root), len(choice.members)
     links = {out.build: paths.build, out.input: paths.input}
-    for name in choice.members:
+    for name in choice.packed:
         links |= {
             out.experiment(name): paths.experiment(name),
             out.stack(name).parent: paths.stack(name).parent,
