@@ -126,9 +126,9 @@ $(SCORED:%=submissions/$(COMP)/%.csv): submissions/$(COMP)/%.csv: oof/$(COMP)/%/
 endif
 
 ifdef KNOWN_EXPS
-EXP ?= fusion
-ablation: folds/$(COMP).csv $(BUILD)/metric.json $(BUILD)/experiments/$(EXP).json $($(EXP)_FEATURES)  ## EXP=fusion without each of its parts; FOLDS=1 for a quick look
-	@$(TANDEM) ablation --comp $(COMP) --exp $(EXP) --folds $(or $(FOLDS),0)
+ABLATED := $(or $(EXP),fusion)
+ablation: folds/$(COMP).csv $(BUILD)/metric.json $(BUILD)/experiments/$(ABLATED).json $($(ABLATED)_FEATURES)  ## [EXP=fusion]: the network without each of its parts; FOLDS=1 for a quick look
+	@$(TANDEM) ablation --comp $(COMP) --exp $(ABLATED) --folds $(or $(FOLDS),0)
 endif
 
 ifdef FAST
@@ -151,7 +151,7 @@ scores: $(READY)  ## the out-of-fold table, best first
 	@$(TANDEM) scores --comp $(COMP)
 
 report: $(READY)  ## [EXP=stack]: reports/COMP/index.html, one page about the submission: what is right, wrong, and next
-	@$(TANDEM) report --comp $(COMP) $(if $(filter-out file,$(origin EXP)),$(if $(EXP),--exp $(EXP)))
+	@$(TANDEM) report --comp $(COMP) $(if $(EXP),--exp $(EXP))
 
 # ---- the Kaggle round trip
 download: $(READY)  ## SLUG=kaggle-slug COMP=name: fetch a competition and import it
@@ -172,4 +172,4 @@ $(error make clean goes alone: make clean COMP=$(COMP) && make $(filter-out clea
 endif
 endif
 clean:  ## COMP=name: remove all that was built for it, never its input
-	rm -rf build/$(COMP) features/$(COMP) models/$(COMP) oof/$(COMP) submissions/$(COMP) reports/$(COMP) folds/$(COMP).csv
+	rm -rf build/$(COMP) features/$(COMP) models/$(COMP) oof/$(COMP) submissions/$(COMP) reports/$(COMP) folds/$(COMP).csv bundles/$(COMP).zip
