@@ -99,7 +99,7 @@ def _table(choices: list[Choice], chosen: Choice, mb: float, ms: float, metric: 
     table = Table(
         box=SIMPLE_HEAD, title=f"what fits {mb:g} MB" + (f" and {ms:g} ms an image" if ms < np.inf else "")
     )
-    table.caption = "* packed; models: as many of each experiment as fit; ms: of an image, as measured here"
+    table.caption = "* packed; models: as many of each experiment as fit; ms: of an image, if nothing else runs here"
     table.add_column("ensemble", overflow="fold")
     for title in (f"{metric}, cross-fitted", "models", "MB", "ms", "img/s", ""):
         table.add_column(title, justify="right", no_wrap=True)
