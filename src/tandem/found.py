@@ -41,7 +41,7 @@ def as_line(found: Found, names: Sequence[str], separator: str, json_lines: bool
     """A CSV row of labels joined, probabilities, and whether a caption was read; or a JSON object."""
     if json_lines:
         about = {"image": found.image, "labels": list(found.labels), "proba": _rounded(found.proba)}
-        about["caption"] = not found.blind
+        about["caption"] = None if found.problem else not found.blind
         about |= {"problem": found.problem} if found.problem else {}
         terms = {name: _rounded(terms) for name, terms in (found.terms or {}).items()}
         about |= {"terms": terms} if terms else {}
