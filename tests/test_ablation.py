@@ -18,7 +18,7 @@ from tandem.config import (
     TokenEncoder,
     TrunkEncoder,
 )
-from tandem.decode import DECODERS, Rule
+from tandem.decode import DECODERS, CrossFit, Rule
 from tandem.encoders.run import encode_split
 from tandem.files import write_json, write_text
 from tandem.paths import Paths
@@ -58,7 +58,10 @@ def problem() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def test_gains_are_against_the_whole_and_the_whole_has_none():
     y, good, noise = problem()
-    rows = compare("parts", {"f": good, "f-noise": noise}, "f", y, np.arange(200) % 5, Rule(least=0))
+    fold, rule = np.arange(200) % 5, Rule(least=0)
+    base = CrossFit(good, y, fold, rule).cross_fitted("auto")
+    probas = {"f": good, "f-noise": noise}
+    rows = [compare("parts", name, proba, base, y, fold, rule) for name, proba in probas.items()]
     assert rows[0].score == 1.0 and rows[0].gain == (0.0, 0.0, 0.0)
     gain, low, high = rows[1].gain
     assert rows[1].score - 1 == pytest.approx(gain) and low < gain < high < 0
@@ -69,7 +72,8 @@ def test_gains_are_against_the_whole_and_the_whole_has_none():
 
 def test_every_decoder_has_its_row():
     y, good, _ = problem()
-    rows = decoders("f", good, y, np.arange(200) % 5, Rule())
+    fits = CrossFit(good, y, np.arange(200) % 5, Rule()).prepare()
+    rows = decoders(good, fits.cross_fitted("auto"), fits)
     assert [row.name for row in rows] == list(DECODERS)
 
 

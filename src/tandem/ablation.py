@@ -12,10 +12,13 @@ from tandem.metrics import log_loss, mean_average_precision, paired_interval
 
 NO_PHOTO = {"trunk": None, "frozen": []}
 NO_CAPTION = {"caption": None, "tokens": None}
-# what each row changes in the experiment; None takes a section away
+# what each row changes in the experiment; None takes a section away;
+# the quick ones and those that tell most come first, for the table is there after each
 CHANGES: dict[str, dict] = {
-    "image_only": NO_CAPTION,
     "caption_only": NO_PHOTO,
+    "no_tuning": {"train": {"backbone_lr": 0.0, "caption_lr": 0.0}},
+    "image_only": NO_CAPTION,
+    "no_frozen": {"frozen": []},
     "concat": {"fusion": {"how": "concat"}},
     "film": {"fusion": {"how": "film"}},
     "attention": {"fusion": {"how": "attention"}},
@@ -23,10 +26,8 @@ CHANGES: dict[str, dict] = {
     "no_modality_dropout": {"fusion": {"modality_dropout": 0.0}},
     "no_count": {"fusion": {"count": 0.0}},
     "no_embedding": {"fusion": {"embedding": 0.0}},
-    "learned_weights": {"fusion": {"learned_weights": True}},
     "no_mirror": {"trunk": {"mirror": False}},
-    "no_frozen": {"frozen": []},
-    "no_tuning": {"train": {"backbone_lr": 0.0, "caption_lr": 0.0}},
+    "learned_weights": {"fusion": {"learned_weights": True}},
     "one_head": {"fusion": {"heads": 1}},
 }
 PARTS = 5  # of the held-out rows of one fold, when that alone is compared
@@ -83,43 +84,32 @@ class Row:
 
 def compare(
     group: str,
-    probas: dict[str, np.ndarray],
-    whole: str,
+    name: str,
+    proba: np.ndarray,
+    base: np.ndarray,
     y: np.ndarray,
     fold: np.ndarray,
     rule: Rule,
     threads: int = 1,
-) -> list[Row]:
-    """A row for each of `probas` (n, c) but the whole, which comes first in its own group."""
-    base = CrossFit(probas[whole], y, fold, rule, threads).cross_fitted("auto")
-    rows = []
-    for name, proba in probas.items():
-        sets = base if name == whole else CrossFit(proba, y, fold, rule, threads).cross_fitted("auto")
-        rows.append(_row(name, group, proba, sets, base, y, rule))
-    return rows
+) -> Row:
+    """The row of probabilities (n, c), decoded as the whole was; `base` (n, c): the whole's cross-fitted label sets."""
+    sets = CrossFit(proba, y, fold, rule, threads).cross_fitted("auto")
+    return _row(group, name, proba, sets, base, y, rule)
 
 
-def decoders(
-    whole: str, proba: np.ndarray, y: np.ndarray, fold: np.ndarray, rule: Rule, threads: int = 1
-) -> list[Row]:
+def decoders(proba: np.ndarray, base: np.ndarray, fits: CrossFit) -> list[Row]:
     """A row for each decoder of the whole's probabilities, against the one that is chosen by itself."""
-    fits = CrossFit(proba, y, fold, rule, threads).prepare()
-    base = fits.cross_fitted("auto")
-    return [_row(name, "decoder", proba, fits.cross_fitted(name), base, y, rule) for name in DECODERS]
+    return [
+        _row("decoder", name, proba, fits.cross_fitted(name), base, fits.y, fits.rule) for name in DECODERS
+    ]
 
 
 def _row(
-    name: str, group: str, proba: np.ndarray, sets: np.ndarray, base: np.ndarray, y: np.ndarray, rule: Rule
+    group: str, name: str, proba: np.ndarray, sets: np.ndarray, base: np.ndarray, y: np.ndarray, rule: Rule
 ) -> Row:
     gain = paired_interval(rule.metric, y, base, sets, rule.beta)
-    return Row(
-        name,
-        group,
-        rule.score(y, sets),
-        (0.0, 0.0, 0.0) if sets is base else gain,
-        mean_average_precision(y, proba),
-        log_loss(y, proba),
-    )
+    score, ap = rule.score(y, sets), mean_average_precision(y, proba)
+    return Row(name, group, score, gain, ap, log_loss(y, proba))
 
 
 def markdown(title: str, rows: Sequence[Row], whole: str) -> str:

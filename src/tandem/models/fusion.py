@@ -84,7 +84,7 @@ class FusionModel:
         train = cfg.train
         tuned = {"late": train.backbone_lr, "layers": train.caption_lr}
         groups = [
-            {"params": list(part.parameters()), "lr": lr}
+            {"params": list(part.requires_grad_(lr > 0).parameters()), "lr": lr}
             for name, lr in tuned.items()
             if (part := getattr(trunks, name)) is not None
         ]

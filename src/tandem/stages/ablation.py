@@ -1,19 +1,19 @@
 """Ablation: build/C/experiments/E.json, features, folds -> models/C/E-*/fold<k>.*, reports/C/ablation.{csv,md,png}.
 
-What is trained already is not trained again; a killed run goes on where it was.
+What is trained already is not trained again; a killed run goes on where it was. The table is written after each row.
 """
 
 import csv
 import io
 import time
-from dataclasses import asdict
+from dataclasses import replace
 
 import numpy as np
 
 from tandem.ablation import Row, compare, decoders, markdown, parts, variants
 from tandem.competition import load_competition
 from tandem.config import Encoder, read_resolved
-from tandem.decode import Rule
+from tandem.decode import CrossFit, Rule
 from tandem.encoders.run import encode, encode_split, rows_of
 from tandem.files import read_json, write_json_if_changed, write_text, write_with
 from tandem.machine import threads
@@ -43,31 +43,36 @@ def main(args) -> None:
     if not 0 <= args.folds <= len(whole.folds):
         raise ValueError(f"--folds {args.folds}: expected 0 to {len(whole.folds)}")
     folds = whole.folds[: args.folds or None]
-    jobs = {key: Job(paths, key) for key in (name, *networks)}
-    for i, job in enumerate(jobs.values(), start=1):
-        _train(job, folds, f"{i}/{len(jobs)}")
-
     rows_of = np.flatnonzero(np.isin(whole.rows.fold, folds))
     y, fold = whole.rows.y[rows_of], parts(whole.rows.fold[rows_of])
-    rule = Rule(**read_json(paths.metric_config))
-    probas = {key: _held_out(job, folds)[rows_of] for key, job in jobs.items()}
-    rows = compare("parts", probas, name, y, fold, rule, threads())
-    members = {
-        key: Job(paths, key)
-        for key in load_competition(paths.competition).experiments
-        if key != name and paths.experiment_config(key).exists()
-    }
-    members = {key: job for key, job in members.items() if all(map(job.fold_is_current, folds))}
-    probas = {name: probas[name]} | {key: _held_out(job, folds)[rows_of] for key, job in members.items()}
-    if paths.oof("stack").exists():
-        probas["stack"] = Predictions.read(paths.oof("stack")).aligned_to(whole.rows.ids)[rows_of]
-    rows += compare("experiments", probas, name, y, fold, rule, threads())[1:]
-    rows += decoders(name, probas[name], y, fold, rule, threads())
+    rule, spent = Rule(**read_json(paths.metric_config)), {}
 
-    spent: dict[str, float] = {}
-    costs = {key: _cost(job, folds, spent) for key, job in (jobs | members).items()}
-    rows = [Row(**asdict(row) | (costs.get(row.name, {}) if row.group != "decoder" else {})) for row in rows]
-    _write(paths, name, rows, len(rows_of), len(folds))
+    _train(whole, folds, "")
+    own = _held_out(whole, folds)[rows_of]
+    fits = CrossFit(own, y, fold, rule, threads()).prepare()
+    base = fits.cross_fitted("auto")
+
+    def row(group: str, job: Job) -> Row:
+        proba = own if job is whole else _held_out(job, folds)[rows_of]
+        found = compare(group, job.name, proba, base, y, fold, rule, threads())
+        return replace(found, **_cost(job, folds, spent))
+
+    rest = decoders(own, base, fits)
+    if paths.oof("stack").exists():
+        stack = Predictions.read(paths.oof("stack")).aligned_to(whole.rows.ids)[rows_of]
+        rest.insert(0, compare("experiments", "stack", stack, base, y, fold, rule, threads()))
+    known = [key for key in load_competition(paths.competition).experiments if key != name]
+    members = [Job(paths, key) for key in known if paths.experiment_config(key).exists()]
+    trained = [job for job in members if all(map(job.fold_is_current, folds))]
+    rest = [row("experiments", job) for job in trained] + rest
+    rows = [row("parts", whole)]
+    for i, key in enumerate(networks, start=1):
+        job = Job(paths, key)
+        _train(job, folds, f"{i}/{len(networks)} ")
+        rows.append(row("parts", job))
+        _write(
+            paths, name, rows + rest, len(rows_of), len(folds)
+        )  # to look at, while the next one is trained
     print(f"{paths.ablation('.md')}, .csv and .png")
 
 
@@ -77,7 +82,7 @@ def _train(job: Job, folds: list[int], place: str) -> None:
             continue
         start = time.perf_counter()
         job.fit_fold(k, lambda entry: None)
-        print(f"{place} {job.name} fold {k}: {time.perf_counter() - start:.0f} s", flush=True)
+        print(f"{place}{job.name} fold {k}: {time.perf_counter() - start:.0f} s", flush=True)
 
 
 def _held_out(job: Job, folds: list[int]) -> np.ndarray:
