@@ -1,8 +1,10 @@
 """Labelling new images: as the pipeline labels the test rows, whatever kind of file, with a caption or without."""
 
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from PIL import Image
 import tandem
 from tandem import Labeler
 from tandem.contributions import TERMS
-from tandem.files import read_json
+from tandem.files import read_json, write_json
 from tandem.paths import Paths
 from tandem.predictions import Predictions, sigmoid
 from tandem.rows import read_captions, read_images
@@ -87,6 +89,53 @@ def test_where_nothing_does_without_a_caption_that_is_said_before_anything_is_la
         labeler.label(["a.jpg", "b.jpg"], ["a cat", ""])
 
 
+@pytest.fixture
+def copied(trained, tmp_path) -> Paths:
+    """The trained competition, to be changed."""
+    shutil.copytree(trained.root, tmp_path / "copied")
+    return Paths("toy", tmp_path / "copied")
+
+
+def changed(file: Path, **values) -> None:
+    write_json(file, read_json(file) | values)
+
+
+def test_models_that_are_no_longer_those_that_were_scored_label_nothing(copied):
+    changed(copied.experiment_config("looks"), seed=1)
+    for name in ("looks", "stack"):
+        with pytest.raises(
+            ValueError, match="'looks' has other settings .*; run: make train COMP=toy EXPS=looks"
+        ):
+            Labeler.of(copied, name)
+    changed(copied.experiment_config("looks"), seed=0)
+    changed(copied.model("looks", 1, ".json"), key="of a training that was broken off")
+    with pytest.raises(ValueError, match="'looks' has other settings"):
+        Labeler.of(copied, "stack")
+
+
+def test_a_stack_whose_member_was_trained_again_labels_nothing(copied):
+    changed(copied.run("stack"), members=read_json(copied.run("stack"))["members"] | {"words": "before"})
+    with pytest.raises(
+        ValueError, match="a member of 'stack' was trained again since; run: make submit COMP=toy"
+    ):
+        Labeler.of(copied)
+
+
+def test_an_experiment_on_other_labels_or_settings_does_not_stand_in_for_a_missing_caption(copied):
+    assert [m.name for m in Labeler.of(copied, "words").blind.members] == ["looks"]
+    changed(copied.thresholds("looks"), labels=["cat", "sea"])
+    assert [m.name for m in Labeler.of(copied, "words").blind.members] == ["join"]
+    changed(copied.experiment_config("join"), seed=1)
+    assert Labeler.of(copied, "words").blind is None
+
+
+def test_a_stack_that_reads_how_long_captions_are_does_not_label_without(copied):
+    labeler = Labeler.of(copied)
+    looks = [m for m in labeler.panel.members if m.name == "looks"]
+    panel = replace(labeler.panel, members=looks)
+    assert panel.reads_captions and not replace(panel, stack=None).reads_captions
+
+
 def test_fewer_folds_are_fewer_models(trained):
     labeler = Labeler.of(trained, "stack", folds=1)
     assert {len(member.models) for member in labeler.panel.members} == {1}
@@ -119,10 +168,11 @@ def test_what_is_not_trained_says_what_to_run(trained, tmp_path):
 
 
 def test_the_package_opens_without_torch():
-    code = "import sys, tandem; print({'torch', 'numpy'} & set(sys.modules), tandem.Labeler.__name__)"
+    code = "import sys, tandem; print({'torch', 'numpy'} & set(sys.modules), tandem.__version__)"
     env = os.environ | {"PYTHONPATH": str(Path(tandem.__file__).parents[1])}
     run = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60)
-    assert run.stdout == "set() Labeler\n", run.stderr
+    assert run.stdout == f"set() {tandem.__version__}\n", run.stderr
+    assert tandem.Labeler is Labeler
 
 
 # ---- what people have

@@ -96,7 +96,16 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_file(predict, tmp_path, suffi
     assert "3 of 3 are in" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("held", ["id,x\n1,2\n", "one line\n", '{"image": 1}\n', "\0\n"])
+@pytest.mark.parametrize(
+    "held",
+    [
+        "id,x\n1,2\n",
+        "one line\n",
+        '{"image": 1}\n',
+        "\0\n",
+        '{"image": "a.jpg", "labels": [], "proba": {"other": 0.5}, "caption": true}\n',
+    ],
+)
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
 def test_another_file_is_not_appended_to(tmp_path, suffix, held):
     out = tmp_path / f"out.{suffix}"
@@ -128,6 +137,13 @@ def test_captions_are_found_by_path_name_or_stem(tmp_path):
     assert read_captions_of(tmp_path / "c.csv", IMAGES) == ["of a", 'of "b"', ""]
 
 
+def test_one_name_that_two_images_may_have_is_refused_unless_it_is_the_path_of_one(tmp_path):
+    (tmp_path / "c.csv").write_text("image,caption\n1.jpg,a cat\n")
+    with pytest.raises(ValueError, match="'1.jpg' may be 'x/1.jpg' or 'y/1.jpg'; name them by their paths"):
+        read_captions_of(tmp_path / "c.csv", ["x/1.jpg", "y/1.jpg"])
+    assert read_captions_of(tmp_path / "c.csv", ["1.jpg", "y/1.jpg"]) == ["a cat", ""]
+
+
 @pytest.mark.parametrize(
     "text, message",
     [
@@ -148,6 +164,8 @@ def test_a_captions_file_that_can_not_be_read_with_certainty_is_refused(tmp_path
 def test_the_folder_is_listed_whole_and_in_order(folder):
     (folder / "notes.txt").write_text("")
     (folder / "._a.jpg").write_text("")
+    (folder / ".cache").mkdir()
+    (folder / ".cache" / "a.jpg").write_text("")
     (folder / "dir.jpg").mkdir()
     assert list_images(folder) == ["a.jpg", HOSTILE, "deep/b.jpeg"]
     with pytest.raises(ValueError, match="holds no image"):

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tandem.competition import Labels
+
 # a file name need not be UTF-8: its other bytes are written as \udc80 to \udcff
 TEXT = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
 
@@ -31,6 +33,16 @@ class Found:
 
     def named(self, image: str) -> "Found":
         return replace(self, image=image)
+
+
+def separator_of(labels: Labels) -> str:
+    """What stands between two labels: the competition's own, or the first that no name holds.
+
+    >>> separator_of(Labels(format="columns", names=["fire hydrant", "cat"]))
+    '|'
+    """
+    tried = (labels.separator, "|", ";", ", ")
+    return next((s for s in tried if not any(s in name for name in labels.names)), labels.separator)
 
 
 def header(names: Sequence[str]) -> list[str]:
@@ -86,13 +98,15 @@ def done(path: Path, names: Sequence[str]) -> set[str]:
 
 def _json_lines(lines: Iterator[str], header: list[str]) -> tuple[set[str], int]:
     """(images, characters of whole lines)"""
-    del header
     images, whole = set(), 0
     for line in lines:
         if line.endswith("\n"):
-            name = json.loads(line)["image"]
+            found = json.loads(line)
+            name, proba = found["image"], found["proba"]
             if not isinstance(name, str):
                 raise ValueError(f"image {name!r} is no name")
+            if proba is not None and list(proba) != header[2:-2]:
+                raise ValueError(f"its labels are {list(proba)[:3]}..., expected {header[2:-2][:3]}...")
             images.add(as_written(name))
             whole += len(line)
     return images, whole

@@ -14,11 +14,11 @@ from tandem.found import Found
 from tandem.images import BadImage
 from tandem.loading import ahead, squares
 from tandem.machine import threads
-from tandem.members import Encoders, Member, NewRows, needs_captions, sizes
+from tandem.members import Encoders, Member, NewRows, is_current, needs_captions, read_stack, sizes
 from tandem.paths import Paths
 from tandem.predictions import sigmoid
 from tandem.runtime import alone, device
-from tandem.stacking import Level, Stack, slim, spread
+from tandem.stacking import Level, Stack, spread
 
 CHUNK = 32  # images that a thread labels together
 
@@ -52,7 +52,13 @@ class Panel:
         )
 
     @property
-    def about(self) -> str:
+    def reads_captions(self) -> bool:
+        """Whether a missing caption would change what it says; a stack may read no more than how long one is."""
+        length = self.stack is not None and self.stack.reads_words
+        return not self.blind and (length or any("caption" in sees(m.experiment) for m in self.members))
+
+    @property
+    def title(self) -> str:
         return ", ".join(member.name for member in self.members)
 
     def load(self, encoders: Encoders) -> None:
@@ -92,10 +98,11 @@ class Labeler:
         Raises FileNotFoundError where the experiment is not trained.
         """
         panel = _panel(paths, experiment, folds)
-        if not any("caption" in sees(m.experiment) for m in panel.members):
+        if not panel.reads_captions:
             return cls(paths, panel, panel)
         trained = [file.parent.name for file in sorted(paths.experiment("x").parent.glob("*/scores.json"))]
-        scores = blind_scores(paths, [m.name for m in panel.members]) or blind_scores(paths, trained)
+        members = [m.name for m in panel.members]
+        scores = blind_scores(paths, members, panel.names) or blind_scores(paths, trained, panel.names)
         if not scores:
             return cls(paths, panel, None)
         name = max(scores, key=scores.get)
@@ -191,18 +198,22 @@ def _panel(paths: Paths, name: str, folds: int) -> Panel:
     names, decoder = tuple(recipe["labels"]), Decoder.from_json(recipe)
     if not paths.stack(name).exists():
         return Panel([Member(paths, name, folds)], names, decoder)
-    stack, members = slim(Stack.load(paths.stack(name).parent), list(read_json(paths.run(name))["members"]))
-    return Panel([Member(paths, member, folds) for member in members], names, decoder, stack)
+    stack, used = read_stack(paths, name)
+    members = [Member(paths, member, folds) for member in used]
+    if not is_current(paths, name):
+        raise ValueError(f"a member of {name!r} was trained again since; run: make submit COMP={paths.comp}")
+    return Panel(members, names, decoder, stack)
 
 
-def blind_scores(paths: Paths, names: Sequence[str]) -> dict[str, float]:
-    """Of those experiments that do without captions: what each scores where they are missing."""
+def blind_scores(paths: Paths, names: Sequence[str], labels: Sequence[str]) -> dict[str, float]:
+    """Of those experiments on these `labels` that do without captions: what each scores where they are missing."""
     scores = {}
     for name in names:
-        if not (paths.experiment_config(name).exists() and paths.scores(name).exists()):
+        files = (paths.experiment_config(name), paths.run(name), paths.thresholds(name), paths.scores(name))
+        if not all(file.exists() for file in files) or not is_current(paths, name):
             continue  # a stack, or trained by half
-        experiment, found = read_resolved(paths.experiment_config(name)), read_json(paths.scores(name))
-        if not needs_captions(experiment):
+        experiment, found = read_resolved(files[0]), read_json(paths.scores(name))
+        if not needs_captions(experiment) and read_json(paths.thresholds(name))["labels"] == list(labels):
             scores[name] = found.get("without", {}).get("captions", found)["score"]
     return scores
 

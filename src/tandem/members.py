@@ -18,10 +18,11 @@ from tandem.config import (
 )
 from tandem.contributions import BOTH, NO_CAPTION, TERMS, term_of
 from tandem.encoders.run import make
-from tandem.files import read_json
+from tandem.files import digest, read_json
 from tandem.models.inputs import Inputs, Maps
 from tandem.paths import Paths
 from tandem.predictions import logit
+from tandem.stacking import Stack, slim
 from tandem.training import make_model
 
 
@@ -48,6 +49,36 @@ def needs_captions(experiment: Experiment) -> bool:
     """Whether it can say nothing of a photo alone."""
     seen = sees(experiment)
     return "caption" in seen and not (experiment.explains and "image" in seen)
+
+
+def is_current(paths: Paths, name: str) -> bool:
+    """Whether the models, the scores and the settings of what is trained still belong together.
+
+    A changed setting or a training that was broken off leaves old scores beside new models, a member that was trained
+    again an old stack beside it. A bundle's were packed together, and say nothing of it.
+    """
+    run = read_json(paths.run(name))
+    if "members" in run:
+        keys = {member: key for member, key in run["members"].items() if key}
+        return all(
+            paths.run(member).exists()
+            and read_json(paths.run(member)).get("key") == key
+            and is_current(paths, member)
+            for member, key in keys.items()
+        )
+    if "key" not in run:
+        return True
+    folds = [paths.model(name, k, ".json") for k in range(len(run["seconds_per_fold"]))]
+    files = [*folds, paths.experiment_config(name)]
+    if not all(file.exists() for file in files):
+        return False
+    trained = digest([read_json(file)["key"] for file in folds])
+    return trained == run["key"] and read_json(files[-1]) == run["config"]
+
+
+def read_stack(paths: Paths, name: str) -> tuple[Stack, list[str]]:
+    """A trained stack, and those of its members that it needs."""
+    return slim(Stack.load(paths.stack(name).parent), list(read_json(paths.run(name))["members"]))
 
 
 @dataclass(frozen=True)
@@ -100,10 +131,18 @@ class Member:
     """An experiment's models, loaded once."""
 
     def __init__(self, paths: Paths, name: str, folds: int = 0):
-        """`folds`: only the first so many models; 0 is all. Raises FileNotFoundError where it is not trained."""
+        """`folds`: only the first so many models; 0 is all.
+
+        Raises FileNotFoundError where it is not trained, ValueError where it is no longer as it was scored.
+        """
         config, run = paths.experiment_config(name), paths.run(name)
         if not (config.exists() and run.exists() and paths.thresholds(name).exists()):
             raise FileNotFoundError(f"{name!r} is not trained; run: make train COMP={paths.comp} EXPS={name}")
+        if not is_current(paths, name):
+            raise ValueError(
+                f"{name!r} has other settings than it was trained with, or its training was broken off; "
+                f"run: make train COMP={paths.comp} EXPS={name}"
+            )
         self.name = name
         self.experiment = located(read_resolved(config), paths.root)
         n_labels = len(read_json(paths.thresholds(name))["labels"])

@@ -17,6 +17,7 @@ from tandem.encoders.weights import (
 )
 from tandem.files import digest, file_digest, read_json, write_json, write_text, write_with
 from tandem.machine import versions
+from tandem.members import read_stack
 from tandem.paths import Paths
 
 # what labelling imports
@@ -33,7 +34,7 @@ def fill(paths: Paths, name: str, folds: int, root: Path, blind: str = "") -> di
     """
     out = Paths(paths.comp, root)
     stacked = paths.stack(name).exists()
-    members = list(read_json(paths.run(name))["members"]) if stacked else [name]
+    members = read_stack(paths, name)[1] if stacked else [name]
     _copy(paths.competition, out.competition)
     saved: dict[str, Encoder] = {}
     packed = [*members, blind] if blind else members
@@ -50,7 +51,7 @@ def fill(paths: Paths, name: str, folds: int, root: Path, blind: str = "") -> di
         for file in sorted(paths.stack(name).parent.glob("*")):
             if file.suffix in (".json", ".safetensors", ".txt"):
                 _copy(file, out.stack(name).with_name(file.name))
-        _copy_scores(paths, name, out, {"members": dict.fromkeys(members, "")})
+        _copy_scores(paths, name, out, {"members": dict.fromkeys(read_json(paths.run(name))["members"], "")})
     package = Path(__file__).parent
     shutil.copytree(package, out.source, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     scores, licences = read_json(paths.scores(name)), _licences(saved)

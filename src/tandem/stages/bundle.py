@@ -18,6 +18,7 @@ from tandem.decode import Rule
 from tandem.files import read_json, write_json
 from tandem.labeler import Labeler, blind_scores
 from tandem.machine import threads
+from tandem.members import is_current, read_stack
 from tandem.packing import fill, write_zip
 from tandem.paths import Paths
 from tandem.predictions import Predictions, logit, sigmoid
@@ -67,23 +68,25 @@ def _choose(paths: Paths, mb: float, ms: float) -> tuple[Choice, dict]:
     logits, scored, choices = {}, {}, []
     for file in sorted(paths.experiment("x").parent.glob("*/scores.json")):
         name, oof = file.parent.name, Predictions.read(paths.oof(file.parent.name))
-        if oof.provenance.get("folds") != rows.fold_digest:
+        if oof.provenance.get("folds") != rows.fold_digest or oof.names != rows.names:
             continue  # of another fold map: its score can't be compared
-        if paths.stack(name).exists():
-            members = tuple(read_json(paths.run(name))["members"])
-            choices.append(Choice("stack", members, read_json(file)["score"]))
+        if not is_current(paths, name):
+            print(f"left out: {name}, whose models are no longer those that were scored")
+        elif paths.stack(name).exists():
+            choices.append(Choice("stack", tuple(read_stack(paths, name)[1]), read_json(file)["score"]))
         else:
             logits[name] = logit(oof.aligned_to(rows.ids), BOUND)
             choices.append(Choice("single", (name,), read_json(file)["score"]))
     if not logits:
         raise FileNotFoundError(f"nothing is trained for {paths.comp!r}; run: make submit COMP={paths.comp}")
+    choices = [choice for choice in choices if logits.keys() >= set(choice.members)]
     prices = price(paths, list(logits), *_some_rows(paths, TIMED))
     for group in grown(logits, rows.y, lambda group: fits(prices.of("mean", group, 1), mb, ms)):
         if len(group) > 1:
             proba = sigmoid(np.mean([logits[name] for name in group], axis=0))
             scored[group] = score(proba, rows.y, rows.fold, rows.names, rule, threads())
             choices.append(Choice("mean", group, scored[group][1]["score"]))
-    blind = blind_scores(paths, list(logits))
+    blind = blind_scores(paths, list(logits), rows.names)
     choices = [prices.accompanied(choice, blind, mb, ms) for choice in choices]
     chosen = best(choices, mb, ms)
     _console().print(_table(choices, chosen, mb, ms, rule.metric))
@@ -99,7 +102,9 @@ def _table(choices: list[Choice], chosen: Choice, mb: float, ms: float, metric: 
     table = Table(
         box=SIMPLE_HEAD, title=f"what fits {mb:g} MB" + (f" and {ms:g} ms an image" if ms < np.inf else "")
     )
-    table.caption = "* packed; models: as many of each experiment as fit; ms: of an image, if nothing else runs here"
+    table.caption = (
+        "* packed; models: as many of each experiment as fit; ms: of an image, if nothing else runs here"
+    )
     table.add_column("ensemble", overflow="fold")
     for title in (f"{metric}, cross-fitted", "models", "MB", "ms", "img/s", ""):
         table.add_column(title, justify="right", no_wrap=True)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tandem.competition import load_competition
-from tandem.found import TEXT, Found, as_line, as_written, csv_line, done, header
+from tandem.found import TEXT, Found, as_line, as_written, csv_line, done, header, separator_of
 from tandem.labeler import Labeler
 from tandem.new_images import list_images, read_captions_of
 from tandem.paths import Paths
@@ -40,7 +40,7 @@ def main(args) -> int:
     if not (args.bundle or args.comp):
         raise ValueError("name what is to label: --comp a trained competition, or --bundle a packed one")
     labeler = Labeler.load(args.bundle) if args.bundle else Labeler.of(Paths(args.comp), args.exp, args.folds)
-    separator = load_competition(labeler.paths.competition).labels.separator
+    separator = separator_of(load_competition(labeler.paths.competition).labels)
     known = done(out, labeler.names) if out else set()
     left = [i for i, image in enumerate(images) if as_written(image) not in known]
     if known:
@@ -68,7 +68,7 @@ def main(args) -> int:
         if out:
             stream.close()
     if blind:
-        print(f"{blind:,} of {len(left):,} from the photo alone, by {labeler.blind.about}", file=sys.stderr)
+        print(f"{blind:,} of {len(left):,} from the photo alone, by {labeler.blind.title}", file=sys.stderr)
     if problems:
         _list(problems, args.out)
     return 3 if problems else 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tandem.config import Encoder, FusionExperiment, sees
+from tandem.config import Encoder, FusionExperiment
 from tandem.contributions import TERMS
 from tandem.explain.evidence import heat_maps
 from tandem.explain.explanation import SPOKEN
@@ -33,12 +33,12 @@ class Answers:
         """What is served, and what it takes."""
         panel, blind = self.labeler.panel, self.labeler.blind
         models = sum(len(member.models) for member in panel.members)
-        served = panel.about if panel.stack is None else f"stack of {panel.about}"
+        served = panel.title if panel.stack is None else f"stack of {panel.title}"
         return {
             "competition": self.labeler.paths.comp,
             "served": f"{served}; {models} model{'s' * (models > 1)}",
-            "without_caption": blind.about if blind else None,
-            "reads_captions": _reads_captions(panel),
+            "without_caption": blind.title if blind else None,
+            "reads_captions": panel.reads_captions,
             "labels": list(self.labeler.names),
             "terms": [{"term": term, "spoken": SPOKEN[term]} for term in TERMS],
             "max_bytes": MAX_BYTES,
@@ -67,9 +67,9 @@ class Answers:
             "all": [
                 {"label": name, "proba": found.proba[name], "terms": found.terms[name]} for name in order
             ],
-            "served": panel.about,
+            "served": panel.title,
             "heat": _looking(panel) is not None,
-            "words": bool(caption.strip()) and _reads_captions(panel),
+            "words": bool(caption.strip()) and panel.reads_captions,
         }
 
     def why(self, photo: Path, caption: str, label: str) -> dict:
@@ -91,7 +91,7 @@ class Answers:
             (heat,) = heat_maps(member.models, inputs, [number], not caption.strip())
             out["heat"] = heat_uri(heat, width, height) if heat.max() > 0 else ""
             out["by"] = member.name
-        if caption.strip() and _reads_captions(panel):
+        if caption.strip() and panel.reads_captions:
             words = word_effects(caption, lambda captions: self._logits(rows, captions))
             effects = [*words.effects[:, number].tolist(), *[None] * (len(words.pieces) - len(words.effects))]
             pairs = zip(words.pieces, effects, strict=True)
@@ -127,10 +127,6 @@ class OnePhoto(Encoders):
             return self._encoders(cfg, rows)
         one = self._encoders(cfg, self._row)
         return np.broadcast_to(one, (len(rows), *one.shape[1:]))
-
-
-def _reads_captions(panel: Panel) -> bool:
-    return not panel.blind and any("caption" in sees(member.experiment) for member in panel.members)
 
 
 def _looking(panel: Panel) -> Member | None:
