@@ -19,8 +19,9 @@ from tandem.budget import Choice
 from tandem.bundle import open_bundle, sha256
 from tandem.files import read_json
 from tandem.packing import fill, write_zip
+from tandem.paths import Paths
 from tandem.predictions import Predictions, logit, sigmoid
-from tandem.stacking import BOUND
+from tandem.stacking import BOUND, Level, fixed_stack
 from tandem.stages import bundle as stage
 from tandem.stages.bundle import as_experiment
 
@@ -201,7 +202,7 @@ def test_a_missing_and_an_added_file_are_refused(folder):
         open_bundle(folder)
     (folder / "more.txt").unlink()
     (folder / "LICENSES").unlink()
-    with pytest.raises(ValueError, match="LICENSES is missing"):
+    with pytest.raises(ValueError, match="'LICENSES' is missing"):
         open_bundle(folder)
 
 
@@ -234,12 +235,47 @@ def test_weights_from_outside_are_refused(folder, weights):
         open_bundle(folder)
 
 
-def test_a_caption_model_of_foreign_classes_is_refused(folder):
+@pytest.mark.parametrize(
+    "module, message",
+    [
+        ({"path": "", "type": "os.system"}, r"is made of 'os\.system'"),
+        (
+            {"path": "", "type": "sentence_transformers.models.Router"},
+            "expected Dense, Normalize",
+        ),  # imports others
+        ({"path": "", "type": "sentence_transformers.base.model.torch"}, "expected Dense, Normalize"),
+        ({"path": "../../x", "type": "sentence_transformers.models.Pooling"}, "which is outside it"),
+    ],
+)
+def test_a_caption_model_of_foreign_classes_or_places_is_refused(folder, module, message):
     (modules,) = folder.rglob("modules.json")
-    modules.write_text(json.dumps([{"idx": 0, "name": "0", "path": "", "type": "os.system"}]))
+    modules.write_text(json.dumps([{"idx": 0, "name": "0"} | module]))
     relist(folder)
-    with pytest.raises(ValueError, match=r"is made of 'os\.system'"):
+    with pytest.raises(ValueError, match=message):
         open_bundle(folder)
+
+
+def test_a_link_to_a_folder_outside_is_refused(folder, tmp_path):
+    (folder / "weights" / "more").symlink_to(tmp_path)
+    with pytest.raises(ValueError, match="'weights/more' does not belong to the bundle"):
+        open_bundle(folder)
+
+
+def test_of_a_stack_that_kept_one_member_only_that_one_is_packed(trained, tmp_path):
+    root = tmp_path / "kept"
+    shutil.copytree(trained.root, root)
+    paths, members = Paths("toy", root), list(read_json(trained.run("stack"))["members"])
+    level = Level.of([np.full((1, 2), 0.5)] * len(members), None)
+    fixed_stack(level, np.eye(len(members))[members.index("looks")]).save(paths.stack("stack").parent)
+    fill(paths, "stack", 1, tmp_path / "small")
+    packed = tmp_path / "small" / "models" / "toy"
+    assert sorted(folder.name for folder in packed.iterdir()) == ["looks", "stack"]
+    labeler = Labeler.load(tmp_path / "small")
+    assert [member.name for member in labeler.panel.members] == ["looks"]
+    found, alone = (
+        list(each.label(pipeline_rows(trained)[0])) for each in (labeler, Labeler.of(trained, "looks", 1))
+    )
+    assert np.abs(probabilities(found) - probabilities(alone)).max() < 0.01
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from tandem.paths import Paths, check_name
 FORMAT = 1
 MAX_MANIFEST = 4 * 2**20
 MODULES = "modules.json"  # of a sentence-transformers folder: the classes that it is made of
+CLASSES = {"Transformer", "Pooling", "Normalize", "Dense"}  # that run nothing which their own files name
 
 
 def open_bundle(path: Path) -> tuple[Paths, str]:
@@ -66,17 +67,21 @@ def _cache() -> Path:
 
 def _check_files(root: Path, files: dict[str, dict]) -> None:
     """Every file listed is there as it was packed, and no other, but what Python compiles."""
-    there = {file.relative_to(root).as_posix() for file in root.rglob("*") if not file.is_dir()}
-    other = {n for n in there - set(files) if "__pycache__" not in n} - {Paths("any", root).manifest.name}
-    if other:
-        raise ValueError(f"{root}: {min(other)!r} does not belong to the bundle; remove it")
+    there = {
+        file.relative_to(root).as_posix()
+        for file in root.rglob("*")
+        if file.is_symlink() or not file.is_dir()
+    }
+    added = {n for n in there - set(files) if "__pycache__" not in n} - {Paths("any", root).manifest.name}
+    if added:
+        raise ValueError(f"{root}: {min(added)!r} does not belong to the bundle; remove it")
     for name, about in files.items():
         place = PurePosixPath(name)
         if place.is_absolute() or ".." in place.parts or "\\" in name:
             raise ValueError(f"{root}: the bundle lists {name!r}, which is outside it")
         file = root / place
         if not file.is_file() or not file.resolve().is_relative_to(root.resolve()):
-            raise ValueError(f"{root}: {name} is missing; unpack the bundle again")
+            raise ValueError(f"{root}: {name!r} is missing; unpack the bundle again")
         if sha256(file) != about["sha256"]:
             raise ValueError(f"{file}: not as it was packed; fetch the bundle again, and remove {root}")
         if place.name == MODULES:
@@ -84,18 +89,22 @@ def _check_files(root: Path, files: dict[str, dict]) -> None:
 
 
 def _check_modules(file: Path) -> None:
-    """A class of another package would be imported and run."""
-    foreign = [m.get("type") for m in json.loads(file.read_text(encoding="utf-8"))]
-    foreign = [kind for kind in foreign if not str(kind).startswith("sentence_transformers.")]
-    if foreign:
-        raise ValueError(f"{file}: is made of {foreign[0]!r}; expected classes of sentence_transformers")
+    """A class of another package would be imported and run, and some of sentence_transformers import what they name."""
+    for module in json.loads(file.read_text(encoding="utf-8")):
+        kind = str(module.get("type"))
+        if not kind.startswith("sentence_transformers.") or kind.split(".")[-1] not in CLASSES:
+            expected = f"{', '.join(sorted(CLASSES))} of sentence_transformers"
+            raise ValueError(f"{file}: is made of {kind!r}; expected {expected}")
+        inside = PurePosixPath(str(module.get("path", "")))
+        if inside.is_absolute() or ".." in inside.parts:
+            raise ValueError(f"{file}: takes a part from {str(inside)!r}, which is outside it")
 
 
 def _inside(encoder: Encoder, paths: Paths, files: dict) -> Encoder:
     name = encoder.weights if encoder.reads == "image" else encoder.model
     if name not in files and f"{name}/{MODULES}" not in files:
         raise ValueError(
-            f"{paths.root}: {encoder.model} takes its weights from {name!r}, which is not in the bundle"
+            f"{paths.root}: {encoder.model!r} takes its weights from {name!r}, which is not in the bundle"
         )
     return encoder
 
