@@ -52,6 +52,8 @@ check: $(BUILD)/graph.mk  ## look at every row and every image, list the problem
 
 # ---- the graph: which experiment needs which features, read from configs/ and competition.toml
 GRAPHED := check $(STAGES) $(if $(FAST),predict)
+# named beside stages of the pipeline, these wait for them, with -j too
+bundle explain predict report scores serve: | $(filter $(STAGES),$(MAKECMDGOALS))
 LABELS := $(if $(FAST),fast,$(or $(EXP),stack))
 ifneq ($(filter $(GRAPHED) oof/% submissions/% features/% folds/%,$(MAKECMDGOALS)),)
 include $(BUILD)/graph.mk
@@ -132,11 +134,14 @@ ablation: folds/$(COMP).csv $(BUILD)/metric.json $(BUILD)/experiments/$(ABLATED)
 endif
 
 ifdef FAST
+ifneq ($(KNOWN_EXPS),)
+$(if $(filter fast,$(KNOWN_EXPS)),,$(error FAST=1: configs/fast.toml reads captions, which $(COMP) has none of; without FAST the submission's models label))
+endif
 predict: oof/$(COMP)/fast/thresholds.json
 endif
 predict: $(READY)  ## IMAGES=folder OUT=file.csv|.jsonl|- [CAPTIONS=file.csv] [FAST=1] [BUNDLE=file.zip]: label new images
 	@$(TANDEM) predict $(if $(BUNDLE),--bundle "$(BUNDLE)",--comp $(COMP) --exp $(LABELS) --folds $(or $(FOLDS),0)) \
-	  --images "$(IMAGES)" --out "$(OUT)" $(if $(CAPTIONS),--captions "$(CAPTIONS)")
+	  --images "$(or $(IMAGES),$(error make predict needs IMAGES=folder))" --out "$(or $(OUT),$(error make predict needs OUT=file.csv))" $(if $(CAPTIONS),--captions "$(CAPTIONS)")
 
 bundle: $(READY)  ## [BUDGET_MB=100] [BUDGET_MS=]: bundles/COMP.zip, all that labelling needs, the best ensemble that fits
 	@$(TANDEM) bundle --comp $(COMP) --mb $(or $(BUDGET_MB),100) $(if $(BUDGET_MS),--ms $(BUDGET_MS)) $(if $(EXP),--exp $(EXP) --folds $(or $(FOLDS),0))

@@ -22,6 +22,8 @@ def add_arguments(parser) -> None:
 
 
 def main(args) -> None:
+    if not (args.bundle or args.comp):
+        raise ValueError("name what is to label: --comp a trained competition, or --bundle a packed one")
     with listen(args.port) as listening:  # first, for the models take seconds to load
         import uvicorn
 
