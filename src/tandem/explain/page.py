@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tandem.contributions import TERMS
 from tandem.explain.explanation import ALONE, SPOKEN, Account, Explanation, gap, printable
 from tandem.explain.pictures import heat_uri, photo_uri
 from tandem.explain.words import Words, scale
+from tandem.pages import templates
 from tandem.predictions import sigmoid
 
 FAINT = 0.08  # a word's effect, as a share of the largest, that is not worth a number
@@ -34,13 +34,7 @@ class Word:
 
 def render(e: Explanation) -> str:
     """HTML; captions, label names and ids are escaped, for they are a stranger's."""
-    page = Environment(
-        loader=PackageLoader("tandem.explain"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    page = templates("tandem.explain", "templates")
     page.filters |= {"percent": percent, "signed": signed, "printable": printable}
     heat = None if e.heat is None else [_heat(e, i) for i in range(len(e.told))]
     return page.get_template("explain.html").render(

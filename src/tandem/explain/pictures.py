@@ -1,10 +1,9 @@
 """A photo and the heat maps on it, as images that a page holds in itself."""
 
-import base64
-import io
-
 import numpy as np
 from PIL import Image
+
+from tandem.pages import data_uri
 
 PHOTO, HEAT = 640, 96  # pixels of the longest side; the browser smooths what is smaller
 OPAQUE = 0.85  # the hottest place
@@ -14,12 +13,12 @@ def photo_uri(photo: Image.Image) -> str:
     """A JPEG of at most `PHOTO` pixels a side."""
     small = photo.copy()
     small.thumbnail((PHOTO, PHOTO), Image.Resampling.LANCZOS)
-    return _uri(small, "JPEG", quality=85)
+    return data_uri(small, "JPEG", quality=85)
 
 
 def heat_uri(heat: np.ndarray, width: int, height: int) -> str:
     """A PNG of a photo's proportions from a map (h, w), at least 0: clear where it is cold."""
-    return _uri(overlay(heat, width, height), "PNG", optimize=True)
+    return data_uri(overlay(heat, width, height), "PNG", optimize=True)
 
 
 def overlay(heat: np.ndarray, width: int, height: int) -> Image.Image:
@@ -33,9 +32,3 @@ def overlay(heat: np.ndarray, width: int, height: int) -> Image.Image:
     rgba = colormaps["inferno"](values, bytes=True)
     rgba[:, :, 3] = np.round(255 * OPAQUE * values)
     return Image.fromarray(rgba)
-
-
-def _uri(image: Image.Image, kind: str, **options) -> str:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"

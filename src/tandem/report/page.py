@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from importlib.resources import files
 
-from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from tandem.contributions import TERMS
+from tandem.pages import templates
 from tandem.report import data, decoding
 from tandem.report.advice import advise
 from tandem.report.classes import GRID, ceilings, per_class
@@ -90,18 +90,8 @@ def _about_subject(evidence: Evidence, context: dict, payload: dict, shifts: dic
 
 def render(context: dict, payload: dict) -> str:
     """Fills the template in; the page's policy allows its own scripts, by their digest, and no request at all."""
-    read = {name: (ASSETS / name).read_text(encoding="utf-8") for name in (*SCRIPTS, "page.css", "page.html")}
-    parts = {
-        f"{name}.html": (ASSETS / f"{name}.html").read_text(encoding="utf-8")
-        for name in ("macros", *SECTIONS)
-    }
-    environment = Environment(
-        loader=DictLoader({"page.html": read["page.html"], **parts}),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    read = {name: (ASSETS / name).read_text(encoding="utf-8") for name in (*SCRIPTS, "page.css")}
+    environment = templates("tandem.report", "assets")
     environment.filters |= {"number": number, "percent": percent, "signed": signed, "count": count}
     script = "\n".join(read[name] for name in SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")

@@ -1,7 +1,5 @@
 """Small pictures inside the page: JPEG as data URIs, only of the rows that are shown."""
 
-import base64
-import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -9,6 +7,7 @@ from PIL import Image
 
 from tandem.images import BadImage, load_rgb
 from tandem.loading import ahead
+from tandem.pages import data_uri
 
 SIDE = 112  # pixels of the longer side
 QUALITY = 62
@@ -21,9 +20,7 @@ def thumbnail(file: Path) -> str:
     except BadImage:
         return ""
     image.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    data = io.BytesIO()
-    image.save(data, "JPEG", quality=QUALITY, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode("ascii")
+    return data_uri(image, "JPEG", quality=QUALITY, optimize=True)
 
 
 def thumbnails(files: Sequence[Path], rows: Iterable[int], threads: int) -> dict[int, str]:
