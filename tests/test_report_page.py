@@ -10,7 +10,7 @@ from tandem.competition import Competition, Labels, load_competition, to_toml
 from tandem.config import HeadExperiment, ImageEncoder, TfidfExperiment
 from tandem.contributions import TERMS, write_contributions
 from tandem.decode import Decoder, Rule
-from tandem.files import write_json, write_text
+from tandem.files import read_json, write_json, write_text
 from tandem.findings import Finding, report
 from tandem.gathering import gather
 from tandem.paths import Paths
@@ -86,7 +86,7 @@ def experiment(paths: Paths, name: str, noise: float, explained: bool = False, t
     recipe, scores = score(proba, y, labelled.fold, NAMES, RULE)
     write_json(paths.thresholds(name), recipe)
     write_json(paths.scores(name), scores)
-    run = {"experiment": name, "seconds": 12.0, "model_mb": 3.0}
+    run = {"experiment": name, "seconds": 12.0, "model_mb": 3.0, "key": "k"}
     for k in range(3):
         log = [{"epoch": e, "loss": 1 / e, "f1": 1 - 1 / (e + 1), "bag": 0} for e in (1, 2, 3)]
         write_json(paths.model(name, k, ".json"), {"log": log})
@@ -299,6 +299,17 @@ def test_scores_of_other_predictions_are_refused_and_of_other_folds_left_out(tmp
     Predictions(ids, NAMES, 1.0 - y, {"folds": read_labelled(paths).fold_digest}).write(paths.oof("photo"))
     with pytest.raises(ValueError, match="its predictions score"):
         look(paths)
+
+
+def test_a_stack_of_members_that_were_trained_again_is_named(tmp_path):
+    paths = Paths("older", tmp_path)
+    checked(paths)
+    for name in ("photo", "words", "stack"):
+        experiment(paths, name, 0.8, explained=name == "stack")
+    assert not [what for what, _ in look(paths).missing if "again" in what]
+    write_json(paths.run("words"), read_json(paths.run("words")) | {"key": "another"})
+    line = ("a stack of today's words, trained again since", "make submit COMP=older")
+    assert line in look(paths).missing
 
 
 def test_rows_are_decoded_once_and_again_when_the_predictions_change(tmp_path):

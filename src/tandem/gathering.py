@@ -212,6 +212,13 @@ def missing(
     untrained = [name for name in competition.experiments if name not in names.union(stale)]
     if untrained:
         found.append((f"scores of {', '.join(untrained)}", f'make train {comp} EXPS="{" ".join(untrained)}"'))
+    key = {e.name: e.run.get("key") for e in experiments}
+    for stack in (e for e in experiments if "members" in e.run):
+        newer = [m for m, fitted_on in stack.run["members"].items() if key.get(m, fitted_on) != fitted_on]
+        if newer:
+            found.append(
+                (f"a {stack.name} of today's {', '.join(newer)}, trained again since", f"make submit {comp}")
+            )
     if len(names - {PREFERRED}) > 1 and PREFERRED not in names.union(stale):
         found.append(("the stack of these experiments", f"make submit {comp}"))
     if subject is None:

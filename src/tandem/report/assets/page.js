@@ -77,7 +77,7 @@ function showDetail(row) {
   panel.append(figure("Its own F at every threshold", curveOf(c, c.curve, { y: [0, 1], xName: "threshold", yName: "F", about: `F of ${c.name}` })));
   if (c.metric_curve) {
     const low = Math.min(...c.metric_curve), high = Math.max(...c.metric_curve);
-    panel.append(figure("The competition's score, the other thresholds as they are", curveOf(c, c.metric_curve, { y: [low, high], xName: "threshold", yName: "score", about: `score by threshold of ${c.name}` })));
+    panel.append(figure("The competition's score, in sample: the other thresholds as they are", curveOf(c, c.metric_curve, { y: [low, high], xName: "threshold", yName: "score", about: `score by threshold of ${c.name}` })));
   }
   const rivals = Object.entries(c.rivals).sort((a, b) => b[1] - a[1]);
   panel.append(listOf("Average precision by experiment", rivals.map(([name, ap]) => [name, ap.toFixed(3)])));
