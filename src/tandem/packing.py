@@ -39,14 +39,7 @@ def fill(paths: Paths, name: str, folds: int, root: Path, blind: str = "") -> di
     saved: dict[str, Encoder] = {}
     packed = [*members, blind] if blind else members
     for member in packed:
-        experiment = rewired(
-            read_resolved(paths.experiment_config(member)), lambda e: _carried(e, saved, out)
-        )
-        write_json(out.experiment_config(member), experiment.model_dump())
-        models = len(read_json(paths.run(member))["seconds_per_fold"][: folds or None])
-        for k in range(models):
-            _copy(paths.model(member, k, ".safetensors"), out.model(member, k, ".safetensors"))
-        _copy_scores(paths, member, out, {"seconds_per_fold": [0] * models})
+        _copy_member(paths, member, folds, out, saved)
     if stacked:
         for file in sorted(paths.stack(name).parent.glob("*")):
             if file.suffix in (".json", ".safetensors", ".txt"):
@@ -73,13 +66,28 @@ def fill(paths: Paths, name: str, folds: int, root: Path, blind: str = "") -> di
     write_text(root / "requirements.txt", "\n".join([*pinned, ""]))
     write_text(root / "LICENSES", _licence_text(licences))
     write_text(root / "README.md", readme(manifest))
+    manifest["files"] = listed(root)
+    write_json(out.manifest, manifest)
+    return manifest
+
+
+def listed(root: Path) -> dict[str, dict]:
+    """Every file below `root`, with its digest and size."""
     files = sorted(file for file in root.rglob("*") if file.is_file())
-    manifest["files"] = {
+    return {
         file.relative_to(root).as_posix(): {"sha256": sha256(file), "bytes": file.stat().st_size}
         for file in files
     }
-    write_json(out.manifest, manifest)
-    return manifest
+
+
+def _copy_member(paths: Paths, name: str, folds: int, out: Paths, saved: dict[str, Encoder]) -> None:
+    """Settings, scores and models of one experiment, and what pretrained weights it reads that are not `saved` yet."""
+    experiment = rewired(read_resolved(paths.experiment_config(name)), lambda e: _carried(e, saved, out))
+    write_json(out.experiment_config(name), experiment.model_dump())
+    models = len(read_json(paths.run(name))["seconds_per_fold"][: folds or None])
+    for k in range(models):
+        _copy(paths.model(name, k, ".safetensors"), out.model(name, k, ".safetensors"))
+    _copy_scores(paths, name, out, {"seconds_per_fold": [0] * models})
 
 
 def write_zip(root: Path, path: Path) -> None:

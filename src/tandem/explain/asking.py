@@ -9,7 +9,7 @@ from tandem.config import Encoder, Experiment, sees
 from tandem.contributions import BOTH
 from tandem.encoders.run import make
 from tandem.explain.evidence import heat_maps, logits_with
-from tandem.explain.explanation import Explanation, find_row, read_account, told_labels
+from tandem.explain.explanation import Account, Explanation, find_row, read_account, told_labels
 from tandem.explain.words import Words, word_effects
 from tandem.images import load_rgb
 from tandem.models.inputs import Inputs
@@ -33,19 +33,9 @@ def explain_image(paths: Paths, image: str, name: str) -> Explanation:
     tables = {split: read_images(paths.images(split)) for split in ("train", "test")}
     split, row = find_row(image, {split: table["id"] for split, table in tables.items()})
     job = Job(paths, name)
-    account = read_account(paths, name, split, image)
+    accounts, missing = _accounts(paths, name, split, image)
     truth = job.rows.y[job.rows.ids.index(image)].astype(bool) if split == "train" else None
-    missing, accounts = [], [account]
-    if paths.test("stack").exists():
-        accounts.append(read_account(paths, "stack", split, image))
-    else:
-        missing.append(f"the stack's terms: there is none yet, run make stack COMP={paths.comp}")
-    folds = job.folds
-    if split == "train":
-        folds = [int(job.rows.fold[job.rows.ids.index(image)])]
-        models = f"the model of fold {folds[0]}, which did not see it"
-    else:
-        models = f"the mean of {len(folds)} folds' models"
+    folds, models = _asked(job, split, image)
     caption = _caption(paths, split, image)
     found = Explanation(
         paths.comp,
@@ -77,6 +67,22 @@ def explain_image(paths: Paths, image: str, name: str) -> Explanation:
     if not reasons["words"]:
         parts["words"] = ask_words(loaded, job.experiment, one, caption, encode_with(make))
     return replace(found, **parts)
+
+
+def _accounts(paths: Paths, name: str, split: str, image: str) -> tuple[list[Account], list[str]]:
+    """(what the experiment says and, where there is one, the stack; what can't be told)."""
+    own = read_account(paths, name, split, image)
+    if not paths.test("stack").exists():
+        return [own], [f"the stack's terms: there is none yet, run make stack COMP={paths.comp}"]
+    return [own, read_account(paths, "stack", split, image)], []
+
+
+def _asked(job: Job, split: str, image: str) -> tuple[list[int], str]:
+    """(the folds whose models are asked, these in words)."""
+    if split == "test":
+        return job.folds, f"the mean of {len(job.folds)} folds' models"
+    fold = int(job.rows.fold[job.rows.ids.index(image)])
+    return [fold], f"the model of fold {fold}, which did not see it"
 
 
 def no_heat(experiment: Experiment, name: str) -> str:
