@@ -69,6 +69,12 @@ def test_a_dash_is_standard_output_and_nothing_else_is_printed_there(predict, ca
     assert "3 of 3 from the photo alone, by looks" in printed.err
 
 
+def test_of_captions_that_nothing_reads_nothing_is_said(predict, tmp_path, capsys):
+    assert predict(tmp_path / "out.csv", exp="looks") == 0
+    assert {row["caption"] for row in rows(tmp_path / "out.csv")} == {"no"}
+    assert "photo alone" not in capsys.readouterr().err
+
+
 def test_another_suffix_is_refused_before_anything_is_loaded(predict):
     with pytest.raises(ValueError, match=r"expected a name ending in \.csv or \.jsonl, or -"):
         predict("out.txt")

@@ -67,7 +67,7 @@ def main(args) -> int:
         stream.flush()
         if out:
             stream.close()
-    if blind:
+    if blind and labeler.blind is not labeler.panel:  # else no caption was wanted
         print(f"{blind:,} of {len(left):,} from the photo alone, by {labeler.blind.title}", file=sys.stderr)
     if problems:
         _list(problems, args.out)
