@@ -235,6 +235,17 @@ def test_weights_from_outside_are_refused(folder, weights):
         open_bundle(folder)
 
 
+@pytest.mark.parametrize("network", ["hf-hub:somebody/network", "local-dir:/tmp"])
+def test_a_network_that_the_hub_or_another_folder_describes_is_refused(folder, network):
+    file = folder / "build/toy/experiments/looks.json"
+    experiment = json.loads(file.read_text())
+    experiment["image"]["model"] = network
+    file.write_text(json.dumps(experiment))
+    relist(folder)
+    with pytest.raises(ValueError, match="comes from outside the bundle"):
+        open_bundle(folder)
+
+
 @pytest.mark.parametrize(
     "module, message",
     [

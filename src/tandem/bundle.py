@@ -34,7 +34,9 @@ def open_bundle(path: Path) -> tuple[Paths, str]:
     _check_files(root, manifest["files"])
     for name in manifest["members"]:
         check_name("experiment", name)
-        rewired(read_resolved(paths.experiment_config(name)), lambda e: _inside(e, paths, manifest["files"]))
+        experiment = read_resolved(paths.experiment_config(name))
+        _check_source(paths, getattr(experiment, "model", ""))
+        rewired(experiment, lambda e: _inside(e, paths, manifest["files"]))
     return paths, check_name("experiment", manifest["experiment"])
 
 
@@ -100,7 +102,17 @@ def _check_modules(file: Path) -> None:
             raise ValueError(f"{file}: takes a part from {str(inside)!r}, which is outside it")
 
 
+def _check_source(paths: Paths, network: str) -> None:
+    """timm asks the hub, or another folder, how a network called `hf-hub:...` or `local-dir:...` is built."""
+    if ":" in network:
+        raise ValueError(
+            f"{paths.root}: network {network!r} comes from outside the bundle; expected a name that timm has"
+        )
+
+
 def _inside(encoder: Encoder, paths: Paths, files: dict) -> Encoder:
+    if encoder.reads == "image":
+        _check_source(paths, encoder.model)
     name = encoder.weights if encoder.reads == "image" else encoder.model
     if name not in files and f"{name}/{MODULES}" not in files:
         raise ValueError(
