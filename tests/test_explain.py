@@ -250,6 +250,9 @@ def test_with_a_stack_its_terms_stand_beside(paths, capsys):
         page, printed = asked(paths, "3.png", capsys)
         assert "What adds up: stack" in page and "stack: what adds up to each logit" in printed
         assert "other labels" in page and "−3.00" in page and "+3.00" in printed
+        Predictions(IDS, ("red", "green"), proba).write(paths.oof("stack"))
+        with pytest.raises(ValueError, match="made with another label list; run: make stack COMP=toy"):
+            explain_image(paths, "3.png", "join")
     finally:
         for file in paths.experiment("stack").iterdir():
             file.unlink()

@@ -33,7 +33,7 @@ def explain_image(paths: Paths, image: str, name: str) -> Explanation:
     tables = {split: read_images(paths.images(split)) for split in ("train", "test")}
     split, row = find_row(image, {split: table["id"] for split, table in tables.items()})
     job = Job(paths, name)
-    accounts, missing = _accounts(paths, name, split, image)
+    accounts, missing = _accounts(paths, name, job.rows.names, split, image)
     truth = job.rows.y[job.rows.ids.index(image)].astype(bool) if split == "train" else None
     folds, models = _asked(job, split, image)
     caption = _caption(paths, split, image)
@@ -69,12 +69,14 @@ def explain_image(paths: Paths, image: str, name: str) -> Explanation:
     return replace(found, **parts)
 
 
-def _accounts(paths: Paths, name: str, split: str, image: str) -> tuple[list[Account], list[str]]:
+def _accounts(
+    paths: Paths, name: str, names: Sequence[str], split: str, image: str
+) -> tuple[list[Account], list[str]]:
     """(what the experiment says and, where there is one, the stack; what can't be told)."""
-    own = read_account(paths, name, split, image)
+    own = read_account(paths, name, names, split, image)
     if not paths.test("stack").exists():
         return [own], [f"the stack's terms: there is none yet, run make stack COMP={paths.comp}"]
-    return [own, read_account(paths, "stack", split, image)], []
+    return [own, read_account(paths, "stack", names, split, image)], []
 
 
 def _asked(job: Job, split: str, image: str) -> tuple[list[int], str]:

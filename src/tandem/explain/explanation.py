@@ -82,14 +82,20 @@ def find_row(image: str, ids: dict[str, Sequence[str]]) -> tuple[str, int]:
     raise ValueError(f"ID={image!r}: expected an image id, one of the {counts}; {hint}")
 
 
-def read_account(paths: Paths, experiment: str, split: str, image: str) -> Account:
-    """What is on disk; raises FileNotFoundError where the experiment has not been trained and decoded."""
+def read_account(paths: Paths, experiment: str, names: Sequence[str], split: str, image: str) -> Account:
+    """What is on disk about the labels `names`.
+
+    Raises FileNotFoundError where the experiment has not been trained and decoded, ValueError where it was on others.
+    """
     file = paths.oof(experiment) if split == "train" else paths.test(experiment)
+    what = f"make stack COMP={paths.comp}" if experiment == "stack" else _train(paths, experiment)
     for needed in (file, paths.thresholds(experiment)):
         if not needed.exists():
-            what = f"make stack COMP={paths.comp}" if experiment == "stack" else _train(paths, experiment)
             raise FileNotFoundError(f"{needed} does not exist; run: {what}")
-    proba = Predictions.read(file).aligned_to([image])
+    predictions = Predictions.read(file)
+    if predictions.names != tuple(names):
+        raise ValueError(f"{file} was made with another label list; run: {what}")
+    proba = predictions.aligned_to([image])
     decoder = Decoder.from_json(read_json(paths.thresholds(experiment)))
     terms, contributions = None, paths.contributions(experiment)
     if experiment == "stack" or read_resolved(paths.experiment_config(experiment)).explains:
