@@ -3,11 +3,10 @@
 from types import SimpleNamespace
 
 import numpy as np
-import torch
+from checked import write_folds, write_split
 from PIL import Image
-from safetensors.torch import save_file
+from toy import tiny_backbone
 
-from tandem import runtime
 from tandem.config import (
     Fusion,
     FusionExperiment,
@@ -17,9 +16,9 @@ from tandem.config import (
     TrunkEncoder,
 )
 from tandem.encoders.run import encode_split
-from tandem.files import write_json, write_text
+from tandem.files import write_json
 from tandem.paths import Paths
-from tandem.rows import write_captions, write_images, write_labels
+from tandem.rows import write_labels
 from tandem.stages import decode, train
 
 NAMES = ("red", "blue <b>&")
@@ -36,15 +35,10 @@ def photo(red: bool) -> Image.Image:
 
 def build(paths: Paths) -> Paths:
     """Trains, in the current folder, `join`, a fusion network with a trunk, and `words`, which reads captions alone."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        state = runtime.import_timm().create_model("test_efficientnet", pretrained=False).state_dict()
-    save_file(state, paths.root / "tiny.safetensors")
+    weights = tiny_backbone(paths.root / "tiny.safetensors")
     join = FusionExperiment(
         kind="fusion",
-        trunk=TrunkEncoder(
-            model="test_efficientnet", weights=str(paths.root / "tiny.safetensors"), size=64, tune="blocks.3"
-        ),
+        trunk=TrunkEncoder(model="test_efficientnet", weights=weights, size=64, tune="blocks.3"),
         tokens=TokenEncoder(tune=1, max_tokens=16),
         fusion=Fusion(hidden=16, rank=4, dropout=0.0, input_dropout=0.0, heads=1),
         train=FusionTraining(epochs=3, batch=8, min_steps=0, lr=1e-2),
@@ -54,16 +48,13 @@ def build(paths: Paths) -> Paths:
         paths.input.mkdir(parents=True, exist_ok=True)
         for i, name in enumerate(ids):
             photo(bool(y[start + i, 0])).save(paths.input / name)
-        n = len(ids)
-        images = {"id": ids, "file": ids, "width": [64] * n, "height": [64] * n, "bytes": [1] * n}
-        write_images(paths.images(split), images | {"sha": ids, "hash": [b"0" * 64] * n})
-        captions = [f"a {'red' if y[start + i, 0] else 'blue'} thing" for i in range(n)]
+        captions = [f"a {'red' if y[start + i, 0] else 'blue'} thing" for i in range(len(ids))]
         captions[0] = HOSTILE if split == "train" else ""
-        write_captions(paths.captions(split), ids, captions)
+        write_split(paths, split, ids, captions, size=(64, 64))
         for encoder in join.encoders:
             encode_split(paths, encoder, split)
     write_labels(paths.labels, IDS, NAMES, y[:N])
-    write_text(paths.folds, "id,fold,group\n" + "".join(f"{i},{n // 2 % 2},{n}\n" for n, i in enumerate(IDS)))
+    write_folds(paths, IDS, [n // 2 % 2 for n in range(N)])
     write_json(paths.metric_config, {"metric": "f1_samples", "beta": 1.0, "least": 1, "most": 2})
     write_json(paths.experiment_config("join"), join.model_dump())
     write_json(paths.experiment_config("words"), TfidfExperiment(kind="tfidf").model_dump())

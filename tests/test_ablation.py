@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from checked import write_folds, write_split
 from PIL import Image
 
 from tandem.ablation import compare, decoders, markdown, parts, variants
@@ -22,7 +23,7 @@ from tandem.decode import DECODERS, CrossFit, Rule
 from tandem.encoders.run import encode_split
 from tandem.files import write_json, write_text
 from tandem.paths import Paths
-from tandem.rows import write_captions, write_images, write_labels
+from tandem.rows import write_labels
 from tandem.stages import ablation
 
 RULE = {"metric": "f1_samples", "beta": 1.0, "least": 1, "most": 2}
@@ -93,11 +94,10 @@ def paths(tmp_path, monkeypatch) -> Paths:
     paths.input.mkdir(parents=True)
     for name, red in zip(ids, y[:, 0], strict=True):
         Image.new("RGB", (32, 32), (200, 30, 30) if red else (30, 200, 30)).save(paths.input / name)
-    images = {"id": ids, "file": ids, "width": [32] * n, "height": [32] * n, "bytes": [1] * n}
-    write_images(paths.images("train"), images | {"sha": ids, "hash": [b"0" * 64] * n})
-    write_captions(paths.captions("train"), ids, [f"a {'cat' if cat else 'dog'}" for cat in y[:, 1]])
+    captions = [f"a {'cat' if cat else 'dog'}" for cat in y[:, 1]]
+    write_split(paths, "train", ids, captions, size=(32, 32))
     write_labels(paths.labels, ids, ("red", "cat"), y)
-    write_text(paths.folds, "id,fold,group\n" + "".join(f"{i},{k % 2},{k}\n" for k, i in enumerate(ids)))
+    write_folds(paths, ids, [k % 2 for k in range(n)])
     write_json(paths.metric_config, RULE)
     labels = {"format": "separated", "column": "labels", "names": ["red", "cat"]}
     made = {"id": "id", "caption": "c", "images": ".", "labels": labels, "most": 2, "experiments": ["f"]}

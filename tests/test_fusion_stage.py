@@ -5,13 +5,14 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from checked import write_folds, write_split
 
 from tandem.config import CaptionEncoder, Fusion, FusionExperiment, FusionTraining, ImageEncoder
 from tandem.encoders.store import write_features
-from tandem.files import read_json, write_json, write_text
+from tandem.files import read_json, write_json
 from tandem.paths import Paths
 from tandem.predictions import Predictions, sigmoid
-from tandem.rows import write_captions, write_images, write_labels
+from tandem.rows import write_labels
 from tandem.stages import decode, scores, train
 
 NAMES = ("seen", "read")
@@ -37,17 +38,14 @@ def paths(tmp_path, monkeypatch) -> Paths:
         train=FusionTraining(epochs=30, batch=8, min_steps=0, lr=1e-2),
     )
     for split, ids, x in (("train", IDS, X[:N]), ("test", TEST, X[N:])):
-        n = len(ids)
-        images = {"id": ids, "file": ids, "width": [8] * n, "height": [8] * n, "bytes": [1] * n}
-        write_images(paths.images(split), images | {"sha": ids, "hash": [b"0" * 64] * n})
-        write_captions(paths.captions(split), ids, ids)
+        write_split(paths, split, ids, captions=ids)
         for column, encoder in enumerate(experiment.encoders):
             values = x[:, None, column : column + 1]
             write_features(
                 paths.features(encoder.slug, split), "k", ids, lambda s, v=values: [v[s:]], {}, "rows"
             )
     write_labels(paths.labels, IDS, NAMES, Y)
-    write_text(paths.folds, "id,fold,group\n" + "".join(f"{i},{n % 3},{n}\n" for n, i in enumerate(IDS)))
+    write_folds(paths, IDS, [n % 3 for n in range(N)])
     write_json(paths.experiment_config("join"), experiment.model_dump())
     rule = {"metric": "f1_samples", "beta": 1.0, "least": 1, "most": 2}
     write_json(paths.metric_config, rule)

@@ -3,12 +3,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from checked import write_folds, write_split
 
 from tandem.config import TfidfExperiment
 from tandem.files import read_json, write_json, write_text
 from tandem.paths import Paths
 from tandem.predictions import Predictions, read_provenance
-from tandem.rows import write_captions, write_images, write_labels
+from tandem.rows import write_captions, write_labels
 from tandem.stages.train import main
 from tandem.training import Job, read_labelled
 
@@ -20,23 +21,15 @@ FOLD = [i // 6 for i in range(18)]
 TEST = ["the dog", "a cat"]
 
 
-def write_rows(paths: Paths, split: str, ids: list[str], captions: list[str]) -> None:
-    n = len(ids)
-    images = {"id": ids, "file": [f"data/{i}" for i in ids], "width": [8] * n, "height": [8] * n}
-    write_images(paths.images(split), images | {"bytes": [1] * n, "sha": ids, "hash": [b"0" * 64] * n})
-    write_captions(paths.captions(split), ids, captions)
-
-
 @pytest.fixture
 def paths(tmp_path, monkeypatch) -> Paths:
     """A checked competition with folds and one tf-idf experiment, `words`."""
     monkeypatch.chdir(tmp_path)
     paths = Paths("toy")
-    write_rows(paths, "train", IDS, CAPTIONS)
-    write_rows(paths, "test", ["98.jpg", "99.jpg"], TEST)
+    write_split(paths, "train", IDS, CAPTIONS)
+    write_split(paths, "test", ["98.jpg", "99.jpg"], TEST)
     write_labels(paths.labels, IDS, NAMES, Y)
-    rows = "".join(f"{i},{k},{n}\n" for n, (i, k) in enumerate(zip(IDS, FOLD, strict=True)))
-    write_text(paths.folds, "id,fold,group\n" + rows)
+    write_folds(paths, IDS, FOLD)
     write_config(paths)
     return paths
 
@@ -93,7 +86,7 @@ def test_a_new_test_set_fits_nothing_but_is_predicted(paths):
     train()
     weights = paths.model("words", 0, ".safetensors")
     os.utime(weights, (1000, 1000))
-    write_rows(paths, "test", ["97.jpg"], ["dog dog"])
+    write_split(paths, "test", ["97.jpg"], ["dog dog"])
     train()
     assert weights.stat().st_mtime == 1000
     assert list(Predictions.read(paths.test("words")).ids) == ["97.jpg"]

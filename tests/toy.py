@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+from checked import write_folds, write_split
 from PIL import Image
 
 from tandem.competition import Competition, to_toml
@@ -22,7 +23,7 @@ from tandem.config import (
 from tandem.encoders.run import encode_split
 from tandem.files import write_json, write_text
 from tandem.paths import Paths
-from tandem.rows import write_captions, write_images, write_labels
+from tandem.rows import write_labels
 from tandem.runtime import import_timm
 from tandem.stages import decode, stack, train
 
@@ -105,16 +106,11 @@ def make(root: Path) -> Paths:
             ids = [f"{i}.jpg" for i in rows]
             for i in rows:
                 draw(paths.input / "data" / f"{i}.jpg", bool(y[i, 1]), i)
-            files = [f"data/{name}" for name in ids]
-            columns = {"id": ids, "file": files, "width": [48] * len(ids), "height": [40] * len(ids)}
-            columns |= {"bytes": [1] * len(ids), "sha": ids, "hash": [b"0" * 64] * len(ids)}
-            write_images(paths.images(split), columns)
-            write_captions(paths.captions(split), ids, ["a cat" if y[i, 0] else "a dog" for i in rows])
+            captions = ["a cat" if y[i, 0] else "a dog" for i in rows]
+            write_split(paths, split, ids, captions, folder="data/", size=(48, 40))
         ids = [f"{i}.jpg" for i in range(N)]
         write_labels(paths.labels, ids, NAMES, y[:N])
-        write_text(
-            paths.folds, "id,fold,group\n" + "".join(f"{i},{n % FOLDS},{n}\n" for n, i in enumerate(ids))
-        )
+        write_folds(paths, ids, [n % FOLDS for n in range(N)])
         write_json(paths.metric_config, {"metric": "f1_samples", "beta": 1.0, "least": 0, "most": 2})
         for name, experiment in experiments(root).items():
             write_json(paths.experiment_config(name), experiment.model_dump())
