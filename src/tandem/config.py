@@ -134,7 +134,7 @@ class FusionTraining(Training):
     """Optimisation of the fusion network: new heads, and the late part of the trunk."""
 
     epochs: int = Field(4, ge=1)
-    min_steps: int = Field(100, ge=0)
+    min_steps: int = Field(200, ge=0)
     batch: int = Field(64, ge=2)
     lr: float = Field(2e-3, gt=0)
     backbone_lr: float = Field(2e-4, ge=0)  # of the trunk's late stages
