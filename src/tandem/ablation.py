@@ -40,6 +40,8 @@ def variants(name: str, experiment: Experiment) -> dict[str, Experiment]:
     """
     values = experiment.model_dump(exclude_none=True)
     changes = CHANGES | {"pseudo": {"pseudo": {"teacher": name}}}
+    if not (experiment.trunk or experiment.tokens):
+        changes.pop("no_tuning")
     found = {}
     for key, change in changes.items():
         if any(
