@@ -24,7 +24,7 @@ from tandem.predictions import sigmoid
 from tandem.progress import progress
 from tandem.runtime import autocast, device
 
-FEW_STEPS, SMALL_BATCH = 40, 8  # few rows: smaller batches rather than fewer than 40 steps an epoch
+FEW_STEPS, SMALL_BATCH = 20, 8  # few rows: smaller batches rather than fewer than 20 steps an epoch
 MEASURED = 1024  # rows from which means and deviations are taken
 
 
