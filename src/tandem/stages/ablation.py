@@ -65,14 +65,13 @@ def main(args) -> None:
     members = [Job(paths, key) for key in known if paths.experiment_config(key).exists()]
     trained = [job for job in members if all(map(job.fold_is_current, folds))]
     rest = [row("experiments", job) for job in trained] + rest
-    rows = [row("parts", whole)]
-    for i, key in enumerate(networks, start=1):
-        job = Job(paths, key)
+    rows = []
+    for i, key in enumerate([name, *networks]):
+        job = whole if key == name else Job(paths, key)
         _train(job, folds, f"{i}/{len(networks)} ")
         rows.append(row("parts", job))
-        _write(
-            paths, name, rows + rest, len(rows_of), len(folds)
-        )  # to look at, while the next one is trained
+        # to look at, while the next one is trained
+        _write(paths, name, rows + rest, len(rows_of), len(folds))
     print(f"{paths.ablation('.md')}, .csv and .png")
 
 
