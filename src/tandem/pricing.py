@@ -24,7 +24,7 @@ def price(paths: Paths, names: Sequence[str], files: Sequence[Path], captions: S
     """Prices of the experiments `names`, timed on these images and captions."""
     members = {name: Member(paths, name, folds=1) for name in names}
     wanted = sorted(set().union(*(sizes(m.experiment) for m in members.values())))
-    decode, opened = _timed(lambda: list(ahead(lambda f: squares(f, wanted), files, threads())), len(files))
+    decode, opened = timed(lambda: list(ahead(lambda f: squares(f, wanted), files, threads())), len(files))
     rows = NewRows({size: [o[size] for o in opened] for size in wanted}, captions)
     encoders, shared, parts = Encoders(), {}, {}
     frozen = {e.slug: e for member in members.values() for e in member.experiment.encoders}
@@ -32,11 +32,11 @@ def price(paths: Paths, names: Sequence[str], files: Sequence[Path], captions: S
     for encoder in frozen.values():
         encoders(encoder, few)  # loads it
     for slug, encoder in frozen.items():
-        took, _ = _timed(lambda e=encoder: encoders(e, rows), len(rows))
+        took, _ = timed(lambda e=encoder: encoders(e, rows), len(rows))
         shared[slug] = Cost(ms=took)
     for name, member in members.items():
         member.terms(rows, encoders)  # its encoders' features are there by now
-        took, _ = _timed(lambda m=member: m.terms(rows, encoders), len(rows))
+        took, _ = timed(lambda m=member: m.terms(rows, encoders), len(rows))
         weights = {weights_name(e): e for e in _pretrained(member.experiment)}
         shared |= {file: Cost(mb=_weights_mb(e)) for file, e in weights.items() if file not in shared}
         folds = len(read_json(paths.run(name))["seconds_per_fold"])
@@ -48,7 +48,7 @@ def price(paths: Paths, names: Sequence[str], files: Sequence[Path], captions: S
     return Prices(parts, shared, Cost(CODE_MB, decode), Cost(stack_mb))
 
 
-def _timed(work: Callable[[], object], n: int) -> tuple[float, object]:
+def timed(work: Callable[[], object], n: int) -> tuple[float, object]:
     """(milliseconds for each of `n`, what it gives).
 
     Of the processor, shared by all threads as labelling shares it: what else runs here then does not count.

@@ -14,11 +14,12 @@ from tandem.ablation import Row, compare, decoders, markdown, parts, variants
 from tandem.competition import load_competition
 from tandem.config import Encoder, read_resolved
 from tandem.decode import CrossFit, Rule
-from tandem.encoders.run import encode, encode_split, rows_of
+from tandem.encoders.run import encode_split, make, rows_of
 from tandem.files import read_json, write_json_if_changed, write_text, write_with
 from tandem.machine import threads
 from tandem.paths import Paths
 from tandem.predictions import Predictions
+from tandem.pricing import FEW, timed
 from tandem.training import Job, make_model
 
 TIMED = 128  # images
@@ -95,7 +96,7 @@ def _held_out(job: Job, folds: list[int]) -> np.ndarray:
 
 
 def _cost(job: Job, folds: list[int], spent: dict[str, float]) -> dict[str, float]:
-    """Seconds and MB a fold; milliseconds an image, from file and caption on, with the model of one fold."""
+    """Seconds and MB a fold; milliseconds an image of all cores, from file and caption on, with the model of one fold."""
     files = [job.paths.model(job.name, k, "") for k in folds]
     seconds = np.mean([read_json(file.with_suffix(".json"))["seconds"] for file in files])
     mb = np.mean([file.with_suffix(".safetensors").stat().st_size for file in files]) / 2**20
@@ -103,9 +104,7 @@ def _cost(job: Job, folds: list[int], spent: dict[str, float]) -> dict[str, floa
     model = make_model(job.experiment, len(job.rows.names)).load(files[0].with_suffix(".safetensors"))
     inputs = job.inputs.take(first)
     model.predict_proba(inputs)  # to warm up
-    start = time.perf_counter()
-    model.predict_proba(inputs)
-    ms = 1000 * (time.perf_counter() - start) / len(first)
+    ms, _ = timed(lambda: model.predict_proba(inputs), len(first))
     for encoder in job.experiment.encoders:
         if encoder.slug not in spent:
             spent[encoder.slug] = _encode_ms(job.paths, encoder, len(first))
@@ -115,13 +114,9 @@ def _cost(job: Job, folds: list[int], spent: dict[str, float]) -> dict[str, floa
 
 def _encode_ms(paths: Paths, cfg: Encoder, n: int) -> float:
     _, items, _ = rows_of(paths, cfg, "train")
-    marks = []
-    for part in (items[:1], items[:n]):  # the first also loads the network
-        start = time.perf_counter()
-        for _ in encode(cfg, part):
-            pass
-        marks.append(time.perf_counter() - start)
-    return 1000 * max(marks[1] - marks[0], 0.0) / max(n - 1, 1)
+    encode = make(cfg)
+    list(encode(items[:FEW]))  # to warm up
+    return timed(lambda: list(encode(items[:n])), n)[0]
 
 
 def _write(paths: Paths, name: str, rows: list[Row], n: int, folds: int) -> None:
