@@ -96,7 +96,7 @@ def _held_out(job: Job, folds: list[int]) -> np.ndarray:
 
 
 def _cost(job: Job, folds: list[int], spent: dict[str, float]) -> dict[str, float]:
-    """Seconds and MB a fold; milliseconds an image of all cores, from file and caption on, with the model of one fold."""
+    """Seconds and MB a fold; milliseconds an image of all cores, from file and caption on, by the model of one fold."""
     files = [job.paths.model(job.name, k, "") for k in folds]
     seconds = np.mean([read_json(file.with_suffix(".json"))["seconds"] for file in files])
     mb = np.mean([file.with_suffix(".safetensors").stat().st_size for file in files]) / 2**20
