@@ -48,6 +48,7 @@ def test_each_variant_lacks_one_part():
 def test_what_is_not_there_is_not_taken_away():
     found = variants("f", FusionExperiment(kind="fusion", frozen=[ImageEncoder()], caption=CaptionEncoder()))
     assert not {"f-no_mirror", "f-attention", "f-no_tuning"} & set(found)
+    assert "f-caption_only" in found and "f-no_frozen" not in found  # the same network
     assert "f-no_tuning" in variants("f", WHOLE)
 
 

@@ -52,7 +52,7 @@ def variants(name: str, experiment: Experiment) -> dict[str, Experiment]:
             made = make_experiment(merged(values, change), Path(f"{name}-{key}"))
         except ValueError:  # attention without tokens, or nothing left to look at
             continue
-        if made != experiment:
+        if made != experiment and made not in found.values():
             found[f"{name}-{key}"] = made
     return found
 
