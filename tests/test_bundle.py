@@ -224,25 +224,22 @@ def test_a_zip_that_leaves_its_folder_is_refused(packed, tmp_path, cache):
     assert not list(tmp_path.rglob("evil.txt"))
 
 
-@pytest.mark.parametrize("weights", ["", "../tiny.safetensors", "/tmp/tiny.safetensors"])
-def test_weights_from_outside_are_refused(folder, weights):
-    file = folder / "build/toy/experiments/looks.json"
-    experiment = json.loads(file.read_text())
-    experiment["image"]["weights"] = weights
-    file.write_text(json.dumps(experiment))
-    relist(folder)
-    with pytest.raises(ValueError, match="which is not in the bundle"):
-        open_bundle(folder)
+OUTSIDE = ("weights", "which is not in the bundle")
+ELSEWHERE = ("model", "comes from outside the bundle")  # the hub or another folder describes the network
 
 
-@pytest.mark.parametrize("network", ["hf-hub:somebody/network", "local-dir:/tmp"])
-def test_a_network_that_the_hub_or_another_folder_describes_is_refused(folder, network):
+@pytest.mark.parametrize(
+    "key, message, value",
+    [(*OUTSIDE, name) for name in ("", "../tiny.safetensors", "/tmp/tiny.safetensors")]
+    + [(*ELSEWHERE, name) for name in ("hf-hub:somebody/network", "local-dir:/tmp")],
+)
+def test_a_network_or_weights_from_outside_are_refused(folder, key, message, value):
     file = folder / "build/toy/experiments/looks.json"
     experiment = json.loads(file.read_text())
-    experiment["image"]["model"] = network
+    experiment["image"][key] = value
     file.write_text(json.dumps(experiment))
     relist(folder)
-    with pytest.raises(ValueError, match="comes from outside the bundle"):
+    with pytest.raises(ValueError, match=message):
         open_bundle(folder)
 
 
