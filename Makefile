@@ -13,6 +13,9 @@ CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 JOBS = $(or $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS))),1)
 export TANDEM_THREADS = $(shell echo $$(( $(CORES) > $(JOBS) ? $(CORES) / $(JOBS) : 1 )))
 export OMP_WAIT_POLICY := PASSIVE
+# glibc keeps the memory of a step's large tensors for the next step, instead of giving it back in between
+export MALLOC_MMAP_THRESHOLD_ := 1073741824
+export MALLOC_TRIM_THRESHOLD_ := 8589934592
 export PYTHONUNBUFFERED := 1
 
 .DELETE_ON_ERROR:

@@ -10,6 +10,13 @@ settings.register_profile("repeatable", derandomize=True, database=None)
 settings.register_profile("search")
 settings.load_profile("repeatable")
 
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    """A test trains its folds in its own process, unless it asks for more."""
+    monkeypatch.setenv("TANDEM_THREADS", "1")
+
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
          "--disable-sync", "--no-first-run")  # fmt: skip

@@ -21,6 +21,7 @@ ABOVE_MODELS = {
     "bundle",
     "packing",
     "pricing",
+    "waves",
     "explain",
     "web",
 }

@@ -14,9 +14,14 @@ def threads() -> int:
     return max(1, int(os.environ.get("TANDEM_THREADS") or os.cpu_count() or 1))
 
 
+def memory_gb() -> float:
+    """Memory of this machine, in GiB."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+
+
 def peak_mb() -> int:
-    """Most memory this process has held, in MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Most memory this process has held, or one that it started and waited for, in MiB."""
+    peak = max(resource.getrusage(of).ru_maxrss for of in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
 
 

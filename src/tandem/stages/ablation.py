@@ -5,7 +5,6 @@ What is trained already is not trained again; a killed run goes on where it was.
 
 import csv
 import io
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +20,7 @@ from tandem.paths import Paths
 from tandem.predictions import Predictions
 from tandem.pricing import FEW, timed
 from tandem.training import Job, make_model
+from tandem.waves import fit_folds
 
 TIMED = 128  # images
 
@@ -48,7 +48,7 @@ def main(args) -> None:
     y, fold = whole.rows.y[rows_of], parts(whole.rows.fold[rows_of])
     rule, spent = Rule(**read_json(paths.metric_config)), {}
 
-    _train(whole, folds, "")
+    fit_folds([whole], folds)
     own = _held_out(whole, folds)[rows_of]
     fits = CrossFit(own, y, fold, rule, threads()).prepare()
     base = fits.cross_fitted("auto")
@@ -66,23 +66,14 @@ def main(args) -> None:
     members = [Job(paths, key) for key in known if paths.experiment_config(key).exists()]
     trained = [job for job in members if all(map(job.fold_is_current, folds))]
     rest = [row("experiments", job) for job in trained] + rest
-    rows = []
-    for i, key in enumerate([name, *networks]):
-        job = whole if key == name else Job(paths, key)
-        _train(job, folds, f"{i}/{len(networks)} ")
-        rows.append(row("parts", job))
+    rows, jobs = [row("parts", whole)], [Job(paths, key) for key in networks]
+    at_once = -(-threads() // len(folds))  # so that one fold of each still fills the cores
+    for i in range(0, len(jobs), at_once):
+        fit_folds(jobs[i : i + at_once], folds)
+        rows += [row("parts", job) for job in jobs[i : i + at_once]]
         # to look at, while the next one is trained
         _write(paths, name, rows + rest, len(rows_of), len(folds))
     print(f"{paths.ablation('.md')}, .csv and .png")
-
-
-def _train(job: Job, folds: list[int], place: str) -> None:
-    for k in folds:
-        if job.fold_is_current(k):
-            continue
-        start = time.perf_counter()
-        job.fit_fold(k, lambda entry: None)
-        print(f"{place}{job.name} fold {k}: {time.perf_counter() - start:.0f} s", flush=True)
 
 
 def _held_out(job: Job, folds: list[int]) -> np.ndarray:

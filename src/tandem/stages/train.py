@@ -5,8 +5,6 @@ explains itself also `contributions.parquet`: out of fold (both, no_caption, no_
 current is left as it is, so the stage also serves a new test set alone.
 """
 
-import time
-
 import numpy as np
 
 from tandem.contributions import BOTH, read_contributions, shares, write_contributions
@@ -15,6 +13,7 @@ from tandem.machine import peak_mb, versions
 from tandem.paths import Paths
 from tandem.predictions import read_provenance
 from tandem.training import Job, inputs_key
+from tandem.waves import fit_folds
 
 
 def add_arguments(parser) -> None:
@@ -27,10 +26,7 @@ def main(args) -> None:
     job = Job(paths, args.exp)
     if args.fold is not None and args.fold not in job.folds:
         raise ValueError(f"--fold {args.fold}: expected one of {job.folds}")
-    folds = job.folds if args.fold is None else [args.fold]
-    for k in folds:
-        if not job.fold_is_current(k):
-            _fit(job, k)
+    fit_folds([job], job.folds if args.fold is None else [args.fold])
     if args.fold is not None:
         return
     oof, test = paths.oof(args.exp), paths.test(args.exp)
@@ -56,21 +52,6 @@ def main(args) -> None:
             parts = [part for part in read_contributions(file) if part[0] != "test"]
             write_contributions(file, job.rows.names, [*parts, ("test", predictions.ids, terms)])
         predictions.write(test)
-
-
-def _fit(job: Job, k: int) -> None:
-    start = time.perf_counter()
-    entries = []
-
-    def on_epoch(entry: dict) -> None:
-        entries.append(entry)
-        print(
-            f"{job.name} fold {k} epoch {entry['epoch']}: loss {entry['loss']:.4f}, F1 {entry['f1']:.4f}",
-            flush=True,
-        )
-
-    job.fit_fold(k, on_epoch)
-    print(f"{job.name} fold {k + 1}/{len(job.folds)}: {time.perf_counter() - start:.1f} s", flush=True)
 
 
 def _run(job: Job, terms: dict[str, np.ndarray]) -> dict:
