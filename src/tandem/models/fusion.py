@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from tandem.config import FusionExperiment
 from tandem.contributions import BOTH, TERMS
@@ -84,7 +85,7 @@ class FusionModel:
         train = cfg.train
         tuned = {"late": train.backbone_lr, "layers": train.caption_lr}
         groups = [
-            {"params": list(part.requires_grad_(lr > 0).parameters()), "lr": lr}
+            {"params": _trained(part, lr), "lr": lr}
             for name, lr in tuned.items()
             if (part := getattr(trunks, name)) is not None
         ]
@@ -217,6 +218,13 @@ class FusionModel:
 def _labelled(outputs: Outputs, targets: Targets) -> engine.Batch:
     """(logits (b, c) with both parts, the heads' mean; targets (b, c))."""
     return outputs.terms[BOTH].float().sum(-1).mean(0) + outputs.bias, targets[0]
+
+
+def _trained(part: nn.Module, lr: float) -> list[nn.Parameter]:
+    """Its parameters that learn; at a rate of 0 none does."""
+    if not lr:
+        part.requires_grad_(False)
+    return [p for p in part.parameters() if p.requires_grad]
 
 
 def _trunks(cfg: FusionExperiment) -> Trunks:
