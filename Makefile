@@ -171,7 +171,7 @@ upload: $(READY)  ## SLUG=kaggle-slug MESSAGE="…" COMP=name: send submissions/
 # ---- the project itself
 test: $(READY)  ## lint and tests
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 bench: $(READY)  ## the measured speeds
 	@for b in benchmarks/*.py; do echo "== $$b"; .venv/bin/python $$b || exit 1; done
 ifneq ($(filter clean,$(MAKECMDGOALS)),)

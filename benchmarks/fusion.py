@@ -27,7 +27,7 @@ from tandem.models.inputs import Inputs, Maps
 from tandem.runtime import autocast, device
 
 T = TypeVar("T")
-ROWS, LABELS, FOLDS, BATCH = 320, 18, 5, 32
+ROWS, LABELS, FOLDS, BATCH = 1280, 18, 5, 32  # 20 batches of 64, as an epoch of many rows has them
 WORDS = [
     "a",
     "man",
@@ -135,9 +135,7 @@ def main() -> None:
     cfg = load_experiment(Path("configs/fusion.toml"))
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, (ROWS, LABELS)).astype(np.uint8)
-    short = cfg.train.model_copy(
-        update={"epochs": 2, "min_steps": 0, "batch": min(cfg.train.batch, ROWS // 20)}
-    )
+    short = cfg.train.model_copy(update={"epochs": 2, "min_steps": 0})
     with tempfile.TemporaryDirectory() as folder:
         files, captions = draw(Path(folder), rng)
         tuned = cfg.model_copy(update={"frozen": (), "train": short})

@@ -11,6 +11,11 @@ settings.register_profile("search")
 settings.load_profile("repeatable")
 
 
+def pytest_collection_modifyitems(items):
+    """The longest test first: the others run beside it."""
+    items.sort(key=lambda item: item.path.stem != "test_end_to_end")
+
+
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch):
     """A test trains its folds in its own process, unless it asks for more."""

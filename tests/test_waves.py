@@ -23,7 +23,8 @@ def work():
 
 if __name__ == "__main__":
     context = get_context("spawn")
-    with ProcessPoolExecutor(1, context, _begin, (os.getpid(), context.RLock(), context.Value("i", 0))) as pool:
+    begun = (os.getpid(), context.Event(), context.RLock(), context.Value("i", 0))
+    with ProcessPoolExecutor(1, context, _begin, begun) as pool:
         pool.submit(work).result()
 """
 

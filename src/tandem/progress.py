@@ -26,7 +26,7 @@ def progress(total: int, label: str, unit: str, done: int = 0) -> tqdm:
         mininterval=0.2 if live else 10,
         dynamic_ncols=live,
         ascii=None if live else " #",
-        position=_place.line,
+        position=_place.line if live else None,
         leave=_place.line is None or not live,
     )
 
@@ -44,5 +44,8 @@ def share_terminal(lock, line: int) -> None:
 
 def say(text: str) -> None:
     """Prints a line, above the bars that move."""
-    tqdm.write(text)
+    clear = (
+        "\r\x1b[K" if _place.line is not None and sys.stdout.isatty() else ""
+    )  # another process's bar stands there
+    tqdm.write(clear + text)
     sys.stdout.flush()

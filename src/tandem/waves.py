@@ -47,11 +47,16 @@ def fit_folds(jobs: Sequence[Job], folds: Sequence[int]) -> None:
         return
     share = {k: cores // len(wave) for wave in planned for k in wave}
     context = get_context("spawn")
-    shared = (os.getpid(), context.RLock(), context.Value("i", 0))
+    stop = context.Event()
+    shared = (os.getpid(), stop, context.RLock(), context.Value("i", 0))
     try:
         with ProcessPoolExecutor(min(len(planned[0]), len(missing)), context, _begin, shared) as pool:
-            for task in [pool.submit(_fit_alone, job.paths, job.name, k, share[k]) for job, k in missing]:
-                task.result()
+            try:
+                for task in [pool.submit(_fit_alone, job.paths, job.name, k, share[k]) for job, k in missing]:
+                    task.result()
+            except BaseException:
+                stop.set()  # what goes wrong is said at once; the other folds go on from their last epoch
+                raise
     except BrokenProcessPool as error:
         raise OSError(
             "a process that trained a fold was killed, perhaps for want of memory; the same command goes on from here: "
@@ -78,14 +83,14 @@ def _has_gpu() -> bool:
     return device().type == "cuda"
 
 
-def _begin(parent: int, lock, begun) -> None:
+def _begin(parent: int, stop, lock, begun) -> None:
     """In each process, before its first fold."""
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # the parent says that it was stopped
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and stops this one
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)  # a killed parent's run is over: the next one must not meet it
+        while os.getppid() == parent and not stop.wait(0.5):
+            pass
+        os._exit(1)  # also where the parent was killed: the next run must not meet this one
 
     Thread(target=watch, daemon=True).start()
     with begun.get_lock():

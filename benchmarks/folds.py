@@ -1,0 +1,72 @@
+"""Two folds of configs/fusion.toml side by side, as `make train` fits them, against one after another on all cores.
+
+Both sides train the same networks on the same rows, made of random features; starting the processes counts.
+"""
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from tandem.config import Encoder, load_experiment
+from tandem.encoders.store import write_features
+from tandem.files import write_json, write_text
+from tandem.machine import peak_mb, threads
+from tandem.paths import Paths
+from tandem.rows import write_captions, write_images, write_labels
+from tandem.training import Job
+from tandem.waves import fit, fit_folds
+
+ROWS, LABELS, FOLDS, TOKENS = 1600, 18, 5, 12
+SHAPES = {"trunk": (2, 16, 16, 112), "tokens": (1, 32, 384), "image": (1, 2560)}  # of the features of one row
+
+
+def features(encoder: Encoder, rng: np.random.Generator) -> np.ndarray:
+    """(n, views, ...), as large as what the encoder says of a real row."""
+    values = rng.random((ROWS, *SHAPES[encoder.kind]), np.float32)
+    if encoder.kind == "tokens":
+        values[:, :, TOKENS:] = 0
+    return values
+
+
+def competition(folder: Path) -> Paths:
+    """A checked competition of random rows, folded and encoded."""
+    paths, rng = Paths("bench", folder), np.random.default_rng(0)
+    ids = [str(i) for i in range(ROWS)]
+    images = {"id": ids, "file": ids, "width": [1] * ROWS, "height": [1] * ROWS, "bytes": [1] * ROWS}
+    write_images(paths.images("train"), images | {"sha": ids, "hash": [b"0" * 64] * ROWS})
+    write_captions(paths.captions("train"), ids, ids)
+    y = (rng.random((ROWS, LABELS)) < 0.1).astype(np.uint8)
+    write_labels(paths.labels, ids, tuple(f"label {j}" for j in range(LABELS)), y)
+    write_text(paths.folds, "id,fold,group\n" + "".join(f"{i},{i % FOLDS},{i}\n" for i in range(ROWS)))
+    experiment = load_experiment(Path("configs/fusion.toml"))
+    short = experiment.train.model_copy(update={"epochs": 2, "min_steps": 0})
+    experiment = experiment.model_copy(update={"train": short})
+    write_json(paths.experiment_config("fusion"), experiment.model_dump())
+    for encoder in experiment.encoders:
+        file = paths.features(encoder.slug, "train")
+        write_features(file, "", ids, lambda start, e=encoder: iter([features(e, rng)]), {}, "rows")
+    return paths
+
+
+def main() -> None:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    with tempfile.TemporaryDirectory() as folder:
+        paths = competition(Path(folder))
+        job = Job(paths, "fusion")
+        start = time.perf_counter()
+        fit_folds([job], job.folds[:2])
+        together, mb = time.perf_counter() - start, peak_mb()
+        start = time.perf_counter()
+        for k in job.folds[:2]:
+            fit(job, k)
+        apart = time.perf_counter() - start
+    print(f"two folds on {threads()} threads: {together:.1f} s side by side, {apart:.1f} s one after another")
+    print(f"the larger process held {mb} MB")
+    print(f"figure folds_side_by_side_speedup {apart / together:.2f} x")
+
+
+if __name__ == "__main__":
+    main()
