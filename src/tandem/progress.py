@@ -44,8 +44,7 @@ def share_terminal(lock, line: int) -> None:
 
 def say(text: str) -> None:
     """Prints a line, above the bars that move."""
-    clear = (
-        "\r\x1b[K" if _place.line is not None and sys.stdout.isatty() else ""
-    )  # another process's bar stands there
+    beside = _place.line is not None and sys.stdout.isatty()
+    clear = "\r\x1b[K" if beside else ""  # another process's bar may stand there
     tqdm.write(clear + text)
     sys.stdout.flush()
