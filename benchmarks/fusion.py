@@ -78,7 +78,7 @@ def computed(cfg: FusionExperiment, cached: Inputs, files: list, captions: list)
         return states_of(layers, [captions[i] for i in rows])
 
     trunk, tokens = cached.maps
-    return Inputs(len(files), maps=(Computed(trunk, see), Computed(tokens, read)))
+    return Inputs(len(files), blocks=cached.blocks, maps=(Computed(trunk, see), Computed(tokens, read)))
 
 
 def draw(folder: Path, rng: np.random.Generator) -> tuple[list[Path], list[str]]:
@@ -138,7 +138,7 @@ def main() -> None:
     short = cfg.train.model_copy(update={"epochs": 2, "min_steps": 0})
     with tempfile.TemporaryDirectory() as folder:
         files, captions = draw(Path(folder), rng)
-        tuned = cfg.model_copy(update={"frozen": (), "train": short})
+        tuned = cfg.model_copy(update={"train": short})
         cached = inputs_of(tuned, files, captions)
         fast = epoch(tuned, cached, y)
         slow = epoch(tuned, computed(tuned, cached, files, captions), y)
