@@ -131,7 +131,7 @@ $(SCORED:%=submissions/$(COMP)/%.csv): submissions/$(COMP)/%.csv: oof/$(COMP)/%/
 endif
 
 ifdef KNOWN_EXPS
-ABLATED := $(or $(EXP),fusion)
+ABLATED := $(or $(EXP),$(ABLATED_EXP))
 ablation: folds/$(COMP).csv $(BUILD)/metric.json $(BUILD)/experiments/$(ABLATED).json $($(ABLATED)_FEATURES)  ## [EXP=fusion]: the network without each of its parts; FOLDS=1 for a quick look
 	@$(TANDEM) ablation --comp $(COMP) --exp $(ABLATED) --folds $(or $(FOLDS),0)
 endif
@@ -150,7 +150,7 @@ bundle: $(READY)  ## [BUDGET_MB=100] [BUDGET_MS=]: bundles/COMP.zip, all that la
 	@$(TANDEM) bundle --comp $(COMP) --mb $(or $(BUDGET_MB),100) $(if $(BUDGET_MS),--ms $(BUDGET_MS)) $(if $(EXP),--exp $(EXP) --folds $(or $(FOLDS),0))
 
 explain: $(READY)  ## ID=123.jpg [EXP=fusion]: why one image got its labels, in the terminal and as a page
-	@$(TANDEM) explain --comp $(COMP) --id "$(ID)" --exp $(or $(EXP),fusion)
+	@$(TANDEM) explain --comp $(COMP) --id "$(ID)" $(if $(EXP),--exp $(EXP))
 
 serve: $(READY)  ## [COMP= or BUNDLE=file.zip] [EXP=fusion] [PORT=8000]: a page on this machine that labels photos
 	@$(TANDEM) serve --comp $(COMP) --port $(or $(PORT),8000) --folds $(or $(FOLDS),0) $(if $(EXP),--exp $(EXP)) $(if $(BUNDLE),--bundle "$(BUNDLE)")

@@ -52,6 +52,12 @@ def test_what_is_not_there_is_not_taken_away():
     assert "f-no_tuning" in variants("f", WHOLE)
 
 
+def test_a_network_that_only_sees_has_no_join_to_change():
+    found = variants("f", FusionExperiment(kind="fusion", trunk=TrunkEncoder(), frozen=[ImageEncoder()]))
+    without = {"no_tuning", "no_frozen", "no_count", "no_mirror", "learned_weights", "one_head", "pseudo"}
+    assert {key.removeprefix("f-") for key in found} == without
+
+
 def problem() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(y, good probabilities, noise) of 200 rows."""
     rng = np.random.default_rng(0)

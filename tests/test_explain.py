@@ -13,11 +13,12 @@ from rich.console import Console
 from torch import nn
 
 from tandem import runtime
+from tandem.config import FusionExperiment, TrunkEncoder
 from tandem.contributions import BOTH, NO_CAPTION, NO_IMAGE, TERMS, write_contributions
 from tandem.encoders import tokens
 from tandem.explain.asking import explain_image
 from tandem.explain.evidence import heat_maps
-from tandem.explain.explanation import find_row, told_labels
+from tandem.explain.explanation import explaining, find_row, told_labels
 from tandem.explain.grad_cam import grad_cam
 from tandem.explain.page import percent, render, segments
 from tandem.explain.pictures import overlay
@@ -269,6 +270,24 @@ def test_models_that_are_not_of_today_are_refused(paths):
         write_json(file, before)
     with pytest.raises(FileNotFoundError, match="EXP='nothing': expected one of join, words;"):
         explain_image(paths, "0.png", "nothing")
+
+
+def test_without_a_name_a_trained_network_that_says_why_is_asked(paths, tmp_path, capsys):
+    assert explaining(paths) == "join"  # neither `words`, which says nothing, nor one that is not trained
+    page, _ = asked(paths, "3.png", capsys, exp=None)
+    assert page == render(explain_image(paths, "3.png", "join"))
+    assert explaining(Paths("toy", tmp_path)) is None
+
+
+def test_fusion_is_asked_before_what_stands_first_by_name(tmp_path):
+    paths = Paths("toy", tmp_path)
+    for name in ("a", "fusion"):
+        experiment = FusionExperiment(kind="fusion", trunk=TrunkEncoder())
+        write_json(paths.experiment_config(name), experiment.model_dump())
+    write_json(paths.thresholds("a"), {})
+    assert explaining(paths) == "a"
+    write_json(paths.thresholds("fusion"), {})
+    assert explaining(paths) == "fusion"
 
 
 def test_the_same_image_gives_the_same_page(paths):

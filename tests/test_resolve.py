@@ -99,6 +99,15 @@ def test_the_graph_knows_all_experiments_and_the_default_ones(paths):
     assert sorted(graph(paths)["ENCODERS"]) == sorted(slugs(paths, "both"))
 
 
+def test_the_ablation_is_of_the_first_default_network_that_says_why(paths):
+    resolve()
+    assert graph(paths)["ABLATED_EXP"] == ["fusion"]  # no default is one
+    write_text(paths.configs / "seen.toml", 'kind = "fusion"\n[trunk]\n')
+    write_competition(paths, experiments=["words", "seen"])
+    resolve()
+    assert graph(paths)["ABLATED_EXP"] == ["seen"]
+
+
 def test_the_graph_names_only_input_files_that_exist(paths):
     resolve()
     assert graph(paths)["CHECK_INPUTS"] == ["input/toy/train.csv"]

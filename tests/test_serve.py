@@ -338,12 +338,6 @@ def test_the_stage_prints_its_address_and_ends_cleanly_when_interrupted(fusion_t
         socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), 1)
 
 
-def test_without_a_name_fusion_labels_and_where_it_is_not_trained_the_stack(fusion_toy):
-    assert serve.choose(fusion_toy) == "stack"
-    with pytest.raises(FileNotFoundError, match="'stack' is not trained; run: make submit COMP=toy"):
-        Labeler.of(fusion_toy, serve.choose(fusion_toy))
-
-
 # ---- a browser
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tandem.config import Experiment, make_experiment, merged
+from tandem.config import Experiment, make_experiment, merged, sees
 from tandem.decode import DECODERS, CrossFit, Rule
 from tandem.metrics import log_loss, mean_average_precision, paired_interval
 
@@ -30,6 +30,8 @@ CHANGES: dict[str, dict] = {
     "learned_weights": {"fusion": {"learned_weights": True}},
     "one_head": {"fusion": {"heads": 1}},
 }
+# what only a network that sees and reads has
+OF_A_JOIN = ("concat", "film", "attention", "no_gate", "no_modality_dropout", "no_embedding")
 PARTS = 5  # of the held-out rows of one fold, when that alone is compared
 
 
@@ -42,6 +44,8 @@ def variants(name: str, experiment: Experiment) -> dict[str, Experiment]:
     changes = CHANGES | {"pseudo": {"pseudo": {"teacher": name}}}
     if not (experiment.trunk or experiment.tokens):
         changes.pop("no_tuning")
+    if len(sees(experiment)) < 2:
+        changes = {key: change for key, change in changes.items() if key not in OF_A_JOIN}
     found = {}
     for key, change in changes.items():
         if any(

@@ -20,7 +20,7 @@ WITH_CAPTIONS = [
     "concat_lite2",
     "fusion",
 ]
-IMAGES_ONLY = ["image_lite0", "image_lite2"]
+IMAGES_ONLY = ["image_lite0", "image_lite2", "image_tuned"]
 
 
 @dataclass(frozen=True)

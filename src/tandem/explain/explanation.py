@@ -82,6 +82,14 @@ def find_row(image: str, ids: dict[str, Sequence[str]]) -> tuple[str, int]:
     raise ValueError(f"ID={image!r}: expected an image id, one of the {counts}; {hint}")
 
 
+def explaining(paths: Paths) -> str | None:
+    """The trained experiment that says why: `fusion`, else the first by name, None where there is none."""
+    files = sorted(paths.experiment_config("fusion").parent.glob("*.json"))
+    names = [file.stem for file in files if paths.thresholds(file.stem).exists()]
+    names = [name for name in names if read_resolved(paths.experiment_config(name)).explains]
+    return "fusion" if "fusion" in names else next(iter(names), None)
+
+
 def read_account(paths: Paths, experiment: str, names: Sequence[str], split: str, image: str) -> Account:
     """What is on disk about the labels `names`.
 

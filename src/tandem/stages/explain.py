@@ -3,6 +3,7 @@
 from rich.console import Console
 
 from tandem.explain.asking import explain_image
+from tandem.explain.explanation import explaining
 from tandem.explain.page import render
 from tandem.explain.terminal import lines
 from tandem.files import write_text
@@ -11,12 +12,14 @@ from tandem.paths import Paths
 
 def add_arguments(parser) -> None:
     parser.add_argument("--id", required=True, help="the image, as train.csv or test.csv names it")
-    parser.add_argument("--exp", default="fusion", help="the experiment that is asked")
+    parser.add_argument(
+        "--exp", help="the experiment that is asked; without: fusion, or another that says why"
+    )
 
 
 def main(args) -> None:
     paths = Paths(args.comp)
-    found = explain_image(paths, args.id, args.exp)
+    found = explain_image(paths, args.id, args.exp or explaining(paths) or "fusion")
     page = write_text(paths.explanation(args.id), render(found))
     console = Console()
     console = console if console.is_terminal else Console(width=120)

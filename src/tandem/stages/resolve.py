@@ -23,6 +23,8 @@ def graph(paths: Paths, competition: Competition, experiments: Mapping[str, Expe
         f"CHECK_INPUTS := {_existing(paths, competition)}",
         f"SUBMIT_INPUTS := {_existing(paths, competition, ('sample_submission', 'solution'))}",
     ]
+    fusions = [name for name in competition.experiments if experiments[name].explains]
+    lines.append(f"ABLATED_EXP := {next(iter(fusions), 'fusion')}")
     pseudo = [name for name, experiment in experiments.items() if teacher_of(experiment)]
     lines.append(f"PSEUDO_EXPS := {' '.join(pseudo)}")
     for name, experiment in experiments.items():

@@ -7,14 +7,10 @@ from pathlib import Path
 
 from tandem.paths import Paths
 
-FIRST = "fusion"  # it says why, and answers in less than a second
-
 
 def add_arguments(parser) -> None:
     parser.add_argument("--port", type=int, default=8000, help="0: one that is free")
-    parser.add_argument(
-        "--exp", default="", help=f"the experiment that labels; without: {FIRST}, else the stack"
-    )
+    parser.add_argument("--exp", default="", help="the experiment that labels; without: one that says why")
     parser.add_argument(
         "--bundle", type=Path, help="what make bundle wrote, instead of a competition's models"
     )
@@ -27,6 +23,7 @@ def main(args) -> None:
     with listen(args.port) as listening:  # first, for the models take seconds to load
         import uvicorn
 
+        from tandem.explain.explanation import explaining
         from tandem.labeler import Labeler
         from tandem.web.answers import Answers
         from tandem.web.app import make_app
@@ -35,7 +32,7 @@ def main(args) -> None:
             labeler = Labeler.load(args.bundle)
         else:
             paths = Paths(args.comp)
-            labeler = Labeler.of(paths, args.exp or choose(paths), args.folds)
+            labeler = Labeler.of(paths, args.exp or explaining(paths) or "stack", args.folds)
         answers = Answers(labeler)
         seconds = answers.warm_up()
         about, port = answers.about, listening.getsockname()[1]
@@ -68,8 +65,3 @@ def listen(port: int) -> socket.socket:
             ) from error
         raise ValueError(f"port {port}: {error}; name another: make serve PORT=8000") from error
     return found
-
-
-def choose(paths: Paths) -> str:
-    """The experiment that labels where none is named."""
-    return FIRST if paths.thresholds(FIRST).exists() else "stack"
