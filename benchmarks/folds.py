@@ -42,7 +42,7 @@ def competition(folder: Path) -> Paths:
     write_labels(paths.labels, ids, tuple(f"label {j}" for j in range(LABELS)), y)
     write_text(paths.folds, "id,fold,group\n" + "".join(f"{i},{i % FOLDS},{i}\n" for i in range(ROWS)))
     experiment = load_experiment(Path("configs/fusion.toml"))
-    short = experiment.train.model_copy(update={"epochs": 2, "min_steps": 0})
+    short = experiment.train.model_copy(update={"epochs": 2, "min_steps": 0, "tune_from": 0})
     experiment = experiment.model_copy(update={"train": short})
     write_json(paths.experiment_config("fusion"), experiment.model_dump())
     for encoder in experiment.encoders:

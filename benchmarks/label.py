@@ -26,6 +26,7 @@ from tandem.encoders.images import Normalise, pool
 from tandem.encoders.run import encode_split
 from tandem.encoders.weights import load_backbone, load_sentences
 from tandem.files import write_json, write_text
+from tandem.infer import WITH_CAPTIONS
 from tandem.labeler import Labeler
 from tandem.models.inputs import Inputs
 from tandem.paths import Paths
@@ -33,7 +34,6 @@ from tandem.rows import write_captions, write_images, write_labels
 from tandem.stages import decode, stack, train
 
 PHOTOS, LABELS, FOLDS, FILES = 400, 18, 5, 40_000
-ENSEMBLE = ["image_lite0", "image_lite2", "text_minilm", "text_tfidf", "concat", "concat_lite2", "fusion"]
 WORDS = (
     "a man riding",
     "the wave",
@@ -71,7 +71,7 @@ def trained(experiments: dict[str, Experiment], rng: np.random.Generator) -> Pat
     files = draw(paths.input / "data", (500, 375), PHOTOS, rng)
     labels = {"format": "separated", "column": "labels", "names": names}
     competition = Competition(
-        id="id", caption="caption", images="data", labels=labels, most=5, experiments=ENSEMBLE
+        id="id", caption="caption", images="data", labels=labels, most=5, experiments=WITH_CAPTIONS
     )
     write_text(paths.competition, to_toml(competition))
     ids = [file.name for file in files[:100]]
@@ -90,7 +90,7 @@ def trained(experiments: dict[str, Experiment], rng: np.random.Generator) -> Pat
             encode_split(paths, encoder, "train")
         train.main(SimpleNamespace(comp="bench", exp=name, fold=None))
         decode.main(SimpleNamespace(comp="bench", exp=name))
-    stack.main(SimpleNamespace(comp="bench", exps=ENSEMBLE))
+    stack.main(SimpleNamespace(comp="bench", exps=WITH_CAPTIONS))
     decode.main(SimpleNamespace(comp="bench", exp="stack"))
     return paths
 
@@ -161,7 +161,7 @@ def growth(paths: Paths) -> tuple[float, float]:
 
 def main() -> None:
     rng, configs = np.random.default_rng(0), Path("configs").resolve()
-    experiments = {name: short(name, configs) for name in ["fast", *ENSEMBLE]}
+    experiments = {name: short(name, configs) for name in ["fast", *WITH_CAPTIONS]}
     head = {"head": Head(hidden=8, bags=1), "train": HeadTraining(epochs=1, min_steps=0)}
     experiments["tiny"] = HeadExperiment(kind="head", image=ImageEncoder(size=32), **head)
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):

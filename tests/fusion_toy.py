@@ -41,7 +41,7 @@ def build(paths: Paths) -> Paths:
         trunk=TrunkEncoder(model="test_efficientnet", weights=weights, size=64, tune="blocks.3"),
         tokens=TokenEncoder(tune=1, max_tokens=16),
         fusion=Fusion(hidden=16, rank=4, dropout=0.0, input_dropout=0.0, heads=1),
-        train=FusionTraining(epochs=3, batch=8, min_steps=0, lr=1e-2),
+        train=FusionTraining(epochs=3, batch=8, min_steps=0, lr=1e-2, tune_from=0),
     )
     y = np.stack([np.arange(N + 2) % 2, 1 - np.arange(N + 2) % 2], 1).astype(np.uint8)
     for split, ids, start in (("train", IDS, 0), ("test", TEST, N)):

@@ -115,7 +115,7 @@ def paths(tmp_path, monkeypatch) -> Paths:
         frozen=[ImageEncoder(size=32)],
         caption=CaptionEncoder(),
         fusion=Fusion(hidden=8, rank=2, heads=1),
-        train=FusionTraining(epochs=3, min_steps=0, batch=8),
+        train=FusionTraining(epochs=3, min_steps=0, batch=8, tune_from=0),
     )
     write_json(paths.experiment_config("f"), experiment.model_dump())
     for encoder in experiment.encoders:

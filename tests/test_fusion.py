@@ -17,6 +17,7 @@ from tandem.config import (
     TrunkEncoder,
 )
 from tandem.contributions import BOTH, NO_CAPTION, NO_IMAGE, TERMS
+from tandem.encoders import tokens as token_encoder
 from tandem.encoders import trunk
 from tandem.models.fusion import FusionModel
 from tandem.models.fusion_network import Outputs, fusion_loss
@@ -25,7 +26,17 @@ from tandem.models.storage import pack, unpack
 
 IMAGE, CAPTION, INTERACTION, BASE = (TERMS.index(t) for t in ("image", "caption", "fusion", "base"))
 SMALL = {"hidden": 16, "rank": 4, "dropout": 0.0, "input_dropout": 0.0}
-TRAIN = {"epochs": 12, "min_steps": 0, "batch": 32, "lr": 1e-2, "weight_decay": 0.0, "bfloat16": False}
+TRAIN = {
+    "epochs": 12,
+    "min_steps": 0,
+    "batch": 32,
+    "lr": 1e-2,
+    "weight_decay": 0.0,
+    "bfloat16": False,
+    "tune_from": 0,
+    "backbone_lr": 2e-4,
+    "caption_lr": 4e-4,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -189,8 +200,6 @@ def words(y: np.ndarray) -> list[str]:
 
 
 def trunk_inputs(files: list, cfg: TrunkEncoder, tokens: TokenEncoder, captions: list[str]) -> Inputs:
-    from tandem.encoders import tokens as token_encoder
-
     maps = np.concatenate(list(trunk.make(cfg)(files))).astype(np.float16)
     states = np.concatenate(list(token_encoder.make(tokens)(captions))).astype(np.float16)
     return Inputs(len(files), maps=(Maps((maps,)), Maps((states,))))
@@ -214,6 +223,22 @@ def test_late_stages_of_both_trunks_are_trained_and_saved(shapes, tmp_path, how)
     model.save(tmp_path / "m.safetensors")
     back = FusionModel(cfg, 2).load(tmp_path / "m.safetensors")
     assert np.abs(back.predict_proba(inputs) - proba).max() < 0.02
+
+
+@pytest.mark.parametrize(("tune_from", "learns"), [(48, True), (49, False)])
+def test_on_fewer_rows_than_asked_for_both_trunks_stay_as_they_are(shapes, tune_from, learns):
+    files, y = shapes
+    inputs = trunk_inputs(files, TRUNK, TOKENS, words(y))
+    train = {"epochs": 1, "batch": 16, "tune_from": tune_from}
+    model = FusionModel(experiment(train=train, trunk=TRUNK, tokens=TOKENS), 2)
+    model.fit(inputs, y, seed=0, checkpoint=None)
+    trunks = model.network.trunks
+    for now, before in (
+        (trunks.late, trunk.late_stages(TRUNK)),
+        (trunks.layers, token_encoder.late_layers(TOKENS)),
+    ):
+        pairs = zip(now.parameters(), before.parameters(), strict=True)
+        assert any(not torch.equal(a, b) for a, b in pairs) == learns
 
 
 def test_cached_maps_predict_what_the_network_predicts_from_pixels(shapes):

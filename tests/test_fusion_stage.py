@@ -35,7 +35,7 @@ def paths(tmp_path, monkeypatch) -> Paths:
         frozen=[ImageEncoder()],
         caption=CaptionEncoder(),
         fusion=small,
-        train=FusionTraining(epochs=30, batch=8, min_steps=0, lr=1e-2),
+        train=FusionTraining(epochs=30, batch=8, min_steps=0, lr=1e-2, tune_from=0),
     )
     for split, ids, x in (("train", IDS, X[:N]), ("test", TEST, X[N:])):
         write_split(paths, split, ids, captions=ids)

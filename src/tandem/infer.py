@@ -12,13 +12,12 @@ from tandem.infer_labels import guess_labels
 from tandem.tables import Table, read_table
 
 WITH_CAPTIONS = [
-    "image_lite0",
     "image_lite2",
     "text_minilm",
     "text_tfidf",
-    "concat",
     "concat_lite2",
     "fusion",
+    "fusion_lite2",
 ]
 IMAGES_ONLY = ["image_lite0", "image_lite2", "image_tuned"]
 

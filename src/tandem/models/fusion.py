@@ -83,7 +83,8 @@ class FusionModel:
                     bar.update(len(rows))
 
         train = cfg.train
-        tuned = {"late": train.backbone_lr, "layers": train.caption_lr}
+        rates = {"late": train.backbone_lr, "layers": train.caption_lr}
+        tuned = {name: lr if len(y) >= train.tune_from else 0.0 for name, lr in rates.items()}
         groups = [
             {"params": _trained(part, lr), "lr": lr}
             for name, lr in tuned.items()
