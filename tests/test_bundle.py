@@ -14,7 +14,7 @@ import pytest
 from safetensors.torch import load_file
 from test_labeler import pipeline_rows, probabilities
 
-from tandem import Labeler
+from tandem import Labeler, archive
 from tandem.budget import Choice
 from tandem.bundle import open_bundle, sha256
 from tandem.files import read_json
@@ -123,6 +123,17 @@ def test_it_is_unpacked_once(packed, cache):
     before = made.stat().st_mtime_ns
     open_bundle(packed)
     assert [d.stat().st_mtime_ns for d in cache.iterdir()] == [before]
+
+
+def test_where_another_process_unpacks_it_first_that_is_opened(packed, cache, monkeypatch):
+    def both(path: Path, folder: Path) -> int:
+        for each in (folder, folder.with_suffix("")):  # the other's has no process id
+            n = archive.unpack(path, each)
+        return n
+
+    monkeypatch.setattr("tandem.bundle.unpack", both)
+    paths, _ = open_bundle(packed)
+    assert [paths.root] == list(cache.iterdir())
 
 
 # ---- the stage

@@ -256,14 +256,19 @@ def test_shuffled_labels_gain_nothing_by_the_choice_among_decoders():
     assert fits.score("auto") < everything + 0.03
 
 
-def test_where_nothing_is_gained_the_simplest_decoder_stays():
-    proba, y, fold = noisy()
-    assert CrossFit(y * 0.8 + 0.1, y, fold, Rule(least=0)).choice() == "fixed"
+@pytest.mark.parametrize(
+    ("metric", "stays"), [("f1_samples", "expected"), ("f1_micro", "fixed"), ("f1_macro", "fixed")]
+)
+def test_where_nothing_is_gained_the_decoder_of_the_metric_stays(metric, stays):
+    _, y, fold = noisy()
+    fits = CrossFit(y * 0.8 + 0.1, y, fold, Rule(metric, least=0))
+    assert fits.choice() == stays
+    assert fits.gain(stays) == (0.0, 0.0, 0.0)
 
 
 def test_a_gain_outside_the_noise_is_taken():
     proba, y, fold = noisy(800)
-    fits = CrossFit(proba * 0.4, y, fold, Rule(least=0))  # 0.5 is never reached
+    fits = CrossFit(proba * 0.4, y, fold, Rule("f1_micro", least=0))  # 0.5 is never reached
     assert fits.choice() != "fixed"
     assert fits.score("auto") > fits.score("fixed") + 0.3
 

@@ -34,8 +34,6 @@ TRAIN = {
     "weight_decay": 0.0,
     "bfloat16": False,
     "tune_from": 0,
-    "backbone_lr": 2e-4,
-    "caption_lr": 4e-4,
 }
 
 

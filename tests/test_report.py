@@ -231,7 +231,8 @@ def test_advice_names_the_costliest_label_and_the_member_that_was_dropped():
     assert "10 s" in dropped.why and dropped.command == 'make submit COMP=toy EXPS="words"'
 
 
-def test_advice_on_suspects_and_captions_comes_only_with_the_figures_for_it():
+def test_advice_on_suspects_and_captions_comes_only_with_the_figures_for_it(monkeypatch):
+    monkeypatch.setattr("tandem.report.advice.SHOWN", 99)
     about = evidence()
     none = {"cells": 0, "rows": 0, "remove": 0, "add": 0, "by_label": [0, 0, 0]}
     many = {"cells": 40, "rows": 30, "remove": 25, "add": 15, "by_label": [30, 5, 5]}

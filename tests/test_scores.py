@@ -76,7 +76,7 @@ def test_optimism_is_what_tuning_in_sample_adds():
 
 def test_thresholds_come_with_their_spread_over_the_folds():
     proba, y, fold = problem(0.9)
-    decoder, _ = score(0.4 * proba + 0.6 * y, y, fold, ("cat", "dog"), Rule(least=0))
+    decoder, _ = score(0.4 * proba + 0.6 * y, y, fold, ("cat", "dog"), Rule("f1_micro", least=0))
     assert list(decoder["thresholds"]) == list(decoder["spread"]) == ["cat", "dog"]
 
 

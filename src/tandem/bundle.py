@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path, PurePosixPath
 
 from tandem.archive import unpack
@@ -26,7 +27,7 @@ def open_bundle(path: Path) -> tuple[Paths, str]:
     elif path.is_file():
         root = _cache() / file_digest(path)
         if not root.exists():
-            unpack(path, root)
+            _unpack_as(path, root)
     else:
         raise FileNotFoundError(f"{path}: no such bundle; run: make bundle COMP=name")
     manifest = read_manifest(root)
@@ -38,6 +39,18 @@ def open_bundle(path: Path) -> tuple[Paths, str]:
         _check_source(paths, getattr(experiment, "model", ""))
         rewired(experiment, lambda e: _inside(e, paths, manifest["files"]))
     return paths, check_name("experiment", manifest["experiment"])
+
+
+def _unpack_as(path: Path, root: Path) -> None:
+    """As the folder `root`, whole or not at all, whoever else unpacks the same just now."""
+    own = root.with_name(f"{root.name}.{os.getpid()}")
+    unpack(path, own)
+    try:
+        os.replace(own, root)
+    except OSError:
+        shutil.rmtree(own)
+        if not root.exists():  # then it was not another's that came first
+            raise
 
 
 def read_manifest(root: Path) -> dict:

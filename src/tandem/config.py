@@ -137,8 +137,8 @@ class FusionTraining(Training):
     min_steps: int = Field(200, ge=0)
     batch: int = Field(64, ge=2)
     lr: float = Field(2e-3, gt=0)
-    backbone_lr: float = Field(6e-5, ge=0)  # of the trunk's late stages
-    caption_lr: float = Field(1.2e-4, ge=0)  # of the caption model's last layers
+    backbone_lr: float = Field(2e-4, ge=0)  # of the trunk's late stages
+    caption_lr: float = Field(4e-4, ge=0)  # of the caption model's last layers
     tune_from: int = Field(2000, ge=0)  # rows; with fewer, those stay as they are: they overfit
     ema: float = Field(0.99, ge=0, lt=1)
 
@@ -163,7 +163,7 @@ class Fusion(Section):
     input_dropout: float = Field(0.5, ge=0, lt=1)  # on the features
     heads: int = Field(2, ge=1)  # networks on one trunk, averaged
     modality_dropout: float = Field(
-        0.5, ge=0, le=1
+        0.4, ge=0, le=1
     )  # share of the loss with the caption or the photo missing
     count: float = Field(0.1, ge=0)  # weight of the number of labels
     embedding: float = Field(0.1, ge=0)  # weight of the caption's features, told from the photo

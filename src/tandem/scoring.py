@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tandem.decode import DECODERS, CrossFit, Rule
+from tandem.decode import DECODERS, CrossFit, Rule, standing
 from tandem.metrics import METRICS, f1_per_label, log_loss, mean_average_precision
 
 
@@ -33,6 +33,7 @@ def score(
         "log_loss": log_loss(y, proba),
         "rows": len(y),
         "decoder": decoder.name,
+        "standing": standing(rule.metric),
         "decoders": {name: _decoder(fits, name) for name in DECODERS},
         "labels_per_row": float(honest.sum(1).mean()),
         "predicted_rate": dict(zip(names, honest.mean(0).tolist(), strict=True)),

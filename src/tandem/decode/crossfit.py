@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from tandem.decode.calibration import KINDS, Calibration, calibrate, fit_sizes
-from tandem.decode.decoder import DECODERS, Decoder
+from tandem.decode.decoder import DECODERS, Decoder, standing
 from tandem.decode.rule import Rule
 from tandem.decode.thresholds import shrink, tune_ascent, tune_global, tune_per_class
 from tandem.metrics import log_loss, paired_interval
@@ -98,16 +98,16 @@ class CrossFit:
         raise ValueError(f"no decoder {name!r}; there are {[*DECODERS, 'auto']}")
 
     def choice(self, without: Folds = NONE) -> str:
-        """The decoder with the best cross-fitted score, or `fixed` where the gain over it may be chance."""
+        """The decoder with the best cross-fitted score, or the standing one where the gain over it may be chance."""
         scores = {name: self.score(name, without) for name in DECODERS}
         best = max(scores, key=scores.get)
-        return best if best == "fixed" or self.gain(best, without)[1] > 0 else "fixed"
+        return best if self.gain(best, without)[1] > 0 else standing(self.rule.metric)
 
     def gain(self, name: str, without: Folds = NONE) -> tuple[float, float, float]:
-        """(gain over `fixed`, and its 95 % interval), both cross-fitted and paired row by row."""
+        """(gain over the standing decoder, and its 95 % interval), both cross-fitted and paired row by row."""
         rows = ~np.isin(self.fold, list(without))
-        simple, other = (self.cross_fitted(n, without)[rows] for n in ("fixed", name))
-        return paired_interval(self.rule.metric, self.y[rows], simple, other, self.rule.beta)
+        stays, other = (self.cross_fitted(n, without)[rows] for n in (standing(self.rule.metric), name))
+        return paired_interval(self.rule.metric, self.y[rows], stays, other, self.rule.beta)
 
     def _strength(self, without: Folds) -> float:
         """How far to shrink: the best of STRENGTHS on folds that the thresholds did not see."""

@@ -112,8 +112,9 @@ def decoding(evidence: Evidence) -> Iterator[Advice]:
     if best != scores["decoder"]:  # else it would be in use
         yield Advice(
             f"Leave the decoder: {best} is ahead by no more than chance",
-            f"{most['score']:.4f} against {used['score']:.4f} for {scores['decoder']} in use; its gain over the "
-            f"simplest decoder is {most['gain']:+.4f}, 95 % interval {most['low']:+.4f} to {most['high']:+.4f}",
+            f"{most['score']:.4f} against {used['score']:.4f} for {scores['decoder']} in use; its gain over "
+            f"{scores.get('standing', 'fixed')} is {most['gain']:+.4f}, 95 % interval {most['low']:+.4f} to "
+            f"{most['high']:+.4f}",
             "decoding",
         )
     submission = evidence.subject.submission

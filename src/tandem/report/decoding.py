@@ -9,14 +9,13 @@ from tandem.submission import drift
 
 
 def decoders(scores: dict) -> list[dict]:
-    """A row a decoder, the simplest first; gains are over that one, with their paired 95 % interval."""
-    first = next(iter(scores["decoders"]))
+    """A row a decoder; gains are over the one that `stays`, with their paired 95 % interval."""
     return [
         {
             "name": name,
             "about": DECODERS.get(name, ""),
             "used": name == scores["decoder"],
-            "first": name == first,
+            "stays": name == scores.get("standing", "fixed"),
         }
         | figures
         | {"real": figures["low"] > 0 or figures["high"] < 0}

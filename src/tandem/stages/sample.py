@@ -32,7 +32,7 @@ SAMPLE = Competition(
     labels=Labels(format="separated", column="labels", separator="|", names=list(LABELS)),
     least=1,
     most=MOST,
-    experiments=["image_lite0", "image_lite0_finetune", "text_minilm", "text_tfidf", "concat"],
+    experiments=["image_lite0", "image_lite0_finetune", "text_minilm", "text_tfidf", "concat", "fast"],
     folds=Folds(n=5, seed=0),
 )
 ROWS = {"train": 800, "test": 200}

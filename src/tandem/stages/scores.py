@@ -69,12 +69,12 @@ def _numbers(row: dict) -> list[str]:
 
 
 def _decoders(rows: list[dict]) -> Table:
-    """Every decoder's score with every experiment, and what it gains over the simplest one."""
-    names = list(rows[0]["decoders"])
+    """Every decoder's score with every experiment, and what it gains over the standing one."""
+    names, stays = list(rows[0]["decoders"]), rows[0].get("standing", "fixed")
     table = Table(box=SIMPLE_HEAD, title=f"decoders: {rows[0]['metric']}, cross-fitted")
     table.caption = (
-        f"* in use; below: gain over {names[0]} with its paired 95 % interval, and the score in sample. "
-        "In use is the best, or the simplest where its gain may be chance."
+        f"* in use; below: gain over {stays} with its paired 95 % interval, and the score in sample. "
+        f"In use is the best, or {stays} where its gain may be chance."
     )
     table.add_column("experiment", style="bold", no_wrap=True)
     for name in names:
