@@ -13,6 +13,7 @@ import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -336,6 +337,12 @@ def test_the_stage_prints_its_address_and_ends_cleanly_when_interrupted(fusion_t
             process.kill()
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), 1)
+
+
+def test_without_a_name_and_a_trained_network_that_says_why_the_stack_labels(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="'stack' is not trained; run: make submit COMP=toy"):
+        serve.main(SimpleNamespace(comp="toy", bundle=None, exp="", folds=0, port=0))
 
 
 # ---- a browser

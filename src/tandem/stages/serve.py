@@ -10,7 +10,9 @@ from tandem.paths import Paths
 
 def add_arguments(parser) -> None:
     parser.add_argument("--port", type=int, default=8000, help="0: one that is free")
-    parser.add_argument("--exp", default="", help="the experiment that labels; without: one that says why")
+    parser.add_argument(
+        "--exp", default="", help="the experiment that labels; without: one that says why, else the stack"
+    )
     parser.add_argument(
         "--bundle", type=Path, help="what make bundle wrote, instead of a competition's models"
     )
