@@ -20,7 +20,7 @@ from tandem.contributions import BOTH, NO_CAPTION, NO_IMAGE, TERMS
 from tandem.encoders import tokens as token_encoder
 from tandem.encoders import trunk
 from tandem.models.fusion import FusionModel
-from tandem.models.fusion_network import Outputs, fusion_loss
+from tandem.models.fusion_network import Outputs, Trunks, fusion_loss
 from tandem.models.inputs import Inputs, Maps
 from tandem.models.storage import pack, unpack
 
@@ -237,6 +237,26 @@ def test_on_fewer_rows_than_asked_for_both_trunks_stay_as_they_are(shapes, tune_
     ):
         pairs = zip(now.parameters(), before.parameters(), strict=True)
         assert any(not torch.equal(a, b) for a, b in pairs) == learns
+
+
+def test_trunks_that_stay_as_they_are_look_at_a_row_once_however_many_epochs_there_are(shapes, monkeypatch):
+    files, y = shapes
+    inputs, forward, looks = trunk_inputs(files, TRUNK, TOKENS, words(y)), Trunks.forward, []
+
+    def counted(self, batch):
+        looks.append(len(batch["maps"]))
+        return forward(self, batch)
+
+    monkeypatch.setattr(Trunks, "forward", counted)
+    total = {}
+    for epochs in (1, 5):
+        looks.clear()
+        train = {"epochs": epochs, "batch": 16, "tune_from": 49}
+        model = FusionModel(experiment(train=train, trunk=TRUNK, tokens=TOKENS), 2)
+        log = model.fit(inputs, y, seed=0, checkpoint=None)
+        assert len(log) == epochs
+        total[epochs] = sum(looks)
+    assert total[1] == total[5] == 4 * 48  # two views to train from, two to predict
 
 
 def test_cached_maps_predict_what_the_network_predicts_from_pixels(shapes):

@@ -10,13 +10,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from tandem.config import FusionExperiment
+from tandem.config import FusionExperiment, FusionTraining
 from tandem.contributions import BOTH, TERMS
 from tandem.files import write_with
 from tandem.loading import ahead, squeeze
 from tandem.machine import threads
 from tandem.models import engine
-from tandem.models.fusion_network import Batch, FusionNetwork, Outputs, Targets, Trunks, fusion_loss
+from tandem.models.fusion_network import Batch, Features, FusionNetwork, Outputs, Targets, Trunks, fusion_loss
 from tandem.models.image import Augmenter
 from tandem.models.inputs import Inputs, side_by_side
 from tandem.models.losses import log_odds
@@ -50,28 +50,36 @@ class FusionModel:
         y (n, c) may be soft; `weights` (n, c) says how much each counts.
         """
         cfg, on = self.cfg, device()
-        trunks = _trunks(cfg)
+        trunks, train = _trunks(cfg), cfg.train
+        rates = _rates(trunks, train, len(y))
+        augmenter = Augmenter(cfg.augment, cfg.trunk.size, seed) if self._reads_pixels else None
+        frozen = bool(rates) and not any(rates.values()) and not augmenter and cfg.fusion.how != "attention"
         sample = np.linspace(0, len(y) - 1, min(len(y), MEASURED)).astype(int)
-        measured = self._measured(trunks.to(on).eval(), inputs, sample)
+        trunks.to(on).eval()
+        if frozen:  # what the heads see of a row is the same in every epoch
+            known, widths = self._computed(trunks, inputs, self._views(inputs))
+            measured = {name: features[sample] for name, features in known.items()}
+        else:
+            measured, widths = self._computed(trunks, inputs.take(sample), 1)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # of the new layers
-            network = FusionNetwork(cfg.fusion, self.n_labels, trunks, _widths(measured))
+            network = FusionNetwork(cfg.fusion, self.n_labels, trunks, widths)
         network.bias.data = torch.from_numpy(log_odds(y))
-        for name in ("image", "caption"):
-            if name in measured:
-                getattr(network, name).fit(measured[name])
+        for name, features in measured.items():
+            getattr(network, name).fit(features[:, 0])
         network.to(on)
         targets = torch.from_numpy(y.astype(np.float32)).to(on)
         counts = None if weights is None else torch.from_numpy(weights.astype(np.float32)).to(on)
-        steps = max(len(y) // cfg.train.batch, min(FEW_STEPS, len(y) // SMALL_BATCH), 1)
-        augmenter = Augmenter(cfg.augment, cfg.trunk.size, seed) if self._reads_pixels else None
+        steps = max(len(y) // train.batch, min(FEW_STEPS, len(y) // SMALL_BATCH), 1)
 
         def batches(epoch: int) -> Iterator[engine.Batch]:
             rng = np.random.default_rng([seed, epoch])
             order = rng.permutation(len(y))
             view = rng.integers(0, self._views(inputs), len(y))
 
-            def load(rows: np.ndarray) -> Batch:
+            def load(rows: np.ndarray) -> Batch | Features:
+                if frozen:
+                    return Features(**{name: features[rows, view[rows]] for name, features in known.items()})
                 pixels = augmenter.batch(inputs.files, rows, epoch) if augmenter else None
                 return self._batch(inputs, rows, view[rows], pixels)
 
@@ -82,16 +90,11 @@ class FusionModel:
                     yield _to(batch, on), (targets[at], None if counts is None else counts[at])
                     bar.update(len(rows))
 
-        train = cfg.train
-        rates = {"late": train.backbone_lr, "layers": train.caption_lr}
-        tuned = {name: lr if len(y) >= train.tune_from else 0.0 for name, lr in rates.items()}
-        groups = [
-            {"params": _trained(part, lr), "lr": lr}
-            for name, lr in tuned.items()
-            if (part := getattr(trunks, name)) is not None
-        ]
-        known = {id(p) for p in trunks.parameters()}
-        groups.append({"params": [p for p in network.parameters() if id(p) not in known], "lr": train.lr})
+        groups = [{"params": _trained(part, lr), "lr": lr} for part, lr in rates.items()]
+        pretrained = {id(p) for p in trunks.parameters()}
+        groups.append(
+            {"params": [p for p in network.parameters() if id(p) not in pretrained], "lr": train.lr}
+        )
         log = engine.fit(
             network, batches, steps, train, seed, groups, checkpoint, on_epoch, fusion_loss(cfg), _labelled
         )
@@ -154,22 +157,22 @@ class FusionModel:
             flipped = pixels[:, :, ::-1].copy() if pixels is not None and v else pixels
             yield self._batch(inputs, rows, np.full(len(rows), v), flipped)
 
-    @torch.inference_mode()
-    def _measured(self, trunks: Trunks, inputs: Inputs, sample: np.ndarray) -> dict[str, torch.Tensor]:
-        """The features of some rows as they come, (n, f), and one batch of positions and tokens."""
-        on, found = next(trunks.parameters(), torch.zeros(0)).device, []
-        for rows in np.array_split(sample, max(1, len(sample) // self.cfg.train.batch)):
-            (batch,) = self._load_views(inputs, rows, 1)
-            found.append(trunks(_to(batch, on)))
-        out = {}
-        for name in ("image", "caption"):
-            parts = [getattr(f, name) for f in found]
-            if parts[0] is not None:
-                out[name] = torch.cat(parts)
-        for name in ("positions", "tokens"):
-            if getattr(found[0], name) is not None:
-                out[name] = getattr(found[0], name)
-        return out
+    @torch.no_grad()
+    def _computed(
+        self, trunks: Trunks, inputs: Inputs, views: int
+    ) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
+        """(image and caption, (n, views, f) as they come, those that there are; widths of all that the heads see)."""
+        on, found, widths = next(trunks.parameters(), torch.zeros(0)).device, {}, {}
+        for rows in np.array_split(np.arange(len(inputs)), max(1, len(inputs) // self.cfg.train.batch)):
+            seen = [trunks(_to(batch, on)) for batch in self._load_views(inputs, rows, views)]
+            there = {
+                name: part for name, part in vars(seen[0]).items() if part is not None and name != "there"
+            }
+            widths = {name: part.shape[-1] for name, part in there.items()}
+            for name in ("image", "caption"):
+                if name in there:
+                    found.setdefault(name, []).append(torch.stack([getattr(view, name) for view in seen], 1))
+        return {name: torch.cat(parts) for name, parts in found.items()}, widths
 
     @property
     def _reads_pixels(self) -> bool:
@@ -221,6 +224,12 @@ def _labelled(outputs: Outputs, targets: Targets) -> engine.Batch:
     return outputs.terms[BOTH].float().sum(-1).mean(0) + outputs.bias, targets[0]
 
 
+def _rates(trunks: Trunks, train: FusionTraining, rows: int) -> dict[nn.Module, float]:
+    """What each trunk there is learns at."""
+    rates = {trunks.late: train.backbone_lr, trunks.layers: train.caption_lr}
+    return {part: lr if rows >= train.tune_from else 0.0 for part, lr in rates.items() if part is not None}
+
+
 def _trained(part: nn.Module, lr: float) -> list[nn.Parameter]:
     """Its parameters that learn; at a rate of 0 none does."""
     if not lr:
@@ -241,9 +250,7 @@ def _trunks(cfg: FusionExperiment) -> Trunks:
     return Trunks(late, layers)
 
 
-def _widths(measured: dict[str, torch.Tensor]) -> dict[str, int]:
-    return {name: features.shape[-1] for name, features in measured.items()}
-
-
-def _to(batch: Batch, on: torch.device) -> Batch:
+def _to(batch: Batch | Features, on: torch.device) -> Batch | Features:
+    if isinstance(batch, Features):  # computed there
+        return batch
     return {name: tensor.to(on) for name, tensor in batch.items()}

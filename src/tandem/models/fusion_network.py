@@ -23,11 +23,12 @@ Targets = tuple[torch.Tensor, torch.Tensor | None]  # (b, c), and how much each 
 class Features:
     """What one batch looks like before the heads; a part that is not there is None.
 
-    image (b, f) and caption (b, f), standardised; positions (b, p, d); tokens (b, t, d), there (b, t) bool
+    image (b, f) and caption (b, f), as they come or standardised; positions (b, p, d); tokens (b, t, d), there (b, t)
+    bool
     """
 
-    image: torch.Tensor | None
-    caption: torch.Tensor | None
+    image: torch.Tensor | None = None
+    caption: torch.Tensor | None = None
     positions: torch.Tensor | None = None
     tokens: torch.Tensor | None = None
     there: torch.Tensor | None = None
@@ -85,8 +86,9 @@ class FusionNetwork(nn.Module):
         self.log_weights = nn.Parameter(torch.zeros(2), requires_grad=cfg.learned_weights)
         self.register_buffer("center", torch.zeros(n_labels, 3))  # of the terms, over the training rows
 
-    def forward(self, batch: Batch) -> Outputs:
-        raw = self.trunks(batch)
+    def forward(self, batch: Batch | Features) -> Outputs:
+        """What the heads say of a batch, or of what the trunks made of it."""
+        raw = batch if isinstance(batch, Features) else self.trunks(batch)
         image = self.image(raw.image) if self.image else None
         caption = self.caption(raw.caption) if self.caption else None
         features = Features(image, caption, raw.positions, raw.tokens, raw.there)
