@@ -7,6 +7,7 @@ from checked import write_folds, write_split
 from PIL import Image
 from toy import tiny_backbone
 
+from tandem.competition import Competition, to_toml
 from tandem.config import (
     Fusion,
     FusionExperiment,
@@ -16,7 +17,7 @@ from tandem.config import (
     TrunkEncoder,
 )
 from tandem.encoders.run import encode_split
-from tandem.files import write_json
+from tandem.files import write_json, write_text
 from tandem.paths import Paths
 from tandem.rows import write_labels
 from tandem.stages import decode, train
@@ -53,6 +54,9 @@ def build(paths: Paths) -> Paths:
         write_split(paths, split, ids, captions, size=(64, 64))
         for encoder in join.encoders:
             encode_split(paths, encoder, split)
+    labels = {"format": "columns", "names": list(NAMES)}
+    columns = {"id": "id", "caption": "caption", "images": ".", "labels": labels}
+    write_text(paths.competition, to_toml(Competition(**columns, most=2, experiments=["join"])))
     write_labels(paths.labels, IDS, NAMES, y[:N])
     write_folds(paths, IDS, [n // 2 % 2 for n in range(N)])
     write_json(paths.metric_config, {"metric": "f1_samples", "beta": 1.0, "least": 1, "most": 2})

@@ -11,12 +11,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 from test_labeler import pipeline_rows, probabilities
 
 from tandem import Labeler, archive
 from tandem.budget import Choice
 from tandem.bundle import open_bundle, sha256
+from tandem.encoders.weights import coarse
 from tandem.files import read_json
 from tandem.packing import fill, write_zip
 from tandem.paths import Paths
@@ -86,6 +90,40 @@ def test_weights_are_there_once_in_half_precision(folder):
     for file in files:
         state = load_file(folder / file)
         assert {str(t.dtype) for t in state.values() if t.ndim > 1} == {"torch.float16"}
+
+
+def test_what_every_fold_brings_itself_is_not_packed_with_the_pretrained_weights(
+    fusion_toy, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(fusion_toy.root)  # which its weights are named from
+    fill(fusion_toy, "join", 0, tmp_path / "b")
+    states = {f.parent.name: load_file(f) for f in (tmp_path / "b" / "weights").rglob("*.safetensors")}
+    backbone = states["weights"]
+    (sentences,) = (state for name, state in states.items() if name != "weights")
+
+    def empty(state: dict, part: str) -> bool:
+        found = [tensor for name, tensor in state.items() if part in name]
+        assert found
+        return not any(tensor.any() for tensor in found)
+
+    assert empty(backbone, "blocks.3.") and not empty(backbone, "blocks.2.")
+    assert empty(sentences, "encoder.layer.5.") and not empty(sentences, "encoder.layer.4.")
+    rows = pipeline_rows(fusion_toy)
+    expected, found = (
+        probabilities(list(labeler.label(*rows)))
+        for labeler in (Labeler.of(fusion_toy, "join"), Labeler.load(tmp_path / "b"))
+    )
+    assert np.abs(found - expected).max() < 0.02
+
+
+@given(st.floats(2**-14, 60_000, width=16), st.booleans())
+def test_a_coarse_number_is_a_256th_off_at_most(size, negative):
+    number = -size if negative else size
+    assert abs(float(coarse(torch.tensor([number]))) - number) <= size / 256
+
+
+def test_coarse_numbers_end_in_three_zero_bits():
+    assert coarse(torch.tensor([1.0, 1.003, 1.004, -1.004, 0.0])).tolist() == [1, 1, 1.0078125, -1.0078125, 0]
 
 
 def test_the_readme_has_ten_lines_and_licences_are_named(folder):

@@ -65,6 +65,19 @@ def test_early_and_late_stages_are_the_whole_network(files, tune):
             assert torch.allclose(got, expected, atol=1e-3)
 
 
+def test_early_tensors_are_those_that_the_early_stages_need(files, tmp_path):
+    own = TrunkEncoder(size=64, tune="blocks.5.2")
+    state = load_backbone(own.model, "").state_dict()
+    kept = trunk.early_tensors(own)
+    assert "blocks.5.1.conv_dw.weight" in kept and "blocks.5.2.conv_dw.weight" not in kept
+    file = tmp_path / "early.safetensors"
+    save_file({k: v if k in kept else torch.zeros_like(v) for k, v in state.items()}, file)
+    (expected,), (got,) = (
+        trunk.make(cfg)(files) for cfg in (own, own.model_copy(update={"weights": str(file)}))
+    )
+    assert np.abs(got - expected).max() < 1e-3
+
+
 def test_a_residual_network_with_weights_from_a_file_can_be_cut_too(files, tmp_path):
     cfg = TrunkEncoder(model="resnet10t", weights=weights_of("resnet10t", tmp_path), size=64, tune="layer3")
     (maps,) = trunk.make(cfg.model_copy(update={"mirror": False}))(files[:1])

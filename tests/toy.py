@@ -65,7 +65,8 @@ def tiny_sentences(folder: Path) -> str:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-        bert = BertModel(BertConfig(vocab_size=len(WORDS), max_position_embeddings=64, **sizes))
+        sizes |= {"vocab_size": len(WORDS), "max_position_embeddings": 64}
+        bert = BertModel(BertConfig(**sizes, initializer_range=0.2))  # words are apart by more than rounding
     bert.save_pretrained(folder)
     BertTokenizerFast(vocab={word: i for i, word in enumerate(WORDS)}).save_pretrained(folder)
     model = SentenceTransformer(modules=[Transformer(str(folder)), Pooling(16)], device="cpu")

@@ -347,6 +347,13 @@ def rewired(experiment: Experiment, of: Callable[[Encoder], Encoder]) -> Experim
     return experiment.model_copy(update=parts)
 
 
+def pretrained(experiment: Experiment) -> list[Encoder]:
+    """Each part that pretrained weights are loaded for."""
+    found: list[Encoder] = []
+    rewired(experiment, lambda encoder: found.append(encoder) or encoder)
+    return found
+
+
 def located(experiment: Experiment, root: Path) -> Experiment:
     """With the weights that lie below `root`, such as a bundle's, named by their whole path."""
 

@@ -2,12 +2,14 @@
 
 import shutil
 import zipfile
+from collections.abc import Sequence
 from importlib.metadata import distribution, version
 from pathlib import Path
 
 from tandem import __version__
 from tandem.bundle import FORMAT, sha256
-from tandem.config import Encoder, read_resolved, rewired
+from tandem.config import Encoder, Experiment, pretrained, read_resolved, rewired
+from tandem.encoders.run import read_tensors
 from tandem.encoders.weights import (
     SHIPPED_BACKBONES,
     SHIPPED_SENTENCES,
@@ -36,10 +38,13 @@ def fill(paths: Paths, name: str, folds: int, root: Path, blind: str = "") -> di
     stacked = paths.stack(name).exists()
     members = read_stack(paths, name)[1] if stacked else [name]
     _copy(paths.competition, out.competition)
-    saved: dict[str, Encoder] = {}
     packed = [*members, blind] if blind else members
-    for member in packed:
-        _copy_member(paths, member, folds, out, saved)
+    experiments = {member: read_resolved(paths.experiment_config(member)) for member in packed}
+    encoders = [encoder for experiment in experiments.values() for encoder in pretrained(experiment)]
+    for file in {weights_name(encoder) for encoder in encoders}:
+        _save_weights([encoder for encoder in encoders if weights_name(encoder) == file], out.weights(file))
+    for member, experiment in experiments.items():
+        _copy_member(paths, member, experiment, folds, out)
     if stacked:
         for file in sorted(paths.stack(name).parent.glob("*")):
             if file.suffix in (".json", ".safetensors", ".txt"):
@@ -47,7 +52,10 @@ def fill(paths: Paths, name: str, folds: int, root: Path, blind: str = "") -> di
         _copy_scores(paths, name, out, {"members": dict.fromkeys(read_json(paths.run(name))["members"], "")})
     package = Path(__file__).parent
     shutil.copytree(package, out.source, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
-    scores, licences = read_json(paths.scores(name)), _licences(saved)
+    scores, licences = (
+        read_json(paths.scores(name)),
+        _licences({encoder.model: encoder for encoder in encoders}),
+    )
     manifest = {
         "format": FORMAT,
         "tandem": __version__,
@@ -80,10 +88,9 @@ def listed(root: Path) -> dict[str, dict]:
     }
 
 
-def _copy_member(paths: Paths, name: str, folds: int, out: Paths, saved: dict[str, Encoder]) -> None:
-    """Settings, scores and models of one experiment, and what pretrained weights it reads that are not `saved` yet."""
-    experiment = rewired(read_resolved(paths.experiment_config(name)), lambda e: _carried(e, saved, out))
-    write_json(out.experiment_config(name), experiment.model_dump())
+def _copy_member(paths: Paths, name: str, experiment: Experiment, folds: int, out: Paths) -> None:
+    """Settings, scores and models of one experiment."""
+    write_json(out.experiment_config(name), rewired(experiment, lambda e: _carried(e, out)).model_dump())
     models = len(read_json(paths.run(name))["seconds_per_fold"][: folds or None])
     for k in range(models):
         _copy(paths.model(name, k, ".safetensors"), out.model(name, k, ".safetensors"))
@@ -110,18 +117,20 @@ def weights_name(encoder: Encoder) -> str:
     return f"{name}-{digest([encoder.model, own])[:8]}" + (".safetensors" if encoder.reads == "image" else "")
 
 
-def _carried(encoder: Encoder, saved: dict[str, Encoder], out: Paths) -> Encoder:
-    """The encoder as the bundle has it; its weights are written where no other brought them."""
-    name = weights_name(encoder)
-    path = out.weights(name)
-    if name not in saved:
-        path.parent.mkdir(exist_ok=True)
-        if encoder.reads == "image":
-            save_backbone(encoder.model, encoder.weights, path)
-        else:
-            save_sentences(encoder.model, path)
-        saved[name] = encoder
+def _save_weights(encoders: Sequence[Encoder], path: Path) -> None:
+    """Of one pretrained model, what any of these takes of it; what is behind all their cuts, every fold brings."""
+    first, read = encoders[0], {name for encoder in encoders for name in read_tensors(encoder)}
+    path.parent.mkdir(exist_ok=True)
+    if first.reads == "image":
+        save_backbone(first.model, first.weights, path, read)
+    else:
+        save_sentences(first.model, path, read)
+
+
+def _carried(encoder: Encoder, out: Paths) -> Encoder:
+    """The encoder as the bundle has it."""
     key = "weights" if encoder.reads == "image" else "model"
+    path = out.weights(weights_name(encoder))
     return encoder.model_copy(update={key: path.relative_to(out.root).as_posix()})
 
 
@@ -140,10 +149,10 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def _licences(saved: dict[str, Encoder]) -> dict[str, str]:
+def _licences(encoders: dict[str, Encoder]) -> dict[str, str]:
     """The licence of each pretrained model: its name, then what the package that brought it says."""
     found = {}
-    for encoder in saved.values():
+    for encoder in encoders.values():
         shipped = SHIPPED_BACKBONES.get(encoder.model) or SHIPPED_SENTENCES.get(encoder.model, ("",))[0]
         text = licence(encoder.model, encoder.reads)
         if shipped:

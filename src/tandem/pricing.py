@@ -5,9 +5,12 @@ import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
+
 from tandem.budget import Cost, Part, Prices
-from tandem.config import Encoder, Experiment, rewired
-from tandem.encoders.weights import load_backbone, load_sentences
+from tandem.config import pretrained
+from tandem.encoders.run import read_tensors
+from tandem.encoders.weights import coarse
 from tandem.files import read_json
 from tandem.loading import ahead, squares
 from tandem.machine import threads
@@ -37,12 +40,16 @@ def price(paths: Paths, names: Sequence[str], files: Sequence[Path], captions: S
     for name, member in members.items():
         member.terms(rows, encoders)  # its encoders' features are there by now
         took, _ = timed(lambda m=member: m.terms(rows, encoders), len(rows))
-        weights = {weights_name(e): e for e in _pretrained(member.experiment)}
-        shared |= {file: Cost(mb=_weights_mb(e)) for file, e in weights.items() if file not in shared}
+        tensors = {
+            f"{weights_name(e)} {n}": t
+            for e in pretrained(member.experiment)
+            for n, t in read_tensors(e).items()
+        }
+        shared |= {key: Cost(mb=_megabytes(_packed(t))) for key, t in tensors.items() if key not in shared}
         folds = len(read_json(paths.run(name))["seconds_per_fold"])
         mb = _megabytes(paths.model(name, 0, ".safetensors").read_bytes())
         slugs = {e.slug for e in member.experiment.encoders}
-        parts[name] = Part(Cost(mb, took), folds, frozenset(slugs | set(weights)))
+        parts[name] = Part(Cost(mb, took), folds, frozenset(slugs | set(tensors)))
     stack = paths.stack("stack").parent
     stack_mb = sum(_megabytes(file.read_bytes()) for file in stack.glob("*"))
     return Prices(parts, shared, Cost(CODE_MB, decode), Cost(stack_mb))
@@ -61,19 +68,10 @@ def timed(work: Callable[[], object], n: int) -> tuple[float, object]:
     return 1000 * (clock() - start) / n / share, result
 
 
-def _pretrained(experiment: Experiment) -> list[Encoder]:
-    """Each part that pretrained weights are packed for."""
-    found: list[Encoder] = []
-    rewired(experiment, lambda encoder: found.append(encoder) or encoder)
-    return found
-
-
 def _megabytes(data: bytes) -> float:
     """As they will be in the zip."""
     return len(zlib.compress(data)) / 2**20
 
 
-def _weights_mb(encoder: Encoder) -> float:
-    load = load_backbone if encoder.reads == "image" else lambda model, _: load_sentences(model)
-    state = load(encoder.model, getattr(encoder, "weights", "")).state_dict()
-    return sum(_megabytes(tensor.half().numpy().tobytes()) for tensor in state.values())
+def _packed(tensor: torch.Tensor) -> bytes:
+    return (coarse(tensor) if tensor.ndim > 1 else tensor).cpu().numpy().tobytes()

@@ -2,15 +2,19 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tandem.config import Encoder
 from tandem.encoders.store import features_key, write_features
-from tandem.encoders.weights import backbone_source, sentence_source
+from tandem.encoders.weights import backbone_source, load_backbone, load_sentences, sentence_source
 from tandem.files import digest
 from tandem.paths import Paths
 from tandem.rows import read_captions, read_images
+
+if TYPE_CHECKING:
+    import torch
 
 MODULES = {"image": "images", "trunk": "trunk", "caption": "captions", "tokens": "tokens"}
 
@@ -38,6 +42,14 @@ def encode_split(paths: Paths, cfg: Encoder, split: str) -> bool:
     unit = "img" if image else "captions"
     write_features(path, key, ids, lambda start: encode(cfg, items[start:]), meta, unit)
     return True
+
+
+def read_tensors(cfg: Encoder) -> dict[str, "torch.Tensor"]:
+    """What the encoder takes of its pretrained model's tensors, by their names there: not what is behind its cut."""
+    if cfg.kind in ("trunk", "tokens"):
+        return import_module(f"tandem.encoders.{MODULES[cfg.kind]}").early_tensors(cfg)
+    network = load_backbone(cfg.model, cfg.weights) if cfg.reads == "image" else load_sentences(cfg.model)
+    return network.state_dict()
 
 
 def rows_of(paths: Paths, cfg: Encoder, split: str) -> tuple[list, Sequence, list]:

@@ -32,6 +32,11 @@ def early_layers(cfg: TokenEncoder):
     return sentences
 
 
+def early_tensors(cfg: TokenEncoder) -> dict[str, torch.Tensor]:
+    """What `early_layers` takes of the model's tensors, by their names there."""
+    return early_layers(cfg).state_dict()
+
+
 def states_of(layers, captions: Sequence[str]) -> np.ndarray:
     """(b, max_tokens, d) float32."""
     on = device()

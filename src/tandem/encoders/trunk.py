@@ -37,7 +37,7 @@ def make(cfg: TrunkEncoder) -> Callable[[Sequence[Path]], Iterator[np.ndarray]]:
 def early_stages(cfg: TrunkEncoder) -> nn.Module:
     """uint8 pixels (b, size, size, 3) -> maps (b, d, h, w), the input of the late stages."""
     normalise, modules, at = _cut(cfg)
-    return nn.Sequential(normalise, *modules[:at]).eval()
+    return nn.Sequential(normalise, *list(modules.values())[:at]).eval()
 
 
 def late_stages(cfg: TrunkEncoder) -> nn.Module:
@@ -48,13 +48,21 @@ def late_stages(cfg: TrunkEncoder) -> nn.Module:
     gradients alone are a quarter of an epoch's time on a CPU.
     """
     normalise, modules, at = _cut(cfg)
-    late = nn.Sequential(ChannelsLast() if at else normalise, *modules[at:]).requires_grad_()
+    late = nn.Sequential(ChannelsLast() if at else normalise, *list(modules.values())[at:]).requires_grad_()
     _keep_depthwise_exact(late)
     if at:
         for module in late.modules():
             if isinstance(module, Float32):
                 module.requires_grad_(False)
     return late
+
+
+def early_tensors(cfg: TrunkEncoder) -> dict[str, torch.Tensor]:
+    """What `early_stages` takes of the backbone's own tensors, by their names there."""
+    _, modules, at = _cut(cfg)
+    late = tuple(f"{name}." for name in list(modules)[at:])
+    state = load_backbone(cfg.model, cfg.weights).state_dict()
+    return {name: tensor for name, tensor in state.items() if not name.startswith(late)}
 
 
 class ChannelsLast(nn.Module):
@@ -89,22 +97,22 @@ def _keep_depthwise_exact(module: nn.Module) -> None:
             _keep_depthwise_exact(child)
 
 
-def _cut(cfg: TrunkEncoder) -> tuple[nn.Module, list[nn.Module], int]:
-    """(normalisation, the modules that follow one another, the number of the first that is trained).
+def _cut(cfg: TrunkEncoder) -> tuple[nn.Module, dict[str, nn.Module], int]:
+    """(normalisation, the modules that follow one another by name, the number of the first that is trained).
 
     Raises ValueError where the backbone is no plain sequence of modules or has none named `cfg.tune`.
     """
     network = load_backbone(cfg.model, cfg.weights)
     normalise = Normalise(network)
     network = prepare(network) if cfg.tune else network.to(memory_format=torch.channels_last)
-    modules = _modules(network)
-    names = [name for name, _ in modules]
-    if not _same(network, modules):
+    modules = dict(_modules(network))
+    names = list(modules)
+    if not _same(network, list(modules.values())):
         raise ValueError(f"model = {cfg.model!r}: not a plain sequence of modules, so it can't be cut in two")
     at = next((i for i, name in enumerate(names) if f"{name}.".startswith(f"{cfg.tune}.")), 0)
     if cfg.tune and not at:
         raise ValueError(f"tune = {cfg.tune!r}: {cfg.model} can be cut before one of {names[1:]}")
-    return normalise, [module for _, module in modules], at
+    return normalise, modules, at
 
 
 def _modules(network: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -126,12 +134,12 @@ def _open(name: str, module: nn.Module, depth: int) -> list[tuple[str, nn.Module
 
 
 @torch.inference_mode()
-def _same(network: nn.Module, modules: list[tuple[str, nn.Module]]) -> bool:
+def _same(network: nn.Module, modules: Sequence[nn.Module]) -> bool:
     probe, training = torch.linspace(-1, 1, 3 * 64 * 64).view(1, 3, 64, 64), network.training
     network.eval()
     try:
         expected, got = network.forward_features(probe), probe
-        for _, module in modules:
+        for module in modules:
             got = module(got)
     except (AssertionError, RuntimeError, TypeError):
         return False
