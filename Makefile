@@ -1,5 +1,9 @@
 # Tandem: every arrow of the pipeline is a file; `make help` lists the targets.
+ifneq ($(filter 3.% 4.0% 4.1%,$(MAKE_VERSION)),)
+$(error GNU make $(MAKE_VERSION) is too old, 4.2 or newer is needed; on a Mac: brew install make, then type gmake for make)
+endif
 COMP ?= sample
+$(if $(filter 1,$(words $(COMP))),,$(error COMP='$(COMP)': expected the name of one competition))
 PYTHON ?= python3
 
 READY := .venv/.ready
@@ -70,7 +74,8 @@ else
 CHOSEN := $(or $(filter-out stack,$(EXPS)),$(DEFAULT_EXPS))
 endif
 SCORED := $(KNOWN_EXPS) stack
-SUBMITTED := $(if $(filter 1,$(words $(filter-out stack,$(EXPS)))),$(CHOSEN),stack)
+# one that is asked for alone needs no stack
+SUBMITTED := $(or $(if $(filter-out stack,$(EXPS)),$(if $(filter 1,$(words $(CHOSEN))),$(CHOSEN))),stack)
 MEMBERS := $(BUILD)/members.txt
 ifdef KNOWN_EXPS
 UNKNOWN := $(filter-out $(KNOWN_EXPS),$(CHOSEN))
@@ -142,6 +147,9 @@ $(if $(filter fast,$(KNOWN_EXPS)),,$(error FAST=1: configs/fast.toml reads capti
 endif
 predict: oof/$(COMP)/fast/thresholds.json
 endif
+# what labels must have been trained with the settings as they are
+bundle explain predict serve: | $(if $(BUNDLE),,$(BUILD)/graph.mk)
+
 predict: $(READY)  ## IMAGES=folder OUT=file.csv|.jsonl|- [CAPTIONS=file.csv] [FAST=1] [BUNDLE=file.zip]: label new images
 	@$(TANDEM) predict $(if $(BUNDLE),--bundle "$(BUNDLE)",--comp $(COMP) --exp $(LABELS) --folds $(or $(FOLDS),0)) \
 	  --images "$(or $(IMAGES),$(error make predict needs IMAGES=folder))" --out "$(or $(OUT),$(error make predict needs OUT=file.csv))" $(if $(CAPTIONS),--captions "$(CAPTIONS)")

@@ -14,16 +14,15 @@ from typing import TypeVar
 import numpy as np
 import torch
 from PIL import Image
-from torch import nn
 
 from tandem.config import FusionExperiment, ImageEncoder, load_experiment
 from tandem.encoders.run import encode, make
 from tandem.encoders.tokens import early_layers, states_of
 from tandem.encoders.trunk import early_stages
-from tandem.encoders.weights import load_backbone
 from tandem.loading import squeeze
 from tandem.models.fusion import FusionModel
 from tandem.models.inputs import Inputs, Maps
+from tandem.pricing import carried_tensors, tensor_mb, zipped_mb
 from tandem.runtime import autocast, device
 
 T = TypeVar("T")
@@ -126,10 +125,6 @@ def timed(work: Callable[[], T]) -> tuple[float, T]:
     return time.perf_counter() - start, result
 
 
-def millions(module: nn.Module) -> float:
-    return sum(p.numel() for p in module.parameters()) / 1e6
-
-
 def main() -> None:
     on = device()
     cfg = load_experiment(Path("configs/fusion.toml"))
@@ -156,14 +151,9 @@ def main() -> None:
         model.fit(inputs_of(cfg, files[:64], captions[:64]), y[:64], 0, None)
         file = Path(folder) / "fold.safetensors"
         model.save(file)
-        folds = FOLDS * file.stat().st_size / 2**20
-        frozen = [
-            early_stages(cfg.trunk),
-            early_layers(cfg.tokens),
-            *(load_backbone(e.model, e.weights) for e in cfg.frozen),
-        ]
-        encoders = sum(map(millions, frozen)) * 1e6 * 2 / 2**20
-        print(f"{FOLDS} folds {folds:.1f} MB, frozen encoders in half precision {encoders:.1f} MB")
+        folds = FOLDS * zipped_mb(file.read_bytes())
+        encoders = sum(map(tensor_mb, carried_tensors(cfg).values()))
+        print(f"as a bundle has them: {FOLDS} folds {folds:.1f} MB, frozen encoders {encoders:.1f} MB")
         print(f"figure fusion_bundle_mb {folds + encoders:.1f} MB")
 
         load, _ = timed(lambda: inputs_of(cfg, files[:1], captions[:1]))

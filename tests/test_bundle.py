@@ -20,9 +20,10 @@ from test_labeler import pipeline_rows, probabilities
 from tandem import Labeler, archive
 from tandem.budget import Choice
 from tandem.bundle import open_bundle, sha256
+from tandem.config import CaptionEncoder, FinetuneExperiment
 from tandem.encoders.weights import coarse
-from tandem.files import read_json
-from tandem.packing import fill, write_zip
+from tandem.files import read_json, write_json
+from tandem.packing import _sources, fill, write_zip
 from tandem.paths import Paths
 from tandem.predictions import Predictions, logit, sigmoid
 from tandem.stacking import BOUND, Level, fixed_stack
@@ -134,6 +135,14 @@ def test_the_readme_has_ten_lines_and_licences_are_named(folder):
     assert all("==" in line and "+" not in line for line in pinned) and len(pinned) > 5
 
 
+def test_a_network_that_was_trained_whole_has_its_licence_named_too():
+    tuned = FinetuneExperiment(kind="finetune", model="tf_efficientnet_lite0")
+    assert _sources([tuned], [CaptionEncoder()]) == {
+        "all-MiniLM-L6-v2": "caption",
+        "tf_efficientnet_lite0": "image",
+    }
+
+
 def test_the_same_models_make_the_same_zip(trained, packed, tmp_path):
     fill(trained, "stack", 0, tmp_path / "again")
     write_zip(tmp_path / "again", tmp_path / "again.zip")
@@ -221,6 +230,23 @@ def test_a_mean_of_members_labels_by_the_mean_of_their_logits(trained, tmp_path)
     found = list(Labeler.load(tmp_path / "mean").label(files, captions))
     logits = [logit(Predictions.read(trained.test(name)).proba, BOUND) for name in choice.members]
     assert np.abs(probabilities(found) - sigmoid(np.mean(logits, axis=0))).max() < 0.01
+
+
+def test_what_is_not_trained_is_refused_with_what_to_run(trained, tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match=r"concat is not trained .* make train COMP=toy EXPS=concat"):
+        bundle(trained, monkeypatch, exp="concat")
+    with pytest.raises(FileNotFoundError, match=r"nothing is trained .* make submit COMP=toy"):
+        bundle(Paths("toy", tmp_path), monkeypatch)
+
+
+def test_what_another_metric_scored_is_not_packed(trained, tmp_path, monkeypatch, capsys):
+    root = tmp_path / "other"
+    shutil.copytree(trained.root, root)
+    paths = Paths("toy", root)
+    write_json(paths.metric_config, read_json(paths.metric_config) | {"metric": "f1_macro"})
+    with pytest.raises(FileNotFoundError, match="nothing is trained"):
+        bundle(paths, monkeypatch)
+    assert "left out: looks, scored by another metric" in capsys.readouterr().out
 
 
 # ---- bundles of strangers

@@ -223,6 +223,29 @@ def test_unlabelled_rows_are_checked_too_and_gone_when_they_are_no_longer_named(
     assert not toy.paths.images("unlabelled").exists()
 
 
+def test_captions_that_are_no_longer_named_are_gone(toy):
+    toy.check()
+    assert toy.paths.captions("test").exists()
+    toy.options = toy.options | {"caption": ""}
+    assert toy.check() == 0
+    assert not toy.paths.captions("train").exists() and not toy.paths.captions("test").exists()
+
+
+@pytest.mark.parametrize(
+    ("sample", "found"),
+    [
+        ("id,labels\n6,cat\n5,cat\n", []),
+        ("id,labels\n5,cat\n6,cat\n7,cat\n", [("sample submission differs", 4)]),  # one that is not tested
+        ("id,labels\n5,cat\n", [("sample submission differs", 3)]),  # test.csv has one more
+        ("name,labels\n5,cat\n", [("missing column", 1)]),
+    ],
+)
+def test_a_sample_submission_has_the_ids_of_the_test_rows(toy, sample, found):
+    (toy.paths.input / "sample_submission.csv").write_text(sample)
+    toy.check()
+    assert [f for f in toy.findings() if f[0] in ("sample submission differs", "missing column")] == found
+
+
 def test_a_missing_file_is_named_with_what_to_do(toy):
     toy.check()
     (toy.paths.input / "test.csv").unlink()

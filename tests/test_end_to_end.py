@@ -65,6 +65,9 @@ def test_a_real_competition_goes_from_zip_to_submission_and_make_does_nothing_tw
 
     assert "Nothing to be done" in make(checkout, "submit", "COMP=mini")
 
+    planned = make(checkout, "-n", "submit", "COMP=mini", "EXPS=gpu")
+    assert "--exp gpu_convnextv2_finetune" in planned and "submit --comp mini --exp stack" in planned
+
     config = checkout / "configs/text_tfidf.toml"
     models = times(checkout, "models/mini/*/fold*")
     config.write_text(config.read_text() + "# a comment\n")

@@ -33,8 +33,8 @@ TRAIN = {
     "lr": 1e-2,
     "weight_decay": 0.0,
     "bfloat16": False,
-    "tune_from": 0,
 }
+STILL = {"backbone_lr": 0.0, "caption_lr": 0.0}
 
 
 @pytest.fixture(autouse=True)
@@ -223,11 +223,11 @@ def test_late_stages_of_both_trunks_are_trained_and_saved(shapes, tmp_path, how)
     assert np.abs(back.predict_proba(inputs) - proba).max() < 0.02
 
 
-@pytest.mark.parametrize(("tune_from", "learns"), [(48, True), (49, False)])
-def test_on_fewer_rows_than_asked_for_both_trunks_stay_as_they_are(shapes, tune_from, learns):
+@pytest.mark.parametrize(("rates", "learns"), [({}, True), (STILL, False)])
+def test_at_a_rate_of_0_both_trunks_stay_as_they_are(shapes, rates, learns):
     files, y = shapes
     inputs = trunk_inputs(files, TRUNK, TOKENS, words(y))
-    train = {"epochs": 1, "batch": 16, "tune_from": tune_from}
+    train = {"epochs": 1, "batch": 16} | rates
     model = FusionModel(experiment(train=train, trunk=TRUNK, tokens=TOKENS), 2)
     model.fit(inputs, y, seed=0, checkpoint=None)
     trunks = model.network.trunks
@@ -251,7 +251,7 @@ def test_trunks_that_stay_as_they_are_look_at_a_row_once_however_many_epochs_the
     total = {}
     for epochs in (1, 5):
         looks.clear()
-        train = {"epochs": epochs, "batch": 16, "tune_from": 49}
+        train = {"epochs": epochs, "batch": 16} | STILL
         model = FusionModel(experiment(train=train, trunk=TRUNK, tokens=TOKENS), 2)
         log = model.fit(inputs, y, seed=0, checkpoint=None)
         assert len(log) == epochs

@@ -294,7 +294,7 @@ def test_scores_of_other_predictions_are_refused_and_of_other_folds_left_out(tmp
     Predictions(ids, NAMES, y.astype(float), {"folds": "another"}).write(paths.oof("words"))
     found = look(paths)
     assert [e.name for e in found.experiments] == ["photo"]
-    left_out = "words, which was made with another fold map or label list"
+    left_out = "words, which was made with another fold map, label list or metric"
     assert (left_out, "make train COMP=stale EXPS=words") in found.missing
     Predictions(ids, NAMES, 1.0 - y, {"folds": read_labelled(paths).fold_digest}).write(paths.oof("photo"))
     with pytest.raises(ValueError, match="its predictions score"):

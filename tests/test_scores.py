@@ -50,6 +50,21 @@ def test_the_best_experiment_stands_first(paths, capsys):
     assert f"{best['score']:.4f}" in lines[0] and "0.8765" in lines[0]
 
 
+def test_what_another_metric_scored_stands_last_and_is_marked(paths, capsys):
+    for name, noise, metric in (("old", 0.1, "f1_samples"), ("new", 0.9, "f1_macro")):
+        write_scores(paths, name, noise)
+        decoder, scores = score(*problem(noise), ("cat", "dog"), Rule(metric=metric))
+        write_json(paths.thresholds(name), decoder)
+        write_json(paths.scores(name), scores)
+    write_json(paths.metric_config, {"metric": "f1_macro", "beta": 1.0, "least": 1, "most": 10**6})
+    main(SimpleNamespace(comp="toy"))
+    table, decoders = capsys.readouterr().out.split("decoders:")
+    lines = [line.split()[:2] for line in table.splitlines() if line.split()[:1] in (["old"], ["new"])]
+    assert [line[0] for line in lines] == ["new", "old"]
+    assert lines[1][1] == "†" != lines[0][1]
+    assert "new" in decoders and "old" not in decoders
+
+
 def test_every_decoder_is_shown_with_its_gain_and_the_one_in_use_is_marked(paths, capsys):
     scores = write_scores(paths, "only", 0.9)
     main(SimpleNamespace(comp="toy"))

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from checked import write_folds, write_split
 
-from tandem.config import TfidfExperiment
+from tandem.config import FusionExperiment, TfidfExperiment
 from tandem.files import read_json, write_json, write_text
 from tandem.paths import Paths
 from tandem.predictions import Predictions, read_provenance
 from tandem.rows import write_captions, write_labels
 from tandem.stages.train import main
-from tandem.training import Job, read_labelled
+from tandem.training import Job, as_trained, read_labelled
 
 NAMES = ("cat", "dog")
 CAPTIONS = ["a red cat", "the cat sleeps", "one dog", "a dog runs", "cat and dog", "a big cat"] * 3
@@ -90,6 +90,13 @@ def test_a_new_test_set_fits_nothing_but_is_predicted(paths):
     train()
     assert weights.stat().st_mtime == 1000
     assert list(Predictions.read(paths.test("words")).ids) == ["97.jpg"]
+
+
+@pytest.mark.parametrize(("rows", "rate"), [(7, 0.0), (8, 1e-3)])
+def test_late_stages_learn_from_as_many_labelled_rows_as_are_asked_for(rows, rate):
+    train = {"tune_from": 8, "backbone_lr": 1e-3, "caption_lr": 1e-3, "lr": 1e-2}
+    made = as_trained(FusionExperiment(kind="fusion", trunk={}, tokens={}, train=train), rows).train
+    assert (made.backbone_lr, made.caption_lr, made.lr) == (rate, rate, 1e-2)
 
 
 def test_one_fold_can_be_fitted_alone(paths):

@@ -139,7 +139,7 @@ class FusionTraining(Training):
     lr: float = Field(2e-3, gt=0)
     backbone_lr: float = Field(2e-4, ge=0)  # of the trunk's late stages
     caption_lr: float = Field(4e-4, ge=0)  # of the caption model's last layers
-    tune_from: int = Field(2000, ge=0)  # rows; with fewer, those stay as they are: they overfit
+    tune_from: int = Field(2000, ge=0)  # labelled rows; with fewer, those stay as they are: they overfit
     ema: float = Field(0.99, ge=0, lt=1)
 
 

@@ -43,6 +43,7 @@ KINDS = {
     "id in train and test": Kind("error", "delete the row from one of the files"),
     "no rows": Kind("error", "add rows below the header"),
     "missing column": Kind("error", "name the right column in competition.toml"),
+    "sample submission differs": Kind("error", "take the sample submission of these test rows, or delete it"),
     "unknown label": Kind("error", "correct the row, or add the label to names in competition.toml"),
     "not 0 or 1": Kind("error", "write 0 or 1"),
     "too few labels": Kind("error", "label the row, or lower least in competition.toml"),

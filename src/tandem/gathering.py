@@ -13,6 +13,7 @@ import numpy as np
 from tandem.competition import Competition
 from tandem.config import read_resolved, sees
 from tandem.contributions import BOTH, read_contributions
+from tandem.currency import is_decoded
 from tandem.decode import CrossFit, Decoder, Rule
 from tandem.encoders.store import read_features
 from tandem.files import digest, file_digest, read_json
@@ -71,12 +72,13 @@ def read_groups(paths: Paths, ids: Sequence[str]) -> np.ndarray:
 
 
 def read_experiments(paths: Paths, rows: Labelled) -> tuple[list[Scored], list[str]]:
-    """(every experiment that is scored, names of those left out: made with another fold map or label list)."""
+    """(every experiment that is scored, names of those left out: made with another fold map, label list or metric)."""
     found, stale = [], []
     for file in sorted(paths.experiment("x").parent.glob("*/scores.json")):
         name = file.parent.name
         oof = Predictions.read(paths.oof(name)) if paths.oof(name).exists() else None
-        if oof is None or oof.names != rows.names or oof.provenance.get("folds") != rows.fold_digest:
+        same = oof and oof.names == rows.names and oof.provenance.get("folds") == rows.fold_digest
+        if not (same and is_decoded(paths, name)):
             stale.append(name)
             continue
         run, submission = read_json(paths.run(name)), _json_beside(paths.submission(name))
@@ -208,7 +210,7 @@ def missing(
     names = {e.name for e in experiments}
     for name in stale:
         command = f"make stack {comp}" if name == PREFERRED else f"make train {comp} EXPS={name}"
-        found.append((f"{name}, which was made with another fold map or label list", command))
+        found.append((f"{name}, which was made with another fold map, label list or metric", command))
     untrained = [name for name in competition.experiments if name not in names.union(stale)]
     if untrained:
         found.append((f"scores of {', '.join(untrained)}", f'make train {comp} EXPS="{" ".join(untrained)}"'))

@@ -8,13 +8,14 @@ import numpy as np
 
 from tandem.config import read_resolved, sees
 from tandem.contributions import TERMS, gathered
+from tandem.currency import is_current, is_decoded
 from tandem.decode import Decoder
 from tandem.files import read_json
 from tandem.found import Found
 from tandem.images import BadImage
 from tandem.loading import ahead, squares
 from tandem.machine import threads
-from tandem.members import Encoders, Member, NewRows, is_current, needs_captions, read_stack, sizes
+from tandem.members import Encoders, Member, NewRows, needs_captions, read_stack, sizes
 from tandem.paths import Paths
 from tandem.predictions import sigmoid
 from tandem.runtime import alone, device
@@ -191,11 +192,15 @@ class Labeler:
 
 
 def _panel(paths: Paths, name: str, folds: int) -> Panel:
+    made = f"submit COMP={paths.comp}" if name == "stack" else f"train COMP={paths.comp} EXPS={name}"
     if not (paths.thresholds(name).exists() and paths.run(name).exists()):
-        made = f"submit COMP={paths.comp}" if name == "stack" else f"train COMP={paths.comp} EXPS={name}"
         raise FileNotFoundError(f"{name!r} is not trained; run: make {made}")
     recipe = read_json(paths.thresholds(name))
     names, decoder = tuple(recipe["labels"]), Decoder.from_json(recipe)
+    if not is_decoded(paths, name):
+        raise ValueError(
+            f"{name!r} is decoded for another metric, or other numbers of labels; run: make {made}"
+        )
     if not paths.stack(name).exists():
         return Panel([Member(paths, name, folds)], names, decoder)
     stack, used = read_stack(paths, name)
@@ -210,8 +215,10 @@ def blind_scores(paths: Paths, names: Sequence[str], labels: Sequence[str]) -> d
     scores = {}
     for name in names:
         files = (paths.experiment_config(name), paths.run(name), paths.thresholds(name), paths.scores(name))
-        if not all(file.exists() for file in files) or not is_current(paths, name):
-            continue  # a stack, or trained by half
+        if not all(file.exists() for file in files) or not (
+            is_current(paths, name) and is_decoded(paths, name)
+        ):
+            continue  # a stack, or trained by half, or scored by another metric
         experiment, found = read_resolved(files[0]), read_json(paths.scores(name))
         if not needs_captions(experiment) and read_json(paths.thresholds(name))["labels"] == list(labels):
             scores[name] = found.get("without", {}).get("captions", found)["score"]

@@ -17,8 +17,9 @@ from tandem.config import (
     sees,
 )
 from tandem.contributions import BOTH, NO_CAPTION, TERMS, term_of
+from tandem.currency import is_current
 from tandem.encoders.run import make
-from tandem.files import digest, read_json
+from tandem.files import read_json
 from tandem.models.inputs import Inputs, Maps
 from tandem.paths import Paths
 from tandem.predictions import logit
@@ -49,31 +50,6 @@ def needs_captions(experiment: Experiment) -> bool:
     """Whether it can say nothing of a photo alone."""
     seen = sees(experiment)
     return "caption" in seen and not (experiment.explains and "image" in seen)
-
-
-def is_current(paths: Paths, name: str) -> bool:
-    """Whether the models, the scores and the settings of what is trained still belong together.
-
-    A changed setting or a training that was broken off leaves old scores beside new models, a member that was trained
-    again an old stack beside it. A bundle's were packed together, and say nothing of it.
-    """
-    run = read_json(paths.run(name))
-    if "members" in run:
-        keys = {member: key for member, key in run["members"].items() if key}
-        return all(
-            paths.run(member).exists()
-            and read_json(paths.run(member)).get("key") == key
-            and is_current(paths, member)
-            for member, key in keys.items()
-        )
-    if "key" not in run:
-        return True
-    folds = [paths.model(name, k, ".json") for k in range(len(run["seconds_per_fold"]))]
-    files = [*folds, paths.experiment_config(name)]
-    if not all(file.exists() for file in files):
-        return False
-    trained = digest([read_json(file)["key"] for file in folds])
-    return trained == run["key"] and read_json(files[-1]) == run["config"]
 
 
 def read_stack(paths: Paths, name: str) -> tuple[Stack, list[str]]:

@@ -2,13 +2,13 @@
 
 import shutil
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import distribution, version
 from pathlib import Path
 
 from tandem import __version__
 from tandem.bundle import FORMAT, sha256
-from tandem.config import Encoder, Experiment, pretrained, read_resolved, rewired
+from tandem.config import Encoder, Experiment, FinetuneExperiment, pretrained, read_resolved, rewired
 from tandem.encoders.run import read_tensors
 from tandem.encoders.weights import (
     SHIPPED_BACKBONES,
@@ -52,10 +52,7 @@ def fill(paths: Paths, name: str, folds: int, root: Path, blind: str = "") -> di
         _copy_scores(paths, name, out, {"members": dict.fromkeys(read_json(paths.run(name))["members"], "")})
     package = Path(__file__).parent
     shutil.copytree(package, out.source, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
-    scores, licences = (
-        read_json(paths.scores(name)),
-        _licences({encoder.model: encoder for encoder in encoders}),
-    )
+    scores, licences = read_json(paths.scores(name)), _licences(_sources(experiments.values(), encoders))
     manifest = {
         "format": FORMAT,
         "tandem": __version__,
@@ -149,18 +146,24 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def _licences(encoders: dict[str, Encoder]) -> dict[str, str]:
+def _sources(experiments: Iterable[Experiment], encoders: Sequence[Encoder]) -> dict[str, str]:
+    """What each pretrained model reads that anything here was made from; one that was trained whole is no encoder."""
+    whole = {e.model: "image" for e in experiments if isinstance(e, FinetuneExperiment)}
+    return {encoder.model: encoder.reads for encoder in encoders} | whole
+
+
+def _licences(kinds: dict[str, str]) -> dict[str, str]:
     """The licence of each pretrained model: its name, then what the package that brought it says."""
     found = {}
-    for encoder in encoders.values():
-        shipped = SHIPPED_BACKBONES.get(encoder.model) or SHIPPED_SENTENCES.get(encoder.model, ("",))[0]
-        text = licence(encoder.model, encoder.reads)
+    for model, reads in kinds.items():
+        shipped = SHIPPED_BACKBONES.get(model) or SHIPPED_SENTENCES.get(model, ("",))[0]
+        text = licence(model, reads)
         if shipped:
             about = distribution(shipped.replace("_", "-"))
             text += f", from the package {about.name} {about.version}"
             texts = [f for f in about.files or () if f.name.upper().startswith("LICEN")]
             text += "".join(f"\n\n{f.read_text()}" for f in texts)
-        found[encoder.model] = text
+        found[model] = text
     return found
 
 

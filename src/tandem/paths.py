@@ -9,6 +9,11 @@ SPLITS = ("train", "test", "unlabelled")  # the last is optional
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
+def local_path(text: str) -> Path:
+    """What a person typed; a shell leaves the ~ of ZIP=~/a.zip as it is."""
+    return Path(text).expanduser()
+
+
 def check_name(kind: str, name: str) -> str:
     """Returns `name` if it can safely be a folder name; raises ValueError otherwise."""
     if not NAME.fullmatch(name):

@@ -87,6 +87,21 @@ def check_ids(train: Split, test: Split, *others: Split) -> Iterator[Finding]:
             yield test.finding("id in train and test", row, message)
 
 
+def check_sample(test: Split, sample: Table, file: str, competition: Competition) -> Iterator[Finding]:
+    """A sample submission that is of other rows than the test file."""
+    if competition.id not in sample.columns:
+        known = ", ".join(sample.columns)
+        yield Finding("missing column", f"there is no column {competition.id!r}; there are {known}", file, 1)
+        return
+    tested, wanted = set(test.ids), set(sample.column(competition.id))
+    for id, line in zip(sample.column(competition.id), sample.lines, strict=True):
+        if id not in tested:
+            yield Finding("sample submission differs", f"id {id!r} is not in {test.file}", file, line, id)
+    for row, id in enumerate(test.ids):
+        if id not in wanted:
+            yield test.finding("sample submission differs", row, f"id {id!r} is not in {file}")
+
+
 def check_images(split: Split, looks: Mapping[str, Look]) -> Iterator[Finding]:
     """Images that can't be used; a look's problem begins with its kind."""
     for row, file in enumerate(split.images):

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from tandem.budget import Cost, Part, Prices
-from tandem.config import pretrained
+from tandem.config import Experiment, pretrained
 from tandem.encoders.run import read_tensors
 from tandem.encoders.weights import coarse
 from tandem.files import read_json
@@ -40,18 +40,14 @@ def price(paths: Paths, names: Sequence[str], files: Sequence[Path], captions: S
     for name, member in members.items():
         member.terms(rows, encoders)  # its encoders' features are there by now
         took, _ = timed(lambda m=member: m.terms(rows, encoders), len(rows))
-        tensors = {
-            f"{weights_name(e)} {n}": t
-            for e in pretrained(member.experiment)
-            for n, t in read_tensors(e).items()
-        }
-        shared |= {key: Cost(mb=_megabytes(_packed(t))) for key, t in tensors.items() if key not in shared}
+        tensors = carried_tensors(member.experiment)
+        shared |= {key: Cost(mb=tensor_mb(t)) for key, t in tensors.items() if key not in shared}
         folds = len(read_json(paths.run(name))["seconds_per_fold"])
-        mb = _megabytes(paths.model(name, 0, ".safetensors").read_bytes())
+        mb = zipped_mb(paths.model(name, 0, ".safetensors").read_bytes())
         slugs = {e.slug for e in member.experiment.encoders}
         parts[name] = Part(Cost(mb, took), folds, frozenset(slugs | set(tensors)))
     stack = paths.stack("stack").parent
-    stack_mb = sum(_megabytes(file.read_bytes()) for file in stack.glob("*"))
+    stack_mb = sum(zipped_mb(file.read_bytes()) for file in stack.glob("*"))
     return Prices(parts, shared, Cost(CODE_MB, decode), Cost(stack_mb))
 
 
@@ -68,10 +64,20 @@ def timed(work: Callable[[], object], n: int) -> tuple[float, object]:
     return 1000 * (clock() - start) / n / share, result
 
 
-def _megabytes(data: bytes) -> float:
-    """As they will be in the zip."""
+def zipped_mb(data: bytes) -> float:
+    """Of a file, as it will be in the zip."""
     return len(zlib.compress(data)) / 2**20
 
 
-def _packed(tensor: torch.Tensor) -> bytes:
-    return (coarse(tensor) if tensor.ndim > 1 else tensor).cpu().numpy().tobytes()
+def carried_tensors(experiment: Experiment) -> dict[str, torch.Tensor]:
+    """What it takes along of pretrained models, by file and name there."""
+    return {
+        f"{weights_name(encoder)} {name}": tensor
+        for encoder in pretrained(experiment)
+        for name, tensor in read_tensors(encoder).items()
+    }
+
+
+def tensor_mb(tensor: torch.Tensor) -> float:
+    """Of a pretrained tensor, as it will be in the zip."""
+    return zipped_mb((coarse(tensor) if tensor.ndim > 1 else tensor).cpu().numpy().tobytes())

@@ -1,8 +1,9 @@
 """The second and third level on the members' out-of-fold logits, cross-fitted on the same folds.
 
 Second level, for each label: LightGBM, logistic regression, the members' weighted mean and their plain mean. Third
-level: the weights of these four, and one shift and scale of their mean. A stack for fold k saw no label of fold k on
-any level: what the third level learns comes from second levels that also left out the fold on which it is learned.
+level: the weights of these four, and one shift and scale of their mean. A stack for fold k is fitted on no label of
+fold k, on either level: what the third level learns comes from second levels that also left out the fold on which it
+is learned.
 """
 
 from concurrent.futures import ThreadPoolExecutor

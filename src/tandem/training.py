@@ -127,6 +127,14 @@ def make_model(experiment: Experiment, n_labels: int):
     return getattr(import_module(f"tandem.models.{module}"), name)(experiment, n_labels)
 
 
+def as_trained(experiment: Experiment, rows: int) -> Experiment:
+    """With so many labelled rows: where they are fewer than `tune_from`, the late stages keep their weights."""
+    if not isinstance(experiment, FusionExperiment) or rows >= experiment.train.tune_from:
+        return experiment
+    train = experiment.train.model_copy(update={"backbone_lr": 0.0, "caption_lr": 0.0})
+    return experiment.model_copy(update={"train": train})
+
+
 class Job:
     """All folds of one experiment of one competition."""
 
@@ -185,7 +193,7 @@ class Job:
             if stale != checkpoint:
                 stale.unlink()
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        model = make_model(self.experiment, len(rows.names))
+        model = make_model(as_trained(self.experiment, len(rows.y)), len(rows.names))
         seed = self.experiment.seed * 1000 + k
         inputs, y, more = self.inputs.take(train), rows.y[train], {}
         if self.teacher:

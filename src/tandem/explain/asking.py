@@ -27,8 +27,9 @@ def explain_image(paths: Paths, image: str, name: str) -> Explanation:
         files = paths.experiment(name).parent.glob("*/oof.parquet")
         known = sorted({file.parent.name for file in files} - {"stack"})
         raise FileNotFoundError(
-            f"EXP={name!r}: expected one of {', '.join(known) or 'none, for none is trained'}; the stack's terms are "
-            "told beside it"
+            f"EXP={name!r}: expected one of {', '.join(known)}; the stack's terms are told beside it"
+            if known
+            else f"nothing is trained for {paths.comp!r}; run: make submit COMP={paths.comp}"
         )
     tables = {split: read_images(paths.images(split)) for split in ("train", "test")}
     split, row = find_row(image, {split: table["id"] for split, table in tables.items()})

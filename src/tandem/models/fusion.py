@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from tandem.config import FusionExperiment, FusionTraining
+from tandem.config import FusionExperiment
 from tandem.contributions import BOTH, TERMS
 from tandem.files import write_with
 from tandem.loading import ahead, squeeze
@@ -51,7 +51,8 @@ class FusionModel:
         """
         cfg, on = self.cfg, device()
         trunks, train = _trunks(cfg), cfg.train
-        rates = _rates(trunks, train, len(y))
+        rates = {trunks.late: train.backbone_lr, trunks.layers: train.caption_lr}
+        rates.pop(None, None)
         augmenter = Augmenter(cfg.augment, cfg.trunk.size, seed) if self._reads_pixels else None
         frozen = bool(rates) and not any(rates.values()) and not augmenter and cfg.fusion.how != "attention"
         sample = np.linspace(0, len(y) - 1, min(len(y), MEASURED)).astype(int)
@@ -222,12 +223,6 @@ class FusionModel:
 def _labelled(outputs: Outputs, targets: Targets) -> engine.Batch:
     """(logits (b, c) with both parts, the heads' mean; targets (b, c))."""
     return outputs.terms[BOTH].float().sum(-1).mean(0) + outputs.bias, targets[0]
-
-
-def _rates(trunks: Trunks, train: FusionTraining, rows: int) -> dict[nn.Module, float]:
-    """What each trunk there is learns at."""
-    rates = {trunks.late: train.backbone_lr, trunks.layers: train.caption_lr}
-    return {part: lr if rows >= train.tune_from else 0.0 for part, lr in rates.items() if part is not None}
 
 
 def _trained(part: nn.Module, lr: float) -> list[nn.Parameter]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from tandem.ablation import Row, compare, decoders, markdown, parts, variants
 from tandem.competition import load_competition
-from tandem.config import Encoder, read_resolved
+from tandem.config import Encoder, read_resolved, teacher_of
 from tandem.decode import CrossFit, Rule
 from tandem.encoders.run import encode_split, make, rows_of
 from tandem.files import read_json, write_json_if_changed, write_text, write_with
@@ -19,7 +19,7 @@ from tandem.machine import threads
 from tandem.paths import Paths
 from tandem.predictions import Predictions
 from tandem.pricing import FEW, timed
-from tandem.training import Job, make_model
+from tandem.training import Job, make_model, unlabelled
 from tandem.waves import fit_folds
 
 TIMED = 128  # images
@@ -38,8 +38,9 @@ def main(args) -> None:
     networks = variants(name, experiment)
     for key, variant in networks.items():
         write_json_if_changed(paths.experiment_config(key), variant.model_dump())
-        for encoder in variant.encoders:
-            encode_split(paths, encoder, "train")
+        for split in ("train", *(unlabelled(paths) if teacher_of(variant) else ())):
+            for encoder in variant.encoders:
+                encode_split(paths, encoder, split)
     whole = Job(paths, name)
     if not 0 <= args.folds <= len(whole.folds):
         raise ValueError(f"--folds {args.folds}: expected 0 to {len(whole.folds)}")
@@ -59,8 +60,8 @@ def main(args) -> None:
         return replace(found, **_cost(job, folds, spent))
 
     rest = decoders(own, base, fits)
-    if paths.oof("stack").exists():
-        stack = Predictions.read(paths.oof("stack")).aligned_to(whole.rows.ids)[rows_of]
+    if (stacked := _stacked(whole)) is not None:
+        stack = stacked.aligned_to(whole.rows.ids)[rows_of]
         rest.insert(0, compare("experiments", "stack", stack, base, y, fold, rule, threads()))
     known = [key for key in load_competition(paths.competition).experiments if key != name]
     members = [Job(paths, key) for key in known if paths.experiment_config(key).exists()]
@@ -74,6 +75,15 @@ def main(args) -> None:
         # to look at, while the next one is trained
         _write(paths, name, rows + rest, len(rows_of), len(folds))
     print(f"{paths.ablation('.md')}, .csv and .png")
+
+
+def _stacked(whole: Job) -> Predictions | None:
+    """The stack's, where it is of the same labels and folds."""
+    if not whole.paths.oof("stack").exists():
+        return None
+    found = Predictions.read(whole.paths.oof("stack"))
+    same = found.names == whole.rows.names and found.provenance.get("folds") == whole.rows.fold_digest
+    return found if same else None
 
 
 def _held_out(job: Job, folds: list[int]) -> np.ndarray:

@@ -14,11 +14,12 @@ from rich.table import Table
 
 from tandem.budget import Choice, best, fits, grown
 from tandem.bundle import open_bundle
+from tandem.currency import is_current, is_decoded
 from tandem.decode import Rule
 from tandem.files import read_json, write_json
 from tandem.labeler import Labeler, blind_scores
 from tandem.machine import threads
-from tandem.members import is_current, read_stack
+from tandem.members import read_stack
 from tandem.packing import fill, write_zip
 from tandem.paths import Paths
 from tandem.predictions import Predictions, logit, sigmoid
@@ -41,6 +42,7 @@ def add_arguments(parser) -> None:
 
 def main(args) -> None:
     paths = Paths(args.comp)
+    _require(paths, args.exp)
     with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
         work = Path(folder)
         if args.exp:
@@ -58,6 +60,19 @@ def main(args) -> None:
     print(f"{paths.bundle}: {mb:.1f} MB")
 
 
+def _require(paths: Paths, name: str | None) -> None:
+    """Raises FileNotFoundError where the experiment, or anything at all, is not trained."""
+    if not (paths.scores(name) if name else paths.labels).exists():
+        made = (
+            f"train COMP={paths.comp} EXPS={name}"
+            if name not in (None, "stack")
+            else f"submit COMP={paths.comp}"
+        )
+        raise FileNotFoundError(
+            f"{f'{name} is not' if name else 'nothing is'} trained for {paths.comp!r}; run: make {made}"
+        )
+
+
 def _name(choice: Choice) -> str:
     return choice.members[0] if choice.kind == "single" else choice.kind
 
@@ -72,6 +87,10 @@ def _choose(paths: Paths, mb: float, ms: float) -> tuple[Choice, dict]:
             continue  # of another fold map: its score can't be compared
         if not is_current(paths, name):
             print(f"left out: {name}, whose models are no longer those that were scored")
+        elif not is_decoded(paths, name):
+            print(
+                f"left out: {name}, scored by another metric; make train COMP={paths.comp} EXPS={name} scores it again"
+            )
         elif paths.stack(name).exists():
             choices.append(Choice("stack", tuple(read_stack(paths, name)[1]), read_json(file)["score"]))
         else:
@@ -155,6 +174,12 @@ def as_experiment(paths: Paths, choice: Choice, scored: tuple[dict, dict] | None
 def _check(paths: Paths, name: str, folds: int, bundle: Path) -> None:
     """The bundle labels as its source does; raises ValueError otherwise."""
     files, captions = _some_rows(Paths(paths.comp), CHECKED)
+    if any(
+        c.strip() for c in captions
+    ):  # which of several experiments labels a row without one, each decides by what it has
+        files, captions = zip(
+            *((f, c) for f, c in zip(files, captions, strict=True) if c.strip()), strict=True
+        )
     whole, packed = Labeler.of(paths, name, folds), Labeler.of(*open_bundle(bundle))
     expected, got = (list(labeler.label(files, captions)) for labeler in (whole, packed))
     different = [

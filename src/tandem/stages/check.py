@@ -27,6 +27,7 @@ from tandem.preflight import (
     check_ids,
     check_images,
     check_labels,
+    check_sample,
     check_table,
     make_split,
     needed_columns,
@@ -89,6 +90,8 @@ def write_tables(
         write_images(paths.images(name), image_columns(split, looks))
         if name in captions:
             write_captions(paths.captions(name), list(split.ids), list(captions[name]))
+        else:
+            paths.captions(name).unlink(missing_ok=True)
     write_labels(paths.labels, list(splits["train"].ids), tuple(competition.labels.names), y)
     write_text(paths.checked, "")
 
@@ -128,6 +131,9 @@ def main(args) -> int:
     for name, table in tables.items():
         splits[name], found = make_split(str(files[name]), table, competition)
         findings += found
+    sample = paths.input / competition.sample_submission
+    if sample.is_file():
+        findings += check_sample(splits["test"], read_table(sample), str(sample), competition)
     y, found = check_rows(competition, splits, tables)
     findings += found
     started = time.perf_counter()

@@ -11,15 +11,15 @@ from tandem.archive import copy, unpack
 from tandem.competition import Competition, to_toml
 from tandem.files import write_text
 from tandem.infer import Inference, file_pattern, infer
-from tandem.paths import Paths
+from tandem.paths import Paths, local_path
 
 DRAWN = "sample"  # the competition that Tandem draws by itself
 
 
 def add_arguments(parser) -> None:
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--zip", type=Path, metavar="FILE", help="a zip, as Kaggle gives it")
-    source.add_argument("--dir", type=Path, metavar="DIR", help="a folder with the same files")
+    source.add_argument("--zip", type=local_path, metavar="FILE", help="a zip, as Kaggle gives it")
+    source.add_argument("--dir", type=local_path, metavar="DIR", help="a folder with the same files")
 
 
 def check_free(paths: Paths, source: Path) -> None:

@@ -6,33 +6,32 @@ read; they are in the output too.
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from tandem.competition import load_competition
 from tandem.found import TEXT, Found, as_line, as_written, csv_line, done, header, separator_of
 from tandem.labeler import Labeler
 from tandem.new_images import list_images, read_captions_of
-from tandem.paths import Paths
+from tandem.paths import Paths, local_path
 from tandem.progress import progress
 
 SHOWN = 10  # unreadable files
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("--images", required=True, type=Path, help="folder of images")
+    parser.add_argument("--images", required=True, type=local_path, help="folder of images")
     parser.add_argument(
-        "--captions", type=Path, help="CSV: a column of images, one of captions; some may be missing"
+        "--captions", type=local_path, help="CSV: a column of images, one of captions; some may be missing"
     )
     parser.add_argument("--out", required=True, help="FILE.csv, FILE.jsonl, or - for standard output")
     parser.add_argument(
-        "--bundle", type=Path, help="FILE.zip of `make bundle`, or the folder: instead of --comp"
+        "--bundle", type=local_path, help="FILE.zip of `make bundle`, or the folder: instead of --comp"
     )
     parser.add_argument("--exp", default="stack", help="the experiment whose models are used")
     parser.add_argument("--folds", type=int, default=0, help="only so many of its models: faster; 0: all")
 
 
 def main(args) -> int:
-    out = None if args.out == "-" else Path(args.out)
+    out = None if args.out == "-" else local_path(args.out)
     if out and out.suffix not in (".csv", ".jsonl"):
         raise ValueError(f"--out {out}: expected a name ending in .csv or .jsonl, or -")
     images = list_images(args.images)

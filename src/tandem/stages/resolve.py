@@ -12,6 +12,8 @@ from tandem.config import Experiment, load_experiment, reads_rows, sees, teacher
 from tandem.files import write_json_if_changed, write_text
 from tandem.paths import SPLITS, Paths
 
+CHECKED = ("train", "test", "unlabelled", "images", "sample_submission")
+
 
 def graph(paths: Paths, competition: Competition, experiments: Mapping[str, Experiment]) -> str:
     """The text of graph.mk: the default experiments and one line of prerequisites for every file."""
@@ -20,7 +22,7 @@ def graph(paths: Paths, competition: Competition, experiments: Mapping[str, Expe
         f"DEFAULT_EXPS := {' '.join(competition.experiments)}",
         f"KNOWN_EXPS := {' '.join(experiments)}",
         f"ENCODERS := {' '.join(sorted({e.slug for x in experiments.values() for e in x.encoders}))}",
-        f"CHECK_INPUTS := {_existing(paths, competition)}",
+        f"CHECK_INPUTS := {_existing(paths, competition, CHECKED)}",
         f"SUBMIT_INPUTS := {_existing(paths, competition, ('sample_submission', 'solution'))}",
     ]
     fusions = [name for name in competition.experiments if experiments[name].explains]
@@ -60,9 +62,7 @@ def _rows(paths: Paths, kind: str, split: str) -> Path:
     return paths.images(split) if kind == "image" else paths.captions(split)
 
 
-def _existing(
-    paths: Paths, competition: Competition, keys: Iterable[str] = ("train", "test", "unlabelled", "images")
-) -> str:
+def _existing(paths: Paths, competition: Competition, keys: Iterable[str]) -> str:
     files = [paths.input / name for key in keys if (name := getattr(competition, key))]
     return " ".join(str(f) for f in files if f.exists())
 

@@ -4,6 +4,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from tandem.currency import is_decoded
 from tandem.files import read_json
 from tandem.paths import Paths
 
@@ -23,10 +24,10 @@ def main(args) -> None:
         raise FileNotFoundError(
             f"nothing has been scored for {args.comp!r}; run: make train COMP={args.comp}"
         )
-    rows.sort(key=lambda row: -row["score"])
+    rows.sort(key=lambda row: (not row["comparable"], -row["score"]))
     console = _console()
     console.print(_table(args.comp, rows))
-    console.print(_decoders(rows))
+    console.print(_decoders([row for row in rows if row["comparable"]] or rows))
 
 
 def _console() -> Console:
@@ -38,7 +39,8 @@ def _row(paths: Paths, name: str) -> dict:
     row = {**read_json(paths.run(name)), **read_json(paths.scores(name)), "experiment": name}
     submission = paths.submission(name).with_suffix(".json")
     local = read_json(submission)["local_leaderboard"] if submission.exists() else None
-    row["local"] = local[row["metric"]] if local else None
+    row["comparable"] = is_decoded(paths, name)
+    row["local"] = local.get(row["metric"]) if local else None
     return row
 
 
@@ -48,6 +50,8 @@ def _table(comp: str, rows: list[dict]) -> Table:
     table.caption = (
         "* the competition's metric; optimism: in-sample minus cross-fitted; local: against the solution"
     )
+    if not all(row["comparable"] for row in rows):
+        table.caption += "; †: scored by another metric, until make train EXPS=its name"
     table.add_column("experiment", style="bold", no_wrap=True)
     for key, title in COLUMNS.items():
         table.add_column(title + (" *" if key == metric else ""), justify="right", no_wrap=True)
@@ -57,7 +61,8 @@ def _table(comp: str, rows: list[dict]) -> Table:
         local = "" if row["local"] is None else f"{row['local']:.4f}"
         cost = (f"{row['seconds']:.0f}", f"{row['model_mb']:.1f}")
         style = "green" if i == 0 else ""
-        table.add_row(row["experiment"], *_numbers(row), local, *cost, style=style)
+        name = row["experiment"] + ("" if row["comparable"] else " †")
+        table.add_row(name, *_numbers(row), local, *cost, style=style)
         for missing, scores in row.get("without", {}).items():
             table.add_row(f"  without {missing}", *_numbers(scores), style="dim")
     return table

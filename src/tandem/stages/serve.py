@@ -3,9 +3,8 @@
 import errno
 import socket
 from contextlib import suppress
-from pathlib import Path
 
-from tandem.paths import Paths
+from tandem.paths import Paths, local_path
 
 
 def add_arguments(parser) -> None:
@@ -14,7 +13,7 @@ def add_arguments(parser) -> None:
         "--exp", default="", help="the experiment that labels; without: one that says why, else the stack"
     )
     parser.add_argument(
-        "--bundle", type=Path, help="what make bundle wrote, instead of a competition's models"
+        "--bundle", type=local_path, help="what make bundle wrote, instead of a competition's models"
     )
     parser.add_argument("--folds", type=int, default=0, help="only so many of its models: faster; 0: all")
 
