@@ -4,11 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tandem.config import TfidfExperiment
+from tandem.config import CaptionEncoder, FusionExperiment, HeadExperiment, ImageEncoder, TfidfExperiment
+from tandem.contributions import NO_CAPTION, TERMS, read_contributions, write_contributions
 from tandem.files import read_json, write_json, write_text
+from tandem.metrics import log_loss
 from tandem.paths import Paths
 from tandem.predictions import Predictions, read_provenance, sigmoid
 from tandem.rows import write_captions, write_labels
+from tandem.stacking import Stack
 from tandem.stages.stack import main
 from tandem.training import read_labelled
 
@@ -100,3 +103,57 @@ def test_new_test_predictions_fit_nothing_again(paths):
     assert before[0] == after[0] and before[1].st_mtime_ns == after[1].st_mtime_ns
     table = pd.read_parquet(paths.contributions("stack"))
     assert set(table.loc[table["split"] == "test", "id"]) == {"n.jpg"}
+
+
+# ---- rows without a caption
+
+
+def without_captions(paths: Paths) -> np.ndarray:
+    """(n, c) logits, in the order of IDS."""
+    (found,) = [
+        terms for split, ids, terms in read_contributions(paths.contributions("stack")) if split == NO_CAPTION
+    ]
+    return found.sum(-1)
+
+
+@pytest.fixture
+def blind(paths) -> Paths:
+    """`one` sees photos alone; `two` sees and reads, and knows less where it can't read."""
+    image = HeadExperiment(kind="head", image=ImageEncoder())
+    write_json(paths.experiment_config("one"), image.model_dump())
+    join = FusionExperiment(kind="fusion", frozen=[ImageEncoder()], caption=CaptionEncoder())
+    write_json(paths.experiment_config("two"), join.model_dump())
+    y, rng = read_labelled(paths).y, np.random.default_rng(1)
+    terms = np.zeros((N, 2, len(TERMS)), np.float32)
+    terms[:, :, 0] = 2 * (2.0 * y - 1 + rng.normal(size=y.shape))
+    write_contributions(paths.contributions("two"), NAMES, [(NO_CAPTION, IDS, terms)])
+    return paths
+
+
+def test_members_that_do_without_captions_are_a_stack_of_their_own_for_rows_that_have_none(blind):
+    stack("one", "two", "noise")
+    kept = Stack.load(blind.blind_stack("stack").parent)
+    assert kept.second.members == [0, 1] and kept.second.weights[0] > kept.second.weights[1] > 0
+    y = read_labelled(blind).y
+    alone = Predictions.read(blind.oof("one")).proba
+    assert log_loss(y, sigmoid(without_captions(blind))) < log_loss(y, alone)
+
+
+def test_of_rows_without_captions_no_label_of_a_fold_changes_what_is_said_of_it(blind):
+    stack("one", "two")
+    before = without_captions(blind)
+    rows = read_labelled(blind)
+    y = rows.y.copy()
+    y[rows.fold == 1] = 1 - y[rows.fold == 1]
+    write_labels(blind.labels, IDS, NAMES, y)
+    stack("one", "two")
+    after = without_captions(blind)
+    assert np.array_equal(before[rows.fold == 1], after[rows.fold == 1])
+    assert not np.allclose(before[rows.fold == 0], after[rows.fold == 0])
+
+
+def test_where_no_member_does_without_captions_there_is_no_such_stack(blind):
+    stack("one", "two")
+    assert blind.blind_stack("stack").exists()
+    stack("noise")
+    assert not blind.blind_stack("stack").exists()

@@ -15,7 +15,7 @@ from tandem.found import Found
 from tandem.images import BadImage
 from tandem.loading import ahead, squares
 from tandem.machine import threads
-from tandem.members import Encoders, Member, NewRows, needs_captions, read_stack, sizes
+from tandem.members import Encoders, Member, NewRows, needs_captions, read_blind_stack, read_stack, sizes
 from tandem.paths import Paths
 from tandem.predictions import sigmoid
 from tandem.runtime import alone, device
@@ -49,7 +49,8 @@ class Panel:
         if self.stack is None:
             return votes[0]
         return gathered(
-            spread(self.stack, self._level(rows, votes)), [sees(m.experiment) for m in self.members]
+            spread(self.stack, self._level(rows, votes)),
+            [{"image"} if self.blind else sees(m.experiment) for m in self.members],
         )
 
     @property
@@ -103,6 +104,9 @@ class Labeler:
             return cls(paths, panel, panel)
         trained = [file.parent.name for file in sorted(paths.experiment("x").parent.glob("*/scores.json"))]
         members = [m.name for m in panel.members]
+        together = _blind_stack(paths, experiment, panel, folds)
+        if together:
+            return cls(paths, panel, together)
         scores = blind_scores(paths, members, panel.names) or blind_scores(paths, trained, panel.names)
         if not scores:
             return cls(paths, panel, None)
@@ -208,6 +212,18 @@ def _panel(paths: Paths, name: str, folds: int) -> Panel:
     if not is_current(paths, name):
         raise ValueError(f"a member of {name!r} was trained again since; run: make submit COMP={paths.comp}")
     return Panel(members, names, decoder, stack)
+
+
+def _blind_stack(paths: Paths, name: str, panel: Panel, folds: int) -> Panel | None:
+    """Those members of a stack that do without captions, together; None where there are none."""
+    recipe = read_json(paths.thresholds(name)).get("without", {}).get("captions")
+    found = read_blind_stack(paths, name)
+    if recipe is None or found is None:
+        return None
+    stack, used = found
+    own = {member.name: member for member in panel.members}
+    members = [own.get(member) or Member(paths, member, folds) for member in used]
+    return Panel(members, panel.names, Decoder.from_json(recipe), stack, blind=True)
 
 
 def blind_scores(paths: Paths, names: Sequence[str], labels: Sequence[str]) -> dict[str, float]:

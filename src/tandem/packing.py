@@ -19,7 +19,7 @@ from tandem.encoders.weights import (
 )
 from tandem.files import digest, file_digest, read_json, write_json, write_text, write_with
 from tandem.machine import versions
-from tandem.members import read_stack
+from tandem.members import read_blind_stack, read_stack
 from tandem.paths import Paths
 
 # what labelling imports
@@ -49,6 +49,10 @@ def fill(paths: Paths, name: str, folds: int, root: Path, blind: str = "") -> di
         for file in sorted(paths.stack(name).parent.glob("*")):
             if file.suffix in (".json", ".safetensors", ".txt"):
                 _copy(file, out.stack(name).with_name(file.name))
+        together = read_blind_stack(paths, name)
+        if together and set(together[1]) <= set(packed):
+            for file in sorted(paths.blind_stack(name).parent.glob("*")):
+                _copy(file, out.blind_stack(name).with_name(file.name))
         _copy_scores(paths, name, out, {"members": dict.fromkeys(read_json(paths.run(name))["members"], "")})
     package = Path(__file__).parent
     shutil.copytree(package, out.source, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))

@@ -127,6 +127,10 @@ class Paths:
         """What only a stack has; its other files lie beside it."""
         return self.model(experiment, 0, "").with_name("stack.json")
 
+    def blind_stack(self, experiment: str) -> Path:
+        """What a stack has for rows without a caption, where some of its members do without."""
+        return self.stack(experiment).parent / "no_caption" / "stack.json"
+
     def experiment(self, experiment: str) -> Path:
         return self.root / "oof" / self.comp / experiment
 

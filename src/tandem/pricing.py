@@ -47,7 +47,7 @@ def price(paths: Paths, names: Sequence[str], files: Sequence[Path], captions: S
         slugs = {e.slug for e in member.experiment.encoders}
         parts[name] = Part(Cost(mb, took), folds, frozenset(slugs | set(tensors)))
     stack = paths.stack("stack").parent
-    stack_mb = sum(zipped_mb(file.read_bytes()) for file in stack.glob("*"))
+    stack_mb = sum(zipped_mb(file.read_bytes()) for file in stack.rglob("*") if file.is_file())
     return Prices(parts, shared, Cost(CODE_MB, decode), Cost(stack_mb))
 
 

@@ -6,6 +6,7 @@ fold k, on either level: what the third level learns comes from second levels th
 is learned.
 """
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -197,6 +198,25 @@ def fixed_stack(level: Level, weights: np.ndarray) -> Stack:
     members = [int(i) for i in np.flatnonzero(weights)]
     center = level.keep(members).logits.mean(0)
     return Stack(SecondLevel(members, center, weights[members]), np.eye(len(LEARNERS))[WEIGHTED])
+
+
+def mean_stack(level: Level, y: np.ndarray, able: Sequence[int], seed: int) -> Stack:
+    """Fitted on all rows: a weighted mean of the logits of the members `able`, shifted and scaled."""
+    weights = np.zeros(level.logits.shape[1])
+    weights[list(able)] = hill_climb(level.logits[:, list(able)], y, seed)
+    shift, scale = rescale(np.einsum("nmc,m->nc", level.logits, weights), y)
+    return replace(fixed_stack(level, weights), shift=shift, scale=scale)
+
+
+def cross_fitted_mean(
+    level: Level, y: np.ndarray, fold: np.ndarray, able: Sequence[int], seed: int
+) -> np.ndarray:
+    """(n, c) probabilities, each row's from a `mean_stack` that did not see its fold."""
+    proba = np.zeros(y.shape)
+    for k in np.unique(fold):
+        others, rows = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
+        proba[rows] = mean_stack(level.take(others), y[others], able, seed).predict_proba(level.take(rows))
+    return proba
 
 
 @dataclass

@@ -1,26 +1,39 @@
 """Stack: oof/C/E/{oof,test}.parquet of the members -> oof/C/stack/{run.json,oof,test,contributions}, models/C/stack/*.
 
-A stack is an experiment folder like any other. Its out-of-fold rows come from levels that never saw their fold.
+A stack is an experiment folder like any other. Its out-of-fold rows come from levels that never saw their fold. Members
+that do without captions are a smaller stack for rows that have none, in models/C/stack/no_caption.
 """
 
+import shutil
 import time
 
 import numpy as np
 
 from tandem.config import read_resolved, sees
-from tandem.contributions import gathered, read_contributions, write_contributions
+from tandem.contributions import NO_CAPTION, TERMS, gathered, read_contributions, write_contributions
 from tandem.files import digest, read_json, write_json
 from tandem.machine import peak_mb, threads, versions
+from tandem.members import needs_captions
 from tandem.metrics import log_loss
 from tandem.paths import Paths
-from tandem.predictions import Predictions, read_provenance, same_origin
+from tandem.predictions import Predictions, logit, read_provenance, same_origin, sigmoid
 from tandem.rows import read_captions
-from tandem.stacking import LEARNERS, CrossFitStack, Level, Stack, choose, fixed_stack, spread
+from tandem.stacking import (
+    LEARNERS,
+    CrossFitStack,
+    Level,
+    Stack,
+    choose,
+    cross_fitted_mean,
+    fixed_stack,
+    mean_stack,
+    spread,
+)
 from tandem.training import Labelled, read_labelled
 
 NAME = "stack"
 SEED = 0
-VERSION = 3  # of the method: another number makes every stack stale
+VERSION = 4  # of the method: another number makes every stack stale
 
 
 def add_arguments(parser) -> None:
@@ -62,7 +75,10 @@ def main(args) -> None:
     write_contributions(
         paths.contributions(NAME),
         rows.names,
-        [read_contributions(paths.contributions(NAME))[0], ("test", ids, parts)],
+        [
+            *(part for part in read_contributions(paths.contributions(NAME)) if part[0] != "test"),
+            ("test", ids, parts),
+        ],
     )
     proba = stack.predict_proba(level)
     Predictions(ids, rows.names, proba, _origin(paths, rows, test_key)).write(paths.test(NAME))
@@ -87,7 +103,7 @@ def _fit(paths: Paths, rows: Labelled, members: dict[str, Predictions], level: L
     used = stack.second.members if kept == NAME else range(m)
     dropped = [name for i, name in enumerate(names) if i not in used]
     runs = [read_json(paths.run(name)) for name in members]
-    stack_mb = sum(f.stat().st_size for f in folder.iterdir()) / 2**20
+    stack_mb = sum(f.stat().st_size for f in folder.iterdir() if f.is_file()) / 2**20
     run = {
         "experiment": NAME,
         "competition": paths.comp,
@@ -110,15 +126,46 @@ def _fit(paths: Paths, rows: Labelled, members: dict[str, Predictions], level: L
         "versions": versions(),
     }
     write_json(paths.run(NAME), run)
-    write_contributions(
-        paths.contributions(NAME), rows.names, [("train", rows.ids, _terms(paths, names, parts))]
-    )
+    written = [("train", rows.ids, _terms(paths, names, parts))]
+    if (blind := _without_captions(paths, rows, members)) is not None:
+        written.append((NO_CAPTION, rows.ids, blind))
+    write_contributions(paths.contributions(NAME), rows.names, written)
     Predictions(rows.ids, rows.names, candidates[kept], _origin(paths, rows, key)).write(paths.oof(NAME))
     print(f"stack of {len(members)}: {', '.join(members)}; {seconds:.1f} s")
     if dropped:
         print(f"never helps, so not used: {', '.join(dropped)}")
     if kept != NAME:
         print(f"learned weights gain no more than chance over {kept}: that is used instead")
+
+
+def _without_captions(paths: Paths, rows: Labelled, members: dict[str, Predictions]) -> np.ndarray | None:
+    """Fits and keeps what labels rows without a caption: a mean of the members that do without.
+
+    Returns its cross-fitted TERMS (n, c, 5), or None where no member does without, or none reads captions.
+    """
+    kept = paths.blind_stack(NAME)
+    experiments = [read_resolved(paths.experiment_config(name)) for name in members]
+    able = [i for i, experiment in enumerate(experiments) if not needs_captions(experiment)]
+    if not able or not any("caption" in sees(experiment) for experiment in experiments):
+        shutil.rmtree(kept.parent, ignore_errors=True)
+        return None
+    probas = [np.full(rows.y.shape, 0.5)] * len(members)  # of the others, which have no weight
+    for i, (name, member) in enumerate(members.items()):
+        if i in able:
+            blind = member if sees(experiments[i]) == {"image"} else _no_caption(paths, name, rows.names)
+            probas[i] = blind.aligned_to(rows.ids)
+    level = Level.of(probas, None)
+    kept.parent.mkdir(exist_ok=True)
+    mean_stack(level, rows.y, able, SEED).save(kept.parent)
+    proba = cross_fitted_mean(level, rows.y, rows.fold, able, SEED)
+    return (np.eye(len(TERMS))[TERMS.index("image")] * logit(proba)[..., None]).astype(np.float32)
+
+
+def _no_caption(paths: Paths, name: str, labels: tuple[str, ...]) -> Predictions:
+    """What a network that joins photo and caption says out of fold of the photo alone."""
+    parts = {setting: (ids, terms) for setting, ids, terms in read_contributions(paths.contributions(name))}
+    ids, terms = parts[NO_CAPTION]
+    return Predictions(ids, labels, sigmoid(terms.sum(-1)))
 
 
 def _words(paths: Paths, split: str, ids: list[str]) -> tuple[np.ndarray | None, str]:
