@@ -1,3 +1,4 @@
+import shutil
 import zipfile
 
 import pytest
@@ -139,7 +140,7 @@ def test_missing_images_are_a_question(tmp_path):
 
 def test_a_submission_of_another_form_is_a_question(tmp_path):
     found = inferred(tmp_path, COCO | {"sample_submission.csv": "Id,Predicted\n4.jpg,1\n"})
-    assert "has columns Id, Predicted, a submission will have ImageID, Labels" in found.questions[0]
+    assert "its columns are Id, Predicted; expected ImageID, Labels" in found.questions[0]
 
 
 @pytest.mark.parametrize(
@@ -231,6 +232,22 @@ def test_what_could_not_be_inferred_is_put_right_in_place(tmp_path, monkeypatch,
     status, out, _ = run_import(tmp_path, monkeypatch, capsys, "--dir", "input/mine")
     assert status == 0
     assert "the files already lie in input/mine" in out
+
+
+def test_a_competition_that_brings_its_own_settings_keeps_them(tmp_path, monkeypatch, capsys):
+    run_import(tmp_path, monkeypatch, capsys, "--zip", make_zip(tmp_path, COCO))
+    written = tmp_path / "input" / "mine" / "competition.toml"
+    sent = COCO | {"competition.toml": written.read_text().replace('"f1_samples"', '"f1_macro"')}
+    shutil.rmtree(written.parent)
+    status, out, _ = run_import(tmp_path, monkeypatch, capsys, "--zip", make_zip(tmp_path, sent))
+    assert status == 0 and "competition.toml came with the files and stays as it is" in out
+    assert written.read_text() == sent["competition.toml"] and "f1_macro" in written.read_text()
+
+
+def test_test_ids_that_are_train_ids_too_are_asked_about(tmp_path):
+    files = {"train.csv": "id,labels\n1,a\n2,b\n3,a b\n", "test.csv": "id\n1\n2\n"}
+    found = inferred(tmp_path, files | images("train", ".jpg", "123") | images("test", ".jpg", "12"))
+    assert any("2 test ids are those of train rows too, such as '1'" in asked for asked in found.questions)
 
 
 def test_an_import_of_nothing_says_how_to_call_it(tmp_path, monkeypatch, capsys):

@@ -66,7 +66,7 @@ def test_a_dash_is_standard_output_and_nothing_else_is_printed_there(predict, ca
     assert predict("-") == 0
     printed = capsys.readouterr()
     assert printed.out.startswith(",".join(header(NAMES)) + "\n") and printed.out.count(",no,\n") == 3
-    assert "3 of 3 from the photo alone, by looks" in printed.err
+    assert "3 of 3 from the photo alone, by join, looks" in printed.err
 
 
 def test_of_captions_that_nothing_reads_nothing_is_said(predict, tmp_path, capsys):
@@ -87,6 +87,8 @@ def test_unreadable_files_do_not_stop_it_are_listed_and_give_status_3(predict, f
     assert len(found) == 4 and found["broken.png"]["problem"].startswith("unreadable")
     assert found["broken.png"]["labels"] == found["broken.png"]["cat"] == ""
     assert "1 files could not be read:\n  'broken.png': unreadable" in capsys.readouterr().err
+    assert predict(tmp_path / "out.csv") == 3  # it is still without labels
+    assert "1 of these could not be read; delete their rows to try again" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
@@ -129,7 +131,7 @@ def test_a_name_that_is_not_utf8_is_found_again_in_the_output(tmp_path):
             if suffix == "csv":
                 file.write(csv_line(header(NAMES)))
             file.write(as_line(Found(name, problem="x"), NAMES, " ", suffix == "jsonl"))
-        assert done(out, NAMES) == {"caf\\udce9.jpg"}
+        assert done(out, NAMES) == {"caf\\udce9.jpg": "x"}
 
 
 # ---- captions

@@ -1,4 +1,5 @@
 import os
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -110,8 +111,26 @@ def test_the_ablation_is_of_the_first_default_network_that_says_why(paths):
 
 def test_the_graph_names_only_input_files_that_exist(paths):
     resolve()
-    assert graph(paths)["CHECK_INPUTS"] == ["input/toy/train.csv"]
-    assert graph(paths)["SUBMIT_INPUTS"] == []
+    assert asked_make("$(CHECK_INPUTS)") == "input/toy/train.csv"
+    assert asked_make("$(SUBMIT_INPUTS)") == ""
+    write_text(paths.input / "solution.csv", "")  # added later, and nothing is resolved again
+    assert asked_make("$(SUBMIT_INPUTS)") == "input/toy/solution.csv"
+
+
+@pytest.mark.parametrize("name", ["my train.csv", "train#1$.csv", "a,b.csv"])
+def test_an_input_file_of_any_name_is_a_prerequisite(paths, name):
+    write_text(paths.input / name, "")
+    write_competition(paths, train=name)
+    resolve()
+    assert asked_make("$<", goal="$(CHECK_INPUTS)") == f"input/toy/{name}"
+
+
+def asked_make(text: str, goal: str = "") -> str:
+    """What make makes of the text in the recipe of a target with these prerequisites."""
+    write_text(Path("asked.mk"), f"include build/toy/graph.mk\nall: {goal}\n\t@echo '{text}'\n")
+    run = subprocess.run(["make", "-f", "asked.mk", "all"], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    return run.stdout.strip()
 
 
 def test_every_default_is_spelled_out(paths):

@@ -1,8 +1,14 @@
+import shutil
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from tandem.competition import Competition
-from tandem.submission import drift, expected_ids, local_scores, read_predicted, to_csv, validate
+from tandem.paths import Paths
+from tandem.predictions import Predictions
+from tandem.stages import submit
+from tandem.submission import columns_of, drift, expected_form, local_scores, read_predicted, to_csv, validate
 from tandem.tables import read_table
 
 PRED = np.array([[1, 1], [0, 1]], bool)
@@ -20,18 +26,18 @@ COLUMNS = competition(labels={"format": "columns", "names": ["cat", "dog"]})
 
 
 def test_separated_labels_are_written_into_one_column():
-    assert to_csv(SEPARATED, IDS, PRED) == "ImageID,Labels\nb.jpg,1 2\na.jpg,2\n"
+    assert to_csv(SEPARATED, columns_of(SEPARATED), IDS, PRED) == "ImageID,Labels\nb.jpg,1 2\na.jpg,2\n"
 
 
 def test_label_columns_are_written_as_zero_and_one():
-    assert to_csv(COLUMNS, IDS, PRED) == "ImageID,cat,dog\nb.jpg,1,1\na.jpg,0,1\n"
+    assert to_csv(COLUMNS, columns_of(COLUMNS), IDS, PRED) == "ImageID,cat,dog\nb.jpg,1,1\na.jpg,0,1\n"
 
 
 @pytest.mark.parametrize("made", [SEPARATED, COLUMNS], ids=["separated", "columns"])
 def test_what_is_written_is_valid_and_read_back(tmp_path, made):
     path = tmp_path / "stack.csv"
-    path.write_text(to_csv(made, IDS, PRED))
-    validate(path, made, IDS)
+    path.write_text(to_csv(made, columns_of(made), IDS, PRED))
+    validate(path, made, columns_of(made), IDS)
     ids, pred = read_predicted(made, read_table(path))
     assert ids == IDS and pred.tolist() == PRED.astype(int).tolist()
 
@@ -55,27 +61,46 @@ def test_a_violation_is_refused_with_its_row(tmp_path, content, message):
     path = tmp_path / "stack.csv"
     path.write_text(content)
     with pytest.raises(ValueError, match=message) as caught:
-        validate(path, SEPARATED, IDS)
+        validate(path, SEPARATED, columns_of(SEPARATED), IDS)
     assert str(caught.value).startswith(f"{path}: ")
 
 
 def test_too_many_labels_are_refused(tmp_path):
-    (tmp_path / "stack.csv").write_text(to_csv(SEPARATED, IDS, PRED))
+    (tmp_path / "stack.csv").write_text(to_csv(SEPARATED, columns_of(SEPARATED), IDS, PRED))
     with pytest.raises(ValueError, match=r"row 1 \(b\.jpg\) has 2 labels; expected 1 to 1"):
-        validate(tmp_path / "stack.csv", competition(most=1), IDS)
+        validate(tmp_path / "stack.csv", competition(most=1), columns_of(SEPARATED), IDS)
 
 
 def test_a_cell_that_is_neither_zero_nor_one_is_refused(tmp_path):
     (tmp_path / "stack.csv").write_text("ImageID,cat,dog\nb.jpg,1,1\na.jpg,0,0.7\n")
     with pytest.raises(ValueError, match="row 2: column 'dog' holds '0.7'; expected 0 or 1"):
-        validate(tmp_path / "stack.csv", COLUMNS, IDS)
+        validate(tmp_path / "stack.csv", COLUMNS, columns_of(COLUMNS), IDS)
 
 
-def test_ids_come_from_the_sample_submission_where_there_is_one_else_from_the_test_file(tmp_path):
+def test_form_and_order_are_the_sample_submissions_where_there_is_one_else_the_test_files(tmp_path):
     (tmp_path / "test.csv").write_text("ImageID,Caption\na.jpg,x\nb.jpg,y\n")
-    assert expected_ids(SEPARATED, tmp_path) == (["a.jpg", "b.jpg"], "test.csv")
-    (tmp_path / "sample_submission.csv").write_text("ImageID,Labels\nb.jpg,1\na.jpg,1\n")
-    assert expected_ids(SEPARATED, tmp_path) == (["b.jpg", "a.jpg"], "sample_submission.csv")
+    own = ["ImageID", "Labels"]
+    assert expected_form(SEPARATED, tmp_path) == (own, ["a.jpg", "b.jpg"], "test.csv")
+    sample = tmp_path / "sample_submission.csv"
+    sample.write_text("ImageID,Predicted\nb.jpg,1\na.jpg,1\n")
+    columns, ids, source = expected_form(SEPARATED, tmp_path)
+    assert (columns, ids, source) == (["ImageID", "Predicted"], ["b.jpg", "a.jpg"], "sample_submission.csv")
+    written = to_csv(SEPARATED, columns, ids, PRED)
+    assert written == "ImageID,Predicted\nb.jpg,1 2\na.jpg,2\n"
+    (tmp_path / "stack.csv").write_text(written)
+    validate(tmp_path / "stack.csv", SEPARATED, columns, ids)
+    sample.write_text("ImageID,1,2\nb.jpg,0,0\n")
+    with pytest.raises(
+        ValueError, match=r"sample_submission\.csv: its columns are ImageID, 1, 2; expected ImageID, La"
+    ):
+        expected_form(SEPARATED, tmp_path)
+
+
+def test_label_columns_are_in_the_sample_submissions_order():
+    columns = columns_of(COLUMNS, ["ImageID", "dog", "cat"])
+    assert to_csv(COLUMNS, columns, IDS, PRED) == "ImageID,dog,cat\nb.jpg,1,1\na.jpg,1,0\n"
+    with pytest.raises(ValueError, match="its columns are ImageID, dog; expected ImageID, cat, dog"):
+        columns_of(COLUMNS, ["ImageID", "dog"])
 
 
 def test_local_scores_are_those_computed_by_hand(tmp_path):
@@ -103,3 +128,18 @@ def test_a_label_predicted_far_more_often_on_test_than_out_of_fold_has_drifted()
 
 def test_on_few_test_rows_a_difference_is_chance():
     assert drift({"cat": 0.20}, {"cat": 0.30}, 1000, 20) == {}
+
+
+def test_an_unusable_solution_costs_no_submission(trained, tmp_path, monkeypatch, capsys):
+    shutil.copytree(trained.root, tmp_path / "copied")
+    monkeypatch.chdir(tmp_path / "copied")
+    paths = Paths("toy")
+    ids = Predictions.read(paths.test("stack")).ids
+    (paths.input / "test.csv").write_text("\n".join(["id", *ids]) + "\n")
+    (paths.input / "solution.csv").write_text(f"id,labels\n{ids[0]},moon\n")
+    submit.main(SimpleNamespace(comp="toy", exp="stack"))
+    assert read_table(paths.submission("stack")).column("id") == list(ids)
+    assert (
+        "no local leaderboard: input/toy/solution.csv: row 1: label 'moon' is not one"
+        in capsys.readouterr().out
+    )

@@ -78,13 +78,15 @@ def as_written(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def done(path: Path, names: Sequence[str]) -> set[str]:
-    """The images that `path` holds already, `as_written`; half a row, which a killed run left at its end, is cut off.
+def done(path: Path, names: Sequence[str]) -> dict[str, str]:
+    """The images that `path` holds already, `as_written`, each with its problem or "".
+
+    Half a row, which a killed run left at its end, is cut off.
 
     Raises ValueError where it holds something else.
     """
     if not path.exists():
-        return set()
+        return {}
     json_lines = path.suffix == ".jsonl"
     try:
         with path.open("r+", encoding="utf-8", newline="") as file:
@@ -96,9 +98,9 @@ def done(path: Path, names: Sequence[str]) -> set[str]:
     return images
 
 
-def _json_lines(lines: Iterator[str], header: list[str]) -> tuple[set[str], int]:
-    """(images, characters of whole lines)"""
-    images, whole = set(), 0
+def _json_lines(lines: Iterator[str], header: list[str]) -> tuple[dict[str, str], int]:
+    """(images and their problems, characters of whole lines)"""
+    images, whole = {}, 0
     for line in lines:
         if line.endswith("\n"):
             found = json.loads(line)
@@ -107,14 +109,14 @@ def _json_lines(lines: Iterator[str], header: list[str]) -> tuple[set[str], int]
                 raise ValueError(f"image {name!r} is no name")
             if proba is not None and list(proba) != header[2:-2]:
                 raise ValueError(f"its labels are {list(proba)[:3]}..., expected {header[2:-2][:3]}...")
-            images.add(as_written(name))
+            images[as_written(name)] = str(found.get("problem") or "")
             whole += len(line)
     return images, whole
 
 
-def _csv_rows(lines: Iterator[str], header: list[str]) -> tuple[set[str], int]:
-    """(images, characters of whole rows, the header among them)"""
-    images, whole, read, ended, half = set(), 0, 0, False, False
+def _csv_rows(lines: Iterator[str], header: list[str]) -> tuple[dict[str, str], int]:
+    """(images and their problems, characters of whole rows, the header among them)"""
+    images, whole, read, ended, half = {}, 0, 0, False, False
 
     def counted() -> Iterator[str]:
         nonlocal read, ended
@@ -131,6 +133,6 @@ def _csv_rows(lines: Iterator[str], header: list[str]) -> tuple[set[str], int]:
         if half:
             continue
         if i:
-            images.add(row[0])
+            images[row[0]] = row[-1]
         whole = read
     return images, whole

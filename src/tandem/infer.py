@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from tandem.competition import Competition
 from tandem.infer_images import ImageIndex, best_place
 from tandem.infer_labels import guess_labels
+from tandem.submission import columns_of, few
 from tandem.tables import Table, read_table
 
 WITH_CAPTIONS = [
@@ -77,12 +78,7 @@ def infer_tables(
     questions += guess.questions
     unused = [c for c in rest if c not in labelled]
     if unused:
-        notes.append(f"not used: {_few(unused)}")
-    if sample and sorted(sample.columns) != sorted([id, *labelled]):
-        questions.append(
-            f"{roles['sample_submission']} has columns {_few(sample.columns)}, a submission will have "
-            f"{_few([id, *labelled])}: rename the columns of {roles['train']} if that is wrong"
-        )
+        notes.append(f"not used: {few(unused)}")
     competition = Competition(
         id=id,
         caption=caption,
@@ -94,11 +90,12 @@ def infer_tables(
         experiments=WITH_CAPTIONS if caption else IMAGES_ONLY,
         **roles,
     )
+    if sample:
+        try:
+            columns_of(competition, sample.columns)
+        except ValueError as error:
+            questions.append(f"{roles['sample_submission']}: {error}: rename columns, or remove the file")
     return Inference(competition, notes, questions, roles, tables, guess.counts)
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:4]) + (f", ... ({len(names)} in all)" if len(names) > 4 else "")
 
 
 def list_files(folder: Path) -> list[str]:
@@ -175,6 +172,13 @@ def find_images(
         return images.largest_folder(), ""
     place = best_place(found["train"])
     for split, values in ids.items():
+        again = set(values) & set(ids["train"]) if split != "train" else ()
+        if again:
+            questions.append(
+                f"{len(again):,} {split} ids are those of train rows too, such as {min(again)!r}: an id is one "
+                f"image's; give the {split} images and ids other names"
+            )
+            continue
         n = found[split][place]
         if found[split] and not n:
             questions.append(

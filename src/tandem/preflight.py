@@ -11,6 +11,7 @@ from tandem.duplicates import group
 from tandem.findings import Finding
 from tandem.labels import LabelCodec
 from tandem.scan import Look, file_of
+from tandem.submission import columns_of
 from tandem.tables import Table
 
 FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}  # how a cell of a label column may be written
@@ -89,9 +90,10 @@ def check_ids(train: Split, test: Split, *others: Split) -> Iterator[Finding]:
 
 def check_sample(test: Split, sample: Table, file: str, competition: Competition) -> Iterator[Finding]:
     """A sample submission that is of other rows than the test file."""
-    if competition.id not in sample.columns:
-        known = ", ".join(sample.columns)
-        yield Finding("missing column", f"there is no column {competition.id!r}; there are {known}", file, 1)
+    try:
+        columns_of(competition, sample.columns)
+    except ValueError as error:
+        yield Finding("sample submission differs", str(error), file, 1)
         return
     tested, wanted = set(test.ids), set(sample.column(competition.id))
     for id, line in zip(sample.column(competition.id), sample.lines, strict=True):

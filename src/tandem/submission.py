@@ -12,21 +12,45 @@ from tandem.labels import LabelCodec
 from tandem.tables import Table, read_table
 
 
-def header(competition: Competition) -> list[str]:
+def columns_of(competition: Competition, sample: Sequence[str] = ()) -> list[str]:
+    """A submission's header: as the sample submission has it, named as in training where there is none.
+
+    Raises ValueError where the sample has other columns than an id and these labels.
+    """
     labels = competition.labels
-    return [competition.id, *([labels.column] if labels.format == "separated" else labels.names)]
+    own = [competition.id, *([labels.column] if labels.format == "separated" else labels.names)]
+    if not sample:
+        return own
+    two = labels.format == "separated" and len(sample) == 2 and competition.id in sample
+    if not two and sorted(sample) != sorted(own):
+        raise ValueError(f"its columns are {few(sample)}; expected {few(own)}")
+    return list(sample)
 
 
-def to_csv(competition: Competition, ids: Sequence[str], pred: np.ndarray) -> str:
-    """The text of a submission in the competition's own label format, ids in the given order."""
+def few(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (f", ... ({len(names)} in all)" if len(names) > 4 else "")
+
+
+def as_submitted(competition: Competition, columns: Sequence[str]) -> Competition:
+    """With the column of labels named as in these columns of a submission."""
+    if competition.labels.format == "columns":
+        return competition
+    (column,) = (name for name in columns if name != competition.id)
+    return competition.model_copy(update={"labels": competition.labels.model_copy(update={"column": column})})
+
+
+def to_csv(competition: Competition, columns: Sequence[str], ids: Sequence[str], pred: np.ndarray) -> str:
+    """The text of a submission in the competition's own label format: these columns, ids in the given order."""
+    labels, cells = competition.labels, {competition.id: list(ids)}
+    if labels.format == "columns":
+        cells |= dict(zip(labels.names, pred.astype(int).T.tolist(), strict=True))
+    else:
+        (column,) = (name for name in columns if name != competition.id)
+        cells[column] = LabelCodec(labels.names, labels.separator).decode(pred)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header(competition))
-    if competition.labels.format == "columns":
-        writer.writerows([name, *row] for name, row in zip(ids, pred.astype(int).tolist(), strict=True))
-    else:
-        codec = LabelCodec(competition.labels.names, competition.labels.separator)
-        writer.writerows(zip(ids, codec.decode(pred), strict=True))
+    writer.writerow(columns)
+    writer.writerows(zip(*(cells[name] for name in columns), strict=True))
     return text.getvalue()
 
 
@@ -46,13 +70,15 @@ def read_predicted(competition: Competition, table: Table) -> tuple[list[str], n
     return ids, np.array(columns, np.uint8).T
 
 
-def validate(path: Path, competition: Competition, expected_ids: Sequence[str]) -> None:
+def validate(
+    path: Path, competition: Competition, columns: Sequence[str], expected_ids: Sequence[str]
+) -> None:
     """Reads the file as the judge would: header, order, every id once, known labels, label counts in bounds."""
     table = read_table(path)
-    if list(table.columns) != header(competition):
-        raise ValueError(f"{path}: header is {list(table.columns)}, expected {header(competition)}")
+    if list(table.columns) != list(columns):
+        raise ValueError(f"{path}: header is {list(table.columns)}, expected {list(columns)}")
     try:
-        ids, pred = read_predicted(competition, table)
+        ids, pred = read_predicted(as_submitted(competition, columns), table)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     if len(ids) != len(expected_ids):
@@ -72,11 +98,19 @@ def validate(path: Path, competition: Competition, expected_ids: Sequence[str]) 
         )
 
 
-def expected_ids(competition: Competition, folder: Path) -> tuple[list[str], str]:
-    """(ids in the order of the sample submission, or of the test file where there is none; the file's name)."""
+def expected_form(competition: Competition, folder: Path) -> tuple[list[str], list[str], str]:
+    """(columns, ids in order) of the sample submission, or of the test file where there is none; the file's name.
+
+    Raises ValueError where the sample is of another form.
+    """
     sample = folder / competition.sample_submission
-    source = sample if sample.exists() else folder / competition.test
-    return read_table(source).column(competition.id), source.name
+    source = sample if sample.is_file() else folder / competition.test
+    table = read_table(source)
+    try:
+        columns = columns_of(competition, table.columns if source == sample else ())
+        return columns, table.column(competition.id), source.name
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
 
 
 def local_scores(competition: Competition, folder: Path, ids: Sequence[str], pred: np.ndarray) -> dict | None:

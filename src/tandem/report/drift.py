@@ -41,7 +41,7 @@ def drift(evidence: Evidence, seed: int = 0) -> dict | None:
         np.sort(rng.permutation(len(s.ids))[: max(2 * FOLDS, int(share * len(s.ids)))]) for s in (train, test)
     )
     is_test = np.concatenate([np.zeros(len(a), bool), np.ones(len(b), bool)])
-    fold = rng.permutation(len(is_test)) % FOLDS
+    fold = np.concatenate([rng.permutation(len(side)) % FOLDS for side in (a, b)])  # some of both in each
     blocks, words = {}, []
     numbers, names = _numbers(train, test, a, b)
     blocks["sizes and lengths"] = csr_matrix(_standard(numbers))

@@ -8,7 +8,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from tandem.archive import copy, unpack
-from tandem.competition import Competition, to_toml
+from tandem.competition import Competition, load_competition, to_toml
 from tandem.files import write_text
 from tandem.infer import Inference, file_pattern, infer
 from tandem.paths import Paths, local_path
@@ -92,6 +92,12 @@ def main(args) -> None:
     else:
         n = unpack(source, paths.input) if args.zip else copy(source, paths.input)
         print(f"{n:,} files in {paths.input}")
+    if paths.competition.exists():
+        load_competition(paths.competition)
+        print(
+            f"{paths.competition} came with the files and stays as it is; next: make check COMP={args.comp}"
+        )
+        return
     try:
         found = infer(paths.input)
     except ValueError as error:

@@ -40,10 +40,13 @@ def main(args) -> int:
         raise ValueError("name what is to label: --comp a trained competition, or --bundle a packed one")
     labeler = Labeler.load(args.bundle) if args.bundle else Labeler.of(Paths(args.comp), args.exp, args.folds)
     separator = separator_of(load_competition(labeler.paths.competition).labels)
-    known = done(out, labeler.names) if out else set()
+    known = done(out, labeler.names) if out else {}
     left = [i for i, image in enumerate(images) if as_written(image) not in known]
+    unread = sum(bool(known.get(as_written(image))) for image in images)
     if known:
         print(f"{len(images) - len(left):,} of {len(images):,} are in {out} already", file=sys.stderr)
+    if unread:
+        print(f"{unread:,} of these could not be read; delete their rows to try again", file=sys.stderr)
     json_lines = bool(out) and out.suffix == ".jsonl"
     problems, blind = [], 0
     if out:
@@ -70,7 +73,7 @@ def main(args) -> int:
         print(f"{blind:,} of {len(left):,} from the photo alone, by {labeler.blind.title}", file=sys.stderr)
     if problems:
         _list(problems, args.out)
-    return 3 if problems else 0
+    return 3 if problems or unread else 0
 
 
 def _list(problems: Sequence[Found], out: str) -> None:

@@ -22,8 +22,8 @@ def graph(paths: Paths, competition: Competition, experiments: Mapping[str, Expe
         f"DEFAULT_EXPS := {' '.join(competition.experiments)}",
         f"KNOWN_EXPS := {' '.join(experiments)}",
         f"ENCODERS := {' '.join(sorted({e.slug for x in experiments.values() for e in x.encoders}))}",
-        f"CHECK_INPUTS := {_existing(paths, competition, CHECKED)}",
-        f"SUBMIT_INPUTS := {_existing(paths, competition, ('sample_submission', 'solution'))}",
+        *_inputs("CHECK_INPUTS", paths, competition, CHECKED),
+        *_inputs("SUBMIT_INPUTS", paths, competition, ("sample_submission", "solution")),
     ]
     fusions = [name for name in competition.experiments if experiments[name].explains]
     lines.append(f"ABLATED_EXP := {next(iter(fusions), 'fusion')}")
@@ -62,9 +62,17 @@ def _rows(paths: Paths, kind: str, split: str) -> Path:
     return paths.images(split) if kind == "image" else paths.captions(split)
 
 
-def _existing(paths: Paths, competition: Competition, keys: Iterable[str]) -> str:
-    files = [paths.input / name for key in keys if (name := getattr(competition, key))]
-    return " ".join(str(f) for f in files if f.exists())
+def _inputs(variable: str, paths: Paths, competition: Competition, keys: Iterable[str]) -> list[str]:
+    """Lines that set the variable to those files that are there when make runs; a name may hold spaces."""
+    names = [name for key in keys if (name := getattr(competition, key))]
+    lines = [f"{variable}_{i} := {_escaped(paths.input / name)}" for i, name in enumerate(names)]
+    there = [f"$(if $(wildcard $({variable}_{i})),$({variable}_{i}))" for i in range(len(names))]
+    return [*lines, f"{variable} := {' '.join(there)}"]
+
+
+def _escaped(path: Path) -> str:
+    """As make reads a file's name."""
+    return str(path).replace("$", "$$").replace("#", "\\#").replace(" ", "\\ ")
 
 
 def _sees_images_alone(experiment: Experiment, experiments: Mapping[str, Experiment]) -> bool:

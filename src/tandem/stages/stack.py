@@ -130,6 +130,7 @@ def _fit(paths: Paths, rows: Labelled, members: dict[str, Predictions], level: L
     if (blind := _without_captions(paths, rows, members)) is not None:
         written.append((NO_CAPTION, rows.ids, blind))
     write_contributions(paths.contributions(NAME), rows.names, written)
+    paths.test(NAME).unlink(missing_ok=True)  # its contributions were in that file
     Predictions(rows.ids, rows.names, candidates[kept], _origin(paths, rows, key)).write(paths.oof(NAME))
     print(f"stack of {len(members)}: {', '.join(members)}; {seconds:.1f} s")
     if dropped:

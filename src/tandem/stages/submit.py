@@ -10,7 +10,7 @@ from tandem.decode import Decoder
 from tandem.files import file_digest, read_json, write_json, write_text
 from tandem.paths import Paths
 from tandem.predictions import Predictions
-from tandem.submission import drift, expected_ids, local_scores, to_csv, validate
+from tandem.submission import drift, expected_form, local_scores, to_csv, validate
 
 
 def add_arguments(parser) -> None:
@@ -27,12 +27,16 @@ def main(args) -> None:
         raise ValueError(
             f"{paths.thresholds(args.exp)} and {paths.test(args.exp)} differ in labels; run make train"
         )
-    ids, source = expected_ids(competition, paths.input)
+    columns, ids, source = expected_form(competition, paths.input)
     pred = decoder(test.aligned_to(ids))
     path = paths.submission(args.exp)
-    draft = write_text(path.with_suffix(".unchecked.csv"), to_csv(competition, ids, pred))
-    validate(draft, competition, ids)
-    scores, local = read_json(paths.scores(args.exp)), local_scores(competition, paths.input, ids, pred)
+    draft = write_text(path.with_suffix(".unchecked.csv"), to_csv(competition, columns, ids, pred))
+    validate(draft, competition, columns, ids)
+    scores, local = read_json(paths.scores(args.exp)), None
+    try:
+        local = local_scores(competition, paths.input, ids, pred)
+    except ValueError as error:  # the submission is as good without it
+        print(f"warning: no local leaderboard: {error}")
     provenance = {
         "experiment": args.exp,
         "competition": args.comp,
