@@ -22,7 +22,7 @@ from tandem.encoders.trunk import early_stages
 from tandem.loading import squeeze
 from tandem.models.fusion import FusionModel
 from tandem.models.inputs import Inputs, Maps
-from tandem.pricing import carried_tensors, tensor_mb, zipped_mb
+from tandem.pricing import carried_mb, zipped_mb
 from tandem.runtime import autocast, device
 
 T = TypeVar("T")
@@ -152,7 +152,7 @@ def main() -> None:
         file = Path(folder) / "fold.safetensors"
         model.save(file)
         folds = FOLDS * zipped_mb(file.read_bytes())
-        encoders = sum(map(tensor_mb, carried_tensors(cfg).values()))
+        encoders = sum(carried_mb(cfg, {}).values())
         print(f"as a bundle has them: {FOLDS} folds {folds:.1f} MB, frozen encoders {encoders:.1f} MB")
         print(f"figure fusion_bundle_mb {folds + encoders:.1f} MB")
 

@@ -22,7 +22,7 @@ from tandem.encoders import trunk
 from tandem.models.fusion import FusionModel
 from tandem.models.fusion_network import Outputs, Trunks, fusion_loss
 from tandem.models.inputs import Inputs, Maps
-from tandem.models.storage import pack, unpack
+from tandem.storage import pack, unpack
 
 IMAGE, CAPTION, INTERACTION, BASE = (TERMS.index(t) for t in ("image", "caption", "fusion", "base"))
 SMALL = {"hidden": 16, "rank": 4, "dropout": 0.0, "input_dropout": 0.0}

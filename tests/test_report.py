@@ -206,6 +206,13 @@ def test_test_rows_of_the_same_kind_are_not():
     assert not any(tell.drifts for tell in found["tells"])
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_few_test_rows_beside_many_training_rows_still_tell(seed):
+    train = split(60, [f"a photo of thing {i % 7}" for i in range(60)])
+    found = drifting.drift(evidence(train=train, test=split(6, ["a photo of snow"] * 6)), seed)
+    assert all(0 <= tell.auc <= 1 for tell in found["tells"])
+
+
 def test_without_test_rows_there_is_no_drift_to_speak_of():
     assert drifting.drift(evidence()) is None
 

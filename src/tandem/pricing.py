@@ -2,7 +2,7 @@
 
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -10,7 +10,6 @@ import torch
 from tandem.budget import Cost, Part, Prices
 from tandem.config import Experiment, pretrained
 from tandem.encoders.run import read_tensors
-from tandem.encoders.weights import coarse
 from tandem.files import read_json
 from tandem.loading import ahead, squares
 from tandem.machine import threads
@@ -18,6 +17,7 @@ from tandem.members import Encoders, Member, NewRows, sizes
 from tandem.packing import weights_name
 from tandem.paths import Paths
 from tandem.runtime import alone, device
+from tandem.storage import pack
 
 CODE_MB = 1.0  # code, licences, settings
 FEW = 8  # images: enough to load an encoder
@@ -37,15 +37,16 @@ def price(paths: Paths, names: Sequence[str], files: Sequence[Path], captions: S
     for slug, encoder in frozen.items():
         took, _ = timed(lambda e=encoder: encoders(e, rows), len(rows))
         shared[slug] = Cost(ms=took)
+    tensors: dict[str, float] = {}
     for name, member in members.items():
         member.terms(rows, encoders)  # its encoders' features are there by now
         took, _ = timed(lambda m=member: m.terms(rows, encoders), len(rows))
-        tensors = carried_tensors(member.experiment)
-        shared |= {key: Cost(mb=tensor_mb(t)) for key, t in tensors.items() if key not in shared}
+        tensors |= (own := carried_mb(member.experiment, tensors))
         folds = len(read_json(paths.run(name))["seconds_per_fold"])
         mb = zipped_mb(paths.model(name, 0, ".safetensors").read_bytes())
         slugs = {e.slug for e in member.experiment.encoders}
-        parts[name] = Part(Cost(mb, took), folds, frozenset(slugs | set(tensors)))
+        parts[name] = Part(Cost(mb, took), folds, frozenset(slugs | set(own)))
+    shared |= {key: Cost(mb=mb) for key, mb in tensors.items()}
     stack = paths.stack("stack").parent
     stack_mb = sum(zipped_mb(file.read_bytes()) for file in stack.rglob("*") if file.is_file())
     return Prices(parts, shared, Cost(CODE_MB, decode), Cost(stack_mb))
@@ -69,15 +70,18 @@ def zipped_mb(data: bytes) -> float:
     return len(zlib.compress(data)) / 2**20
 
 
-def carried_tensors(experiment: Experiment) -> dict[str, torch.Tensor]:
-    """What it takes along of pretrained models, by file and name there."""
-    return {
-        f"{weights_name(encoder)} {name}": tensor
-        for encoder in pretrained(experiment)
-        for name, tensor in read_tensors(encoder).items()
-    }
+def carried_mb(experiment: Experiment, known: Mapping[str, float]) -> dict[str, float]:
+    """Megabytes of each pretrained tensor that it takes along, by file and name there; `known` ones as they are."""
+    found = {}
+    for encoder in pretrained(experiment):
+        for name, tensor in read_tensors(encoder).items():
+            key = f"{weights_name(encoder)} {name}"
+            found[key] = known[key] if key in known else _tensor_mb(tensor, encoder.reads)
+    return found
 
 
-def tensor_mb(tensor: torch.Tensor) -> float:
+def _tensor_mb(tensor: torch.Tensor, reads: str) -> float:
     """Of a pretrained tensor, as it will be in the zip."""
-    return zipped_mb((coarse(tensor) if tensor.ndim > 1 else tensor).cpu().numpy().tobytes())
+    if reads == "caption":
+        return sum(zipped_mb(t.numpy().tobytes()) for t in pack({"": tensor.half()}, set()).values())
+    return zipped_mb((tensor.half() if tensor.ndim > 1 else tensor).cpu().numpy().tobytes())

@@ -2,11 +2,15 @@
 
 import importlib.util
 import os
+import shutil
+import tempfile
 from collections.abc import Container
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tandem.files import digest, file_digest, write_with
+from tandem.storage import PACKED, pack, unpack
 
 if TYPE_CHECKING:  # the names of sources are asked for by jobs that never load torch
     import torch
@@ -114,39 +118,58 @@ def _load_by_name(network: "nn.Module", state: "dict[str, torch.Tensor]", source
     network.load_state_dict({k: t for k, t in state.items() if k in own and k not in head}, strict=False)
 
 
-def coarse(tensor: "torch.Tensor") -> "torch.Tensor":
-    """float16 with three of ten bits behind the point rounded away: as exact as bfloat16, and smaller in a zip."""
-    import torch
-
-    bits = tensor.half().contiguous().view(torch.int16)
-    return ((bits + 4) & ~7).view(torch.float16)  # sign and size are apart, so a half goes away from 0
-
-
 def save_backbone(model: str, weights: str, path: Path, read: Container[str]) -> None:
-    """Writes what `load_backbone` reads by `weights`: matrices and kernels `coarse`, the few others whole.
+    """Writes what `load_backbone` reads by `weights`: matrices and kernels in half precision, the few others whole.
 
     Of those that are not `read`, zeros are written.
     """
     import torch
     from safetensors.torch import save_file
 
-    state = {
-        k: t if k in read else torch.zeros_like(t)
-        for k, t in load_backbone(model, weights).state_dict().items()
-    }
-    state = {k: coarse(t) if t.ndim > 1 else t.contiguous() for k, t in state.items()}
+    state = load_backbone(model, weights).state_dict()
+    state = {k: t if k in read else torch.zeros_like(t) for k, t in state.items()}
+    state = {k: (t.half() if t.ndim > 1 else t).contiguous() for k, t in state.items()}
     write_with(path, lambda partial: save_file(state, partial))
 
 
 def save_sentences(model: str, folder: Path, read: Container[str]) -> None:
-    """Writes the folder that `load_sentences` reads, in half precision, matrices `coarse`; of those not `read`, 0."""
+    """Writes the folder that `load_sentences` reads, a byte a number; of tensors that are not `read`, zeros."""
+    from safetensors.torch import load_file, save_file
+
     sentences = load_sentences(model).half()
     for name, tensor in sentences.state_dict().items():
         if name not in read:
             tensor.zero_()
-        elif tensor.ndim > 1 and tensor.is_floating_point():
-            tensor.copy_(coarse(tensor))
     sentences.save(str(folder), create_model_card=False)
+    for file in folder.rglob("*.safetensors"):
+        packed = pack(load_file(file), set())
+        write_with(file, lambda partial, tensors=packed: save_file(tensors, partial, PACKED))
+
+
+@cache
+def _temporary() -> tempfile.TemporaryDirectory:
+    """Removed when this process ends."""
+    return tempfile.TemporaryDirectory(prefix="tandem-")
+
+
+@cache
+def _whole(folder: Path) -> Path:
+    """The folder itself, or where its tensors are packed, a temporary one in which they are not."""
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    def is_packed(file: Path) -> bool:
+        with safe_open(file, "pt") as opened:
+            return PACKED.items() <= (opened.metadata() or {}).items()
+
+    if not any(is_packed(file) for file in folder.rglob("*.safetensors")):
+        return folder
+    whole = Path(tempfile.mkdtemp(dir=_temporary().name)) / folder.name
+    shutil.copytree(folder, whole, ignore=shutil.ignore_patterns("*.safetensors"))
+    for file in folder.rglob("*.safetensors"):
+        tensors = {name: tensor.half() for name, tensor in unpack(load_file(file)).items()}
+        save_file(tensors, whole / file.relative_to(folder), {"format": "pt"})
+    return whole
 
 
 def load_sentences(model: str):
@@ -158,6 +181,7 @@ def load_sentences(model: str):
 
     folder = shipped_sentences(model) or (Path(model) if Path(model).is_dir() else None)
     if folder:
+        folder = _whole(folder)
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     import sentence_transformers
     from transformers.utils.logging import disable_progress_bar

@@ -20,10 +20,10 @@ from tandem.models.fusion_network import Batch, Features, FusionNetwork, Outputs
 from tandem.models.image import Augmenter
 from tandem.models.inputs import Inputs, side_by_side
 from tandem.models.losses import log_odds
-from tandem.models.storage import pack, unpack
 from tandem.predictions import sigmoid
 from tandem.progress import progress
 from tandem.runtime import autocast, device
+from tandem.storage import pack, unpack
 
 FEW_STEPS, SMALL_BATCH = 20, 8  # few rows: smaller batches rather than fewer than 20 steps an epoch
 MEASURED = 1024  # rows from which means and deviations are taken

@@ -4,6 +4,7 @@ import torch
 
 FEW = 4096  # a tensor of fewer numbers keeps two bytes for each
 SCALE = ".scale"
+PACKED = {"format": "pt", "packed": "int8"}  # said in the metadata of files that others than us might read
 
 
 def pack(state: dict[str, torch.Tensor], exact: set[str]) -> dict[str, torch.Tensor]:
