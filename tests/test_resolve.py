@@ -128,7 +128,8 @@ def test_an_input_file_of_any_name_is_a_prerequisite(paths, name):
 def asked_make(text: str, goal: str = "") -> str:
     """What make makes of the text in the recipe of a target with these prerequisites."""
     write_text(Path("asked.mk"), f"include build/toy/graph.mk\nall: {goal}\n\t@echo '{text}'\n")
-    run = subprocess.run(["make", "-f", "asked.mk", "all"], capture_output=True, text=True, timeout=60)
+    words = ["make", "--no-print-directory", "-f", "asked.mk", "all"]
+    run = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stderr
     return run.stdout.strip()
 
