@@ -3,7 +3,7 @@ ifneq ($(filter 3.% 4.0% 4.1%,$(MAKE_VERSION)),)
 $(error GNU make $(MAKE_VERSION) is too old, 4.2 or newer is needed; on a Mac: brew install make, then type gmake for make)
 endif
 COMP ?= sample
-$(if $(filter-out 1,$(words $(COMP)))$(findstring /,$(COMP))$(findstring .,$(COMP)),$(error COMP='$(COMP)': expected the name of one competition))
+$(if $(filter-out 1,$(words $(COMP)))$(foreach c,/ . * ? [ ; & | < > ~ ' " ` \ $$,$(findstring $c,$(COMP))),$(error COMP='$(COMP)': expected the name of one competition))
 PYTHON ?= python3
 
 READY := .venv/.ready
@@ -148,7 +148,7 @@ endif
 predict: oof/$(COMP)/fast/thresholds.json
 endif
 # what labels must have been trained with the settings as they are
-bundle explain predict serve: | $(if $(BUNDLE),,$(BUILD)/graph.mk)
+bundle explain predict serve: | $(if $(BUNDLE),,$(if $(wildcard input/$(COMP)/competition.toml),$(BUILD)/graph.mk))
 
 predict: $(READY)  ## IMAGES=folder OUT=file.csv|.jsonl|- [CAPTIONS=file.csv] [FAST=1] [BUNDLE=file.zip]: label new images
 	@$(TANDEM) predict $(if $(BUNDLE),--bundle "$(BUNDLE)",--comp $(COMP) --exp $(LABELS) --folds $(or $(FOLDS),0)) \

@@ -130,7 +130,7 @@ def main() -> None:
     cfg = load_experiment(Path("configs/fusion.toml"))
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, (ROWS, LABELS)).astype(np.uint8)
-    short = cfg.train.model_copy(update={"epochs": 2, "min_steps": 0, "tune_from": 0})
+    short = cfg.train.model_copy(update={"epochs": 2, "min_steps": 0})
     with tempfile.TemporaryDirectory() as folder:
         files, captions = draw(Path(folder), rng)
         tuned = cfg.model_copy(update={"train": short})

@@ -368,7 +368,7 @@ def test_of_a_stack_that_kept_one_member_only_that_one_is_packed(trained, tmp_pa
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"format": 2}, "format 2; this version reads 1"),
+        ({"format": 3}, r"format 3; this version reads \(1, 2\)"),
         ({"members": "join"}, "members is 'join'"),
         ({"members": ["../join"]}, "expected lower-case letters"),
         ({"competition": "../toy"}, "expected lower-case letters"),

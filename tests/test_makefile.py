@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("comp", ["", "two names", "..", "a/b"])
+@pytest.mark.parametrize("comp", ["", "two names", "..", "a/b", "*", "a;b"])
 def test_a_competition_without_one_name_is_refused_before_anything_is_cleaned(comp):
     run = subprocess.run(
         ["make", "-n", "clean", f"COMP={comp}"], cwd=ROOT, capture_output=True, text=True, timeout=60

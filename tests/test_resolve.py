@@ -117,7 +117,7 @@ def test_the_graph_names_only_input_files_that_exist(paths):
     assert asked_make("$(SUBMIT_INPUTS)") == "input/toy/solution.csv"
 
 
-@pytest.mark.parametrize("name", ["my train.csv", "train#1$.csv", "a,b.csv"])
+@pytest.mark.parametrize("name", ["my train.csv", "train#1$.csv", "a,b.csv", "train[1].csv"])
 def test_an_input_file_of_any_name_is_a_prerequisite(paths, name):
     write_text(paths.input / name, "")
     write_competition(paths, train=name)

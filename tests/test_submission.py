@@ -106,18 +106,24 @@ def test_label_columns_are_in_the_sample_submissions_order():
 def test_local_scores_are_those_computed_by_hand(tmp_path):
     (tmp_path / "solution.csv").write_text("ImageID,Labels\na.jpg,2\nb.jpg,1\nc.jpg,1 2\n")
     # a: right; b: {1, 2} for {1}, F1 2/3; label 1: 1 of 1, label 2: F1 2/3; micro 2*2 / (2 + 3)
-    scores = local_scores(SEPARATED, tmp_path, IDS, PRED)
+    scores = local_scores(SEPARATED, tmp_path, columns_of(SEPARATED), IDS, PRED)
     assert scores == pytest.approx({"f1_samples": 5 / 6, "f1_micro": 4 / 5, "f1_macro": 5 / 6})
 
 
+def test_a_solution_may_be_in_the_sample_submissions_form(tmp_path):
+    (tmp_path / "solution.csv").write_text("ImageID,Predicted\na.jpg,2\nb.jpg,1 2\n")
+    scores = local_scores(SEPARATED, tmp_path, ["ImageID", "Predicted"], IDS, PRED)
+    assert scores == {"f1_samples": 1.0, "f1_micro": 1.0, "f1_macro": 1.0}
+
+
 def test_there_are_no_local_scores_without_a_solution(tmp_path):
-    assert local_scores(SEPARATED, tmp_path, IDS, PRED) is None
+    assert local_scores(SEPARATED, tmp_path, columns_of(SEPARATED), IDS, PRED) is None
 
 
 def test_a_solution_that_lacks_a_test_row_is_refused(tmp_path):
     (tmp_path / "solution.csv").write_text("ImageID,Labels\nb.jpg,1\n")
     with pytest.raises(ValueError, match=r"solution\.csv: 1 test ids have no solution, first: a\.jpg"):
-        local_scores(SEPARATED, tmp_path, IDS, PRED)
+        local_scores(SEPARATED, tmp_path, columns_of(SEPARATED), IDS, PRED)
 
 
 def test_a_label_predicted_far_more_often_on_test_than_out_of_fold_has_drifted():

@@ -11,7 +11,8 @@ from tandem.config import Encoder, read_resolved, rewired
 from tandem.files import file_digest
 from tandem.paths import Paths, check_name
 
-FORMAT = 1
+FORMAT = 2  # 1: caption models in half precision
+READ = (1, FORMAT)
 MAX_MANIFEST = 4 * 2**20
 MODULES = "modules.json"  # of a sentence-transformers folder: the classes that it is made of
 CLASSES = {"Transformer", "Pooling", "Normalize", "Dense"}  # that run nothing which their own files name
@@ -60,8 +61,8 @@ def read_manifest(root: Path) -> dict:
         if file.stat().st_size > MAX_MANIFEST:
             raise ValueError(f"{file.stat().st_size} bytes, at most {MAX_MANIFEST} are read")
         manifest = json.loads(file.read_text(encoding="utf-8"))
-        if manifest["format"] != FORMAT:
-            raise ValueError(f"format {manifest['format']!r}; this version reads {FORMAT}")
+        if manifest["format"] not in READ:
+            raise ValueError(f"format {manifest['format']!r}; this version reads {READ}")
         kinds = {"competition": str, "experiment": str, "members": list, "files": dict}
         wrong = [key for key, kind in kinds.items() if not isinstance(manifest[key], kind)]
         if wrong:

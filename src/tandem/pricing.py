@@ -74,8 +74,9 @@ def carried_mb(experiment: Experiment, known: Mapping[str, float]) -> dict[str, 
     """Megabytes of each pretrained tensor that it takes along, by file and name there; `known` ones as they are."""
     found = {}
     for encoder in pretrained(experiment):
+        file = weights_name(encoder)
         for name, tensor in read_tensors(encoder).items():
-            key = f"{weights_name(encoder)} {name}"
+            key = f"{file} {name}"
             found[key] = known[key] if key in known else _tensor_mb(tensor, encoder.reads)
     return found
 

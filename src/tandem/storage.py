@@ -4,7 +4,8 @@ import torch
 
 FEW = 4096  # a tensor of fewer numbers keeps two bytes for each
 SCALE = ".scale"
-PACKED = {"format": "pt", "packed": "int8"}  # said in the metadata of files that others than us might read
+# said in the metadata of files that others than us might read; one entry, for safetensors writes several in any order
+PACKED = {"packed": "int8"}
 
 
 def pack(state: dict[str, torch.Tensor], exact: set[str]) -> dict[str, torch.Tensor]:

@@ -113,7 +113,9 @@ def expected_form(competition: Competition, folder: Path) -> tuple[list[str], li
         raise ValueError(f"{source}: {error}") from error
 
 
-def local_scores(competition: Competition, folder: Path, ids: Sequence[str], pred: np.ndarray) -> dict | None:
+def local_scores(
+    competition: Competition, folder: Path, columns: Sequence[str], ids: Sequence[str], pred: np.ndarray
+) -> dict | None:
     """The three F scores against `solution.csv`; None where there is no such file."""
     from tandem.metrics import METRICS
 
@@ -121,7 +123,12 @@ def local_scores(competition: Competition, folder: Path, ids: Sequence[str], pre
     if not path.exists():
         return None
     try:
-        solution_ids, y = read_predicted(competition, read_table(path))
+        table = read_table(path)
+        if set(columns) <= set(
+            table.columns
+        ):  # in the form of a submission, else in that of the training rows
+            competition = as_submitted(competition, columns)
+        solution_ids, y = read_predicted(competition, table)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     row = {name: i for i, name in enumerate(solution_ids)}

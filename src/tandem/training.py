@@ -147,7 +147,7 @@ class Job:
 
     def fold_key(self, k: int) -> str:
         parts = [
-            self.experiment.model_dump(),
+            as_trained(self.experiment, len(self.rows.y)).model_dump(),
             k,
             self.rows.fold_digest,
             self.rows.label_digest,

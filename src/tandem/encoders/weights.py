@@ -165,10 +165,13 @@ def _whole(folder: Path) -> Path:
     if not any(is_packed(file) for file in folder.rglob("*.safetensors")):
         return folder
     whole = Path(tempfile.mkdtemp(dir=_temporary().name)) / folder.name
-    shutil.copytree(folder, whole, ignore=shutil.ignore_patterns("*.safetensors"))
-    for file in folder.rglob("*.safetensors"):
-        tensors = {name: tensor.half() for name, tensor in unpack(load_file(file)).items()}
-        save_file(tensors, whole / file.relative_to(folder), {"format": "pt"})
+    for file in sorted(f for f in folder.rglob("*") if f.is_file()):
+        copy = whole / file.relative_to(folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if file.suffix == ".safetensors":
+            save_file({name: t.half() for name, t in unpack(load_file(file)).items()}, copy, {"format": "pt"})
+        else:
+            shutil.copyfile(file, copy)
     return whole
 
 
@@ -181,7 +184,6 @@ def load_sentences(model: str):
 
     folder = shipped_sentences(model) or (Path(model) if Path(model).is_dir() else None)
     if folder:
-        folder = _whole(folder)
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     import sentence_transformers
     from transformers.utils.logging import disable_progress_bar
@@ -189,7 +191,7 @@ def load_sentences(model: str):
     disable_progress_bar()  # of a load that takes milliseconds
     try:
         return sentence_transformers.SentenceTransformer(
-            str(folder or model),
+            str(_whole(folder) if folder else model),
             device="cpu",
             model_kwargs={"use_safetensors": True, "dtype": torch.float32},  # they may lie in half precision
         )

@@ -58,10 +58,10 @@ class FusionModel:
         sample = np.linspace(0, len(y) - 1, min(len(y), MEASURED)).astype(int)
         trunks.to(on).eval()
         if frozen:  # what the heads see of a row is the same in every epoch
-            known, widths = self._computed(trunks, inputs, self._views(inputs))
+            known, widths = self._computed(trunks, inputs, self._views(inputs), train.bfloat16)
             measured = {name: features[sample] for name, features in known.items()}
         else:
-            measured, widths = self._computed(trunks, inputs.take(sample), 1)
+            measured, widths = self._computed(trunks, inputs.take(sample), 1, False)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # of the new layers
             network = FusionNetwork(cfg.fusion, self.n_labels, trunks, widths)
@@ -160,19 +160,22 @@ class FusionModel:
 
     @torch.no_grad()
     def _computed(
-        self, trunks: Trunks, inputs: Inputs, views: int
+        self, trunks: Trunks, inputs: Inputs, views: int, bfloat16: bool
     ) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
         """(image and caption, (n, views, f) as they come, those that there are; widths of all that the heads see)."""
         on, found, widths = next(trunks.parameters(), torch.zeros(0)).device, {}, {}
-        for rows in np.array_split(np.arange(len(inputs)), max(1, len(inputs) // self.cfg.train.batch)):
-            seen = [trunks(_to(batch, on)) for batch in self._load_views(inputs, rows, views)]
-            there = {
-                name: part for name, part in vars(seen[0]).items() if part is not None and name != "there"
-            }
-            widths = {name: part.shape[-1] for name, part in there.items()}
-            for name in ("image", "caption"):
-                if name in there:
-                    found.setdefault(name, []).append(torch.stack([getattr(view, name) for view in seen], 1))
+        chunks = np.array_split(np.arange(len(inputs)), max(1, len(inputs) // self.cfg.train.batch))
+        with progress(len(inputs), "what the trunks say", "rows") as bar:
+            for rows in chunks:
+                with autocast(on, bfloat16):
+                    seen = [trunks(_to(batch, on)) for batch in self._load_views(inputs, rows, views)]
+                there = {k: part for k, part in vars(seen[0]).items() if part is not None and k != "there"}
+                widths = {name: part.shape[-1] for name, part in there.items()}
+                for name in ("image", "caption"):
+                    if name in there:
+                        parts = [getattr(view, name) for view in seen]
+                        found.setdefault(name, []).append(torch.stack(parts, 1))
+                bar.update(len(rows))
         return {name: torch.cat(parts) for name, parts in found.items()}, widths
 
     @property

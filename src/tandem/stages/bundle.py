@@ -30,7 +30,7 @@ from tandem.stacking import BOUND, Level, fixed_stack
 from tandem.training import read_labelled
 
 TIMED, CHECKED = 64, 64  # images
-MOST_DIFFERENT = 0.05  # of a probability, by half precision
+MOST_DIFFERENT = 0.05  # of a probability, by rounding
 
 
 def add_arguments(parser) -> None:
@@ -174,12 +174,11 @@ def as_experiment(paths: Paths, choice: Choice, scored: tuple[dict, dict] | None
 def _check(paths: Paths, name: str, folds: int, bundle: Path) -> None:
     """The bundle labels as its source does; raises ValueError otherwise."""
     files, captions = _some_rows(Paths(paths.comp), CHECKED)
-    if any(
-        c.strip() for c in captions
-    ):  # which of several experiments labels a row without one, each decides by what it has
-        files, captions = zip(
-            *((f, c) for f, c in zip(files, captions, strict=True) if c.strip()), strict=True
-        )
+    told = [i for i, caption in enumerate(captions) if caption.strip()]
+    if (
+        told
+    ):  # which of several experiments labels a row without a caption, each of the two decides by what it has
+        files, captions = [files[i] for i in told], [captions[i] for i in told]
     whole, packed = Labeler.of(paths, name, folds), Labeler.of(*open_bundle(bundle))
     expected, got = (list(labeler.label(files, captions)) for labeler in (whole, packed))
     different = [

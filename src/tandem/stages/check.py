@@ -1,7 +1,7 @@
 """Check: input/C -> reports/C/check.json, build/C/{*.images,*.captions,train.labels}.parquet and checked.
 
-Every row and every image is looked at. The tables, each rewritten only when its content changes, and
-`checked` are written only where nothing would make training wrong.
+Every row and every image is looked at, and the ids of a sample submission. The tables, each rewritten only when its
+content changes, and `checked` are written only where nothing would make training wrong.
 """
 
 import sys

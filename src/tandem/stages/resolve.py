@@ -64,9 +64,12 @@ def _rows(paths: Paths, kind: str, split: str) -> Path:
 
 def _inputs(variable: str, paths: Paths, competition: Competition, keys: Iterable[str]) -> list[str]:
     """Lines that set the variable to those files that are there when make runs; a name may hold spaces."""
-    names = [name for key in keys if (name := getattr(competition, key))]
-    lines = [f"{variable}_{i} := {_escaped(paths.input / name)}" for i, name in enumerate(names)]
-    there = [f"$(if $(wildcard $({variable}_{i})),$({variable}_{i}))" for i in range(len(names))]
+    files = [paths.input / name for key in keys if (name := getattr(competition, key))]
+    lines = [f"{variable}_{i} := {_escaped(file)}" for i, file in enumerate(files)]
+    there = [f"$(if $(wildcard $({variable}_{i})),$({variable}_{i}))" for i in range(len(files))]
+    for i, file in enumerate(files):
+        if set(file.name) & set("*?["):  # which wildcard takes for a pattern
+            there[i] = f"$({variable}_{i})" * file.exists()
     return [*lines, f"{variable} := {' '.join(there)}"]
 
 

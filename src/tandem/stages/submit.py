@@ -34,7 +34,7 @@ def main(args) -> None:
     validate(draft, competition, columns, ids)
     scores, local = read_json(paths.scores(args.exp)), None
     try:
-        local = local_scores(competition, paths.input, ids, pred)
+        local = local_scores(competition, paths.input, columns, ids, pred)
     except ValueError as error:  # the submission is as good without it
         print(f"warning: no local leaderboard: {error}")
     provenance = {
