@@ -3,7 +3,7 @@ ifneq ($(filter 3.% 4.0% 4.1%,$(MAKE_VERSION)),)
 $(error GNU make $(MAKE_VERSION) is too old, 4.2 or newer is needed; on a Mac: brew install make, then type gmake for make)
 endif
 COMP ?= sample
-$(if $(filter-out 1,$(words $(COMP)))$(foreach c,/ . * ? [ ; & | < > ~ ' " ` \ $$,$(findstring $c,$(COMP))),$(error COMP='$(COMP)': expected the name of one competition))
+$(if $(filter-out 1,$(words $(COMP)))$(strip $(foreach c,/ . * ? [ ; & | < > ~ ' " ` \ $$,$(findstring $c,$(COMP)))),$(error COMP='$(COMP)': expected the name of one competition))
 PYTHON ?= python3
 
 READY := .venv/.ready
