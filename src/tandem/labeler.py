@@ -102,11 +102,11 @@ class Labeler:
         panel = _panel(paths, experiment, folds)
         if not panel.reads_captions:
             return cls(paths, panel, panel)
-        trained = [file.parent.name for file in sorted(paths.experiment("x").parent.glob("*/scores.json"))]
-        members = [m.name for m in panel.members]
         together = _blind_stack(paths, experiment, panel, folds)
         if together:
             return cls(paths, panel, together)
+        trained = [file.parent.name for file in sorted(paths.experiment("x").parent.glob("*/scores.json"))]
+        members = [m.name for m in panel.members]
         scores = blind_scores(paths, members, panel.names) or blind_scores(paths, trained, panel.names)
         if not scores:
             return cls(paths, panel, None)
@@ -231,10 +231,10 @@ def blind_scores(paths: Paths, names: Sequence[str], labels: Sequence[str]) -> d
     scores = {}
     for name in names:
         files = (paths.experiment_config(name), paths.run(name), paths.thresholds(name), paths.scores(name))
-        if not all(file.exists() for file in files) or not (
-            is_current(paths, name) and is_decoded(paths, name)
-        ):
-            continue  # a stack, or trained by half, or scored by another metric
+        if not all(file.exists() for file in files):
+            continue  # a stack, or trained by half
+        if not (is_current(paths, name) and is_decoded(paths, name)):
+            continue
         experiment, found = read_resolved(files[0]), read_json(paths.scores(name))
         if not needs_captions(experiment) and read_json(paths.thresholds(name))["labels"] == list(labels):
             scores[name] = found.get("without", {}).get("captions", found)["score"]

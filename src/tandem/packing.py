@@ -41,8 +41,11 @@ def fill(paths: Paths, name: str, folds: int, root: Path, blind: str = "") -> di
     packed = [*members, blind] if blind else members
     experiments = {member: read_resolved(paths.experiment_config(member)) for member in packed}
     encoders = [encoder for experiment in experiments.values() for encoder in pretrained(experiment)]
-    for file in {weights_name(encoder) for encoder in encoders}:
-        _save_weights([encoder for encoder in encoders if weights_name(encoder) == file], out.weights(file))
+    sharing: dict[str, list[Encoder]] = {}
+    for encoder in encoders:
+        sharing.setdefault(weights_name(encoder), []).append(encoder)
+    for file, readers in sharing.items():
+        _save_weights(readers, out.weights(file))
     for member, experiment in experiments.items():
         _copy_member(paths, member, experiment, folds, out)
     if stacked:

@@ -124,9 +124,7 @@ def local_scores(
         return None
     try:
         table = read_table(path)
-        if set(columns) <= set(
-            table.columns
-        ):  # in the form of a submission, else in that of the training rows
+        if set(columns) <= set(table.columns):  # a submission's form; else that of the training rows
             competition = as_submitted(competition, columns)
         solution_ids, y = read_predicted(competition, table)
     except ValueError as error:
