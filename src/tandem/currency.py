@@ -1,4 +1,4 @@
-"""Whether what was trained, scored and decoded still belongs together, and to the settings as they are."""
+"""Whether what was trained, scored and decoded still belongs together and to the settings, and what makes it anew."""
 
 from tandem.files import digest, read_json
 from tandem.paths import Paths
@@ -35,3 +35,12 @@ def is_decoded(paths: Paths, name: str) -> bool:
         return True
     recipe = read_json(paths.thresholds(name)) if paths.thresholds(name).exists() else {}
     return all(recipe.get(key) == value for key, value in read_json(paths.metric_config).items())
+
+
+def made_by(comp: str, name: str) -> str:
+    """The command that trains and scores it.
+
+    >>> made_by("coco19", "stack"), made_by("coco19", "fusion")
+    ('make submit COMP=coco19', 'make train COMP=coco19 EXPS=fusion')
+    """
+    return f"make submit COMP={comp}" if name == "stack" else f"make train COMP={comp} EXPS={name}"

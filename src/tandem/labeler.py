@@ -8,7 +8,7 @@ import numpy as np
 
 from tandem.config import read_resolved, sees
 from tandem.contributions import TERMS, gathered
-from tandem.currency import is_current, is_decoded
+from tandem.currency import is_current, is_decoded, made_by
 from tandem.decode import Decoder
 from tandem.files import read_json
 from tandem.found import Found
@@ -196,14 +196,14 @@ class Labeler:
 
 
 def _panel(paths: Paths, name: str, folds: int) -> Panel:
-    made = f"submit COMP={paths.comp}" if name == "stack" else f"train COMP={paths.comp} EXPS={name}"
+    command = made_by(paths.comp, name)
     if not (paths.thresholds(name).exists() and paths.run(name).exists()):
-        raise FileNotFoundError(f"{name!r} is not trained; run: make {made}")
+        raise FileNotFoundError(f"{name!r} is not trained; run: {command}")
     recipe = read_json(paths.thresholds(name))
     names, decoder = tuple(recipe["labels"]), Decoder.from_json(recipe)
     if not is_decoded(paths, name):
         raise ValueError(
-            f"{name!r} is decoded for another metric, or other numbers of labels; run: make {made}"
+            f"{name!r} is decoded for another metric, or other numbers of labels; run: {command}"
         )
     if not paths.stack(name).exists():
         return Panel([Member(paths, name, folds)], names, decoder)

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from tandem.budget import Choice, best, fits, grown
 from tandem.bundle import open_bundle
-from tandem.currency import is_current, is_decoded
+from tandem.currency import is_current, is_decoded, made_by
 from tandem.decode import Rule
 from tandem.files import read_json, write_json
 from tandem.labeler import Labeler, blind_scores
@@ -63,13 +63,9 @@ def main(args) -> None:
 def _require(paths: Paths, name: str | None) -> None:
     """Raises FileNotFoundError where the experiment, or anything at all, is not trained."""
     if not (paths.scores(name) if name else paths.labels).exists():
-        made = (
-            f"train COMP={paths.comp} EXPS={name}"
-            if name not in (None, "stack")
-            else f"submit COMP={paths.comp}"
-        )
+        what = f"{name} is not" if name else "nothing is"
         raise FileNotFoundError(
-            f"{f'{name} is not' if name else 'nothing is'} trained for {paths.comp!r}; run: make {made}"
+            f"{what} trained for {paths.comp!r}; run: {made_by(paths.comp, name or 'stack')}"
         )
 
 
@@ -175,9 +171,7 @@ def _check(paths: Paths, name: str, folds: int, bundle: Path) -> None:
     """The bundle labels as its source does; raises ValueError otherwise."""
     files, captions = _some_rows(Paths(paths.comp), CHECKED)
     told = [i for i, caption in enumerate(captions) if caption.strip()]
-    if (
-        told
-    ):  # which of several experiments labels a row without a caption, each of the two decides by what it has
+    if told:  # a row without a caption may have another labeller in the source, which has all experiments
         files, captions = [files[i] for i in told], [captions[i] for i in told]
     whole, packed = Labeler.of(paths, name, folds), Labeler.of(*open_bundle(bundle))
     expected, got = (list(labeler.label(files, captions)) for labeler in (whole, packed))
