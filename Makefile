@@ -10,7 +10,7 @@ READY := .venv/.ready
 TANDEM := .venv/bin/python -m tandem
 BUILD := build/$(COMP)
 TABLES := $(foreach s,train test unlabelled,$(BUILD)/$s.images.parquet $(BUILD)/$s.captions.parquet) $(BUILD)/train.labels.parquet
-SCHEMA := configs $(wildcard configs/*.toml) src/tandem/config.py src/tandem/competition.py src/tandem/stages/resolve.py
+SCHEMA := configs $(wildcard configs/*.toml) $(wildcard src/tandem/config/*.py)
 
 # threads a job uses times jobs at once = cores; idle OpenMP threads must not spin beside another job's
 CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)

@@ -23,7 +23,7 @@ def trained(tmp_path_factory):
 @pytest.fixture(scope="session")
 def packed(trained, tmp_path_factory) -> Path:
     """The zip of its stack."""
-    from tandem.packing import fill, write_zip
+    from tandem.bundling.bundle_writer import fill, write_zip
 
     folder = tmp_path_factory.mktemp("packed")
     fill(trained, "stack", 0, folder / "toy")
@@ -34,7 +34,7 @@ def packed(trained, tmp_path_factory) -> Path:
 @pytest.fixture(autouse=True)
 def what_docstrings_name(request, tmp_path, monkeypatch):
     """`bundle.zip` and `a.jpg`, where a docstring labels the one by the other."""
-    if request.node.name != "tandem.labeler.Labeler":
+    if request.node.name != "tandem.inference.labeler.Labeler":
         return
     import toy
 

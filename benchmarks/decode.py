@@ -11,9 +11,9 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.metrics import f1_score
 
-from tandem.decode import Rule, binarize
-from tandem.decode.expected import expected_sets
-from tandem.decode.thresholds import tune_ascent, tune_global, tune_per_class
+from tandem.decoding import Rule, binarize
+from tandem.decoding.expected_f import expected_sets
+from tandem.decoding.thresholds import tune_ascent, tune_global, tune_per_class
 
 STEPS = 50  # of the slow ascent, two passes over all labels
 TIMED = 30  # of its 2 x 18 x 50 evaluations

@@ -7,10 +7,10 @@ import time
 
 import torch
 
-from tandem.config import ImageEncoder
-from tandem.encoders.images import BATCH, prepare
-from tandem.encoders.weights import load_backbone
-from tandem.runtime import autocast, device
+from tandem.config.encoders import ImageEncoder
+from tandem.features.image_encoder import BATCH, prepare
+from tandem.features.pretrained_weights import load_backbone
+from tandem.runtime.torch_setup import autocast, device
 
 IMAGES, REPEATS = 32, 4
 

@@ -15,15 +15,17 @@ from pathlib import Path
 
 import numpy as np
 
-from tandem.config import FusionExperiment, load_experiment
-from tandem.decode import Rule
-from tandem.decode.rule import binarize
-from tandem.encoders.store import features_key
+from tandem.artifacts.paths import Paths
+from tandem.config.experiments import FusionExperiment, load_experiment
+from tandem.data.labelled_rows import read_labelled
+from tandem.decoding import Rule
+from tandem.decoding.label_rule import binarize
+from tandem.features.feature_store import features_key
 from tandem.metrics import paired_interval
 from tandem.models.fusion import FusionModel
 from tandem.models.inputs import Inputs
-from tandem.paths import Paths
-from tandem.training import confidence, read_inputs, read_labelled
+from tandem.training.pseudo_labels import confidence
+from tandem.training.split_inputs import read_inputs
 
 SIZES = (250, 500, 1000, 2000, 4000)
 ROUNDS = 2

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from tandem.config import Encoder, load_experiment
-from tandem.encoders.store import write_features
-from tandem.files import write_json, write_text
-from tandem.machine import peak_mb, threads
-from tandem.paths import Paths
-from tandem.rows import write_captions, write_images, write_labels
-from tandem.training import Job
-from tandem.waves import fit, fit_folds
+from tandem.artifacts.atomic_io import write_json, write_text
+from tandem.artifacts.paths import Paths
+from tandem.config.encoders import Encoder
+from tandem.config.experiments import load_experiment
+from tandem.data.split_tables import write_captions, write_images, write_labels
+from tandem.features.feature_store import write_features
+from tandem.runtime.resources import peak_mb, threads
+from tandem.training.fold_job import Job
+from tandem.training.parallel_folds import fit, fit_folds
 
 ROWS, LABELS, FOLDS, TOKENS = 1600, 18, 5, 12
 SHAPES = {"trunk": (2, 16, 16, 112), "tokens": (1, 32, 384), "image": (1, 2560)}  # of the features of one row

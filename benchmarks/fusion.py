@@ -15,15 +15,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tandem.config import FusionExperiment, ImageEncoder, load_experiment
-from tandem.encoders.run import encode, make
-from tandem.encoders.tokens import early_layers, states_of
-from tandem.encoders.trunk import early_stages
-from tandem.loading import squeeze
+from tandem.bundling.cost import carried_mb, zipped_mb
+from tandem.config.encoders import ImageEncoder
+from tandem.config.experiments import FusionExperiment, load_experiment
+from tandem.data.image_loader import squeeze
+from tandem.features.extract import encode, make
+from tandem.features.image_backbone_split import early_stages
+from tandem.features.text_backbone_split import early_layers, states_of
 from tandem.models.fusion import FusionModel
 from tandem.models.inputs import Inputs, Maps
-from tandem.pricing import carried_mb, zipped_mb
-from tandem.runtime import autocast, device
+from tandem.runtime.torch_setup import autocast, device
 
 T = TypeVar("T")
 ROWS, LABELS, FOLDS, BATCH = 1280, 18, 5, 32  # 20 batches of 64, as an epoch of many rows has them

@@ -19,18 +19,20 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tandem.competition import Competition, to_toml
-from tandem.config import Experiment, Head, HeadExperiment, HeadTraining, ImageEncoder, load_experiment
-from tandem.encoders.captions import _vector
-from tandem.encoders.images import Normalise, pool
-from tandem.encoders.run import encode_split
-from tandem.encoders.weights import load_backbone, load_sentences
-from tandem.files import write_json, write_text
-from tandem.infer import WITH_CAPTIONS
-from tandem.labeler import Labeler
+from tandem.artifacts.atomic_io import write_json, write_text
+from tandem.artifacts.paths import Paths
+from tandem.config.competition import Competition, to_toml
+from tandem.config.encoders import ImageEncoder
+from tandem.config.experiments import Experiment, HeadExperiment, load_experiment
+from tandem.config.training import Head, HeadTraining
+from tandem.data.infer_competition import WITH_CAPTIONS
+from tandem.data.split_tables import write_captions, write_images, write_labels
+from tandem.features.extract import encode_split
+from tandem.features.image_encoder import Normalise, pool
+from tandem.features.pretrained_weights import load_backbone, load_sentences
+from tandem.features.text_encoder import _vector
+from tandem.inference.labeler import Labeler
 from tandem.models.inputs import Inputs
-from tandem.paths import Paths
-from tandem.rows import write_captions, write_images, write_labels
 from tandem.stages import decode, stack, train
 
 PHOTOS, LABELS, FOLDS, FILES = 400, 18, 5, 40_000

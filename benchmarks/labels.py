@@ -11,15 +11,18 @@ import time
 
 import numpy as np
 
-from tandem.config import Fusion, FusionExperiment, FusionTraining, load_experiment
-from tandem.decode import Rule, binarize
-from tandem.decode.thresholds import tune_global
-from tandem.files import read_json
+from tandem.artifacts.atomic_io import read_json
+from tandem.artifacts.paths import Paths
+from tandem.config.experiments import FusionExperiment, load_experiment
+from tandem.config.training import Fusion, FusionTraining
+from tandem.data.labelled_rows import read_labelled
+from tandem.decoding import Rule, binarize
+from tandem.decoding.thresholds import tune_global
 from tandem.metrics import f_beta, paired_mean
 from tandem.models.fusion import FusionModel
 from tandem.models.inputs import Inputs
-from tandem.paths import Paths
-from tandem.training import confidence, read_inputs, read_labelled
+from tandem.training.pseudo_labels import confidence
+from tandem.training.split_inputs import read_inputs
 
 SIZES = (250, 500, 1000, 2000, 4000, 8000)
 WEIGHT = 1.0  # of a row's label that the teacher is sure of

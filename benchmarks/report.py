@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tandem.contributions import TERMS
-from tandem.decode import Decoder, Rule
-from tandem.machine import threads
+from tandem.artifacts.contributions import TERMS
+from tandem.decoding import Decoder, Rule
+from tandem.logits import logit, sigmoid
 from tandem.metrics import METRICS, log_loss, mean_average_precision
-from tandem.predictions import logit, sigmoid
-from tandem.report.evidence import Evidence, Scored, Split, Subject
+from tandem.report.data_model import Evidence, Scored, Split, Subject
 from tandem.report.page import build
 from tandem.report.thumbnails import thumbnails
+from tandem.runtime.resources import threads
 
 ROWS, TEST_ROWS, FOLDS = 8000, 2000, 5
 PHOTOS = 200  # files, each the photo of 40 rows: what costs is opening them

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from tandem.files import write_text
-from tandem.paths import Paths
-from tandem.rows import write_captions, write_images
+from tandem.artifacts.atomic_io import write_text
+from tandem.artifacts.paths import Paths
+from tandem.data.split_tables import write_captions, write_images
 
 
 def write_split(

@@ -58,8 +58,8 @@ def fusion_toy(tmp_path_factory):
     """The paths of a trained competition, see tests/fusion_toy.py; one test that changes a file puts it back."""
     from fusion_toy import build
 
-    from tandem import runtime
-    from tandem.paths import Paths
+    from tandem.artifacts.paths import Paths
+    from tandem.runtime import torch_setup as runtime
 
     folder = tmp_path_factory.mktemp("fusion_toy")
     with pytest.MonkeyPatch.context() as patch:

@@ -7,19 +7,14 @@ from checked import write_folds, write_split
 from PIL import Image
 from toy import tiny_backbone
 
-from tandem.competition import Competition, to_toml
-from tandem.config import (
-    Fusion,
-    FusionExperiment,
-    FusionTraining,
-    TfidfExperiment,
-    TokenEncoder,
-    TrunkEncoder,
-)
-from tandem.encoders.run import encode_split
-from tandem.files import write_json, write_text
-from tandem.paths import Paths
-from tandem.rows import write_labels
+from tandem.artifacts.atomic_io import write_json, write_text
+from tandem.artifacts.paths import Paths
+from tandem.config.competition import Competition, to_toml
+from tandem.config.encoders import TokenEncoder, TrunkEncoder
+from tandem.config.experiments import FusionExperiment, TfidfExperiment
+from tandem.config.training import Fusion, FusionTraining
+from tandem.data.split_tables import write_labels
+from tandem.features.extract import encode_split
 from tandem.stages import decode, train
 
 NAMES = ("red", "blue <b>&")

@@ -8,22 +8,16 @@ import pytest
 from checked import write_folds, write_split
 from PIL import Image
 
-from tandem.ablation import compare, decoders, markdown, parts, variants
-from tandem.competition import Competition, to_toml
-from tandem.config import (
-    CaptionEncoder,
-    Fusion,
-    FusionExperiment,
-    FusionTraining,
-    ImageEncoder,
-    TokenEncoder,
-    TrunkEncoder,
-)
-from tandem.decode import DECODERS, CrossFit, Rule
-from tandem.encoders.run import encode_split
-from tandem.files import write_json, write_text
-from tandem.paths import Paths
-from tandem.rows import write_labels
+from tandem.artifacts.atomic_io import write_json, write_text
+from tandem.artifacts.paths import Paths
+from tandem.config.competition import Competition, to_toml
+from tandem.config.encoders import CaptionEncoder, ImageEncoder, TokenEncoder, TrunkEncoder
+from tandem.config.experiments import FusionExperiment
+from tandem.config.training import Fusion, FusionTraining
+from tandem.data.split_tables import write_labels
+from tandem.decoding import DECODERS, CrossFit, Rule
+from tandem.features.extract import encode_split
+from tandem.report.ablation import compare, decoders, markdown, parts, variants
 from tandem.stages import ablation
 
 RULE = {"metric": "f1_samples", "beta": 1.0, "least": 1, "most": 2}

@@ -4,8 +4,8 @@ import zipfile
 
 import pytest
 
-from tandem import archive
-from tandem.archive import copy, unpack
+from tandem.data import archive
+from tandem.data.archive import copy, unpack
 
 
 def make_zip(path, members):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tandem.budget import Choice, Cost, Part, Prices, best, grown
+from tandem.bundling.ensemble_choice import Choice, Cost, Part, Prices, best, grown
 
 BIG, SMALL = Cost(10, 8), Cost(4, 2)
 PRICES = Prices(

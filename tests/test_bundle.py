@@ -14,19 +14,22 @@ import pytest
 from safetensors.torch import load_file
 from test_labeler import pipeline_rows, probabilities
 
-from tandem import Labeler, archive
-from tandem.budget import Choice
-from tandem.bundle import open_bundle, sha256
-from tandem.config import CaptionEncoder, FinetuneExperiment
-from tandem.encoders.weights import load_sentences, save_sentences
-from tandem.files import read_json, write_json
-from tandem.packing import _sources, fill, write_zip
-from tandem.paths import Paths
-from tandem.predictions import Predictions, logit, sigmoid
-from tandem.stacking import BOUND, Level, fixed_stack
+from tandem import Labeler
+from tandem.artifacts.atomic_io import read_json, write_json
+from tandem.artifacts.paths import Paths
+from tandem.artifacts.predictions import Predictions
+from tandem.bundling.bundle_writer import _sources, fill, write_zip
+from tandem.bundling.ensemble_choice import Choice
+from tandem.config.encoders import CaptionEncoder
+from tandem.config.experiments import FinetuneExperiment
+from tandem.data import archive
+from tandem.ensemble.stacking import BOUND, Level, fixed_stack
+from tandem.features.int8 import unpack
+from tandem.features.pretrained_weights import load_sentences, save_sentences
+from tandem.inference.bundle_reader import open_bundle, sha256
+from tandem.logits import logit, sigmoid
 from tandem.stages import bundle as stage
 from tandem.stages.bundle import as_experiment
-from tandem.storage import unpack
 
 
 @pytest.fixture(autouse=True)
@@ -182,7 +185,7 @@ def test_where_another_process_unpacks_it_first_that_is_opened(packed, cache, mo
             n = archive.unpack(path, each)
         return n
 
-    monkeypatch.setattr("tandem.bundle.unpack", both)
+    monkeypatch.setattr("tandem.inference.bundle_reader.unpack", both)
     paths, _ = open_bundle(packed)
     assert [paths.root] == list(cache.iterdir())
 

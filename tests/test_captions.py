@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tandem.config import CaptionEncoder
-from tandem.encoders.captions import make
+from tandem.config.encoders import CaptionEncoder
+from tandem.features.text_encoder import make
 
 
 def test_a_paraphrase_is_nearer_than_another_subject_and_padding_changes_nothing():

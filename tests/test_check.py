@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tandem.competition import Competition, to_toml
-from tandem.files import read_json
-from tandem.findings import KINDS, Finding, problems
-from tandem.paths import Paths
-from tandem.rows import read_captions, read_images, read_labels
+from tandem.artifacts.atomic_io import read_json
+from tandem.artifacts.paths import Paths
+from tandem.config.competition import Competition, to_toml
+from tandem.data.issues import KINDS, Finding, problems
+from tandem.data.split_tables import read_captions, read_images, read_labels
 from tandem.stages.check import main
 
 TRAIN = [

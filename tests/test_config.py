@@ -5,17 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tandem.competition import Competition, load_competition, to_toml
-from tandem.config import (
-    CaptionEncoder,
-    ImageEncoder,
-    load_experiment,
-    read_encoder,
-    read_resolved,
-    sees,
-)
-from tandem.files import write_json
-from tandem.paths import Paths
+from tandem.artifacts.atomic_io import write_json
+from tandem.artifacts.paths import Paths
+from tandem.config.competition import Competition, load_competition, to_toml
+from tandem.config.encoders import CaptionEncoder, ImageEncoder, read_encoder
+from tandem.config.experiments import load_experiment, read_resolved, sees
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
 text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)

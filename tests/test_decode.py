@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tandem.decode import DECODERS, CrossFit, Decoder, Rule, binarize
-from tandem.decode.calibration import KINDS, calibrate, fit_sizes, size_distribution
-from tandem.decode.cuts import SortedLabels
-from tandem.decode.expected import expected_sets
-from tandem.decode.thresholds import shrink, tune_ascent, tune_global, tune_per_class
+from tandem.decoding import DECODERS, CrossFit, Decoder, Rule, binarize
+from tandem.decoding.calibration import KINDS, calibrate, fit_sizes, size_distribution
+from tandem.decoding.expected_f import expected_sets
+from tandem.decoding.threshold_search import SortedLabels
+from tandem.decoding.thresholds import shrink, tune_ascent, tune_global, tune_per_class
 from tandem.metrics import METRICS, f1_per_label, f1_samples, log_loss, paired_interval
 
 LEVELS = np.arange(5) / 4  # few distinct probabilities, so that ties abound
@@ -179,7 +179,7 @@ def test_expected_sets_are_the_best_when_sizes_have_weights(problem):
 def test_expected_sets_are_the_same_in_chunks(monkeypatch):
     proba = np.random.default_rng(0).random((50, 4))
     whole = expected_sets(proba)
-    monkeypatch.setattr("tandem.decode.expected.CHUNK", 60)
+    monkeypatch.setattr("tandem.decoding.expected_f.CHUNK", 60)
     assert expected_sets(proba).tolist() == whole.tolist()
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from tandem.duplicates import HASH_BYTES, group, perceptual_hash, similar_pairs
+from tandem.data.near_duplicates import HASH_BYTES, group, perceptual_hash, similar_pairs
 
 
 def scene(seed: int, size: int = 128) -> Image.Image:

@@ -12,24 +12,28 @@ from fusion_toy import IDS, NAMES, TEST, N
 from rich.console import Console
 from torch import nn
 
-from tandem import runtime
-from tandem.config import FusionExperiment, TrunkEncoder
-from tandem.contributions import BOTH, NO_CAPTION, NO_IMAGE, TERMS, write_contributions
-from tandem.encoders import tokens
-from tandem.explain.asking import explain_image
-from tandem.explain.evidence import heat_maps
+from tandem.artifacts.atomic_io import read_json, write_json
+from tandem.artifacts.contributions import BOTH, NO_CAPTION, NO_IMAGE, TERMS, write_contributions
+from tandem.artifacts.paths import Paths
+from tandem.artifacts.predictions import Predictions
+from tandem.config.encoders import TrunkEncoder
+from tandem.config.experiments import FusionExperiment
+from tandem.explain.attribution import heat_maps
+from tandem.explain.explain_image import explain_image
 from tandem.explain.explanation import explaining, find_row, told_labels
 from tandem.explain.grad_cam import grad_cam
 from tandem.explain.page import percent, render, segments
 from tandem.explain.pictures import overlay
 from tandem.explain.terminal import lines
 from tandem.explain.words import word_effects
-from tandem.files import read_json, write_json
+from tandem.features import text_backbone_split as tokens
+from tandem.logits import logit, sigmoid
 from tandem.models.inputs import Inputs, Maps
-from tandem.paths import Paths
-from tandem.predictions import Predictions, logit, sigmoid
+from tandem.models.registry import make_model
+from tandem.runtime import torch_setup as runtime
 from tandem.stages import explain
-from tandem.training import Job, make_model, read_inputs
+from tandem.training.fold_job import Job
+from tandem.training.split_inputs import read_inputs
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from tandem.files import (
+from tandem.artifacts.atomic_io import (
     digest,
     file_digest,
     read_json,

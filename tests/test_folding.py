@@ -4,10 +4,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tandem.files import write_json
-from tandem.folding import assign_folds, label_shares
-from tandem.paths import Paths
-from tandem.rows import write_images, write_labels
+from tandem.artifacts.atomic_io import write_json
+from tandem.artifacts.paths import Paths
+from tandem.data.folds import assign_folds, label_shares
+from tandem.data.split_tables import write_images, write_labels
 from tandem.stages.folds import main
 
 

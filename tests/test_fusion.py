@@ -6,23 +6,17 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
-from tandem import runtime
-from tandem.config import (
-    CaptionEncoder,
-    Fusion,
-    FusionExperiment,
-    FusionTraining,
-    ImageEncoder,
-    TokenEncoder,
-    TrunkEncoder,
-)
-from tandem.contributions import BOTH, NO_CAPTION, NO_IMAGE, TERMS
-from tandem.encoders import tokens as token_encoder
-from tandem.encoders import trunk
+from tandem.artifacts.contributions import BOTH, NO_CAPTION, NO_IMAGE, TERMS
+from tandem.config.encoders import CaptionEncoder, ImageEncoder, TokenEncoder, TrunkEncoder
+from tandem.config.experiments import FusionExperiment
+from tandem.config.training import Fusion, FusionTraining
+from tandem.features import image_backbone_split as trunk
+from tandem.features import text_backbone_split as token_encoder
+from tandem.features.int8 import pack, unpack
 from tandem.models.fusion import FusionModel
 from tandem.models.fusion_network import Outputs, Trunks, fusion_loss
 from tandem.models.inputs import Inputs, Maps
-from tandem.storage import pack, unpack
+from tandem.runtime import torch_setup as runtime
 
 IMAGE, CAPTION, INTERACTION, BASE = (TERMS.index(t) for t in ("image", "caption", "fusion", "base"))
 SMALL = {"hidden": 16, "rank": 4, "dropout": 0.0, "input_dropout": 0.0}

@@ -7,12 +7,15 @@ import pandas as pd
 import pytest
 from checked import write_folds, write_split
 
-from tandem.config import CaptionEncoder, Fusion, FusionExperiment, FusionTraining, ImageEncoder
-from tandem.encoders.store import write_features
-from tandem.files import read_json, write_json
-from tandem.paths import Paths
-from tandem.predictions import Predictions, sigmoid
-from tandem.rows import write_labels
+from tandem.artifacts.atomic_io import read_json, write_json
+from tandem.artifacts.paths import Paths
+from tandem.artifacts.predictions import Predictions
+from tandem.config.encoders import CaptionEncoder, ImageEncoder
+from tandem.config.experiments import FusionExperiment
+from tandem.config.training import Fusion, FusionTraining
+from tandem.data.split_tables import write_labels
+from tandem.features.feature_store import write_features
+from tandem.logits import sigmoid
 from tandem.stages import decode, scores, train
 
 NAMES = ("seen", "read")

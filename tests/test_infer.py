@@ -4,10 +4,10 @@ import zipfile
 import pytest
 
 from tandem.__main__ import main
-from tandem.competition import load_competition
-from tandem.infer import infer
-from tandem.infer_labels import guess_separator
-from tandem.labels import natural_key
+from tandem.config.competition import load_competition
+from tandem.data.infer_competition import infer
+from tandem.data.infer_labels import guess_separator
+from tandem.data.label_codec import natural_key
 
 COCO = {
     "train.csv": 'ImageID,Labels,Caption\n1.jpg,1 3,"A dog on a mat."\n2.jpg,3,"A "red" cat, seen once."\n'

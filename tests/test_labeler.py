@@ -14,13 +14,14 @@ from PIL import Image
 
 import tandem
 from tandem import Labeler
-from tandem.contributions import TERMS
-from tandem.files import read_json, write_json
-from tandem.members import read_blind_stack
-from tandem.paths import Paths
-from tandem.predictions import Predictions, logit, sigmoid
-from tandem.rows import read_captions, read_images
-from tandem.stacking import BOUND
+from tandem.artifacts.atomic_io import read_json, write_json
+from tandem.artifacts.contributions import TERMS
+from tandem.artifacts.paths import Paths
+from tandem.artifacts.predictions import Predictions
+from tandem.data.split_tables import read_captions, read_images
+from tandem.ensemble.stack_store import read_blind_stack
+from tandem.ensemble.stacking import BOUND
+from tandem.logits import logit, sigmoid
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tandem.labels import LabelCodec, natural_key
+from tandem.data.label_codec import LabelCodec, natural_key
 
 NAMES = ["1", "2", "cat", "traffic light", "größe"]
 rows = st.lists(st.lists(st.integers(0, 1), min_size=5, max_size=5), max_size=6)

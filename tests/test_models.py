@@ -7,27 +7,18 @@ from PIL import Image, ImageDraw
 from safetensors.torch import save_file
 from torch import nn
 
-from tandem.config import (
-    Augment,
-    FinetuneExperiment,
-    FinetuneTraining,
-    Head,
-    HeadExperiment,
-    HeadTraining,
-    ImageEncoder,
-    Tfidf,
-    TfidfExperiment,
-    Training,
-)
-from tandem.encoders import images as image_encoder
-from tandem.encoders.weights import backbone_source, load_backbone
-from tandem.models.engine import averaged, fit
-from tandem.models.head import HeadModel
-from tandem.models.image import Augmenter, ImageModel
+from tandem.config.encoders import ImageEncoder
+from tandem.config.experiments import FinetuneExperiment, HeadExperiment, TfidfExperiment
+from tandem.config.training import Augment, FinetuneTraining, Head, HeadTraining, Tfidf, Training
+from tandem.features import image_encoder as image_encoder
+from tandem.features.pretrained_weights import backbone_source, load_backbone
+from tandem.models.finetune import Augmenter, ImageModel
 from tandem.models.inputs import Inputs
-from tandem.models.linear import TfidfModel
 from tandem.models.losses import LOSSES, make_loss
-from tandem.runtime import import_timm
+from tandem.models.mlp_head import HeadModel
+from tandem.models.tfidf import TfidfModel
+from tandem.models.trainer import averaged, fit
+from tandem.runtime.torch_setup import import_timm
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's client is first imported, inside a test
 LITE0 = "tf_efficientnet_lite0"

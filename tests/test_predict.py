@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 import toy
 
-from tandem.found import TEXT, Found, as_line, csv_line, done, header
-from tandem.new_images import list_images, read_captions_of
+from tandem.inference.image_folder import list_images, read_captions_of
+from tandem.inference.results import TEXT, Found, as_line, csv_line, done, header
 from tandem.stages.predict import main
 
 NAMES = ("cat", "sky")

@@ -4,7 +4,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tandem.predictions import Predictions, logit, read_provenance, sigmoid
+from tandem.artifacts.predictions import Predictions, read_provenance
+from tandem.logits import logit, sigmoid
 
 PROBA = np.array([[0.25, 0.5], [0.75, 1.0]], np.float32)
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tandem.contributions import TERMS
-from tandem.decode import DECODERS, Rule, binarize
+from tandem.artifacts.contributions import TERMS
+from tandem.decoding import DECODERS, Rule, binarize
+from tandem.decoding.scoring import score
 from tandem.metrics import f1_per_label
 from tandem.report import drift as drifting
 from tandem.report.advice import advise
@@ -26,15 +27,14 @@ from tandem.report.classes import (
     worth_of_each,
 )
 from tandem.report.data import co_occurrence
+from tandem.report.data_model import Evidence, Scored, Split, Subject
 from tandem.report.decoding import decoders, rates
-from tandem.report.evidence import Evidence, Scored, Split, Subject
 from tandem.report.experiments import table
 from tandem.report.mistakes import blame, mistakes, usual, worst_rows
 from tandem.report.noise import jackknife, noise_of
 from tandem.report.suspects import differing_twins, suspect_cells
 from tandem.report.thumbnails import SIDE, thumbnails
 from tandem.report.training_curves import curves, still_falling
-from tandem.scoring import score
 
 NAMES = ("cat", "dog", "sea")
 ROOT = Path(__file__).parents[1]

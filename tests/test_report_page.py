@@ -6,21 +6,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tandem.competition import Competition, Labels, load_competition, to_toml
-from tandem.config import HeadExperiment, ImageEncoder, TfidfExperiment
-from tandem.contributions import TERMS, write_contributions
-from tandem.decode import Decoder, Rule
-from tandem.files import read_json, write_json, write_text
-from tandem.findings import Finding, report
-from tandem.gathering import gather
-from tandem.paths import Paths
-from tandem.predictions import Predictions, logit
-from tandem.report.evidence import Evidence
-from tandem.rows import read_labels, write_captions, write_images, write_labels
-from tandem.scoring import score
+from tandem.artifacts.atomic_io import read_json, write_json, write_text
+from tandem.artifacts.contributions import TERMS, write_contributions
+from tandem.artifacts.paths import Paths
+from tandem.artifacts.predictions import Predictions
+from tandem.config.competition import Competition, Labels, load_competition, to_toml
+from tandem.config.encoders import ImageEncoder
+from tandem.config.experiments import HeadExperiment, TfidfExperiment
+from tandem.data.issues import Finding, report
+from tandem.data.labelled_rows import read_labelled
+from tandem.data.split_tables import read_labels, write_captions, write_images, write_labels
+from tandem.data.submission import drift
+from tandem.decoding import Decoder, Rule
+from tandem.decoding.scoring import score
+from tandem.logits import logit
+from tandem.report.collect import gather
+from tandem.report.data_model import Evidence
 from tandem.stages.report import main
-from tandem.submission import drift
-from tandem.training import read_labelled
 
 HOSTILE = '</script><script>window.hit = 1</script><img src=x onerror="window.hit = 1">'
 NAMES = ("cat", "$dog_x", "</script><b>sea", "one & only")

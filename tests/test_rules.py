@@ -4,6 +4,7 @@ import ast
 import os
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -11,20 +12,31 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "tandem"
 MODULES = sorted(SRC.rglob("*.py"))
-# top-level modules that call models or encoders; all others are foundations, which both may import
-ABOVE_MODELS = {
-    "training",
-    "stacking",
-    "labeler",
-    "gathering",
-    "members",
-    "bundle",
-    "packing",
-    "pricing",
-    "waves",
-    "explain",
+# from the top down: a package or top-level module imports only what stands below it
+ORDER = (
+    "__main__",
+    "__init__",
+    "stages",
+    "bundling",
     "web",
-}
+    "explain",
+    "inference",
+    "training",
+    "report",
+    "graph",
+    "models",
+    "features",
+    "data",
+    "ensemble",
+    "decoding",
+    "config",
+    "sample",
+    "artifacts",
+    "runtime",
+    "metrics",
+    "logits",
+    "html",
+)
 LIGHT_STAGES = ("scores", "resolve", "check", "folds", "decode", "submit")
 FOLDERS = {"oof", "folds", "submissions", "features", "models", "reports", "build", "input"}
 
@@ -47,12 +59,9 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-def layer(name: str) -> int:
-    """0 foundations, 1 encoders, 2 models, 3 what calls models, 4 stages, 5 what a person calls."""
-    room = name.removeprefix("tandem.").split(".")[0]
-    if room in ABOVE_MODELS:
-        return 3
-    return {"encoders": 1, "models": 2, "stages": 4, "__main__": 5, "__init__": 5}.get(room, 0)
+def room(name: str) -> str:
+    """The package or top-level module below `tandem` of a dotted name; "" of a name in `tandem` itself."""
+    return name.removeprefix("tandem").lstrip(".").split(".")[0]
 
 
 def dotted(path: Path) -> str:
@@ -65,11 +74,23 @@ def test_no_module_imports_a_stage(path):
     assert not stages, f"{path} imports {stages}; move the shared function down"
 
 
+def test_every_package_has_a_place_in_the_order():
+    there = {path.relative_to(SRC).parts[0].removesuffix(".py") for path in MODULES}
+    assert there == set(ORDER)
+
+
 @every_module
 def test_imports_point_down(path):
-    own = layer(dotted(path))
-    above = {name for name in imports(path) if name.startswith("tandem.") and layer(name) > own}
-    assert not above, f"{path} imports {above}, which lie above it"
+    own = ORDER.index(room(dotted(path)))
+    below = {name for name in imports(path) if name.startswith("tandem.") and room(name) in ORDER}
+    above = {name for name in below if ORDER.index(room(name)) < own}
+    assert not above, f"{path} imports {above}, which stand above it"
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    known = {dotted(path): path for path in MODULES}
+    graph = {name: imports(path) & (known.keys() - {name}) for name, path in known.items()}
+    tuple(TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
 
 
 @every_module
@@ -100,7 +121,9 @@ def test_one_module_spells_folder_names():
     assert set(spelled.pop("paths.py")) >= {"oof", "folds", "submissions", "features"}
     # a package's own folder of weights is no folder of ours
     assert {
-        name: names for name, names in spelled.items() if (name, names) != ("weights.py", {"models"})
+        name: names
+        for name, names in spelled.items()
+        if (name, names) != ("pretrained_weights.py", {"models"})
     } == {}
 
 
@@ -131,9 +154,8 @@ def test_a_stage_says_what_it_reads_and_writes(path):
     assert "->" in summary, f"{path}: begin with 'Name: reads -> writes'"
 
 
-def test_the_readme_lists_every_module():
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
+def test_the_readme_lists_every_package():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
     names = [path.name for path in SRC.glob("[!_]*.py")]
     names += [f"{path.parent.name}/" for path in SRC.glob("*/__init__.py")]
     missing = [name for name in sorted(names) if f" {name} " not in text]

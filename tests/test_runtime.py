@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tandem.runtime import autocast, has_bfloat16
+from tandem.runtime.torch_setup import autocast, has_bfloat16
 
 
 @pytest.mark.parametrize(

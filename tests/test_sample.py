@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tandem.competition import load_competition, to_toml
-from tandem.files import file_digest
-from tandem.paths import Paths
+from tandem.artifacts.atomic_io import file_digest
+from tandem.artifacts.paths import Paths
+from tandem.config.competition import load_competition, to_toml
+from tandem.data.csv_reader import read_table
 from tandem.sample import scenes
 from tandem.sample.backdrops import BACKDROPS
 from tandem.sample.captions import write_caption
@@ -18,7 +19,6 @@ from tandem.sample.scenes import KINDS, MOST, SIDE, Item, Scene, draw_scene
 from tandem.sample.things import LABELS, PALETTES, THINGS
 from tandem.sample.words import ASIDES, NOTHING, PLACES, VERBS, WORDS
 from tandem.stages import sample
-from tandem.tables import read_table
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tandem import scan as scanning
-from tandem.scan import file_of, look, read_cache, scan
+from tandem.data import image_scan as scanning
+from tandem.data.image_scan import file_of, look, read_cache, scan
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tandem.decode import Rule
-from tandem.files import write_json
-from tandem.paths import Paths
-from tandem.scoring import score
+from tandem.artifacts.atomic_io import write_json
+from tandem.artifacts.paths import Paths
+from tandem.decoding import Rule
+from tandem.decoding.scoring import score
 from tandem.stages.scores import main
 
 SRC = Path(__file__).parents[1] / "src"

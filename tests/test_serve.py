@@ -23,12 +23,13 @@ from fusion_toy import NAMES, photo
 from PIL import Image
 from starlette.testclient import TestClient
 
-from tandem import images, runtime
-from tandem.labeler import Labeler
+from tandem.data import image_io as images
+from tandem.inference.labeler import Labeler
+from tandem.runtime import torch_setup as runtime
 from tandem.stages import serve
-from tandem.web import answers as module
-from tandem.web.answers import Answers
+from tandem.web import service as module
 from tandem.web.app import make_app
+from tandem.web.service import Answers
 
 HOST = "http://127.0.0.1:8000"
 SRC = Path(__file__).parents[1] / "src"

@@ -4,16 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tandem.config import CaptionEncoder, FusionExperiment, HeadExperiment, ImageEncoder, TfidfExperiment
-from tandem.contributions import NO_CAPTION, TERMS, read_contributions, write_contributions
-from tandem.files import read_json, write_json, write_text
+from tandem.artifacts.atomic_io import read_json, write_json, write_text
+from tandem.artifacts.contributions import NO_CAPTION, TERMS, read_contributions, write_contributions
+from tandem.artifacts.paths import Paths
+from tandem.artifacts.predictions import Predictions, read_provenance
+from tandem.config.encoders import CaptionEncoder, ImageEncoder
+from tandem.config.experiments import FusionExperiment, HeadExperiment, TfidfExperiment
+from tandem.data.labelled_rows import read_labelled
+from tandem.data.split_tables import write_captions, write_labels
+from tandem.ensemble.stacking import Stack
+from tandem.logits import sigmoid
 from tandem.metrics import log_loss
-from tandem.paths import Paths
-from tandem.predictions import Predictions, read_provenance, sigmoid
-from tandem.rows import write_captions, write_labels
-from tandem.stacking import Stack
 from tandem.stages.stack import main
-from tandem.training import read_labelled
 
 NAMES = ("cat", "dog")
 N, TEST_N = 600, 20

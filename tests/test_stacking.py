@@ -3,11 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tandem.contributions import TERMS, read_contributions, write_contributions
-from tandem.decode import CrossFit, Rule
-from tandem.models.blending import hill_climb
-from tandem.predictions import Predictions, logit, same_origin, sigmoid
-from tandem.stacking import CrossFitStack, Level, Stack, choose, fixed_stack, spread
+from tandem.artifacts.contributions import TERMS, read_contributions, write_contributions
+from tandem.artifacts.predictions import Predictions, same_origin
+from tandem.decoding import CrossFit, Rule
+from tandem.ensemble.hill_climbing import hill_climb
+from tandem.ensemble.stacking import CrossFitStack, Level, Stack, choose, fixed_stack, spread
+from tandem.logits import logit, sigmoid
 
 N = 400
 FOLD = np.arange(N) % 4

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from tandem.encoders import store
-from tandem.encoders.store import features_key, read_features, write_features
-from tandem.files import read_json
+from tandem.artifacts.atomic_io import read_json
+from tandem.features import feature_store as store
+from tandem.features.feature_store import features_key, read_features, write_features
 
 IDS = [f"{i}.jpg" for i in range(11)]
 VALUES = np.arange(11 * 2 * 3, dtype=np.float32).reshape(11, 2, 3)

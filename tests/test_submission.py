@@ -4,12 +4,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tandem.competition import Competition
-from tandem.paths import Paths
-from tandem.predictions import Predictions
+from tandem.artifacts.paths import Paths
+from tandem.artifacts.predictions import Predictions
+from tandem.config.competition import Competition
+from tandem.data.csv_reader import read_table
+from tandem.data.submission import (
+    columns_of,
+    drift,
+    expected_form,
+    local_scores,
+    read_predicted,
+    to_csv,
+    validate,
+)
 from tandem.stages import submit
-from tandem.submission import columns_of, drift, expected_form, local_scores, read_predicted, to_csv, validate
-from tandem.tables import read_table
 
 PRED = np.array([[1, 1], [0, 1]], bool)
 IDS = ["b.jpg", "a.jpg"]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tandem.tables import Repair, read_table
+from tandem.data.csv_reader import Repair, read_table
 
 HEADER = "ImageID,Labels,Caption\n"
 ANCHOR = '7.jpg,1 2,"A cat sits."\n'
@@ -205,7 +205,7 @@ def test_a_doubtful_file_is_refused_with_its_line(file, text, message):
 
 
 def test_a_file_over_the_limit_is_refused(file, monkeypatch):
-    monkeypatch.setattr("tandem.tables.MAX_BYTES", 4)
+    monkeypatch.setattr("tandem.data.csv_reader.MAX_BYTES", 4)
     assert "CSV files up to 4 bytes are read" in refused(file, HEADER)
 
 

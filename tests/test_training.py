@@ -5,13 +5,15 @@ import numpy as np
 import pytest
 from checked import write_folds, write_split
 
-from tandem.config import FusionExperiment, TfidfExperiment
-from tandem.files import read_json, write_json, write_text
-from tandem.paths import Paths
-from tandem.predictions import Predictions, read_provenance
-from tandem.rows import write_captions, write_labels
+from tandem.artifacts.atomic_io import read_json, write_json, write_text
+from tandem.artifacts.paths import Paths
+from tandem.artifacts.predictions import Predictions, read_provenance
+from tandem.config.experiments import FusionExperiment, TfidfExperiment
+from tandem.data.labelled_rows import read_labelled
+from tandem.data.split_tables import write_captions, write_labels
+from tandem.models.registry import as_trained
 from tandem.stages.train import main
-from tandem.training import Job, as_trained, read_labelled
+from tandem.training.fold_job import Job
 
 NAMES = ("cat", "dog")
 CAPTIONS = ["a red cat", "the cat sleeps", "one dog", "a dog runs", "cat and dog", "a big cat"] * 3

@@ -6,12 +6,14 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from tandem import runtime
-from tandem.config import ImageEncoder, TokenEncoder, TrunkEncoder
-from tandem.encoders import images, tokens, trunk
-from tandem.encoders.images import Normalise
-from tandem.encoders.weights import load_backbone, load_sentences
-from tandem.runtime import import_timm
+from tandem.config.encoders import ImageEncoder, TokenEncoder, TrunkEncoder
+from tandem.features import image_backbone_split as trunk
+from tandem.features import image_encoder as images
+from tandem.features import text_backbone_split as tokens
+from tandem.features.image_encoder import Normalise
+from tandem.features.pretrained_weights import load_backbone, load_sentences
+from tandem.runtime import torch_setup as runtime
+from tandem.runtime.torch_setup import import_timm
 
 CAPTIONS = ["A cat sleeps on a sofa.", "Two buses.", ""]
 

@@ -9,13 +9,13 @@ import time
 import pytest
 from test_training import fold_of, paths, train, write_config  # noqa: F401
 
-from tandem.training import Job
+from tandem.training.fold_job import Job
 
 WAITS = """
 import os, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from tandem.waves import _begin
+from tandem.training.parallel_folds import _begin
 
 def work():
     print(os.getpid(), flush=True)

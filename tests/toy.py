@@ -8,23 +8,15 @@ import numpy as np
 from checked import write_folds, write_split
 from PIL import Image
 
-from tandem.competition import Competition, to_toml
-from tandem.config import (
-    CaptionEncoder,
-    Fusion,
-    FusionExperiment,
-    FusionTraining,
-    Head,
-    HeadExperiment,
-    HeadTraining,
-    ImageEncoder,
-    TfidfExperiment,
-)
-from tandem.encoders.run import encode_split
-from tandem.files import write_json, write_text
-from tandem.paths import Paths
-from tandem.rows import write_labels
-from tandem.runtime import import_timm
+from tandem.artifacts.atomic_io import write_json, write_text
+from tandem.artifacts.paths import Paths
+from tandem.config.competition import Competition, to_toml
+from tandem.config.encoders import CaptionEncoder, ImageEncoder
+from tandem.config.experiments import FusionExperiment, HeadExperiment, TfidfExperiment
+from tandem.config.training import Fusion, FusionTraining, Head, HeadTraining
+from tandem.data.split_tables import write_labels
+from tandem.features.extract import encode_split
+from tandem.runtime.torch_setup import import_timm
 from tandem.stages import decode, stack, train
 
 NAMES = ("cat", "sky")

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from tandem.config import read_resolved
-from tandem.contributions import BOTH, NO_CAPTION, NO_IMAGE, read_terms_of
-from tandem.decode import Decoder
+from tandem.artifacts.atomic_io import read_json
+from tandem.artifacts.contributions import BOTH, NO_CAPTION, NO_IMAGE, read_terms_of
+from tandem.artifacts.paths import Paths
+from tandem.artifacts.predictions import Predictions
+from tandem.config.experiments import read_resolved
+from tandem.decoding import Decoder
 from tandem.explain.words import Words
-from tandem.files import read_json
-from tandem.paths import Paths
-from tandem.predictions import Predictions
 
 LEAST, MOST = 3, 8  # labels that are told in full
 # how TERMS are called where a person reads them

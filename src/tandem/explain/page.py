@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tandem.contributions import TERMS
+from tandem.artifacts.contributions import TERMS
 from tandem.explain.explanation import ALONE, SPOKEN, Account, Explanation, gap, printable
 from tandem.explain.pictures import heat_uri, photo_uri
 from tandem.explain.words import Words, scale
-from tandem.pages import templates
-from tandem.predictions import sigmoid
+from tandem.html import templates
+from tandem.logits import sigmoid
 
 FAINT = 0.08  # a word's effect, as a share of the largest, that is not worth a number
 

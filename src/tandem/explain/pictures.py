@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from tandem.pages import data_uri
+from tandem.html import data_uri
 
 PHOTO, HEAT = 640, 96  # pixels of the longest side; the browser smooths what is smaller
 OPAQUE = 0.85  # the hottest place

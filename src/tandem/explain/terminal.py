@@ -9,11 +9,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from tandem.contributions import TERMS
+from tandem.artifacts.contributions import TERMS
 from tandem.explain.explanation import ALONE, SPOKEN, Account, Explanation, gap, printable
 from tandem.explain.page import percent, signed
 from tandem.explain.words import scale
-from tandem.predictions import sigmoid
+from tandem.logits import sigmoid
 
 # of Okabe and Ito, which all eyes tell apart
 COLOURS = {

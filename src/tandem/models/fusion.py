@@ -10,20 +10,20 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from tandem.config import FusionExperiment
-from tandem.contributions import BOTH, TERMS
-from tandem.files import write_with
-from tandem.loading import ahead, squeeze
-from tandem.machine import threads
-from tandem.models import engine
+from tandem.artifacts.atomic_io import write_with
+from tandem.artifacts.contributions import BOTH, TERMS
+from tandem.config.experiments import FusionExperiment
+from tandem.data.image_loader import ahead, squeeze
+from tandem.features.int8 import pack, unpack
+from tandem.logits import sigmoid
+from tandem.models import trainer as engine
+from tandem.models.finetune import Augmenter
 from tandem.models.fusion_network import Batch, Features, FusionNetwork, Outputs, Targets, Trunks, fusion_loss
-from tandem.models.image import Augmenter
 from tandem.models.inputs import Inputs, side_by_side
 from tandem.models.losses import log_odds
-from tandem.predictions import sigmoid
-from tandem.progress import progress
-from tandem.runtime import autocast, device
-from tandem.storage import pack, unpack
+from tandem.runtime.progress import progress
+from tandem.runtime.resources import threads
+from tandem.runtime.torch_setup import autocast, device
 
 FEW_STEPS, SMALL_BATCH = 20, 8  # few rows: smaller batches rather than fewer than 20 steps an epoch
 MEASURED = 1024  # rows from which means and deviations are taken
@@ -238,11 +238,11 @@ def _trained(part: nn.Module, lr: float) -> list[nn.Parameter]:
 def _trunks(cfg: FusionExperiment) -> Trunks:
     late = layers = None
     if cfg.trunk:
-        from tandem.encoders.trunk import late_stages
+        from tandem.features.image_backbone_split import late_stages
 
         late = late_stages(cfg.trunk)
     if cfg.tokens:
-        from tandem.encoders.tokens import late_layers
+        from tandem.features.text_backbone_split import late_layers
 
         layers = late_layers(cfg.tokens)
     return Trunks(late, layers)

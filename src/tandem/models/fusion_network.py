@@ -7,10 +7,11 @@ import torch
 from torch import nn
 from torch.nn.functional import cosine_similarity, normalize, poisson_nll_loss
 
-from tandem.config import Fusion, FusionExperiment
-from tandem.contributions import BOTH, NO_CAPTION, NO_IMAGE
-from tandem.encoders.tokens import is_token
-from tandem.models.joins import JOINS
+from tandem.artifacts.contributions import BOTH, NO_CAPTION, NO_IMAGE
+from tandem.config.experiments import FusionExperiment
+from tandem.config.training import Fusion
+from tandem.features.text_backbone_split import is_token
+from tandem.models.fusion_joins import JOINS
 from tandem.models.losses import make_loss, weighted_bce
 
 Batch = dict[

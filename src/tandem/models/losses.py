@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from tandem.runtime import import_timm
+from tandem.runtime.torch_setup import import_timm
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 

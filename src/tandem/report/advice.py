@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tandem.report.classes import best_rival
-from tandem.report.evidence import Evidence, Scored
+from tandem.report.data_model import Evidence, Scored
 from tandem.report.experiments import total_seconds
 from tandem.report.noise import noise_of
 from tandem.report.training_curves import last, still_falling

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tandem.contributions import shares
-from tandem.decode import Rule
-from tandem.decode.cuts import SortedLabels
+from tandem.artifacts.contributions import shares
+from tandem.decoding import Rule
+from tandem.decoding.threshold_search import SortedLabels
 from tandem.metrics import f1_per_label, f_beta, mean_average_precision
-from tandem.report.evidence import Evidence, Scored
+from tandem.report.data_model import Evidence, Scored
 
 BINS = 10
 GRID = np.round(np.linspace(0.02, 0.98, 49), 2)  # thresholds at which the curves are drawn

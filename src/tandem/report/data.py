@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from tandem.folding import label_shares
+from tandem.data.folds import label_shares
 from tandem.report.charts import ACCENT, SECOND, chart, quiet
-from tandem.report.evidence import Evidence
+from tandem.report.data_model import Evidence
 
 TOGETHER = 30  # labels in the table of co-occurrence
 FINDINGS = 200  # of the doctor's, shown

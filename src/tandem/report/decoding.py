@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from tandem.decode import DECODERS
+from tandem.data.submission import drift
+from tandem.decoding import DECODERS
 from tandem.report.charts import ACCENT, MUTED, WARM, chart, logarithmic, quiet
-from tandem.report.evidence import Evidence
-from tandem.submission import drift
+from tandem.report.data_model import Evidence
 
 
 def decoders(scores: dict) -> list[dict]:

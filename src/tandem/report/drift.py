@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix, hstack
 
-from tandem.report.evidence import Evidence, Split
+from tandem.report.data_model import Evidence, Split
 
 ROWS = 16_000  # at most, drawn from both splits alike
 FOLDS = 3

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tandem.report.charts import ACCENT, INK, MUTED, WARM, chart, logarithmic, quiet
-from tandem.report.evidence import Scored
+from tandem.report.data_model import Scored
 
 COLUMNS = ("f1_samples", "f1_micro", "f1_macro", "optimism", "fold_spread", "map", "log_loss")
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from tandem.contributions import TERMS
-from tandem.predictions import logit
-from tandem.report.evidence import Evidence, Subject
+from tandem.artifacts.contributions import TERMS
+from tandem.logits import logit
+from tandem.report.data_model import Evidence, Subject
 
 OVERALL = 240  # rows
 PER_CLASS = 480  # rows, shared by the labels: half of each share missed, half invented

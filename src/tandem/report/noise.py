@@ -3,7 +3,7 @@
 import numpy as np
 
 from tandem.metrics import METRICS, paired_mean
-from tandem.report.evidence import Evidence, row_scores
+from tandem.report.data_model import Evidence, row_scores
 
 PARTS = 50  # of the rows, left out in turn
 

@@ -8,13 +8,13 @@ from importlib.resources import files
 
 from markupsafe import Markup
 
-from tandem.contributions import TERMS
-from tandem.pages import templates
+from tandem.artifacts.contributions import TERMS
+from tandem.html import templates
 from tandem.report import data, decoding
 from tandem.report.advice import advise
 from tandem.report.classes import GRID, ceilings, per_class
+from tandem.report.data_model import Evidence
 from tandem.report.drift import drift
-from tandem.report.evidence import Evidence
 from tandem.report.experiments import cost_chart, table
 from tandem.report.mistakes import BLAMED, blame_counts, mistakes
 from tandem.report.noise import noise_of

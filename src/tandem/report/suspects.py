@@ -5,7 +5,7 @@ Confident learning (Northcutt et al. 2021) on out-of-fold probabilities, one lab
 
 import numpy as np
 
-from tandem.report.evidence import Evidence
+from tandem.report.data_model import Evidence
 from tandem.report.mistakes import about
 
 SHOWN = 160  # rows

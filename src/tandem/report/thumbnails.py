@@ -5,9 +5,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from tandem.images import BadImage, load_rgb
-from tandem.loading import ahead
-from tandem.pages import data_uri
+from tandem.data.image_io import BadImage, load_rgb
+from tandem.data.image_loader import ahead
+from tandem.html import data_uri
 
 SIDE = 112  # pixels of the longer side
 QUALITY = 62

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tandem.report.charts import ACCENT, SECOND, chart, logarithmic, quiet
-from tandem.report.evidence import Scored
+from tandem.report.data_model import Scored
 
 SHOWN = 16  # experiments with a chart
 

@@ -9,18 +9,21 @@ from dataclasses import replace
 
 import numpy as np
 
-from tandem.ablation import Row, compare, decoders, markdown, parts, variants
-from tandem.competition import load_competition
-from tandem.config import Encoder, read_resolved, teacher_of
-from tandem.decode import CrossFit, Rule
-from tandem.encoders.run import encode_split, make, rows_of
-from tandem.files import read_json, write_json_if_changed, write_text, write_with
-from tandem.machine import threads
-from tandem.paths import Paths
-from tandem.predictions import Predictions
-from tandem.pricing import FEW, timed
-from tandem.training import Job, make_model, unlabelled
-from tandem.waves import fit_folds
+from tandem.artifacts.atomic_io import read_json, write_json_if_changed, write_text, write_with
+from tandem.artifacts.paths import Paths
+from tandem.artifacts.predictions import Predictions
+from tandem.bundling.cost import FEW, timed
+from tandem.config.competition import load_competition
+from tandem.config.encoders import Encoder
+from tandem.config.experiments import read_resolved, teacher_of
+from tandem.decoding import CrossFit, Rule
+from tandem.features.extract import encode_split, make, rows_of
+from tandem.models.registry import make_model
+from tandem.report.ablation import Row, compare, decoders, markdown, parts, variants
+from tandem.runtime.resources import threads
+from tandem.training.fold_job import Job
+from tandem.training.parallel_folds import fit_folds
+from tandem.training.split_inputs import unlabelled
 
 TIMED = 128  # images
 

@@ -12,22 +12,23 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from tandem.budget import Choice, best, fits, grown
-from tandem.bundle import open_bundle
-from tandem.currency import is_current, is_decoded, made_by
-from tandem.decode import Rule
-from tandem.files import read_json, write_json
-from tandem.labeler import Labeler, blind_scores
-from tandem.machine import threads
-from tandem.members import read_stack
-from tandem.packing import fill, write_zip
-from tandem.paths import Paths
-from tandem.predictions import Predictions, logit, sigmoid
-from tandem.pricing import price
-from tandem.rows import read_captions, read_images
-from tandem.scoring import score
-from tandem.stacking import BOUND, Level, fixed_stack
-from tandem.training import read_labelled
+from tandem.artifacts.atomic_io import read_json, write_json
+from tandem.artifacts.paths import Paths
+from tandem.artifacts.predictions import Predictions
+from tandem.bundling.bundle_writer import fill, write_zip
+from tandem.bundling.cost import price
+from tandem.bundling.ensemble_choice import Choice, best, fits, grown
+from tandem.data.labelled_rows import read_labelled
+from tandem.data.split_tables import read_captions, read_images
+from tandem.decoding import Rule
+from tandem.decoding.scoring import score
+from tandem.ensemble.stack_store import read_stack
+from tandem.ensemble.stacking import BOUND, Level, fixed_stack
+from tandem.graph.currency import is_current, is_decoded, made_by
+from tandem.inference.bundle_reader import open_bundle
+from tandem.inference.labeler import Labeler, blind_scores
+from tandem.logits import logit, sigmoid
+from tandem.runtime.resources import threads
 
 TIMED, CHECKED = 64, 64  # images
 MOST_DIFFERENT = 0.05  # of a probability, by rounding

@@ -15,12 +15,10 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from tandem.competition import Competition, load_competition
-from tandem.files import write_json, write_text
-from tandem.findings import Finding, blocking, problems, report
-from tandem.labels import LabelCodec
-from tandem.paths import SPLITS, Paths
-from tandem.preflight import (
+from tandem.artifacts.atomic_io import write_json, write_text
+from tandem.artifacts.paths import SPLITS, Paths
+from tandem.config.competition import Competition, load_competition
+from tandem.data.checks import (
     Split,
     check_captions,
     check_duplicates,
@@ -32,9 +30,11 @@ from tandem.preflight import (
     make_split,
     needed_columns,
 )
-from tandem.rows import write_captions, write_images, write_labels
-from tandem.scan import Look, scan
-from tandem.tables import Table, read_table
+from tandem.data.csv_reader import Table, read_table
+from tandem.data.image_scan import Look, scan
+from tandem.data.issues import Finding, blocking, problems, report
+from tandem.data.label_codec import LabelCodec
+from tandem.data.split_tables import write_captions, write_images, write_labels
 
 STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 

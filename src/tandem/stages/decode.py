@@ -1,13 +1,14 @@
 """Decode: oof/C/E/{oof,contributions}.parquet, folds, build/C/metric.json -> oof/C/E/{scores,thresholds}.json."""
 
-from tandem.contributions import NO_CAPTION, NO_IMAGE, read_contributions
-from tandem.decode import Rule
-from tandem.files import read_json, write_json
-from tandem.machine import threads
-from tandem.paths import Paths
-from tandem.predictions import Predictions, sigmoid
-from tandem.scoring import score
-from tandem.training import read_labelled
+from tandem.artifacts.atomic_io import read_json, write_json
+from tandem.artifacts.contributions import NO_CAPTION, NO_IMAGE, read_contributions
+from tandem.artifacts.paths import Paths
+from tandem.artifacts.predictions import Predictions
+from tandem.data.labelled_rows import read_labelled
+from tandem.decoding import Rule
+from tandem.decoding.scoring import score
+from tandem.logits import sigmoid
+from tandem.runtime.resources import threads
 
 KEPT = (
     "score",

@@ -2,12 +2,12 @@
 
 from rich.console import Console
 
-from tandem.explain.asking import explain_image
+from tandem.artifacts.atomic_io import write_text
+from tandem.artifacts.paths import Paths
+from tandem.explain.explain_image import explain_image
 from tandem.explain.explanation import explaining
 from tandem.explain.page import render
 from tandem.explain.terminal import lines
-from tandem.files import write_text
-from tandem.paths import Paths
 
 
 def add_arguments(parser) -> None:

@@ -5,9 +5,9 @@ Beside it: `.ids.json` (the rows) and `.meta.json` (encoder, source of the weigh
 that the encoder's libraries are loaded once; what is current is left as it is.
 """
 
-from tandem.config import read_encoder
-from tandem.encoders.run import encode_split
-from tandem.paths import SPLITS, Paths
+from tandem.artifacts.paths import SPLITS, Paths
+from tandem.config.encoders import read_encoder
+from tandem.features.extract import encode_split
 
 
 def add_arguments(parser) -> None:

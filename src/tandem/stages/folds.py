@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tandem.duplicates import group
-from tandem.files import read_json, write_text
-from tandem.folding import assign_folds, label_shares
-from tandem.paths import Paths
-from tandem.rows import read_images, read_labels
+from tandem.artifacts.atomic_io import read_json, write_text
+from tandem.artifacts.paths import Paths
+from tandem.data.folds import assign_folds, label_shares
+from tandem.data.near_duplicates import group
+from tandem.data.split_tables import read_images, read_labels
 
 
 def to_csv(ids: Sequence[str], fold: np.ndarray, groups: np.ndarray) -> str:

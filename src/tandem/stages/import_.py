@@ -7,11 +7,11 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from tandem.archive import copy, unpack
-from tandem.competition import Competition, load_competition, to_toml
-from tandem.files import write_text
-from tandem.infer import Inference, file_pattern, infer
-from tandem.paths import Paths, local_path
+from tandem.artifacts.atomic_io import write_text
+from tandem.artifacts.paths import Paths, local_path
+from tandem.config.competition import Competition, load_competition, to_toml
+from tandem.data.archive import copy, unpack
+from tandem.data.infer_competition import Inference, file_pattern, infer
 
 DRAWN = "sample"  # the competition that Tandem draws by itself
 

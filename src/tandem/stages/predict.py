@@ -7,12 +7,12 @@ read; they are in the output too.
 import sys
 from collections.abc import Sequence
 
-from tandem.competition import load_competition
-from tandem.found import TEXT, Found, as_line, as_written, csv_line, done, header, separator_of
-from tandem.labeler import Labeler
-from tandem.new_images import list_images, read_captions_of
-from tandem.paths import Paths, local_path
-from tandem.progress import progress
+from tandem.artifacts.paths import Paths, local_path
+from tandem.config.competition import load_competition
+from tandem.inference.image_folder import list_images, read_captions_of
+from tandem.inference.labeler import Labeler
+from tandem.inference.results import TEXT, Found, as_line, as_written, csv_line, done, header, separator_of
+from tandem.runtime.progress import progress
 
 SHOWN = 10  # unreadable files
 

@@ -6,13 +6,13 @@ A report of what is there: nothing is trained for it, and what is lacking is nam
 import time
 from functools import partial
 
-from tandem.competition import load_competition
-from tandem.files import write_text
-from tandem.gathering import gather
-from tandem.machine import threads
-from tandem.paths import Paths
+from tandem.artifacts.atomic_io import write_text
+from tandem.artifacts.paths import Paths
+from tandem.config.competition import load_competition
+from tandem.report.collect import gather
 from tandem.report.page import build
 from tandem.report.thumbnails import thumbnails
+from tandem.runtime.resources import threads
 
 
 def add_arguments(parser) -> None:

@@ -7,10 +7,10 @@ it changed, so that a comment retrains nothing. `graph.mk` says which experiment
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from tandem.competition import Competition, load_competition
-from tandem.config import Experiment, load_experiment, reads_rows, sees, teacher_of
-from tandem.files import write_json_if_changed, write_text
-from tandem.paths import SPLITS, Paths
+from tandem.artifacts.atomic_io import write_json_if_changed, write_text
+from tandem.artifacts.paths import SPLITS, Paths
+from tandem.config.competition import Competition, load_competition
+from tandem.config.experiments import Experiment, load_experiment, reads_rows, sees, teacher_of
 
 CHECKED = ("train", "test", "unlabelled", "images", "sample_submission")
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tandem.competition import Competition, Folds, Labels, to_toml
-from tandem.files import write_text
-from tandem.labels import LabelCodec
-from tandem.paths import Paths
-from tandem.progress import progress
+from tandem.artifacts.atomic_io import write_text
+from tandem.artifacts.paths import Paths
+from tandem.config.competition import Competition, Folds, Labels, to_toml
+from tandem.data.label_codec import LabelCodec
+from tandem.runtime.progress import progress
 from tandem.sample import NAME
 from tandem.sample.captions import write_caption
 from tandem.sample.drawing import draw_image, to_jpeg

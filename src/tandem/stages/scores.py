@@ -4,9 +4,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from tandem.currency import is_decoded
-from tandem.files import read_json
-from tandem.paths import Paths
+from tandem.artifacts.atomic_io import read_json
+from tandem.artifacts.paths import Paths
+from tandem.graph.currency import is_decoded
 
 COLUMNS = {"f1_samples": "samples", "f1_micro": "micro", "f1_macro": "macro"}  # F1, or F-beta
 

@@ -4,7 +4,7 @@ import errno
 import socket
 from contextlib import suppress
 
-from tandem.paths import Paths, local_path
+from tandem.artifacts.paths import Paths, local_path
 
 
 def add_arguments(parser) -> None:
@@ -25,9 +25,9 @@ def main(args) -> None:
         import uvicorn
 
         from tandem.explain.explanation import explaining
-        from tandem.labeler import Labeler
-        from tandem.web.answers import Answers
+        from tandem.inference.labeler import Labeler
         from tandem.web.app import make_app
+        from tandem.web.service import Answers
 
         if args.bundle:
             labeler = Labeler.load(args.bundle)

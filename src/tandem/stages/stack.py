@@ -9,16 +9,20 @@ import time
 
 import numpy as np
 
-from tandem.config import read_resolved, sees
-from tandem.contributions import NO_CAPTION, TERMS, gathered, read_contributions, write_contributions
-from tandem.files import digest, read_json, write_json
-from tandem.machine import peak_mb, threads, versions
-from tandem.members import needs_captions
-from tandem.metrics import log_loss
-from tandem.paths import Paths
-from tandem.predictions import Predictions, logit, read_provenance, same_origin, sigmoid
-from tandem.rows import read_captions
-from tandem.stacking import (
+from tandem.artifacts.atomic_io import digest, read_json, write_json
+from tandem.artifacts.contributions import (
+    NO_CAPTION,
+    TERMS,
+    gathered,
+    read_contributions,
+    write_contributions,
+)
+from tandem.artifacts.paths import Paths
+from tandem.artifacts.predictions import Predictions, read_provenance, same_origin
+from tandem.config.experiments import read_resolved, sees
+from tandem.data.labelled_rows import Labelled, read_labelled
+from tandem.data.split_tables import read_captions
+from tandem.ensemble.stacking import (
     LEARNERS,
     CrossFitStack,
     Level,
@@ -29,7 +33,10 @@ from tandem.stacking import (
     mean_stack,
     spread,
 )
-from tandem.training import Labelled, read_labelled
+from tandem.inference.fold_models import needs_captions
+from tandem.logits import logit, sigmoid
+from tandem.metrics import log_loss
+from tandem.runtime.resources import peak_mb, threads, versions
 
 NAME = "stack"
 SEED = 0

@@ -5,12 +5,12 @@ The JSON says what made the CSV and what it scored; both appear only after the C
 
 import os
 
-from tandem.competition import load_competition
-from tandem.decode import Decoder
-from tandem.files import file_digest, read_json, write_json, write_text
-from tandem.paths import Paths
-from tandem.predictions import Predictions
-from tandem.submission import drift, expected_form, local_scores, to_csv, validate
+from tandem.artifacts.atomic_io import file_digest, read_json, write_json, write_text
+from tandem.artifacts.paths import Paths
+from tandem.artifacts.predictions import Predictions
+from tandem.config.competition import load_competition
+from tandem.data.submission import drift, expected_form, local_scores, to_csv, validate
+from tandem.decoding import Decoder
 
 
 def add_arguments(parser) -> None:

@@ -7,13 +7,14 @@ current is left as it is, so the stage also serves a new test set alone.
 
 import numpy as np
 
-from tandem.contributions import BOTH, read_contributions, shares, write_contributions
-from tandem.files import read_json, write_json
-from tandem.machine import peak_mb, versions
-from tandem.paths import Paths
-from tandem.predictions import read_provenance
-from tandem.training import Job, inputs_key
-from tandem.waves import fit_folds
+from tandem.artifacts.atomic_io import read_json, write_json
+from tandem.artifacts.contributions import BOTH, read_contributions, shares, write_contributions
+from tandem.artifacts.paths import Paths
+from tandem.artifacts.predictions import read_provenance
+from tandem.runtime.resources import peak_mb, versions
+from tandem.training.fold_job import Job
+from tandem.training.parallel_folds import fit_folds
+from tandem.training.split_inputs import inputs_key
 
 
 def add_arguments(parser) -> None:

@@ -19,8 +19,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from tandem.web.answers import Answers
-from tandem.web.guards import SafeHeaders, SameOrigin
+from tandem.web.security import SafeHeaders, SameOrigin
+from tandem.web.service import Answers
 
 PAGE = Path(__file__).with_name("page")
 HOSTS = ["127.0.0.1", "localhost"]

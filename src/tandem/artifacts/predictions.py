@@ -1,0 +1,103 @@
+"""The artifact between stages: probabilities with their ids, label names and provenance, as one parquet file."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tandem.artifacts.atomic_io import write_with
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Probabilities for some images.
+
+    ids         (n,) str     image ids, unique
+    names       (c,) str     label names: the columns of `proba`
+    proba       (n, c) f4    in [0, 1]
+    provenance  what made it: `folds` (digest of the fold map) and `key` (digest of all inputs), kept in the file
+    """
+
+    ids: Sequence[str]
+    names: tuple[str, ...]
+    proba: np.ndarray
+    provenance: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.proba.shape != (len(self.ids), len(self.names)):
+            shape = "x".join(map(str, self.proba.shape))
+            raise ValueError(
+                f"proba is {shape} but there are {len(self.ids)} ids and {len(self.names)} labels"
+            )
+        if len(set(self.ids)) != len(self.ids):
+            raise ValueError(f"ids are repeated: {len(self.ids)} ids, {len(set(self.ids))} of them distinct")
+        low, high = (self.proba.min(), self.proba.max()) if self.proba.size else (0, 0)
+        if not (low >= 0 and high <= 1):
+            raise ValueError(f"probabilities go from {low} to {high}; expected numbers in [0, 1]")
+
+    def aligned_to(self, ids: Sequence[str]) -> np.ndarray:
+        """`proba` in the order of `ids`; raises ValueError where one has no prediction."""
+        if list(self.ids) == list(ids):
+            return self.proba
+        row = {name: i for i, name in enumerate(self.ids)}
+        missing = [name for name in ids if name not in row]
+        if missing:
+            raise ValueError(f"{len(missing)} ids have no prediction, first: {missing[0]}")
+        return self.proba[[row[name] for name in ids]]
+
+    def write(self, path: Path) -> None:
+        proba = self.proba.astype(np.float32)
+        columns = [pa.array(list(self.ids), pa.string()), *(pa.array(column) for column in proba.T)]
+        table = pa.Table.from_arrays(columns, names=["id", *self.names])
+        table = table.replace_schema_metadata({"tandem": json.dumps(self.provenance, sort_keys=True)})
+        write_with(path, lambda partial: pq.write_table(table, partial))
+
+    @classmethod
+    def read(cls, path: Path) -> "Predictions":
+        """Raises ValueError where the file is no predictions file."""
+        try:
+            table = pq.read_table(path)
+        except pa.ArrowInvalid as error:
+            raise ValueError(f"{path}: not a parquet file ({error}); delete it and run make again") from error
+        if table.column_names[:1] != ["id"] or len(table.column_names) < 2:
+            raise ValueError(
+                f"{path}: columns are {table.column_names[:3]}...; expected id, then one per label"
+            )
+        proba = np.column_stack([table.column(j).to_numpy() for j in range(1, table.num_columns)])
+        return cls(table["id"].to_pylist(), tuple(table.column_names[1:]), proba, read_provenance(path))
+
+
+def read_provenance(path: Path) -> dict[str, str]:
+    """The provenance alone, without reading the numbers; empty where the file is absent or not ours."""
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (FileNotFoundError, pa.ArrowInvalid):
+        return {}
+    return json.loads(metadata.get(b"tandem", b"{}"))
+
+
+def same_origin(members: dict[str, Predictions]) -> None:
+    """Raises ValueError unless all members share competition, rows, label order and fold map."""
+    (first, reference), *rest = members.items()
+    for name, member in rest:
+        if member.names != reference.names:
+            raise ValueError(
+                f"{name} and {first} differ in label names or order: {member.names[:3]}... and {reference.names[:3]}..."
+            )
+        if member.provenance.get("folds") != reference.provenance.get("folds"):
+            raise ValueError(
+                f"{name} and {first} were trained on different fold maps; run make train again for both"
+            )
+        if member.provenance.get("competition") != reference.provenance.get("competition"):
+            raise ValueError(
+                f"{name} and {first} belong to different competitions; run make train again for both"
+            )
+        if set(member.ids) != set(reference.ids):
+            different = sorted(set(member.ids) ^ set(reference.ids))
+            raise ValueError(
+                f"{name} and {first} have different rows, first: {different[0]}; run make train again for both"
+            )

@@ -1,0 +1,57 @@
+"""Reading TOML files: strict sections, merged values, errors that name the file and the key."""
+
+import tomllib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class Section(BaseModel):
+    """A part of a TOML file: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def explain(path: Path, error: ValidationError) -> ValueError:
+    """Turns pydantic's errors into one line each: file, key, what came, what was expected."""
+    lines = []
+    for e in error.errors():
+        key = ".".join(str(part) for part in e["loc"]) or "file"
+        came = "" if e["type"] in ("missing", "extra_forbidden") else f", got {e['input']!r:.80}"
+        message = e["msg"].removeprefix("Value error, ")
+        if e["type"] == "extra_forbidden":
+            message = "unknown key"
+        lines.append(f"{path}: {key}: {message}{came}")
+    return ValueError("\n".join(lines))
+
+
+def merged(values: dict, changes: dict) -> dict:
+    """`values` with what `changes` says instead, section by section; None takes a section away.
+
+    >>> merged({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 4}, "d": None})
+    {'a': {'b': 4, 'c': 2}}
+    """
+    out = dict(values)
+    for key, value in changes.items():
+        if value is None:
+            out.pop(key, None)
+        elif isinstance(value, dict) and isinstance(out.get(key), dict):
+            out[key] = merged(out[key], value)
+        else:
+            out[key] = value
+    return out
+
+
+def read_toml(path: Path, below: tuple[Path, ...]) -> dict:
+    if path in below:
+        raise ValueError(f"{below[0]}: base: comes back to {path.name}")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path}: not valid TOML: {error}") from error
+    if "base" not in values:
+        return values
+    base = path.with_name(f"{values.pop('base')}.toml")
+    if not base.is_file():
+        raise ValueError(f"{path}: base: there is no file {base}")
+    return merged(read_toml(base, (*below, path)), values)

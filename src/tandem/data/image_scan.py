@@ -1,0 +1,129 @@
+"""Looking at images: each file's size, digest and perceptual hash, or what is wrong; kept between runs."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path, PurePosixPath
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tandem.artifacts.atomic_io import digest, write_with
+from tandem.data import image_io as images
+from tandem.data.image_loader import ahead
+from tandem.data.near_duplicates import HASH_BYTES, perceptual_hash
+from tandem.runtime.progress import progress
+from tandem.runtime.resources import threads
+
+FLUSH = 4000  # images between two writes of the cache: what a killed run loses at most
+VERSION = digest([1, images.MAX_PIXELS, images.MAX_BYTES, images.FORMATS])  # 1: raise it when `look` changes
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one image file holds; `problem` says why it can't be used, and then the rest is empty."""
+
+    width: int = 0
+    height: int = 0
+    size: int = 0  # bytes
+    sha: str = ""
+    hash: bytes = bytes(HASH_BYTES)
+    problem: str = ""
+
+
+Stamp = tuple[int, int]  # size and mtime_ns: a file of the same stamp is not opened again
+Cache = dict[str, tuple[Stamp, Look]]
+CACHE_SCHEMA = pa.schema(
+    [
+        ("file", pa.string()),
+        ("size", pa.int64()),
+        ("mtime_ns", pa.int64()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("bytes_read", pa.int64()),
+        ("sha", pa.string()),
+        ("hash", pa.binary(HASH_BYTES)),
+        ("problem", pa.string()),
+    ],
+    metadata={"version": VERSION},
+)
+
+
+def file_of(folder: str, id: str, suffix: str) -> str:
+    """The image of a row, below the competition's folder; raises ValueError where it would leave `folder`.
+
+    >>> file_of("data", "7", ".jpg")
+    'data/7.jpg'
+    """
+    name = PurePosixPath(id + suffix)
+    if not id or name.is_absolute() or ".." in name.parts or set("\\\0") & set(id):
+        raise ValueError(f"id {id!r} does not name a file inside {folder}/")
+    return (PurePosixPath(folder) / name).as_posix()
+
+
+def look(path: Path) -> Look:
+    """Reads and decodes one whole file."""
+    data = b""
+    try:
+        data = images.read(path)
+        image = images.decode(data)
+        sha = hashlib.sha256(data).hexdigest()[:16]
+        return Look(image.width, image.height, len(data), sha, perceptual_hash(image))
+    except images.BadImage as error:
+        return Look(size=len(data), problem=str(error))
+
+
+def stamp(path: Path) -> Stamp | None:
+    """None where there is no such file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def read_cache(path: Path) -> Cache:
+    """Empty where there is none, or where it is damaged or of another version."""
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid):
+        return {}
+    if (table.schema.metadata or {}).get(b"version", b"").decode() != VERSION:
+        return {}
+    rows = zip(*(table[name].to_pylist() for name in CACHE_SCHEMA.names), strict=True)
+    return {file: ((size, mtime_ns), Look(*rest)) for file, size, mtime_ns, *rest in rows}
+
+
+def write_cache(path: Path, cache: Cache) -> None:
+    rows = [(file, *seen, *astuple(found)) for file, (seen, found) in cache.items()]
+    columns = zip(*rows, strict=True) if rows else [()] * len(CACHE_SCHEMA)
+    arrays = [pa.array(c, field.type) for c, field in zip(columns, CACHE_SCHEMA, strict=True)]
+    table = pa.Table.from_arrays(arrays, schema=CACHE_SCHEMA)
+    write_with(path, lambda partial: pq.write_table(table, partial))
+
+
+def scan(folder: Path, files: Sequence[str], cache_path: Path) -> tuple[dict[str, Look], int]:
+    """(looks, opened): a Look for each of `files` below `folder`, and how many had to be opened.
+
+    The cache is written every FLUSH images and however the scan ends: a stopped one goes on where it was.
+    """
+    cache = read_cache(cache_path)
+    stamps = {file: stamp(folder / file) for file in files}
+    looks = {f: cache[f][1] for f, seen in stamps.items() if f in cache and cache[f][0] == seen}
+    waiting = [file for file in stamps if file not in looks]
+    if not waiting:
+        return looks, 0
+    found = ahead(look, (folder / file for file in waiting), threads(), depth=256)
+    try:
+        with progress(len(stamps), "images", "img", done=len(looks)) as bar:
+            for opened, (file, seen) in enumerate(zip(waiting, found, strict=True), start=1):
+                looks[file] = seen
+                bar.update()
+                if stamps[file]:
+                    cache[file] = stamps[file], seen
+                if opened % FLUSH == 0:
+                    write_cache(cache_path, cache)
+        cache = {file: cache[file] for file in stamps if file in cache}
+    finally:
+        write_cache(cache_path, cache)
+    return looks, sum(stamps[file] is not None for file in waiting)

@@ -1,0 +1,64 @@
+"""The checked rows of a competition: small parquet tables, so that what a stage reads is what it needs.
+
+`check` writes them, each only when its content changes: an edited caption rebuilds no image features, and an
+edited comment in `competition.toml` rebuilds nothing.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tandem.artifacts.atomic_io import write_if_changed
+
+IMAGE_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("file", pa.string()),  # below the competition's folder, with /
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("bytes", pa.int64()),
+        ("sha", pa.string()),  # 16 hex digits of the file's SHA-256
+        ("hash", pa.binary(64)),  # perceptual, see tandem.data.near_duplicates
+    ]
+)
+CAPTION_SCHEMA = pa.schema([("id", pa.string()), ("caption", pa.string())])
+
+
+def _write(path: Path, table: pa.Table) -> bool:
+    return write_if_changed(path, lambda partial: pq.write_table(table, partial))
+
+
+def write_images(path: Path, columns: Mapping[str, list]) -> bool:
+    """`columns` as IMAGE_SCHEMA names them, in the order of the CSV; True if the file changed."""
+    return _write(path, pa.table(dict(columns), schema=IMAGE_SCHEMA))
+
+
+def write_captions(path: Path, ids: list[str], captions: list[str]) -> bool:
+    return _write(path, pa.table({"id": ids, "caption": captions}, schema=CAPTION_SCHEMA))
+
+
+def write_labels(path: Path, ids: list[str], names: tuple[str, ...], y: np.ndarray) -> bool:
+    """`y` is (n, c) of 0 and 1; one uint8 column per label name."""
+    columns = [pa.array(ids, pa.string())] + [pa.array(y[:, j].astype(np.uint8)) for j in range(len(names))]
+    return _write(path, pa.Table.from_arrays(columns, names=["id", *names]))
+
+
+def read_images(path: Path) -> dict[str, list]:
+    return pq.read_table(path).to_pydict()
+
+
+def read_captions(path: Path) -> tuple[list[str], list[str]]:
+    """(ids, captions) in the order of the CSV."""
+    table = pq.read_table(path)
+    return table["id"].to_pylist(), table["caption"].to_pylist()
+
+
+def read_labels(path: Path) -> tuple[list[str], tuple[str, ...], np.ndarray]:
+    """(ids, label names, y) with y (n, c) uint8."""
+    table = pq.read_table(path)
+    names = tuple(table.column_names[1:])
+    y = np.column_stack([table.column(j + 1).to_numpy() for j in range(len(names))])
+    return table.column(0).to_pylist(), names, y

