@@ -10,7 +10,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
 def local_path(text: str) -> Path:
-    """What a person typed; a shell leaves the ~ of ZIP=~/a.zip as it is."""
+    """A path as typed: a shell leaves the ~ of ZIP=~/a.zip as it is."""
     return Path(text).expanduser()
 
 
@@ -37,7 +37,7 @@ class Paths:
     def __post_init__(self):
         check_name("competition", self.comp)
 
-    # what the user brings
+    # what the user provides
     @property
     def input(self) -> Path:
         return self.root / "input" / self.comp
@@ -50,28 +50,22 @@ class Paths:
     def configs(self) -> Path:
         return self.root / "configs"
 
-    # what make compares: small files rewritten only when their content changes
+    # what `check` and the graph keep: safe to delete
     @property
     def build(self) -> Path:
         return self.root / "build" / self.comp
 
     @property
-    def graph(self) -> Path:
-        return self.build / "graph.mk"
+    def lock(self) -> Path:
+        return self.build / "lock"
 
     @property
-    def folds_config(self) -> Path:
-        return self.build / "folds.json"
+    def digests(self) -> Path:
+        return self.build / "digests.json"
 
     @property
-    def metric_config(self) -> Path:
-        return self.build / "metric.json"
-
-    def experiment_config(self, experiment: str) -> Path:
-        return self.build / "experiments" / f"{experiment}.json"
-
-    def encoder_config(self, encoder: str) -> Path:
-        return self.build / "encoders" / f"{encoder}.json"
+    def precision(self) -> Path:
+        return self.build / "precision.json"
 
     def images(self, split: str) -> Path:
         return self.build / f"{split}.images.parquet"
@@ -92,47 +86,68 @@ class Paths:
 
     @property
     def checked(self) -> Path:
-        return self.build / "checked"
+        """The record of the check, written last."""
+        return self.build / "checked.json"
 
-    # what the stages make
+    @property
+    def folds_record(self) -> Path:
+        return self.folds.with_suffix(".json")
+
+    # what the stages write
+    @property
+    def reports_dir(self) -> Path:
+        return self.root / "reports" / self.comp
+
     @property
     def check_report(self) -> Path:
-        return self.root / "reports" / self.comp / "check.json"
+        return self.reports_dir / "check.json"
 
     @property
     def report(self) -> Path:
-        return self.root / "reports" / self.comp / "index.html"
+        return self.reports_dir / "index.html"
 
     def ablation(self, suffix: str) -> Path:
-        return self.root / "reports" / self.comp / f"ablation{suffix}"
+        return self.reports_dir / f"ablation{suffix}"
 
     def explanation(self, image: str) -> Path:
-        """An id may be any text: what is no letter, digit, dash or dot becomes _, and a digest keeps two ids apart."""
+        """An id may be any text: other characters than letters, digits, dashes and dots become _, and a digest is added."""
         safe = re.sub(r"[^A-Za-z0-9.-]", "_", image).lstrip(".")[:60]
         if safe != image:
             safe += "-" + hashlib.sha256(image.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-        return self.root / "reports" / self.comp / "explain" / f"{safe}.html"
+        return self.reports_dir / "explain" / f"{safe}.html"
 
     @property
     def folds(self) -> Path:
         return self.root / "folds" / f"{self.comp}.csv"
 
-    def features(self, encoder: str, split: str) -> Path:
-        return self.root / "features" / self.comp / f"{encoder}.{split}.npy"
+    @property
+    def features_dir(self) -> Path:
+        return self.root / "features" / self.comp
 
-    def model(self, experiment: str, fold: int | str, suffix: str) -> Path:
-        return self.root / "models" / self.comp / experiment / f"fold{fold}{suffix}"
+    def features(self, encoder: str, split: str) -> Path:
+        return self.features_dir / f"{encoder}.{split}.npy"
+
+    def models_dir(self, experiment: str) -> Path:
+        return self.root / "models" / self.comp / experiment
+
+    def model(self, experiment: str, fold: int, suffix: str) -> Path:
+        return self.models_dir(experiment) / f"fold{fold}{suffix}"
 
     def stack(self, experiment: str) -> Path:
-        """What only a stack has; its other files lie beside it."""
-        return self.model(experiment, 0, "").with_name("stack.json")
+        """Only a stack has it; its other files lie beside it."""
+        return self.models_dir(experiment) / "stack.json"
 
-    def blind_stack(self, experiment: str) -> Path:
-        """What a stack has for rows without a caption, where some of its members do without."""
-        return self.stack(experiment).parent / "no_caption" / "stack.json"
+    def no_caption_stack(self, experiment: str) -> Path:
+        """The stack for rows without a caption, of the members that need none."""
+        return self.models_dir(experiment) / "no_caption" / "stack.json"
+
+    @property
+    def oof_dir(self) -> Path:
+        """One folder an experiment."""
+        return self.root / "oof" / self.comp
 
     def experiment(self, experiment: str) -> Path:
-        return self.root / "oof" / self.comp / experiment
+        return self.oof_dir / experiment
 
     def oof(self, experiment: str) -> Path:
         return self.experiment(experiment) / "oof.parquet"
@@ -160,13 +175,14 @@ class Paths:
     def bundle(self) -> Path:
         return self.root / "bundles" / f"{self.comp}.zip"
 
-    @property
-    def manifest(self) -> Path:
-        return self.root / "bundle.json"
-
     def weights(self, name: str) -> Path:
         return self.root / "weights" / name
 
     @property
     def source(self) -> Path:
         return self.root / "tandem"
+
+
+def bundle_manifest(root: Path) -> Path:
+    """The list of a bundle's files, at its top."""
+    return root / "bundle.json"

@@ -1,0 +1,313 @@
+"""What each stage reads, what it writes, and the settings that matter to it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tandem.artifacts.paths import Paths
+from tandem.config.competition import Competition, load_competition
+from tandem.config.encoders import Encoder
+from tandem.config.experiment_set import load_experiments
+from tandem.config.experiments import Experiment
+from tandem.data.check_competition import CHECK_VERSION
+from tandem.data.folds import FOLDS_VERSION
+from tandem.data.image_scan import folder_state
+from tandem.data.near_duplicates import DUPLICATES_VERSION
+from tandem.data.submission import SUBMISSION_VERSION
+from tandem.decoding.decoder import DECODER_VERSION
+from tandem.ensemble.stacking import STACK_VERSION
+from tandem.features.extract import ENCODER_VERSION
+from tandem.features.pretrained_weights import weights_identity
+from tandem.graph.keys import Artifact, Sources, read_record
+from tandem.models.trainer import TRAINER_VERSION
+
+STACK = "stack"
+GPU = "gpu"  # EXPS=gpu: all experiments whose names begin with gpu_
+TERMS = ".terms.parquet"  # contributions beside a fold's predictions
+CHECKED_SETTINGS = {"id", "caption", "images", "suffix", "labels", "least", "most"}
+SUBMITTED_SETTINGS = {"id", "labels", "test", "sample_submission", "solution"}
+RULE = {"metric", "beta", "least", "most"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one call of a stage makes.
+
+    name     such as "train concat"
+    stage    the module of tandem.stages whose `run` makes it
+    subject  the experiment or encoder; "" where there is none
+    needs    names of the tasks that come first
+    config   settings of the subject
+    heavy    loads torch or LightGBM: runs in a process of its own
+    """
+
+    name: str
+    stage: str
+    artifacts: tuple[Artifact, ...]
+    needs: tuple[str, ...] = ()
+    subject: str = ""
+    config: Any = field(default=None, compare=False)
+    heavy: bool = False
+
+    def stale(self) -> list[tuple[Artifact, str]]:
+        """Each artifact that must be made, and why."""
+        reasons = ((artifact, artifact.stale_reason()) for artifact in self.artifacts)
+        return [(artifact, why) for artifact, why in reasons if why]
+
+
+class Graph:
+    """Everything that can be made for one competition, as tasks that name what they need."""
+
+    def __init__(
+        self,
+        paths: Paths,
+        competition: Competition,
+        experiments: Mapping[str, Experiment],
+        tables: Mapping[str, str] | None = None,
+    ):
+        self.paths, self.competition, self.experiments = paths, competition, experiments
+        self.sources = Sources(paths, tables)
+
+    @classmethod
+    def open(cls, paths: Paths, more: Mapping[str, Experiment] | None = None) -> "Graph":
+        """With the settings as they are in the files now; `more` experiments have no file in configs/."""
+        competition = load_competition(paths.competition)
+        experiments = load_experiments(paths.configs, competition, paths.competition)
+        return cls(paths, competition, experiments | dict(more or {}))
+
+    def with_tables(self, tables: Mapping[str, str]) -> "Graph":
+        """As if checked tables of these digests were on disk."""
+        return Graph(self.paths, self.competition, self.experiments, tables)
+
+    # ---- what a person names
+
+    def chosen(self, names: Sequence[str] = ()) -> list[str]:
+        """The experiments that are asked for, or the competition's own; raises ValueError where one is unknown."""
+        wanted = [name for name in names if name != STACK]
+        if wanted == [GPU]:
+            return [name for name in self.experiments if name.startswith("gpu_")]
+        unknown = [name for name in wanted if name not in self.experiments]
+        if unknown:
+            there = " ".join(sorted(self.experiments))
+            raise ValueError(
+                f"EXPS: {' '.join(unknown)} has no file in configs/ that fits this competition; there are: {there}"
+            )
+        return list(dict.fromkeys(wanted)) or list(self.competition.experiments)
+
+    def goal(self, target: str, names: Sequence[str] = ()) -> list[str]:
+        """Names of the tasks that a make target asks for."""
+        chosen = self.chosen(names)
+        scored = [f"decode {name}" for name in chosen]
+        trained = [f"train {name}" for name in chosen]
+        alone = len(chosen) == 1 and bool([name for name in names if name != STACK])
+        submitted = chosen[0] if alone else STACK
+        goals = {
+            "check": ["check"],
+            "folds": ["folds"],
+            "features": [f"features {e.slug}" for name in chosen for e in self.experiments[name].encoders],
+            "train": [*trained, *scored],
+            "stack": [STACK, f"decode {STACK}"],
+            "submit": [*scored, f"submit {submitted}"],
+        }
+        if target not in goals:
+            raise ValueError(f"plan of {target!r}: expected one of {', '.join(goals)}")
+        return list(dict.fromkeys(goals[target]))
+
+    def tasks(self, goals: Sequence[str], names: Sequence[str] = ()) -> dict[str, Task]:
+        """The goals and all that they need, by name; `names` are the members of a stack that is among them."""
+        found: dict[str, Task] = {}
+        waiting = list(goals)
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found[name] = self.task(name, names)
+                waiting += found[name].needs
+        return found
+
+    def task(self, name: str, names: Sequence[str] = ()) -> Task:
+        stage, _, subject = name.partition(" ")
+        if stage == STACK:
+            return self._stack(self.chosen(names))
+        made = {"check": self._check, "folds": self._folds}
+        if stage in made:
+            return made[stage]()
+        if stage == "features":
+            return self._features(self.encoders[subject])
+        if stage == "train":
+            return self._train(subject)
+        return self._decode(subject, names) if stage == "decode" else self._submit(subject, names)
+
+    @cached_property
+    def encoders(self) -> dict[str, Encoder]:
+        """Of all experiments, by slug."""
+        return {encoder.slug: encoder for e in self.experiments.values() for encoder in e.encoders}
+
+    @cached_property
+    def splits(self) -> tuple[str, ...]:
+        return self.competition.splits
+
+    # ---- the stages
+
+    def _check(self) -> Task:
+        paths, competition = self.paths, self.competition
+        tables = {name: paths.input / getattr(competition, name) for name in competition.splits}
+        tables["sample submission"] = paths.input / competition.sample_submission
+        inputs: dict[str, Any] = {"competition.toml": competition.model_dump(include=CHECKED_SETTINGS)}
+        inputs |= {str(file): self.sources.file(file) for file in tables.values()}
+        inputs |= {"image files": folder_state(paths.input / competition.images)}
+        inputs |= {"check version": CHECK_VERSION}
+        files = [paths.labels, *(paths.images(split) for split in self.splits)]
+        files += [paths.captions(split) for split in self.splits if competition.caption]
+        return Task("check", "check", (Artifact("check", tuple(files), paths.checked, inputs),))
+
+    def _folds(self) -> Task:
+        inputs = {
+            "competition.toml": {"folds": self.competition.folds.model_dump()},
+            "labels": self.sources.table("train.labels"),
+            "images": self.sources.table("train.images"),
+            "folds version": FOLDS_VERSION,
+            "duplicates version": DUPLICATES_VERSION,
+        }
+        artifact = Artifact("folds", (self.paths.folds,), self.paths.folds_record, inputs)
+        return Task("folds", "folds", (artifact,), ("check",))
+
+    def features(self, encoder: Encoder, split: str) -> Artifact:
+        """The frozen features of one split."""
+        file = self.paths.features(encoder.slug, split)
+        kind = "image" if encoder.reads == "image" else "caption"
+        inputs = {
+            "encoder": encoder.model_dump(),
+            "weights": weights_identity(encoder, self.sources.cache.digest_of),
+            f"{split} {kind}s": self.sources.table(f"{split}.{kind}s"),
+            "precision": self.sources.precision[kind],
+            "encoder version": ENCODER_VERSION,
+        }
+        files = (file, file.with_suffix(".ids.json"))
+        return Artifact(f"{encoder.slug} {split}", files, file.with_suffix(".meta.json"), inputs)
+
+    def _features(self, encoder: Encoder) -> Task:
+        artifacts = tuple(self.features(encoder, split) for split in self.splits)
+        name = f"features {encoder.slug}"
+        return Task(name, "features", artifacts, ("check",), encoder.slug, encoder, heavy=True)
+
+    def _read(self, experiment: Experiment, split: str) -> dict[str, str]:
+        """What an experiment reads of one split."""
+        inputs = {f"features of {e.slug}, {split}": self.features(e, split).key for e in experiment.encoders}
+        for kind in sorted(experiment.reads_rows):
+            inputs[f"{split} {kind}s"] = self.sources.table(f"{split}.{kind}s")
+        if "image" in experiment.reads_rows:
+            inputs["weights"] = weights_identity(experiment.pixel_network, self.sources.cache.digest_of)
+        return inputs
+
+    def fold(self, name: str, k: int) -> Artifact:
+        """One experiment's model of one fold and its held-out predictions."""
+        experiment = self.experiments[name].as_trained(self.sources.labelled_rows)
+        suffixes = [".safetensors", ".parquet", *([TERMS] if experiment.explains else [])]
+        inputs: dict[str, Any] = {
+            f"configs/{name}.toml": experiment.model_dump(),
+            "fold": k,
+            "fold map": self.sources.fold_map,
+            "labels": self.sources.table("train.labels"),
+            **self._read(experiment, "train"),
+            "trainer version": TRAINER_VERSION,
+        }
+        if experiment.uses_bfloat16:
+            inputs["precision"] = self.sources.precision["image"]
+        if experiment.teacher:
+            inputs[f"teacher {experiment.teacher}"] = self.fold(experiment.teacher, k).key
+            taught = self.experiments[experiment.teacher]
+            for split in (split for split in self.splits if split != "train"):
+                inputs |= self._read(taught, split) | self._read(experiment, split)
+        files = tuple(self.paths.model(name, k, suffix) for suffix in suffixes)
+        return Artifact(f"{name} fold {k}", files, self.paths.model(name, k, ".json"), inputs)
+
+    def oof(self, name: str) -> Artifact:
+        """The held-out predictions of all folds of an experiment."""
+        inputs = {f"fold {k}": self.fold(name, k).key for k in range(self.competition.folds.n)}
+        contributions = [self.paths.contributions(name)] if self.experiments[name].explains else []
+        files = (self.paths.oof(name), *contributions)
+        return Artifact(f"{name} out of fold", files, self.paths.run(name), inputs)
+
+    def test(self, name: str) -> Artifact:
+        """The mean predictions of an experiment's folds for the test rows."""
+        inputs = {"models": self.oof(name).key, **self._read(self.experiments[name], "test")}
+        file = self.paths.test(name)
+        return Artifact(f"{name} test", (file,), file, inputs)
+
+    def _train(self, name: str) -> Task:
+        experiment = self.experiments[name]
+        folds = tuple(self.fold(name, k) for k in range(self.competition.folds.n))
+        needs = ["folds", *(f"features {e.slug}" for e in experiment.encoders)]
+        if experiment.teacher:
+            needs.append(f"train {experiment.teacher}")
+        artifacts = (*folds, self.oof(name), self.test(name))
+        return Task(f"train {name}", "train", artifacts, tuple(needs), name, experiment, heavy=True)
+
+    def _stack(self, members: Sequence[str]) -> Task:
+        oof, test = self.stacked(members)
+        needs = tuple(f"train {name}" for name in members)
+        config = {name: self.experiments[name] for name in members}
+        return Task(STACK, STACK, (oof, test), needs, STACK, config, heavy=True)
+
+    def stacked(self, members: Sequence[str]) -> tuple[Artifact, Artifact]:
+        """Out-of-fold and test predictions of the stack of these members."""
+        paths = self.paths
+        inputs: dict[str, Any] = {name: self.oof(name).key for name in members}
+        inputs |= {"labels": self.sources.table("train.labels"), "fold map": self.sources.fold_map}
+        inputs |= {"train captions": self.sources.table("train.captions"), "stack version": STACK_VERSION}
+        files = (paths.oof(STACK), paths.contributions(STACK), paths.stack(STACK))
+        oof = Artifact("stack out of fold", files, paths.run(STACK), inputs)
+        inputs = {"stack": oof.key, **{name: self.test(name).key for name in members}}
+        inputs |= {"test captions": self.sources.table("test.captions")}
+        file = paths.test(STACK)
+        return oof, Artifact("stack test", (file,), file, inputs)
+
+    def predictions(self, name: str, members: Sequence[str]) -> tuple[Artifact, Artifact]:
+        """Out-of-fold and test predictions of an experiment or the stack."""
+        return self.stacked(self.chosen(members)) if name == STACK else (self.oof(name), self.test(name))
+
+    def decoder(self, name: str, members: Sequence[str] = ()) -> Artifact:
+        """The tuned decoder and the scores of an experiment or the stack."""
+        paths = self.paths
+        inputs = {
+            "competition.toml": self.competition.model_dump(include=RULE),
+            "predictions": self.predictions(name, members)[0].key,
+            "labels": self.sources.table("train.labels"),
+            "fold map": self.sources.fold_map,
+            "decoder version": DECODER_VERSION,
+        }
+        files = (paths.thresholds(name), paths.scores(name))
+        return Artifact(f"{name} decoder", files, paths.thresholds(name), inputs)
+
+    def _decode(self, name: str, members: Sequence[str]) -> Task:
+        needs = (STACK,) if name == STACK else (f"train {name}",)
+        return Task(f"decode {name}", "decode", (self.decoder(name, members),), needs, name)
+
+    def _submit(self, name: str, members: Sequence[str]) -> Task:
+        paths, competition = self.paths, self.competition
+        inputs = {
+            "competition.toml": competition.model_dump(include=SUBMITTED_SETTINGS),
+            "predictions": self.predictions(name, members)[1].key,
+            "decoder": self.decoder(name, members).key,
+        }
+        for file in self._submission_inputs():
+            inputs[str(file)] = self.sources.file(file)
+        inputs["submission version"] = SUBMISSION_VERSION
+        file = paths.submission(name)
+        artifact = Artifact(f"submission of {name}", (file,), file.with_suffix(".json"), inputs)
+        needs = (f"decode {name}", STACK if name == STACK else f"train {name}")
+        return Task(f"submit {name}", "submit", (artifact,), needs, name)
+
+    def _submission_inputs(self) -> Iterator[Path]:
+        for name in ("test", "sample_submission", "solution"):
+            yield self.paths.input / getattr(self.competition, name)
+
+    # ---- what was trained
+
+    def trained(self, name: str) -> Artifact:
+        """The out-of-fold predictions as they would be made now; of the stack, with the members that it has."""
+        if name != STACK:
+            return self.oof(name)
+        return self.stacked(list(read_record(self.paths.run(name)).get("members", {})))[0]
