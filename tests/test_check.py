@@ -8,7 +8,7 @@ from PIL import Image
 from tandem.artifacts.atomic_io import read_json
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import Competition, to_toml
-from tandem.data.issues import KINDS, Finding, problems
+from tandem.data.issues import KINDS, Issue, group_by_kind
 from tandem.data.split_tables import read_captions, read_images, read_labels
 from tandem.stages.check import main
 
@@ -256,8 +256,8 @@ def test_a_missing_file_is_named_with_what_to_do(toy):
 
 
 def test_problems_are_counted_and_errors_come_first():
-    found = problems(
-        [Finding("repaired row", "x", "a.csv", 9), Finding("unknown label", "y", "a.csv", 5)] * 2
+    found = group_by_kind(
+        [Issue("repaired row", "x", "a.csv", 9), Issue("unknown label", "y", "a.csv", 5)] * 2
     )
     assert [(p.kind, p.count, p.first.place) for p in found] == [
         ("unknown label", 2, "a.csv:5"),
@@ -267,4 +267,4 @@ def test_problems_are_counted_and_errors_come_first():
 
 def test_an_unknown_kind_of_finding_is_refused():
     with pytest.raises(ValueError, match="'typo' is not one of"):
-        Finding("typo", "x")
+        Issue("typo", "x")

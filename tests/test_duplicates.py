@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from tandem.data.near_duplicates import HASH_BYTES, group, perceptual_hash, similar_pairs
+from tandem.data.near_duplicates import HASH_BYTES, group_near_duplicates, perceptual_hash, similar_pairs
 
 
 def scene(seed: int, size: int = 128) -> Image.Image:
@@ -36,7 +36,7 @@ COPIES = {
 def test_a_changed_copy_joins_its_original(copy):
     originals = [scene(seed) for seed in range(20)]
     images = originals + [COPIES[copy](im) for im in originals]
-    groups = group([perceptual_hash(im) for im in images], list(map(str, range(40))))
+    groups = group_near_duplicates([perceptual_hash(im) for im in images], list(map(str, range(40))))
     assert groups.tolist() == [*range(20), *range(20)]
 
 
@@ -49,7 +49,12 @@ def test_plain_images_are_like_nothing_but_their_own_copy():
     plain = [Image.new("RGB", (50, 40), (v, v, v)) for v in (0, 128, 255)]
     hashes = [perceptual_hash(im) for im in plain]
     assert len({*hashes}) == 1
-    assert group([*hashes, hashes[0]], ["black", "grey", "white", "black"]).tolist() == [0, 1, 2, 0]
+    assert group_near_duplicates([*hashes, hashes[0]], ["black", "grey", "white", "black"]).tolist() == [
+        0,
+        1,
+        2,
+        0,
+    ]
 
 
 def test_nearly_plain_noise_is_not_a_picture():
@@ -60,7 +65,7 @@ def test_nearly_plain_noise_is_not_a_picture():
 
 def test_likeness_joins_through_others_and_groups_are_numbered_as_they_appear():
     a, b, c = (perceptual_hash(scene(seed)) for seed in range(3))
-    assert group([b, a, b, c], ["1", "2", "3", "2"]).tolist() == [0, 1, 0, 1]
+    assert group_near_duplicates([b, a, b, c], ["1", "2", "3", "2"]).tolist() == [0, 1, 0, 1]
 
 
 def test_pairs_do_not_depend_on_the_size_of_a_block():
@@ -80,11 +85,11 @@ def test_many_copies_of_one_image_make_few_links():
         flipped[rng.choice(256, 3, replace=False)] = 1  # three signs of 256
         hashes.append((original ^ np.packbits(flipped)).tobytes())
     assert len(similar_pairs(hashes, pairs_at_once=3000)) < 3 * 300 + 3000
-    assert set(group(hashes, list(map(str, range(300))))) == {0}
+    assert set(group_near_duplicates(hashes, list(map(str, range(300))))) == {0}
 
 
 def test_no_images_make_no_groups():
-    assert group([], []).tolist() == []
+    assert group_near_duplicates([], []).tolist() == []
 
 
 def test_a_hash_of_another_length_is_refused():

@@ -6,7 +6,7 @@ import pytest
 
 from tandem.artifacts.atomic_io import write_json
 from tandem.artifacts.paths import Paths
-from tandem.data.folds import assign_folds, label_shares
+from tandem.data.folds import assign_folds, label_shares, make_folds
 from tandem.data.split_tables import write_images, write_labels
 from tandem.stages.folds import main
 
@@ -54,6 +54,13 @@ def test_more_folds_than_groups_is_an_error_that_says_what_to_do():
 def test_groups_of_another_length_are_refused():
     with pytest.raises(ValueError, match="6 rows of labels but 5 groups"):
         assign_folds(labels(6), np.arange(5), 2, seed=0)
+
+
+def test_copies_of_one_file_make_one_group_and_share_a_fold():
+    fold, group = make_folds(labels(20), [bytes(64)] * 20, ["same", "same", *map(str, range(18))], 2, seed=0)
+    assert group.tolist() == [0, 0, *range(1, 19)]
+    assert fold[0] == fold[1]
+    assert fold.tolist() == assign_folds(labels(20), group, 2, seed=0).tolist()
 
 
 def test_label_shares_end_with_all_rows():

@@ -13,7 +13,7 @@ from tandem.artifacts.predictions import Predictions
 from tandem.config.competition import Competition, Labels, load_competition, to_toml
 from tandem.config.encoders import ImageEncoder
 from tandem.config.experiments import HeadExperiment, TfidfExperiment
-from tandem.data.issues import Finding, report
+from tandem.data.issues import Issue, check_report
 from tandem.data.labelled_rows import read_labelled
 from tandem.data.split_tables import read_labels, write_captions, write_images, write_labels
 from tandem.data.submission import drift
@@ -127,8 +127,8 @@ def whole(tmp_path_factory) -> Paths:
     experiment(paths, "photo", 0.9)
     experiment(paths, "words", 0.8)
     experiment(paths, "stack", 0.7, explained=True)
-    repaired = Finding("repaired row", f"read as one row: {HOSTILE}", "train.csv", 7)
-    write_json(paths.check_report, report([repaired], {"train": N, "test": M}))
+    repaired = Issue("repaired row", f"read as one row: {HOSTILE}", "train.csv", 7)
+    write_json(paths.check_report, check_report([repaired], {"train": N, "test": M}))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(paths.root)
         main(SimpleNamespace(comp="toy", exp=""))

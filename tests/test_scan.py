@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tandem.data import image_scan as scanning
-from tandem.data.image_scan import file_of, look, read_cache, scan
+from tandem.data.image_scan import folder_state, image_file, inspect_image, read_cache, scan_images
 
 
 @pytest.fixture
@@ -18,7 +20,7 @@ def folder(tmp_path):
 
 
 def test_a_look_knows_the_size_of_an_image(folder):
-    seen = look(folder / "a.jpg")
+    seen = inspect_image(folder / "a.jpg")
     assert (seen.width, seen.height, seen.problem) == (30, 20, "")
     assert seen.size == (folder / "a.jpg").stat().st_size
     assert len(seen.sha) == 16
@@ -30,7 +32,9 @@ def test_what_is_wrong_with_an_image_is_told(folder):
     (folder / "b.jpg").write_text("<html>not found</html>")
     (folder / "c.jpg").write_bytes(b"")
     Image.new("1", (9000, 9000)).save(folder / "d.png")
-    problems = [look(folder / name).problem for name in ("a.jpg", "b.jpg", "c.jpg", "d.png", "e.jpg")]
+    problems = [
+        inspect_image(folder / name).problem for name in ("a.jpg", "b.jpg", "c.jpg", "d.png", "e.jpg")
+    ]
     assert [p.split(":")[0] for p in problems] == [
         "truncated",
         "unreadable",
@@ -43,11 +47,11 @@ def test_what_is_wrong_with_an_image_is_told(folder):
 
 def test_a_second_scan_opens_only_what_changed(folder):
     cache, files = folder / "build" / "scan.parquet", ["a.jpg", "b.jpg", "c.jpg"]
-    first, opened = scan(folder, files, cache)
+    first, opened = scan_images(folder, files, cache)
     assert opened == 3
-    assert scan(folder, files, cache) == (first, 0)
+    assert scan_images(folder, files, cache) == (first, 0)
     Image.new("RGB", (7, 5)).save(folder / "b.jpg")
-    second, opened = scan(folder, files, cache)
+    second, opened = scan_images(folder, files, cache)
     assert opened == 1
     assert second["b.jpg"].width == 7
     assert second["a.jpg"] == first["a.jpg"]
@@ -55,9 +59,9 @@ def test_a_second_scan_opens_only_what_changed(folder):
 
 def test_a_missing_image_is_looked_for_again(folder):
     cache = folder / "scan.parquet"
-    assert scan(folder, ["z.jpg"], cache)[0]["z.jpg"].problem.startswith("missing")
+    assert scan_images(folder, ["z.jpg"], cache)[0]["z.jpg"].problem.startswith("missing")
     Image.new("RGB", (7, 5)).save(folder / "z.jpg")
-    assert scan(folder, ["z.jpg"], cache)[0]["z.jpg"].problem == ""
+    assert scan_images(folder, ["z.jpg"], cache)[0]["z.jpg"].problem == ""
 
 
 def test_a_stopped_scan_goes_on_where_it_was(folder, monkeypatch):
@@ -67,43 +71,82 @@ def test_a_stopped_scan_goes_on_where_it_was(folder, monkeypatch):
     def stopped(path):
         if path.name == "c.jpg":
             raise KeyboardInterrupt
-        return look(path)
+        return inspect_image(path)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(scanning, "look", stopped)
-        scan(folder, files, cache)
+        patch.setattr(scanning, "inspect_image", stopped)
+        scan_images(folder, files, cache)
     assert set(read_cache(cache)) == {"a.jpg", "b.jpg"}
-    assert scan(folder, files, cache)[1] == 1
+    assert scan_images(folder, files, cache)[1] == 1
 
 
 def test_a_damaged_cache_or_one_of_another_version_counts_as_none(folder, monkeypatch):
     cache = folder / "scan.parquet"
     cache.write_bytes(b"PAR1 nonsense")
     assert read_cache(cache) == {}
-    assert scan(folder, ["a.jpg"], cache)[1] == 1
+    assert scan_images(folder, ["a.jpg"], cache)[1] == 1
     monkeypatch.setattr(scanning, "VERSION", "another")
     assert read_cache(cache) == {}
 
 
 def test_files_no_longer_asked_for_leave_the_cache(folder):
     cache = folder / "scan.parquet"
-    scan(folder, ["a.jpg", "b.jpg"], cache)
-    scan(folder, ["b.jpg", "c.jpg"], cache)
+    scan_images(folder, ["a.jpg", "b.jpg"], cache)
+    scan_images(folder, ["b.jpg", "c.jpg"], cache)
     assert set(read_cache(cache)) == {"b.jpg", "c.jpg"}
 
 
 @pytest.mark.parametrize("id", ["../x", "a/../../x", "/etc/passwd", "", "a\\b", "a\0b"])
 def test_an_id_that_leaves_the_image_folder_is_refused(id):
     with pytest.raises(ValueError, match="does not name a file inside data/"):
-        file_of("data", id, "")
+        image_file("data", id, "")
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.text(alphabet="ab./\\\0 ", max_size=12))
 def test_no_id_leads_out_of_the_image_folder(id):
     try:
-        file = file_of("data", id, ".jpg")
+        file = image_file("data", id, ".jpg")
     except ValueError:
         return
     assert file.startswith("data/")
     assert ".." not in file.split("/")
+
+
+def test_a_folder_state_changes_with_each_change_of_a_file_and_only_then(folder):
+    (folder / "inner").mkdir()
+    states = [folder_state(folder)]
+    for change in (
+        lambda: (folder / "inner" / "d.jpg").write_text("new"),
+        lambda: (folder / "inner" / "d.jpg").write_text("longer"),
+        lambda: os.utime(folder / "a.jpg", ns=(1, 1)),
+        lambda: (folder / "a.jpg").rename(folder / "inner" / "a.jpg"),
+        lambda: (folder / "b.jpg").unlink(),
+    ):
+        assert folder_state(folder) == states[-1]
+        change()
+        states.append(folder_state(folder))
+    assert len(set(states)) == len(states)
+
+
+def test_a_missing_folder_has_the_state_of_an_empty_one(tmp_path):
+    assert folder_state(tmp_path / "none") == folder_state(tmp_path)
+
+
+def test_a_folder_state_does_not_follow_links_to_folders(folder, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("outside")
+    (folder / "loop").symlink_to(folder)
+    (folder / "out").symlink_to(outside)
+    (folder / "dangling.jpg").symlink_to(folder / "none.jpg")
+    before = folder_state(folder)
+    (outside / "x.jpg").write_text("x")
+    assert folder_state(folder) == before
+
+
+def test_a_folder_state_sees_a_rewritten_target_of_a_linked_image(folder, tmp_path_factory):
+    target = tmp_path_factory.mktemp("outside") / "x.jpg"
+    target.write_text("x")
+    (folder / "x.jpg").symlink_to(target)
+    before = folder_state(folder)
+    target.write_text("longer")
+    assert folder_state(folder) != before

@@ -1,4 +1,4 @@
-"""The checks of `make check`, as pure functions: rows and looks at their images in, findings out."""
+"""The checks of `make check`, as pure functions: rows and infos at their images in, issues out."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ import numpy as np
 
 from tandem.config.competition import Competition, Labels
 from tandem.data.csv_reader import Table
-from tandem.data.image_scan import Look, file_of
-from tandem.data.issues import Finding
+from tandem.data.image_scan import ImageInfo, image_file
+from tandem.data.issues import Issue
 from tandem.data.label_codec import LabelCodec
-from tandem.data.near_duplicates import group
+from tandem.data.near_duplicates import group_near_duplicates
 from tandem.data.submission import columns_of
 
 FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}  # how a cell of a label column may be written
@@ -32,8 +32,8 @@ class Split:
     ids: Sequence[str]
     images: Sequence[str]
 
-    def finding(self, kind: str, row: int, message: str) -> Finding:
-        return Finding(kind, message, self.file, self.lines[row], self.ids[row])
+    def issue(self, kind: str, row: int, message: str) -> Issue:
+        return Issue(kind, message, self.file, self.lines[row], self.ids[row])
 
     def place(self, row: int) -> str:
         return f"{self.ids[row]} (line {self.lines[row]})"
@@ -47,153 +47,153 @@ def needed_columns(competition: Competition, split: str) -> list[str]:
     return names
 
 
-def check_table(file: str, table: Table, needed: Sequence[str]) -> list[Finding]:
+def check_table(file: str, table: Table, needed: Sequence[str]) -> list[Issue]:
     """What must be right before any row can be looked at."""
     known = ", ".join(table.columns)
-    findings = [
-        Finding("missing column", f"there is no column {name!r}; there are {known}", file, 1)
+    issues = [
+        Issue("missing column", f"there is no column {name!r}; there are {known}", file, 1)
         for name in needed
         if name not in table.columns
     ]
-    return findings if table.rows else [*findings, Finding("no rows", "the table is empty", file, 1)]
+    return issues if table.rows else [*issues, Issue("no rows", "the table is empty", file, 1)]
 
 
-def make_split(file: str, table: Table, competition: Competition) -> tuple[Split, list[Finding]]:
-    ids, images, findings = table.column(competition.id), [], []
+def make_split(file: str, table: Table, competition: Competition) -> tuple[Split, list[Issue]]:
+    ids, images, issues = table.column(competition.id), [], []
     for line, id in zip(table.lines, ids, strict=True):
         try:
-            images.append(file_of(competition.images, id, competition.suffix))
+            images.append(image_file(competition.images, id, competition.suffix))
         except ValueError as error:
             images.append("")
-            findings.append(Finding("unsafe id", str(error), file, line, id))
+            issues.append(Issue("unsafe id", str(error), file, line, id))
     repaired = [
-        Finding("repaired row", f"read as one row: {repair.text.strip()[:200]!r}", file, repair.line)
+        Issue("repaired row", f"read as one row: {repair.text.strip()[:200]!r}", file, repair.line)
         for repair in table.repaired
     ]
-    return Split(file, table.lines, ids, images), findings + repaired
+    return Split(file, table.lines, ids, images), issues + repaired
 
 
-def check_ids(train: Split, test: Split, *others: Split) -> Iterator[Finding]:
+def check_ids(train: Split, test: Split, *others: Split) -> Iterator[Issue]:
     """Ids that stand twice in one file, or in both train and test."""
     for split in (train, test, *others):
         first: dict[str, int] = {}
         for row, id in enumerate(split.ids):
             if first.setdefault(id, row) != row:
                 message = f"id {id!r} is already on line {split.lines[first[id]]}"
-                yield split.finding("repeated id", row, message)
+                yield split.issue("repeated id", row, message)
     in_train = dict(zip(train.ids, train.lines, strict=True))
     for row, id in enumerate(test.ids):
         if id in in_train:
             message = f"id {id!r} is also at {train.file}:{in_train[id]}"
-            yield test.finding("id in train and test", row, message)
+            yield test.issue("id in train and test", row, message)
 
 
-def check_sample(test: Split, sample: Table, file: str, competition: Competition) -> Iterator[Finding]:
+def check_sample(test: Split, sample: Table, file: str, competition: Competition) -> Iterator[Issue]:
     """A sample submission that is of other rows than the test file."""
     try:
         columns_of(competition, sample.columns)
     except ValueError as error:
-        yield Finding("sample submission differs", str(error), file, 1)
+        yield Issue("sample submission differs", str(error), file, 1)
         return
     tested, wanted = set(test.ids), set(sample.column(competition.id))
     for id, line in zip(sample.column(competition.id), sample.lines, strict=True):
         if id not in tested:
-            yield Finding("sample submission differs", f"id {id!r} is not in {test.file}", file, line, id)
+            yield Issue("sample submission differs", f"id {id!r} is not in {test.file}", file, line, id)
     for row, id in enumerate(test.ids):
         if id not in wanted:
-            yield test.finding("sample submission differs", row, f"id {id!r} is not in {file}")
+            yield test.issue("sample submission differs", row, f"id {id!r} is not in {file}")
 
 
-def check_images(split: Split, looks: Mapping[str, Look]) -> Iterator[Finding]:
+def check_images(split: Split, infos: Mapping[str, ImageInfo]) -> Iterator[Issue]:
     """Images that can't be used; a look's problem begins with its kind."""
     for row, file in enumerate(split.images):
-        if file and looks[file].problem:
-            kind, _, detail = looks[file].problem.partition(": ")
-            yield split.finding(f"{kind} image", row, f"{file}: {detail}")
+        if file and infos[file].problem:
+            kind, _, detail = infos[file].problem.partition(": ")
+            yield split.issue(f"{kind} image", row, f"{file}: {detail}")
 
 
-def check_captions(split: Split, captions: Sequence[str]) -> Iterator[Finding]:
+def check_captions(split: Split, captions: Sequence[str]) -> Iterator[Issue]:
     for row, caption in enumerate(captions):
         if not caption.strip():
-            yield split.finding("empty caption", row, f"the caption of {split.ids[row]!r} is empty")
+            yield split.issue("empty caption", row, f"the caption of {split.ids[row]!r} is empty")
 
 
-def encode_separated(split: Split, cells: Sequence[str], labels: Labels) -> tuple[np.ndarray, list[Finding]]:
-    """(y, findings) of one column of separated label names; an unknown label is left out of y."""
+def encode_separated(split: Split, cells: Sequence[str], labels: Labels) -> tuple[np.ndarray, list[Issue]]:
+    """(y, issues) of one column of separated label names; an unknown label is left out of y."""
     codec = LabelCodec(labels.names, labels.separator)
-    known, findings, clean = set(labels.names), [], []
+    known, issues, clean = set(labels.names), [], []
     for row, cell in enumerate(cells):
         names = codec.split(cell)
         for name in dict.fromkeys(names):
             if name not in known:
                 expected = f"one of the {len(known)} labels {labels.names[0]} ... {labels.names[-1]}"
-                findings.append(split.finding("unknown label", row, f"label {name!r} is not {expected}"))
+                issues.append(split.issue("unknown label", row, f"label {name!r} is not {expected}"))
             elif names.count(name) > 1:
                 message = f"label {name!r} stands {names.count(name)} times in {cell!r}"
-                findings.append(split.finding("repeated label", row, message))
+                issues.append(split.issue("repeated label", row, message))
         clean.append(labels.separator.join(name for name in names if name in known))
-    return codec.encode(clean), findings
+    return codec.encode(clean), issues
 
 
-def encode_columns(split: Split, columns: Mapping[str, Sequence[str]]) -> tuple[np.ndarray, list[Finding]]:
-    """(y, findings) of one 0/1 column per label name; a cell that is neither is 0 in y."""
-    findings = [
-        split.finding("not 0 or 1", row, f"column {name!r} holds {cell!r}, expected 0 or 1")
+def encode_columns(split: Split, columns: Mapping[str, Sequence[str]]) -> tuple[np.ndarray, list[Issue]]:
+    """(y, issues) of one 0/1 column per label name; a cell that is neither is 0 in y."""
+    issues = [
+        split.issue("not 0 or 1", row, f"column {name!r} holds {cell!r}, expected 0 or 1")
         for name, cells in columns.items()
         for row, cell in enumerate(cells)
         if cell.strip() not in FLAGS
     ]
     y = [[FLAGS.get(cell.strip(), 0) for cell in cells] for cells in columns.values()]
-    return np.array(y, np.uint8).T, sorted(findings, key=lambda f: f.line)
+    return np.array(y, np.uint8).T, sorted(issues, key=lambda f: f.line)
 
 
-def check_counts(split: Split, y: np.ndarray, least: int, most: int, spoiled: set[str]) -> Iterator[Finding]:
+def check_counts(split: Split, y: np.ndarray, least: int, most: int, spoiled: set[str]) -> Iterator[Issue]:
     """Rows with fewer or more labels than allowed; ids `spoiled` by an unreadable label may have fewer."""
     counts = y.sum(axis=1)
     for row in np.flatnonzero((counts < least) | (counts > most)).tolist():
         n = int(counts[row])
         came = f"{n or 'no'} label{'s' * (n != 1)}"
         if n > most:
-            yield split.finding("too many labels", row, f"{came}, at most {most}")
+            yield split.issue("too many labels", row, f"{came}, at most {most}")
         elif split.ids[row] not in spoiled:
-            yield split.finding("too few labels", row, f"{came}, at least {least}")
+            yield split.issue("too few labels", row, f"{came}, at least {least}")
 
 
-def check_names(file: str, names: Sequence[str], y: np.ndarray, n_folds: int) -> Iterator[Finding]:
+def check_names(file: str, names: Sequence[str], y: np.ndarray, n_folds: int) -> Iterator[Issue]:
     """Labels on no row, or on fewer rows than there are folds."""
     for name, count in zip(names, y.sum(axis=0).tolist(), strict=True):
         if count == 0:
-            yield Finding("label without rows", f"label {name!r} is on no row", file)
+            yield Issue("label without rows", f"label {name!r} is on no row", file)
         elif count < n_folds:
             rows = f"{count} row{'s' * (count > 1)}"
-            yield Finding("rare label", f"label {name!r} is on {rows}, fewer than the {n_folds} folds", file)
+            yield Issue("rare label", f"label {name!r} is on {rows}, fewer than the {n_folds} folds", file)
 
 
-def check_labels(train: Split, table: Table, competition: Competition) -> tuple[np.ndarray, list[Finding]]:
-    """(y, findings): y (n, c) uint8, to be trusted where no finding is an error."""
+def check_labels(train: Split, table: Table, competition: Competition) -> tuple[np.ndarray, list[Issue]]:
+    """(y, issues): y (n, c) uint8, to be trusted where no finding is an error."""
     labels = competition.labels
     if labels.format == "separated":
-        y, findings = encode_separated(train, table.column(labels.column), labels)
+        y, issues = encode_separated(train, table.column(labels.column), labels)
     else:
-        y, findings = encode_columns(train, {name: table.column(name) for name in labels.names})
-    spoiled = {f.id for f in findings if f.kind != "repeated label"}
-    findings += check_counts(train, y, competition.least, competition.most, spoiled)
-    findings += check_names(train.file, labels.names, y, competition.folds.n)
-    return y, findings
+        y, issues = encode_columns(train, {name: table.column(name) for name in labels.names})
+    spoiled = {f.id for f in issues if f.kind != "repeated label"}
+    issues += check_counts(train, y, competition.least, competition.most, spoiled)
+    issues += check_names(train.file, labels.names, y, competition.folds.n)
+    return y, issues
 
 
 def check_duplicates(
-    train: Split, test: Split, looks: Mapping[str, Look], labels: Sequence[str]
-) -> Iterator[Finding]:
+    train: Split, test: Split, infos: Mapping[str, ImageInfo], labels: Sequence[str]
+) -> Iterator[Issue]:
     """Images that look alike, inside train and across; `labels` is the label cell of each training row."""
     first: dict[str, tuple[Split, int]] = {}  # of each file: a repeated id is no near-duplicate
     for split in (train, test):
         for row, file in enumerate(split.images):
-            if file and not looks[file].problem:
+            if file and not infos[file].problem:
                 first.setdefault(file, (split, row))
     rows = list(first.values())
-    seen = [looks[split.images[row]] for split, row in rows]
-    groups = group([s.hash for s in seen], [s.sha for s in seen])
+    seen = [infos[split.images[row]] for split, row in rows]
+    groups = group_near_duplicates([s.hash for s in seen], [s.sha for s in seen])
     order = np.argsort(groups, kind="stable")
     edges = np.flatnonzero(np.diff(groups[order], prepend=-1, append=-1))
     for start, end in pairwise(edges.tolist()):
@@ -205,11 +205,11 @@ def check_duplicates(
         inside = [row for split, row in members if split is train]
         if len(inside) > 1:
             who = ", ".join(map(train.place, inside))
-            yield train.finding("near-duplicates", inside[0], f"{how}: {who}")
+            yield train.issue("near-duplicates", inside[0], f"{how}: {who}")
             if len({labels[row] for row in inside}) > 1:
                 who = ", ".join(f"{train.place(row)} is {labels[row]!r}" for row in inside)
-                yield train.finding("near-duplicates differ", inside[0], who)
+                yield train.issue("near-duplicates differ", inside[0], who)
         for split, row in members:
             if split is test and inside:
                 photo = f"{train.ids[inside[0]]} of {train.file}:{train.lines[inside[0]]}"
-                yield test.finding("test photo in train", row, f"{how}: {test.ids[row]} and {photo}")
+                yield test.issue("test photo in train", row, f"{how}: {test.ids[row]} and {photo}")

@@ -1,6 +1,23 @@
-"""Splitting rows into folds that hold each label equally often and never part near-duplicates."""
+"""Cross-validation folds: each label equally often in all folds, near-duplicate images in the same fold."""
+
+from collections.abc import Sequence
 
 import numpy as np
+
+from tandem.data.near_duplicates import group_near_duplicates
+
+FOLDS_VERSION = 1  # raise it when the same labels and groups give other folds
+
+
+def make_folds(
+    y: np.ndarray, hashes: Sequence[bytes], shas: Sequence[str], n_folds: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(fold, group), each (n,): `group` joins near-duplicates, and rows of one group share a fold.
+
+    y (n, c) 0/1; hashes (n,) perceptual hashes and shas (n,) digests of the image files.
+    """
+    group = group_near_duplicates(hashes, shas)
+    return assign_folds(y, group, n_folds, seed), group
 
 
 def assign_folds(y: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:

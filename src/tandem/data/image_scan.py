@@ -1,7 +1,8 @@
 """Looking at images: each file's size, digest and perceptual hash, or what is wrong; kept between runs."""
 
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path, PurePosixPath
 
@@ -16,11 +17,13 @@ from tandem.runtime.progress import progress
 from tandem.runtime.resources import threads
 
 FLUSH = 4000  # images between two writes of the cache: what a killed run loses at most
-VERSION = digest([1, images.MAX_PIXELS, images.MAX_BYTES, images.FORMATS])  # 1: raise it when `look` changes
+VERSION = digest(
+    [1, images.MAX_PIXELS, images.MAX_BYTES, images.FORMATS]
+)  # 1: raise it when `inspect_image` changes
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ImageInfo:
     """What one image file holds; `problem` says why it can't be used, and then the rest is empty."""
 
     width: int = 0
@@ -32,7 +35,7 @@ class Look:
 
 
 Stamp = tuple[int, int]  # size and mtime_ns: a file of the same stamp is not opened again
-Cache = dict[str, tuple[Stamp, Look]]
+Cache = dict[str, tuple[Stamp, ImageInfo]]
 CACHE_SCHEMA = pa.schema(
     [
         ("file", pa.string()),
@@ -49,10 +52,10 @@ CACHE_SCHEMA = pa.schema(
 )
 
 
-def file_of(folder: str, id: str, suffix: str) -> str:
+def image_file(folder: str, id: str, suffix: str) -> str:
     """The image of a row, below the competition's folder; raises ValueError where it would leave `folder`.
 
-    >>> file_of("data", "7", ".jpg")
+    >>> image_file("data", "7", ".jpg")
     'data/7.jpg'
     """
     name = PurePosixPath(id + suffix)
@@ -61,16 +64,16 @@ def file_of(folder: str, id: str, suffix: str) -> str:
     return (PurePosixPath(folder) / name).as_posix()
 
 
-def look(path: Path) -> Look:
+def inspect_image(path: Path) -> ImageInfo:
     """Reads and decodes one whole file."""
     data = b""
     try:
         data = images.read(path)
         image = images.decode(data)
         sha = hashlib.sha256(data).hexdigest()[:16]
-        return Look(image.width, image.height, len(data), sha, perceptual_hash(image))
+        return ImageInfo(image.width, image.height, len(data), sha, perceptual_hash(image))
     except images.BadImage as error:
-        return Look(size=len(data), problem=str(error))
+        return ImageInfo(size=len(data), problem=str(error))
 
 
 def stamp(path: Path) -> Stamp | None:
@@ -91,7 +94,7 @@ def read_cache(path: Path) -> Cache:
     if (table.schema.metadata or {}).get(b"version", b"").decode() != VERSION:
         return {}
     rows = zip(*(table[name].to_pylist() for name in CACHE_SCHEMA.names), strict=True)
-    return {file: ((size, mtime_ns), Look(*rest)) for file, size, mtime_ns, *rest in rows}
+    return {file: ((size, mtime_ns), ImageInfo(*rest)) for file, size, mtime_ns, *rest in rows}
 
 
 def write_cache(path: Path, cache: Cache) -> None:
@@ -102,22 +105,22 @@ def write_cache(path: Path, cache: Cache) -> None:
     write_with(path, lambda partial: pq.write_table(table, partial))
 
 
-def scan(folder: Path, files: Sequence[str], cache_path: Path) -> tuple[dict[str, Look], int]:
-    """(looks, opened): a Look for each of `files` below `folder`, and how many had to be opened.
+def scan_images(folder: Path, files: Sequence[str], cache_path: Path) -> tuple[dict[str, ImageInfo], int]:
+    """(infos, opened): a ImageInfo for each of `files` below `folder`, and how many had to be opened.
 
     The cache is written every FLUSH images and however the scan ends: a stopped one goes on where it was.
     """
     cache = read_cache(cache_path)
     stamps = {file: stamp(folder / file) for file in files}
-    looks = {f: cache[f][1] for f, seen in stamps.items() if f in cache and cache[f][0] == seen}
-    waiting = [file for file in stamps if file not in looks]
+    infos = {f: cache[f][1] for f, seen in stamps.items() if f in cache and cache[f][0] == seen}
+    waiting = [file for file in stamps if file not in infos]
     if not waiting:
-        return looks, 0
-    found = ahead(look, (folder / file for file in waiting), threads(), depth=256)
+        return infos, 0
+    found = ahead(inspect_image, (folder / file for file in waiting), threads(), depth=256)
     try:
-        with progress(len(stamps), "images", "img", done=len(looks)) as bar:
+        with progress(len(stamps), "images", "img", done=len(infos)) as bar:
             for opened, (file, seen) in enumerate(zip(waiting, found, strict=True), start=1):
-                looks[file] = seen
+                infos[file] = seen
                 bar.update()
                 if stamps[file]:
                     cache[file] = stamps[file], seen
@@ -126,4 +129,36 @@ def scan(folder: Path, files: Sequence[str], cache_path: Path) -> tuple[dict[str
         cache = {file: cache[file] for file in stamps if file in cache}
     finally:
         write_cache(cache_path, cache)
-    return looks, sum(stamps[file] is not None for file in waiting)
+    return infos, sum(stamps[file] is not None for file in waiting)
+
+
+def folder_state(folder: Path) -> str:
+    """16 hex digits that change when a file below `folder` is added, removed, renamed or rewritten.
+
+    Hashes the name, size and modification time of each file; no file is opened. A link to a file counts with the
+    size and time of its target, a link to a folder only with its name and target. No folder counts as an empty one.
+    """
+    files = sorted(_walk(os.fspath(folder), ""))
+    text = "\0".join(f"{name}\0{size}\0{mtime_ns}" for name, size, mtime_ns in files)
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def _walk(folder: str, prefix: str) -> Iterator[tuple[str, int | str, int]]:
+    """(name below the first folder, size in bytes, modification time in ns) of all files."""
+    try:
+        entries = list(os.scandir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        name = prefix + entry.name
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(entry.path, name + "/")
+            continue
+        try:
+            if entry.is_dir():
+                yield name, os.readlink(entry.path), 0
+            else:
+                status = entry.stat()
+                yield name, status.st_size, status.st_mtime_ns
+        except FileNotFoundError:  # a link without a target, or deleted meanwhile: a missing image
+            continue

@@ -13,6 +13,7 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+DUPLICATES_VERSION = 1  # raise it when the same images give other hashes or groups
 SIDE = 64  # pixels of the small grey version
 BITS = 256  # frequencies kept
 HASH_BYTES = 2 * BITS // 8  # signs, then strengths
@@ -104,7 +105,7 @@ def similar_pairs(hashes: Sequence[bytes], pairs_at_once: int = 2**18) -> np.nda
     return found
 
 
-def group(hashes: Sequence[bytes], contents: Sequence[str]) -> np.ndarray:
+def group_near_duplicates(hashes: Sequence[bytes], contents: Sequence[str]) -> np.ndarray:
     """(n,) group ids in order of appearance: rows of equal content or alike, directly or through others."""
     if len(hashes) != len(contents):
         raise ValueError(f"there are {len(hashes)} hashes but {len(contents)} contents")

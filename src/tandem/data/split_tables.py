@@ -4,7 +4,7 @@
 edited comment in `competition.toml` rebuilds nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +54,15 @@ def read_captions(path: Path) -> tuple[list[str], list[str]]:
     """(ids, captions) in the order of the CSV."""
     table = pq.read_table(path)
     return table["id"].to_pylist(), table["caption"].to_pylist()
+
+
+def word_counts(captions: Sequence[str]) -> np.ndarray:
+    """(n,) number of words of each caption.
+
+    >>> word_counts(["a cat", ""]).tolist()
+    [2, 0]
+    """
+    return np.array([len(caption.split()) for caption in captions])
 
 
 def read_labels(path: Path) -> tuple[list[str], tuple[str, ...], np.ndarray]:

@@ -31,8 +31,12 @@ from tandem.data.checks import (
     needed_columns,
 )
 from tandem.data.csv_reader import Table, read_table
-from tandem.data.image_scan import Look, scan
-from tandem.data.issues import Finding, blocking, problems, report
+from tandem.data.image_scan import ImageInfo as Look
+from tandem.data.image_scan import scan_images as scan
+from tandem.data.issues import Issue as Finding
+from tandem.data.issues import check_report as report
+from tandem.data.issues import count_errors as blocking
+from tandem.data.issues import group_by_kind as problems
 from tandem.data.label_codec import LabelCodec
 from tandem.data.split_tables import write_captions, write_images, write_labels
 

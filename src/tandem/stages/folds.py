@@ -12,7 +12,7 @@ from rich.text import Text
 from tandem.artifacts.atomic_io import read_json, write_text
 from tandem.artifacts.paths import Paths
 from tandem.data.folds import assign_folds, label_shares
-from tandem.data.near_duplicates import group
+from tandem.data.near_duplicates import group_near_duplicates as group
 from tandem.data.split_tables import read_images, read_labels
 
 

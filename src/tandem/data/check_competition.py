@@ -1,0 +1,165 @@
+"""Check of a whole competition: its CSV files and images in, checked tables and issues out."""
+
+import hashlib
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tandem.artifacts.paths import SPLITS, Paths
+from tandem.config.competition import Competition
+from tandem.data.checks import (
+    Split,
+    check_captions,
+    check_duplicates,
+    check_ids,
+    check_images,
+    check_labels,
+    check_sample,
+    check_table,
+    make_split,
+    needed_columns,
+)
+from tandem.data.csv_reader import Table, read_table
+from tandem.data.image_scan import ImageInfo, scan_images
+from tandem.data.issues import Issue, count_errors
+from tandem.data.label_codec import LabelCodec
+from tandem.data.split_tables import write_captions, write_images, write_labels
+
+CHECK_VERSION = 1  # raise it when the same files give other tables or issues
+
+
+@dataclass(frozen=True)
+class CheckedTables:
+    """The rows of a competition and every issue found in them.
+
+    rows      number of rows of each split's CSV file
+    issues    in the order found
+    images    {split: columns as split_tables.IMAGE_SCHEMA names them}
+    captions  {split: (n,) captions}; empty for a competition without captions
+    names     (c,) label names
+    y         (n, c) uint8 of the training rows
+    n_images  number of image files inspected
+    n_opened  how many of them were opened, because they were not in the cache
+    seconds   time taken by the images
+
+    Where a column is missing or a table is empty, nothing but `rows` and `issues` is filled in.
+    """
+
+    rows: dict[str, int]
+    issues: list[Issue]
+    images: Mapping[str, dict[str, list]]
+    captions: Mapping[str, list[str]]
+    names: tuple[str, ...]
+    y: np.ndarray
+    n_images: int = 0
+    n_opened: int = 0
+    seconds: float = 0.0
+
+    @property
+    def n_errors(self) -> int:
+        return count_errors(self.issues)
+
+
+def check_competition(competition: Competition, folder: Path, scan_cache: Path) -> CheckedTables:
+    """Checks all rows and images below `folder`; writes nothing but the cache of the image scan.
+
+    Raises FileNotFoundError where a CSV file that the competition names does not exist.
+    """
+    files = {name: folder / getattr(competition, name) for name in competition.splits}
+    tables = {name: _read_split(file, name) for name, file in files.items()}
+    rows = {name: len(table.rows) for name, table in tables.items()}
+    names = tuple(competition.labels.names)
+    issues: list[Issue] = []
+    for name, table in tables.items():
+        issues += check_table(str(files[name]), table, needed_columns(competition, name))
+    if issues:
+        return CheckedTables(rows, issues, {}, {}, names, np.zeros((0, len(names)), np.uint8))
+
+    splits: dict[str, Split] = {}
+    for name, table in tables.items():
+        splits[name], split_issues = make_split(str(files[name]), table, competition)
+        issues += split_issues
+    sample = folder / competition.sample_submission
+    if sample.is_file():
+        issues += check_sample(splits["test"], read_table(sample), str(sample), competition)
+    y, label_issues = check_labels(splits["train"], tables["train"], competition)
+    issues += [*check_ids(*splits.values()), *label_issues]
+    captions = {name: tables[name].column(competition.caption) for name in splits if competition.caption}
+    for name, texts in captions.items():
+        issues += check_captions(splits[name], texts)
+
+    started = time.perf_counter()
+    needed = dict.fromkeys(file for split in splits.values() for file in split.images if file)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")  # what matters of them becomes an issue
+        infos, n_opened = scan_images(folder, list(needed), scan_cache)
+    seconds = time.perf_counter() - started
+    for split in splits.values():
+        issues += check_images(split, infos)
+    cells = LabelCodec(names, competition.labels.separator).decode(y)
+    issues += check_duplicates(splits["train"], splits["test"], infos, cells)
+    images = {name: _image_columns(split, infos) for name, split in splits.items()}
+    return CheckedTables(rows, issues, images, captions, names, y, len(infos), n_opened, seconds)
+
+
+def write_checked(paths: Paths, checked: CheckedTables) -> None:
+    """Writes the tables, each only where its content changed, and deletes those of splits that are gone.
+
+    Raises ValueError where the issues include errors.
+    """
+    if checked.n_errors:
+        raise ValueError(f"{paths.comp}: {checked.n_errors} errors; run: make check COMP={paths.comp}")
+    for split in SPLITS:
+        if split in checked.images:
+            write_images(paths.images(split), checked.images[split])
+        else:
+            paths.images(split).unlink(missing_ok=True)
+        if split in checked.captions:
+            write_captions(paths.captions(split), checked.images[split]["id"], checked.captions[split])
+        else:
+            paths.captions(split).unlink(missing_ok=True)
+    write_labels(paths.labels, checked.images["train"]["id"], checked.names, checked.y)
+
+
+def content_digests(checked: CheckedTables) -> dict[str, str]:
+    """16 hex digits for each part of the data, in the order of the rows.
+
+    `{split}.images`: ids and digests of the image files; `{split}.captions`: ids and captions;
+    `train.labels`: ids, label names and y.
+    """
+    digests = {}
+    for split, columns in checked.images.items():
+        ids = columns["id"]
+        digests[f"{split}.images"] = _texts_digest(ids, columns["sha"])
+        if split in checked.captions:
+            digests[f"{split}.captions"] = _texts_digest(ids, checked.captions[split])
+        if split == "train":
+            digests["train.labels"] = _texts_digest(ids, checked.names, data=checked.y.tobytes())
+    return digests
+
+
+def _read_split(path: Path, split: str) -> Table:
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; add it, or correct {split} in competition.toml")
+    return read_table(path)
+
+
+def _image_columns(split: Split, infos: Mapping[str, ImageInfo]) -> dict[str, list]:
+    """The columns of split_tables.IMAGE_SCHEMA; a row without a safe file has those of an empty ImageInfo."""
+    rows = [infos.get(file, ImageInfo()) for file in split.images]
+    columns = {name: [getattr(row, name) for row in rows] for name in ("width", "height", "sha", "hash")}
+    return {"id": list(split.ids), "file": list(split.images), "bytes": [row.size for row in rows]} | columns
+
+
+def _texts_digest(*columns: Sequence[str], data: bytes = b"") -> str:
+    """The lengths are hashed too, so that no two lists of texts are joined to the same bytes."""
+    hasher = hashlib.sha256()
+    for texts in columns:
+        hasher.update(np.array([len(texts), *map(len, texts)], np.int64).tobytes())
+        hasher.update("".join(texts).encode("utf-8", "surrogatepass"))
+    hasher.update(data)
+    return hasher.hexdigest()[:16]
