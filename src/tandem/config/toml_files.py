@@ -5,6 +5,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from tandem.config.config_folder import base_file
+
 
 class Section(BaseModel):
     """A part of a TOML file: frozen, and an unknown key is an error."""
@@ -51,7 +53,5 @@ def read_toml(path: Path, below: tuple[Path, ...]) -> dict:
         raise ValueError(f"{path}: not valid TOML: {error}") from error
     if "base" not in values:
         return values
-    base = path.with_name(f"{values.pop('base')}.toml")
-    if not base.is_file():
-        raise ValueError(f"{path}: base: there is no file {base}")
+    base = base_file(path, values.pop("base"))
     return merged(read_toml(base, (*below, path)), values)
