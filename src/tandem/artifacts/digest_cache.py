@@ -1,6 +1,7 @@
 """Digests of files, kept beside size and time stamp, so that no large file is read twice."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tandem.artifacts.atomic_io import file_digest, read_json, write_json
@@ -24,16 +25,20 @@ class DigestCache:
 
     def digest_of(self, path: Path) -> str:
         """First 16 hex digits of the SHA-256 of the file's bytes; raises OSError where it cannot be read."""
-        stamp = _stamp(path)
-        known = self._entries.get(path.as_posix())
+        return self.value(path, "", lambda: file_digest(path))
+
+    def value(self, path: Path, name: str, compute: Callable[[], str]) -> str:
+        """What `compute` finds of the file's content, kept under `name`; raises OSError where there is no file."""
+        stamp, entry = _stamp(path), f"{path.as_posix()}#{name}" if name else path.as_posix()
+        known = self._entries.get(entry)
         if known and known[0] == stamp:
             return known[1]
         started = time.time_ns()
-        digest = file_digest(path)
+        found = compute()
         if stamp[1] <= started - SETTLED_NS and _stamp(path) == stamp:
-            self._entries[path.as_posix()] = stamp, digest
+            self._entries[entry] = stamp, found
             self._changed = True
-        return digest
+        return found
 
     def save(self) -> None:
         """Writes the cache file where a digest was added."""

@@ -27,9 +27,15 @@ from tandem.data.csv_reader import Table, read_table
 from tandem.data.image_scan import ImageInfo, scan_images
 from tandem.data.issues import Issue, count_errors
 from tandem.data.label_codec import LabelCodec
-from tandem.data.split_tables import write_captions, write_images, write_labels
+from tandem.data.split_tables import (
+    read_captions,
+    read_images,
+    read_labels,
+    write_captions,
+    write_images,
+    write_labels,
+)
 
-CHECK_VERSION = 1  # raise it when the same files give other tables or issues
 
 
 @dataclass(frozen=True)
@@ -140,6 +146,17 @@ def content_digests(checked: CheckedTables) -> dict[str, str]:
         if split == "train":
             digests["train.labels"] = _texts_digest(ids, checked.names, data=checked.y.tobytes())
     return digests
+
+
+def content_digest(table: Path) -> str:
+    """The digest of one written table, as `content_digests` gives it."""
+    if table.name.endswith(".images.parquet"):
+        columns = read_images(table)
+        return _texts_digest(columns["id"], columns["sha"])
+    if table.name.endswith(".captions.parquet"):
+        return _texts_digest(*read_captions(table))
+    ids, names, y = read_labels(table)
+    return _texts_digest(ids, names, data=y.tobytes())
 
 
 def _read_split(path: Path, split: str) -> Table:

@@ -1,12 +1,14 @@
 """Cross-validation folds: each label equally often in all folds, near-duplicate images in the same fold."""
 
+import csv
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
+from tandem.artifacts.atomic_io import digest
 from tandem.data.near_duplicates import group_near_duplicates
 
-FOLDS_VERSION = 1  # raise it when the same labels and groups give other folds
 
 
 def make_folds(
@@ -48,3 +50,20 @@ def label_shares(y: np.ndarray, fold: np.ndarray, n_folds: int) -> np.ndarray:
     """(c, n_folds + 1): the part of each fold's rows that has the label; the last column is all rows."""
     rows = [y[fold == k] for k in range(n_folds)] + [y]
     return np.column_stack([part.mean(axis=0) if len(part) else np.zeros(y.shape[1]) for part in rows])
+
+
+def read_fold_map(file: Path) -> tuple[list[str], list[int]]:
+    """(ids, fold of each) in the order of the file; raises ValueError where a column is missing or no number."""
+    with file.open(encoding="utf-8", newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    try:
+        return [row["id"] for row in rows], [int(row["fold"]) for row in rows]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{file}: expected columns id and fold, a whole number ({error}); run make folds"
+        ) from error
+
+
+def fold_map_digest(ids: Sequence[str], fold: Sequence[int]) -> str:
+    """Names which row is in which fold: predictions of different fold maps are never mixed."""
+    return digest([list(ids), list(fold)])

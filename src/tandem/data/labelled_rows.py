@@ -9,6 +9,7 @@ import numpy as np
 
 from tandem.artifacts.atomic_io import digest
 from tandem.artifacts.paths import Paths
+from tandem.data.folds import fold_map_digest
 from tandem.data.split_tables import read_labels
 
 
@@ -36,7 +37,7 @@ class Labelled:
 
     @cached_property
     def fold_digest(self) -> str:
-        return digest([self.ids, self.fold.tolist()])
+        return fold_map_digest(self.ids, self.fold.tolist())
 
     @cached_property
     def label_digest(self) -> str:

@@ -13,7 +13,6 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-DUPLICATES_VERSION = 1  # raise it when the same images give other hashes or groups
 SIDE = 64  # pixels of the small grey version
 BITS = 256  # frequencies kept
 HASH_BYTES = 2 * BITS // 8  # signs, then strengths

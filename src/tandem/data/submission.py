@@ -11,7 +11,6 @@ from tandem.config.competition import Competition
 from tandem.data.csv_reader import Table, read_table
 from tandem.data.label_codec import LabelCodec
 
-SUBMISSION_VERSION = 1  # raise it when the same predictions give another file
 
 
 def columns_of(competition: Competition, sample: Sequence[str] = ()) -> list[str]:

@@ -7,21 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from tandem.artifacts.paths import Paths
+from tandem.config import method_versions as version
 from tandem.config.competition import Competition, load_competition
 from tandem.config.encoders import Encoder
 from tandem.config.experiment_set import load_experiments
 from tandem.config.experiments import Experiment
-from tandem.data.check_competition import CHECK_VERSION
-from tandem.data.folds import FOLDS_VERSION
 from tandem.data.image_scan import folder_state
-from tandem.data.near_duplicates import DUPLICATES_VERSION
-from tandem.data.submission import SUBMISSION_VERSION
-from tandem.decoding.decoder import DECODER_VERSION
-from tandem.ensemble.stacking import STACK_VERSION
-from tandem.features.extract import ENCODER_VERSION
 from tandem.features.pretrained_weights import weights_identity
 from tandem.graph.keys import Artifact, Sources, read_record
-from tandem.models.trainer import TRAINER_VERSION
 
 STACK = "stack"
 GPU = "gpu"  # EXPS=gpu: all experiments whose names begin with gpu_
@@ -65,10 +58,11 @@ class Graph:
         paths: Paths,
         competition: Competition,
         experiments: Mapping[str, Experiment],
-        tables: Mapping[str, str] | None = None,
+        assumed: Mapping[str, str] | None = None,
     ):
-        self.paths, self.competition, self.experiments = paths, competition, experiments
-        self.sources = Sources(paths, tables)
+        self.paths, self.competition, self.experiments = paths, competition, dict(experiments)
+        self.sources = Sources(paths, assumed)
+        self._kept: dict[Any, Any] = {}
 
     @classmethod
     def open(cls, paths: Paths, more: Mapping[str, Experiment] | None = None) -> "Graph":
@@ -77,9 +71,10 @@ class Graph:
         experiments = load_experiments(paths.configs, competition, paths.competition)
         return cls(paths, competition, experiments | dict(more or {}))
 
-    def with_tables(self, tables: Mapping[str, str]) -> "Graph":
-        """As if checked tables of these digests were on disk."""
-        return Graph(self.paths, self.competition, self.experiments, tables)
+    def again(self, assumed: Mapping[str, str] | None = None) -> "Graph":
+        """With the files as they are now, or as if the `assumed` digests were on disk."""
+        self.sources.cache.save()
+        return Graph(self.paths, self.competition, self.experiments, assumed)
 
     # ---- what a person names
 
@@ -145,6 +140,10 @@ class Graph:
         return {encoder.slug: encoder for e in self.experiments.values() for encoder in e.encoders}
 
     @cached_property
+    def fold_numbers(self) -> tuple[int, ...]:
+        return self.sources.fold_numbers or tuple(range(self.competition.folds.n))
+
+    @cached_property
     def splits(self) -> tuple[str, ...]:
         return self.competition.splits
 
@@ -157,7 +156,7 @@ class Graph:
         inputs: dict[str, Any] = {"competition.toml": competition.model_dump(include=CHECKED_SETTINGS)}
         inputs |= {str(file): self.sources.file(file) for file in tables.values()}
         inputs |= {"image files": folder_state(paths.input / competition.images)}
-        inputs |= {"check version": CHECK_VERSION}
+        inputs |= {"check version": version.CHECK}
         files = [paths.labels, *(paths.images(split) for split in self.splits)]
         files += [paths.captions(split) for split in self.splits if competition.caption]
         return Task("check", "check", (Artifact("check", tuple(files), paths.checked, inputs),))
@@ -167,8 +166,8 @@ class Graph:
             "competition.toml": {"folds": self.competition.folds.model_dump()},
             "labels": self.sources.table("train.labels"),
             "images": self.sources.table("train.images"),
-            "folds version": FOLDS_VERSION,
-            "duplicates version": DUPLICATES_VERSION,
+            "folds version": version.FOLDS,
+            "duplicates version": version.DUPLICATES,
         }
         artifact = Artifact("folds", (self.paths.folds,), self.paths.folds_record, inputs)
         return Task("folds", "folds", (artifact,), ("check",))
@@ -182,7 +181,7 @@ class Graph:
             "weights": weights_identity(encoder, self.sources.cache.digest_of),
             f"{split} {kind}s": self.sources.table(f"{split}.{kind}s"),
             "precision": self.sources.precision[kind],
-            "encoder version": ENCODER_VERSION,
+            "encoder version": version.ENCODER,
         }
         files = (file, file.with_suffix(".ids.json"))
         return Artifact(f"{encoder.slug} {split}", files, file.with_suffix(".meta.json"), inputs)
@@ -211,7 +210,7 @@ class Graph:
             "fold map": self.sources.fold_map,
             "labels": self.sources.table("train.labels"),
             **self._read(experiment, "train"),
-            "trainer version": TRAINER_VERSION,
+            "trainer version": version.TRAINER,
         }
         if experiment.uses_bfloat16:
             inputs["precision"] = self.sources.precision["image"]
@@ -225,7 +224,7 @@ class Graph:
 
     def oof(self, name: str) -> Artifact:
         """The held-out predictions of all folds of an experiment."""
-        inputs = {f"fold {k}": self.fold(name, k).key for k in range(self.competition.folds.n)}
+        inputs = {f"fold {k}": self.fold(name, k).key for k in self.fold_numbers}
         contributions = [self.paths.contributions(name)] if self.experiments[name].explains else []
         files = (self.paths.oof(name), *contributions)
         return Artifact(f"{name} out of fold", files, self.paths.run(name), inputs)
@@ -238,7 +237,7 @@ class Graph:
 
     def _train(self, name: str) -> Task:
         experiment = self.experiments[name]
-        folds = tuple(self.fold(name, k) for k in range(self.competition.folds.n))
+        folds = tuple(self.fold(name, k) for k in self.fold_numbers)
         needs = ["folds", *(f"features {e.slug}" for e in experiment.encoders)]
         if experiment.teacher:
             needs.append(f"train {experiment.teacher}")
@@ -256,7 +255,7 @@ class Graph:
         paths = self.paths
         inputs: dict[str, Any] = {name: self.oof(name).key for name in members}
         inputs |= {"labels": self.sources.table("train.labels"), "fold map": self.sources.fold_map}
-        inputs |= {"train captions": self.sources.table("train.captions"), "stack version": STACK_VERSION}
+        inputs |= {"train captions": self.sources.table("train.captions"), "stack version": version.STACK}
         files = (paths.oof(STACK), paths.contributions(STACK), paths.stack(STACK))
         oof = Artifact("stack out of fold", files, paths.run(STACK), inputs)
         inputs = {"stack": oof.key, **{name: self.test(name).key for name in members}}
@@ -272,11 +271,10 @@ class Graph:
         """The tuned decoder and the scores of an experiment or the stack."""
         paths = self.paths
         inputs = {
-            "competition.toml": self.competition.model_dump(include=RULE),
             "predictions": self.predictions(name, members)[0].key,
             "labels": self.sources.table("train.labels"),
             "fold map": self.sources.fold_map,
-            "decoder version": DECODER_VERSION,
+            **decoder_settings(self.competition),
         }
         files = (paths.thresholds(name), paths.scores(name))
         return Artifact(f"{name} decoder", files, paths.thresholds(name), inputs)
@@ -294,7 +292,7 @@ class Graph:
         }
         for file in self._submission_inputs():
             inputs[str(file)] = self.sources.file(file)
-        inputs["submission version"] = SUBMISSION_VERSION
+        inputs["submission version"] = version.SUBMISSION
         file = paths.submission(name)
         artifact = Artifact(f"submission of {name}", (file,), file.with_suffix(".json"), inputs)
         needs = (f"decode {name}", STACK if name == STACK else f"train {name}")
@@ -304,10 +302,7 @@ class Graph:
         for name in ("test", "sample_submission", "solution"):
             yield self.paths.input / getattr(self.competition, name)
 
-    # ---- what was trained
 
-    def trained(self, name: str) -> Artifact:
-        """The out-of-fold predictions as they would be made now; of the stack, with the members that it has."""
-        if name != STACK:
-            return self.oof(name)
-        return self.stacked(list(read_record(self.paths.run(name)).get("members", {})))[0]
+def decoder_settings(competition: Competition) -> dict[str, Any]:
+    """The settings that a decoder depends on."""
+    return {"competition.toml": competition.model_dump(include=RULE), "decoder version": version.DECODER}

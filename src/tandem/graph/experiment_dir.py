@@ -1,46 +1,219 @@
-"""Whether what was trained, scored and decoded still belongs together and to the settings, and what makes it anew."""
+"""The files of one trained experiment, opened once: settings, folds, members, decoder, scores, and whether it is stale."""
 
-from tandem.artifacts.atomic_io import digest, read_json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tandem.artifacts.atomic_io import read_json
 from tandem.artifacts.paths import Paths
+from tandem.artifacts.predictions import Predictions
+from tandem.config.competition import Competition, load_competition
+from tandem.config.experiments import Experiment, located, make_experiment
+from tandem.decoding import Decoder
+from tandem.graph.declared_stages import STACK, Graph, decoder_settings
+from tandem.graph.keys import NONE, Artifact, read_record, reason
 
 
-def is_current(paths: Paths, name: str) -> bool:
-    """Whether the models, the scores and the settings of what is trained still belong together.
+class ExperimentDir:
+    """What is on disk of one experiment, or of the stack.
 
-    A changed setting or a training that was broken off leaves old scores beside new models, a member that was trained
-    again an old stack beside it. A bundle's were packed together, and say nothing of it.
+    What lies in a bundle was packed together and is never stale.
     """
-    run = read_json(paths.run(name))
-    if "members" in run:
-        keys = {member: key for member, key in run["members"].items() if key}
-        return all(
-            paths.run(member).exists()
-            and read_json(paths.run(member)).get("key") == key
-            and is_current(paths, member)
-            for member, key in keys.items()
+
+    def __init__(self, all_of: "Experiments", name: str):
+        self.all_of, self.paths, self.name = all_of, all_of.paths, name
+
+    @cached_property
+    def is_trained(self) -> bool:
+        return self.paths.run(self.name).is_file()
+
+    @cached_property
+    def is_scored(self) -> bool:
+        return self.is_trained and all(
+            file.is_file() for file in (self.paths.thresholds(self.name), self.paths.scores(self.name))
         )
-    if "key" not in run:
-        return True
-    folds = [paths.model(name, k, ".json") for k in range(len(run["seconds_per_fold"]))]
-    files = [*folds, paths.experiment_config(name)]
-    if not all(file.exists() for file in files):
-        return False
-    trained = digest([read_json(file)["key"] for file in folds])
-    return trained == run["key"] and read_json(files[-1]) == run["config"]
+
+    @cached_property
+    def run(self) -> dict[str, Any]:
+        """`run.json`: how it was trained."""
+        return read_json(self.paths.run(self.name))
+
+    @cached_property
+    def scores(self) -> dict[str, Any]:
+        return read_json(self.paths.scores(self.name))
+
+    @cached_property
+    def thresholds(self) -> dict[str, Any]:
+        """`thresholds.json`: the decoder in use and what it was tuned for."""
+        return read_json(self.paths.thresholds(self.name))
+
+    @cached_property
+    def is_stack(self) -> bool:
+        return "members" in self.run
+
+    @cached_property
+    def members(self) -> list[str]:
+        """Of a stack, all experiments it was fitted on; else none."""
+        return list(self.run.get("members", {}))
+
+    @cached_property
+    def config(self) -> Experiment:
+        """The settings it was trained with; weights below the root, such as a bundle's, by their whole path."""
+        return located(make_experiment(self.run["config"], self.paths.run(self.name)), self.paths.root)
+
+    @property
+    def configs(self) -> list[Experiment]:
+        """The settings of its members, or its own."""
+        if self.is_stack:
+            return [self.of(member).config for member in self.members]
+        return [self.config]
+
+    @cached_property
+    def reads(self) -> frozenset[str]:
+        """Which of `image` and `caption` its predictions depend on."""
+        return frozenset().union(*(config.reads for config in self.configs))
+
+    @cached_property
+    def folds(self) -> list[int]:
+        """The folds that have a model."""
+        return [int(k) for k in self.run["folds"]]
+
+    def models(self, most: int = 0) -> list[Path]:
+        """Weights of the folds' models, of the first `most` of them; 0 is all."""
+        return [self.paths.model(self.name, k, ".safetensors") for k in self.folds[: most or None]]
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(self.thresholds["labels"])
+
+    def decoder(self, without: str = "") -> Decoder:
+        """The tuned decoder; `without` "captions" or "photos": the one for rows that lack them, where there is one."""
+        recipe = self.thresholds
+        return Decoder.from_json(recipe.get("without", {}).get(without, recipe) if without else recipe)
+
+    def oof(self) -> Predictions:
+        return Predictions.read(self.paths.oof(self.name))
+
+    def test(self) -> Predictions | None:
+        """None where the test rows are not predicted."""
+        file = self.paths.test(self.name)
+        return Predictions.read(file) if file.is_file() else None
+
+    @property
+    def submission(self) -> dict[str, Any] | None:
+        """What is known of its submission; None where there is none."""
+        file = self.paths.submission(self.name).with_suffix(".json")
+        return read_json(file) if file.is_file() else None
+
+    def logs(self) -> dict[int, list[dict[str, Any]]]:
+        """The training log of each fold that has one."""
+        files = {k: self.paths.model(self.name, k, ".json") for k in self.folds}
+        return {k: read_json(file).get("log") or [] for k, file in files.items() if file.is_file()}
+
+    def of(self, name: str) -> "ExperimentDir":
+        """Another experiment of the same competition."""
+        return self.all_of[name]
+
+    @property
+    def command(self) -> str:
+        """What trains and scores it.
+
+        >>> Experiments(Paths("coco19"))["fusion"].command
+        'make train COMP=coco19 EXPS=fusion'
+        """
+        return command_for(self.paths.comp, self.name)
+
+    # ---- is it stale?
+
+    @cached_property
+    def stale(self) -> str:
+        """Why its models no longer belong to the settings, the data or its scores; "" where they do."""
+        if not self.is_trained:
+            return "it is not trained"
+        if "inputs" not in self.run:  # packed together in a bundle
+            return ""
+        return self._stale_stack() if self.is_stack else self._stale_models(self.all_of.graph)
+
+    def _stale_stack(self) -> str:
+        for member, key in self.run["members"].items():
+            there = self.of(member)
+            if not there.is_trained or there.run.get("key") != key:
+                return f"its member {member} was trained again since"
+            if there.stale:
+                return f"its member {member}: {there.stale}"
+        return ""
+
+    def _stale_models(self, graph: Graph) -> str:
+        for k in self.folds:
+            record = read_record(self.paths.model(self.name, k, ".json"))
+            if record.get("key") != self.run["inputs"].get(f"fold {k}"):
+                return "its training was broken off"
+            if self.name in graph.experiments and (why := _changed(record, graph.fold(self.name, k))):
+                return why
+        return ""
+
+    @cached_property
+    def undecoded(self) -> str:
+        """Why its decoder and scores are not those of the competition as it is now; "" where they are."""
+        if not self.is_scored:
+            return "it is not scored"
+        made = self.thresholds.get("inputs")
+        if made is None:  # packed together in a bundle
+            return ""
+        if made["predictions"] != self.run.get("key"):
+            return "it was trained again since it was scored"
+        now = decoder_settings(self.all_of.competition)
+        before = {name: made.get(name) for name in now}
+        return reason(before, now) if before != now else ""
+
+    def require_current(self) -> "ExperimentDir":
+        """Raises FileNotFoundError where it is not trained or scored, ValueError where it is stale."""
+        if not self.is_scored:
+            raise FileNotFoundError(f"{self.name!r} is not trained; run: {self.command}")
+        if why := self.stale or self.undecoded:
+            raise ValueError(f"{self.name!r} is stale: {why}; run: {self.command}")
+        return self
 
 
-def is_decoded(paths: Paths, name: str) -> bool:
-    """Whether its decoder and scores are of the competition's metric as it is now; a bundle says nothing of it."""
-    if not paths.metric_config.exists():
-        return True
-    recipe = read_json(paths.thresholds(name)) if paths.thresholds(name).exists() else {}
-    return all(recipe.get(key) == value for key, value in read_json(paths.metric_config).items())
+def _changed(record: dict[str, Any], artifact: Artifact) -> str:
+    """Why a fold's model is stale; where the checked tables or the folds are gone, only the settings count."""
+    before, now = record.get("inputs", {}), dict(artifact.inputs)
+    if NONE in (now["labels"], now["fold map"]):
+        now = {name: value for name, value in now.items() if name.startswith("configs/")}
+        before = {name: before.get(name) for name in now}
+    return reason(before, now) if before != now else ""
 
 
-def made_by(comp: str, name: str) -> str:
-    """The command that trains and scores it.
+class Experiments:
+    """All experiments of one competition; each is opened once."""
 
-    >>> made_by("coco19", "stack"), made_by("coco19", "fusion")
-    ('make submit COMP=coco19', 'make train COMP=coco19 EXPS=fusion')
-    """
-    return f"make submit COMP={comp}" if name == "stack" else f"make train COMP={comp} EXPS={name}"
+    def __init__(self, paths: Paths):
+        self.paths = paths
+        self._opened: dict[str, ExperimentDir] = {}
+
+    @cached_property
+    def competition(self) -> Competition:
+        return load_competition(self.paths.competition)
+
+    @cached_property
+    def graph(self) -> Graph:
+        return Graph.open(self.paths)
+
+    def __getitem__(self, name: str) -> ExperimentDir:
+        return self._opened.setdefault(name, ExperimentDir(self, name))
+
+    def scored(self) -> list[ExperimentDir]:
+        """Those that are scored, by name."""
+        found = (self[file.parent.name] for file in sorted(self.paths.oof_dir.glob("*/scores.json")))
+        return [experiment for experiment in found if experiment.is_scored]
+
+
+def command_for(comp: str, name: str = STACK) -> str:
+    """The command that trains and scores an experiment."""
+    return f"make submit COMP={comp}" if name == STACK else f"make train COMP={comp} EXPS={name}"
+
+
+def same_rows(predictions: Predictions, names: Sequence[str], fold_map: str) -> bool:
+    """Whether predictions are of these labels and this fold map."""
+    return predictions.names == tuple(names) and predictions.provenance.get("folds") == fold_map

@@ -3,7 +3,7 @@
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -14,10 +14,12 @@ import pyarrow.parquet as pq
 
 from tandem.artifacts.atomic_io import digest, read_json, write_json
 from tandem.artifacts.digest_cache import DigestCache
-from tandem.artifacts.paths import SPLITS, Paths
+from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import read_provenance
-from tandem.data.split_tables import CONTENT, content_digest
+from tandem.data.check_competition import content_digest
+from tandem.data.folds import fold_map_digest, read_fold_map
 
+NONE = "none"  # the digest of what does not exist
 SHOWN = 3  # differences that a reason names
 
 
@@ -100,48 +102,47 @@ def _shown(value: object) -> str:
 
 
 class Sources:
-    """Digests of what comes from outside the graph: tables, files, weights, and the precision of this machine.
+    """Digests of what comes from outside the graph: tables, folds, weights, and the precision of this machine.
 
-    A file is read again only where its size or time stamp changed. `tables`: digests of checked tables that are not
-    written yet, by their names such as "train.images", instead of those on disk.
+    A file is read again only where its size or time stamp changed. `assumed` stands for what is not written yet, under
+    the same names, such as "train.images" and "fold map".
     """
 
-    def __init__(self, paths: Paths, tables: Mapping[str, str] | None = None):
-        self.paths, self.tables = paths, tables
+    def __init__(self, paths: Paths, assumed: Mapping[str, str] | None = None):
+        self.paths, self.assumed = paths, dict(assumed or {})
         self.cache = DigestCache(paths.digests)
 
     def file(self, file: Path) -> str:
         """Of the content; "none" where there is no such file."""
-        return self.cache.digest_of(file) if file.is_file() else "none"
+        return self.cache.digest_of(file) if file.is_file() else NONE
 
     def table(self, name: str) -> str:
         """Of a checked table's content, such as "train.captions"; "none" where there is none."""
-        if self.tables is not None:
-            return self.tables.get(name, "none")
-        file = self.table_files[name]
-        if not file.is_file():
-            return "none"
-        return self.cache.value(file, "content", lambda: content_digest(name, pq.read_table(file)))
+        return self._value(name, self.paths.build / f"{name}.parquet", "content", content_digest)
 
-    @cached_property
-    def table_files(self) -> dict[str, Path]:
-        """The parquet file of each checked table."""
-        kinds = {"images": self.paths.images, "captions": self.paths.captions}
-        files = {f"{split}.{kind}": of(split) for kind, of in kinds.items() for split in SPLITS}
-        return files | {"train.labels": self.paths.labels}
+    @property
+    def fold_map(self) -> str:
+        """Of the ids and their folds; "none" where there are no folds."""
+        return self._value("fold map", self.paths.folds, "fold map", lambda f: fold_map_digest(*read_fold_map(f)))
 
-    @cached_property
+    @property
+    def fold_numbers(self) -> tuple[int, ...]:
+        """The folds that there are; empty where there are none."""
+        found = self._value("fold numbers", self.paths.folds, "fold numbers", _numbers)
+        return () if found == NONE else tuple(map(int, found.split()))
+
+    @property
     def labelled_rows(self) -> int:
         """Number of training rows with labels; 0 where nothing is checked yet."""
-        if self.tables is not None:
-            return int(self.tables.get("labelled rows", "0"))
-        return pq.read_metadata(self.paths.labels).num_rows if self.paths.labels.is_file() else 0
+        found = self._value(
+            "labelled rows", self.paths.labels, "rows", lambda f: str(pq.read_metadata(f).num_rows)
+        )
+        return 0 if found == NONE else int(found)
 
-    @cached_property
-    def fold_map(self) -> str:
-        """Of the ids and their folds; "none" where there are none."""
-        file = self.paths.folds
-        return self.cache.value(file, "fold map", lambda: fold_map_digest(file)) if file.is_file() else "none"
+    def _value(self, name: str, file: Path, kept: str, compute: Callable[[Path], str]) -> str:
+        if self.assumed:
+            return self.assumed.get(name, NONE)
+        return self.cache.value(file, kept, lambda: compute(file)) if file.is_file() else NONE
 
     @cached_property
     def precision(self) -> dict[str, str]:
@@ -157,6 +158,10 @@ class Sources:
         found = {"image": image, "caption": image if kind == "cuda" else "float32"}
         write_json(self.paths.precision, {"key": machine, "precision": found})
         return found
+
+
+def _numbers(folds: Path) -> str:
+    return " ".join(map(str, sorted(set(read_fold_map(folds)[1]))))
 
 
 def _machine() -> str:

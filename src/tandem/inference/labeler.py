@@ -5,60 +5,61 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from tandem.artifacts.atomic_io import read_json
 from tandem.artifacts.contributions import TERMS, gathered
 from tandem.artifacts.paths import Paths
-from tandem.config.experiments import read_resolved, sees
 from tandem.data.image_io import BadImage
 from tandem.data.image_loader import ahead, squares
 from tandem.decoding import Decoder
-from tandem.ensemble.stack_store import read_blind_stack, read_stack
-from tandem.ensemble.stacking import Level, Stack, spread
-from tandem.graph.currency import is_current, is_decoded, made_by
-from tandem.inference.fold_models import Encoders, Member, NewRows, needs_captions, sizes
-from tandem.inference.results import Found
+from tandem.ensemble.stack_store import load_no_caption_stack, load_stack
+from tandem.ensemble.stacking import Stack, StackInputs, count_words
+from tandem.graph.experiment_dir import ExperimentDir, Experiments
+from tandem.inference.fold_models import Encoders, Member, NewRows
+from tandem.inference.results import LabelledImage
 from tandem.logits import sigmoid
 from tandem.runtime.resources import threads
-from tandem.runtime.torch_setup import alone, device
+from tandem.runtime.torch_setup import single_thread
 
 CHUNK = 32  # images that a thread labels together
 
+AnyImage = Path | str | Image.Image | np.ndarray  # a file, a PIL image, or (h, w, 3) uint8
+
 
 @dataclass(frozen=True, eq=False)
-class Panel:
-    """Members that vote, what makes one vote of theirs, and the decoder tuned for it; without a stack, one member."""
+class Predictor:
+    """One experiment, or a stack of several, with the decoder that was tuned for it.
+
+    without_captions  the members predict from the image alone
+    """
 
     members: list[Member]
     names: tuple[str, ...]
     decoder: Decoder
     stack: Stack | None = None
-    blind: bool = False
+    without_captions: bool = False
 
     def proba(self, rows: NewRows, encoders: Encoders) -> np.ndarray:
         """(n, c)."""
-        votes = self._votes(rows, encoders)
-        return (
-            sigmoid(votes[0].sum(-1))
-            if self.stack is None
-            else self.stack.predict_proba(self._level(rows, votes))
-        )
+        terms = self._member_terms(rows, encoders)
+        if self.stack is None:
+            return sigmoid(terms[0].sum(-1))
+        return self.stack.predict_proba(self._stack_inputs(rows, terms))
 
     def terms(self, rows: NewRows, encoders: Encoders) -> np.ndarray:
         """(n, c, 5) of TERMS that add up to the logit."""
-        votes = self._votes(rows, encoders)
+        terms = self._member_terms(rows, encoders)
         if self.stack is None:
-            return votes[0]
-        return gathered(
-            spread(self.stack, self._level(rows, votes)),
-            [{"image"} if self.blind else sees(m.experiment) for m in self.members],
-        )
+            return terms[0]
+        reads = [{"image"} if self.without_captions else set(m.experiment.reads) for m in self.members]
+        return gathered(self.stack.contributions(self._stack_inputs(rows, terms)), reads)
 
     @property
     def reads_captions(self) -> bool:
-        """Whether a missing caption would change what it says; a stack may read no more than how long one is."""
+        """Whether its predictions depend on the caption; a stack may depend only on its length."""
         length = self.stack is not None and self.stack.reads_words
-        return not self.blind and (length or any("caption" in sees(m.experiment) for m in self.members))
+        captions = any("caption" in member.experiment.reads for member in self.members)
+        return not self.without_captions and (length or captions)
 
     @property
     def title(self) -> str:
@@ -66,181 +67,182 @@ class Panel:
 
     def load(self, encoders: Encoders) -> None:
         for member in self.members:
-            for cfg in member.experiment.encoders:
-                encoders.made(cfg)
+            for encoder in member.experiment.encoders:
+                encoders.load(encoder)
 
-    def _votes(self, rows: NewRows, encoders: Encoders) -> list[np.ndarray]:
-        return [member.terms(rows, encoders, self.blind) for member in self.members]
+    def _member_terms(self, rows: NewRows, encoders: Encoders) -> list[np.ndarray]:
+        return [member.terms(rows, encoders, self.without_captions) for member in self.members]
 
-    def _level(self, rows: NewRows, votes: list[np.ndarray]) -> Level:
-        words = np.array([len(caption.split()) for caption in rows.captions])
-        return Level.of([sigmoid(vote.sum(-1)) for vote in votes], words if self.stack.reads_words else None)
+    def _stack_inputs(self, rows: NewRows, terms: list[np.ndarray]) -> StackInputs:
+        assert self.stack
+        words = count_words(rows.captions) if self.stack.reads_words else None
+        return StackInputs.of([sigmoid(t.sum(-1)) for t in terms], words)
 
 
 class Labeler:
     """Encoders, models, stack and decoder, loaded once.
 
     >>> from tandem import Labeler
-    >>> for found in Labeler.load("bundle.zip").label(["a.jpg"], captions=["a cat"]):
-    ...     print(found.image, *found.labels)
+    >>> for result in Labeler.load("bundle.zip").label(["a.jpg"], captions=["a cat"]):
+    ...     print(result.image, *result.labels)
     a.jpg cat
     """
 
-    def __init__(self, paths: Paths, panel: Panel, blind: Panel | None):
-        """`blind`: labels images without a caption; None where the trained experiments all need one."""
-        self.paths, self.panel, self.blind = paths, panel, blind
-        self.names: tuple[str, ...] = panel.names
+    def __init__(self, paths: Paths, predictor: Predictor, no_caption: Predictor | None):
+        """`no_caption` labels images without a caption; None where every trained experiment needs one."""
+        self.paths, self.predictor, self.no_caption = paths, predictor, no_caption
+        self.names: tuple[str, ...] = predictor.names
         self.encoders = Encoders()
-        panels = [panel, blind] if blind else [panel]
-        self.sizes = sorted(set().union(*(sizes(m.experiment) for p in panels for m in p.members)))
+        members = [member for p in self._predictors() for member in p.members]
+        self.sizes = sorted(set().union(*(member.experiment.image_sizes for member in members)))
 
     @classmethod
     def of(cls, paths: Paths, experiment: str = "stack", folds: int = 0) -> "Labeler":
-        """A checkout's; `folds`: only the first so many models of each experiment, which is faster; 0 is all.
+        """From a checkout. `folds`: only that many models of each experiment, which is faster; 0 is all.
 
-        Raises FileNotFoundError where the experiment is not trained.
+        Raises FileNotFoundError where the experiment is not trained, ValueError where it is stale.
         """
-        panel = _panel(paths, experiment, folds)
-        if not panel.reads_captions:
-            return cls(paths, panel, panel)
-        together = _blind_stack(paths, experiment, panel, folds)
-        if together:
-            return cls(paths, panel, together)
-        trained = [file.parent.name for file in sorted(paths.experiment("x").parent.glob("*/scores.json"))]
-        members = [m.name for m in panel.members]
-        scores = blind_scores(paths, members, panel.names) or blind_scores(paths, trained, panel.names)
-        if not scores:
-            return cls(paths, panel, None)
-        name = max(scores, key=scores.get)
-        member = next((m for m in panel.members if m.name == name), None) or Member(paths, name, folds)
-        recipe = read_json(paths.thresholds(name))
-        recipe = recipe.get("without", {}).get("captions", recipe)
-        return cls(paths, panel, Panel([member], panel.names, Decoder.from_json(recipe), blind=True))
+        found = Experiments(paths)
+        predictor = _predictor(found[experiment].require_current(), folds)
+        if not predictor.reads_captions:
+            return cls(paths, predictor, predictor)
+        return cls(paths, predictor, _no_caption_predictor(found, experiment, predictor, folds))
 
     @classmethod
     def load(cls, path: Path | str) -> "Labeler":
-        """A bundle's: the zip, or the folder of one unpacked. Raises ValueError where a file in it was changed."""
+        """From a bundle: the zip, or its unpacked folder. Raises ValueError where a file in it was changed."""
         from tandem.inference.bundle_reader import open_bundle
 
         return cls.of(*open_bundle(Path(path)))
 
     def label(
         self,
-        images: Sequence[Path | str],
+        images: Sequence[AnyImage],
         captions: Sequence[str | None] | None = None,
-        why: bool = False,
-    ) -> Iterator[Found]:
-        """One `Found` an image, in order, with its terms where `why`. Memory stays flat.
+        terms: bool = False,
+    ) -> Iterator[LabelledImage]:
+        """One result an image, in order, with what moved each logit where `terms`. Memory stays constant.
 
         An image that can't be read has a problem and no labels. Raises ValueError where a caption is missing and
-        nothing that is trained can do without.
+        every trained experiment needs one.
         """
-        images = [Path(image) for image in images]
-        texts = [""] * len(images) if captions is None else [caption or "" for caption in captions]
-        if len(texts) != len(images):
-            raise ValueError(f"{len(images)} images and {len(texts)} captions; expected one each")
-        if self.blind is None and not all(text.strip() for text in texts):
+        files = [Path(image) if isinstance(image, str) else image for image in images]
+        texts = [""] * len(files) if captions is None else [caption or "" for caption in captions]
+        if len(texts) != len(files):
+            raise ValueError(f"{len(files)} images and {len(texts)} captions; expected one each")
+        if self.no_caption is None and not all(text.strip() for text in texts):
             raise ValueError(
-                "a caption is missing, and no trained experiment does without; caption every image, or train one that "
-                f"sees photos alone: make train COMP={self.paths.comp} EXPS=fusion"
+                "a caption is missing, and every trained experiment needs one; caption every image, or train one that "
+                f"does not: make train COMP={self.paths.comp} EXPS=fusion"
             )
-        return self._stream(images, texts, why)
+        return self._stream(files, texts, terms)
 
-    def _stream(self, images: list[Path], captions: list[str], why: bool) -> Iterator[Found]:
+    def predict_proba(
+        self, images: Sequence[AnyImage], captions: Sequence[str | None] | None = None
+    ) -> np.ndarray:
+        """(n, c) probabilities of the labels `names`; NaN in the rows of images that can't be read."""
+        rows = [result.proba for result in self.label(images, captions)]
+        missing = dict.fromkeys(self.names, np.nan)
+        return np.array([list((proba or missing).values()) for proba in rows]).reshape(-1, len(self.names))
+
+    def _predictors(self) -> list[Predictor]:
+        found = [self.predictor, self.no_caption] if self.no_caption else [self.predictor]
+        return list({id(p): p for p in found if p}.values())
+
+    def _stream(
+        self, images: list[Path | Image.Image | np.ndarray], captions: list[str], terms: bool
+    ) -> Iterator[LabelledImage]:
         """Chunks side by side, each by one thread from its files to its labels."""
-        for panel in {self.panel, self.blind} - {None}:
-            panel.load(self.encoders)
+        for predictor in self._predictors():
+            predictor.load(self.encoders)
         chunks = [slice(start, start + CHUNK) for start in range(0, len(images), CHUNK)]
 
-        def work(chunk: slice) -> list[Found]:
-            alone()
-            return self._chunk(images[chunk], captions[chunk], why)
+        def work(chunk: slice) -> list[LabelledImage]:
+            return self._chunk(images[chunk], captions[chunk], terms)
 
-        try:
-            for found in ahead(work, chunks, threads(), threads() + 1):
-                yield from found
-        finally:
-            device()  # all threads for one, as elsewhere
+        with single_thread() as in_one_thread:
+            for results in ahead(in_one_thread(work), chunks, threads(), threads() + 1):
+                yield from results
 
-    def _open(self, image: Path) -> dict[int, np.ndarray] | str:
+    def _open(self, image: Path | Image.Image | np.ndarray) -> dict[int, np.ndarray] | str:
         """Its squares, or why it can't be read."""
         try:
             return squares(image, self.sizes)
         except BadImage as error:
             return " ".join(str(error).removeprefix(f"{image}: ").split())
 
-    def _chunk(self, images: list[Path], captions: list[str], why: bool) -> list[Found]:
+    def _chunk(
+        self, images: list[Path | Image.Image | np.ndarray], captions: list[str], terms: bool
+    ) -> list[LabelledImage]:
+        names = [str(image) if isinstance(image, Path) else "" for image in images]
         opened = [self._open(image) for image in images]
-        found = {i: Found(str(images[i]), problem=o) for i, o in enumerate(opened) if isinstance(o, str)}
-        whole = [i for i in range(len(images)) if i not in found]
-        told = [i for i in whole if captions[i].strip()]
-        untold = [i for i in whole if not captions[i].strip()]
-        for panel, rows in ((self.panel, told), (self.blind, untold)):
-            if rows:
-                squares = {size: [opened[i][size] for i in rows] for size in self.sizes}
-                new = NewRows(squares, [captions[i] for i in rows])
-                found |= zip(rows, self._found(panel, [images[i] for i in rows], new, why), strict=True)
-        return [found[i] for i in range(len(images))]
+        results = {
+            i: LabelledImage(names[i], problem=o) for i, o in enumerate(opened) if isinstance(o, str)
+        }
+        readable = [(i, o) for i, o in enumerate(opened) if not isinstance(o, str)]
+        for predictor, wanted in ((self.predictor, True), (self.no_caption, False)):
+            rows = [(i, o) for i, o in readable if bool(captions[i].strip()) is wanted]
+            if rows and predictor:
+                pixels = {size: [o[size] for _, o in rows] for size in self.sizes}
+                new = NewRows(pixels, [captions[i] for i, _ in rows])
+                found = self._label(predictor, [names[i] for i, _ in rows], new, terms)
+                results |= zip((i for i, _ in rows), found, strict=True)
+        return [results[i] for i in range(len(images))]
 
-    def _found(self, panel: Panel, images: list[Path], rows: NewRows, why: bool) -> Iterator[Found]:
-        terms = panel.terms(rows, self.encoders) if why else None
-        proba = sigmoid(terms.sum(-1)) if why else panel.proba(rows, self.encoders)
-        for i, (image, chosen) in enumerate(zip(images, panel.decoder(proba), strict=True)):
+    def _label(
+        self, predictor: Predictor, images: list[str], rows: NewRows, with_terms: bool
+    ) -> Iterator[LabelledImage]:
+        terms = predictor.terms(rows, self.encoders) if with_terms else None
+        proba = predictor.proba(rows, self.encoders) if terms is None else sigmoid(terms.sum(-1))
+        for i, (image, chosen) in enumerate(zip(images, predictor.decoder(proba), strict=True)):
             order = np.argsort(-proba[i], kind="stable")
-            yield Found(
-                str(image),
+            yield LabelledImage(
+                image,
                 tuple(self.names[j] for j in order if chosen[j]),
                 dict(zip(self.names, proba[i].tolist(), strict=True)),
-                terms=_named(self.names, terms[i]) if why else None,
-                blind=panel is self.blind,
+                terms=None if terms is None else _by_label(self.names, terms[i]),
+                without_caption=predictor is self.no_caption,
             )
 
 
-def _panel(paths: Paths, name: str, folds: int) -> Panel:
-    command = made_by(paths.comp, name)
-    if not (paths.thresholds(name).exists() and paths.run(name).exists()):
-        raise FileNotFoundError(f"{name!r} is not trained; run: {command}")
-    recipe = read_json(paths.thresholds(name))
-    names, decoder = tuple(recipe["labels"]), Decoder.from_json(recipe)
-    if not is_decoded(paths, name):
-        raise ValueError(
-            f"{name!r} is decoded for another metric, or other numbers of labels; run: {command}"
-        )
-    if not paths.stack(name).exists():
-        return Panel([Member(paths, name, folds)], names, decoder)
-    stack, used = read_stack(paths, name)
-    members = [Member(paths, member, folds) for member in used]
-    if not is_current(paths, name):
-        raise ValueError(f"a member of {name!r} was trained again since; run: make submit COMP={paths.comp}")
-    return Panel(members, names, decoder, stack)
+def _predictor(experiment: ExperimentDir, folds: int) -> Predictor:
+    if not experiment.is_stack:
+        return Predictor([Member(experiment, folds)], experiment.labels, experiment.decoder())
+    stack, used = load_stack(experiment.paths, experiment.name)
+    members = [Member(experiment.of(name), folds) for name in used]
+    return Predictor(members, experiment.labels, experiment.decoder(), stack)
 
 
-def _blind_stack(paths: Paths, name: str, panel: Panel, folds: int) -> Panel | None:
-    """Those members of a stack that do without captions, together; None where there are none."""
-    recipe = read_json(paths.thresholds(name)).get("without", {}).get("captions")
-    found = read_blind_stack(paths, name)
-    if recipe is None or found is None:
+def _no_caption_predictor(
+    found: Experiments, experiment: str, predictor: Predictor, folds: int
+) -> Predictor | None:
+    """What labels images without a caption: the stack's own, else the best experiment that needs none."""
+    own, names = {member.name: member for member in predictor.members}, predictor.names
+    recipe = found[experiment].thresholds.get("without", {})
+    loaded = load_no_caption_stack(found.paths, experiment) if "captions" in recipe else None
+    if loaded:
+        stack, used = loaded
+        members = [own.get(name) or Member(found[name], folds) for name in used]
+        return Predictor(members, names, found[experiment].decoder("captions"), stack, without_captions=True)
+    scored = found.scored()
+    scores = no_caption_scores([found[name] for name in own], names) or no_caption_scores(scored, names)
+    if not scores:
         return None
-    stack, used = found
-    own = {member.name: member for member in panel.members}
-    members = [own.get(member) or Member(paths, member, folds) for member in used]
-    return Panel(members, panel.names, Decoder.from_json(recipe), stack, blind=True)
+    best = max(scores, key=scores.__getitem__)
+    member = own.get(best) or Member(found[best], folds)
+    return Predictor([member], names, found[best].decoder("captions"), without_captions=True)
 
 
-def blind_scores(paths: Paths, names: Sequence[str], labels: Sequence[str]) -> dict[str, float]:
-    """Of those experiments on these `labels` that do without captions: what each scores where they are missing."""
+def no_caption_scores(experiments: Sequence[ExperimentDir], labels: Sequence[str]) -> dict[str, float]:
+    """The score on rows without a caption of each current experiment on these `labels` that needs none."""
     scores = {}
-    for name in names:
-        files = (paths.experiment_config(name), paths.run(name), paths.thresholds(name), paths.scores(name))
-        if not all(file.exists() for file in files):
-            continue  # a stack, or trained by half
-        if not (is_current(paths, name) and is_decoded(paths, name)):
+    for one in experiments:
+        if not one.is_scored or one.is_stack or one.stale or one.undecoded:
             continue
-        experiment, found = read_resolved(files[0]), read_json(paths.scores(name))
-        if not needs_captions(experiment) and read_json(paths.thresholds(name))["labels"] == list(labels):
-            scores[name] = found.get("without", {}).get("captions", found)["score"]
+        if not one.config.needs_captions and one.labels == tuple(labels):
+            scores[one.name] = one.scores.get("without", {}).get("captions", one.scores)["score"]
     return scores
 
 
-def _named(names: tuple[str, ...], terms: np.ndarray) -> dict[str, dict[str, float]]:
+def _by_label(names: tuple[str, ...], terms: np.ndarray) -> dict[str, dict[str, float]]:
     return {name: dict(zip(TERMS, row, strict=True)) for name, row in zip(names, terms.tolist(), strict=True)}

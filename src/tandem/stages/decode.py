@@ -1,14 +1,20 @@
-"""Decode: oof/C/E/{oof,contributions}.parquet, folds, build/C/metric.json -> oof/C/E/{scores,thresholds}.json."""
+"""Decode: oof/C/E/{oof,contributions}.parquet, folds, competition.toml -> oof/C/E/{scores,thresholds}.json."""
 
-from tandem.artifacts.atomic_io import read_json, write_json
+from argparse import ArgumentParser, Namespace
+
+from tandem.artifacts.atomic_io import write_json
 from tandem.artifacts.contributions import NO_CAPTION, NO_IMAGE, read_contributions
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
+from tandem.config.competition import load_competition
 from tandem.data.labelled_rows import read_labelled
-from tandem.decoding import Rule
+from tandem.decoding import label_rule
 from tandem.decoding.scoring import score
+from tandem.graph.experiment_dir import same_rows
+from tandem.graph.plan import Step
 from tandem.logits import sigmoid
 from tandem.runtime.resources import threads
+from tandem.stages._run import add_goal_arguments, bring_up_to_date
 
 KEPT = (
     "score",
@@ -24,35 +30,38 @@ KEPT = (
 MISSING = {NO_CAPTION: "captions", NO_IMAGE: "photos"}
 
 
-def add_arguments(parser) -> None:
-    parser.add_argument("--exp", required=True, help="experiment: a folder in oof/COMP")
+def add_arguments(parser: ArgumentParser) -> None:
+    add_goal_arguments(parser)
 
 
-def main(args) -> None:
-    paths = Paths(args.comp)
-    rows = read_labelled(paths)
-    rule = Rule(**read_json(paths.metric_config))
-    oof = Predictions.read(paths.oof(args.exp))
-    if oof.names != rows.names or oof.provenance.get("folds") != rows.fold_digest:
+def main(args: Namespace) -> None:
+    bring_up_to_date(Paths(args.comp), "train", args.exps, args.jobs)
+
+
+def run(paths: Paths, step: Step) -> None:
+    name, rows = step.task.subject, read_labelled(paths)
+    rule = label_rule(load_competition(paths.competition))
+    oof = Predictions.read(paths.oof(name))
+    if not same_rows(oof, rows.names, rows.fold_digest):
         raise ValueError(
-            f"{paths.oof(args.exp)} was made with another fold map or label list; run make train"
+            f"{paths.oof(name)} was made with another fold map or label list; run make train"
         )
     decoder, scores = score(oof.aligned_to(rows.ids), rows.y, rows.fold, rows.names, rule, threads())
     scores["without"] = {}
-    if paths.contributions(args.exp).exists():
-        for setting, ids, terms in read_contributions(paths.contributions(args.exp)):
+    if paths.contributions(name).exists():
+        for setting, ids, terms in read_contributions(paths.contributions(name)):
             if setting in MISSING:
                 proba = Predictions(ids, rows.names, sigmoid(terms.sum(-1))).aligned_to(rows.ids)
                 without_decoder, without = score(proba, rows.y, rows.fold, rows.names, rule, threads())
                 decoder.setdefault("without", {})[MISSING[setting]] = without_decoder
                 scores["without"][MISSING[setting]] = {key: without[key] for key in KEPT}
-    write_json(paths.scores(args.exp), scores)
-    write_json(paths.thresholds(args.exp), decoder)
+    write_json(paths.scores(name), scores)
+    write_json(paths.thresholds(name), decoder | step.stale[0].made_from)
     best, most = max(scores["decoders"].items(), key=lambda item: item[1]["score"])
     why = ""
     if best != scores["decoder"]:
         why = f" ({best} gains {most['gain']:+.4f}, which may be chance: {most['low']:+.4f} to {most['high']:+.4f})"
     print(
-        f"{args.exp}: out-of-fold {rule.metric} {scores['score']:.4f} cross-fitted, "
+        f"{name}: out-of-fold {rule.metric} {scores['score']:.4f} cross-fitted, "
         f"{scores['in_sample']:.4f} in sample; decoder: {scores['decoder']}{why}"
     )

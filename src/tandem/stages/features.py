@@ -1,24 +1,32 @@
 """Features: build/C/{split}.{images,captions}.parquet -> features/C/ENCODER.SPLIT.npy, float16: (n, views, d),
-of a trunk (n, views, h, w, d), of tokens (n, 1, t, d).
+of feature maps (n, views, h, w, d), of token states (n, 1, t, d).
 
-Beside it: `.ids.json` (the rows) and `.meta.json` (encoder, source of the weights, key). One run serves all splits, so
-that the encoder's libraries are loaded once; what is current is left as it is.
+Beside it: `.ids.json` (the rows) and `.meta.json` (encoder, key and inputs). One run serves all splits, so that the
+encoder is loaded once.
 """
 
+from argparse import ArgumentParser, Namespace
+
 from tandem.artifacts.paths import SPLITS, Paths
-from tandem.config.encoders import read_encoder
 from tandem.features.extract import encode_split
+from tandem.graph.declared_stages import Graph
+from tandem.graph.plan import Step
+from tandem.runtime.torch_setup import use_threads
+from tandem.stages._run import add_goal_arguments, bring_up_to_date
 
 
-def add_arguments(parser) -> None:
-    parser.add_argument("--encoder", required=True, help="its file in build/C/encoders, without .json")
-    parser.add_argument("--split", required=True, choices=SPLITS, help="the one that is out of date")
+def add_arguments(parser: ArgumentParser) -> None:
+    add_goal_arguments(parser)
 
 
-def main(args) -> None:
-    paths = Paths(args.comp)
-    cfg = read_encoder(paths.encoder_config(args.encoder))
-    for split in (split for split in SPLITS if paths.images(split).exists()):
-        if not encode_split(paths, cfg, split) and split == args.split:
-            # make takes it for old: what it is made from was written again, with the same values
-            paths.features(cfg.slug, split).touch()
+def main(args: Namespace) -> None:
+    bring_up_to_date(Paths(args.comp), "features", args.exps, args.jobs)
+
+
+def run(paths: Paths, step: Step) -> None:
+    use_threads()
+    encoder, stale = step.task.config, {artifact.record for artifact in step.stale}
+    for split in SPLITS:
+        if paths.features(encoder.slug, split).with_suffix(".meta.json") in stale:
+            artifact = Graph.open(paths).features(encoder, split)
+            encode_split(paths, encoder, split, artifact.made_from)

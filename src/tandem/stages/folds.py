@@ -1,7 +1,8 @@
-"""Folds: build/C/{train.labels.parquet,train.images.parquet,folds.json} -> folds/C.csv (id, fold, group)."""
+"""Folds: build/C/{train.labels,train.images}.parquet -> folds/C.csv (id, fold, group) and folds/C.json."""
 
 import csv
 import io
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,11 +10,36 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tandem.artifacts.atomic_io import read_json, write_text
+from tandem.artifacts.atomic_io import write_json, write_text
 from tandem.artifacts.paths import Paths
-from tandem.data.folds import assign_folds, label_shares
-from tandem.data.near_duplicates import group_near_duplicates as group
+from tandem.config.competition import load_competition
+from tandem.data.folds import label_shares, make_folds
 from tandem.data.split_tables import read_images, read_labels
+from tandem.graph.plan import Step
+from tandem.stages._run import add_goal_arguments, bring_up_to_date
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    add_goal_arguments(parser)
+
+
+def main(args: Namespace) -> None:
+    bring_up_to_date(Paths(args.comp), "folds", args.exps, args.jobs)
+
+
+def run(paths: Paths, step: Step) -> None:
+    ids, names, y = read_labels(paths.labels)
+    images = read_images(paths.images("train"))
+    if images["id"] != ids:
+        raise ValueError(
+            f"{paths.labels} has {len(ids)} ids, {paths.images('train')} {len(images['id'])}, and they "
+            f"differ; run: make check COMP={paths.comp}"
+        )
+    settings = load_competition(paths.competition).folds
+    fold, groups = make_folds(y, images["hash"], images["sha"], settings.n, settings.seed)
+    write_text(paths.folds, to_csv(ids, fold, groups))
+    write_json(paths.folds_record, step.stale[0].made_from)
+    show(paths, names, y, fold, groups)
 
 
 def to_csv(ids: Sequence[str], fold: np.ndarray, groups: np.ndarray) -> str:
@@ -24,14 +50,29 @@ def to_csv(ids: Sequence[str], fold: np.ndarray, groups: np.ndarray) -> str:
     return text.getvalue()
 
 
+def show(paths: Paths, names: Sequence[str], y: np.ndarray, fold: np.ndarray, groups: np.ndarray) -> None:
+    """Prints how evenly the labels are spread over the folds."""
+    n = int(fold.max()) + 1
+    shares, sizes = label_shares(y, fold, n), np.bincount(fold, minlength=n).tolist()
+    Console().print(share_table(names, shares, sizes))
+    off = np.abs(shares[:, :-1] - shares[:, -1:])
+    label, k = np.unravel_index(off.argmax(), off.shape)
+    counts = np.bincount(groups)
+    together = f"{len(counts)} groups" + (f", the largest of {counts.max()}" if counts.max() > 1 else "")
+    print(
+        f"{paths.folds}: {len(fold)} rows in {n} folds of {min(sizes)} to {max(sizes)}; {together}; "
+        f"largest difference: label {names[label]} in fold {k}, {100 * off.max():.2f} points"
+    )
+
+
 def share_table(names: Sequence[str], shares: np.ndarray, sizes: Sequence[int]) -> Table:
-    """Labels x folds in percent of the rows, and the fold furthest from the share in all rows, in points."""
+    """Labels x folds in percent of the rows, and the largest difference from the share in all rows, in points."""
     table = Table(title="rows that have the label, in %", title_justify="left")
     table.add_column("label")
     for k in range(len(sizes)):
         table.add_column(f"fold {k}", justify="right")
     table.add_column("all", justify="right")
-    table.add_column("worst", justify="right")
+    table.add_column("largest difference", justify="right")
     for name, row in zip(names, 100 * shares, strict=True):
         off = row[:-1] - row[-1]
         cells = [f"{value:.2f}" for value in row] + [f"{off[np.abs(off).argmax()]:+.2f}"]
@@ -40,38 +81,3 @@ def share_table(names: Sequence[str], shares: np.ndarray, sizes: Sequence[int]) 
     spread = max(sizes) - min(sizes)
     table.add_row("rows", *map(str, sizes), str(sum(sizes)), str(spread))
     return table
-
-
-def add_arguments(parser) -> None:
-    del parser  # --comp says it all
-
-
-def main(args) -> None:
-    paths = Paths(args.comp)
-    needed = (paths.labels, paths.images("train"), paths.folds_config)
-    missing = [str(path) for path in needed if not path.exists()]
-    if missing:
-        raise FileNotFoundError(f"no {', '.join(missing)}; run: make folds COMP={args.comp}")
-    ids, names, y = read_labels(paths.labels)
-    images = read_images(paths.images("train"))
-    if images["id"] != ids:
-        raise ValueError(
-            f"{paths.labels} has {len(ids)} ids, {paths.images('train')} {len(images['id'])}, and they "
-            f"differ; run: make check COMP={args.comp}"
-        )
-    config = read_json(paths.folds_config)
-    groups = group(images["hash"], images["sha"])
-    fold = assign_folds(y, groups, config["n"], config["seed"])
-    write_text(paths.folds, to_csv(ids, fold, groups))
-
-    shares = label_shares(y, fold, config["n"])
-    sizes = np.bincount(fold, minlength=config["n"]).tolist()
-    Console().print(share_table(names, shares, sizes))
-    off = np.abs(shares[:, :-1] - shares[:, -1:])
-    label, k = np.unravel_index(off.argmax(), off.shape)
-    counts = np.bincount(groups)
-    together = f"{len(counts)} groups" + (f", the largest of {counts.max()}" if counts.max() > 1 else "")
-    print(
-        f"{paths.folds}: {len(ids)} rows in {config['n']} folds of {min(sizes)} to {max(sizes)}; {together}; "
-        f"worst share: label {names[label]} in fold {k}, {100 * off.max():.2f} points off"
-    )

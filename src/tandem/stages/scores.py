@@ -1,45 +1,43 @@
 """Scores: oof/C/*/{scores,run}.json, submissions/C/*.json -> a table in the terminal, best first."""
 
+from argparse import ArgumentParser, Namespace
+from typing import Any
+
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
-from tandem.artifacts.atomic_io import read_json
 from tandem.artifacts.paths import Paths
-from tandem.graph.currency import is_decoded
+from tandem.graph.experiment_dir import ExperimentDir, Experiments
+from tandem.runtime.console import make_console
 
 COLUMNS = {"f1_samples": "samples", "f1_micro": "micro", "f1_macro": "macro"}  # F1, or F-beta
 
 
-def add_arguments(parser) -> None:
-    del parser
+def add_arguments(parser: ArgumentParser) -> None:
+    """The competition is all that it needs."""
 
 
-def main(args) -> None:
-    paths = Paths(args.comp)
-    rows = [
-        _row(paths, file.parent.name) for file in sorted(paths.experiment("x").parent.glob("*/scores.json"))
-    ]
+def main(args: Namespace) -> None:
+    show(Paths(args.comp))
+
+
+def show(paths: Paths) -> None:
+    """Prints the table; raises FileNotFoundError where nothing is scored."""
+    rows = [_row(experiment) for experiment in Experiments(paths).scored()]
     if not rows:
         raise FileNotFoundError(
-            f"nothing has been scored for {args.comp!r}; run: make train COMP={args.comp}"
+            f"nothing has been scored for {paths.comp!r}; run: make train COMP={paths.comp}"
         )
     rows.sort(key=lambda row: (not row["comparable"], -row["score"]))
-    console = _console()
-    console.print(_table(args.comp, rows))
+    console = make_console()
+    console.print(_table(paths.comp, rows))
     console.print(_decoders([row for row in rows if row["comparable"]] or rows))
 
 
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=120)
-
-
-def _row(paths: Paths, name: str) -> dict:
-    row = {**read_json(paths.run(name)), **read_json(paths.scores(name)), "experiment": name}
-    submission = paths.submission(name).with_suffix(".json")
-    local = read_json(submission)["local_leaderboard"] if submission.exists() else None
-    row["comparable"] = is_decoded(paths, name)
+def _row(experiment: ExperimentDir) -> dict[str, Any]:
+    row = {**experiment.run, **experiment.scores, "experiment": experiment.name}
+    local = (experiment.submission or {}).get("local_leaderboard")
+    row["comparable"] = not experiment.undecoded
     row["local"] = local.get(row["metric"]) if local else None
     return row
 

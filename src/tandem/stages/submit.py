@@ -1,68 +1,72 @@
 """Submit: oof/C/E/{test.parquet,thresholds.json}, sample submission or test.csv -> submissions/C/E.{json,csv}.
 
-The JSON says what made the CSV and what it scored; both appear only after the CSV passed every check.
+The JSON holds what made the CSV and its scores; both appear only after the CSV passed every check.
 """
 
 import os
+from argparse import ArgumentParser, Namespace
 
-from tandem.artifacts.atomic_io import file_digest, read_json, write_json, write_text
+from tandem.artifacts.atomic_io import file_digest, write_json, write_text
 from tandem.artifacts.paths import Paths
-from tandem.artifacts.predictions import Predictions
 from tandem.config.competition import load_competition
 from tandem.data.submission import drift, expected_form, local_scores, to_csv, validate
-from tandem.decoding import Decoder
+from tandem.graph.experiment_dir import Experiments
+from tandem.graph.plan import Step
+from tandem.stages import scores as scores_stage
+from tandem.stages._run import add_goal_arguments, bring_up_to_date
 
 
-def add_arguments(parser) -> None:
-    parser.add_argument("--exp", required=True, help="experiment: a folder in oof/COMP")
+def add_arguments(parser: ArgumentParser) -> None:
+    add_goal_arguments(parser)
 
 
-def main(args) -> None:
+def main(args: Namespace) -> None:
     paths = Paths(args.comp)
-    competition = load_competition(paths.competition)
-    test = Predictions.read(paths.test(args.exp))
-    recipe = read_json(paths.thresholds(args.exp))
-    decoder, names = Decoder.from_json(recipe), tuple(recipe["labels"])
-    if names != test.names or names != tuple(competition.labels.names):
-        raise ValueError(
-            f"{paths.thresholds(args.exp)} and {paths.test(args.exp)} differ in labels; run make train"
-        )
+    bring_up_to_date(paths, "submit", args.exps, args.jobs)
+    scores_stage.show(paths)
+
+
+def run(paths: Paths, step: Step) -> None:
+    competition, experiment = load_competition(paths.competition), Experiments(paths)[step.task.subject]
+    name, test, decoder, labels = experiment.name, experiment.test(), experiment.decoder(), experiment.labels
+    if test is None or not labels == test.names == tuple(competition.labels.names):
+        raise ValueError(f"{paths.thresholds(name)} and {paths.test(name)} differ in labels; run make train")
     columns, ids, source = expected_form(competition, paths.input)
     pred = decoder(test.aligned_to(ids))
-    path = paths.submission(args.exp)
+    path = paths.submission(name)
     draft = write_text(path.with_suffix(".unchecked.csv"), to_csv(competition, columns, ids, pred))
     validate(draft, competition, columns, ids)
-    scores, local = read_json(paths.scores(args.exp)), None
+    scores, local = experiment.scores, None
     try:
         local = local_scores(competition, paths.input, columns, ids, pred)
-    except ValueError as error:  # the submission is as good without it
+    except ValueError as error:  # the submission is valid without it
         print(f"warning: no local leaderboard: {error}")
     provenance = {
-        "experiment": args.exp,
-        "competition": args.comp,
+        "experiment": name,
+        "competition": paths.comp,
+        **step.stale[0].made_from,
         "sha256": file_digest(draft),
         "rows": len(ids),
         "checked_against": source,
         "labels_per_row": float(pred.sum(1).mean()),
-        "predicted_rate": dict(zip(names, pred.mean(0).tolist(), strict=True)),
+        "predicted_rate": dict(zip(labels, pred.mean(0).tolist(), strict=True)),
         "out_of_fold": {k: scores[k] for k in ("metric", "score", "in_sample", "optimism")},
         "local_leaderboard": local,
-        "decoder": recipe,
-        "run": read_json(paths.run(args.exp)),
+        "decoder": experiment.thresholds,
+        "run": experiment.run,
     }
     provenance["drift"] = drift(
         scores["predicted_rate"], provenance["predicted_rate"], scores["rows"], len(ids)
     )
-    write_json(path.with_suffix(".json"), provenance)
     os.replace(draft, path)
+    write_json(path.with_suffix(".json"), provenance)
     print(f"{path}: {len(ids)} rows, valid against {source}, {pred.sum(1).mean():.2f} labels a row")
-    print(f"out of fold {decoder.rule.metric} {scores['score']:.4f} (cross-fitted)")
+    metric = decoder.rule.metric
+    print(f"out of fold {metric} {scores['score']:.4f} (cross-fitted)")
     if local:
+        print(f"local leaderboard {metric} {local[metric]:.4f} ({competition.solution})")
+    for label, d in provenance["drift"].items():
         print(
-            f"local leaderboard {decoder.rule.metric} {local[decoder.rule.metric]:.4f} ({competition.solution})"
-        )
-    for name, d in provenance["drift"].items():
-        print(
-            f"warning: {name!r} is predicted on {d['test']:.1%} of the test rows and {d['out_of_fold']:.1%} of the "
-            "out-of-fold rows: the test set differs, or the mean of the folds is surer than one fold"
+            f"warning: {label!r} is predicted on {d['test']:.1%} of the test rows and {d['out_of_fold']:.1%} of the "
+            "out-of-fold rows: the test set differs, or averaging the folds makes probabilities more certain"
         )

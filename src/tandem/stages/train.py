@@ -1,69 +1,80 @@
-"""Train: build/C/experiments/E.json, folds, features or images -> models/C/E/fold<k>.*, oof/C/E/{run.json,oof,test}.
+"""Train: configs/E.toml, folds, features or images -> models/C/E/fold<k>.*, oof/C/E/{run.json,oof,test}.
 
 `oof.parquet` and `test.parquet`: column id, then one float32 probability a label; every id once. Of a model that
-explains itself also `contributions.parquet`: out of fold (both, no_caption, no_image) and for the test rows. What is
-current is left as it is, so the stage also serves a new test set alone.
+explains its logits also `contributions.parquet`: out of fold (both, no_caption, no_image) and for the test rows.
 """
+
+from argparse import ArgumentParser, Namespace
+from typing import Any
 
 import numpy as np
 
 from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.artifacts.contributions import BOTH, read_contributions, shares, write_contributions
 from tandem.artifacts.paths import Paths
-from tandem.artifacts.predictions import read_provenance
+from tandem.artifacts.predictions import Predictions
+from tandem.graph.declared_stages import Task
+from tandem.graph.experiment_dir import Experiments
+from tandem.graph.keys import Artifact
+from tandem.graph.plan import Step
+from tandem.logits import sigmoid
 from tandem.runtime.resources import peak_mb, versions
-from tandem.training.fold_job import Job
+from tandem.runtime.torch_setup import use_threads
+from tandem.stages._run import add_goal_arguments, bring_up_to_date
+from tandem.training.fold_job import FoldJob
 from tandem.training.parallel_folds import fit_folds
-from tandem.training.split_inputs import inputs_key
+from tandem.training.split_inputs import read_inputs
 
 
-def add_arguments(parser) -> None:
-    parser.add_argument("--exp", required=True, help="experiment: a file in configs/, without .toml")
-    parser.add_argument("--fold", type=int, help="this fold alone, and no more")
+def add_arguments(parser: ArgumentParser) -> None:
+    add_goal_arguments(parser)
 
 
-def main(args) -> None:
-    paths = Paths(args.comp)
-    job = Job(paths, args.exp)
-    if args.fold is not None and args.fold not in job.folds:
-        raise ValueError(f"--fold {args.fold}: expected one of {job.folds}")
-    fit_folds([job], job.folds if args.fold is None else [args.fold])
-    if args.fold is not None:
-        return
-    oof, test = paths.oof(args.exp), paths.test(args.exp)
-    explained = not job.experiment.explains or paths.contributions(args.exp).exists()
-    if read_provenance(oof).get("key") != job.oof_key() or not explained:
-        predictions, terms = job.out_of_fold(), job.out_of_fold_terms() if job.experiment.explains else {}
-        if terms:
-            parts = [(setting, job.rows.ids, part) for setting, part in terms.items()]
-            write_contributions(paths.contributions(args.exp), job.rows.names, parts)
-            test.unlink(missing_ok=True)  # its contributions were in that file
-        write_json(paths.run(args.exp), _run(job, terms))
-        predictions.write(oof)
-    else:
-        oof.touch()
-    if not _has_test_inputs(job):
-        return
-    if job.test_is_current():
-        test.touch()
-    else:
-        predictions, terms = job.predict_test()
-        if terms is not None:
-            file = paths.contributions(args.exp)
-            parts = [part for part in read_contributions(file) if part[0] != "test"]
-            write_contributions(file, job.rows.names, [*parts, ("test", predictions.ids, terms)])
-        predictions.write(test)
+def main(args: Namespace) -> None:
+    bring_up_to_date(Paths(args.comp), "train", args.exps, args.jobs)
 
 
-def _run(job: Job, terms: dict[str, np.ndarray]) -> dict:
-    files = [job.paths.model(job.name, k, ".safetensors") for k in job.folds]
-    seconds = [read_json(job.paths.model(job.name, k, ".json"))["seconds"] for k in job.folds]
+def run(paths: Paths, step: Step) -> None:
+    use_threads()
+    *folds, oof, test = step.task.artifacts
+    numbers = [artifact.inputs["fold"] for artifact in folds]
+    job = make_job(paths, step.task)
+    stale = [(job, a.inputs["fold"], a.made_from) for a in step.stale if a in folds]
+    fit_folds(stale, numbers)
+    if oof in step.stale or stale:
+        write_oof(job, numbers, oof)
+    if test in step.stale or test.stale_reason():  # its contributions may be gone
+        write_test(job, numbers, test)
+
+
+def make_job(paths: Paths, task: Task) -> FoldJob:
+    teacher = task.config.teacher
+    return FoldJob(paths, task.subject, task.config, Experiments(paths)[teacher] if teacher else None)
+
+
+def write_oof(job: FoldJob, folds: list[int], artifact: Artifact) -> None:
+    """Predictions, contributions and last `run.json`."""
+    paths, rows = job.paths, job.rows
+    terms = job.held_out_terms(folds) if job.experiment.explains else {}
+    if terms:
+        parts = [(setting, rows.ids, part) for setting, part in terms.items()]
+        write_contributions(paths.contributions(job.name), rows.names, parts)
+        paths.test(job.name).unlink(missing_ok=True)  # its contributions were in that file
+    origin = job.origin(artifact.key)
+    Predictions(rows.ids, rows.names, job.held_out(folds), origin).write(paths.oof(job.name))
+    write_json(paths.run(job.name), described(job, folds, terms) | artifact.made_from)
+
+
+def described(job: FoldJob, folds: list[int], terms: dict[str, np.ndarray]) -> dict[str, Any]:
+    """`run.json` but for key and inputs."""
+    files = [job.paths.model(job.name, k, ".safetensors") for k in folds]
+    seconds = [read_json(job.paths.model(job.name, k, ".json"))["seconds"] for k in folds]
     return {
         "experiment": job.name,
         "competition": job.paths.comp,
         "config": job.experiment.model_dump(),
-        "key": job.oof_key(),
-        "folds": job.rows.fold_digest,
+        "folds": folds,
+        "fold_map": job.rows.fold_digest,
         "seconds": round(sum(seconds), 2),
         "seconds_per_fold": seconds,
         "peak_mb": peak_mb(),
@@ -73,11 +84,16 @@ def _run(job: Job, terms: dict[str, np.ndarray]) -> dict:
     }
 
 
-def _has_test_inputs(job: Job) -> bool:
-    """False while test features are still to come: make calls again then."""
-    if not job.paths.images("test").exists():
-        return False
-    slugs = [e.slug for e in job.experiment.encoders]
-    return all(job.paths.features(slug, "test").exists() for slug in slugs) and bool(
-        inputs_key(job.paths, job.experiment, "test")
-    )
+def write_test(job: FoldJob, folds: list[int], artifact: Artifact) -> None:
+    """Mean of the folds' logits for the test rows, as probability; and of their contributions."""
+    inputs, ensemble = read_inputs(job.paths, job.experiment, "test"), job.load(folds)
+    if job.experiment.explains:
+        terms = ensemble.terms(inputs)[BOTH]
+        file = job.paths.contributions(job.name)
+        parts = [part for part in read_contributions(file) if part[0] != "test"]
+        write_contributions(file, job.rows.names, [*parts, ("test", inputs.ids, terms)])
+        proba = sigmoid(terms.sum(-1)).astype(np.float32)
+    else:
+        proba = ensemble.probabilities(inputs)
+    origin = job.origin(artifact.key) | {"inputs": artifact.inputs}
+    Predictions(inputs.ids, job.rows.names, proba, origin).write(job.paths.test(job.name))

@@ -1,24 +1,28 @@
-"""Folds trained side by side: on a CPU, two networks with a thread each are quicker than each after the other with two.
+"""The fold loop: on a CPU, folds are trained side by side, which is faster than each after the other on all cores.
 
-A fold has the same number of threads in every run, so a run that was killed ends in the same files.
+A fold has the same number of threads in every run, so a run that was killed gives the same files.
 """
 
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from functools import cache
 from multiprocessing import get_context
-from threading import Thread
+from multiprocessing.synchronize import Event, RLock
+from typing import Any
 
-from tandem.artifacts.paths import Paths
+from tandem.graph.keys import Artifact
+from tandem.runtime.processes import end_with
 from tandem.runtime.progress import say, share_terminal, title
 from tandem.runtime.resources import memory_gb, threads
-from tandem.training.fold_job import Job
+from tandem.runtime.torch_setup import device, use_threads
+from tandem.training.fold_job import FoldJob
 
-FOLD_GB = 4  # what training a fold may hold
+FOLD_GB = 4  # memory that training a fold may take
+
+Fold = tuple[FoldJob, int, Mapping[str, Any]]  # what is trained, the fold, key and inputs of its artifact
 
 
 def waves(folds: Sequence[int], cores: int, gb: float) -> list[list[int]]:
@@ -31,78 +35,72 @@ def waves(folds: Sequence[int], cores: int, gb: float) -> list[list[int]]:
     return [list(folds[i : i + at_once]) for i in range(0, len(folds), at_once)]
 
 
-def fit_folds(jobs: Sequence[Job], folds: Sequence[int]) -> None:
-    """Fits those of `folds` that are not current, of each job; prints a line an epoch.
+def stale_folds(jobs: Sequence[FoldJob], artifacts: Mapping[tuple[str, int], Artifact]) -> list[Fold]:
+    """Those of the `artifacts`, by (experiment, fold), that must be made."""
+    by_name = {job.name: job for job in jobs}
+    return [
+        (by_name[name], k, artifact.made_from)
+        for (name, k), artifact in artifacts.items()
+        if artifact.stale_reason()
+    ]
+
+
+def fit_folds(stale: Sequence[Fold], folds: Sequence[int]) -> None:
+    """Fits the `stale` ones; `folds` are all folds that there are. Prints a line an epoch.
 
     Raises OSError where a process was killed.
     """
-    missing = [(job, k) for job in jobs for k in folds if not job.fold_is_current(k)]
-    if not missing:
+    if not stale:
         return
     cores = threads()
-    planned = waves(jobs[0].folds, 1 if cores == 1 or _has_gpu() else cores, memory_gb())
+    planned = waves(folds, 1 if cores == 1 or device().type == "cuda" else cores, memory_gb())
     if len(planned[0]) == 1:
-        for job, k in missing:
-            fit(job, k)
+        for job, k, made_from in stale:
+            fit(job, k, made_from, len(folds))
         return
     share = {k: cores // len(wave) for wave in planned for k in wave}
     context = get_context("spawn")
     stop = context.Event()
     shared = (os.getpid(), stop, context.RLock(), context.Value("i", 0))
     try:
-        with ProcessPoolExecutor(min(len(planned[0]), len(missing)), context, _begin, shared) as pool:
+        with ProcessPoolExecutor(min(len(planned[0]), len(stale)), context, _begin, shared) as pool:
             try:
-                for task in [pool.submit(_fit_alone, job.paths, job.name, k, share[k]) for job, k in missing]:
+                tasks = [pool.submit(_fit_with, share[k], job, k, key, len(folds)) for job, k, key in stale]
+                for task in tasks:
                     task.result()
             except BaseException:
-                stop.set()  # what goes wrong is said at once; the other folds go on from their last epoch
+                stop.set()  # the error is shown at once; the other folds continue from their last epoch next time
                 raise
     except BrokenProcessPool as error:
         raise OSError(
-            "a process that trained a fold was killed, perhaps for want of memory; the same command goes on from here: "
-            "make CORES=1 trains one fold at a time"
+            "a process that trained a fold was killed, perhaps because memory ran out; the same command continues "
+            "from here: make CORES=1 trains one fold at a time"
         ) from error
 
 
-def fit(job: Job, k: int) -> None:
+def fit(job: FoldJob, k: int, made_from: Mapping[str, Any], n_folds: int) -> None:
     """One fold in this process."""
     start = time.perf_counter()
     title(f"{job.name} fold {k} ")
 
-    def on_epoch(entry: dict) -> None:
+    def on_epoch(entry: dict[str, Any]) -> None:
         say(f"{job.name} fold {k} epoch {entry['epoch']}: loss {entry['loss']:.4f}, F1 {entry['f1']:.4f}")
 
-    job.fit_fold(k, on_epoch)
+    job.fit_fold(k, made_from, on_epoch)
     title("")
-    say(f"{job.name} fold {k + 1}/{len(job.folds)}: {time.perf_counter() - start:.1f} s")
+    say(f"{job.name} fold {k + 1}/{n_folds}: {time.perf_counter() - start:.1f} s")
 
 
-def _has_gpu() -> bool:
-    from tandem.runtime.torch_setup import device
-
-    return device().type == "cuda"
-
-
-def _begin(parent: int, stop, lock, begun) -> None:
+def _begin(parent: int, stop: Event, lock: RLock, begun: Any) -> None:
     """In each process, before its first fold."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and stops this one
-
-    def watch() -> None:
-        while os.getppid() == parent and not stop.wait(0.5):
-            pass
-        os._exit(1)  # also where the parent was killed: the next run must not meet this one
-
-    Thread(target=watch, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops this process
+    end_with(parent, stop)
     with begun.get_lock():
         share_terminal(lock, begun.value)
         begun.value += 1
 
 
-@cache
-def _job(paths: Paths, name: str) -> Job:
-    return Job(paths, name)
-
-
-def _fit_alone(paths: Paths, name: str, k: int, share: int) -> None:
+def _fit_with(share: int, job: FoldJob, k: int, made_from: Mapping[str, Any], n_folds: int) -> None:
     os.environ["TANDEM_THREADS"] = str(share)
-    fit(_job(paths, name), k)
+    use_threads()
+    fit(job, k, made_from, n_folds)

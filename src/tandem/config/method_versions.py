@@ -1,0 +1,22 @@
+"""The version of each method: part of the content key of all that the method makes.
+
+Raise a number when the same data and settings give other results; what was made before is then stale.
+"""
+
+CHECK = 1  # tables from CSV files and images: data/check_competition.py
+DUPLICATES = 1  # groups of near-duplicates: data/near_duplicates.py
+FOLDS = 1  # assignment of groups to folds: data/folds.py
+ENCODER = 1  # frozen features: features/
+TRAINER = 1  # models of a fold: models/, training/
+STACK = 1  # second and third level: ensemble/
+DECODER = 1  # label sets, thresholds and scores: decoding/
+SUBMISSION = 1  # the CSV file: data/submission.py
+
+
+def named(**versions: int) -> dict[str, int]:
+    """As inputs of an artifact.
+
+    >>> named(stack=1)
+    {'stack version': 1}
+    """
+    return {f"{method} version": version for method, version in versions.items()}

@@ -1,0 +1,84 @@
+"""What is stale and why, and what runs next and side by side."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+
+from tandem.graph.declared_stages import Graph, Task
+from tandem.graph.keys import Artifact
+
+
+@dataclass(frozen=True)
+class Step:
+    """A task that must run: its stale artifacts, and why the first of them is stale."""
+
+    task: Task
+    stale: tuple[Artifact, ...]
+    why: str
+
+    @property
+    def title(self) -> str:
+        """As a plan names it.
+
+        >>> Step(Task("train concat", "train", ()), (), "").title
+        'concat'
+        """
+        return self.task.name.removeprefix("train ")
+
+
+def step_of(task: Task) -> Step | None:
+    """None where the task's artifacts are all current."""
+    stale = task.stale()
+    return Step(task, tuple(artifact for artifact, _ in stale), stale[0][1]) if stale else None
+
+
+def steps(graph: Graph, goals: Sequence[str], members: Sequence[str] = ()) -> list[Step]:
+    """All that would run for these goals, in an order that works; what a step makes counts as made."""
+    tasks = graph.tasks(goals, members)
+    order = TopologicalSorter({name: task.needs for name, task in tasks.items()}).static_order()
+    return [step for name in order if (step := step_of(tasks[name]))]
+
+
+def carry_out(
+    graph: Graph,
+    goals: Sequence[str],
+    members: Sequence[str],
+    run: Callable[[Step], None],
+    jobs: int = 1,
+) -> int:
+    """Runs every stale task once all that it needs is current, at most `jobs` at a time; returns how many ran.
+
+    The first error stops what has not begun.
+    """
+    tasks = graph.tasks(goals, members)
+    sorter = TopologicalSorter({name: task.needs for name, task in tasks.items()})
+    sorter.prepare()
+    ran, running = 0, dict[Future[None], str]()
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            while sorter.is_active():
+                for name in _ready(sorter):
+                    step = step_of(graph.task(name, members))
+                    if step is None:
+                        sorter.done(name)
+                    else:
+                        running[pool.submit(run, step)] = name
+                        ran += 1
+                if not running:
+                    continue
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    future.result()
+                    sorter.done(running.pop(future))
+                graph = graph.again()  # keys of what follows depend on what was made
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    graph.sources.cache.save()
+    return ran
+
+
+def _ready(sorter: "TopologicalSorter[str]") -> Iterator[str]:
+    """Tasks whose needs are done, until there are no more; `done` may be called in between."""
+    while names := sorter.get_ready():
+        yield from names

@@ -1,0 +1,38 @@
+"""Work in processes of its own, which end with the process that started them."""
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from multiprocessing.synchronize import Event
+from threading import Thread
+from typing import ParamSpec, TypeVar
+
+P, R = ParamSpec("P"), TypeVar("R")
+
+
+def end_with(parent: int, stop: Event | None = None) -> None:
+    """In a started process: it ends when `parent` has ended, even if that was killed, or when `stop` is set."""
+
+    def watch() -> None:
+        while os.getppid() == parent and not (stop.wait(0.5) if stop else time.sleep(0.5)):
+            pass
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
+
+
+def run_apart(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """The result of `function` in a new process, so that its memory is free again afterwards.
+
+    Raises what the function raises, and OSError where the process was killed.
+    """
+    try:
+        with ProcessPoolExecutor(1, get_context("spawn"), end_with, (os.getpid(),)) as pool:
+            return pool.submit(function, *args, **kwargs).result()
+    except BrokenProcessPool as error:
+        raise OSError(
+            "a process was killed, perhaps because memory ran out; the same command continues from here"
+        ) from error

@@ -1,0 +1,56 @@
+"""Brings what a make target asks for up to date: every stale task of the graph, in order."""
+
+import time
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from importlib import import_module
+
+from tandem.artifacts.paths import Paths
+from tandem.graph.declared_stages import Graph
+from tandem.graph.lock import only_run
+from tandem.graph.plan import Step, carry_out
+from tandem.runtime.processes import run_apart
+from tandem.runtime.progress import say
+from tandem.sample import NAME as SAMPLE
+
+
+def add_goal_arguments(parser: ArgumentParser) -> None:
+    """Arguments of every stage that builds what it needs first."""
+    parser.add_argument("--exps", default="", help='experiments, such as "image_lite0 text_minilm"')
+    parser.add_argument("--jobs", type=int, default=1, help="tasks that run at once; no result depends on it")
+
+
+def bring_up_to_date(paths: Paths, target: str, exps: str | Sequence[str] = "", jobs: int = 1) -> Graph:
+    """Runs all stale tasks of a target for these experiments; prints a line where there is nothing to do."""
+    if jobs < 1:
+        raise ValueError(f"JOBS={jobs}: expected 1 or more")
+    names = exps.split() if isinstance(exps, str) else list(exps)
+    with only_run(paths):
+        graph = open_graph(paths)
+        started = time.perf_counter()
+        ran = carry_out(graph, graph.goal(target, names), names, lambda step: run_step(paths, step), jobs)
+    if ran:
+        say(f"{target}: {ran} task{'s' * (ran > 1)}, {time.perf_counter() - started:.0f} s")
+    else:
+        print(f"Nothing to be done for {target!r}: all results are current.")
+    return graph.again()
+
+
+def open_graph(paths: Paths) -> Graph:
+    """The graph of a competition; the sample is drawn where it does not exist yet."""
+    if paths.comp == SAMPLE and not paths.competition.exists():
+        run_stage("sample", paths)
+    return Graph.open(paths)
+
+
+def run_step(paths: Paths, step: Step) -> None:
+    """One task, heavy ones in a process of their own."""
+    say(f"{step.task.name}: {step.why}")
+    if step.task.heavy:
+        run_apart(run_stage, step.task.stage, paths, step)
+    else:
+        run_stage(step.task.stage, paths, step)
+
+
+def run_stage(stage: str, *args: object) -> None:
+    import_module(f"tandem.stages.{stage}").run(*args)

@@ -1,0 +1,73 @@
+"""Plan: every file that the graph knows -> what would run, and why, in the terminal; runs nothing."""
+
+from argparse import ArgumentParser, Namespace
+
+from tandem.artifacts.paths import Paths
+from tandem.data.check_competition import check_competition, content_digests
+from tandem.data.folds import fold_map_digest, make_folds
+from tandem.data.split_tables import read_images, read_labels
+from tandem.graph.declared_stages import Graph
+from tandem.graph.plan import Step, steps
+from tandem.stages._run import add_goal_arguments, open_graph
+
+WIDTH = 32  # of the column of names
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    add_goal_arguments(parser)
+    parser.add_argument("--target", default="submit", help="the make target to plan (default: submit)")
+
+
+def main(args: Namespace) -> None:
+    paths, names = Paths(args.comp), args.exps.split()
+    graph = open_graph(paths)
+    planned = make_plan(graph, graph.goal(args.target, names), names)
+    for step in planned:
+        new = step.why == "not made yet"
+        print(f"{step.title:{WIDTH}} {'new' if new else f'stale: {step.why}'}")
+    total = len(graph.tasks(graph.goal(args.target, names), names))
+    print(f"{args.target} of {args.comp}: {len(planned)} of {total} tasks would run" if planned else "Nothing to be done.")
+    graph.sources.cache.save()
+
+
+def make_plan(graph: Graph, goals: list[str], names: list[str]) -> list[Step]:
+    """All tasks that would run for these goals.
+
+    What a stale check and stale folds would find is worked out first, without writing it: so an experiment is stale
+    only where something that it reads really changes.
+    """
+    stale = {name: graph.task(name).stale() for name in ("check", "folds")}
+    found = steps(graph, [name for name in ("check", "folds") if stale[name]])
+    assumed = assumed_digests(graph, bool(stale["check"]))
+    if assumed:
+        graph = graph.again(assumed)
+    planned = [step for step in steps(graph, goals, names) if step.task.name not in stale]
+    return [step for step in found if step.task.name in graph.tasks(goals, names)] + planned
+
+
+def assumed_digests(graph: Graph, check_again: bool) -> dict[str, str]:
+    """The digests of tables and folds as a run would write them; empty where nothing was checked before."""
+    paths, competition = graph.paths, graph.competition
+    if not (paths.labels.exists() and paths.folds.exists()):
+        return {}
+    if not check_again and not graph.task("folds").stale():
+        return {}
+    if check_again:
+        checked = check_competition(competition, paths.input, paths.scan_cache)
+        if checked.n_errors:
+            raise ValueError(f"{checked.n_errors} errors in the data; run: make check COMP={paths.comp}")
+        digests, images, y = content_digests(checked), checked.images["train"], checked.y
+    else:
+        names = ("images", "captions")
+        every = [f"{split}.{name}" for split in competition.splits for name in names]
+        digests = {name: graph.sources.table(name) for name in [*every, "train.labels"]}
+        images, y = read_images(paths.images("train")), read_labels(paths.labels)[2]
+    digests |= {"labelled rows": str(len(y))}
+    sources = graph.sources
+    folds = {"fold map": sources.fold_map, "fold numbers": " ".join(map(str, sources.fold_numbers))}
+    if graph.again(digests | folds).task("folds").stale():
+        n, seed = competition.folds.n, competition.folds.seed
+        fold, _ = make_folds(y, images["hash"], images["sha"], n, seed)
+        folds = {"fold map": fold_map_digest(images["id"], fold.tolist())}
+        folds["fold numbers"] = " ".join(map(str, sorted(set(fold.tolist()))))
+    return digests | folds

@@ -1,0 +1,20 @@
+"""Pseudo: unlabelled rows and trained teachers -> oof/C/E/* of every experiment that has a [pseudo] section."""
+
+from argparse import ArgumentParser, Namespace
+
+from tandem.artifacts.paths import Paths
+from tandem.stages import scores
+from tandem.stages._run import add_goal_arguments, bring_up_to_date, open_graph
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    add_goal_arguments(parser)
+
+
+def main(args: Namespace) -> None:
+    paths = Paths(args.comp)
+    students = [name for name, e in open_graph(paths).experiments.items() if e.teacher]
+    if not students:
+        raise ValueError("no experiment in configs/ has a [pseudo] section that fits this competition")
+    bring_up_to_date(paths, "train", args.exps or students, args.jobs)
+    scores.show(paths)
