@@ -4,7 +4,7 @@ from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.artifacts.contributions import NO_CAPTION, NO_IMAGE, read_contributions
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
-from tandem.data.labelled_rows import read_labelled
+from tandem.data.labelled_rows import read_labelled_rows
 from tandem.decoding import Rule
 from tandem.decoding.scoring import score
 from tandem.logits import sigmoid
@@ -30,7 +30,7 @@ def add_arguments(parser) -> None:
 
 def main(args) -> None:
     paths = Paths(args.comp)
-    rows = read_labelled(paths)
+    rows = read_labelled_rows(paths)
     rule = Rule(**read_json(paths.metric_config))
     oof = Predictions.read(paths.oof(args.exp))
     if oof.names != rows.names or oof.provenance.get("folds") != rows.fold_digest:

@@ -9,7 +9,13 @@ from tandem.artifacts.atomic_io import file_digest, read_json, write_json, write
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.config.competition import load_competition
-from tandem.data.submission import drift, expected_form, local_scores, to_csv, validate
+from tandem.data.submission import (
+    detect_drift,
+    expected_rows,
+    local_scores,
+    submission_csv,
+    validate_submission,
+)
 from tandem.decoding import Decoder
 
 
@@ -27,11 +33,11 @@ def main(args) -> None:
         raise ValueError(
             f"{paths.thresholds(args.exp)} and {paths.test(args.exp)} differ in labels; run make train"
         )
-    columns, ids, source = expected_form(competition, paths.input)
+    columns, ids, source = expected_rows(competition, paths.input)
     pred = decoder(test.aligned_to(ids))
     path = paths.submission(args.exp)
-    draft = write_text(path.with_suffix(".unchecked.csv"), to_csv(competition, columns, ids, pred))
-    validate(draft, competition, columns, ids)
+    draft = write_text(path.with_suffix(".unchecked.csv"), submission_csv(competition, columns, ids, pred))
+    validate_submission(draft, competition, columns, ids)
     scores, local = read_json(paths.scores(args.exp)), None
     try:
         local = local_scores(competition, paths.input, columns, ids, pred)
@@ -50,7 +56,7 @@ def main(args) -> None:
         "decoder": recipe,
         "run": read_json(paths.run(args.exp)),
     }
-    provenance["drift"] = drift(
+    provenance["drift"] = detect_drift(
         scores["predicted_rate"], provenance["predicted_rate"], scores["rows"], len(ids)
     )
     write_json(path.with_suffix(".json"), provenance)

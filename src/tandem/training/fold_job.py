@@ -15,7 +15,7 @@ from tandem.artifacts.contributions import BOTH, read_contributions, write_contr
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions, read_provenance
 from tandem.config.experiments import read_resolved, teacher_of
-from tandem.data.labelled_rows import read_labelled
+from tandem.data.labelled_rows import read_labelled_rows
 from tandem.logits import logit, sigmoid
 from tandem.models.inputs import Inputs
 from tandem.models.registry import as_trained, make_model
@@ -31,7 +31,7 @@ class Job:
     def __init__(self, paths: Paths, name: str):
         self.paths, self.name = paths, name
         self.experiment = read_resolved(paths.experiment_config(name))
-        self.rows = read_labelled(paths)
+        self.rows = read_labelled_rows(paths)
         self.folds = [int(k) for k in np.unique(self.rows.fold)]
         self._trained_on = inputs_key(paths, self.experiment, "train")
 
