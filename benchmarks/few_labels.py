@@ -17,7 +17,7 @@ import numpy as np
 
 from tandem.artifacts.paths import Paths
 from tandem.config.experiments import FusionExperiment, load_experiment
-from tandem.data.labelled_rows import read_labelled
+from tandem.data.labelled_rows import read_labelled_rows
 from tandem.decoding import Rule
 from tandem.decoding.label_rule import binarize
 from tandem.features.feature_store import features_key
@@ -69,7 +69,7 @@ def main() -> None:
     if not all(features_key(paths.features(e.slug, "train")) for e in cfg.encoders):
         print(f"skipped: {args.comp} has no features yet; run: make train COMP={args.comp} EXPS=fast")
         return
-    rows, (_, inputs) = read_labelled(paths), read_inputs(paths, cfg, "train")
+    rows, (_, inputs) = read_labelled_rows(paths), read_inputs(paths, cfg, "train")
     folds = sorted(set(rows.fold.tolist()))[: args.folds]
     scored = np.concatenate([np.flatnonzero(rows.fold == k) for k in folds])
     order = np.random.default_rng(0).permutation(len(rows.ids))

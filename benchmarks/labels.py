@@ -15,7 +15,7 @@ from tandem.artifacts.atomic_io import read_json
 from tandem.artifacts.paths import Paths
 from tandem.config.experiments import FusionExperiment, load_experiment
 from tandem.config.training import Fusion, FusionTraining
-from tandem.data.labelled_rows import read_labelled
+from tandem.data.labelled_rows import read_labelled_rows
 from tandem.decoding import Rule, binarize
 from tandem.decoding.thresholds import tune_global
 from tandem.metrics import f_beta, paired_mean
@@ -78,7 +78,7 @@ def main(comp: str = "coco19", *sizes: str) -> None:
     if not all(paths.features(e.slug, split).exists() for e in cfg.encoders for split in ("train", "test")):
         print(f"left out: needs make folds features EXPS=concat_lite2 COMP={comp}")
         return
-    rows = read_labelled(paths)
+    rows = read_labelled_rows(paths)
     rule = Rule(**read_json(paths.metric_config) | {"metric": "f1_samples"})
     inputs, test = (read_inputs(paths, cfg, split)[1] for split in ("train", "test"))
     order = np.random.default_rng(0).permutation(len(rows.ids))

@@ -5,7 +5,7 @@ import pytest
 
 from tandem.__main__ import main
 from tandem.config.competition import load_competition
-from tandem.data.infer_competition import infer
+from tandem.data.infer_competition import infer_competition
 from tandem.data.infer_labels import guess_separator
 from tandem.data.label_codec import natural_key
 
@@ -32,7 +32,7 @@ def images(where, suffix, names="1234"):
 
 
 def inferred(tmp_path, files):
-    return infer(folder(tmp_path, files))
+    return infer_competition(folder(tmp_path, files))
 
 
 def test_captions_and_one_column_of_label_codes(tmp_path):
@@ -124,7 +124,7 @@ def test_train_and_test_images_in_two_folders_are_a_question(tmp_path):
     found = inferred(tmp_path, files)
     assert found.competition.images == "data"
     assert found.questions == [
-        "train images are data/<ImageID>, test images test_data/<ImageID>: move all to one folder "
+        "train images are data/<ImageID>, test images test_data/<ImageID>: move all images to one folder "
         "and edit images and suffix"
     ]
 
@@ -165,17 +165,17 @@ def test_the_separator_is_what_cuts_cells_into_names_that_come_again(cells, sepa
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"data/1.jpg": ""}, "holds no CSV file; expected train.csv and test.csv"),
+        ({"data/1.jpg": ""}, "contains no CSV file; expected train.csv and test.csv"),
         ({"train.csv.zip": ""}, "unpack train.csv.zip first"),
-        ({"test.csv": "id\n1\n"}, "holds no table of labelled rows"),
+        ({"test.csv": "id\n1\n"}, "contains no table of labelled rows"),
         ({"train.csv": "id,labels\n"}, "the table has no rows"),
         (
             {"train.csv": "id,labels\n1,a\n", "test.csv": "key\n1\n"},
-            "no column is both here and in the test table",
+            "no column is in both the training and the test table",
         ),
         (
             {"train.csv": "id,label\n1,a\n1,b\n2,a\n", **images("i", ".jpg")},
-            "'id' names many images in several rows",
+            "'id' names many images in more than one row",
         ),
         (
             {"train.csv": "id,labels\n1,\"['a']\"\n2,\"['b']\"\n"},
@@ -223,7 +223,7 @@ def test_what_could_not_be_inferred_is_put_right_in_place(tmp_path, monkeypatch,
     broken = COCO | {"train.csv": COCO["train.csv"].replace('mat."', "mat.")}
     status, _, error = run_import(tmp_path, monkeypatch, capsys, "--zip", make_zip(tmp_path, broken))
     assert status == 2
-    assert "input/mine/train.csv: line 2: the row has no end before the next, on line 3" in error
+    assert "input/mine/train.csv: line 2: the row does not end before the next one, on line 3" in error
     assert "make import DIR=input/mine COMP=mine" in error
     assert not (tmp_path / "input" / "mine" / "competition.toml").exists()
     status, _, error = run_import(tmp_path, monkeypatch, capsys, "--zip", tmp_path / "comp.zip")
@@ -244,10 +244,10 @@ def test_a_competition_that_brings_its_own_settings_keeps_them(tmp_path, monkeyp
     assert written.read_text() == sent["competition.toml"] and "f1_macro" in written.read_text()
 
 
-def test_test_ids_that_are_train_ids_too_are_asked_about(tmp_path):
+def test_test_ids_that_are_train_ids_too_are_a_question(tmp_path):
     files = {"train.csv": "id,labels\n1,a\n2,b\n3,a b\n", "test.csv": "id\n1\n2\n"}
     found = inferred(tmp_path, files | images("train", ".jpg", "123") | images("test", ".jpg", "12"))
-    assert any("2 test ids are those of train rows too, such as '1'" in asked for asked in found.questions)
+    assert any("2 test ids are also ids of train rows, such as '1'" in asked for asked in found.questions)
 
 
 def test_an_import_of_nothing_says_how_to_call_it(tmp_path, monkeypatch, capsys):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import toy
 
-from tandem.inference.image_folder import list_images, read_captions_of
+from tandem.inference.image_folder import list_images, read_image_captions
 from tandem.inference.results import TEXT, Found, as_line, csv_line, done, header
 from tandem.stages.predict import main
 
@@ -142,14 +142,14 @@ IMAGES = ["a.jpg", "deep/b.jpg", "c.jpg"]
 
 def test_captions_are_found_by_path_name_or_stem(tmp_path):
     (tmp_path / "c.csv").write_text('image,Caption\ndeep/b.jpg,"of ""b"""\na,of a\n')
-    assert read_captions_of(tmp_path / "c.csv", IMAGES) == ["of a", 'of "b"', ""]
+    assert read_image_captions(tmp_path / "c.csv", IMAGES) == ["of a", 'of "b"', ""]
 
 
 def test_one_name_that_two_images_may_have_is_refused_unless_it_is_the_path_of_one(tmp_path):
     (tmp_path / "c.csv").write_text("image,caption\n1.jpg,a cat\n")
     with pytest.raises(ValueError, match="'1.jpg' may be 'x/1.jpg' or 'y/1.jpg'; name them by their paths"):
-        read_captions_of(tmp_path / "c.csv", ["x/1.jpg", "y/1.jpg"])
-    assert read_captions_of(tmp_path / "c.csv", ["1.jpg", "y/1.jpg"]) == ["a cat", ""]
+        read_image_captions(tmp_path / "c.csv", ["x/1.jpg", "y/1.jpg"])
+    assert read_image_captions(tmp_path / "c.csv", ["1.jpg", "y/1.jpg"]) == ["a cat", ""]
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_one_name_that_two_images_may_have_is_refused_unless_it_is_the_path_of_o
 def test_a_captions_file_that_can_not_be_read_with_certainty_is_refused(tmp_path, text, message):
     (tmp_path / "c.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
-        read_captions_of(tmp_path / "c.csv", IMAGES)
+        read_image_captions(tmp_path / "c.csv", IMAGES)
 
 
 def test_the_folder_is_listed_whole_and_in_order(folder):

@@ -14,9 +14,9 @@ from tandem.config.competition import Competition, Labels, load_competition, to_
 from tandem.config.encoders import ImageEncoder
 from tandem.config.experiments import HeadExperiment, TfidfExperiment
 from tandem.data.issues import Issue, check_report
-from tandem.data.labelled_rows import read_labelled
+from tandem.data.labelled_rows import read_labelled_rows
 from tandem.data.split_tables import read_labels, write_captions, write_images, write_labels
-from tandem.data.submission import drift
+from tandem.data.submission import detect_drift
 from tandem.decoding import Decoder, Rule
 from tandem.decoding.scoring import score
 from tandem.logits import logit
@@ -78,7 +78,7 @@ def checked(paths: Paths, captions: bool = True, test: bool = True) -> np.ndarra
 
 def experiment(paths: Paths, name: str, noise: float, explained: bool = False, test: bool = True) -> None:
     """Trained, scored and, where it is explained, submitted."""
-    labelled, rng = read_labelled(paths), np.random.default_rng(len(name))
+    labelled, rng = read_labelled_rows(paths), np.random.default_rng(len(name))
     words, photo = TfidfExperiment(kind="tfidf"), HeadExperiment(kind="head", image=ImageEncoder())
     write_json(paths.experiment_config(name), (words if name == "words" else photo).model_dump())
     y = labelled.y
@@ -109,7 +109,7 @@ def experiment(paths: Paths, name: str, noise: float, explained: bool = False, t
                 "rows": M, "checked_against": "test.csv", "sha256": "0" * 16, "labels_per_row": 1.5, "decoder": recipe,
                 "out_of_fold": {"score": scores["score"]},
                 "local_leaderboard": {"f1_samples": 0.5, "f1_micro": 0.5, "f1_macro": 0.5},
-                "drift": drift(scores["predicted_rate"], dict(zip(NAMES, rate.tolist(), strict=True)), N, M),
+                "drift": detect_drift(scores["predicted_rate"], dict(zip(NAMES, rate.tolist(), strict=True)), N, M),
             },
         )  # fmt: skip
 
@@ -298,7 +298,9 @@ def test_scores_of_other_predictions_are_refused_and_of_other_folds_left_out(tmp
     assert [e.name for e in found.experiments] == ["photo"]
     left_out = "words, which was made with another fold map, label list or metric"
     assert (left_out, "make train COMP=stale EXPS=words") in found.missing
-    Predictions(ids, NAMES, 1.0 - y, {"folds": read_labelled(paths).fold_digest}).write(paths.oof("photo"))
+    Predictions(ids, NAMES, 1.0 - y, {"folds": read_labelled_rows(paths).fold_digest}).write(
+        paths.oof("photo")
+    )
     with pytest.raises(ValueError, match="its predictions score"):
         look(paths)
 

@@ -9,13 +9,13 @@ from tandem.artifacts.predictions import Predictions
 from tandem.config.competition import Competition
 from tandem.data.csv_reader import read_table
 from tandem.data.submission import (
-    columns_of,
-    drift,
-    expected_form,
+    detect_drift,
+    expected_rows,
     local_scores,
-    read_predicted,
-    to_csv,
-    validate,
+    parse_submission,
+    submission_columns,
+    submission_csv,
+    validate_submission,
 )
 from tandem.stages import submit
 
@@ -34,19 +34,25 @@ COLUMNS = competition(labels={"format": "columns", "names": ["cat", "dog"]})
 
 
 def test_separated_labels_are_written_into_one_column():
-    assert to_csv(SEPARATED, columns_of(SEPARATED), IDS, PRED) == "ImageID,Labels\nb.jpg,1 2\na.jpg,2\n"
+    assert (
+        submission_csv(SEPARATED, submission_columns(SEPARATED), IDS, PRED)
+        == "ImageID,Labels\nb.jpg,1 2\na.jpg,2\n"
+    )
 
 
 def test_label_columns_are_written_as_zero_and_one():
-    assert to_csv(COLUMNS, columns_of(COLUMNS), IDS, PRED) == "ImageID,cat,dog\nb.jpg,1,1\na.jpg,0,1\n"
+    assert (
+        submission_csv(COLUMNS, submission_columns(COLUMNS), IDS, PRED)
+        == "ImageID,cat,dog\nb.jpg,1,1\na.jpg,0,1\n"
+    )
 
 
 @pytest.mark.parametrize("made", [SEPARATED, COLUMNS], ids=["separated", "columns"])
 def test_what_is_written_is_valid_and_read_back(tmp_path, made):
     path = tmp_path / "stack.csv"
-    path.write_text(to_csv(made, columns_of(made), IDS, PRED))
-    validate(path, made, columns_of(made), IDS)
-    ids, pred = read_predicted(made, read_table(path))
+    path.write_text(submission_csv(made, submission_columns(made), IDS, PRED))
+    validate_submission(path, made, submission_columns(made), IDS)
+    ids, pred = parse_submission(made, read_table(path))
     assert ids == IDS and pred.tolist() == PRED.astype(int).tolist()
 
 
@@ -69,52 +75,52 @@ def test_a_violation_is_refused_with_its_row(tmp_path, content, message):
     path = tmp_path / "stack.csv"
     path.write_text(content)
     with pytest.raises(ValueError, match=message) as caught:
-        validate(path, SEPARATED, columns_of(SEPARATED), IDS)
+        validate_submission(path, SEPARATED, submission_columns(SEPARATED), IDS)
     assert str(caught.value).startswith(f"{path}: ")
 
 
 def test_too_many_labels_are_refused(tmp_path):
-    (tmp_path / "stack.csv").write_text(to_csv(SEPARATED, columns_of(SEPARATED), IDS, PRED))
+    (tmp_path / "stack.csv").write_text(submission_csv(SEPARATED, submission_columns(SEPARATED), IDS, PRED))
     with pytest.raises(ValueError, match=r"row 1 \(b\.jpg\) has 2 labels; expected 1 to 1"):
-        validate(tmp_path / "stack.csv", competition(most=1), columns_of(SEPARATED), IDS)
+        validate_submission(tmp_path / "stack.csv", competition(most=1), submission_columns(SEPARATED), IDS)
 
 
 def test_a_cell_that_is_neither_zero_nor_one_is_refused(tmp_path):
     (tmp_path / "stack.csv").write_text("ImageID,cat,dog\nb.jpg,1,1\na.jpg,0,0.7\n")
     with pytest.raises(ValueError, match="row 2: column 'dog' holds '0.7'; expected 0 or 1"):
-        validate(tmp_path / "stack.csv", COLUMNS, columns_of(COLUMNS), IDS)
+        validate_submission(tmp_path / "stack.csv", COLUMNS, submission_columns(COLUMNS), IDS)
 
 
 def test_form_and_order_are_the_sample_submissions_where_there_is_one_else_the_test_files(tmp_path):
     (tmp_path / "test.csv").write_text("ImageID,Caption\na.jpg,x\nb.jpg,y\n")
     own = ["ImageID", "Labels"]
-    assert expected_form(SEPARATED, tmp_path) == (own, ["a.jpg", "b.jpg"], "test.csv")
+    assert expected_rows(SEPARATED, tmp_path) == (own, ["a.jpg", "b.jpg"], "test.csv")
     sample = tmp_path / "sample_submission.csv"
     sample.write_text("ImageID,Predicted\nb.jpg,1\na.jpg,1\n")
-    columns, ids, source = expected_form(SEPARATED, tmp_path)
+    columns, ids, source = expected_rows(SEPARATED, tmp_path)
     assert (columns, ids, source) == (["ImageID", "Predicted"], ["b.jpg", "a.jpg"], "sample_submission.csv")
-    written = to_csv(SEPARATED, columns, ids, PRED)
+    written = submission_csv(SEPARATED, columns, ids, PRED)
     assert written == "ImageID,Predicted\nb.jpg,1 2\na.jpg,2\n"
     (tmp_path / "stack.csv").write_text(written)
-    validate(tmp_path / "stack.csv", SEPARATED, columns, ids)
+    validate_submission(tmp_path / "stack.csv", SEPARATED, columns, ids)
     sample.write_text("ImageID,1,2\nb.jpg,0,0\n")
     with pytest.raises(
         ValueError, match=r"sample_submission\.csv: its columns are ImageID, 1, 2; expected ImageID, La"
     ):
-        expected_form(SEPARATED, tmp_path)
+        expected_rows(SEPARATED, tmp_path)
 
 
 def test_label_columns_are_in_the_sample_submissions_order():
-    columns = columns_of(COLUMNS, ["ImageID", "dog", "cat"])
-    assert to_csv(COLUMNS, columns, IDS, PRED) == "ImageID,dog,cat\nb.jpg,1,1\na.jpg,1,0\n"
+    columns = submission_columns(COLUMNS, ["ImageID", "dog", "cat"])
+    assert submission_csv(COLUMNS, columns, IDS, PRED) == "ImageID,dog,cat\nb.jpg,1,1\na.jpg,1,0\n"
     with pytest.raises(ValueError, match="its columns are ImageID, dog; expected ImageID, cat, dog"):
-        columns_of(COLUMNS, ["ImageID", "dog"])
+        submission_columns(COLUMNS, ["ImageID", "dog"])
 
 
 def test_local_scores_are_those_computed_by_hand(tmp_path):
     (tmp_path / "solution.csv").write_text("ImageID,Labels\na.jpg,2\nb.jpg,1\nc.jpg,1 2\n")
     # a: right; b: {1, 2} for {1}, F1 2/3; label 1: 1 of 1, label 2: F1 2/3; micro 2*2 / (2 + 3)
-    scores = local_scores(SEPARATED, tmp_path, columns_of(SEPARATED), IDS, PRED)
+    scores = local_scores(SEPARATED, tmp_path, submission_columns(SEPARATED), IDS, PRED)
     assert scores == pytest.approx({"f1_samples": 5 / 6, "f1_micro": 4 / 5, "f1_macro": 5 / 6})
 
 
@@ -125,23 +131,23 @@ def test_a_solution_may_be_in_the_sample_submissions_form(tmp_path):
 
 
 def test_there_are_no_local_scores_without_a_solution(tmp_path):
-    assert local_scores(SEPARATED, tmp_path, columns_of(SEPARATED), IDS, PRED) is None
+    assert local_scores(SEPARATED, tmp_path, submission_columns(SEPARATED), IDS, PRED) is None
 
 
 def test_a_solution_that_lacks_a_test_row_is_refused(tmp_path):
     (tmp_path / "solution.csv").write_text("ImageID,Labels\nb.jpg,1\n")
     with pytest.raises(ValueError, match=r"solution\.csv: 1 test ids have no solution, first: a\.jpg"):
-        local_scores(SEPARATED, tmp_path, columns_of(SEPARATED), IDS, PRED)
+        local_scores(SEPARATED, tmp_path, submission_columns(SEPARATED), IDS, PRED)
 
 
 def test_a_label_predicted_far_more_often_on_test_than_out_of_fold_has_drifted():
-    assert drift({"cat": 0.20, "dog": 0.20}, {"cat": 0.30, "dog": 0.21}, 1000, 1000) == {
+    assert detect_drift({"cat": 0.20, "dog": 0.20}, {"cat": 0.30, "dog": 0.21}, 1000, 1000) == {
         "cat": {"out_of_fold": 0.20, "test": 0.30}
     }
 
 
 def test_on_few_test_rows_a_difference_is_chance():
-    assert drift({"cat": 0.20}, {"cat": 0.30}, 1000, 20) == {}
+    assert detect_drift({"cat": 0.20}, {"cat": 0.30}, 1000, 20) == {}
 
 
 def test_an_unusable_solution_costs_no_submission(trained, tmp_path, monkeypatch, capsys):

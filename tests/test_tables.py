@@ -170,13 +170,13 @@ def test_doubled_quotes_are_two_quotes_where_nothing_else_is_escaped(file):
     [
         (
             HEADER + ANCHOR + '1.jpg,3,"open\n2.jpg,3,"a "b" c"\n',
-            "line 3: the row has no end before the next, on line 4",
+            "line 3: the row does not end before the next one, on line 4",
         ),
         (
             HEADER + ANCHOR + '1.jpg,3,"a "b"\nx2.png,4,"c"d"\n',
-            "line 4: starts like a row, but unlike the others",
+            "line 4: starts like a row, but differs from the others",
         ),
-        (HEADER + ANCHOR + '1.jpg,3,4,"a "b" c"\n', "line 3: starts like a row, but unlike the others"),
+        (HEADER + ANCHOR + '1.jpg,3,4,"a "b" c"\n', "line 3: starts like a row, but differs from the others"),
         (HEADER + ANCHOR + "1.jpg\n" + ANCHOR, "line 3: 1 columns, the header has 3"),
         ("id,n\n1,2\n3,4,5\n", "line 3: 3 columns, the header has 2"),
         (
@@ -196,7 +196,7 @@ def test_doubled_quotes_are_two_quotes_where_nothing_else_is_escaped(file):
         ("id;x\n1;2\n", "line 1: the header 'id;x' has no comma"),
         (" \n", "the file is empty"),
         (b"id,x\n1,caf\xe9\n", "line 2: byte 0xe9 is not UTF-8"),
-        (b"id,x\n1,a\x00\n", "line 2: holds a NUL byte"),
+        (b"id,x\n1,a\x00\n", "line 2: contains a NUL byte"),
         ("id,x\n1,a\n".encode("utf-16"), "line 1: the file is UTF-16"),
     ],
 )

@@ -9,7 +9,7 @@ from tandem.artifacts.atomic_io import read_json, write_json, write_text
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions, read_provenance
 from tandem.config.experiments import FusionExperiment, TfidfExperiment
-from tandem.data.labelled_rows import read_labelled
+from tandem.data.labelled_rows import read_labelled_rows
 from tandem.data.split_tables import write_captions, write_labels
 from tandem.models.registry import as_trained
 from tandem.stages.train import main
@@ -56,7 +56,7 @@ def test_every_training_row_is_predicted_out_of_fold_and_every_test_row(paths):
     assert (list(test.ids), test.names) == (["98.jpg", "99.jpg"], NAMES)
     assert ((oof.proba > 0.5) == Y).mean() > 0.8
     assert test.proba.argmax(1).tolist() == [1, 0]
-    assert oof.provenance["folds"] == test.provenance["folds"] == read_labelled(paths).fold_digest
+    assert oof.provenance["folds"] == test.provenance["folds"] == read_labelled_rows(paths).fold_digest
     run = read_json(paths.run("words"))
     assert run["key"] == oof.provenance["key"] and len(run["seconds_per_fold"]) == 3
 

@@ -18,7 +18,7 @@ class DigestCache:
     `file` holds them between runs; a damaged one, or one of another version, counts as empty.
     """
 
-    def __init__(self, file: Path):
+    def __init__(self, file: Path) -> None:
         self.file = file
         self._entries = _read(file)
         self._changed = False

@@ -1,4 +1,4 @@
-"""The checks of `make check`, as pure functions: rows and infos at their images in, issues out."""
+"""The checks of `make check` as pure functions: rows and properties of their images in, issues out."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,21 +10,19 @@ from tandem.config.competition import Competition, Labels
 from tandem.data.csv_reader import Table
 from tandem.data.image_scan import ImageInfo, image_file
 from tandem.data.issues import Issue
-from tandem.data.label_codec import LabelCodec
+from tandem.data.label_codec import FLAGS, LabelCodec
 from tandem.data.near_duplicates import group_near_duplicates
-from tandem.data.submission import columns_of
-
-FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}  # how a cell of a label column may be written
+from tandem.data.submission import submission_columns
 
 
 @dataclass(frozen=True)
 class Split:
     """The rows of train or test, from one CSV file.
 
-    file    the CSV, as it is shown
-    lines   (n,) line of the CSV a row starts at
+    file    path of the CSV file, for messages
+    lines   (n,) first line of each row in the CSV file, from 1
     ids     (n,) str
-    images  (n,) str     file of each row's image, below the competition's folder; "" where the id is unsafe
+    images  (n,) str     image file of each row, relative to the competition's folder; "" where the id is unsafe
     """
 
     file: str
@@ -48,10 +46,10 @@ def needed_columns(competition: Competition, split: str) -> list[str]:
 
 
 def check_table(file: str, table: Table, needed: Sequence[str]) -> list[Issue]:
-    """What must be right before any row can be looked at."""
+    """Missing columns and an empty table: without these nothing else can be checked."""
     known = ", ".join(table.columns)
     issues = [
-        Issue("missing column", f"there is no column {name!r}; there are {known}", file, 1)
+        Issue("missing column", f"no column {name!r}; the columns are {known}", file, 1)
         for name in needed
         if name not in table.columns
     ]
@@ -59,6 +57,7 @@ def check_table(file: str, table: Table, needed: Sequence[str]) -> list[Issue]:
 
 
 def make_split(file: str, table: Table, competition: Competition) -> tuple[Split, list[Issue]]:
+    """The rows of one table, with the issues of unsafe ids and of rows repaired while reading."""
     ids, images, issues = table.column(competition.id), [], []
     for line, id in zip(table.lines, ids, strict=True):
         try:
@@ -74,7 +73,7 @@ def make_split(file: str, table: Table, competition: Competition) -> tuple[Split
 
 
 def check_ids(train: Split, test: Split, *others: Split) -> Iterator[Issue]:
-    """Ids that stand twice in one file, or in both train and test."""
+    """Ids that occur twice in one file, or in both train and test."""
     for split in (train, test, *others):
         first: dict[str, int] = {}
         for row, id in enumerate(split.ids):
@@ -89,23 +88,23 @@ def check_ids(train: Split, test: Split, *others: Split) -> Iterator[Issue]:
 
 
 def check_sample(test: Split, sample: Table, file: str, competition: Competition) -> Iterator[Issue]:
-    """A sample submission that is of other rows than the test file."""
+    """A sample submission with other columns or other rows than expected."""
     try:
-        columns_of(competition, sample.columns)
+        submission_columns(competition, sample.columns)
     except ValueError as error:
         yield Issue("sample submission differs", str(error), file, 1)
         return
-    tested, wanted = set(test.ids), set(sample.column(competition.id))
+    test_ids, sample_ids = set(test.ids), set(sample.column(competition.id))
     for id, line in zip(sample.column(competition.id), sample.lines, strict=True):
-        if id not in tested:
+        if id not in test_ids:
             yield Issue("sample submission differs", f"id {id!r} is not in {test.file}", file, line, id)
     for row, id in enumerate(test.ids):
-        if id not in wanted:
+        if id not in sample_ids:
             yield test.issue("sample submission differs", row, f"id {id!r} is not in {file}")
 
 
 def check_images(split: Split, infos: Mapping[str, ImageInfo]) -> Iterator[Issue]:
-    """Images that can't be used; a look's problem begins with its kind."""
+    """Images that cannot be used; a problem starts with its kind, as in "truncated: ..."."""
     for row, file in enumerate(split.images):
         if file and infos[file].problem:
             kind, _, detail = infos[file].problem.partition(": ")
@@ -119,7 +118,7 @@ def check_captions(split: Split, captions: Sequence[str]) -> Iterator[Issue]:
 
 
 def encode_separated(split: Split, cells: Sequence[str], labels: Labels) -> tuple[np.ndarray, list[Issue]]:
-    """(y, issues) of one column of separated label names; an unknown label is left out of y."""
+    """(y, issues) of one column of separated label names; unknown labels are left out of y."""
     codec = LabelCodec(labels.names, labels.separator)
     known, issues, clean = set(labels.names), [], []
     for row, cell in enumerate(cells):
@@ -129,14 +128,14 @@ def encode_separated(split: Split, cells: Sequence[str], labels: Labels) -> tupl
                 expected = f"one of the {len(known)} labels {labels.names[0]} ... {labels.names[-1]}"
                 issues.append(split.issue("unknown label", row, f"label {name!r} is not {expected}"))
             elif names.count(name) > 1:
-                message = f"label {name!r} stands {names.count(name)} times in {cell!r}"
+                message = f"label {name!r} occurs {names.count(name)} times in {cell!r}"
                 issues.append(split.issue("repeated label", row, message))
         clean.append(labels.separator.join(name for name in names if name in known))
     return codec.encode(clean), issues
 
 
 def encode_columns(split: Split, columns: Mapping[str, Sequence[str]]) -> tuple[np.ndarray, list[Issue]]:
-    """(y, issues) of one 0/1 column per label name; a cell that is neither is 0 in y."""
+    """(y, issues) of one 0/1 column per label name; any other cell is 0 in y."""
     issues = [
         split.issue("not 0 or 1", row, f"column {name!r} holds {cell!r}, expected 0 or 1")
         for name, cells in columns.items()
@@ -144,40 +143,40 @@ def encode_columns(split: Split, columns: Mapping[str, Sequence[str]]) -> tuple[
         if cell.strip() not in FLAGS
     ]
     y = [[FLAGS.get(cell.strip(), 0) for cell in cells] for cells in columns.values()]
-    return np.array(y, np.uint8).T, sorted(issues, key=lambda f: f.line)
+    return np.array(y, np.uint8).T, sorted(issues, key=lambda issue: issue.line)
 
 
-def check_counts(split: Split, y: np.ndarray, least: int, most: int, spoiled: set[str]) -> Iterator[Issue]:
-    """Rows with fewer or more labels than allowed; ids `spoiled` by an unreadable label may have fewer."""
+def check_counts(split: Split, y: np.ndarray, least: int, most: int, unreadable: set[str]) -> Iterator[Issue]:
+    """Rows with fewer or more labels than allowed; rows whose id is in `unreadable` may have fewer."""
     counts = y.sum(axis=1)
     for row in np.flatnonzero((counts < least) | (counts > most)).tolist():
         n = int(counts[row])
-        came = f"{n or 'no'} label{'s' * (n != 1)}"
+        labels = f"{n or 'no'} label{'s' * (n != 1)}"
         if n > most:
-            yield split.issue("too many labels", row, f"{came}, at most {most}")
-        elif split.ids[row] not in spoiled:
-            yield split.issue("too few labels", row, f"{came}, at least {least}")
+            yield split.issue("too many labels", row, f"{labels}, at most {most}")
+        elif split.ids[row] not in unreadable:
+            yield split.issue("too few labels", row, f"{labels}, at least {least}")
 
 
 def check_names(file: str, names: Sequence[str], y: np.ndarray, n_folds: int) -> Iterator[Issue]:
-    """Labels on no row, or on fewer rows than there are folds."""
+    """Labels that no row has, or fewer rows than there are folds."""
     for name, count in zip(names, y.sum(axis=0).tolist(), strict=True):
         if count == 0:
-            yield Issue("label without rows", f"label {name!r} is on no row", file)
+            yield Issue("label without rows", f"no row has label {name!r}", file)
         elif count < n_folds:
-            rows = f"{count} row{'s' * (count > 1)}"
-            yield Issue("rare label", f"label {name!r} is on {rows}, fewer than the {n_folds} folds", file)
+            rows = f"{count} row{'s have' if count > 1 else ' has'}"
+            yield Issue("rare label", f"{rows} label {name!r}, fewer than the {n_folds} folds", file)
 
 
 def check_labels(train: Split, table: Table, competition: Competition) -> tuple[np.ndarray, list[Issue]]:
-    """(y, issues): y (n, c) uint8, to be trusted where no finding is an error."""
+    """(y, issues): y (n, c) uint8, valid where no issue is an error."""
     labels = competition.labels
     if labels.format == "separated":
         y, issues = encode_separated(train, table.column(labels.column), labels)
     else:
         y, issues = encode_columns(train, {name: table.column(name) for name in labels.names})
-    spoiled = {f.id for f in issues if f.kind != "repeated label"}
-    issues += check_counts(train, y, competition.least, competition.most, spoiled)
+    unreadable = {issue.id for issue in issues if issue.kind != "repeated label"}
+    issues += check_counts(train, y, competition.least, competition.most, unreadable)
     issues += check_names(train.file, labels.names, y, competition.folds.n)
     return y, issues
 
@@ -185,31 +184,31 @@ def check_labels(train: Split, table: Table, competition: Competition) -> tuple[
 def check_duplicates(
     train: Split, test: Split, infos: Mapping[str, ImageInfo], labels: Sequence[str]
 ) -> Iterator[Issue]:
-    """Images that look alike, inside train and across; `labels` is the label cell of each training row."""
-    first: dict[str, tuple[Split, int]] = {}  # of each file: a repeated id is no near-duplicate
+    """Near-duplicate images within train and between train and test; `labels` (n,) are the label cells of train."""
+    first: dict[str, tuple[Split, int]] = {}  # first row of each file: a repeated id is not a near-duplicate
     for split in (train, test):
         for row, file in enumerate(split.images):
             if file and not infos[file].problem:
                 first.setdefault(file, (split, row))
     rows = list(first.values())
-    seen = [infos[split.images[row]] for split, row in rows]
-    groups = group_near_duplicates([s.hash for s in seen], [s.sha for s in seen])
+    images = [infos[split.images[row]] for split, row in rows]
+    groups = group_near_duplicates([image.hash for image in images], [image.sha for image in images])
     order = np.argsort(groups, kind="stable")
     edges = np.flatnonzero(np.diff(groups[order], prepend=-1, append=-1))
     for start, end in pairwise(edges.tolist()):
         if end - start < 2:
             continue
         members = [rows[i] for i in order[start:end]]
-        same_file = len({seen[i].sha for i in order[start:end]}) == 1
+        same_file = len({images[i].sha for i in order[start:end]}) == 1
         how = "the same file" if same_file else "look alike"
-        inside = [row for split, row in members if split is train]
-        if len(inside) > 1:
-            who = ", ".join(map(train.place, inside))
-            yield train.issue("near-duplicates", inside[0], f"{how}: {who}")
-            if len({labels[row] for row in inside}) > 1:
-                who = ", ".join(f"{train.place(row)} is {labels[row]!r}" for row in inside)
-                yield train.issue("near-duplicates differ", inside[0], who)
+        in_train = [row for split, row in members if split is train]
+        if len(in_train) > 1:
+            places = ", ".join(map(train.place, in_train))
+            yield train.issue("near-duplicates", in_train[0], f"{how}: {places}")
+            if len({labels[row] for row in in_train}) > 1:
+                cells = ", ".join(f"{train.place(row)} is {labels[row]!r}" for row in in_train)
+                yield train.issue("near-duplicates differ", in_train[0], cells)
         for split, row in members:
-            if split is test and inside:
-                photo = f"{train.ids[inside[0]]} of {train.file}:{train.lines[inside[0]]}"
-                yield test.issue("test photo in train", row, f"{how}: {test.ids[row]} and {photo}")
+            if split is test and in_train:
+                original = f"{train.ids[in_train[0]]} of {train.file}:{train.lines[in_train[0]]}"
+                yield test.issue("test photo in train", row, f"{how}: {test.ids[row]} and {original}")

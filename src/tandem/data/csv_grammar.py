@@ -1,4 +1,4 @@
-"""What the valid rows of a CSV file teach about its other rows: what a first cell looks like, what is quoted."""
+"""The form of a CSV file's rows, learned from its valid rows: patterns of the first cell, and quoted columns."""
 
 import re
 from collections import Counter
@@ -6,21 +6,23 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 PLAIN = r'[^",\r\n]*'
+UNQUOTED = re.compile(PLAIN)
 CELL = re.compile(r'"([^"]*+(?:""[^"]*+)*+)"|([^",\r\n][^,\r\n]*|)')
 KEY = re.compile(r'(?:"([^",\r\n]+)"|([^",\r\n]+)),')
 SUFFIX = re.compile(r"\.[A-Za-z]{2,4}$")
-RARE = 0.01  # of the rows: a shape on fewer may come from a line inside a text
+RARE = 0.01  # share of rows: a rarer shape may come from a line inside a text
 
 
-Cells = tuple[list[str], list[bool]]  # and which of them are quoted
+Cells = tuple[list[str], list[bool]]  # the cells of a row, and whether each is quoted
 
 
 def split_cells(text: str, width: int) -> Cells | None:
-    """The cells of one row by RFC 4180, or None where it isn't exactly one row."""
+    """The cells of one row by RFC 4180, or None where `text` is not exactly one row of `width` cells."""
     text = text.rstrip("\r\n")
-    cells, quoted, at = [], [], 0
-    while True:
-        cell = CELL.match(text, at)
+    cells: list[str] = []
+    quoted: list[bool] = []
+    at = 0
+    while cell := CELL.match(text, at):
         inner, plain = cell.groups()
         cells.append(plain if inner is None else inner.replace('""', '"'))
         quoted.append(inner is not None)
@@ -30,10 +32,11 @@ def split_cells(text: str, width: int) -> Cells | None:
         if text[at] != "," or len(cells) == width:
             return None
         at += 1
+    return None
 
 
 def shape(key: str, level: int) -> str:
-    """What a key looks like: level 0 makes every number one, level 1 every word too, but for a file suffix.
+    """The pattern of a key: level 0 replaces each number by 0, level 1 each word by w, except a file suffix.
 
     >>> shape("a12_7.jpg", 0), shape("a12-7.jpg", 1)
     ('a0_0.jpg', 'w-w.jpg')
@@ -46,7 +49,7 @@ def shape(key: str, level: int) -> str:
 
 
 def learn_shapes(keys: Iterable[str]) -> tuple[int, set[str]]:
-    """(level, shapes) of the keys, the first of which is one; rare ones that name no file are left out."""
+    """(level, shapes) of the keys; rare shapes without a file suffix are left out, except that of the first key."""
     keys = list(keys)
     spaced = any(c.isspace() for c in keys[0])
     for level in (0, 1):
@@ -60,26 +63,26 @@ def learn_shapes(keys: Iterable[str]) -> tuple[int, set[str]]:
 
 
 def key_of(line: str) -> str:
-    """The first cell of a line, or '' where none ends with a comma."""
+    """The first cell of a line, or '' where no comma follows it."""
     match = KEY.match(line)
     return (match[1] or match[2]) if match else ""
 
 
-def row_starts(lines: list[str], keys: Iterable[str]) -> bool:
-    """True if any of the lines starts as a row with one of these keys would."""
+def has_row_start(lines: list[str], keys: Iterable[str]) -> bool:
+    """Whether one of the lines starts like a row with one of these keys."""
     level, known = learn_shapes(keys)
     return any(shape(key, level) in known for key in map(key_of, lines) if key)
 
 
-def one_kind(keys: list[str]) -> bool:
-    """True if no key comes twice and all look alike."""
+def are_uniform(keys: list[str]) -> bool:
+    """Whether all keys are different and have the same shape."""
     return len(set(keys)) == len(keys) and any(
         len({shape(key, level) for key in keys}) == 1 for level in (0, 1)
     )
 
 
-def bare_quotes(lines: list[str], width: int) -> bool:
-    """True if a column has quotes around some cells, and quotes inside others."""
+def mixes_quotes(lines: list[str], width: int) -> bool:
+    """Whether a column has quotes around some cells and unescaped quotes inside others."""
     rows = [row for row in (split_cells(line, width) for line in lines if '"' in line) if row]
     return any(
         any(quoted[j] for _, quoted in rows)
@@ -94,10 +97,11 @@ def has_bare_quote(cells: list[str], quoted: list[bool]) -> bool:
 
 @dataclass(frozen=True)
 class Grammar:
-    """What the valid rows of a file teach.
+    """The form of the rows of a file.
 
-    kinds         a letter a column: n never quoted, c code at times quoted, t quoted text, T text or quoted
-    level, known  what the first cell looks like, see `shape`
+    kinds         one letter a column: n never quoted, c code, sometimes quoted, t text, always quoted, T text,
+                  sometimes quoted
+    level, known  the shapes of the first cell, see `shape`
     """
 
     kinds: str
@@ -105,8 +109,8 @@ class Grammar:
     known: set[str]
 
     @property
-    def head(self) -> re.Pattern:
-        """A row, up to the quote that opens its text."""
+    def head(self) -> re.Pattern[str]:
+        """Matches a row up to the quote that opens its text."""
         text = min(self.kinds.find(kind) for kind in "tT" if kind in self.kinds)
         cells = [f'"[^"\\r\\n]*"|{PLAIN}' if kind == "c" else PLAIN for kind in self.kinds[:text]]
         if text:
@@ -116,14 +120,14 @@ class Grammar:
         return re.compile("".join(f"(?:{cell})," for cell in cells) + opening)
 
     def describe(self) -> str:
-        like = "" if self.kinds[0] in "tT" else f", the first like {min(self.known)!r} (any number for 0)"
+        like = "" if self.kinds[0] in "tT" else f", the first like {min(self.known)!r} (0: any number)"
         return f"{len(self.kinds)} columns{like}, and quotes around the text"
 
     def is_key(self, key: str) -> bool:
         return self.kinds[0] in "tT" or (bool(key) and shape(key, self.level) in self.known)
 
     def readings(self, text: str, column: int = 0, at: int = 0) -> Iterator[tuple[str, ...]]:
-        """Every way to read `text` as one row with quotes as they stand."""
+        """All ways to split `text` into one row if quotes inside a text are not escaped."""
         last = column == len(self.kinds) - 1
         for end, cell in self._cells(self.kinds[column], text, at):
             if last and end == len(text):
@@ -134,8 +138,9 @@ class Grammar:
     def _cells(self, kind: str, text: str, at: int) -> Iterator[tuple[int, str]]:
         if text[at : at + 1] != '"':
             if kind != "t":
-                cell = re.compile(PLAIN).match(text, at)
-                yield cell.end(), cell[0]
+                cell = UNQUOTED.match(text, at)
+                if cell:
+                    yield cell.end(), cell[0]
         elif kind == "c":
             end = text.find('"', at + 1)
             if end > 0:
@@ -145,8 +150,10 @@ class Grammar:
                 yield quote.end(), text[at + 1 : quote.start()]
 
 
-def learn(first: str, rows: Iterable[Cells | None], width: int, keys: list[str] | None) -> Grammar | None:
-    """From the first row's first line and the lines that are rows alone; None where no column is quoted."""
+def learn_grammar(
+    first: str, rows: Iterable[Cells | None], width: int, keys: list[str] | None
+) -> Grammar | None:
+    """Learned from the first line of the first row and all lines that are rows; None where no column is quoted."""
     valid = [row for row in rows if row and row[0][0].strip() and not has_bare_quote(*row)]
     if keys is None:
         keys = [key_of(first), *(cells[0] for cells, _ in valid)]

@@ -1,41 +1,41 @@
-"""Rows of a CSV file whose writer put text between quotes without doubling the quotes inside it.
+"""Reads CSV files whose quoted texts contain unescaped quotes.
 
-Such a text may also hold commas and line breaks, so neither a quote nor a line end says where a row ends. The
-rows that are valid alone teach it: what their first cell looks like, and which columns are quoted.
+Such a text may also contain commas and line breaks, so neither a quote nor a line end marks the end of a row. It is
+found with a grammar learned from the lines that are valid rows: the form of the first cell, and the quoted columns.
 """
 
 from dataclasses import dataclass
 from itertools import islice
 
-from tandem.data.csv_grammar import Cells, Grammar, key_of, learn, split_cells
+from tandem.data.csv_grammar import Cells, Grammar, key_of, learn_grammar, split_cells
 
-WHAT_TO_DO = 'in that row, write each quote inside a quoted text twice ("")'
-CLEAR = 10  # unescaped rows for each row with doubled quotes, before "" is taken as two quotes
+ADVICE = 'in that row, write each quote inside a quoted text twice ("")'
+CLEAR = 10  # unescaped rows for each row with doubled quotes, from which on "" is read as two quotes
 
 
-class Flaw(ValueError):
-    """What can't be read with certainty, and on which line of the file (from 1)."""
+class CsvError(ValueError):
+    """A row that cannot be read unambiguously; `line` is its line in the file, from 1."""
 
-    def __init__(self, line: int, message: str):
+    def __init__(self, line: int, message: str) -> None:
         super().__init__(message)
         self.line = line
 
 
-class Ambiguous(Flaw):
-    """A line that is a row of its own or a part of the text before it: both make sense."""
+class AmbiguousRow(CsvError):
+    """A line that may be a row of its own or a part of the text before it."""
 
-    def __init__(self, line: int):
+    def __init__(self, line: int) -> None:
         message = "can be read as a row of its own or as a part of the quoted text before it"
-        super().__init__(line, f"{message}; take the line break or the quotes out of that text")
+        super().__init__(line, f"{message}; remove the line break or the quotes from that text")
 
 
-class WrongWidth(Flaw):
+class WrongWidth(CsvError):
     """A row with more or fewer cells than the header."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row as read; `repaired` where CSV alone reads it in another way, or not at all."""
+    """A row; `repaired` where RFC 4180 gives other cells or none."""
 
     line: int
     cells: tuple[str, ...]
@@ -43,8 +43,8 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One row's cells by RFC 4180, if it has them, and up to two readings with quotes as they stand."""
+class RowReadings:
+    """The cells of one row by RFC 4180 (`strict`), and up to two readings with unescaped quotes (`raw`)."""
 
     line: int
     strict: tuple[str, ...] | None
@@ -55,28 +55,33 @@ class Reading:
         return self.strict is not None and bool(self.raw) and self.raw != [self.strict]
 
 
-def read_row(grammar: Grammar, lines: list[str], start: int, alone: Cells | None) -> Reading | None:
-    """None where these lines are no whole row; `alone` are the cells of the first line, if that is a row."""
+def read_row(grammar: Grammar, lines: list[str], start: int, alone: Cells | None) -> RowReadings | None:
+    """None where these lines are not one row; `alone` are the cells of the first line, if it is a row."""
     text = "".join(lines).rstrip("\r\n")
     split = alone if len(lines) == 1 else split_cells(text, len(grammar.kinds))
     strict = tuple(split[0]) if split else None
     raw = [] if strict and '""' not in text else list(islice(grammar.readings(text), 2))
-    return Reading(start + 1, strict, raw) if strict or raw else None
+    return RowReadings(start + 1, strict, raw) if strict or raw else None
 
 
 def read_unescaped(
-    lines: list[str], first: int, width: int, why: Flaw | None = None, valid: dict[int, str] | None = None
+    lines: list[str],
+    first: int,
+    width: int,
+    error: CsvError | None = None,
+    valid: dict[int, str] | None = None,
 ) -> list[Row]:
-    """Every row from `lines[first]` on; raises Flaw unless all is certain.
+    """All rows from `lines[first]` on; raises CsvError where a row is ambiguous.
 
-    `why` is raised where nothing teaches; `valid` has line and key of each row, where RFC 4180 reads all.
+    `error` is raised where no grammar can be learned; `valid` is {line: key} of all rows, where the file is valid CSV.
     """
     start = next(i for i in range(first, len(lines)) if lines[i].strip())
-    alone = [None] * first + [split_cells(line, width) for line in lines[first:]]
-    grammar = learn(lines[start], alone, width, list(valid.values()) if valid else None)
+    alone: list[Cells | None] = [None] * first + [split_cells(line, width) for line in lines[first:]]
+    grammar = learn_grammar(lines[start], alone, width, list(valid.values()) if valid else None)
     if grammar is None:
-        raise why or Flaw(start + 1, "no column is quoted")
-    found, head = [], grammar.head
+        raise error or CsvError(start + 1, "no column is quoted")
+    readings: list[RowReadings] = []
+    head = grammar.head
     for i in range(start + 1, len(lines)):
         line = lines[i]
         known, opens = grammar.is_key(key_of(line)), head.match(line) is not None
@@ -86,34 +91,38 @@ def read_unescaped(
         begins = opens or alone[i] is not None
         if row and begins and (known or (row.strict and alone[i])):
             if valid and i + 1 not in valid:
-                raise Ambiguous(i + 1)
-            found.append(row)
+                raise AmbiguousRow(i + 1)
+            readings.append(row)
             start = i
         elif row:
-            raise Flaw(i + 1, f"starts like a row, but unlike the others; expected {grammar.describe()}")
+            raise CsvError(
+                i + 1, f"starts like a row, but differs from the others; expected {grammar.describe()}"
+            )
         elif known and begins:
-            raise Flaw(start + 1, f"the row has no end before the next, on line {i + 1}; {WHAT_TO_DO}")
+            raise CsvError(start + 1, f"the row does not end before the next one, on line {i + 1}; {ADVICE}")
     row = read_row(grammar, lines[start:], start, alone[start])
     if row is None:
-        raise Flaw(start + 1, f"the row can't be read; expected {grammar.describe()}; {WHAT_TO_DO}")
-    return settle([*found, row])
+        raise CsvError(start + 1, f"the row cannot be read; expected {grammar.describe()}; {ADVICE}")
+    return choose_readings([*readings, row])
 
 
-def settle(readings: list[Reading]) -> list[Row]:
-    """One reading a row: a writer either doubles the quotes inside a text or does not."""
+def choose_readings(readings: list[RowReadings]) -> list[Row]:
+    """One reading for each row: a file either doubles all quotes inside texts or none."""
     for reading in readings:
         if reading.strict is None and len(reading.raw) > 1:
-            raise Flaw(reading.line, f"the row can be read in more than one way; {WHAT_TO_DO}")
+            raise CsvError(reading.line, f"the row can be read in more than one way; {ADVICE}")
     unescaped = [reading.line for reading in readings if reading.strict is None]
     doubled = [reading.line for reading in readings if reading.doubled]
     if doubled and 0 < len(unescaped) < CLEAR * len(doubled):
-        raise Flaw(
+        raise CsvError(
             doubled[0],
             f'doubles the quotes inside its text, line {unescaped[0]} does not: "" may be one quote or two; '
-            f"double them in line {unescaped[0]} as well",
+            f"double them in line {unescaped[0]} too",
         )
     rows = []
     for reading in readings:
-        as_it_stands = reading.strict is None or (reading.doubled and bool(unescaped))
-        rows.append(Row(reading.line, reading.raw[0] if as_it_stands else reading.strict, as_it_stands))
+        if reading.strict is None or (reading.doubled and unescaped):
+            rows.append(Row(reading.line, reading.raw[0], repaired=True))
+        else:
+            rows.append(Row(reading.line, reading.strict, repaired=False))
     return rows

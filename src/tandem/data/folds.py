@@ -25,7 +25,8 @@ def make_folds(
 def assign_folds(y: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
     """(n,) fold of each row: y (n, c) 0/1, groups (n,); rows of one group share a fold.
 
-    A group counts as one row that has every label of its rows. The splitter balances labels, not sizes.
+    A group counts as one row that has every label of its rows. Labels are balanced over the folds, sizes are not.
+    Source: Sechidis et al. 2011, "On the stratification of multi-label data".
     """
     from iterstrat.ml_stratifiers import MultilabelStratifiedKFold  # slow to import: it needs scikit-learn
 
@@ -47,7 +48,7 @@ def assign_folds(y: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> 
 
 
 def label_shares(y: np.ndarray, fold: np.ndarray, n_folds: int) -> np.ndarray:
-    """(c, n_folds + 1): the part of each fold's rows that has the label; the last column is all rows."""
+    """(c, n_folds + 1) share of rows with each label in each fold; the last column is over all rows."""
     rows = [y[fold == k] for k in range(n_folds)] + [y]
     return np.column_stack([part.mean(axis=0) if len(part) else np.zeros(y.shape[1]) for part in rows])
 

@@ -1,4 +1,4 @@
-"""Opening a stranger's image safely, as RGB."""
+"""Safe decoding of untrusted images to RGB."""
 
 import io
 from pathlib import Path
@@ -8,8 +8,9 @@ from PIL import Image, UnidentifiedImageError
 MAX_PIXELS = 64_000_000  # a larger image is refused before it is decoded
 MAX_BYTES = 64 * 2**20
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"}
 ORIENTATION = 0x0112  # the EXIF tag
-UPRIGHT = {
+TRANSPOSES = {  # EXIF orientation: what turns the image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -21,23 +22,23 @@ UPRIGHT = {
 
 
 class BadImage(ValueError):
-    """An image that can't be used; the message says why."""
+    """An image that cannot be used; the message gives the reason, such as "truncated: ..."."""
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """Turned as its EXIF says; damaged EXIF is ignored, for the pixels are whole."""
+def apply_orientation(image: Image.Image) -> Image.Image:
+    """Applies the EXIF orientation; damaged EXIF data is ignored, because the pixels are intact."""
     try:
         orientation = image.getexif().get(ORIENTATION)
     except Exception:
         return image
-    return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
+    return image.transpose(TRANSPOSES[orientation]) if orientation in TRANSPOSES else image
 
 
-def as_rgb(image: Image.Image) -> Image.Image:
-    """Alpha on white, 16 bit scaled to 8."""
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Transparent pixels are put on white, 16 bits are scaled to 8."""
     if image.mode.startswith("I;16") or image.mode == "I":
         image = image.point(lambda v: v / 257).convert("L")
-        image.info.pop("transparency", None)  # a 16 bit grey, which means nothing in 8
+        image.info.pop("transparency", None)  # a 16-bit grey value: not valid for 8 bits
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
@@ -45,11 +46,11 @@ def as_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def decode(data: bytes, enough: int = 0) -> Image.Image:
-    """RGB, upright by EXIF, see `as_rgb`; raises BadImage.
+def decode(data: bytes, min_side: int = 0) -> Image.Image:
+    """RGB, turned upright by EXIF, see `to_rgb`; raises BadImage.
 
-    `enough`: pixels that both sides must keep; a larger JPEG is decoded at 1/2, 1/4 or 1/8 of its size, in a third of
-    the time. 0: as it is.
+    `min_side`: pixels that both sides must keep; a larger JPEG is decoded at 1/2, 1/4 or 1/8 of its size, which takes
+    a third of the time. 0: full size.
     """
     if len(data) > MAX_BYTES:
         raise BadImage(f"oversized: {len(data):,} bytes, at most {MAX_BYTES:,} are read")
@@ -58,17 +59,17 @@ def decode(data: bytes, enough: int = 0) -> Image.Image:
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise BadImage(f"oversized: {width}x{height} pixels, at most {MAX_PIXELS:,} in all are decoded")
-        if enough:
-            image.draft(None, (enough, enough))
+        if min_side:
+            image.draft(None, (min_side, min_side))
         image.load()
-        return as_rgb(upright(image))
+        return to_rgb(apply_orientation(image))
     except BadImage:
         raise
     except Image.DecompressionBombError as error:
         raise BadImage(f"oversized: {error}") from error
     except UnidentifiedImageError as error:
-        came = f"{len(data)} bytes that are not one of {', '.join(FORMATS)}" if data else "empty file"
-        raise BadImage(f"unreadable: {came}") from error
+        reason = f"{len(data)} bytes that are not one of {', '.join(FORMATS)}" if data else "empty file"
+        raise BadImage(f"unreadable: {reason}") from error
     except Exception as error:  # PIL raises OSError, SyntaxError, ValueError, struct.error... on damage
         kind = "truncated" if "truncated" in str(error).lower() else "unreadable"
         raise BadImage(f"{kind}: {error}") from error
@@ -87,9 +88,9 @@ def read(path: Path) -> bytes:
         raise BadImage(f"unreadable: {error.strerror}") from error
 
 
-def load_rgb(path: Path, enough: int = 0) -> Image.Image:
-    """`decode` of a file; raises BadImage with the path, also where the file is missing."""
+def load_rgb(path: Path, min_side: int = 0) -> Image.Image:
+    """Decodes a file (see `decode`); raises BadImage with its path, also where the file is missing."""
     try:
-        return decode(read(path), enough)
+        return decode(read(path), min_side)
     except BadImage as error:
         raise BadImage(f"{path}: {error}") from error

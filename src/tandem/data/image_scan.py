@@ -1,4 +1,4 @@
-"""Looking at images: each file's size, digest and perceptual hash, or what is wrong; kept between runs."""
+"""Scan of image files: size, digest and perceptual hash of each, or its problem; cached between runs."""
 
 import hashlib
 import os
@@ -10,21 +10,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tandem.artifacts.atomic_io import digest, write_with
-from tandem.data import image_io as images
+from tandem.data import image_io
 from tandem.data.image_loader import ahead
 from tandem.data.near_duplicates import HASH_BYTES, perceptual_hash
 from tandem.runtime.progress import progress
 from tandem.runtime.resources import threads
 
-FLUSH = 4000  # images between two writes of the cache: what a killed run loses at most
+FLUSH = 4000  # images between two writes of the cache; a killed run loses at most these
 VERSION = digest(
-    [1, images.MAX_PIXELS, images.MAX_BYTES, images.FORMATS]
-)  # 1: raise it when `inspect_image` changes
+    [1, image_io.MAX_PIXELS, image_io.MAX_BYTES, image_io.FORMATS]
+)  # raise the 1 when `inspect_image` changes
 
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What one image file holds; `problem` says why it can't be used, and then the rest is empty."""
+    """Properties of one image file; where it cannot be used, `problem` gives the reason and the rest is empty."""
 
     width: int = 0
     height: int = 0
@@ -34,7 +34,7 @@ class ImageInfo:
     problem: str = ""
 
 
-Stamp = tuple[int, int]  # size and mtime_ns: a file of the same stamp is not opened again
+Stamp = tuple[int, int]  # size and mtime_ns: a file with an unchanged stamp is not opened again
 Cache = dict[str, tuple[Stamp, ImageInfo]]
 CACHE_SCHEMA = pa.schema(
     [
@@ -53,7 +53,7 @@ CACHE_SCHEMA = pa.schema(
 
 
 def image_file(folder: str, id: str, suffix: str) -> str:
-    """The image of a row, below the competition's folder; raises ValueError where it would leave `folder`.
+    """The image file of an id, relative to the competition's folder; raises ValueError where it is outside `folder`.
 
     >>> image_file("data", "7", ".jpg")
     'data/7.jpg'
@@ -65,19 +65,19 @@ def image_file(folder: str, id: str, suffix: str) -> str:
 
 
 def inspect_image(path: Path) -> ImageInfo:
-    """Reads and decodes one whole file."""
+    """Reads and decodes one file completely; an unusable image is not an error but a `problem`."""
     data = b""
     try:
-        data = images.read(path)
-        image = images.decode(data)
+        data = image_io.read(path)
+        image = image_io.decode(data)
         sha = hashlib.sha256(data).hexdigest()[:16]
         return ImageInfo(image.width, image.height, len(data), sha, perceptual_hash(image))
-    except images.BadImage as error:
+    except image_io.BadImage as error:
         return ImageInfo(size=len(data), problem=str(error))
 
 
-def stamp(path: Path) -> Stamp | None:
-    """None where there is no such file."""
+def file_stamp(path: Path) -> Stamp | None:
+    """None where the file does not exist."""
     try:
         status = path.stat()
     except OSError:
@@ -86,7 +86,7 @@ def stamp(path: Path) -> Stamp | None:
 
 
 def read_cache(path: Path) -> Cache:
-    """Empty where there is none, or where it is damaged or of another version."""
+    """Empty where the file is missing, damaged or of another version."""
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowInvalid):
@@ -98,7 +98,7 @@ def read_cache(path: Path) -> Cache:
 
 
 def write_cache(path: Path, cache: Cache) -> None:
-    rows = [(file, *seen, *astuple(found)) for file, (seen, found) in cache.items()]
+    rows = [(file, *stamp, *astuple(info)) for file, (stamp, info) in cache.items()]
     columns = zip(*rows, strict=True) if rows else [()] * len(CACHE_SCHEMA)
     arrays = [pa.array(c, field.type) for c, field in zip(columns, CACHE_SCHEMA, strict=True)]
     table = pa.Table.from_arrays(arrays, schema=CACHE_SCHEMA)
@@ -106,30 +106,33 @@ def write_cache(path: Path, cache: Cache) -> None:
 
 
 def scan_images(folder: Path, files: Sequence[str], cache_path: Path) -> tuple[dict[str, ImageInfo], int]:
-    """(infos, opened): a ImageInfo for each of `files` below `folder`, and how many had to be opened.
+    """(infos, n_opened): an ImageInfo for each of `files` in `folder`, and how many files were opened.
 
-    The cache is written every FLUSH images and however the scan ends: a stopped one goes on where it was.
+    The cache is written every FLUSH images, and also where the scan is stopped, so that the next one continues there.
     """
     cache = read_cache(cache_path)
-    stamps = {file: stamp(folder / file) for file in files}
-    infos = {f: cache[f][1] for f, seen in stamps.items() if f in cache and cache[f][0] == seen}
-    waiting = [file for file in stamps if file not in infos]
-    if not waiting:
+    stamps = {file: file_stamp(folder / file) for file in files}
+    infos = {
+        file: cache[file][1] for file, stamp in stamps.items() if file in cache and cache[file][0] == stamp
+    }
+    pending = [file for file in stamps if file not in infos]
+    if not pending:
         return infos, 0
-    found = ahead(inspect_image, (folder / file for file in waiting), threads(), depth=256)
+    inspected = ahead(inspect_image, (folder / file for file in pending), threads(), depth=256)
     try:
         with progress(len(stamps), "images", "img", done=len(infos)) as bar:
-            for opened, (file, seen) in enumerate(zip(waiting, found, strict=True), start=1):
-                infos[file] = seen
+            for n, (file, info) in enumerate(zip(pending, inspected, strict=True), start=1):
+                infos[file] = info
                 bar.update()
-                if stamps[file]:
-                    cache[file] = stamps[file], seen
-                if opened % FLUSH == 0:
+                stamp = stamps[file]
+                if stamp:
+                    cache[file] = stamp, info
+                if n % FLUSH == 0:
                     write_cache(cache_path, cache)
         cache = {file: cache[file] for file in stamps if file in cache}
     finally:
         write_cache(cache_path, cache)
-    return infos, sum(stamps[file] is not None for file in waiting)
+    return infos, sum(stamps[file] is not None for file in pending)
 
 
 def folder_state(folder: Path) -> str:

@@ -1,16 +1,17 @@
-"""What a folder of CSV files and images means as a competition, and what a person should look at."""
+"""Infers `competition.toml` from a folder of CSV files and images, with questions for the user."""
 
 import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from tandem.config.competition import Competition
 from tandem.data.csv_reader import Table, read_table
 from tandem.data.infer_images import ImageIndex, best_place
 from tandem.data.infer_labels import guess_labels
-from tandem.data.submission import columns_of, few
+from tandem.data.submission import preview, submission_columns
 
 WITH_CAPTIONS = [
     "image_lite2",
@@ -25,13 +26,13 @@ IMAGES_ONLY = ["image_lite0", "image_lite2", "image_tuned"]
 
 @dataclass(frozen=True)
 class Inference:
-    """A competition as inferred.
+    """An inferred competition.
 
-    notes      what was found
-    questions  what could not be told, and the key of competition.toml that answers it
-    roles      the file of train, and of test, sample_submission, solution where there is one
-    tables     those of them that were read, by role
-    counts     on how many training rows each label is
+    notes      what was inferred
+    questions  what is uncertain, and the key of competition.toml to edit
+    roles      {role: file}; the roles are train, test, sample_submission and solution
+    tables     {role: table}, of all but the solution
+    counts     {label: number of training rows}
     """
 
     competition: Competition
@@ -42,8 +43,8 @@ class Inference:
     counts: dict[str, int] = field(default_factory=dict)
 
 
-def infer(folder: Path) -> Inference:
-    """A best guess with questions; raises ValueError where nothing sensible can be written."""
+def infer_competition(folder: Path) -> Inference:
+    """The most likely competition; raises ValueError where none can be inferred."""
     files = list_files(folder)
     questions: list[str] = []
     roles = find_tables(files, folder, questions)
@@ -57,7 +58,7 @@ def infer(folder: Path) -> Inference:
 def infer_tables(
     roles: dict[str, str], tables: dict[str, Table], images: ImageIndex, questions: list[str]
 ) -> Inference:
-    """`roles` names the file of each table; adds to `questions`."""
+    """`roles` is {role: file}; new questions are added to `questions`."""
     train, test, sample = tables["train"], tables.get("test"), tables.get("sample_submission")
     if not train.rows:
         raise ValueError("the table has no rows")
@@ -66,7 +67,7 @@ def infer_tables(
         roles, tables = roles | {"test": roles["sample_submission"]}, tables | {"test": sample}
         notes.append(f"no test table: the test ids are those of {roles['test']}")
     elif not test:
-        questions.append("there is no test table: write test.csv with the ids to label, or edit test")
+        questions.append("there is no test table: add test.csv with the ids to label, or edit test")
     id = find_id(train, test, sample, images)
     images_at, suffix = find_images(id, {"train": train, "test": tables.get("test")}, images, questions)
     named = [c for c in train.columns if sample and c in sample.columns and c != id]
@@ -78,7 +79,8 @@ def infer_tables(
     questions += guess.questions
     unused = [c for c in rest if c not in labelled]
     if unused:
-        notes.append(f"not used: {few(unused)}")
+        notes.append(f"not used: {preview(unused)}")
+    files: dict[str, Any] = dict(roles)
     competition = Competition(
         id=id,
         caption=caption,
@@ -88,18 +90,18 @@ def infer_tables(
         least=guess.least,
         most=max(guess.most, 1),
         experiments=WITH_CAPTIONS if caption else IMAGES_ONLY,
-        **roles,
+        **files,
     )
     if sample:
         try:
-            columns_of(competition, sample.columns)
+            submission_columns(competition, sample.columns)
         except ValueError as error:
             questions.append(f"{roles['sample_submission']}: {error}: rename columns, or remove the file")
     return Inference(competition, notes, questions, roles, tables, guess.counts)
 
 
 def list_files(folder: Path) -> list[str]:
-    """Every file below `folder`, with /, in a fixed order."""
+    """Paths of all files relative to `folder`, with /, sorted."""
     return sorted(
         Path(here, name).relative_to(folder).as_posix()
         for here, _, names in os.walk(folder)
@@ -108,83 +110,89 @@ def list_files(folder: Path) -> list[str]:
 
 
 def find_tables(files: Sequence[str], folder: Path, questions: list[str]) -> dict[str, str]:
-    """The file of each role: train, and test, sample_submission, solution where there is one."""
+    """{role: file} of train, and of test, sample_submission and solution where they exist."""
     tables = [file for file in files if file.lower().endswith(".csv")]
     if not tables:
         archives = [file for file in files if file.lower().endswith((".zip", ".7z", ".tar", ".gz"))]
         inner = f"; unpack {archives[0]} first" if archives else ""
-        raise ValueError(f"{folder} holds no CSV file; expected train.csv and test.csv{inner}")
+        raise ValueError(f"{folder} contains no CSV file; expected train.csv and test.csv{inner}")
     roles: dict[str, str] = {}
 
-    def take(role: str, fits: Callable[[str], bool]) -> None:
-        left = [table for table in tables if table not in roles.values()]
-        fitting = [table for table in left if fits(PurePosixPath(table).stem.lower())]
+    def assign(role: str, fits: Callable[[str], bool]) -> None:
+        free = [table for table in tables if table not in roles.values()]
+        fitting = [table for table in free if fits(PurePosixPath(table).stem.lower())]
         if fitting:
             roles[role] = min(fitting, key=lambda t: (t.count("/"), len(PurePosixPath(t).name), t))
 
-    take("solution", lambda stem: "solution" in stem and "sample" not in stem)
-    take("sample_submission", lambda stem: "submission" in stem or ("sample" in stem and "sub" in stem))
-    take("train", lambda stem: "train" in stem)
-    take("test", lambda stem: "test" in stem)
+    assign("solution", lambda stem: "solution" in stem and "sample" not in stem)
+    assign("sample_submission", lambda stem: "submission" in stem or ("sample" in stem and "sub" in stem))
+    assign("train", lambda stem: "train" in stem)
+    assign("test", lambda stem: "test" in stem)
     if "train" not in roles:
-        take("train", lambda stem: "label" in stem)
+        assign("train", lambda stem: "label" in stem)
         if "train" not in roles:
-            take("train", lambda stem: True)
+            assign("train", lambda stem: True)
         if "train" not in roles:
-            raise ValueError(f"{folder} holds no table of labelled rows; expected train.csv beside {tables}")
-        questions.append(f"no table is named train: {roles['train']} is taken: edit train")
+            raise ValueError(
+                f"{folder} contains no table of labelled rows; expected train.csv besides {tables}"
+            )
+        questions.append(f"no table is named train: {roles['train']} is used: edit train")
     return roles
 
 
 def find_id(train: Table, test: Table | None, sample: Table | None, images: ImageIndex) -> str:
-    """The column whose values name images; without images, the first whose values all differ."""
+    """The column whose values name images; without images, the first with (nearly) unique values."""
     columns = [c for c in train.columns if test is None or c in test.columns]
     if sample and not test:
         columns = [c for c in columns if c in sample.columns] or columns
-    if not columns:
+    if test and not columns:
         raise ValueError(
-            f"no column is both here and in the test table: {list(train.columns)} and {list(test.columns)}; "
+            f"no column is in both the training and the test table: {list(train.columns)} and {list(test.columns)}; "
             f"expected the same name for the column of ids"
         )
-    found = {c: max(images.place(train.column(c)).values(), default=0) for c in columns}
+    n_images = {c: max(images.count_places(train.column(c)).values(), default=0) for c in columns}
     distinct = {c: len(set(train.column(c)) - {""}) / len(train.rows) for c in columns}
-    named = [c for c in columns if found[c]]
+    named = [c for c in columns if n_images[c]]
     unique = [c for c in columns if distinct[c] > 0.9]
     if named and not set(named) & set(unique):
-        raise ValueError(f"column {named[0]!r} names many images in several rows; write one row an image")
+        raise ValueError(
+            f"column {named[0]!r} names many images in more than one row; expected one row for each image"
+        )
     if not unique:
-        raise ValueError(f"no column of {columns} differs from row to row; expected one with ids of images")
+        raise ValueError(
+            f"no column of {columns} has a different value in each row; expected one with ids of images"
+        )
     hinted = re.compile("id|image|file|name", re.IGNORECASE)
-    return min(unique, key=lambda c: (-found[c], not hinted.search(c), columns.index(c)))
+    return min(unique, key=lambda c: (-n_images[c], not hinted.search(c), columns.index(c)))
 
 
 def find_images(
     id: str, tables: dict[str, Table | None], images: ImageIndex, questions: list[str]
 ) -> tuple[str, str]:
-    """(folder, suffix) that find most images of the training rows."""
+    """(folder, suffix) that give the most images of the training rows."""
     ids = {split: table.column(id) for split, table in tables.items() if table and id in table.columns}
-    found = {split: images.place(values) for split, values in ids.items()}
-    if not found["train"]:
+    places = {split: images.count_places(values) for split, values in ids.items()}
+    if not places["train"]:
         questions.append(
             f"column {id!r} (such as {ids['train'][0]!r}) names none of "
             f"the {len(images.files):,} image files: add the images, or edit images and suffix"
         )
         return images.largest_folder(), ""
-    place = best_place(found["train"])
+    place = best_place(places["train"])
     for split, values in ids.items():
-        again = set(values) & set(ids["train"]) if split != "train" else ()
-        if again:
+        common = set(values) & set(ids["train"]) if split != "train" else set()
+        if common:
             questions.append(
-                f"{len(again):,} {split} ids are those of train rows too, such as {min(again)!r}: an id is one "
-                f"image's; give the {split} images and ids other names"
+                f"{len(common):,} {split} ids are also ids of train rows, such as {min(common)!r}: each image needs "
+                f"its own id; give the {split} images and ids other names"
             )
             continue
-        n = found[split][place]
-        if found[split] and not n:
+        n = places[split][place]
+        if places[split] and not n:
             questions.append(
                 f"train images are {file_pattern(place, id)}, {split} images "
-                f"{file_pattern(best_place(found[split]), id)}: "
-                f"move all to one folder and edit images and suffix"
+                f"{file_pattern(best_place(places[split]), id)}: "
+                f"move all images to one folder and edit images and suffix"
             )
         elif n < len(values):
             questions.append(
@@ -195,12 +203,12 @@ def find_images(
 
 
 def file_pattern(place: tuple[str, str], id: str) -> str:
-    """How the file of an image is named, such as data/<id>.jpg."""
+    """Pattern of the image files, such as data/<id>.jpg."""
     return f"{place[0]}/<{id}>{place[1]}"
 
 
 def find_caption(train: Table, columns: Sequence[str], notes: list[str]) -> str | None:
-    """The column of longest texts, or None where no column holds sentences."""
+    """The column with the longest texts, or None where no column has texts of three words on average."""
     lengths = {}
     for column in columns:
         cells = train.column(column)

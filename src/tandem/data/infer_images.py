@@ -1,42 +1,42 @@
-"""Where the images of a table lie: the folder and the suffix that turn an id into a file."""
+"""Infers the folder and the suffix that turn an id into the path of its image."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"}
+from tandem.data.image_io import SUFFIXES
 
 
 class ImageIndex:
-    """The image files of a folder, found by the ids that may name them.
+    """The image files of a folder, searchable by id.
 
-    >>> ImageIndex(["data/7.jpg", "data/8.jpg"]).place(["7", "8", "9"])
+    >>> ImageIndex(["data/7.jpg", "data/8.jpg"]).count_places(["7", "8", "9"])
     Counter({('data', '.jpg'): 2})
     """
 
-    def __init__(self, files: Iterable[str]):
+    def __init__(self, files: Iterable[str]) -> None:
         self.files = [file for file in files if PurePosixPath(file).suffix.lower() in SUFFIXES]
-        self._named: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        self._by_name: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for file in self.files:
             path = PurePosixPath(file)
-            self._named[path.name].append((file, ""))
-            self._named[path.stem].append((file, path.suffix))
+            self._by_name[path.name].append((file, ""))
+            self._by_name[path.stem].append((file, path.suffix))
 
-    def place(self, ids: Sequence[str]) -> Counter[tuple[str, str]]:
-        """How many ids name a file in each (folder, suffix)."""
-        found: Counter[tuple[str, str]] = Counter()
+    def count_places(self, ids: Sequence[str]) -> Counter[tuple[str, str]]:
+        """Number of ids that name a file in each (folder, suffix)."""
+        places: Counter[tuple[str, str]] = Counter()
         for id in ids:
-            for file, suffix in self._named.get(id.rsplit("/", 1)[-1], ()):
+            for file, suffix in self._by_name.get(id.rsplit("/", 1)[-1], ()):
                 if f"/{file}".endswith(f"/{id}{suffix}"):
-                    found[file[: len(file) - len(id + suffix)].rstrip("/") or ".", suffix] += 1
-        return found
+                    places[file[: len(file) - len(id + suffix)].rstrip("/") or ".", suffix] += 1
+        return places
 
     def largest_folder(self) -> str:
-        """The folder that holds most images; '.' where there are none."""
+        """The folder with the most images; '.' where there are none."""
         folders = Counter(PurePosixPath(file).parent.as_posix() for file in self.files)
         return folders.most_common(1)[0][0] if folders else "."
 
 
-def best_place(found: Counter[tuple[str, str]]) -> tuple[str, str]:
-    """The (folder, suffix) of most ids; of equals, the shortest folder."""
-    return min(found, key=lambda place: (-found[place], len(place[0]), place))
+def best_place(places: Counter[tuple[str, str]]) -> tuple[str, str]:
+    """The (folder, suffix) of most ids; of equals, the one with the shortest folder name."""
+    return min(places, key=lambda place: (-places[place], len(place[0]), place))

@@ -1,4 +1,4 @@
-"""What the label column(s) of a training table are, judged by their cells alone."""
+"""Infers the label column(s) of a training table from their cells."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -6,17 +6,21 @@ from dataclasses import dataclass, field
 
 from tandem.config.competition import Labels
 from tandem.data.csv_reader import Table
-from tandem.data.label_codec import natural_key
+from tandem.data.label_codec import FLAGS, natural_key, split_cell
 
-FLAGS = {"0", "1", "0.0", "1.0"}
-MARKS = "|;,"  # separators that are no part of a name; a space may be
+MARKS = "|;,"  # likely separators; a space may also be part of a name
 HINTS = ("label", "tag", "target", "class", "categor", "attribute", "genre")
-MANY = 1000  # names; more of them hardly are labels
+MANY = 1000  # distinct names; a column with more is unlikely to hold labels
 
 
 @dataclass(frozen=True)
 class LabelGuess:
-    """The labels, how many a row has, on how many rows each is, and what a person should look at."""
+    """Inferred labels of a training table.
+
+    least, most  fewest and most labels of a row
+    counts       number of rows of each label
+    questions    what the user should verify
+    """
 
     labels: Labels
     least: int
@@ -28,7 +32,7 @@ class LabelGuess:
 def guess_labels(train: Table, candidates: Sequence[str]) -> LabelGuess:
     """Raises ValueError where no candidate column can hold labels."""
     cells = {name: train.column(name) for name in candidates}
-    flags = [name for name in candidates if set(cells[name]) <= FLAGS]
+    flags = [name for name in candidates if set(cells[name]) <= set(FLAGS)]
     if len(flags) > 1:
         return _columns(flags, cells)
     guesses = {name: _separated(name, cells[name]) for name in candidates}
@@ -38,7 +42,7 @@ def guess_labels(train: Table, candidates: Sequence[str]) -> LabelGuess:
             f"none of the columns {list(candidates)} holds labels; expected one column of separated names, "
             f"such as cat|dog (not lists, such as ['cat', 'dog']), or one column of 0 and 1 for each label"
         )
-    best = min(usable, key=lambda name: _unlikely(name, usable[name]))
+    best = min(usable, key=lambda name: _rank(name, usable[name]))
     guess = usable[best]
     if len(usable) > 1:
         others = [name for name in usable if name != best]
@@ -46,15 +50,16 @@ def guess_labels(train: Table, candidates: Sequence[str]) -> LabelGuess:
     return guess
 
 
-def _unlikely(name: str, guess: LabelGuess) -> tuple:
+def _rank(name: str, guess: LabelGuess) -> tuple[bool, bool, int]:
+    """Sort key: the most likely label column first."""
     hinted = any(hint in name.lower() for hint in HINTS)
     return not hinted, guess.most < 2, len(guess.labels.names)
 
 
 def _columns(names: list[str], cells: dict[str, list[str]]) -> LabelGuess:
-    flags = [[cell[0] == "1" for cell in cells[name]] for name in names]
-    sizes = [sum(row) for row in zip(*flags, strict=True)]
-    counts = {name: sum(column) for name, column in zip(names, flags, strict=True)}
+    columns = [[FLAGS[cell] for cell in cells[name]] for name in names]
+    sizes = [sum(row) for row in zip(*columns, strict=True)]
+    counts = {name: sum(column) for name, column in zip(names, columns, strict=True)}
     return LabelGuess(Labels(format="columns", names=names), min(sizes), max(sizes), counts)
 
 
@@ -62,7 +67,7 @@ def _separated(column: str, cells: list[str]) -> LabelGuess | None:
     if any(cell.lstrip().startswith("[") for cell in cells):
         return None
     separator, question = guess_separator(cells)
-    rows = [set(split(cell, separator)) for cell in cells]
+    rows = [set(split_cell(cell, separator)) for cell in cells]
     counts = Counter(name for row in rows for name in row)
     if len(counts) < 2:
         return None
@@ -78,37 +83,44 @@ def _separated(column: str, cells: list[str]) -> LabelGuess | None:
     return LabelGuess(labels, min(sizes), max(sizes), {name: counts[name] for name in names}, questions)
 
 
-def split(cell: str, separator: str) -> list[str]:
-    return [part for part in (p.strip() for p in cell.split(separator)) if part]
-
-
 def guess_separator(cells: Iterable[str]) -> tuple[str, str]:
-    """(separator, question or ''): what cuts the cells into names that come again in other cells.
+    """(separator, question or ''): the separator that yields names which recur in other cells.
 
     >>> guess_separator(["fire hydrant|dog", "dog", "fire hydrant|stop sign", "stop sign"])
     ('|', '')
     """
     distinct = {cell.strip() for cell in cells} - {""}
     marks = [mark for mark in MARKS if any(mark in cell for cell in distinct)]
-    fitting = [mark for mark in marks if _recurring(distinct, mark) >= 0.5]
+    fitting = [mark for mark in marks if _recurring_share(distinct, mark) >= 0.5]
     if fitting:
-        best = min(fitting, key=lambda mark: len({name for cell in distinct for name in split(cell, mark)}))
+        best = min(
+            fitting, key=lambda mark: len({name for cell in distinct for name in split_cell(cell, mark)})
+        )
         others = [mark for mark in fitting if mark != best]
-        return best, f"cut at {best!r}, not at {others}: edit labels.separator if wrong" if others else ""
+        return best, f"split at {best!r}, not at {others}: edit labels.separator if wrong" if others else ""
     unused = next((mark for mark in MARKS if mark not in marks), "\t")
     if marks:
-        return unused, f"{marks} are taken as parts of the names: edit labels.separator if they cut labels"
+        return (
+            unused,
+            f"{marks} are treated as part of the names: edit labels.separator if they separate labels",
+        )
     if not any(" " in cell for cell in distinct):
-        return " ", "every row has at most one label; a space will cut them: edit labels.separator if wrong"
+        return (
+            " ",
+            "every row has at most one label; names are split at spaces: edit labels.separator if wrong",
+        )
     numbers = all(part.isdecimal() for cell in distinct for part in cell.split())
-    if numbers or _recurring(distinct, " ") >= 0.5:
+    if numbers or _recurring_share(distinct, " ") >= 0.5:
         return " ", ""
-    return unused, "spaces are taken as parts of the names: set labels.separator = ' ' if they cut labels"
+    return (
+        unused,
+        "spaces are treated as part of the names: set labels.separator = ' ' if they separate labels",
+    )
 
 
-def _recurring(distinct: set[str], separator: str) -> float:
-    """The share of names in cells with a separator that stand in another cell as well."""
-    cells = {cell: set(split(cell, separator)) for cell in distinct}
-    cells_with = Counter(name for names in cells.values() for name in names)
-    cut = [name for cell, names in cells.items() if separator in cell for name in names]
-    return sum(cells_with[name] > 1 for name in cut) / max(len(cut), 1)
+def _recurring_share(distinct: set[str], separator: str) -> float:
+    """Share of the names in cells with a separator that occur in another cell too."""
+    cells = {cell: set(split_cell(cell, separator)) for cell in distinct}
+    n_cells = Counter(name for names in cells.values() for name in names)
+    separated = [name for cell, names in cells.items() if separator in cell for name in names]
+    return sum(n_cells[name] > 1 for name in separated) / max(len(separated), 1)

@@ -1,8 +1,10 @@
-"""The one codec between label strings and rows of a 0/1 matrix; column order is decided here."""
+"""Label cells of CSV files <-> rows of a 0/1 matrix; the order of its columns is decided here."""
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+
+FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}  # how a cell of a label column may be written
 
 
 class LabelCodec:
@@ -15,14 +17,13 @@ class LabelCodec:
     ['cat dog', '']
     """
 
-    def __init__(self, names: Sequence[str], separator: str = " "):
+    def __init__(self, names: Sequence[str], separator: str = " ") -> None:
         self.names = tuple(names)
         self.separator = separator
         self._column = {name: j for j, name in enumerate(self.names)}
 
     def split(self, cell: str) -> list[str]:
-        """The label names in one cell; white space around them and empty parts are dropped."""
-        return [part for part in (p.strip() for p in cell.split(self.separator)) if part]
+        return split_cell(cell, self.separator)
 
     def encode(self, cells: Iterable[str]) -> np.ndarray:
         """(n, c) uint8; raises ValueError naming the row (from 1) and the unknown label."""
@@ -44,8 +45,13 @@ class LabelCodec:
         return [self.separator.join(names[row]) for row in np.asarray(y, bool)]
 
 
-def natural_key(name: str) -> tuple:
-    """Sorts numbers as numbers: 2 before 10, and numbers before words.
+def split_cell(cell: str, separator: str) -> list[str]:
+    """The label names in one cell; white space around them and empty parts are dropped."""
+    return [part for part in (p.strip() for p in cell.split(separator)) if part]
+
+
+def natural_key(name: str) -> tuple[int, int, str]:
+    """Sort key: sorts numbers as numbers: 2 before 10, and numbers before words.
 
     >>> sorted(["10", "cat", "2"], key=natural_key)
     ['2', '10', 'cat']

@@ -1,7 +1,6 @@
 """The labelled training rows with their folds."""
 
 import csv
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,27 +12,22 @@ from tandem.data.folds import fold_map_digest
 from tandem.data.split_tables import read_labels
 
 
-def read_folds(paths: Paths, ids: list[str]) -> np.ndarray:
-    """(n,) fold of each id; raises ValueError where one has none."""
-    with paths.folds.open(encoding="utf-8", newline="") as file:
-        fold = {row["id"]: int(row["fold"]) for row in csv.DictReader(file)}
-    missing = [name for name in ids if name not in fold]
-    if missing or len(fold) != len(ids):
-        raise ValueError(
-            f"{paths.folds}: {len(fold)} rows, {len(ids)} training rows, {len(missing)} without a fold"
-            f"{', first: ' + missing[0] if missing else ''}; run make folds"
-        )
-    return np.array([fold[name] for name in ids])
-
-
 @dataclass(frozen=True)
-class Labelled:
-    """The training rows: ids (n,), label names (c,), y (n, c) uint8, fold (n,)."""
+class LabelledRows:
+    """The training rows.
+
+    ids    (n,) str
+    names  (c,) str    label names
+    y      (n, c) u1   0 or 1
+    fold   (n,) int    the fold that holds a row out
+    group  (n,) int    rows of one group are near-duplicates
+    """
 
     ids: list[str]
     names: tuple[str, ...]
     y: np.ndarray
     fold: np.ndarray
+    group: np.ndarray
 
     @cached_property
     def fold_digest(self) -> str:
@@ -44,13 +38,27 @@ class Labelled:
         return digest([self.names, self.y.tolist()])
 
 
-def read_labelled(paths: Paths) -> Labelled:
+def read_labelled_rows(paths: Paths) -> LabelledRows:
+    """Raises ValueError where the folds are not those of the checked rows."""
     ids, names, y = read_labels(paths.labels)
-    return Labelled(ids, names, y, read_folds(paths, ids))
+    fold, group = _read_folds(paths, ids)
+    return LabelledRows(ids, names, y, fold, group)
 
 
-def read_groups(paths: Paths, ids: Sequence[str]) -> np.ndarray:
-    """(n,) group of near-duplicates of each id."""
+def _read_folds(paths: Paths, ids: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """(fold, group), each (n,), of these ids."""
     with paths.folds.open(encoding="utf-8", newline="") as file:
-        group = {row["id"]: int(row["group"]) for row in csv.DictReader(file)}
-    return np.array([group[name] for name in ids])
+        reader = csv.DictReader(file)
+        if not {"id", "fold", "group"} <= set(reader.fieldnames or ()):
+            raise ValueError(
+                f"{paths.folds}: columns are {reader.fieldnames}, expected id, fold, group; run make folds"
+            )
+        rows = {row["id"]: (int(row["fold"]), int(row["group"])) for row in reader}
+    missing = [id for id in ids if id not in rows]
+    if missing or len(rows) != len(ids):
+        raise ValueError(
+            f"{paths.folds}: {len(rows)} rows, {len(ids)} training rows, {len(missing)} without a fold"
+            f"{', first: ' + missing[0] if missing else ''}; run make folds"
+        )
+    fold, group = np.array([rows[id] for id in ids]).T
+    return fold, group

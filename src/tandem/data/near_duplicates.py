@@ -1,8 +1,8 @@
-"""Near-duplicate images: a perceptual hash of each, and the groups of images that look alike.
+"""Near-duplicate images: a perceptual hash of each image, and groups of similar images.
 
-The hash holds the 256 lowest frequencies of a small grey version: of each its sign, and whether it is
-strong. Two images are alike where the strong signs agree; a plain image, with few strong frequencies, is like
-nothing but its own copy.
+The hash holds the 256 lowest DCT coefficients of a small grey version: the sign of each, and whether it is strong. Two
+images are similar where the strong signs agree. A nearly uniform image has few strong coefficients and matches only
+exact copies.
 """
 
 from collections.abc import Sequence
@@ -14,17 +14,17 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 SIDE = 64  # pixels of the small grey version
-BITS = 256  # frequencies kept
+BITS = 256  # coefficients kept
 HASH_BYTES = 2 * BITS // 8  # signs, then strengths
-FAINT = 8.0  # a weaker coefficient is noise: a wave of a quarter of a grey level
-PLAIN = 16  # fewer strong frequencies than this say nothing about a picture
+WEAK = 8.0  # a smaller coefficient is noise: an amplitude of a quarter of a grey level
+MIN_STRONG = 16  # images with fewer strong coefficients are not compared
 NEAR = 16  # bits of the lowest 64 signs that may differ before two hashes are compared in full
-ALIKE = 0.55  # 10,000 photos: different scenes reach 0.48, crops by 3 % keep 0.6, other copies 0.85
+SIMILAR = 0.55  # of the strong signs; in 10,000 photos different scenes reach 0.48, 3 % crops 0.6, other copies 0.85
 
 
 @cache
 def _frequencies() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(rows, columns, cosines): where the lowest frequencies stand, and the waves to measure them with."""
+    """(rows, columns, cosines): positions of the lowest frequencies, and the (32, SIDE) DCT-II basis."""
     k = np.arange(32)
     cosines = np.sqrt(2 / SIDE) * np.cos(np.pi * k[:, None] * (np.arange(SIDE) + 0.5) / SIDE)
     cosines[0] /= np.sqrt(2)
@@ -34,16 +34,16 @@ def _frequencies() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def perceptual_hash(image: Image.Image) -> bytes:
-    """Of an RGB image: nearly the same after re-encoding, resizing, a slight crop or in brighter light."""
+    """Of an RGB image: nearly the same after re-encoding, resizing, a slight crop or a change of brightness."""
     u, v, cosines = _frequencies()
     grey = np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float64)
-    waves = (cosines @ grey @ cosines.T)[u, v]
-    loudness = np.abs(waves) * (u + v)  # natural images fall off with frequency
-    strong = (loudness >= np.median(loudness)) & (np.abs(waves) > FAINT)
-    return np.packbits(np.concatenate([waves > FAINT, strong])).tobytes()
+    coefficients = (cosines @ grey @ cosines.T)[u, v]
+    weighted = np.abs(coefficients) * (u + v)  # in natural images amplitude falls with frequency
+    strong = (weighted >= np.median(weighted)) & (np.abs(coefficients) > WEAK)
+    return np.packbits(np.concatenate([coefficients > WEAK, strong])).tobytes()
 
 
-def _words(hashes: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+def _as_words(hashes: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
     """(signs, strengths), each (n, BITS / 64) uint64."""
     wrong = next((h for h in hashes if len(h) != HASH_BYTES), None)
     if wrong is not None:
@@ -52,7 +52,8 @@ def _words(hashes: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
     return words[:, : words.shape[1] // 2], words[:, words.shape[1] // 2 :]
 
 
-def _count(bits: np.ndarray) -> np.ndarray:
+def _count_bits(bits: np.ndarray) -> np.ndarray:
+    """(n,) number of set bits in each row."""
     return np.bitwise_count(bits).sum(axis=1, dtype=np.int64)
 
 
@@ -64,8 +65,8 @@ def _components(pairs: np.ndarray, n: int) -> np.ndarray:
     return np.argsort(np.argsort(first))[inverse]
 
 
-def identical_pairs(contents: Sequence) -> np.ndarray:
-    """(m, 2) rows, each linked to the first one of equal content.
+def identical_pairs(contents: Sequence[str] | np.ndarray) -> np.ndarray:
+    """(m, 2) pairs: the first row of each content with each later row of equal content.
 
     >>> identical_pairs(["a", "b", "a", "a"]).tolist()
     [[0, 2], [0, 3]]
@@ -77,36 +78,36 @@ def identical_pairs(contents: Sequence) -> np.ndarray:
 
 
 def similar_pairs(hashes: Sequence[bytes], pairs_at_once: int = 2**18) -> np.ndarray:
-    """(m, 2) rows that link all that look alike, directly or through others.
+    """(m, 2) pairs that connect all similar images, directly or through others.
 
-    Every pair of different hashes is compared, in blocks; where many are alike, links that say nothing new
-    are dropped, so memory does not grow with the number of pairs.
+    Every pair of different hashes is compared, in blocks. Redundant pairs are dropped, so memory does not grow with
+    the number of similar images squared.
     """
-    signs, strong = _words(hashes)
-    size = _count(strong)
-    telling = np.flatnonzero(size >= PLAIN)
-    copies = telling[identical_pairs(np.array(hashes, f"V{HASH_BYTES}")[telling])]
-    once = np.setdiff1d(telling, copies[:, 1])
-    lowest = np.ascontiguousarray(signs[once, 0])
-    block = max(1, pairs_at_once // max(1, len(once)))
-    found = copies
-    for start in range(0, len(once), block):
+    signs, strong = _as_words(hashes)
+    size = _count_bits(strong)
+    usable = np.flatnonzero(size >= MIN_STRONG)
+    copies = usable[identical_pairs(np.array(hashes, f"V{HASH_BYTES}")[usable])]
+    distinct = np.setdiff1d(usable, copies[:, 1])
+    lowest = np.ascontiguousarray(signs[distinct, 0])
+    block = max(1, pairs_at_once // max(1, len(distinct)))
+    pairs = copies
+    for start in range(0, len(distinct), block):
         distance = np.bitwise_count(lowest[start : start + block, None] ^ lowest[None, start:])
         left, right = np.divmod(np.flatnonzero(distance <= NEAR), distance.shape[1])
         later = right > left
-        i, j = once[left[later] + start], once[right[later] + start]
+        i, j = distinct[left[later] + start], distinct[right[later] + start]
         both = strong[i] & strong[j]
-        agreement = _count(both) - 2 * _count((signs[i] ^ signs[j]) & both)
-        alike = agreement >= ALIKE * np.sqrt(size[i] * size[j])
-        found = np.concatenate([found, np.column_stack([i, j])[alike]])
-        if len(found) > 2 * len(hashes):
-            found = identical_pairs(_components(found, len(hashes)))
-    return found
+        agreement = _count_bits(both) - 2 * _count_bits((signs[i] ^ signs[j]) & both)
+        similar = agreement >= SIMILAR * np.sqrt(size[i] * size[j])
+        pairs = np.concatenate([pairs, np.column_stack([i, j])[similar]])
+        if len(pairs) > 2 * len(hashes):
+            pairs = identical_pairs(_components(pairs, len(hashes)))
+    return pairs
 
 
 def group_near_duplicates(hashes: Sequence[bytes], contents: Sequence[str]) -> np.ndarray:
-    """(n,) group ids in order of appearance: rows of equal content or alike, directly or through others."""
+    """(n,) group numbers in order of appearance: identical or similar images, directly or through others."""
     if len(hashes) != len(contents):
         raise ValueError(f"there are {len(hashes)} hashes but {len(contents)} contents")
-    links = np.concatenate([similar_pairs(hashes), identical_pairs(contents)])
-    return _components(links, len(hashes))
+    pairs = np.concatenate([similar_pairs(hashes), identical_pairs(contents)])
+    return _components(pairs, len(hashes))

@@ -1,6 +1,6 @@
-"""The checked rows of a competition: small parquet tables, so that what a stage reads is what it needs.
+"""The checked tables of a competition: images, captions (written here, read back here) and labels, in parquet files.
 
-`check` writes them, each only when its content changes: an edited caption rebuilds no image features, and an
+`make check` writes them, each only when its content changes: an edited caption rebuilds no image features, and an
 edited comment in `competition.toml` rebuilds nothing.
 """
 
@@ -16,7 +16,7 @@ from tandem.artifacts.atomic_io import write_if_changed
 IMAGE_SCHEMA = pa.schema(
     [
         ("id", pa.string()),
-        ("file", pa.string()),  # below the competition's folder, with /
+        ("file", pa.string()),  # relative to the competition's folder, with /
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("bytes", pa.int64()),
@@ -32,7 +32,7 @@ def _write(path: Path, table: pa.Table) -> bool:
 
 
 def write_images(path: Path, columns: Mapping[str, list]) -> bool:
-    """`columns` as IMAGE_SCHEMA names them, in the order of the CSV; True if the file changed."""
+    """`columns` as IMAGE_SCHEMA names them, rows in the order of the CSV; True if the file changed."""
     return _write(path, pa.table(dict(columns), schema=IMAGE_SCHEMA))
 
 
@@ -47,11 +47,12 @@ def write_labels(path: Path, ids: list[str], names: tuple[str, ...], y: np.ndarr
 
 
 def read_images(path: Path) -> dict[str, list]:
+    """The columns that IMAGE_SCHEMA names."""
     return pq.read_table(path).to_pydict()
 
 
 def read_captions(path: Path) -> tuple[list[str], list[str]]:
-    """(ids, captions) in the order of the CSV."""
+    """(ids, captions), each (n,), in the order of the CSV."""
     table = pq.read_table(path)
     return table["id"].to_pylist(), table["caption"].to_pylist()
 
@@ -62,7 +63,7 @@ def word_counts(captions: Sequence[str]) -> np.ndarray:
     >>> word_counts(["a cat", ""]).tolist()
     [2, 0]
     """
-    return np.array([len(caption.split()) for caption in captions])
+    return np.array([len(caption.split()) for caption in captions], np.int64)
 
 
 def read_labels(path: Path) -> tuple[list[str], tuple[str, ...], np.ndarray]:

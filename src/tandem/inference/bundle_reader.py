@@ -10,7 +10,7 @@ from tandem.artifacts.atomic_io import file_digest
 from tandem.artifacts.paths import Paths, check_name
 from tandem.config.encoders import Encoder
 from tandem.config.experiments import read_resolved, rewired
-from tandem.data.archive import unpack
+from tandem.data.archive import unpack_zip
 
 FORMAT = 2  # 1: caption models in half precision
 READ = (1, FORMAT)
@@ -46,7 +46,7 @@ def open_bundle(path: Path) -> tuple[Paths, str]:
 def _unpack_as(path: Path, root: Path) -> None:
     """As the folder `root`, whole or not at all, whoever else unpacks the same just now."""
     own = root.with_name(f"{root.name}.{os.getpid()}")
-    unpack(path, own)
+    unpack_zip(path, own)
     try:
         os.replace(own, root)
     except OSError:

@@ -15,7 +15,7 @@ from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions, read_provenance
 from tandem.config.competition import Competition
 from tandem.config.experiments import read_resolved, sees
-from tandem.data.labelled_rows import Labelled, read_groups, read_labelled
+from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.data.split_tables import read_captions, read_images
 from tandem.decoding import CrossFit, Decoder, Rule
 from tandem.features.feature_store import read_features
@@ -33,7 +33,7 @@ def gather(paths: Paths, competition: Competition, wanted: str = "") -> Evidence
     lacking = [str(path) for path in needed if not path.exists()]
     if lacking:
         raise FileNotFoundError(f"no {', '.join(lacking)}; run: make folds COMP={paths.comp}")
-    rows = read_labelled(paths)
+    rows = read_labelled_rows(paths)
     experiments, stale = read_experiments(paths, rows)
     rule = Rule(competition.metric, competition.beta, competition.least, competition.most)
     subject = read_subject(paths, rows, rule, _choose(paths, experiments, wanted))
@@ -45,7 +45,7 @@ def gather(paths: Paths, competition: Competition, wanted: str = "") -> Evidence
         train=read_split(paths, "train"),
         test=read_split(paths, "test") if paths.images("test").exists() else None,
         fold=rows.fold,
-        group=read_groups(paths, rows.ids),
+        group=rows.group,
         experiments=experiments,
         subject=subject,
         features=read_image_features(paths),
@@ -63,7 +63,7 @@ def read_split(paths: Paths, split: str) -> Split:
     return Split(images["id"], [paths.input / file for file in images["file"]], captions, sizes)
 
 
-def read_experiments(paths: Paths, rows: Labelled) -> tuple[list[Scored], list[str]]:
+def read_experiments(paths: Paths, rows: LabelledRows) -> tuple[list[Scored], list[str]]:
     """(every experiment that is scored, names of those left out: made with another fold map, label list or metric)."""
     found, stale = [], []
     for file in sorted(paths.experiment("x").parent.glob("*/scores.json")):
@@ -113,7 +113,7 @@ def _choose(paths: Paths, experiments: Sequence[Scored], wanted: str) -> Scored 
     return by_name.get(wanted or PREFERRED, best)
 
 
-def read_subject(paths: Paths, rows: Labelled, rule: Rule, scored: Scored | None) -> Subject | None:
+def read_subject(paths: Paths, rows: LabelledRows, rule: Rule, scored: Scored | None) -> Subject | None:
     """With its rows decoded once more, each without what was tuned on it.
 
     Raises ValueError where that is not the score on disk.
@@ -142,7 +142,7 @@ def read_subject(paths: Paths, rows: Labelled, rule: Rule, scored: Scored | None
     )
 
 
-def cross_fitted(paths: Paths, rows: Labelled, rule: Rule, scored: Scored) -> np.ndarray:
+def cross_fitted(paths: Paths, rows: LabelledRows, rule: Rule, scored: Scored) -> np.ndarray:
     """(n, c) bool, each row decoded by what saw none of its fold; kept in build/ under the digest of what made it."""
     file = paths.decoded(scored.name)
     key = digest(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tandem.data.submission import drift
+from tandem.data.submission import detect_drift
 from tandem.decoding import DECODERS
 from tandem.report.charts import ACCENT, MUTED, WARM, chart, logarithmic, quiet
 from tandem.report.data_model import Evidence
@@ -31,7 +31,7 @@ def rates(evidence: Evidence) -> list[dict]:
     off = {}
     if test is not None:
         named = (dict(zip(evidence.names, r.tolist(), strict=True)) for r in (oof, test))
-        off = drift(*named, len(y), len(subject.test_pred))
+        off = detect_drift(*named, len(y), len(subject.test_pred))
     return [
         {
             "name": name,

@@ -18,7 +18,7 @@ from tandem.artifacts.predictions import Predictions
 from tandem.bundling.bundle_writer import fill, write_zip
 from tandem.bundling.cost import price
 from tandem.bundling.ensemble_choice import Choice, best, fits, grown
-from tandem.data.labelled_rows import read_labelled
+from tandem.data.labelled_rows import read_labelled_rows
 from tandem.data.split_tables import read_captions, read_images
 from tandem.decoding import Rule
 from tandem.decoding.scoring import score
@@ -76,7 +76,7 @@ def _name(choice: Choice) -> str:
 
 def _choose(paths: Paths, mb: float, ms: float) -> tuple[Choice, dict]:
     """The best ensemble that fits; and of a mean, its decoder and scores."""
-    rows, rule = read_labelled(paths), Rule(**read_json(paths.metric_config))
+    rows, rule = read_labelled_rows(paths), Rule(**read_json(paths.metric_config))
     logits, scored, choices = {}, {}, []
     for file in sorted(paths.experiment("x").parent.glob("*/scores.json")):
         name, oof = file.parent.name, Predictions.read(paths.oof(file.parent.name))

@@ -7,7 +7,7 @@ from tandem.artifacts.contributions import NO_CAPTION, NO_IMAGE, read_contributi
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.config.competition import load_competition
-from tandem.data.labelled_rows import read_labelled
+from tandem.data.labelled_rows import read_labelled_rows
 from tandem.decoding import label_rule
 from tandem.decoding.scoring import score
 from tandem.graph.experiment_dir import same_rows
@@ -39,7 +39,7 @@ def main(args: Namespace) -> None:
 
 
 def run(paths: Paths, step: Step) -> None:
-    name, rows = step.task.subject, read_labelled(paths)
+    name, rows = step.task.subject, read_labelled_rows(paths)
     rule = label_rule(load_competition(paths.competition))
     oof = Predictions.read(paths.oof(name))
     if not same_rows(oof, rows.names, rows.fold_digest):

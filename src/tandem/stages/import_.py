@@ -10,8 +10,8 @@ from rich.text import Text
 from tandem.artifacts.atomic_io import write_text
 from tandem.artifacts.paths import Paths, local_path
 from tandem.config.competition import Competition, load_competition, to_toml
-from tandem.data.archive import copy, unpack
-from tandem.data.infer_competition import Inference, file_pattern, infer
+from tandem.data.archive import copy_folder, unpack_zip
+from tandem.data.infer_competition import Inference, file_pattern, infer_competition
 
 DRAWN = "sample"  # the competition that Tandem draws by itself
 
@@ -90,7 +90,7 @@ def main(args) -> None:
     if source.resolve() == paths.input.resolve():
         print(f"the files already lie in {paths.input}")
     else:
-        n = unpack(source, paths.input) if args.zip else copy(source, paths.input)
+        n = unpack_zip(source, paths.input) if args.zip else copy_folder(source, paths.input)
         print(f"{n:,} files in {paths.input}")
     if paths.competition.exists():
         load_competition(paths.competition)
@@ -99,7 +99,7 @@ def main(args) -> None:
         )
         return
     try:
-        found = infer(paths.input)
+        found = infer_competition(paths.input)
     except ValueError as error:
         again = f"make import DIR={paths.input} COMP={args.comp}"
         raise ValueError(f"{error}\nput that right in {paths.input}, then run: {again}") from error

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from tandem.artifacts.paths import Paths, local_path
 from tandem.config.competition import load_competition
-from tandem.inference.image_folder import list_images, read_captions_of
+from tandem.inference.image_folder import list_images, read_image_captions
 from tandem.inference.labeler import Labeler
 from tandem.inference.results import TEXT, Found, as_line, as_written, csv_line, done, header, separator_of
 from tandem.runtime.progress import progress
@@ -35,7 +35,7 @@ def main(args) -> int:
     if out and out.suffix not in (".csv", ".jsonl"):
         raise ValueError(f"--out {out}: expected a name ending in .csv or .jsonl, or -")
     images = list_images(args.images)
-    captions = read_captions_of(args.captions, images) if args.captions else [""] * len(images)
+    captions = read_image_captions(args.captions, images) if args.captions else [""] * len(images)
     if not (args.bundle or args.comp):
         raise ValueError("name what is to label: --comp a trained competition, or --bundle a packed one")
     labeler = Labeler.load(args.bundle) if args.bundle else Labeler.of(Paths(args.comp), args.exp, args.folds)

@@ -20,7 +20,7 @@ from tandem.artifacts.contributions import (
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions, read_provenance, same_origin
 from tandem.config.experiments import read_resolved, sees
-from tandem.data.labelled_rows import Labelled, read_labelled
+from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.data.split_tables import read_captions
 from tandem.ensemble.stacking import (
     LEARNERS,
@@ -49,7 +49,7 @@ def add_arguments(parser) -> None:
 
 def main(args) -> None:
     paths = Paths(args.comp)
-    rows = read_labelled(paths)
+    rows = read_labelled_rows(paths)
     members = {name: Predictions.read(paths.oof(name)) for name in args.exps}
     same_origin(members)
     for name, member in members.items():
@@ -91,7 +91,7 @@ def main(args) -> None:
     Predictions(ids, rows.names, proba, _origin(paths, rows, test_key)).write(paths.test(NAME))
 
 
-def _fit(paths: Paths, rows: Labelled, members: dict[str, Predictions], level: Level, key: str) -> None:
+def _fit(paths: Paths, rows: LabelledRows, members: dict[str, Predictions], level: Level, key: str) -> None:
     start = time.perf_counter()
     names, m = list(members), len(members)
     fits = CrossFitStack(level, rows.y, rows.fold, SEED, threads())
@@ -146,7 +146,7 @@ def _fit(paths: Paths, rows: Labelled, members: dict[str, Predictions], level: L
         print(f"learned weights gain no more than chance over {kept}: that is used instead")
 
 
-def _without_captions(paths: Paths, rows: Labelled, members: dict[str, Predictions]) -> np.ndarray | None:
+def _without_captions(paths: Paths, rows: LabelledRows, members: dict[str, Predictions]) -> np.ndarray | None:
     """Fits and keeps what labels rows without a caption: a mean of the members that do without.
 
     Returns its cross-fitted TERMS (n, c, 5), or None where no member does without, or none reads captions.
@@ -190,5 +190,5 @@ def _terms(paths: Paths, names: list[str], parts: np.ndarray) -> np.ndarray:
     return gathered(parts, [sees(read_resolved(paths.experiment_config(name))) for name in names])
 
 
-def _origin(paths: Paths, rows: Labelled, key: str) -> dict[str, str]:
+def _origin(paths: Paths, rows: LabelledRows, key: str) -> dict[str, str]:
     return {"experiment": NAME, "competition": paths.comp, "folds": rows.fold_digest, "key": key}

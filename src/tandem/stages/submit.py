@@ -9,7 +9,13 @@ from argparse import ArgumentParser, Namespace
 from tandem.artifacts.atomic_io import file_digest, write_json, write_text
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import load_competition
-from tandem.data.submission import drift, expected_form, local_scores, to_csv, validate
+from tandem.data.submission import (
+    detect_drift,
+    expected_rows,
+    local_scores,
+    submission_csv,
+    validate_submission,
+)
 from tandem.graph.experiment_dir import Experiments
 from tandem.graph.plan import Step
 from tandem.stages import scores as scores_stage
@@ -31,11 +37,11 @@ def run(paths: Paths, step: Step) -> None:
     name, test, decoder, labels = experiment.name, experiment.test(), experiment.decoder(), experiment.labels
     if test is None or not labels == test.names == tuple(competition.labels.names):
         raise ValueError(f"{paths.thresholds(name)} and {paths.test(name)} differ in labels; run make train")
-    columns, ids, source = expected_form(competition, paths.input)
+    columns, ids, source = expected_rows(competition, paths.input)
     pred = decoder(test.aligned_to(ids))
     path = paths.submission(name)
-    draft = write_text(path.with_suffix(".unchecked.csv"), to_csv(competition, columns, ids, pred))
-    validate(draft, competition, columns, ids)
+    draft = write_text(path.with_suffix(".unchecked.csv"), submission_csv(competition, columns, ids, pred))
+    validate_submission(draft, competition, columns, ids)
     scores, local = experiment.scores, None
     try:
         local = local_scores(competition, paths.input, columns, ids, pred)
@@ -55,7 +61,7 @@ def run(paths: Paths, step: Step) -> None:
         "decoder": experiment.thresholds,
         "run": experiment.run,
     }
-    provenance["drift"] = drift(
+    provenance["drift"] = detect_drift(
         scores["predicted_rate"], provenance["predicted_rate"], scores["rows"], len(ids)
     )
     os.replace(draft, path)

@@ -14,7 +14,7 @@ from tandem.artifacts.contributions import BOTH, read_contributions, write_contr
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.config.experiments import Experiment
-from tandem.data.labelled_rows import LabelledRows, read_labelled
+from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.graph.declared_stages import TERMS
 from tandem.graph.experiment_dir import ExperimentDir
 from tandem.logits import sigmoid
@@ -40,7 +40,7 @@ class FoldJob:
 
     @cached_property
     def rows(self) -> LabelledRows:
-        return read_labelled(self.paths)
+        return read_labelled_rows(self.paths)
 
     @cached_property
     def inputs(self) -> Inputs:
