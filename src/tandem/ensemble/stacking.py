@@ -15,7 +15,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from tandem.artifacts.atomic_io import read_json, write_json, write_with
-from tandem.ensemble.hill_climbing import hill_climb, rescale
+from tandem.ensemble.hill_climbing import fit_shift_and_scale, hill_climb
 from tandem.ensemble.lightgbm import Boosted
 from tandem.ensemble.logistic import Logistic
 from tandem.logits import logit, sigmoid
@@ -122,10 +122,10 @@ def fit_second(
     used, m = level.keep(members), len(members)
 
     def regress(j: int) -> Logistic:
-        return Logistic().fit(used.features(j), y[:, j], held)
+        return Logistic.fit(used.features(j), y[:, j], held)
 
     def boost(j: int) -> Boosted:
-        return Boosted(seed + j).fit(used.features(j), y[:, j], held, rising=m)
+        return Boosted.fit(used.features(j), y[:, j], held, seed + j, monotone=m)
 
     labels = range(y.shape[1])
     with ThreadPoolExecutor(threads) as pool:
@@ -204,7 +204,7 @@ def mean_stack(level: Level, y: np.ndarray, able: Sequence[int], seed: int) -> S
     """Fitted on all rows: a weighted mean of the logits of the members `able`, shifted and scaled."""
     weights = np.zeros(level.logits.shape[1])
     weights[list(able)] = hill_climb(level.logits[:, list(able)], y, seed)
-    shift, scale = rescale(np.einsum("nmc,m->nc", level.logits, weights), y)
+    shift, scale = fit_shift_and_scale(np.einsum("nmc,m->nc", level.logits, weights), y)
     return replace(fixed_stack(level, weights), shift=shift, scale=scale)
 
 
@@ -243,7 +243,7 @@ class CrossFitStack:
         logits, y = logits[rows], self.y[rows]
         weights = hill_climb(logits, y, self.seed)
         mean = np.einsum("nlc,l->nc", logits, weights)
-        return Stack(self._second(without), weights, *rescale(mean, y))
+        return Stack(self._second(without), weights, *fit_shift_and_scale(mean, y))
 
     def cross_fitted(self) -> tuple[np.ndarray, np.ndarray]:
         """(n, c) probabilities, and (n, c, m + 2) contributions of every member, context and base, of each row from a
