@@ -12,7 +12,7 @@ from tandem.config.encoders import CaptionEncoder, ImageEncoder
 from tandem.config.experiments import FusionExperiment, HeadExperiment, TfidfExperiment
 from tandem.data.labelled_rows import read_labelled
 from tandem.data.split_tables import write_captions, write_labels
-from tandem.ensemble.stacking import Stack
+from tandem.ensemble.stack_store import read_stack
 from tandem.logits import sigmoid
 from tandem.metrics import log_loss
 from tandem.stages.stack import main
@@ -119,8 +119,8 @@ def without_captions(paths: Paths) -> np.ndarray:
 
 
 @pytest.fixture
-def blind(paths) -> Paths:
-    """`one` sees photos alone; `two` sees and reads, and knows less where it can't read."""
+def no_caption(paths) -> Paths:
+    """`one` is an image model; `two` uses image and caption, and is less accurate without the caption."""
     image = HeadExperiment(kind="head", image=ImageEncoder())
     write_json(paths.experiment_config("one"), image.model_dump())
     join = FusionExperiment(kind="fusion", frozen=[ImageEncoder()], caption=CaptionEncoder())
@@ -132,30 +132,30 @@ def blind(paths) -> Paths:
     return paths
 
 
-def test_members_that_do_without_captions_are_a_stack_of_their_own_for_rows_that_have_none(blind):
+def test_members_that_need_no_caption_form_a_stack_for_rows_without_one(no_caption):
     stack("one", "two", "noise")
-    kept = Stack.load(blind.blind_stack("stack").parent)
+    kept = read_stack(no_caption.blind_stack("stack").parent)
     assert kept.second.members == [0, 1] and kept.second.weights[0] > kept.second.weights[1] > 0
-    y = read_labelled(blind).y
-    alone = Predictions.read(blind.oof("one")).proba
-    assert log_loss(y, sigmoid(without_captions(blind))) < log_loss(y, alone)
+    y = read_labelled(no_caption).y
+    alone = Predictions.read(no_caption.oof("one")).proba
+    assert log_loss(y, sigmoid(without_captions(no_caption))) < log_loss(y, alone)
 
 
-def test_of_rows_without_captions_no_label_of_a_fold_changes_what_is_said_of_it(blind):
+def test_without_captions_labels_of_a_fold_do_not_change_its_stacked_rows(no_caption):
     stack("one", "two")
-    before = without_captions(blind)
-    rows = read_labelled(blind)
+    before = without_captions(no_caption)
+    rows = read_labelled(no_caption)
     y = rows.y.copy()
     y[rows.fold == 1] = 1 - y[rows.fold == 1]
-    write_labels(blind.labels, IDS, NAMES, y)
+    write_labels(no_caption.labels, IDS, NAMES, y)
     stack("one", "two")
-    after = without_captions(blind)
+    after = without_captions(no_caption)
     assert np.array_equal(before[rows.fold == 1], after[rows.fold == 1])
     assert not np.allclose(before[rows.fold == 0], after[rows.fold == 0])
 
 
-def test_where_no_member_does_without_captions_there_is_no_such_stack(blind):
+def test_where_every_member_needs_captions_there_is_no_stack_without_captions(no_caption):
     stack("one", "two")
-    assert blind.blind_stack("stack").exists()
+    assert no_caption.blind_stack("stack").exists()
     stack("noise")
-    assert not blind.blind_stack("stack").exists()
+    assert not no_caption.blind_stack("stack").exists()

@@ -13,8 +13,8 @@ from tandem.config.experiments import read_resolved, sees
 from tandem.data.image_io import BadImage
 from tandem.data.image_loader import ahead, squares
 from tandem.decoding import Decoder
-from tandem.ensemble.stack_store import read_blind_stack, read_stack
-from tandem.ensemble.stacking import Level, Stack, spread
+from tandem.ensemble.stack_store import load_no_caption_stack, load_stack
+from tandem.ensemble.stacking import Stack, StackInputs, count_words
 from tandem.graph.currency import is_current, is_decoded, made_by
 from tandem.inference.fold_models import Encoders, Member, NewRows, needs_captions, sizes
 from tandem.inference.results import Found
@@ -50,7 +50,7 @@ class Panel:
         if self.stack is None:
             return votes[0]
         return gathered(
-            spread(self.stack, self._level(rows, votes)),
+            self.stack.contributions(self._level(rows, votes)),
             [{"image"} if self.blind else sees(m.experiment) for m in self.members],
         )
 
@@ -72,9 +72,11 @@ class Panel:
     def _votes(self, rows: NewRows, encoders: Encoders) -> list[np.ndarray]:
         return [member.terms(rows, encoders, self.blind) for member in self.members]
 
-    def _level(self, rows: NewRows, votes: list[np.ndarray]) -> Level:
-        words = np.array([len(caption.split()) for caption in rows.captions])
-        return Level.of([sigmoid(vote.sum(-1)) for vote in votes], words if self.stack.reads_words else None)
+    def _level(self, rows: NewRows, votes: list[np.ndarray]) -> StackInputs:
+        words = count_words(rows.captions)
+        return StackInputs.of(
+            [sigmoid(vote.sum(-1)) for vote in votes], words if self.stack.reads_words else None
+        )
 
 
 class Labeler:
@@ -208,7 +210,7 @@ def _panel(paths: Paths, name: str, folds: int) -> Panel:
         )
     if not paths.stack(name).exists():
         return Panel([Member(paths, name, folds)], names, decoder)
-    stack, used = read_stack(paths, name)
+    stack, used = load_stack(paths, name)
     members = [Member(paths, member, folds) for member in used]
     if not is_current(paths, name):
         raise ValueError(f"a member of {name!r} was trained again since; run: make submit COMP={paths.comp}")
@@ -218,7 +220,7 @@ def _panel(paths: Paths, name: str, folds: int) -> Panel:
 def _blind_stack(paths: Paths, name: str, panel: Panel, folds: int) -> Panel | None:
     """Those members of a stack that do without captions, together; None where there are none."""
     recipe = read_json(paths.thresholds(name)).get("without", {}).get("captions")
-    found = read_blind_stack(paths, name)
+    found = load_no_caption_stack(paths, name)
     if recipe is None or found is None:
         return None
     stack, used = found
