@@ -23,7 +23,8 @@ from tandem.bundling.ensemble_choice import Choice
 from tandem.config.encoders import CaptionEncoder
 from tandem.config.experiments import FinetuneExperiment
 from tandem.data import archive
-from tandem.ensemble.stacking import BOUND, Level, fixed_stack
+from tandem.ensemble.stack_store import write_stack
+from tandem.ensemble.stacking import BOUND, fixed_stack
 from tandem.features.int8 import unpack
 from tandem.features.pretrained_weights import load_sentences, save_sentences
 from tandem.inference.bundle_reader import open_bundle, sha256
@@ -355,8 +356,8 @@ def test_of_a_stack_that_kept_one_member_only_that_one_is_packed(trained, tmp_pa
     root = tmp_path / "kept"
     shutil.copytree(trained.root, root)
     paths, members = Paths("toy", root), list(read_json(trained.run("stack"))["members"])
-    level = Level.of([np.full((1, 2), 0.5)] * len(members), None)
-    fixed_stack(level, np.eye(len(members))[members.index("looks")]).save(paths.stack("stack").parent)
+    one = np.eye(len(members))[members.index("looks")]
+    write_stack(paths.stack("stack").parent, fixed_stack(one, 2))
     fill(paths, "stack", 1, tmp_path / "small")
     packed = tmp_path / "small" / "models" / "toy"
     assert sorted(folder.name for folder in packed.iterdir()) == ["looks", "stack"]

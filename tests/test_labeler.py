@@ -19,7 +19,7 @@ from tandem.artifacts.contributions import TERMS
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.data.split_tables import read_captions, read_images
-from tandem.ensemble.stack_store import read_blind_stack
+from tandem.ensemble.stack_store import load_no_caption_stack
 from tandem.ensemble.stacking import BOUND
 from tandem.logits import logit, sigmoid
 
@@ -63,7 +63,7 @@ def test_terms_add_up_to_the_logit(trained, labeler):
 
 
 def test_without_a_caption_the_members_that_need_none_label_together(trained, labeler):
-    stack, names = read_blind_stack(trained, "stack")
+    stack, names = load_no_caption_stack(trained, "stack")
     assert [m.name for m in labeler.blind.members] == names == ["join", "looks"]
     files, captions = pipeline_rows(trained)
     some = [captions[0], None, "  ", *captions[3:]]

@@ -1,9 +1,17 @@
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 from sklearn.metrics import average_precision_score, f1_score, fbeta_score
 from sklearn.metrics import log_loss as log_loss_of_sklearn
 
+from tandem.config.encoders import ImageEncoder
+from tandem.config.experiments import FusionExperiment
+from tandem.ensemble.logistic import Logistic
+from tandem.logits import bce_from_logits, logit, smoothed_log_odds
 from tandem.metrics import METRICS, f1_micro, f1_per_label, f1_samples, log_loss, mean_average_precision
+from tandem.models.fusion import FusionModel
+from tandem.models.inputs import Inputs
+from tandem.models.tfidf import OneVsRest
 
 
 def problem(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -70,3 +78,21 @@ def test_log_loss_is_that_of_scikit_learn_and_finite_at_zero_and_one():
     inside = np.clip(proba, 1e-6, 1 - 1e-6)
     assert log_loss(y, inside) == pytest.approx(log_loss_of_sklearn(y.ravel(), inside.ravel()))
     assert log_loss(np.array([[1, 0]]), np.array([[0.0, 0.0]])) == pytest.approx(-np.log(1e-6) / 2, rel=1e-4)
+
+
+def test_log_loss_from_logits_is_that_from_probabilities():
+    y, _, proba = problem(4)
+    inside = np.clip(proba, 0.01, 0.99)
+    assert bce_from_logits(logit(inside), y).mean() == pytest.approx(log_loss(y, inside))
+
+
+def test_a_label_that_never_occurs_gets_the_same_log_odds_in_every_model():
+    y, x = np.zeros((19, 1), np.uint8), np.zeros((19, 2))
+    expected = np.log(0.5 / 19.5)  # rate (0 + 0.5) / (19 + 1)
+    assert smoothed_log_odds(y).tolist() == pytest.approx([expected])
+    assert OneVsRest(1.0).fit(csr_matrix(x), y).bias.tolist() == smoothed_log_odds(y).tolist()
+    assert [Logistic.fit(x, y[:, 0], np.arange(19) < 5).bias] == smoothed_log_odds(y).tolist()
+    experiment = FusionExperiment(kind="fusion", frozen=[ImageEncoder()], train={"epochs": 1, "lr": 1e-9})
+    model = FusionModel(experiment, 1)
+    model.fit(Inputs(19, blocks=(np.ones((19, 1, 4), np.float16),)), y, seed=0, checkpoint=None)
+    assert model.network.bias.tolist() == pytest.approx([expected], rel=1e-6)

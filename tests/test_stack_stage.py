@@ -10,9 +10,9 @@ from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions, read_provenance
 from tandem.config.encoders import CaptionEncoder, ImageEncoder
 from tandem.config.experiments import FusionExperiment, HeadExperiment, TfidfExperiment
-from tandem.data.labelled_rows import read_labelled_rows
+from tandem.data.labelled_rows import read_labelled
 from tandem.data.split_tables import write_captions, write_labels
-from tandem.ensemble.stacking import Stack
+from tandem.ensemble.stack_store import read_stack
 from tandem.logits import sigmoid
 from tandem.metrics import log_loss
 from tandem.stages.stack import main
@@ -44,7 +44,7 @@ def paths(tmp_path, monkeypatch) -> Paths:
 
 
 def write_member(paths: Paths, name: str, proba: np.ndarray, folds: str | None = None) -> None:
-    folds = folds or read_labelled_rows(paths).fold_digest
+    folds = folds or read_labelled(paths).fold_digest
     origin = {"key": name, "folds": folds, "competition": "toy"}
     Predictions(IDS, NAMES, proba, origin).write(paths.oof(name))
 
@@ -59,7 +59,7 @@ def test_a_stack_is_an_experiment_folder_like_any_other(paths):
     assert list(Predictions.read(paths.test("stack")).ids) == TEST_IDS
     run = read_json(paths.run("stack"))
     assert run["kept"] == "stack" and set(run["weights"]) >= {"one", "two"}
-    assert read_provenance(paths.oof("stack"))["folds"] == read_labelled_rows(paths).fold_digest
+    assert read_provenance(paths.oof("stack"))["folds"] == read_labelled(paths).fold_digest
 
 
 def test_contributions_of_every_row_add_up_to_its_probability(paths):
@@ -75,7 +75,7 @@ def test_contributions_of_every_row_add_up_to_its_probability(paths):
 
 
 def test_a_member_that_saw_the_labels_through_another_fold_map_is_refused(paths):
-    write_member(paths, "two", read_labelled_rows(paths).y.astype(float), folds="another")
+    write_member(paths, "two", read_labelled(paths).y.astype(float), folds="another")
     with pytest.raises(ValueError, match="different fold maps"):
         stack("one", "two")
     with pytest.raises(ValueError, match="another fold map"):
@@ -119,43 +119,43 @@ def without_captions(paths: Paths) -> np.ndarray:
 
 
 @pytest.fixture
-def blind(paths) -> Paths:
-    """`one` sees photos alone; `two` sees and reads, and knows less where it can't read."""
+def no_caption(paths) -> Paths:
+    """`one` is an image model; `two` uses image and caption, and is less accurate without the caption."""
     image = HeadExperiment(kind="head", image=ImageEncoder())
     write_json(paths.experiment_config("one"), image.model_dump())
     join = FusionExperiment(kind="fusion", frozen=[ImageEncoder()], caption=CaptionEncoder())
     write_json(paths.experiment_config("two"), join.model_dump())
-    y, rng = read_labelled_rows(paths).y, np.random.default_rng(1)
+    y, rng = read_labelled(paths).y, np.random.default_rng(1)
     terms = np.zeros((N, 2, len(TERMS)), np.float32)
     terms[:, :, 0] = 2 * (2.0 * y - 1 + rng.normal(size=y.shape))
     write_contributions(paths.contributions("two"), NAMES, [(NO_CAPTION, IDS, terms)])
     return paths
 
 
-def test_members_that_do_without_captions_are_a_stack_of_their_own_for_rows_that_have_none(blind):
+def test_members_that_need_no_caption_form_a_stack_for_rows_without_one(no_caption):
     stack("one", "two", "noise")
-    kept = Stack.load(blind.blind_stack("stack").parent)
+    kept = read_stack(no_caption.blind_stack("stack").parent)
     assert kept.second.members == [0, 1] and kept.second.weights[0] > kept.second.weights[1] > 0
-    y = read_labelled_rows(blind).y
-    alone = Predictions.read(blind.oof("one")).proba
-    assert log_loss(y, sigmoid(without_captions(blind))) < log_loss(y, alone)
+    y = read_labelled(no_caption).y
+    alone = Predictions.read(no_caption.oof("one")).proba
+    assert log_loss(y, sigmoid(without_captions(no_caption))) < log_loss(y, alone)
 
 
-def test_of_rows_without_captions_no_label_of_a_fold_changes_what_is_said_of_it(blind):
+def test_without_captions_labels_of_a_fold_do_not_change_its_stacked_rows(no_caption):
     stack("one", "two")
-    before = without_captions(blind)
-    rows = read_labelled_rows(blind)
+    before = without_captions(no_caption)
+    rows = read_labelled(no_caption)
     y = rows.y.copy()
     y[rows.fold == 1] = 1 - y[rows.fold == 1]
-    write_labels(blind.labels, IDS, NAMES, y)
+    write_labels(no_caption.labels, IDS, NAMES, y)
     stack("one", "two")
-    after = without_captions(blind)
+    after = without_captions(no_caption)
     assert np.array_equal(before[rows.fold == 1], after[rows.fold == 1])
     assert not np.allclose(before[rows.fold == 0], after[rows.fold == 0])
 
 
-def test_where_no_member_does_without_captions_there_is_no_such_stack(blind):
+def test_where_every_member_needs_captions_there_is_no_stack_without_captions(no_caption):
     stack("one", "two")
-    assert blind.blind_stack("stack").exists()
+    assert no_caption.blind_stack("stack").exists()
     stack("noise")
-    assert not blind.blind_stack("stack").exists()
+    assert not no_caption.blind_stack("stack").exists()

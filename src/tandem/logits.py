@@ -1,17 +1,46 @@
-"""Probabilities and logits."""
+"""Probabilities, logits and the log loss of logits."""
 
 import numpy as np
 
+BOUND = 1e-6  # probabilities are kept this far from 0 and 1 before a logarithm is taken
 
-def logit(proba: np.ndarray, bound: float = 1e-6) -> np.ndarray:
+
+def clip_proba(proba: np.ndarray | float, bound: float = BOUND) -> np.ndarray:
+    """Probabilities in float64, at least `bound` away from 0 and 1."""
+    return np.clip(np.asarray(proba, np.float64), bound, 1 - bound)
+
+
+def logit(proba: np.ndarray | float, bound: float = BOUND) -> np.ndarray:
     """log(p / (1 - p)) in float64, with p kept `bound` away from 0 and 1.
 
-    >>> float(logit(np.array(0.5)))
+    >>> float(logit(0.5))
     0.0
     """
-    p = np.clip(np.asarray(proba, np.float64), bound, 1 - bound)
+    p = clip_proba(proba, bound)
     return np.log(p) - np.log1p(-p)
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-logits)) in float64."""
     return 1 / (1 + np.exp(-np.asarray(logits, np.float64)))
+
+
+def bce_from_logits(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Binary cross-entropy of each cell in nats, in the precision of the logits; y 0/1.
+
+    >>> bce_from_logits(np.array([0.0, 100.0]), np.array([0, 1])).round(3).tolist()
+    [0.693, 0.0]
+    """
+    return np.logaddexp(0, logits) - y * logits
+
+
+def smoothed_log_odds(y: np.ndarray) -> np.ndarray:
+    """Log-odds of each label's rate in y (n,) or (n, c), finite for a label that never or always occurs.
+
+    The rate is (positives + 0.5) / (n + 1), its posterior mean under Jeffreys' prior.
+
+    >>> smoothed_log_odds(np.array([[0, 1], [0, 0]])).round(3).tolist()
+    [-1.609, 0.0]
+    """
+    rate = (y.sum(0) + 0.5) / (len(y) + 1)
+    return np.log(rate / (1 - rate))

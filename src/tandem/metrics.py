@@ -1,8 +1,10 @@
-"""What predictions are worth; every function takes pooled rows and returns a float."""
+"""Metrics of multi-label predictions: y and pred are (n, c) 0/1, proba is (n, c)."""
 
 from collections.abc import Callable
 
 import numpy as np
+
+from tandem.logits import BOUND, clip_proba
 
 BOOTSTRAP = 400  # samples
 
@@ -14,20 +16,25 @@ def f_beta(overlap: np.ndarray, true: np.ndarray, predicted: np.ndarray, beta: f
 
 
 def f1_samples(y: np.ndarray, pred: np.ndarray, beta: float = 1.0) -> float:
-    """Mean over rows of F-beta; a row with neither label nor prediction scores 1."""
-    y, pred = y.astype(bool), pred.astype(bool)
-    return float(f_beta((y & pred).sum(1), y.sum(1), pred.sum(1), beta).mean())
+    """F1 per row: the mean over rows of F-beta; a row with neither label nor prediction scores 1."""
+    return float(f1_per_row(y, pred, beta).mean())
 
 
 def f1_micro(y: np.ndarray, pred: np.ndarray, beta: float = 1.0) -> float:
-    """F-beta of all cells of the table together."""
+    """Micro F1: F-beta of all cells together."""
     y, pred = y.astype(bool), pred.astype(bool)
     return float(f_beta((y & pred).sum(), y.sum(), pred.sum(), beta))
 
 
 def f1_macro(y: np.ndarray, pred: np.ndarray, beta: float = 1.0) -> float:
-    """Mean over labels of F-beta; a label neither present nor predicted scores 1."""
+    """Macro F1: the mean over labels of F-beta; a label neither present nor predicted scores 1."""
     return float(f1_per_label(y, pred, beta).mean())
+
+
+def f1_per_row(y: np.ndarray, pred: np.ndarray, beta: float = 1.0) -> np.ndarray:
+    """(n,) F-beta of each row."""
+    y, pred = y.astype(bool), pred.astype(bool)
+    return f_beta((y & pred).sum(1), y.sum(1), pred.sum(1), beta)
 
 
 def f1_per_label(y: np.ndarray, pred: np.ndarray, beta: float = 1.0) -> np.ndarray:
@@ -37,31 +44,30 @@ def f1_per_label(y: np.ndarray, pred: np.ndarray, beta: float = 1.0) -> np.ndarr
 
 
 def paired_interval(
-    metric: str, y: np.ndarray, simple: np.ndarray, other: np.ndarray, beta: float = 1.0, seed: int = 0
+    metric: str, y: np.ndarray, baseline: np.ndarray, other: np.ndarray, beta: float = 1.0, seed: int = 0
 ) -> tuple[float, float, float]:
-    """(gain of `other` over `simple`, lower, upper): 95 % interval, both predicted on the same rows.
+    """(gain of `other` over `baseline`, lower, upper): paired 95 % interval of label sets predicted for the same rows.
 
-    For `f1_samples` from the rows' differences (Student); for micro and macro from a Poisson bootstrap of the rows.
+    For F1 per row from the normal approximation of the rows' differences; for micro F1 and macro F1 from a Poisson
+    bootstrap of the rows.
     """
-    y, simple, other = (a.astype(bool) for a in (y, simple, other))
     if metric == "f1_samples":
-        gain = f_beta((y & other).sum(1), y.sum(1), other.sum(1), beta)
-        gain = gain - f_beta((y & simple).sum(1), y.sum(1), simple.sum(1), beta)
-        return paired_mean(gain)
+        return paired_mean(f1_per_row(y, other, beta) - f1_per_row(y, baseline, beta))
+    y, baseline, other = (a.astype(bool) for a in (y, baseline, other))
     rng = np.random.default_rng(seed)
-    cells = [a.astype(np.float32) for a in (y, simple, y & simple, other, y & other)]
+    cells = [a.astype(np.float32) for a in (y, baseline, y & baseline, other, y & other)]
 
     def resampled() -> float:
         weight = rng.poisson(1.0, len(y)).astype(np.float32)
-        true, *sums = (weight @ a for a in cells)
+        sums = [weight @ a for a in cells]
         if metric == "f1_micro":
-            true, *sums = (s.sum() for s in (true, *sums))
-        return float(
-            f_beta(sums[3], true, sums[2], beta).mean() - f_beta(sums[1], true, sums[0], beta).mean()
-        )
+            sums = [s.sum() for s in sums]
+        true, predicted, overlap, other_predicted, other_overlap = sums
+        gain = f_beta(other_overlap, true, other_predicted, beta).mean()
+        return float(gain - f_beta(overlap, true, predicted, beta).mean())
 
     low, high = np.quantile([resampled() for _ in range(BOOTSTRAP)], [0.025, 0.975])
-    gain = METRICS[metric](y, other, beta) - METRICS[metric](y, simple, beta)
+    gain = METRICS[metric](y, other, beta) - METRICS[metric](y, baseline, beta)
     return float(gain), float(low), float(high)
 
 
@@ -73,7 +79,7 @@ METRICS: dict[str, Callable[..., float]] = {
 
 
 def mean_average_precision(y: np.ndarray, proba: np.ndarray) -> float:
-    """Mean over labels that occur of average precision: sum of (recall gained) x precision at each distinct cut-off."""
+    """mAP: mean average precision of the labels that occur; sum of recall gained x precision at each distinct score."""
     return float(
         np.mean([_average_precision(y[:, j], proba[:, j]) for j in range(y.shape[1]) if y[:, j].any()])
     )
@@ -82,25 +88,25 @@ def mean_average_precision(y: np.ndarray, proba: np.ndarray) -> float:
 def _average_precision(y: np.ndarray, proba: np.ndarray) -> float:
     order = np.argsort(-proba, kind="stable")
     hit = y[order].astype(np.float64)
-    last = np.append(np.diff(proba[order]) != 0, True)  # ties share one cut-off
+    last = np.append(np.diff(proba[order]) != 0, True)  # rows of equal probability share one threshold
     true = hit.cumsum()[last]
     precision = true / (np.flatnonzero(last) + 1)
     return float((np.diff(true, prepend=0) * precision).sum() / true[-1])
 
 
 def log_loss(y: np.ndarray, proba: np.ndarray) -> float:
-    """Mean over all cells of the binary cross-entropy in nats."""
+    """Mean binary cross-entropy of all cells in nats."""
     return float(log_loss_rows(y, proba).mean())
 
 
-def log_loss_rows(y: np.ndarray, proba: np.ndarray, bound: float = 1e-6) -> np.ndarray:
-    """(n,) mean over a row's labels of the binary cross-entropy, probabilities kept `bound` away from 0 and 1."""
-    p = np.clip(proba.astype(np.float64), bound, 1 - bound)
+def log_loss_rows(y: np.ndarray, proba: np.ndarray, bound: float = BOUND) -> np.ndarray:
+    """(n,) mean binary cross-entropy of each row's labels, probabilities kept `bound` away from 0 and 1."""
+    p = clip_proba(proba, bound)
     return -np.where(y.astype(bool), np.log(p), np.log1p(-p)).mean(1)
 
 
 def paired_mean(difference: np.ndarray) -> tuple[float, float, float]:
-    """(mean of the rows' differences (n,), lower, upper): 95 % interval."""
+    """(mean of the rows' differences (n,), lower, upper): 95 % interval by the normal approximation."""
     mean = float(difference.mean())
     half = (
         1.96 * float(difference.std(ddof=1)) / len(difference) ** 0.5 if len(difference) > 1 else float("inf")

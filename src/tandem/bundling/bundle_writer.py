@@ -11,7 +11,7 @@ from tandem.artifacts.atomic_io import digest, file_digest, read_json, write_jso
 from tandem.artifacts.paths import Paths
 from tandem.config.encoders import Encoder
 from tandem.config.experiments import Experiment, FinetuneExperiment, pretrained, read_resolved, rewired
-from tandem.ensemble.stack_store import read_blind_stack, read_stack
+from tandem.ensemble.stack_store import load_no_caption_stack, load_stack
 from tandem.features.extract import read_tensors
 from tandem.features.pretrained_weights import (
     SHIPPED_BACKBONES,
@@ -37,7 +37,7 @@ def fill(paths: Paths, name: str, folds: int, root: Path, blind: str = "") -> di
     """
     out = Paths(paths.comp, root)
     stacked = paths.stack(name).exists()
-    members = read_stack(paths, name)[1] if stacked else [name]
+    members = load_stack(paths, name)[1] if stacked else [name]
     _copy(paths.competition, out.competition)
     packed = [*members, blind] if blind else members
     experiments = {member: read_resolved(paths.experiment_config(member)) for member in packed}
@@ -53,7 +53,7 @@ def fill(paths: Paths, name: str, folds: int, root: Path, blind: str = "") -> di
         for file in sorted(paths.stack(name).parent.glob("*")):
             if file.suffix in (".json", ".safetensors", ".txt"):
                 _copy(file, out.stack(name).with_name(file.name))
-        together = read_blind_stack(paths, name)
+        together = load_no_caption_stack(paths, name)
         if together and set(together[1]) <= set(packed):
             for file in sorted(paths.blind_stack(name).parent.glob("*")):
                 _copy(file, out.blind_stack(name).with_name(file.name))

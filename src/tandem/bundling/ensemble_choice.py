@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tandem.logits import bce_from_logits
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -107,16 +109,12 @@ def grown(
     groups, picked, total, least = [], (), 0.0, np.inf
     while True:
         joined = [(*picked, name) for name in logits if name not in picked and affordable((*picked, name))]
-        losses = [_loss((total + logits[group[-1]]) / len(group), y) for group in joined]
+        losses = [bce_from_logits((total + logits[group[-1]]) / len(group), y).mean() for group in joined]
         if not losses or min(losses) >= least:
             return groups
         least, picked = min(losses), joined[int(np.argmin(losses))]
         total = total + logits[picked[-1]]
         groups.append(picked)
-
-
-def _loss(logits: np.ndarray, y: np.ndarray) -> float:
-    return float((np.logaddexp(0, logits) - y * logits).mean())
 
 
 def best(choices: Sequence[Choice], mb: float, ms: float) -> Choice:

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tandem.logits import logit, sigmoid
+from tandem.logits import bce_from_logits, clip_proba, logit, sigmoid
 
 KINDS = ("none", "platt", "beta", "isotonic")
-BOUND = 1e-6
 PRIOR = 1.0  # weight of the identity, in units of the curve's own squared terms: rare labels stay as they are
 
 
@@ -29,16 +28,16 @@ class Calibration:
     def __call__(self, proba: np.ndarray) -> np.ndarray:
         """(n, c) calibrated probabilities."""
         if self.kind == "none":
-            return np.clip(proba.astype(np.float64), BOUND, 1 - BOUND)
+            return clip_proba(proba)
         if self.kind == "isotonic":
             columns = []
             for j, curve in enumerate(self.curves):
                 x, y = np.split(np.array(curve), 2)
                 columns.append(np.interp(proba[:, j], x, y))
-            return np.clip(np.column_stack(columns), BOUND, 1 - BOUND)
+            return clip_proba(np.column_stack(columns))
         terms = _terms(self.kind, proba)
         logits = np.einsum("ncd,cd->nc", terms, np.array(self.curves))
-        return np.clip(sigmoid(logits), BOUND, 1 - BOUND)
+        return clip_proba(sigmoid(logits))
 
 
 def calibrate(kind: str, proba: np.ndarray, y: np.ndarray) -> Calibration:
@@ -54,9 +53,9 @@ def calibrate(kind: str, proba: np.ndarray, y: np.ndarray) -> Calibration:
 
 def _terms(kind: str, proba: np.ndarray) -> np.ndarray:
     """(n, c, d): what the curve is linear in."""
-    p = np.clip(proba.astype(np.float64), BOUND, 1 - BOUND)
+    p = clip_proba(proba)
     one = np.ones_like(p)
-    return np.stack([one, logit(p, BOUND)] if kind == "platt" else [one, np.log(p), -np.log1p(-p)], axis=2)
+    return np.stack([one, logit(p)] if kind == "platt" else [one, np.log(p), -np.log1p(-p)], axis=2)
 
 
 def _logistic(x: np.ndarray, y: np.ndarray, identity: np.ndarray, steps: int = 30) -> list[float]:
@@ -66,7 +65,7 @@ def _logistic(x: np.ndarray, y: np.ndarray, identity: np.ndarray, steps: int = 3
 
     def objective(w: np.ndarray) -> float:
         z = x @ w
-        return float((np.logaddexp(0, z) - y * z).sum() + 0.5 * PRIOR * ((w - identity) ** 2).sum())
+        return float(bce_from_logits(z, y).sum() + 0.5 * PRIOR * ((w - identity) ** 2).sum())
 
     value = objective(w)
     for _ in range(steps):

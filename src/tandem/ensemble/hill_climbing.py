@@ -1,31 +1,33 @@
-"""Non-negative weights by greedy selection with replacement, bagged (Caruana et al. 2004), and the scale after it."""
+"""Non-negative ensemble weights by bagged greedy selection with replacement (Caruana et al. 2004)."""
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-BAGS, ROWS, PICKS = 10, 2000, 30  # at most so many rows a bag: the weights are few
+from tandem.logits import bce_from_logits
+
+BAGS, MAX_ROWS, MAX_PICKS = 10, 2000, 30  # a bag needs few rows, because there are few weights
 
 
 def hill_climb(logits: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
     """(m,) weights of the members that sum to 1, of low log loss for the weighted mean of logits.
 
-    logits (n, m, c), y (n, c). Each bag starts from nothing on its own half of the rows and adds the member that lowers
-    the loss most, with replacement, until none does. A member that no bag picks has weight 0: it never helps.
+    logits (n, m, c), y (n, c). Each bag draws half of the rows and starts without a member; it adds the member that
+    lowers the loss most, with replacement, until none does. A member that no bag selects has weight 0.
     """
     n, m, _ = logits.shape
     rng = np.random.default_rng(seed)
     weights = np.zeros(m)
     for _ in range(BAGS):
-        rows = rng.choice(n, max(1, min(n // 2, ROWS)), replace=False)
-        weights += _picked(logits[rows], y[rows].astype(np.float32))
+        rows = rng.choice(n, max(1, min(n // 2, MAX_ROWS)), replace=False)
+        weights += _select_greedily(logits[rows], y[rows].astype(np.float32))
     return weights / weights.sum()
 
 
-def _picked(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _select_greedily(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
     m = logits.shape[1]
     total, best, counts = np.zeros(y.shape, np.float32), np.inf, np.zeros(m)
-    for taken in range(PICKS):
-        losses = [_loss((total + logits[:, i]) / (taken + 1), y) for i in range(m)]
+    for picks in range(MAX_PICKS):
+        losses = [float(bce_from_logits((total + logits[:, i]) / (picks + 1), y).mean()) for i in range(m)]
         i = int(np.argmin(losses))
         if losses[i] >= best - 1e-7:
             break
@@ -34,14 +36,10 @@ def _picked(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
     return counts / counts.sum()
 
 
-def _loss(logits: np.ndarray, y: np.ndarray) -> float:
-    return float((np.logaddexp(0, logits) - y * logits).mean())
+def fit_shift_and_scale(logits: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """(shift, scale), shared by all labels, of lowest log loss for shift + scale x logits (Platt 1999).
 
-
-def rescale(logits: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """(shift, scale) of lowest log loss for shift + scale x logits, (n, c) each: a mean of logits is unsure, and low.
-
-    The two are shared by all labels (Platt 1999).
+    logits (n, c), y (n, c). Averaged logits are underconfident; this corrects it.
     """
     fitted = LogisticRegression(C=1e6, solver="newton-cholesky").fit(logits.reshape(-1, 1), y.ravel())
     return float(fitted.intercept_[0]), float(fitted.coef_[0, 0])

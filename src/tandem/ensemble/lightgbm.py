@@ -1,6 +1,8 @@
-"""LightGBM for one label of the second level, saved as LightGBM's own text."""
+"""LightGBM for one label of the second level, saved in LightGBM's text format."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import lightgbm as lgb
 import numpy as np
@@ -23,49 +25,55 @@ PARAMETERS = {
     "force_row_wise": True,
     "verbosity": -1,
 }
-MOST_ROUNDS, PATIENCE = 300, 10
+MAX_ROUNDS, PATIENCE = 300, 10
 
 
+@dataclass(frozen=True)
 class Boosted:
-    """One booster on (n, d) features; the number of trees comes from held-out training rows."""
+    """Boosted trees on features (n, d)."""
 
-    def __init__(self, seed: int = 0, booster: lgb.Booster | None = None):
-        self.seed, self.booster = seed, booster
+    booster: lgb.Booster
 
-    def fit(self, x: np.ndarray, y: np.ndarray, held: np.ndarray, rising: int = 0) -> "Boosted":
-        """`held` (n,) bool: the rows to stop on, after which all rows are fitted again. The logit never falls with
-        one of the first `rising` features."""
-        parameters = PARAMETERS | {"seed": self.seed}
-        parameters["monotone_constraints"] = [1] * rising + [0] * (x.shape[1] - rising)
-        rounds = self._rounds(x, y, held, parameters)
-        self.booster = lgb.train(parameters, _dataset(x, y), rounds)
-        return self
+    @classmethod
+    def fit(
+        cls, x: np.ndarray, y: np.ndarray, held_out: np.ndarray, seed: int = 0, monotone: int = 0
+    ) -> "Boosted":
+        """Stops early on the rows `held_out` (n,) bool, then fits all rows with that number of trees.
 
-    def _rounds(self, x: np.ndarray, y: np.ndarray, held: np.ndarray, parameters: dict) -> int:
-        train = _dataset(x[~held], y[~held])
-        seen = lgb.train(
-            parameters | {"metric": "binary_logloss"},
-            train,
-            MOST_ROUNDS,
-            valid_sets=[_dataset(x[held], y[held], train)],
-            callbacks=[lgb.early_stopping(PATIENCE, verbose=False)],
-        )
-        return max(1, seen.best_iteration)
+        The logit never falls when one of the first `monotone` features rises.
+        """
+        parameters: dict[str, Any] = PARAMETERS | {"seed": seed}
+        parameters["monotone_constraints"] = [1] * monotone + [0] * (x.shape[1] - monotone)
+        rounds = _stop_early(x, y, held_out, parameters)
+        return cls(lgb.train(parameters, _dataset(x, y), rounds))
 
     def logits(self, x: np.ndarray) -> np.ndarray:
         """(n,) raw scores."""
-        return self.booster.predict(x, raw_score=True, num_threads=1)
+        return np.asarray(self.booster.predict(x, raw_score=True, num_threads=1))
+
+    def contributions(self, x: np.ndarray) -> np.ndarray:
+        """(n, d + 1) that sum to `logits`: of each feature, and a constant (SHAP values, Lundberg et al. 2018)."""
+        return np.asarray(self.booster.predict(x, pred_contrib=True, num_threads=1))
 
     def save(self, path: Path) -> None:
         write_text(path, self.booster.model_to_string())
 
     @classmethod
     def load(cls, path: Path) -> "Boosted":
-        return cls(booster=lgb.Booster(model_str=path.read_text(encoding="utf-8")))
+        return cls(lgb.Booster(model_str=path.read_text(encoding="utf-8")))
 
-    def contributions(self, x: np.ndarray) -> np.ndarray:
-        """(n, d + 1) that sum to `logits`: of each feature, and a constant (SHAP values, Lundberg et al. 2018)."""
-        return self.booster.predict(x, pred_contrib=True, num_threads=1)
+
+def _stop_early(x: np.ndarray, y: np.ndarray, held_out: np.ndarray, parameters: dict[str, Any]) -> int:
+    """Number of trees of lowest log loss on the held-out rows."""
+    train = _dataset(x[~held_out], y[~held_out])
+    stopped = lgb.train(
+        parameters | {"metric": "binary_logloss"},
+        train,
+        MAX_ROUNDS,
+        valid_sets=[_dataset(x[held_out], y[held_out], train)],
+        callbacks=[lgb.early_stopping(PATIENCE, verbose=False)],
+    )
+    return max(1, stopped.best_iteration)
 
 
 def _dataset(x: np.ndarray, y: np.ndarray, reference: lgb.Dataset | None = None) -> lgb.Dataset:

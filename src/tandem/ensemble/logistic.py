@@ -1,56 +1,74 @@
-"""Logistic regression of one label, the linear learner of the stack."""
+"""Logistic regression of one label: the linear learner of the stack's second level."""
+
+from dataclasses import dataclass, field
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+from tandem.logits import bce_from_logits, smoothed_log_odds
+
 PENALTIES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # C, inverse strength of the L2 penalty
 
 
+@dataclass(frozen=True)
 class Logistic:
-    """Logistic regression of one label on standardised features (n, d), with the penalty of lowest held-out loss."""
+    """A logistic regression on features (n, d).
 
-    def __init__(self, coef: np.ndarray | None = None, bias: float = 0.0, mean: np.ndarray | None = None):
-        self.coef, self.bias, self.mean = coef, bias, mean  # on the features as they come
+    coef   (d,) on the features as they are, not standardised
+    mean   (d,) of the features over the rows fitted
+    gains  (d,) by how much each feature lowers the summed loss of the held-out rows; empty once read from a file
+    """
 
-    def fit(self, x: np.ndarray, y: np.ndarray, held: np.ndarray) -> "Logistic":
-        """`held` (n,) bool: rows on which the penalty is chosen, after which all rows are fitted.
+    coef: np.ndarray
+    bias: float
+    mean: np.ndarray
+    gains: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
-        Sets `gains` (d,): by how much each feature lowers the summed loss of the held-out rows.
+    @classmethod
+    def fit(cls, x: np.ndarray, y: np.ndarray, held_out: np.ndarray) -> "Logistic":
+        """Chooses the penalty on the rows `held_out` (n,) bool, then fits all rows on standardised features.
+
+        A label that never or always occurs gets its smoothed log-odds.
         """
-        self.mean = mean = x.mean(0, dtype=np.float64)
+        mean = x.mean(0, dtype=np.float64)
         deviation = x.std(0, dtype=np.float64) + 1e-6
         scaled = (x - mean) / deviation
-        best, least = PENALTIES[0], np.inf
-        self.gains = np.zeros(x.shape[1])
-        for c in PENALTIES if 0 < y[~held].sum() < (~held).sum() else ():
-            model = _regress(scaled[~held], y[~held], c)
-            logits = model.decision_function(scaled[held])
-            loss = _loss(logits[:, None], y[held])[0]
-            if loss < least:
-                best, least = c, loss
-                self.gains = _loss(logits[:, None] - scaled[held] * model.coef_[0], y[held]) - loss
-        if 0 < y.sum() < len(y):
-            model = _regress(scaled, y, best)
-            self.coef = model.coef_[0] / deviation
-            self.bias = float(model.intercept_[0] - self.coef @ mean)
-        else:
-            rate = (y.sum() + 0.5) / (len(y) + 1)
-            self.coef, self.bias = np.zeros(x.shape[1]), float(np.log(rate / (1 - rate)))
-        return self
+        penalty, gains = _choose_penalty(scaled, y, held_out)
+        if not 0 < y.sum() < len(y):
+            return cls(np.zeros(x.shape[1]), float(smoothed_log_odds(y)), mean, gains)
+        model = _regress(scaled, y, penalty)
+        coef = model.coef_[0] / deviation
+        return cls(coef, float(model.intercept_[0] - coef @ mean), mean, gains)
 
     def logits(self, x: np.ndarray) -> np.ndarray:
         """(n,)"""
         return x @ self.coef + self.bias
 
     def contributions(self, x: np.ndarray) -> np.ndarray:
-        """(n, d + 1) that sum to `logits`: of each feature's distance from its mean, and the constant."""
+        """(n, d + 1) that sum to `logits`: coefficient x (feature - its mean), and the constant."""
         constant = np.full((len(x), 1), self.bias + self.mean @ self.coef)
         return np.concatenate([(x - self.mean) * self.coef, constant], axis=1)
 
 
-def _loss(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _choose_penalty(x: np.ndarray, y: np.ndarray, held_out: np.ndarray) -> tuple[float, np.ndarray]:
+    """(penalty of lowest held-out loss, `gains` of Logistic with it)."""
+    penalty, lowest, gains = PENALTIES[0], np.inf, np.zeros(x.shape[1])
+    if not 0 < y[~held_out].sum() < (~held_out).sum():
+        return penalty, gains
+    for c in PENALTIES:
+        model = _regress(x[~held_out], y[~held_out], c)
+        logits = model.decision_function(x[held_out])
+        loss = _column_losses(logits[:, None], y[held_out])[0]
+        if loss < lowest:
+            penalty, lowest = c, loss
+            without_each = logits[:, None] - x[held_out] * model.coef_[0]
+            gains = _column_losses(without_each, y[held_out]) - loss
+    return penalty, gains
+
+
+def _column_losses(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
     """(k,) summed log loss of each column of logits (n, k)."""
-    return (np.logaddexp(0, logits) - y[:, None] * logits).sum(0)
+    return bce_from_logits(logits, y[:, None]).sum(0)
 
 
 def _regress(x: np.ndarray, y: np.ndarray, c: float) -> LogisticRegression:

@@ -15,12 +15,11 @@ from tandem.artifacts.contributions import BOTH, TERMS
 from tandem.config.experiments import FusionExperiment
 from tandem.data.image_loader import ahead, squeeze
 from tandem.features.int8 import pack, unpack
-from tandem.logits import sigmoid
+from tandem.logits import sigmoid, smoothed_log_odds
 from tandem.models import trainer as engine
 from tandem.models.finetune import Augmenter
 from tandem.models.fusion_network import Batch, Features, FusionNetwork, Outputs, Targets, Trunks, fusion_loss
 from tandem.models.inputs import Inputs, side_by_side
-from tandem.models.losses import log_odds
 from tandem.runtime.progress import progress
 from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import autocast, device
@@ -65,7 +64,8 @@ class FusionModel:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # of the new layers
             network = FusionNetwork(cfg.fusion, self.n_labels, trunks, widths)
-        network.bias.data = torch.from_numpy(log_odds(y))
+        # biases of the labels' rates: no step is spent on how rare labels are (Lin et al. 2017, arXiv 1708.02002, 3.3)
+        network.bias.data = torch.from_numpy(smoothed_log_odds(y).astype(np.float32))
         for name, features in measured.items():
             getattr(network, name).fit(features[:, 0])
         network.to(on)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -54,10 +53,3 @@ def weighted_bce(
     targets = targets * (1 - smoothing) + smoothing / 2
     cells = binary_cross_entropy_with_logits(logits.float(), targets, weights, reduction="sum")
     return cells / weights.sum().clamp_min(1e-6)
-
-
-def log_odds(y: np.ndarray) -> np.ndarray:
-    """(c,) float32 of each label's share of y (n, c): the biases a network starts from, so that its first steps are not
-    spent on how rare labels are (Lin et al. 2017, arXiv 1708.02002, section 3.3)."""
-    share = (y.sum(0) + 0.5) / (len(y) + 1)
-    return np.log(share / (1 - share)).astype(np.float32)

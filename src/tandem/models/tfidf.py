@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from tandem.artifacts.atomic_io import write_with
 from tandem.config.experiments import TfidfExperiment
-from tandem.logits import sigmoid
+from tandem.logits import sigmoid, smoothed_log_odds
 from tandem.models.inputs import Inputs
 
 
@@ -34,8 +34,7 @@ class OneVsRest:
                 model.fit(x, y[:, j])
                 self.coef[:, j], self.bias[j] = model.coef_[0], model.intercept_[0]
             else:
-                rate = (positives + 0.5) / (len(y) + 1)
-                self.bias[j] = np.log(rate / (1 - rate))
+                self.bias[j] = smoothed_log_odds(y[:, j])
         return self
 
     def logits(self, x) -> np.ndarray:

@@ -22,8 +22,8 @@ from tandem.data.labelled_rows import read_labelled_rows
 from tandem.data.split_tables import read_captions, read_images
 from tandem.decoding import Rule
 from tandem.decoding.scoring import score
-from tandem.ensemble.stack_store import read_stack
-from tandem.ensemble.stacking import BOUND, Level, fixed_stack
+from tandem.ensemble.stack_store import load_stack, write_stack
+from tandem.ensemble.stacking import BOUND, fixed_stack
 from tandem.graph.currency import is_current, is_decoded, made_by
 from tandem.inference.bundle_reader import open_bundle
 from tandem.inference.labeler import Labeler, blind_scores
@@ -89,7 +89,7 @@ def _choose(paths: Paths, mb: float, ms: float) -> tuple[Choice, dict]:
                 f"left out: {name}, scored by another metric; make train COMP={paths.comp} EXPS={name} scores it again"
             )
         elif paths.stack(name).exists():
-            choices.append(Choice("stack", tuple(read_stack(paths, name)[1]), read_json(file)["score"]))
+            choices.append(Choice("stack", tuple(load_stack(paths, name)[1]), read_json(file)["score"]))
         else:
             logits[name] = logit(oof.aligned_to(rows.ids), BOUND)
             choices.append(Choice("single", (name,), read_json(file)["score"]))
@@ -159,9 +159,8 @@ def as_experiment(paths: Paths, choice: Choice, scored: tuple[dict, dict] | None
     for link, target in links.items():
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(target.resolve())
-    level = Level.of([np.full((1, len(scored[0]["labels"])), 0.5)] * m, None)
     out.stack("mean").parent.mkdir()
-    fixed_stack(level, np.full(m, 1 / m)).save(out.stack("mean").parent)
+    write_stack(out.stack("mean").parent, fixed_stack(np.full(m, 1 / m), len(scored[0]["labels"])))
     write_json(out.thresholds("mean"), scored[0])
     write_json(out.scores("mean"), scored[1])
     write_json(out.run("mean"), {"members": dict.fromkeys(choice.members, "")})
