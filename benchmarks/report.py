@@ -1,7 +1,7 @@
-"""The report: seconds and megabytes for 8,000 rows, with 18 and with 500 labels, against a picture of every wrong row.
+"""The report: seconds and megabytes for 8,000 rows, with 18 and with 500 labels; and thumbnails of all wrong rows.
 
-Drawn rows: photos of 320 x 240 pixels, captions of ten words, probabilities as good as a stack's, decoded at 0.5 (what
-decoding costs is measured in decode.py). From arrays to the finished page; of files only the photos are read.
+Simulated rows: images of 320 x 240 pixels, captions of ten words, probabilities as good as those of a stack, decoded
+at 0.5 (decode.py measures decoding). From arrays to the finished page; the images are the only files read.
 """
 
 import tempfile
@@ -16,13 +16,13 @@ from tandem.artifacts.contributions import TERMS
 from tandem.decoding import Decoder, Rule
 from tandem.logits import logit, sigmoid
 from tandem.metrics import METRICS, log_loss, mean_average_precision
-from tandem.report.data_model import Evidence, Scored, Split, Subject
+from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment, Split, row_scores
 from tandem.report.page import build
 from tandem.report.thumbnails import thumbnails
 from tandem.runtime.resources import threads
 
 ROWS, TEST_ROWS, FOLDS = 8000, 2000, 5
-PHOTOS = 200  # files, each the photo of 40 rows: what costs is opening them
+PHOTOS = 200  # files, each the image of 40 rows: the cost is in opening them
 
 
 def photos(folder: Path, rng: np.random.Generator) -> list[Path]:
@@ -41,7 +41,7 @@ def split(n: int, files: list[Path], rng: np.random.Generator) -> Split:
     return Split([f"{i}.jpg" for i in range(n)], [files[i % PHOTOS] for i in range(n)], captions, sizes)
 
 
-def evidence(c: int, files: list[Path]) -> Evidence:
+def report_data(c: int, files: list[Path]) -> ReportData:
     rng = np.random.default_rng(0)
     prior = np.concatenate([[0.76], np.geomspace(0.15, 0.008, c - 1) * min(1.0, 18 / c)])
     y = (rng.random((ROWS, c)) < prior).astype(np.uint8)
@@ -61,27 +61,26 @@ def evidence(c: int, files: list[Path]) -> Evidence:
     scores |= {"map": mean_average_precision(y, proba), "log_loss": log_loss(y, proba)}
     scores["labels_per_row"] = float(pred.sum(1).mean())
     terms = rng.normal(size=(ROWS, c, len(TERMS))).astype(np.float32)
-    scored = Scored(
-        "stack", scores, {"seconds": 60.0, "model_mb": 50.0}, proba, frozenset({"image", "caption"})
-    )
-    subject = Subject(scored, pred, decoder.to_json(names), terms, test, decoder(test))
+    run, modalities = {"seconds": 60.0, "model_mb": 50.0}, frozenset({"image", "caption"})
+    scored = ScoredExperiment("stack", scores, run, proba, modalities)
+    focus = FocusExperiment(scored, pred, decoder.to_json(names), terms, test, decoder(test))
     train, unseen = split(ROWS, files, rng), split(TEST_ROWS, files, rng)
     features = tuple(rng.normal(size=(n, 1280)).astype(np.float32) for n in (ROWS, TEST_ROWS))
     group = np.arange(ROWS)
-    return Evidence("bench", rule, names, y, train, unseen, fold, group, [scored], subject, features)
+    return ReportData("bench", rule, names, y, train, unseen, fold, group, [scored], focus, features)
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = photos(Path(folder), np.random.default_rng(0))
         for c in (18, 500):
-            found = evidence(c, files)
+            found = report_data(c, files)
             clock, cpu = time.perf_counter(), time.process_time()
             html = build(found, partial(thumbnails, found.train.files, threads=threads()))
             print(f"figure report_{c}_labels {time.perf_counter() - clock:.1f} s")
             print(f"figure report_{c}_labels_cpu {time.process_time() - cpu:.1f} s")
             print(f"figure report_{c}_labels_size {len(html.encode()) / 1e6:.1f} MB")
-            wrong = np.flatnonzero(found.row_scores < 1).tolist()
+            wrong = np.flatnonzero(row_scores(found.y, found.focus.pred, 1.0) < 1).tolist()
             clock = time.perf_counter()
             every = sum(map(len, thumbnails(found.train.files, wrong, threads()).values()))
             print(f"figure every_wrong_row_{c}_labels {time.perf_counter() - clock:.1f} s")

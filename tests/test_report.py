@@ -1,4 +1,4 @@
-"""What the report says, on tables small enough to check by eye."""
+"""The figures of the report, on tables small enough to check by eye."""
 
 import re
 import tomllib
@@ -14,27 +14,27 @@ from tandem.artifacts.contributions import TERMS
 from tandem.decoding import DECODERS, Rule, binarize
 from tandem.decoding.scoring import score
 from tandem.metrics import f1_per_label
-from tandem.report import drift as drifting
-from tandem.report.advice import advise
+from tandem.report import drift as adversarial
+from tandem.report.advice import Figures, advise
 from tandem.report.charts import chart
 from tandem.report.classes import (
     GRID,
     calibration,
-    ceilings,
     f_curve,
+    gain_per_label,
     metric_curves,
     per_class,
-    worth_of_each,
+    upper_bounds,
 )
 from tandem.report.data import co_occurrence
-from tandem.report.data_model import Evidence, Scored, Split, Subject
+from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment, Split
 from tandem.report.decoding import decoders, rates
 from tandem.report.experiments import table
-from tandem.report.mistakes import blame, mistakes, usual, worst_rows
-from tandem.report.noise import jackknife, noise_of
-from tandem.report.suspects import differing_twins, suspect_cells
+from tandem.report.label_errors import differing_duplicates, likely_errors
+from tandem.report.mistakes import FALSE_NEGATIVE, likely_causes, mean_terms, mistakes, worst_rows
+from tandem.report.score_error import jackknife, score_error
 from tandem.report.thumbnails import SIDE, thumbnails
-from tandem.report.training_curves import curves, still_falling
+from tandem.report.training_curves import curves, last_decrease
 
 NAMES = ("cat", "dog", "sea")
 ROOT = Path(__file__).parents[1]
@@ -52,14 +52,14 @@ def split(n: int, captions: list[str] | None = None) -> Split:
     return Split(ids, [Path(name) for name in ids], captions, np.full((n, 3), 10))
 
 
-def scored(name: str, noise: float, **more) -> Scored:
+def scored(name: str, noise: float, **more) -> ScoredExperiment:
     proba, y, fold = problem(noise=noise)
     run = {"seconds": 10.0, "model_mb": 2.0} | more.pop("run", {})
-    return Scored(name, score(proba, y, fold, NAMES, Rule())[1], run, proba, **more)
+    return ScoredExperiment(name, score(proba, y, fold, NAMES, Rule())[1], run, proba, **more)
 
 
-def evidence(**more) -> Evidence:
-    """About `both`, a stack of `photos` and `words`, of which it dropped `photos`."""
+def report_data(**more) -> ReportData:
+    """Of `both`, a stack of `photos` and `words` that dropped `photos`."""
     proba, y, fold = problem()
     recipe, scores = score(proba, y, fold, NAMES, Rule())
     run = {
@@ -68,27 +68,26 @@ def evidence(**more) -> Evidence:
         "members": {"photos": "k", "words": "k"},
         "dropped": ["photos"],
     }
-    subject = Scored("both", scores, run, proba, frozenset({"image", "caption"}))
+    stack = ScoredExperiment("both", scores, run, proba, frozenset({"image", "caption"}))
     pred = binarize(proba, 0.5, Rule())
     singles = [
-        scored("photos", 0.95, sees=frozenset({"image"})),
-        scored("words", 0.7, sees=frozenset({"caption"})),
+        scored("photos", 0.95, modalities=frozenset({"image"})),
+        scored("words", 0.7, modalities=frozenset({"caption"})),
     ]
-    about = Subject(subject, pred, recipe)
     given = {
         "y": y,
         "train": split(len(y)),
         "fold": fold,
-        "experiments": [subject, *singles],
-        "subject": about,
+        "experiments": [stack, *singles],
+        "focus": FocusExperiment(stack, pred, recipe),
     }
-    return Evidence("toy", Rule(), NAMES, **(given | more))
+    return ReportData("toy", Rule(), NAMES, **(given | more))
 
 
-def test_a_label_is_worth_what_the_score_gains_when_it_is_never_wrong():
+def test_the_gain_of_a_label_is_what_the_score_gains_without_its_errors():
     y = np.array([[1, 0], [1, 1]], bool)
     pred = np.array([[1, 0], [1, 0]], bool)  # F 1 and 2/3
-    assert worth_of_each(y, pred, Rule()).tolist() == pytest.approx([0.0, 1 / 6])
+    assert gain_per_label(y, pred, Rule()).tolist() == pytest.approx([0.0, 1 / 6])
 
 
 def test_the_curve_of_a_label_is_its_f1_at_each_threshold():
@@ -108,80 +107,84 @@ def test_the_curve_of_the_competitions_score_moves_one_threshold_alone():
         assert curve[j, 10] == pytest.approx(rule.score(y, binarize(proba, moved, rule)))
 
 
-def test_calibration_compares_what_was_said_with_how_often_it_was_so():
+def test_calibration_compares_probabilities_with_rates():
     bins, gap = calibration(np.array([0.1, 0.12, 0.9, 1.0]), np.array([0, 1, 1, 1]))
     assert bins == [[0.11, 0.5, 2], [0.95, 1.0, 2]]
     assert gap == pytest.approx((2 * 0.39 + 2 * 0.05) / 4)
 
 
 def test_a_label_without_rows_has_no_figures_and_no_nan():
-    about = evidence()
-    y = about.y.copy()
+    data = report_data()
+    y = data.y.copy()
     y[:, 2] = 0
-    row = per_class(replace(about, y=y))[2]
+    row = per_class(replace(data, y=y), data.focus)[2]
     assert row["support"] == 0 and row["ap"] is None and row["recall"] is None
     assert np.isfinite(row["curve"]).all()
 
 
-def test_ceilings_say_what_each_kind_of_error_costs():
-    about = evidence()
-    now, limits = about.rule.score(about.y, about.subject.pred), ceilings(about)
-    assert min(limits.values()) >= now and limits["no_missed"] < 1 and limits["no_invented"] < 1
+def test_upper_bounds_say_what_each_kind_of_error_costs():
+    data = report_data()
+    now, limits = data.rule.score(data.y, data.focus.pred), upper_bounds(data, data.focus)
+    assert (
+        min(limits.values()) >= now and limits["no_false_negatives"] < 1 and limits["no_false_positives"] < 1
+    )
 
 
-def test_the_worst_rows_come_first_and_every_labels_surest_mistakes_are_there():
+def test_the_worst_rows_come_first_and_the_most_confident_errors_of_every_label_are_there():
     y = np.array([[1, 0], [1, 1], [0, 1]], np.uint8)
     proba = np.array([[0.1, 0.9], [0.9, 0.2], [0.2, 0.9]])
     pred = proba > 0.5
     assert worst_rows(y, pred, proba, np.array([0.0, 2 / 3, 1.0])) == [0, 1]
 
 
-def test_what_is_to_blame_is_what_says_less_than_it_usually_does():
+def test_the_likely_cause_is_the_term_furthest_below_its_mean():
     terms = np.zeros((3, 1, len(TERMS)))
-    terms[:, 0, 0], terms[:, 0, 1] = [2, 2, 2], [2, 2, -1]  # row 2: the caption is silent
+    terms[:, 0, 0], terms[:, 0, 1] = [2, 2, 2], [2, 2, -1]  # row 2: the caption term is low
     y = np.array([[1], [1], [1]])
-    assert blame(terms[2], usual(terms, y)["missed"], "missed").tolist() == [TERMS.index("caption")]
+    assert likely_causes(terms[2], mean_terms(terms, y)[FALSE_NEGATIVE], FALSE_NEGATIVE).tolist() == [
+        TERMS.index("caption")
+    ]
 
 
 def test_the_contributions_of_a_shown_mistake_are_those_of_its_row():
-    about = evidence()
-    terms = np.random.default_rng(0).normal(size=(*about.y.shape, len(TERMS)))
-    shown = mistakes(replace(about, subject=replace(about.subject, terms=terms)))
+    data = report_data()
+    terms = np.random.default_rng(0).normal(size=(*data.y.shape, len(TERMS)))
+    shown = mistakes(data, replace(data.focus, terms=terms))
     assert shown and all(
         cell["terms"] == terms[row["row"], cell["label"]].round(2).tolist()
         for row in shown
         for cell in row["wrong"]
     )
-    missed = {(r["row"], c["label"]) for r in shown for c in r["wrong"] if c["kind"] == "missed"}
-    assert all(about.y[i, j] and not about.subject.pred[i, j] for i, j in missed)
+    missed = {(r["row"], c["label"]) for r in shown for c in r["wrong"] if c["kind"] == FALSE_NEGATIVE}
+    assert all(data.y[i, j] and not data.focus.pred[i, j] for i, j in missed)
 
 
-def test_a_label_that_was_flipped_is_the_first_suspect():
+def test_a_flipped_label_is_the_first_likely_error():
     proba, y, _ = problem(200, noise=0.5)
     wrong = y.copy()
     wrong[7, 1] = 1 - wrong[7, 1]
     proba[7, 1] = 0.999 if y[7, 1] else 0.001
-    cells = suspect_cells(wrong, proba)
+    cells = likely_errors(wrong, proba)
     assert cells[0].tolist() == [7, 1]
     assert len(cells) < 60
 
 
-def test_a_label_that_all_or_no_rows_have_is_not_suspected():
+def test_a_label_that_all_or_no_rows_have_has_no_likely_errors():
     proba, y, _ = problem()
     y[:, 0], y[:, 2] = 1, 0
-    assert set(suspect_cells(y, proba)[:, 1].tolist()) <= {1}
-    assert suspect_cells(np.ones((5, 2), np.uint8), np.full((5, 2), 0.5)).shape == (0, 2)
+    assert set(likely_errors(y, proba)[:, 1].tolist()) <= {1}
+    assert likely_errors(np.ones((5, 2), np.uint8), np.full((5, 2), 0.5)).shape == (0, 2)
 
 
 def test_near_duplicates_are_shown_only_where_their_labels_differ():
     y = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 1], [0, 0, 1]], np.uint8)
-    twins = differing_twins(
-        evidence(y=y, train=split(4), group=np.array([0, 0, 1, 1]), fold=np.zeros(4, int))
+    groups = differing_duplicates(
+        report_data(y=y, train=split(4), group=np.array([0, 0, 1, 1]), fold=np.zeros(4, int))
     )
-    assert [(t["differ"], [row["row"] for row in t["rows"]]) for t in twins] == [([1], [0, 1])]
+    assert [(t["differ"], [row["row"] for row in t["rows"]]) for t in groups] == [([1], [0, 1])]
 
 
-def test_co_occurrence_reads_row_given_column():
+def test_co_occurrence_is_the_share_of_the_rows_images():
     together = co_occurrence(np.array([[1, 1], [1, 0], [1, 1], [1, 0]], np.uint8), ("cat", "dog"))
     assert together["rows"][0]["cells"][1] == [0.5, 1.0, 2]
     assert together["rows"][1]["cells"][0] == [1.0, 1.0, 2]
@@ -190,109 +193,115 @@ def test_co_occurrence_reads_row_given_column():
 def drift_of(test_captions: list[str]) -> dict:
     n = len(test_captions)
     train = split(n, [f"a photo of thing {i % 7}" for i in range(n)])
-    return drifting.drift(evidence(train=train, test=split(n, test_captions)))
+    return adversarial.drift(report_data(train=train, test=split(n, test_captions)))
 
 
-def test_test_rows_with_another_word_are_told_apart_and_the_word_is_named():
+def test_test_rows_with_another_word_are_separated_and_the_word_is_listed():
     found = drift_of([f"a photo of snow {i % 7}" for i in range(120)])
     assert found["words"][0]["name"] in ("snow", "thing")
-    by_name = {tell.what: tell for tell in found["tells"]}
+    by_name = {s.inputs: s for s in found["separations"]}
     assert by_name["caption words"].drifts and by_name["caption words"].auc > 0.95
     assert not by_name["sizes and lengths"].drifts or by_name["sizes and lengths"].auc > 0.5
 
 
 def test_test_rows_of_the_same_kind_are_not():
     found = drift_of([f"a photo of thing {i % 7}" for i in range(120)])
-    assert not any(tell.drifts for tell in found["tells"])
+    assert not any(s.drifts for s in found["separations"])
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_few_test_rows_beside_many_training_rows_still_tell(seed):
+def test_few_test_rows_beside_many_training_rows_give_an_auc(seed):
     train = split(60, [f"a photo of thing {i % 7}" for i in range(60)])
-    found = drifting.drift(evidence(train=train, test=split(6, ["a photo of snow"] * 6)), seed)
-    assert all(0 <= tell.auc <= 1 for tell in found["tells"])
+    found = adversarial.drift(report_data(train=train, test=split(6, ["a photo of snow"] * 6)), seed)
+    assert all(0 <= s.auc <= 1 for s in found["separations"])
 
 
-def test_without_test_rows_there_is_no_drift_to_speak_of():
-    assert drifting.drift(evidence()) is None
+def test_without_test_rows_there_is_no_drift():
+    assert adversarial.drift(report_data()) is None
 
 
-def test_the_table_counts_a_stacks_members_and_stands_best_first():
-    about = evidence()
-    rows = table(about.experiments, "both")
+def test_the_table_adds_the_members_time_to_a_stack_and_is_sorted_best_first():
+    data = report_data()
+    rows = table(data.experiments, "both")
     assert {row["name"] for row in rows} == {"words", "both", "photos"}
     scores = [row["f1_samples"] for row in rows]
     assert scores == sorted(scores, reverse=True)
     assert next(row for row in rows if row["name"] == "both")["seconds"] == 21.0
 
 
+NO_ERRORS = {"cells": 0, "rows": 0, "remove": 0, "add": 0, "by_label": [0, 0, 0]}
+
+
+def figures(data: ReportData, errors: dict = NO_ERRORS) -> Figures:
+    focus = data.focus
+    return Figures(per_class(data, focus), upper_bounds(data, focus), errors, None, score_error(data, focus))
+
+
 def test_advice_names_the_costliest_label_and_the_member_that_was_dropped():
-    about = evidence()
-    classes = per_class(about)
-    none = {"cells": 0, "rows": 0, "remove": 0, "add": 0, "by_label": [0, 0, 0]}
-    advice = advise(about, classes, ceilings(about), none, None)
-    worst = max(classes, key=lambda row: row["worth"])
-    assert advice[0].label == worst["name"] and advice[0].gain == worst["worth"]
-    assert str(worst["missed"]) in advice[0].why and str(worst["invented"]) in advice[0].why
+    data = report_data()
+    advice = advise(data, data.focus, figures(data))
+    worst = max(per_class(data, data.focus), key=lambda row: row["gain"])
+    assert advice[0].label == worst["name"] and advice[0].gain == worst["gain"]
+    assert f"{worst['false_negatives']} false negatives" in advice[0].why
+    assert f"{worst['false_positives']} false positives" in advice[0].why
     dropped = next(a for a in advice if a.title == "Leave out photos")
     assert "10 s" in dropped.why and dropped.command == 'make submit COMP=toy EXPS="words"'
 
 
-def test_advice_on_suspects_and_captions_comes_only_with_the_figures_for_it(monkeypatch):
+def test_advice_on_label_errors_and_modalities_comes_only_with_the_figures_for_it(monkeypatch):
     monkeypatch.setattr("tandem.report.advice.SHOWN", 99)
-    about = evidence()
-    none = {"cells": 0, "rows": 0, "remove": 0, "add": 0, "by_label": [0, 0, 0]}
+    data = report_data()
     many = {"cells": 40, "rows": 30, "remove": 25, "add": 15, "by_label": [30, 5, 5]}
 
-    def titles(suspects: dict) -> str:
-        return "\n".join(a.title for a in advise(about, per_class(about), ceilings(about), suspects, None))
+    def titles(errors: dict) -> str:
+        return "\n".join(a.title for a in advise(data, data.focus, figures(data, errors)))
 
-    assert "label errors" in titles(many) and "label errors" not in titles(none)
-    assert "Strengthen the photo side" in titles(none)
+    assert "label errors" in titles(many) and "label errors" not in titles(NO_ERRORS)
+    assert "Strengthen the image models" in titles(NO_ERRORS)
 
 
 def test_advice_asks_for_a_new_submission_only_when_the_decoder_has_changed():
-    about = evidence()
-    none = {"cells": 0, "rows": 0, "remove": 0, "add": 0, "by_label": [0, 0, 0]}
-    recipe = about.subject.recipe
+    data = report_data()
+    recipe = data.focus.recipe
 
     def titles(decoder: dict) -> str:
         submission = {"decoder": decoder, "drift": {}, "rows": 30, "out_of_fold": {"score": 0.5}}
-        subject = replace(about.subject, submission=submission)
-        found = replace(about, subject=subject)
-        return "\n".join(a.title for a in advise(found, per_class(found), ceilings(found), none, None))
+        focus = replace(data.focus, submission=submission)
+        return "\n".join(a.title for a in advise(data, focus, figures(data)))
 
     assert "Write the submission again" not in titles(recipe)
     assert "Write the submission again" in titles(recipe | {"decoder": "another"})
 
 
 def test_rates_warn_where_a_label_is_predicted_far_more_often_in_test():
-    about = evidence()
+    data = report_data()
     test_pred = np.zeros((400, 3), bool)
     test_pred[:, 1] = True
-    rows = rates(replace(about, subject=replace(about.subject, test_pred=test_pred)))
+    rows = rates(data, replace(data.focus, test_pred=test_pred))
     assert [row["name"] for row in rows if row["drifts"]] == ["cat", "dog", "sea"]
     assert rows[1]["test"] == 1.0
 
 
 def test_every_decoder_is_listed_and_the_one_in_use_is_marked():
-    scores = evidence().subject.scored.scores
+    scores = report_data().focus.scores
     rows = decoders(scores)
     assert [row["name"] for row in rows] == list(DECODERS)
     assert [row["name"] for row in rows if row["used"]] == [scores["decoder"]]
 
 
-def test_the_noise_of_a_pooled_metric_is_that_of_its_rows():
-    about = evidence()
-    y, pred = about.y, about.subject.pred
-    assert 1.96 * jackknife(y, pred, "f1_samples", 1.0) == pytest.approx(noise_of(about), rel=0.2)
+def test_the_jackknife_agrees_with_the_interval_of_the_mean():
+    data = report_data()
+    y, pred = data.y, data.focus.pred
+    assert 1.96 * jackknife(y, pred, "f1_samples", 1.0) == pytest.approx(
+        score_error(data, data.focus), rel=0.2
+    )
 
 
-def test_lines_are_apart_by_fold_and_bag_and_old_logs_have_no_f1():
+def test_there_is_one_line_per_fold_and_bag_and_old_logs_have_no_f1():
     log = [{"bag": b, "epoch": e, "loss": 1.0 / e} for b in (0, 1) for e in (1, 2)]
     assert curves({0: log, 1: log[:2]}, "loss") == [[1.0, 0.5]] * 3
     assert curves({0: log}, "f1") == []
-    assert still_falling({0: log}) == pytest.approx(0.5)
+    assert last_decrease({0: log}) == pytest.approx(0.5)
 
 
 def test_a_chart_has_the_pages_colours_no_foreign_ids_and_escapes_names():

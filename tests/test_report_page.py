@@ -21,7 +21,7 @@ from tandem.decoding import Decoder, Rule
 from tandem.decoding.scoring import score
 from tandem.logits import logit
 from tandem.report.collect import gather
-from tandem.report.data_model import Evidence
+from tandem.report.data_model import ReportData
 from tandem.stages.report import main
 
 HOSTILE = '</script><script>window.hit = 1</script><img src=x onerror="window.hit = 1">'
@@ -151,7 +151,7 @@ def cells(page, table: str, column: int) -> list[str]:
 
 def test_all_sections_are_there_and_every_picture_and_chart_is_really_drawn(opened):
     assert opened.locator("main > section > h2").all_text_contents() == [
-        "Summary", "Experiments", "Per class", "Mistakes", "Suspects", "Data", "Decoding", "Training",
+        "Summary", "Experiments", "Per class", "Mistakes", "Label errors", "Data", "Decoding", "Training",
     ]  # fmt: skip
     images = opened.locator(".item img")
     assert images.count() >= 20
@@ -167,14 +167,14 @@ def test_all_sections_are_there_and_every_picture_and_chart_is_really_drawn(open
     assert charts.count() >= 10 and charts.evaluate_all(inked) == charts.count()
 
 
-def test_text_of_strangers_stays_text(opened):
+def test_untrusted_text_stays_text(opened):
     assert opened.evaluate("window.hit") is None
     assert HOSTILE in opened.locator("#mistake-cards").text_content()
     assert opened.locator("#class-table tbody th").nth(2).inner_text() == NAMES[2]
     assert opened.locator("main b", has_text="sea").count() == 0
 
 
-def test_a_click_on_a_head_sorts_and_another_turns_it_round(opened):
+def test_a_click_on_a_column_head_sorts_and_another_reverses(opened):
     head = opened.locator("#experiment-table th", has_text="log loss")
     values = []
     for direction in ("ascending", "descending"):
@@ -184,7 +184,7 @@ def test_a_click_on_a_head_sorts_and_another_turns_it_round(opened):
     assert values[0] == sorted(values[0]) and values[1] == values[0][::-1] and len(set(values[0])) == 3
 
 
-def test_what_is_not_known_is_sorted_last_both_ways(opened):
+def test_unknown_values_are_sorted_last_both_ways(opened):
     recall = opened.locator("#class-table th", has_text="recall").locator("button")
     for _ in range(2):
         recall.click()
@@ -201,20 +201,20 @@ def test_a_click_on_a_label_opens_its_curves_and_another_closes_them(opened):
     assert opened.locator("tr.detail").count() == 0
 
 
-def test_mistakes_are_filtered_by_label_kind_and_what_is_to_blame(opened):
+def test_mistakes_are_filtered_by_label_kind_and_likely_cause(opened):
     form, output = opened.locator("#mistake-filters"), opened.locator("#mistake-count")
     everything = int(output.inner_text().split()[0])
     form.locator("[name=label]").select_option("1")
-    form.locator("[name=kind]").select_option("missed")
+    form.locator("[name=kind]").select_option("false_negative")
     some = int(output.inner_text().split()[0])
     assert 0 < some < everything
     for item in opened.locator("#mistake-cards .item").all():
-        assert "$dog_x" in item.locator(".cell .chip.missed").all_text_contents()
-    form.locator("[name=blame]").select_option("image")
+        assert "$dog_x" in item.locator(".cell .chip.false_negative").all_text_contents()
+    form.locator("[name=cause]").select_option("image")
     fewer = opened.locator("#mistake-cards .item")
     assert fewer.count() < some
     for item in fewer.all():
-        assert "image" in item.locator(".cell .guilty").all_text_contents()
+        assert "image" in item.locator(".cell .cause").all_text_contents()
 
 
 def test_a_label_named_in_the_summary_leads_to_its_mistakes(opened):
@@ -232,10 +232,10 @@ def test_rows_come_a_page_at_a_time(opened):
     assert opened.locator("#mistake-cards .item").count() == min(48, total)
 
 
-def test_near_duplicates_that_differ_stand_side_by_side(opened):
-    twins = opened.locator("#twin-cards .item")
-    assert twins.count() == 1 and twins.locator("img").count() == 2
-    assert "train0.jpg" in twins.text_content() and "train1.jpg" in twins.text_content()
+def test_near_duplicates_with_different_labels_are_shown_side_by_side(opened):
+    groups = opened.locator("#duplicate-cards .item")
+    assert groups.count() == 1 and groups.locator("img").count() == 2
+    assert "train0.jpg" in groups.text_content() and "train1.jpg" in groups.text_content()
 
 
 @pytest.mark.parametrize("width", [390, 1280])
@@ -272,17 +272,17 @@ def test_what_is_missing_is_named_with_the_command_that_brings_it(tmp_path, monk
     assert page.locator("#mistake-cards .item").count() > 0
 
 
-def look(paths: Paths, exp: str = "") -> Evidence:
+def look(paths: Paths, exp: str = "") -> ReportData:
     return gather(paths, load_competition(paths.competition), exp)
 
 
-def test_the_best_scored_stands_in_for_a_stack_and_another_can_be_named(tmp_path):
+def test_without_a_stack_the_report_is_about_the_best_experiment_or_the_named_one(tmp_path):
     paths = Paths("two", tmp_path)
     checked(paths)
     experiment(paths, "photo", 0.95)
     experiment(paths, "words", 0.3)
-    assert look(paths).subject.name == "words"
-    assert look(paths, "photo").subject.name == "photo"
+    assert look(paths).focus.name == "words"
+    assert look(paths, "photo").focus.name == "photo"
     with pytest.raises(ValueError, match="--exp nothing: not scored; there are"):
         look(paths, "nothing")
 
@@ -320,15 +320,15 @@ def test_rows_are_decoded_once_and_again_when_the_predictions_change(tmp_path):
     paths = Paths("again", tmp_path)
     checked(paths)
     experiment(paths, "photo", 0.8)
-    first, made = look(paths).subject.pred, paths.decoded("photo").stat().st_mtime_ns
-    assert (look(paths).subject.pred == first).all() and paths.decoded("photo").stat().st_mtime_ns == made
+    first, made = look(paths).focus.pred, paths.decoded("photo").stat().st_mtime_ns
+    assert (look(paths).focus.pred == first).all() and paths.decoded("photo").stat().st_mtime_ns == made
     experiment(paths, "photo", 0.9)
-    assert (look(paths).subject.pred != first).any() and paths.decoded("photo").stat().st_mtime_ns != made
+    assert (look(paths).focus.pred != first).any() and paths.decoded("photo").stat().st_mtime_ns != made
 
 
 def test_the_report_scores_what_the_table_of_scores_says(whole):
     found = look(whole)
-    assert found.rule.score(found.y, found.subject.pred) == found.subject.scored.scores["score"]
+    assert found.rule.score(found.y, found.focus.pred) == found.focus.scores["score"]
 
 
 def test_without_folds_the_error_says_what_to_run(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The report: what is on disk about one submission, as one HTML page that needs nothing else.
+"""The report on one competition: one self-contained HTML page, made from the files of the other stages.
 
-A module a section: arrays in, plain values for the page out. `page` puts them together, `assets/` is how they look.
+One module per section: arrays in, plain values for the page out. `page` renders them with the templates in `assets/`.
 """

@@ -1,17 +1,19 @@
-"""Small SVG charts by matplotlib that take the page's own colours and type, in light and in dark."""
+"""Small SVG charts by matplotlib in the colours and font of the page, for its light and dark scheme."""
 
 import io
 import re
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import matplotlib
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.axis import XAxis, YAxis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-# stand-ins that matplotlib can draw with: each becomes a variable of the page's style sheet
+# placeholder colours: each is replaced by a variable of the page's style sheet
 INK, MUTED, LINE = "#010101", "#010102", "#010103"
 ACCENT, SECOND, WARM = "#010104", "#010105", "#010106"
 THEME = {
@@ -22,10 +24,10 @@ THEME = {
     SECOND: "var(--second)",
     WARM: "var(--warm)",
 }
-STYLE = {
+STYLE: Any = {  # matplotlib types the keys as literals
     "svg.fonttype": "none",
     "svg.hashsalt": "tandem",
-    "text.parse_math": False,  # a label named $x is no formula
+    "text.parse_math": False,  # a label may be named $x
     "font.size": 8.5,
     "text.color": INK,
     "axes.edgecolor": LINE,
@@ -47,35 +49,36 @@ STYLE = {
     "legend.fontsize": 8,
     "lines.linewidth": 1.6,
 }
-PIXELS = 4 / 3  # of a point
+PIXELS = 4 / 3  # per point
 
 
-def chart(name: str, about: str, draw: Callable, width: float = 3.9, height: float = 2.5, panels: int = 1):
-    """One figure as inline SVG; `draw` gets its axes (all of them where there are several `panels` in a row).
+def chart(
+    name: str, about: str, draw: Callable, width: float = 3.9, height: float = 2.5, panels: int = 1
+) -> Markup:
+    """One figure of width x height inches as inline SVG; `draw` gets the axes of each of its `panels`.
 
-    name   of letters, digits and _, unique on the page: figures share no ids
-    about  what a screen reader says
+    name   prefix of the element ids, unique on the page; letters, digits, - and _
+    about  text for screen readers
     """
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of glyphs that matplotlib's own font lacks: the page's has them
+        warnings.simplefilter("ignore")  # of glyphs missing in matplotlib's font: the page has its own font
         figure = Figure(figsize=(width, height), layout="constrained")
-        axes = figure.subplots(1, panels)
-        draw(axes)
+        draw(*figure.subplots(1, panels, squeeze=False)[0])
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return Markup(_inline(text.getvalue(), name, about, width * 72 * PIXELS))
 
 
-def logarithmic(axis, low: float, high: float) -> None:
-    """A logarithmic axis with plain numbers at 1, 2, 5, 10..., or at 1, 10... where it spans much."""
+def logarithmic(axis: XAxis | YAxis, low: float, high: float) -> None:
+    """Makes the axis logarithmic, with ticks at 1, 2, 5, 10..., or at 1, 10... over a wide range."""
     subs = (1.0,) if high > 300 * low else (1.0, 2.0, 5.0)
     getattr(axis.axes, f"set_{axis.axis_name}scale")("log", subs=[])
     axis.set_major_locator(LogLocator(subs=subs))
     axis.set_major_formatter("{x:,g}")
 
 
-def quiet(axes: Axes, x: str = "", y: str = "", title: str = "") -> None:
-    """Names of axes and title, in the page's voice."""
+def label_axes(axes: Axes, x: str = "", y: str = "", title: str = "") -> None:
+    """Sets the names of both axes and the title."""
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.set_title(title)
@@ -91,8 +94,9 @@ def _inline(svg: str, name: str, about: str, pixels: float) -> str:
     body = re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", body)
     for colour, variable in THEME.items():
         body = body.replace(colour, variable)
-    view = re.search(r'viewBox="[^"]*"', body)[0]
-    head = f'<svg class="chart" {view} style="max-width:{pixels:.0f}px" role="img" aria-label="{_attribute(about)}" '
+    view = re.search(r'viewBox="[^"]*"', body)
+    assert view is not None, "matplotlib always writes a viewBox"
+    head = f'<svg class="chart" {view[0]} style="max-width:{pixels:.0f}px" role="img" aria-label="{_attribute(about)}" '
     head += 'xmlns:xlink="http://www.w3.org/1999/xlink">'
     body = head + body[body.index(">") + 1 :]
     return re.sub(r"\n\s*", "\n", re.sub(r"(\d\.\d{2})\d+", r"\1", body)).strip()

@@ -1,4 +1,4 @@
-"""Section Per class: how well each label is found, where its threshold stands, what moves it."""
+"""Section Per class: scores, threshold, calibration and terms of each label."""
 
 from collections.abc import Sequence
 
@@ -8,63 +8,64 @@ from tandem.artifacts.contributions import shares
 from tandem.decoding import Rule
 from tandem.decoding.threshold_search import SortedLabels
 from tandem.metrics import f1_per_label, f_beta, mean_average_precision
-from tandem.report.data_model import Evidence, Scored
+from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment
 
 BINS = 10
 GRID = np.round(np.linspace(0.02, 0.98, 49), 2)  # thresholds at which the curves are drawn
-TOGETHER = 5  # labels named beside a mistake
+CONFUSED = 5  # labels listed as confused with a label
 
 
-def per_class(evidence: Evidence) -> list[dict]:
-    """One dict a label, in the order of the names; a figure that can't be told is None."""
-    subject, names, y = evidence.subject, evidence.names, evidence.y.astype(bool)
-    pred, proba = subject.pred, subject.proba
+def per_class(data: ReportData, focus: FocusExperiment) -> list[dict]:
+    """One dict per label, in the order of the names; an undefined figure is None."""
+    rule, y, pred, proba = data.rule, data.y.astype(bool), focus.pred, focus.proba
+    thresholds, spread = focus.thresholds, focus.recipe.get("spread", {})
     counts = {"support": y.sum(0), "predicted": pred.sum(0), "hit": (y & pred).sum(0)}
-    f1 = f1_per_label(y, pred, evidence.rule.beta)
-    worth = worth_of_each(y, pred, evidence.rule)
-    share = shares(names, subject.terms) if subject.terms is not None else {}
-    spread = subject.recipe.get("spread", {})
-    metric = metric_curves(proba, y, subject.thresholds, evidence.rule)
-    rivals = {e.name: average_precisions(e.proba, y) for e in evidence.experiments}
-    ap = average_precisions(proba, y)
-    found = []
-    for j, name in enumerate(names):
+    f1, gain, ap = (
+        f1_per_label(y, pred, rule.beta),
+        gain_per_label(y, pred, rule),
+        average_precisions(proba, y),
+    )
+    share = shares(data.names, focus.terms) if focus.terms is not None else {}
+    metric = None if thresholds is None else metric_curves(proba, y, thresholds, rule)
+    ap_of = {e.name: average_precisions(e.proba, y) for e in data.experiments}
+    labels = []
+    for j, name in enumerate(data.names):
         support, predicted, hit = (int(counts[key][j]) for key in ("support", "predicted", "hit"))
         bins, error = calibration(proba[:, j], y[:, j])
-        found.append(
+        labels.append(
             {
                 "name": name,
                 "support": support,
                 "predicted": predicted,
-                "missed": support - hit,
-                "invented": predicted - hit,
+                "false_negatives": support - hit,
+                "false_positives": predicted - hit,
                 "precision": hit / predicted if predicted else None,
                 "recall": hit / support if support else None,
                 "f1": float(f1[j]) if support or predicted else None,
                 "ap": ap[j],
-                "worth": float(worth[j]),
-                "threshold": None if subject.thresholds is None else float(subject.thresholds[j]),
+                "gain": float(gain[j]),
+                "threshold": None if thresholds is None else float(thresholds[j]),
                 "spread": spread.get(name),
                 "share": share.get(name),
                 "calibration": bins,
                 "calibration_error": error,
-                "curve": [round(v, 4) for v in f_curve(proba[:, j], y[:, j], evidence.rule.beta).tolist()],
+                "curve": [round(v, 4) for v in f_curve(proba[:, j], y[:, j], rule.beta).tolist()],
                 "metric_curve": None if metric is None else [round(v, 5) for v in metric[j].tolist()],
-                "rivals": {e: round(values[j], 4) for e, values in rivals.items() if values[j] is not None},
-                "instead": instead(j, y, pred),
+                "ap_by_experiment": {e: round(v, 4) for e, aps in ap_of.items() if (v := aps[j]) is not None},
+                "confused": confused_labels(j, y, pred),
             }
         )
-    return found
+    return labels
 
 
 def average_precisions(proba: np.ndarray, y: np.ndarray) -> list[float | None]:
-    """Of each label; None for one without rows."""
+    """One per label; None for a label without rows."""
     columns = range(y.shape[1])
     return [mean_average_precision(y[:, [j]], proba[:, [j]]) if y[:, j].any() else None for j in columns]
 
 
-def worth_of_each(y: np.ndarray, pred: np.ndarray, rule: Rule) -> np.ndarray:
-    """(c,) what the score would gain if this label, and it alone, was never wrong."""
+def gain_per_label(y: np.ndarray, pred: np.ndarray, rule: Rule) -> np.ndarray:
+    """(c,) how much higher the score would be without any error on this one label."""
     now, gains = rule.score(y, pred), np.zeros(y.shape[1])
     for j in range(y.shape[1]):
         perfect = pred.copy()
@@ -74,10 +75,10 @@ def worth_of_each(y: np.ndarray, pred: np.ndarray, rule: Rule) -> np.ndarray:
 
 
 def calibration(proba: np.ndarray, y: np.ndarray) -> tuple[list[list[float]], float]:
-    """([mean probability, rate of the label, rows] of each tenth that has rows, mean gap between the two)."""
-    tenth = np.minimum((proba * BINS).astype(int), BINS - 1)
-    rows = np.bincount(tenth, minlength=BINS)
-    sums = np.bincount(tenth, proba, BINS), np.bincount(tenth, y, BINS)
+    """([mean probability, rate of the label, rows] of each non-empty bin, expected calibration error)."""
+    bin_of = np.minimum((proba * BINS).astype(int), BINS - 1)
+    rows = np.bincount(bin_of, minlength=BINS)
+    sums = np.bincount(bin_of, proba, BINS), np.bincount(bin_of, y, BINS)
     has = rows > 0
     mean, rate = (total[has] / rows[has] for total in sums)
     gap = float((np.abs(mean - rate) * rows[has]).sum() / len(y))
@@ -86,7 +87,7 @@ def calibration(proba: np.ndarray, y: np.ndarray) -> tuple[list[list[float]], fl
 
 
 def _above(proba: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(rows by falling probability, how many reach each threshold of GRID)."""
+    """(rows by decreasing probability, number of rows at or above each threshold of GRID)."""
     order = np.argsort(-proba, kind="stable")
     return order, np.searchsorted(-proba[order], -GRID, side="right")
 
@@ -98,51 +99,47 @@ def f_curve(proba: np.ndarray, y: np.ndarray, beta: float) -> np.ndarray:
     return f_beta(hits[above], hits[-1], above, beta)
 
 
-def metric_curves(
-    proba: np.ndarray, y: np.ndarray, thresholds: np.ndarray | None, rule: Rule
-) -> np.ndarray | None:
-    """(c, len(GRID)) the competition's score as one label's threshold moves and the others stay; None without any."""
-    if thresholds is None:
-        return None
+def metric_curves(proba: np.ndarray, y: np.ndarray, thresholds: np.ndarray, rule: Rule) -> np.ndarray:
+    """(c, len(GRID)) the competition's score as the threshold of one label varies and the others stay fixed."""
     labels, pred = SortedLabels(proba, y, rule), proba >= thresholds
     size, overlap = pred.sum(1), (pred & labels.y).sum(1)
     curves = [labels.curve(pred, overlap, size, j)[_above(proba[:, j])[1]] for j in range(proba.shape[1])]
     return np.array(curves)
 
 
-def instead(j: int, y: np.ndarray, pred: np.ndarray) -> dict[str, list[list[int]]]:
-    """[other label, rows] that were invented where label j was missed, and missed where it was invented."""
-    missed, invented = y[:, j] & ~pred[:, j], pred[:, j] & ~y[:, j]
+def confused_labels(j: int, y: np.ndarray, pred: np.ndarray) -> dict[str, list[list[int]]]:
+    """[other label, rows]: its false positives on rows where j is a false negative, and the other way round."""
+    false_negative, false_positive = y[:, j] & ~pred[:, j], pred[:, j] & ~y[:, j]
 
-    def most(counts: np.ndarray) -> list[list[int]]:
-        best = np.argsort(-counts, kind="stable")[:TOGETHER]
+    def most_frequent(counts: np.ndarray) -> list[list[int]]:
+        best = np.argsort(-counts, kind="stable")[:CONFUSED]
         return [[int(k), int(counts[k])] for k in best if counts[k] and k != j]
 
     return {
-        "missed": most((pred & ~y)[missed].sum(0)),
-        "invented": most((y & ~pred)[invented].sum(0)),
+        "false_positives": most_frequent((pred & ~y)[false_negative].sum(0)),
+        "false_negatives": most_frequent((y & ~pred)[false_positive].sum(0)),
     }
 
 
-def ceilings(evidence: Evidence) -> dict[str, float]:
-    """The score if one kind of error vanished, all else being equal.
+def upper_bounds(data: ReportData, focus: FocusExperiment) -> dict[str, float]:
+    """The score if one kind of error was removed and everything else stayed the same.
 
-    no_missed  every missed label found; no_invented: every invented one left out
-    sizes      each row's number of labels known, its most probable labels taken: the rest is ranking
+    no_false_negatives, no_false_positives
+    known_counts  every row gets its most probable labels, as many as it has; the remaining errors are of ranking
     """
-    y, pred, rule = evidence.y.astype(bool), evidence.subject.pred, evidence.rule
-    order = np.argsort(-evidence.subject.proba, axis=1, kind="stable")
+    y, pred, rule = data.y.astype(bool), focus.pred, data.rule
+    order = np.argsort(-focus.proba, axis=1, kind="stable")
     best = np.zeros_like(y)
     np.put_along_axis(best, order, np.arange(y.shape[1]) < y.sum(1)[:, None], axis=1)
     return {
-        "no_missed": rule.score(y, pred | y),
-        "no_invented": rule.score(y, pred & y),
-        "sizes": rule.score(y, best),
+        "no_false_negatives": rule.score(y, pred | y),
+        "no_false_positives": rule.score(y, pred & y),
+        "known_counts": rule.score(y, best),
     }
 
 
-def best_rival(row: dict, experiments: Sequence[Scored], subject: str) -> tuple[str, float] | None:
-    """(experiment, its average precision) that ranks this label best, the subject apart."""
-    others = {e.name: row["rivals"].get(e.name) for e in experiments if e.name != subject}
-    others = {name: value for name, value in others.items() if value is not None}
-    return max(others.items(), key=lambda item: item[1]) if others else None
+def best_other(row: dict, experiments: Sequence[ScoredExperiment], focus: str) -> tuple[str, float] | None:
+    """(name, average precision) of the experiment with the highest on this label, except `focus`."""
+    others = {e.name: row["ap_by_experiment"].get(e.name) for e in experiments if e.name != focus}
+    known = {name: value for name, value in others.items() if value is not None}
+    return max(known.items(), key=lambda item: item[1]) if known else None

@@ -15,29 +15,29 @@ from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions, read_provenance
 from tandem.config.competition import Competition
 from tandem.config.experiments import read_resolved, sees
-from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
+from tandem.data.labelled_rows import Labelled, read_groups, read_labelled
 from tandem.data.split_tables import read_captions, read_images
 from tandem.decoding import CrossFit, Decoder, Rule
 from tandem.features.feature_store import read_features
 from tandem.graph.currency import is_decoded
-from tandem.report.data_model import Evidence, Scored, Split, Subject
+from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment, Split
 from tandem.runtime.resources import threads
 
 PREFERRED = "stack"
 DECODED = 1  # of the decoders: another number decodes once more
 
 
-def gather(paths: Paths, competition: Competition, wanted: str = "") -> Evidence:
+def gather(paths: Paths, competition: Competition, wanted: str = "") -> ReportData:
     """All that is on disk; raises FileNotFoundError where not even the checked rows are."""
     needed = (paths.labels, paths.images("train"), paths.folds)
     lacking = [str(path) for path in needed if not path.exists()]
     if lacking:
         raise FileNotFoundError(f"no {', '.join(lacking)}; run: make folds COMP={paths.comp}")
-    rows = read_labelled_rows(paths)
+    rows = read_labelled(paths)
     experiments, stale = read_experiments(paths, rows)
     rule = Rule(competition.metric, competition.beta, competition.least, competition.most)
     subject = read_subject(paths, rows, rule, _choose(paths, experiments, wanted))
-    return Evidence(
+    return ReportData(
         comp=paths.comp,
         rule=rule,
         names=rows.names,
@@ -45,9 +45,9 @@ def gather(paths: Paths, competition: Competition, wanted: str = "") -> Evidence
         train=read_split(paths, "train"),
         test=read_split(paths, "test") if paths.images("test").exists() else None,
         fold=rows.fold,
-        group=rows.group,
+        group=read_groups(paths, rows.ids),
         experiments=experiments,
-        subject=subject,
+        focus=subject,
         features=read_image_features(paths),
         findings=read_json(paths.check_report) if paths.check_report.exists() else None,
         missing=missing(paths, competition, experiments, stale, subject),
@@ -63,7 +63,7 @@ def read_split(paths: Paths, split: str) -> Split:
     return Split(images["id"], [paths.input / file for file in images["file"]], captions, sizes)
 
 
-def read_experiments(paths: Paths, rows: LabelledRows) -> tuple[list[Scored], list[str]]:
+def read_experiments(paths: Paths, rows: Labelled) -> tuple[list[ScoredExperiment], list[str]]:
     """(every experiment that is scored, names of those left out: made with another fold map, label list or metric)."""
     found, stale = [], []
     for file in sorted(paths.experiment("x").parent.glob("*/scores.json")):
@@ -75,7 +75,7 @@ def read_experiments(paths: Paths, rows: LabelledRows) -> tuple[list[Scored], li
             continue
         run, submission = read_json(paths.run(name)), _json_beside(paths.submission(name))
         found.append(
-            Scored(
+            ScoredExperiment(
                 name,
                 read_json(file),
                 run,
@@ -103,7 +103,7 @@ def read_logs(paths: Paths, name: str, folds: Sequence[int]) -> dict[int, list[d
     return {k: read_json(file).get("log") or [] for k, file in files.items() if file.exists()}
 
 
-def _choose(paths: Paths, experiments: Sequence[Scored], wanted: str) -> Scored | None:
+def _choose(paths: Paths, experiments: Sequence[ScoredExperiment], wanted: str) -> ScoredExperiment | None:
     by_name = {e.name: e for e in experiments}
     if wanted and wanted not in by_name:
         raise ValueError(
@@ -113,7 +113,9 @@ def _choose(paths: Paths, experiments: Sequence[Scored], wanted: str) -> Scored 
     return by_name.get(wanted or PREFERRED, best)
 
 
-def read_subject(paths: Paths, rows: LabelledRows, rule: Rule, scored: Scored | None) -> Subject | None:
+def read_subject(
+    paths: Paths, rows: Labelled, rule: Rule, scored: ScoredExperiment | None
+) -> FocusExperiment | None:
     """With its rows decoded once more, each without what was tuned on it.
 
     Raises ValueError where that is not the score on disk.
@@ -131,7 +133,7 @@ def read_subject(paths: Paths, rows: LabelledRows, rule: Rule, scored: Scored | 
     test = Predictions.read(paths.test(name)) if paths.test(name).exists() else None
     if test is not None and test.names != rows.names:
         test = None
-    return Subject(
+    return FocusExperiment(
         scored,
         pred,
         recipe,
@@ -142,7 +144,7 @@ def read_subject(paths: Paths, rows: LabelledRows, rule: Rule, scored: Scored | 
     )
 
 
-def cross_fitted(paths: Paths, rows: LabelledRows, rule: Rule, scored: Scored) -> np.ndarray:
+def cross_fitted(paths: Paths, rows: Labelled, rule: Rule, scored: ScoredExperiment) -> np.ndarray:
     """(n, c) bool, each row decoded by what saw none of its fold; kept in build/ under the digest of what made it."""
     file = paths.decoded(scored.name)
     key = digest(
@@ -193,9 +195,9 @@ def _first_view(paths: Paths, slug: str, split: str) -> np.ndarray:
 def missing(
     paths: Paths,
     competition: Competition,
-    experiments: Sequence[Scored],
+    experiments: Sequence[ScoredExperiment],
     stale: Sequence[str],
-    subject: Subject | None,
+    subject: FocusExperiment | None,
 ) -> list[tuple[str, str]]:
     """What could be there and is not, with the command that brings it."""
     comp, found = f"COMP={paths.comp}", []

@@ -1,26 +1,28 @@
-"""Section Data: how often labels occur, alone and together, in every fold; captions, image sizes, repaired rows."""
+"""Section Data: label frequency and co-occurrence, folds, captions, image sizes, findings of the data check."""
+
+from collections.abc import Sequence
 
 import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 
 from tandem.data.folds import label_shares
-from tandem.report.charts import ACCENT, SECOND, chart, quiet
-from tandem.report.data_model import Evidence
+from tandem.report.charts import ACCENT, SECOND, chart, label_axes
+from tandem.report.data_model import FocusExperiment, ReportData
 
-TOGETHER = 30  # labels in the table of co-occurrence
-FINDINGS = 200  # of the doctor's, shown
+FREQUENT = 30  # labels in the table of co-occurrence
+FINDINGS = 200  # shown
 
 
-def label_counts(evidence: Evidence) -> list[dict]:
-    """A row a label: rows that have it, its share, the share predicted on the test rows, the folds' shares."""
-    y, subject = evidence.y, evidence.subject
-    test = subject.test_pred.mean(0) if subject is not None and subject.test_pred is not None else None
+def label_counts(data: ReportData) -> list[dict]:
+    """One row per label: rows that have it, their share, the share in each fold."""
     folds = None
-    if evidence.fold is not None:
-        folds = label_shares(y, evidence.fold, int(evidence.fold.max()) + 1)
+    if data.fold is not None:
+        folds = label_shares(data.y, data.fold, int(data.fold.max()) + 1)
     rows = []
-    for j, name in enumerate(evidence.names):
-        row = {"name": name, "rows": int(y[:, j].sum()), "share": float(y[:, j].mean())}
-        row["test"] = None if test is None else float(test[j])
+    for j, name in enumerate(data.names):
+        row = {"name": name, "rows": int(data.y[:, j].sum()), "share": float(data.y[:, j].mean())}
         if folds is not None:
             row["folds"] = folds[j, :-1].tolist()
             off = folds[j, :-1] - folds[j, -1]
@@ -34,59 +36,55 @@ def fold_sizes(fold: np.ndarray | None) -> list[int]:
 
 
 def co_occurrence(y: np.ndarray, names: tuple[str, ...]) -> dict:
-    """Of the most frequent labels: `rows` of {name, cells}, a cell being [share of the row's images that have the
-    column's label too, lift over its overall share, rows with both]."""
-    often = np.sort(np.argsort(-y.sum(0), kind="stable")[:TOGETHER])
-    both = y[:, often].astype(np.int64).T @ y[:, often]
-    count, share = np.diag(both), y[:, often].mean(0)
+    """Of the most frequent labels: `rows` of {name, cells}. A cell is [share of the row's images that also have the
+    column's label, lift over the column's overall share, rows with both]; None on the diagonal."""
+    frequent = np.sort(np.argsort(-y.sum(0), kind="stable")[:FREQUENT])
+    both = y[:, frequent].astype(np.int64).T @ y[:, frequent]
+    count, share = np.diag(both), y[:, frequent].mean(0)
     rows = []
-    for a, j in enumerate(often):
+    for a, j in enumerate(frequent):
         given = both[a] / max(count[a], 1)
         lift = given / np.maximum(share, 1e-9)
-        cells = [
+        cells: list[list[float] | None] = [
             [round(float(g), 4), round(float(x), 2), int(n)]
             for g, x, n in zip(given, lift, both[a], strict=True)
         ]
         cells[a] = None
-        rows.append({"name": names[j], "count": int(count[a]), "cells": cells})
-    return {"names": [names[j] for j in often], "rows": rows, "left_out": y.shape[1] - len(often)}
+        rows.append({"name": names[j], "cells": cells})
+    return {"names": [names[j] for j in frequent], "rows": rows, "left_out": y.shape[1] - len(frequent)}
 
 
-def labels_per_row(evidence: Evidence) -> list[list[float]]:
-    """[number of labels, share of rows that have so many, share that got so many out of fold, and in test]."""
-    subject = evidence.subject
-    sizes = [evidence.y.sum(1)]
-    if subject is not None:
-        sizes.append(subject.pred.sum(1))
-        if subject.test_pred is not None:
-            sizes.append(subject.test_pred.sum(1))
+def labels_per_row(y: np.ndarray, focus: FocusExperiment | None) -> list[list[float]]:
+    """[number of labels, share of rows with so many true labels, predicted out of fold, predicted on test]."""
+    tables = [y] if focus is None else [y, focus.pred, focus.test_pred]
+    sizes = [table.sum(1).astype(int) for table in tables if table is not None]
     most = max(int(s.max()) for s in sizes)
-    shares = [np.bincount(s.astype(int), minlength=most + 1) / len(s) for s in sizes]
+    shares = [np.bincount(s, minlength=most + 1) / len(s) for s in sizes]
     rows = [[k, *(float(share[k]) for share in shares)] for k in range(most + 1)]
     return [row for row in rows if any(row[1:])]
 
 
-def words(captions) -> np.ndarray:
+def word_counts(captions: Sequence[str]) -> np.ndarray:
     return np.array([len(caption.split()) for caption in captions])
 
 
-def caption_chart(evidence: Evidence):
-    """Words a caption, train and test; None where there are no captions."""
-    if not evidence.train.captions:
+def caption_chart(data: ReportData) -> Markup | None:
+    """Histogram of words per caption, train and test; None without captions."""
+    if not data.train.captions:
         return None
-    lengths = {"train": words(evidence.train.captions)}
-    if evidence.test is not None and evidence.test.captions:
-        lengths["test"] = words(evidence.test.captions)
+    lengths = {"train": word_counts(data.train.captions)}
+    if data.test is not None and data.test.captions:
+        lengths["test"] = word_counts(data.test.captions)
     high = int(np.quantile(np.concatenate(list(lengths.values())), 0.995)) + 1
     edges = np.arange(high + 2) - 0.5 if high <= 60 else np.linspace(0, high, 61)
 
-    def draw(axes) -> None:
+    def draw(axes: Axes) -> None:
         for (split, values), colour in zip(lengths.items(), (ACCENT, SECOND), strict=False):
             weights = np.full(len(values), 100 / len(values))
             filled = split == "train"
             axes.hist(
                 np.clip(values, 0, high),
-                edges,
+                edges.tolist(),
                 weights=weights,
                 histtype="stepfilled" if filled else "step",
                 color=colour,
@@ -94,16 +92,16 @@ def caption_chart(evidence: Evidence):
                 label=f"{split}, mean {values.mean():.1f}",
             )
         axes.legend()
-        quiet(axes, "words a caption", "% of rows")
+        label_axes(axes, "words per caption", "% of rows")
 
-    return chart("words", "histogram of words a caption", draw)
+    return chart("words", "histogram of words per caption", draw)
 
 
-def size_chart(evidence: Evidence):
-    """Width against height of the images, train and test; a point a size, larger where there are more."""
+def size_chart(data: ReportData) -> Markup:
+    """Width against height of the images, train and test; the area of a point grows with the number of images."""
 
-    def draw(axes) -> None:
-        splits = {"train": evidence.train, "test": evidence.test}
+    def draw(axes: Axes) -> None:
+        splits = {"train": data.train, "test": data.test}
         for (split, rows), colour in zip(splits.items(), (ACCENT, SECOND), strict=True):
             if rows is None or not len(rows.ids):
                 continue
@@ -111,24 +109,25 @@ def size_chart(evidence: Evidence):
             at, counts = np.unique(rows.sizes[:, :2] // step * step, axis=0, return_counts=True)
             area = 6 + 180 * counts / counts.sum()
             face = colour if split == "train" else "none"
-            axes.scatter(*at.T, s=area, facecolor=face, edgecolor=colour, alpha=0.6, lw=0.8, label=split)
-        legend = axes.legend(markerscale=1)
-        for handle in legend.legend_handles:
-            handle.set_sizes([22])
-        quiet(axes, "width, pixels", "height, pixels")
+            axes.scatter(
+                at[:, 0], at[:, 1], s=area, facecolor=face, edgecolor=colour, alpha=0.6, lw=0.8, label=split
+            )
+        for handle in axes.legend(markerscale=1).legend_handles:
+            if isinstance(handle, PathCollection):
+                handle.set_sizes([22])
+        label_axes(axes, "width, pixels", "height, pixels")
 
     return chart("sizes", "width and height of the images", draw)
 
 
-def findings(evidence: Evidence) -> dict | None:
-    """The doctor's problems, and the rows that were repaired while reading; None without a check."""
-    check = evidence.findings
-    if check is None:
+def findings(report: dict | None) -> dict | None:
+    """The problems that the data check reported, and the rows that were repaired while reading; None without one."""
+    if report is None:
         return None
-    repaired = [f for f in check["findings"] if f["kind"] == "repaired row"]
-    others = [f for f in check["findings"] if f["kind"] != "repaired row"]
+    repaired = [f for f in report["findings"] if f["kind"] == "repaired row"]
+    others = [f for f in report["findings"] if f["kind"] != "repaired row"]
     return {
-        "problems": check["problems"],
+        "problems": report["problems"],
         "repaired": repaired[:FINDINGS],
         "repaired_count": len(repaired),
         "others": others[:FINDINGS],

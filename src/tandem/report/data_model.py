@@ -1,8 +1,7 @@
-"""What a report is made from: rows, experiments, and the one experiment that it is about."""
+"""The data that a report is made from: the rows, the scored experiments, and the experiment in focus."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +12,10 @@ from tandem.metrics import f_beta
 
 @dataclass(frozen=True)
 class Split:
-    """The checked rows of one CSV, in its order.
+    """The checked rows of one CSV file, in its order.
 
-    captions  (n,) or None where the competition has none
-    sizes     (n, 3) width and height in pixels, bytes of the file
+    captions  (n,) or None if the competition has none
+    sizes     (n, 3) width and height in pixels, file size in bytes
     """
 
     ids: Sequence[str]
@@ -26,36 +25,39 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredExperiment:
     """An experiment that has a scores.json.
 
-    proba     (n, c) out of fold
-    sees      which of `image` and `caption` it reads
-    local     its submission's scores against the solution, or None
-    logs      of each fold, the entries of its training log
+    scores      scores.json
+    run         run.json
+    proba       (n, c) out-of-fold probabilities
+    modalities  which of `image` and `caption` are its inputs
+    local       the scores of its submission against the solution, or None
+    logs        the training log of each fold, one dict per epoch
     """
 
     name: str
     scores: dict
     run: dict
     proba: np.ndarray
-    sees: frozenset[str] = frozenset()
+    modalities: frozenset[str] = frozenset()
     local: dict | None = None
     logs: dict[int, list[dict]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Subject:
-    """The experiment that the report is about.
+class FocusExperiment:
+    """The experiment that the report describes in detail.
 
-    pred        (n, c) bool, cross-fitted: no row was decoded by what was tuned on it
+    pred        (n, c) bool, cross-fitted: no row was decoded by parameters tuned on it
     recipe      thresholds.json
-    terms       (n, c, 5) what moved each out-of-fold logit (tandem.artifacts.contributions.TERMS), or None
-    test_proba  (m, c), and test_pred as its decoder sees them; None without test predictions
-    submission  the JSON beside its CSV, or None
+    terms       (n, c, 5) tandem.artifacts.contributions.TERMS of each out-of-fold logit, or None
+    test_proba  (m, c) probabilities of the test rows, or None
+    test_pred   (m, c) bool, test_proba decoded, or None
+    submission  the JSON file beside its submission, or None
     """
 
-    scored: Scored
+    scored: ScoredExperiment
     pred: np.ndarray
     recipe: dict
     terms: np.ndarray | None = None
@@ -72,20 +74,27 @@ class Subject:
         return self.scored.proba
 
     @property
+    def scores(self) -> dict:
+        return self.scored.scores
+
+    @property
     def thresholds(self) -> np.ndarray | None:
-        """(c,), or None where the decoder weighs whole sets."""
-        found = self.recipe.get("thresholds")
-        return None if found is None else np.array([found[name] for name in self.recipe["labels"]])
+        """(c,), or None if the decoder has no thresholds."""
+        by_name = self.recipe.get("thresholds")
+        return None if by_name is None else np.array([by_name[name] for name in self.recipe["labels"]])
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """All that is there; what is not is None or empty, and `missing` says which command brings it.
+class ReportData:
+    """Everything a report can show; what does not exist yet is None or empty.
 
     names     (c,) label names
     y         (n, c) uint8
-    fold      (n,) and group (n,) of near-duplicates, or None without a fold map
+    fold      (n,) or None without a fold map; group (n,) of near-duplicates likewise
+    focus     None before an experiment is scored
     features  ((n, d), (m, d)) frozen image features of train and test, or None
+    findings  the report of the data check, or None
+    missing   (what does not exist yet, the command that makes it)
     """
 
     comp: str
@@ -96,18 +105,14 @@ class Evidence:
     test: Split | None = None
     fold: np.ndarray | None = None
     group: np.ndarray | None = None
-    experiments: Sequence[Scored] = ()
-    subject: Subject | None = None
+    experiments: Sequence[ScoredExperiment] = ()
+    focus: FocusExperiment | None = None
     features: tuple[np.ndarray, np.ndarray] | None = None
     findings: dict | None = None
     missing: Sequence[tuple[str, str]] = ()
 
-    @cached_property
-    def row_scores(self) -> np.ndarray:
-        """(n,) F-beta of each row under the subject's cross-fitted sets."""
-        return row_scores(self.y, self.subject.pred, self.rule.beta)
-
 
 def row_scores(y: np.ndarray, pred: np.ndarray, beta: float) -> np.ndarray:
+    """(n,) F-beta of each row."""
     y, pred = y.astype(bool), pred.astype(bool)
     return f_beta((y & pred).sum(1), y.sum(1), pred.sum(1), beta)

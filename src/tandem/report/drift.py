@@ -1,27 +1,27 @@
-"""Train against test: adversarial validation, a classifier that tries to tell the rows of one from the other.
+"""Adversarial validation: a classifier that separates training rows from test rows, scored on held-out rows.
 
-An area under its ROC curve of 0.5 means that nothing tells them apart. Fitted and scored on different rows.
+An area under its ROC curve (AUC) of 0.5 means that the two cannot be separated.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_matrix, hstack
+from scipy.sparse import csr_matrix, hstack, spmatrix
 
-from tandem.report.data_model import Evidence, Split
+from tandem.report.data_model import ReportData, Split
 
-ROWS = 16_000  # at most, drawn from both splits alike
+ROWS = 16_000  # at most, the same share of both splits
 FOLDS = 3
-TELLING = 8  # words and features named for each split
+LISTED = 8  # words, and features, with the largest differences
 COMPONENTS = 48  # of the image features
-C = 0.1  # of the logistic regressions: they look for plain differences
+C = 0.1  # inverse regularisation strength of the logistic regressions
 
 
 @dataclass(frozen=True)
-class Tell:
-    """How well one kind of evidence tells train from test: its AUC, and the standard error of that without drift."""
+class Separation:
+    """How well one group of inputs separates train from test: AUC, and its standard error without drift."""
 
-    what: str
+    inputs: str
     auc: float
     error: float
 
@@ -30,9 +30,9 @@ class Tell:
         return self.auc > 0.5 + max(4 * self.error, 0.02)
 
 
-def drift(evidence: Evidence, seed: int = 0) -> dict | None:
-    """{`tells`: list of Tell, `words` and `features`: what differs most}; None without test rows."""
-    train, test = evidence.train, evidence.test
+def drift(data: ReportData, seed: int = 0) -> dict | None:
+    """{`separations`, `words` and `features` that differ most, `rows` used of each split}; None without test rows."""
+    train, test = data.train, data.test
     if test is None or len(test.ids) < 2 * FOLDS or len(train.ids) < 2 * FOLDS:
         return None
     rng = np.random.default_rng(seed)
@@ -41,28 +41,26 @@ def drift(evidence: Evidence, seed: int = 0) -> dict | None:
         np.sort(rng.permutation(len(s.ids))[: max(2 * FOLDS, int(share * len(s.ids)))]) for s in (train, test)
     )
     is_test = np.concatenate([np.zeros(len(a), bool), np.ones(len(b), bool)])
-    fold = np.concatenate([rng.permutation(len(side)) % FOLDS for side in (a, b)])  # some of both in each
-    blocks, words = {}, []
-    numbers, names = _numbers(train, test, a, b)
-    blocks["sizes and lengths"] = csr_matrix(_standard(numbers))
-    features = _telling_numbers(numbers, names, is_test, TELLING // 2)
+    fold = np.concatenate(
+        [rng.permutation(len(side)) % FOLDS for side in (a, b)]
+    )  # each fold has rows of both
+    numbers, names = _sizes_and_lengths(train, test, a, b)
+    blocks, words = {"sizes and lengths": csr_matrix(_standardised(numbers))}, []
+    features = _differing_features(numbers, names, is_test, LISTED // 2)
     if train.captions and test.captions:
         texts = [train.captions[i] for i in a] + [test.captions[i] for i in b]
         blocks["caption words"], vocabulary, present = _words(texts)
-        words = _telling_words(present, vocabulary, is_test)
-    if evidence.features is not None:
-        x = np.concatenate([evidence.features[0][a], evidence.features[1][b]]).astype(np.float32)
-        features += _telling_numbers(
-            x, [f"image feature {k}" for k in range(x.shape[1])], is_test, TELLING // 2
-        )
-        blocks["image features"] = csr_matrix(_standard(_components(x, seed)))
+        words = _differing_words(present, vocabulary, is_test)
+    if data.features is not None:
+        x = np.concatenate([data.features[0][a], data.features[1][b]]).astype(np.float32)
+        names = [f"image feature {k}" for k in range(x.shape[1])]
+        features += _differing_features(x, names, is_test, LISTED // 2)
+        blocks["image features"] = csr_matrix(_standardised(_components(x, seed)))
     error = float(np.sqrt((len(is_test) + 1) / (12 * len(a) * len(b))))  # of the Mann-Whitney statistic
-    tells = [Tell(what, _auc(x, is_test, fold), error) for what, x in blocks.items()]
     if len(blocks) > 1:
-        tells.insert(
-            0, Tell("all of it", _auc(csr_matrix(hstack(list(blocks.values()))), is_test, fold), error)
-        )
-    return {"tells": tells, "words": words, "features": features, "rows": [len(a), len(b)]}
+        blocks = {"all inputs": csr_matrix(hstack(list(blocks.values())))} | blocks
+    separations = [Separation(name, _auc(x, is_test, fold), error) for name, x in blocks.items()]
+    return {"separations": separations, "words": words, "features": features, "rows": [len(a), len(b)]}
 
 
 def _auc(x: csr_matrix, is_test: np.ndarray, fold: np.ndarray) -> float:
@@ -74,29 +72,31 @@ def _auc(x: csr_matrix, is_test: np.ndarray, fold: np.ndarray) -> float:
         fitted = LogisticRegression(C=C, class_weight="balanced", max_iter=200, tol=1e-3)
         fitted.fit(x[fold != k], is_test[fold != k])
         score[fold == k] = fitted.decision_function(x[fold == k])
-    # within folds: each fold's classifier has its own zero
+    # within folds: scores of different classifiers are not comparable
     return float(np.mean([roc_auc_score(is_test[fold == k], score[fold == k]) for k in range(FOLDS)]))
 
 
-def _numbers(train: Split, test: Split, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """((n, d), names): what can be said of a row without looking at its content."""
+def _sizes_and_lengths(
+    train: Split, test: Split, a: np.ndarray, b: np.ndarray
+) -> tuple[np.ndarray, list[str]]:
+    """((n, d), names) of properties that do not depend on the content of image and caption."""
     sizes = np.concatenate([train.sizes[a], test.sizes[b]]).astype(np.float64)
     width, height, size = np.maximum(sizes, 1).T
     columns = {
         "width": width,
         "height": height,
         "log aspect": np.log(width / height),
-        "log bytes a pixel": np.log(size / (width * height)),
+        "log bytes per pixel": np.log(size / (width * height)),
     }
     if train.captions and test.captions:
         texts = [train.captions[i] for i in a] + [test.captions[i] for i in b]
         columns["caption words"] = np.array([len(text.split()) for text in texts], float)
-        columns["caption letters a word"] = np.array([len(t) / max(len(t.split()), 1) for t in texts])
+        columns["letters per caption word"] = np.array([len(t) / max(len(t.split()), 1) for t in texts])
     return np.column_stack(list(columns.values())), list(columns)
 
 
-def _words(texts: list[str]):
-    """(TF-IDF, vocabulary, 0/1 presence) of words and pairs of words that a hundredth of a percent or 5 texts have."""
+def _words(texts: list[str]) -> tuple[csr_matrix, np.ndarray, spmatrix]:
+    """(TF-IDF, vocabulary, 0/1 presence) of the words that at least 5 texts have (a twentieth, if they are few)."""
     from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 
     counter = CountVectorizer(binary=True, min_df=min(5, max(1, len(texts) // 20)), max_features=20_000)
@@ -107,15 +107,15 @@ def _words(texts: list[str]):
     return csr_matrix(TfidfTransformer().fit_transform(present)), counter.get_feature_names_out(), present
 
 
-def _telling_words(present, vocabulary: np.ndarray, is_test: np.ndarray) -> list[dict]:
-    """Words whose share of captions differs most, in standard errors."""
+def _differing_words(present: spmatrix, vocabulary: np.ndarray, is_test: np.ndarray) -> list[dict]:
+    """The words whose share of captions differs most, in standard errors."""
     sides = (~is_test).sum(), is_test.sum()
     train, test = (np.asarray(present[rows].sum(0)).ravel() for rows in (~is_test, is_test))
     p, q = train / sides[0], test / sides[1]
     mean = (train + test) / sum(sides)
     error = np.sqrt(np.maximum(mean * (1 - mean), 1e-9) * (1 / sides[0] + 1 / sides[1]))
     z = (q - p) / error
-    best = np.argsort(-np.abs(z), kind="stable")[:TELLING]
+    best = np.argsort(-np.abs(z), kind="stable")[:LISTED]
     return [
         {"name": str(vocabulary[k]), "train": float(p[k]), "test": float(q[k]), "difference": float(z[k])}
         for k in best
@@ -123,8 +123,8 @@ def _telling_words(present, vocabulary: np.ndarray, is_test: np.ndarray) -> list
     ]
 
 
-def _telling_numbers(x: np.ndarray, names: list[str], is_test: np.ndarray, most: int) -> list[dict]:
-    """Numbers whose means differ most, in standard errors."""
+def _differing_features(x: np.ndarray, names: list[str], is_test: np.ndarray, most: int) -> list[dict]:
+    """The features whose means differ most, in standard errors."""
     train, test = x[~is_test].astype(np.float64), x[is_test].astype(np.float64)
     error = np.sqrt(train.var(0) / len(train) + test.var(0) / len(test))
     z = (test.mean(0) - train.mean(0)) / np.maximum(error, 1e-9)
@@ -141,12 +141,12 @@ def _telling_numbers(x: np.ndarray, names: list[str], is_test: np.ndarray, most:
 
 
 def _components(x: np.ndarray, seed: int) -> np.ndarray:
-    """(n, COMPONENTS) principal components: what the features mostly say, in a size that is quick to fit."""
+    """(n, COMPONENTS) first principal components, which are quick to fit."""
     from sklearn.decomposition import PCA
 
     k = min(COMPONENTS, *x.shape)
     return PCA(k, svd_solver="randomized", random_state=seed, iterated_power=2).fit_transform(x)
 
 
-def _standard(x: np.ndarray) -> np.ndarray:
+def _standardised(x: np.ndarray) -> np.ndarray:
     return (x - x.mean(0)) / np.maximum(x.std(0), 1e-9)

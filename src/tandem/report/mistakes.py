@@ -1,109 +1,106 @@
-"""Section Mistakes: the worst rows overall and by label, what was missed and invented there, and what to blame."""
+"""Section Mistakes: the worst rows overall and per label, their errors, and the term that most likely caused each."""
 
 import numpy as np
 
 from tandem.artifacts.contributions import TERMS
 from tandem.logits import logit
-from tandem.report.data_model import Evidence, Subject
+from tandem.report.data_model import FocusExperiment, ReportData, row_scores
 
 OVERALL = 240  # rows
-PER_CLASS = 480  # rows, shared by the labels: half of each share missed, half invented
-BLAMED = TERMS[:4]
+PER_CLASS = 480  # rows, shared equally by the labels: half for false negatives, half for false positives
+CAUSES = TERMS[:4]  # the base rate is the same for all rows
+FALSE_NEGATIVE, FALSE_POSITIVE = "false_negative", "false_positive"
 
 
 def worst_rows(y: np.ndarray, pred: np.ndarray, proba: np.ndarray, row_score: np.ndarray) -> list[int]:
-    """Rows to show, worst first: lowest score, then the surest mistake; and each label's surest mistakes."""
+    """Rows to show: the lowest scores, ties by the most confident errors; and the most confident errors per label."""
     wrong = y.astype(bool) != pred
-    sure = np.where(wrong, surprise(y, proba), -np.inf)  # (n, c) logits by which a cell is wrong
-    loss = np.where(wrong, np.maximum(sure, 0.0), 0.0).sum(1)
+    confidence = np.where(wrong, wrong_logit(y, proba), -np.inf)  # (n, c)
+    loss = np.where(wrong, np.maximum(confidence, 0.0), 0.0).sum(1)
     order = np.lexsort((-loss, row_score))
     order = order[wrong.any(1)[order]]
     chosen = set(order[:OVERALL].tolist())
     each = max(1, PER_CLASS // (2 * y.shape[1]))
     for j in range(y.shape[1]):
-        for kind in (1, 0):  # missed, invented
-            rows = np.flatnonzero(wrong[:, j] & (y[:, j] == kind))
-            chosen |= set(rows[np.argsort(-sure[rows, j], kind="stable")[:each]].tolist())
+        for truth in (1, 0):  # false negatives, false positives
+            rows = np.flatnonzero(wrong[:, j] & (y[:, j] == truth))
+            chosen |= set(rows[np.argsort(-confidence[rows, j], kind="stable")[:each]].tolist())
     return [int(i) for i in order if int(i) in chosen]
 
 
-def surprise(y: np.ndarray, proba: np.ndarray) -> np.ndarray:
-    """(n, c) logit against the truth: how sure the model is that the given label is wrong."""
+def wrong_logit(y: np.ndarray, proba: np.ndarray) -> np.ndarray:
+    """(n, c) logit of the wrong answer: higher where the model is more confident that the given label is wrong."""
     z = logit(proba)
     return np.where(y.astype(bool), -z, z)
 
 
-def usual(terms: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
-    """(c, 5) mean terms of each label: over the rows that have it (`missed`), and those that have not (`invented`)."""
+def mean_terms(terms: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
+    """(c, 5) mean terms of each label: over rows with it (for false negatives), over the others (false positives)."""
     y = y.astype(bool)
     means = {}
-    for kind, rows in (("missed", y), ("invented", ~y)):
+    for kind, rows in ((FALSE_NEGATIVE, y), (FALSE_POSITIVE, ~y)):
         total = np.einsum("ncd,nc->cd", terms, rows.astype(terms.dtype))
         means[kind] = total / np.maximum(rows.sum(0), 1)[:, None]
     return means
 
 
-def blame(terms: np.ndarray, usual: np.ndarray, kind: str) -> np.ndarray:
-    """(k,) index of the term to blame in `terms` (k, 5): the one that is furthest from what it is on other rows.
+def likely_causes(terms: np.ndarray, means: np.ndarray, kind: str) -> np.ndarray:
+    """(k,) index into CAUSES: the term of `terms` (k, 5) that differs most from its mean in the direction of the error.
 
-    Of a missed label the one furthest below its usual value on rows that have it, of an invented one the one furthest
-    above its usual value on rows that have not. The last term, what every row gets, is no reason.
+    For a false negative it is the term furthest below its mean over rows with the label, for a false positive the
+    one furthest above its mean over rows without it.
 
-    >>> blame(np.array([[0.5, 2.0, 0.1, 0.0, -3.0]]), np.array([[2.5, 2.0, 0.0, 0.0, -3.0]]), "missed")
+    >>> likely_causes(np.array([[0.5, 2.0, 0.1, 0.0, -3.0]]), np.array([[2.5, 2.0, 0.0, 0.0, -3.0]]), FALSE_NEGATIVE)
     array([0])
     """
-    off = (terms - usual)[:, : len(BLAMED)]
-    return np.argmax(-off if kind == "missed" else off, axis=1)
+    difference = (terms - means)[:, : len(CAUSES)]
+    return np.argmax(-difference if kind == FALSE_NEGATIVE else difference, axis=1)
 
 
-def mistakes(evidence: Evidence) -> list[dict]:
+def mistakes(data: ReportData, focus: FocusExperiment) -> list[dict]:
     """What the page shows of each row of `worst_rows`; `row` is its position in the training file."""
-    subject, y = evidence.subject, evidence.y.astype(bool)
-    means = usual(subject.terms, y) if subject.terms is not None else None
-    chosen = worst_rows(evidence.y, subject.pred, subject.proba, evidence.row_scores)
-    sure = surprise(evidence.y, subject.proba)
-    found = []
-    for i in chosen:
-        cells = np.flatnonzero(y[i] != subject.pred[i])
-        wrong = [_cell(subject, means, i, int(j), "missed" if y[i, j] else "invented") for j in cells]
-        row = about(evidence, i) | {
-            "score": round(float(evidence.row_scores[i]), 3),
-            "sure": round(float(sure[i, cells].max()), 2),
-            "pred": np.flatnonzero(subject.pred[i]).tolist(),
-            "wrong": sorted(wrong, key=lambda cell: -abs(cell["p"] - (cell["kind"] == "missed"))),
+    y, score = data.y.astype(bool), row_scores(data.y, focus.pred, data.rule.beta)
+    means = mean_terms(focus.terms, y) if focus.terms is not None else None
+    rows = []
+    for i in worst_rows(data.y, focus.pred, focus.proba, score):
+        cells = np.flatnonzero(y[i] != focus.pred[i])
+        wrong = [_cell(focus, means, i, int(j), FALSE_NEGATIVE if y[i, j] else FALSE_POSITIVE) for j in cells]
+        row = row_fields(data, i) | {
+            "score": round(float(score[i]), 3),
+            "pred": np.flatnonzero(focus.pred[i]).tolist(),
+            "wrong": sorted(wrong, key=lambda cell: -abs(cell["p"] - (cell["kind"] == FALSE_NEGATIVE))),
         }
-        found.append(row)
-    return found
+        rows.append(row)
+    return rows
 
 
-def about(evidence: Evidence, i: int) -> dict:
+def row_fields(data: ReportData, i: int) -> dict:
     """What every card of a training row shows: id, caption, true labels, fold."""
-    captions = evidence.train.captions
+    captions = data.train.captions
     return {
         "row": i,
-        "id": evidence.train.ids[i],
+        "id": data.train.ids[i],
         "caption": captions[i] if captions else None,
-        "true": np.flatnonzero(evidence.y[i]).tolist(),
-        "fold": int(evidence.fold[i]) if evidence.fold is not None else None,
+        "true": np.flatnonzero(data.y[i]).tolist(),
+        "fold": int(data.fold[i]) if data.fold is not None else None,
     }
 
 
-def _cell(subject: Subject, means: dict | None, i: int, j: int, kind: str) -> dict:
-    cell = {"label": j, "kind": kind, "p": round(float(subject.proba[i, j]), 4)}
-    if means is not None:
-        terms = subject.terms[i, j].astype(float)
-        guilty = BLAMED[int(blame(terms[None], means[kind][[j]], kind)[0])]
-        cell |= {"terms": [round(v, 2) for v in terms.tolist()], "blame": guilty}
+def _cell(focus: FocusExperiment, means: dict | None, i: int, j: int, kind: str) -> dict:
+    cell = {"label": j, "kind": kind, "p": round(float(focus.proba[i, j]), 4)}
+    if means is not None and focus.terms is not None:
+        terms = focus.terms[i, j].astype(float)
+        cause = CAUSES[int(likely_causes(terms[None], means[kind][[j]], kind)[0])]
+        cell |= {"terms": [round(v, 2) for v in terms.tolist()], "cause": cause}
     return cell
 
 
-def blame_counts(evidence: Evidence) -> dict[str, dict[str, int]]:
-    """How many missed and invented labels each term is to blame for, over all rows; empty without terms."""
-    subject = evidence.subject
-    if subject.terms is None:
+def cause_counts(data: ReportData, focus: FocusExperiment) -> dict[str, dict[str, int]]:
+    """Number of false negatives and false positives per likely cause, over all rows; empty without terms."""
+    if focus.terms is None:
         return {}
-    y, counts, means = evidence.y.astype(bool), {}, usual(subject.terms, evidence.y)
-    for kind, cells in (("missed", y & ~subject.pred), ("invented", ~y & subject.pred)):
-        guilty = blame(subject.terms[cells], means[kind][np.nonzero(cells)[1]], kind)
-        counts[kind] = dict(zip(BLAMED, np.bincount(guilty, minlength=len(BLAMED)).tolist(), strict=True))
+    y, counts, means = data.y.astype(bool), {}, mean_terms(focus.terms, data.y)
+    for kind, cells in ((FALSE_NEGATIVE, y & ~focus.pred), (FALSE_POSITIVE, ~y & focus.pred)):
+        causes = likely_causes(focus.terms[cells], means[kind][np.nonzero(cells)[1]], kind)
+        counts[kind] = dict(zip(CAUSES, np.bincount(causes, minlength=len(CAUSES)).tolist(), strict=True))
     return counts

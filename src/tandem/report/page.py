@@ -1,24 +1,27 @@
-"""The page: every section's figures into one HTML file that asks the network for nothing."""
+"""The report page: the figures of all sections in one HTML file that makes no network request."""
 
 import base64
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from importlib.resources import files
+from typing import Any
 
 from markupsafe import Markup
 
 from tandem.artifacts.contributions import TERMS
+from tandem.artifacts.term_names import TERM_NAMES
 from tandem.html import templates
-from tandem.report import data, decoding
-from tandem.report.advice import advise
-from tandem.report.classes import GRID, ceilings, per_class
-from tandem.report.data_model import Evidence
+from tandem.report import data as data_section
+from tandem.report import decoding
+from tandem.report.advice import Figures, advise
+from tandem.report.classes import GRID, per_class, upper_bounds
+from tandem.report.data_model import FocusExperiment, ReportData, row_scores
 from tandem.report.drift import drift
-from tandem.report.experiments import cost_chart, table
-from tandem.report.mistakes import BLAMED, blame_counts, mistakes
-from tandem.report.noise import noise_of
-from tandem.report.suspects import differing_twins, suspects
+from tandem.report.experiments import METRIC_NAMES, cost_chart, table
+from tandem.report.label_errors import differing_duplicates, label_errors
+from tandem.report.mistakes import CAUSES, cause_counts, mistakes
+from tandem.report.score_error import score_error
 from tandem.report.training_curves import training
 
 ASSETS = files("tandem.report") / "assets"
@@ -28,78 +31,99 @@ SECTIONS = {
     "experiments": "Experiments",
     "classes": "Per class",
     "mistakes": "Mistakes",
-    "suspects": "Suspects",
+    "label_errors": "Label errors",
     "data": "Data",
     "decoding": "Decoding",
     "training": "Training",
 }
 
 
-def build(evidence: Evidence, thumbnails: Callable[[Iterable[int]], dict[int, str]]) -> str:
-    """The HTML; `thumbnails` gives the data URI of each row that is asked for."""
-    context = {"evidence": evidence, "subject": evidence.subject, "missing": evidence.missing}
-    shifts = drift(evidence)
-    context["data"] = {
-        "labels": data.label_counts(evidence),
-        "folds": data.fold_sizes(evidence.fold),
-        "together": data.co_occurrence(evidence.y, evidence.names),
-        "per_row": data.labels_per_row(evidence),
-        "captions": data.caption_chart(evidence),
-        "sizes": data.size_chart(evidence),
-        "findings": data.findings(evidence),
-        "drift": shifts,
+def build(report: ReportData, thumbnails: Callable[[Iterable[int]], dict[int, str]]) -> str:
+    """The HTML; `thumbnails` maps training rows to data URIs.
+
+    Without an experiment in focus only the data section has content, and near-duplicates with different labels.
+    """
+    focus, shifts, duplicates = report.focus, drift(report), differing_duplicates(report)
+    context: dict[str, Any] = {
+        "report": report,
+        "focus": focus,
+        "duplicates": duplicates,
+        "data": _data_figures(report, shifts),
     }
-    twins = differing_twins(evidence)
-    payload = {"names": evidence.names, "terms": TERMS, "grid": GRID.tolist(), "twins": twins}
-    shown = [row["row"] for group in twins for row in group["rows"]]
-    if evidence.subject is not None:
-        shown += _about_subject(evidence, context, payload, shifts)
-    context["twins"] = twins
-    payload["pictures"] = thumbnails(shown)
+    payload: dict[str, Any] = {
+        "names": report.names,
+        "terms": [{"key": term, "name": TERM_NAMES[term]} for term in TERMS],
+        "grid": GRID.tolist(),
+        "duplicates": duplicates,
+    }
+    shown = [row["row"] for group in duplicates for row in group["rows"]]
+    if focus is not None:
+        figures = _focus_figures(report, focus, shifts)
+        context |= figures
+        payload |= {
+            "classes": figures["classes"],
+            "mistakes": figures["mistakes"]["rows"],
+            "label_errors": figures["label_errors"]["shown"],
+        }
+        shown += [row["row"] for row in [*payload["mistakes"], *payload["label_errors"]]]
+    payload["images"] = thumbnails(shown)
     return render(context, payload)
 
 
-def _about_subject(evidence: Evidence, context: dict, payload: dict, shifts: dict | None) -> list[int]:
-    """Adds what is known of the subject; returns the rows whose pictures are shown."""
-    subject = evidence.subject
-    classes, limits = per_class(evidence), ceilings(evidence)
-    doubtful, wrong, rates = suspects(evidence), mistakes(evidence), decoding.rates(evidence)
-    noise = noise_of(evidence)
-    context |= {
-        "advice": [asdict(a) for a in advise(evidence, classes, limits, doubtful, shifts)],
-        "noise": noise,
-        "ceilings": limits,
-        "experiments": table(evidence.experiments, subject.name),
-        "cost": cost_chart(evidence.experiments, subject.name),
+def _data_figures(report: ReportData, shifts: dict | None) -> dict[str, Any]:
+    return {
+        "labels": data_section.label_counts(report),
+        "folds": data_section.fold_sizes(report.fold),
+        "together": data_section.co_occurrence(report.y, report.names),
+        "per_row": data_section.labels_per_row(report.y, report.focus),
+        "captions": data_section.caption_chart(report),
+        "sizes": data_section.size_chart(report),
+        "findings": data_section.findings(report.findings),
+        "drift": shifts,
+    }
+
+
+def _focus_figures(report: ReportData, focus: FocusExperiment, shifts: dict | None) -> dict[str, Any]:
+    """The figures of all sections that need a scored experiment."""
+    error, rates = score_error(report, focus), decoding.rates(report, focus)
+    classes, bounds = per_class(report, focus), upper_bounds(report, focus)
+    errors, wrong = label_errors(report, focus.proba), mistakes(report, focus)
+    scores = row_scores(report.y, focus.pred, report.rule.beta)
+    return {
+        "advice": [asdict(a) for a in advise(report, focus, Figures(classes, bounds, errors, shifts, error))],
+        "score_error": error,
+        "bounds": bounds,
+        "experiments": table(report.experiments, focus.name),
+        "cost": cost_chart(report.experiments, focus.name),
         "classes": classes,
         "mistakes": {
-            "shown": len(wrong),
-            "wrong": int((evidence.row_scores < 1).sum()),
-            "none_right": int((evidence.row_scores == 0).sum()),
-            "blame": blame_counts(evidence),
+            "rows": wrong,
+            "wrong": int((scores < 1).sum()),
+            "none_right": int((scores == 0).sum()),
+            "causes": cause_counts(report, focus),
         },
-        "suspects": doubtful,
-        "decoders": decoding.decoders(subject.scored.scores),
+        "label_errors": errors,
+        "decoders": decoding.decoders(focus.scores),
         "rates": rates,
         "rate_chart": decoding.rate_chart(rates),
-        "training": training(evidence.experiments),
+        "training": training(report.experiments),
     }
-    payload |= {"classes": classes, "mistakes": wrong, "suspects": doubtful["shown"], "subject": subject.name}
-    return [row["row"] for row in [*wrong, *doubtful["shown"]]]
 
 
-def render(context: dict, payload: dict) -> str:
-    """Fills the template in; the page's policy allows its own scripts, by their digest, and no request at all."""
-    read = {name: (ASSETS / name).read_text(encoding="utf-8") for name in (*SCRIPTS, "page.css")}
+def render(context: dict[str, Any], payload: dict[str, Any]) -> str:
+    """Fills the template; the page's content security policy allows its own script, by digest, and no request."""
+    texts = {name: (ASSETS / name).read_text(encoding="utf-8") for name in (*SCRIPTS, "page.css")}
     environment = templates("tandem.report", "assets")
     environment.filters |= {"number": number, "percent": percent, "signed": signed, "count": count}
-    script = "\n".join(read[name] for name in SCRIPTS)
+    script = "\n".join(texts[name] for name in SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     return environment.get_template("page.html").render(
         **context,
         sections=SECTIONS,
-        blamed=BLAMED,
-        css=Markup(read["page.css"]),
+        metric_names=METRIC_NAMES,
+        term_names=TERM_NAMES,
+        causes=CAUSES,
+        css=Markup(texts["page.css"]),
         script=Markup(script),
         digest=digest,
         payload=payload,
@@ -107,7 +131,7 @@ def render(context: dict, payload: dict) -> str:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """An en dash stands for what is not known.
+    """An en dash for an unknown value.
 
     >>> number(0.5), number(None)
     ('0.5000', '–')

@@ -1,4 +1,4 @@
-"""Small pictures inside the page: JPEG as data URIs, only of the rows that are shown."""
+"""Thumbnails of the rows that the page shows: JPEG files as data URIs."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ QUALITY = 62
 
 
 def thumbnail(file: Path) -> str:
-    """A data URI; "" where the file can't be read any more."""
+    """A data URI; "" if the file cannot be read."""
     try:
         image = load_rgb(file)
     except BadImage:
@@ -24,7 +24,7 @@ def thumbnail(file: Path) -> str:
 
 
 def thumbnails(files: Sequence[Path], rows: Iterable[int], threads: int) -> dict[int, str]:
-    """The data URI of each of `rows`, made in threads."""
+    """The data URI of each of `rows`, made in parallel threads."""
     wanted = sorted(set(rows))
     made = ahead(lambda row: thumbnail(files[row]), wanted, threads, depth=4 * threads)
     return dict(zip(wanted, made, strict=True))

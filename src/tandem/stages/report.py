@@ -24,11 +24,11 @@ def add_arguments(parser) -> None:
 def main(args) -> None:
     start = time.perf_counter()
     paths = Paths(args.comp)
-    evidence = gather(paths, load_competition(paths.competition), args.exp)
-    html = build(evidence, partial(thumbnails, evidence.train.files, threads=threads()))
+    data = gather(paths, load_competition(paths.competition), args.exp)
+    html = build(data, partial(thumbnails, data.train.files, threads=threads()))
     file = write_text(paths.report, html)
-    for what, command in evidence.missing:
+    for what, command in data.missing:
         print(f"not in it: {what}; run: {command}")
-    about = evidence.subject.name if evidence.subject else "the data alone"
+    about = data.focus.name if data.focus else "the data alone"
     size, seconds = file.stat().st_size / 1e6, time.perf_counter() - start
     print(f"{file}: {about}, {size:.1f} MB in {seconds:.1f} s; open it in a browser")

@@ -1,5 +1,5 @@
 "use strict";
-// Small plots of one label, drawn only when they are looked at: 500 labels of finished SVG would weigh megabytes.
+// Small plots of one label, drawn when they come into view: finished SVG of 500 labels would be megabytes.
 
 function svgElement(name, attributes, parent) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -46,14 +46,14 @@ function plot(options) {
   return svg;
 }
 
-function highest(grid, values) {
+function maximum(grid, values) {
   let best = 0;
   values.forEach((v, i) => { if (v > values[best]) best = i; });
   return [grid[best], values[best]];
 }
 
-// calls make(element) for each element when it first comes near the window
-function whenSeen(elements, make) {
+// calls make(element) for each element when it first comes into view
+function whenVisible(elements, make) {
   const observer = new IntersectionObserver((entries) => {
     for (const entry of entries) if (entry.isIntersecting) { observer.unobserve(entry.target); make(entry.target); }
   }, { rootMargin: "300px" });

@@ -1,6 +1,8 @@
-// Sorting, filters, cards and curves. Every text comes from files of strangers: it is only ever set as textContent.
+// Sorting, filters, cards and curves. All texts come from untrusted files: they are only set as textContent.
 const data = JSON.parse(document.getElementById("payload").textContent);
 const PAGE = 24; // cards added at a time
+const KINDS = { false_negative: "false negative", false_positive: "false positive", remove: "given, looks wrong", add: "missing, looks right" };
+const termNames = Object.fromEntries(data.terms.map(({ key, name }) => [key, name]));
 
 function make(name, className, text) {
   const element = document.createElement(name);
@@ -21,7 +23,7 @@ function sortBy(table, column, descending) {
   const sign = descending ? -1 : 1;
   rows.sort((a, b) => {
     const [u, v] = [values.get(a), values.get(b)];
-    if (u === "" || v === "") return (u === "") - (v === ""); // what is not known stands last
+    if (u === "" || v === "") return (u === "") - (v === ""); // unknown values are last
     return sign * (numeric ? Number(u) - Number(v) : u.localeCompare(v, undefined, { numeric: true }));
   });
   body.append(...rows);
@@ -56,14 +58,14 @@ function figure(title, svg) {
 function curveOf(c, values, options) {
   const line = data.grid.map((t, i) => [t, values[i]]);
   const band = c.threshold !== null && c.spread !== null ? [c.threshold - c.spread, c.threshold + c.spread] : null;
-  return plot({ x: [0, 1], line, mark: c.threshold, band, best: highest(data.grid, values), ...options });
+  return plot({ x: [0, 1], line, mark: c.threshold, band, best: maximum(data.grid, values), ...options });
 }
 function listOf(title, pairs) {
   const box = make("div");
   box.append(make("b", "", title));
   const list = make("ul");
   for (const [name, text] of pairs) list.append(make("li", "", `${name}: ${text}`));
-  if (!pairs.length) list.append(make("li", "", "nothing"));
+  if (!pairs.length) list.append(make("li", "", "none"));
   box.append(list);
   return box;
 }
@@ -72,20 +74,20 @@ function showDetail(row) {
   const c = data.classes[Number(row.dataset.label)];
   const detail = make("tr", "detail"), cell = make("td"), panel = make("div", "panel");
   cell.colSpan = row.cells.length;
-  const dots = c.calibration.map(([p, rate, n]) => [p, rate, 2.5 + 5 * Math.sqrt(n / c.calibration.reduce((s, b) => s + b[2], 0)), `${n} rows: said ${p.toFixed(3)}, is ${rate.toFixed(3)}`]);
-  panel.append(figure("Calibration: probability said, and how often it is so", plot({ x: [0, 1], y: [0, 1], diagonal: true, dots, line: c.calibration.map(([p, r]) => [p, r]), xName: "probability", yName: "rate", about: `calibration of ${c.name}` })));
-  panel.append(figure("Its own F at every threshold", curveOf(c, c.curve, { y: [0, 1], xName: "threshold", yName: "F", about: `F of ${c.name}` })));
+  const dots = c.calibration.map(([p, rate, n]) => [p, rate, 2.5 + 5 * Math.sqrt(n / c.calibration.reduce((s, b) => s + b[2], 0)), `${n} rows: mean probability ${p.toFixed(3)}, rate ${rate.toFixed(3)}`]);
+  panel.append(figure("Calibration: mean probability against rate", plot({ x: [0, 1], y: [0, 1], diagonal: true, dots, line: c.calibration.map(([p, r]) => [p, r]), xName: "probability", yName: "rate", about: `calibration of ${c.name}` })));
+  panel.append(figure("F of the label at each threshold", curveOf(c, c.curve, { y: [0, 1], xName: "threshold", yName: "F", about: `F of ${c.name}` })));
   if (c.metric_curve) {
     const low = Math.min(...c.metric_curve), high = Math.max(...c.metric_curve);
-    panel.append(figure("The competition's score, in sample: the other thresholds as they are", curveOf(c, c.metric_curve, { y: [low, high], xName: "threshold", yName: "score", about: `score by threshold of ${c.name}` })));
+    panel.append(figure("In-sample score at each threshold, other thresholds fixed", curveOf(c, c.metric_curve, { y: [low, high], xName: "threshold", yName: "score", about: `score by threshold of ${c.name}` })));
   }
-  const rivals = Object.entries(c.rivals).sort((a, b) => b[1] - a[1]);
-  panel.append(listOf("Average precision by experiment", rivals.map(([name, ap]) => [name, ap.toFixed(3)])));
-  const together = (pairs) => pairs.map(([j, n]) => [labelName(j), `${n} row${n === 1 ? "" : "s"}`]);
+  const aps = Object.entries(c.ap_by_experiment).sort((a, b) => b[1] - a[1]);
+  panel.append(listOf("Average precision by experiment", aps.map(([name, ap]) => [name, ap.toFixed(3)])));
+  const rowCounts = (pairs) => pairs.map(([j, n]) => [labelName(j), `${n} row${n === 1 ? "" : "s"}`]);
   const beside = make("div");
-  beside.append(listOf(`Invented where it was missed (${c.missed})`, together(c.instead.missed)));
-  beside.append(listOf(`Missed where it was invented (${c.invented})`, together(c.instead.invented)));
-  const button = make("button", "link", "See its mistakes");
+  beside.append(listOf(`False positives on rows with a false negative of this label (${c.false_negatives})`, rowCounts(c.confused.false_positives)));
+  beside.append(listOf(`False negatives on rows with a false positive of this label (${c.false_positives})`, rowCounts(c.confused.false_negatives)));
+  const button = make("button", "link", "See its errors");
   button.type = "button";
   button.addEventListener("click", () => mistakesOf(c.name));
   beside.append(button);
@@ -107,9 +109,9 @@ for (const button of document.querySelectorAll("[data-class]")) button.addEventL
 });
 
 // ---- cards
-function pictureOf(item) {
-  const box = make("div", "picture"), source = data.pictures[item.row];
-  if (!source) { box.textContent = "no picture"; return box; }
+function imageOf(item) {
+  const box = make("div", "image"), source = data.images[item.row];
+  if (!source) { box.textContent = "no image"; return box; }
   const image = make("img");
   image.alt = item.caption || item.id;
   image.decoding = "async";
@@ -123,23 +125,23 @@ function chips(labels, kinds = new Map()) {
   if (!labels.length) box.append(make("small", "", "no label"));
   return box;
 }
-function headed(title, element) {
-  const box = make("div", "headed");
+function titled(title, element) {
+  const box = make("div", "titled");
   box.append(make("small", "", title), element);
   return box;
 }
-function forces(terms) {
-  const bar = make("div", "forces");
+function termBar(terms) {
+  const bar = make("div", "terms");
   const total = (sign) => terms.reduce((s, v) => s + Math.max(sign * v, 0), 0);
-  const scale = 50 / Math.max(total(1), total(-1), 4); // per cent of the width a logit
+  const scale = 50 / Math.max(total(1), total(-1), 4); // percent of the width per unit of logit
   let up = 0, down = 0;
   terms.forEach((v, i) => {
-    const part = make("i", `t-${data.terms[i]}`), width = Math.abs(v) * scale;
+    const part = make("i", `t-${data.terms[i].key}`), width = Math.abs(v) * scale;
     part.style.width = `${width}%`;
     if (v > 0) { part.style.left = `${50 + up}%`; up += width; } else { part.style.right = `${50 + down}%`; down += width; }
     bar.append(part);
   });
-  bar.title = terms.map((v, i) => `${data.terms[i]} ${v > 0 ? "+" : ""}${v}`).join(" · ");
+  bar.title = terms.map((v, i) => `${data.terms[i].name} ${v > 0 ? "+" : ""}${v}`).join(" · ");
   bar.setAttribute("role", "img");
   bar.setAttribute("aria-label", bar.title);
   return bar;
@@ -149,22 +151,19 @@ function card(item, note) {
   head.append(make("b", "", item.id), make("span", "", note));
   side.append(head);
   if (item.caption !== null) side.append(make("p", "caption", item.caption || "(empty caption)"));
-  box.append(pictureOf(item), side);
+  box.append(imageOf(item), side);
   return [box, side];
 }
-const WORDS = { missed: "missed", invented: "invented", remove: "given, looks wrong", add: "lacking, looks right" };
 function cellLine(cell) {
-  const line = make("div", "cell"), said = make("div", "said");
-  said.append(make("span", `chip ${cell.kind}`, labelName(cell.label)), make("span", "", `${WORDS[cell.kind]} · ${cell.p.toFixed(cell.p > 0.001 && cell.p < 0.999 ? 3 : 4)}`));
-  line.append(said);
+  const line = make("div", "cell"), summary = make("div", "summary");
+  summary.append(make("span", `chip ${cell.kind}`, labelName(cell.label)), make("span", "", `${KINDS[cell.kind]} · ${cell.p.toFixed(cell.p > 0.001 && cell.p < 0.999 ? 3 : 4)}`));
+  line.append(summary);
   line.classList.toggle("bare", !cell.terms);
   if (cell.terms) {
-    if (cell.blame) {
-      const guilty = make("span", "guilty");
-      guilty.append(make("i", `t-${cell.blame}`), document.createTextNode(cell.blame));
-      said.append(guilty);
-    }
-    line.append(forces(cell.terms));
+    const cause = make("span", "cause");
+    cause.append(make("i", `t-${cell.cause}`), document.createTextNode(termNames[cell.cause]));
+    summary.append(cause);
+    line.append(termBar(cell.terms));
   }
   return line;
 }
@@ -176,29 +175,29 @@ function cellsOf(item) {
 function mistakeCard(item) {
   const [box, side] = card(item, `F ${item.score.toFixed(2)}`);
   const kinds = new Map(item.wrong.map((cell) => [cell.label, cell.kind]));
-  side.append(headed("true", chips(item.true, kinds)), headed("predicted", chips(item.pred, kinds)));
+  side.append(titled("true", chips(item.true, kinds)), titled("predicted", chips(item.pred, kinds)));
   box.append(cellsOf(item));
   return box;
 }
-function suspectCard(item) {
+function labelErrorCard(item) {
   const [box, side] = card(item, item.fold === null ? "" : `fold ${item.fold}`);
-  side.append(headed("given", chips(item.true, new Map(item.wrong.map((cell) => [cell.label, cell.kind])))));
+  side.append(titled("given", chips(item.true, new Map(item.wrong.map((cell) => [cell.label, cell.kind])))));
   box.append(cellsOf(item));
   return box;
 }
-function twinCard(group) {
-  const box = make("article", "item"), pair = make("div", "pair");
+function duplicateCard(group) {
+  const box = make("article", "item"), images = make("div", "group");
   for (const item of group.rows) {
     const one = make("div");
-    one.append(pictureOf(item), make("b", "", item.id), chips(item.true, new Map(group.differ.map((j) => [j, "warning"]))));
-    pair.append(one);
+    one.append(imageOf(item), make("b", "", item.id), chips(item.true, new Map(group.differ.map((j) => [j, "warning"]))));
+    images.append(one);
   }
-  box.append(pair);
+  box.append(images);
   return box;
 }
 
-// a list of cards that grows page by page, so that the document never holds more than was asked for
-function growing(name, items, draw, noun) {
+// a list of cards that is extended by PAGE cards at a time
+function extendable(name, items, draw, noun) {
   const form = find(`${name}-filters`), box = find(`${name}-cards`), more = find(`${name}-more`), count = find(`${name}-count`);
   if (!form) return;
   let shown = [], drawn = 0;
@@ -209,10 +208,10 @@ function growing(name, items, draw, noun) {
   }
   function filter() {
     const wanted = Object.fromEntries(new FormData(form));
-    const fits = (cell) => (!wanted.label || cell.label === Number(wanted.label)) && (!wanted.kind || cell.kind === wanted.kind) && (!wanted.blame || cell.blame === wanted.blame);
+    const fits = (cell) => (!wanted.label || cell.label === Number(wanted.label)) && (!wanted.kind || cell.kind === wanted.kind) && (!wanted.cause || cell.cause === wanted.cause);
     shown = items.filter((item) => item.wrong.some(fits));
-    const sure = (item) => Math.max(...item.wrong.filter(fits).map((cell) => (cell.kind === "missed" ? 1 - cell.p : cell.p)));
-    if (wanted.order === "sure") shown = shown.map((item) => [sure(item), item]).sort((a, b) => b[0] - a[0]).map(([, item]) => item);
+    const confidence = (item) => Math.max(...item.wrong.filter(fits).map((cell) => (cell.kind === "false_negative" ? 1 - cell.p : cell.p)));
+    if (wanted.order === "confidence") shown = shown.map((item) => [confidence(item), item]).sort((a, b) => b[0] - a[0]).map(([, item]) => item);
     box.replaceChildren();
     drawn = 0;
     grow();
@@ -223,9 +222,9 @@ function growing(name, items, draw, noun) {
   more.addEventListener("click", grow);
   filter();
 }
-growing("mistake", data.mistakes || [], mistakeCard, "rows");
-growing("suspect", data.suspects || [], suspectCard, "of the rows shown here");
-if (find("twin-cards")) find("twin-cards").append(...data.twins.map(twinCard));
+extendable("mistake", data.mistakes || [], mistakeCard, "rows");
+extendable("label-error", data.label_errors || [], labelErrorCard, "of the listed rows");
+if (find("duplicate-cards")) find("duplicate-cards").append(...data.duplicates.map(duplicateCard));
 
 function mistakesOf(name) {
   const form = find("mistake-filters");
@@ -235,24 +234,24 @@ function mistakesOf(name) {
 }
 for (const button of document.querySelectorAll("[data-mistakes-of]")) button.addEventListener("click", () => mistakesOf(button.dataset.mistakesOf));
 
-// ---- curves around the thresholds
-const multiples = find("threshold-curves");
-if (multiples) {
+// ---- threshold curves
+const curveList = find("threshold-curves");
+if (curveList) {
   const boxes = data.classes.map((c, j) => {
     const box = make("figure");
     box.dataset.label = j;
     const f = c.f1 === null ? "–" : c.f1.toFixed(2);
     box.append(make("figcaption", "", `${c.name} · F ${f} · ${c.support} rows`));
-    multiples.append(box);
+    curveList.append(box);
     return box;
   });
-  whenSeen(boxes, (box) => {
+  whenVisible(boxes, (box) => {
     const c = data.classes[Number(box.dataset.label)];
     box.append(curveOf(c, c.curve, { width: 170, height: 104, y: [0, 1], ticks: false, about: `F of ${c.name} by threshold` }));
   });
 }
 
-// ---- which section is looked at
+// ---- mark the section in view in the navigation
 const links = new Map([...document.querySelectorAll("nav a[href]")].map((a) => [a.getAttribute("href").slice(1), a]));
 const here = new IntersectionObserver((entries) => {
   for (const entry of entries) if (entry.isIntersecting) {

@@ -1,0 +1,80 @@
+"""Section Label errors: labels that are likely wrong, and near-duplicate images whose labels differ.
+
+Confident learning (Northcutt et al. 2021) on out-of-fold probabilities, one label at a time, by cleanlab.
+"""
+
+import numpy as np
+
+from tandem.report.data_model import ReportData
+from tandem.report.mistakes import row_fields
+
+ROWS = 160  # shown
+GROUPS = 40  # of near-duplicates, shown
+
+
+def likely_errors(y: np.ndarray, proba: np.ndarray) -> np.ndarray:
+    """(k, 2) row and label of each likely label error, the least probable given label first; proba out of fold.
+
+    Labels that all rows or no rows have are skipped: confident learning needs both classes.
+    """
+    from cleanlab.multilabel_classification.filter import find_multilabel_issues_per_class
+
+    both_classes = np.flatnonzero((y.sum(0) > 1) & (y.sum(0) < len(y) - 1))
+    if not len(both_classes):
+        return np.zeros((0, 2), int)
+    given = [np.flatnonzero(row).tolist() for row in y[:, both_classes]]
+    ranked, _, _ = find_multilabel_issues_per_class(
+        given, proba[:, both_classes].astype(np.float64), return_indices_ranked_by="self_confidence", n_jobs=1
+    )
+    cells = [(int(i), int(j)) for j, rows in zip(both_classes, ranked, strict=True) for i in rows]
+    cells.sort(key=lambda cell: _self_confidence(y, proba, *cell))
+    return np.array(cells, int).reshape(-1, 2)
+
+
+def _self_confidence(y: np.ndarray, proba: np.ndarray, i: int, j: int) -> float:
+    """The probability of the label as given."""
+    return float(proba[i, j] if y[i, j] else 1 - proba[i, j])
+
+
+def label_errors(data: ReportData, proba: np.ndarray) -> dict:
+    """{`cells`, `rows`, `remove`, `add`: counts, `by_label`: counts, `shown`: the worst rows, as the page shows them}.
+
+    An error of kind `remove` is a given label that looks wrong, `add` one that looks right and is not given.
+    """
+    y = data.y
+    cells = likely_errors(y, proba)
+    rows: dict[int, list[int]] = {}
+    for i, j in cells.tolist():
+        rows.setdefault(i, []).append(j)
+    shown = []
+    for i, labels in list(rows.items())[:ROWS]:
+        wrong = [
+            {"label": j, "kind": "remove" if y[i, j] else "add", "p": round(float(proba[i, j]), 4)}
+            for j in labels
+        ]
+        shown.append(row_fields(data, i) | {"wrong": wrong})
+    removed = int(y[cells[:, 0], cells[:, 1]].sum())
+    return {
+        "cells": len(cells),
+        "remove": removed,
+        "add": len(cells) - removed,
+        "rows": len(rows),
+        "by_label": np.bincount(cells[:, 1], minlength=y.shape[1]).tolist(),
+        "shown": shown,
+    }
+
+
+def differing_duplicates(data: ReportData) -> list[dict]:
+    """Groups of near-duplicate training images whose labels differ; those with most differing labels first."""
+    if data.group is None:
+        return []
+    order = np.argsort(data.group, kind="stable")
+    starts = np.flatnonzero(np.diff(data.group[order], prepend=-1))
+    groups: list[dict] = []
+    for rows in np.split(order, starts[1:]):
+        y = data.y[rows]
+        differ = np.flatnonzero(y.min(0) != y.max(0)).tolist()  # none in a group of one row
+        if differ:
+            groups.append({"differ": differ, "rows": [row_fields(data, int(i)) for i in rows[:6]]})
+    groups.sort(key=lambda group: -len(group["differ"]))
+    return groups[:GROUPS]
