@@ -32,13 +32,25 @@ def packed(trained, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def what_docstrings_name(request, tmp_path, monkeypatch):
-    """`bundle.zip` and `a.jpg`, where a docstring labels the one by the other."""
-    if request.node.name != "tandem.inference.labeler.Labeler":
+def files_of_examples(request, doctest_namespace, tmp_path, monkeypatch):
+    """The working folder of a docstring's example: the toy competition, or `bundle.zip` and `a.jpg` for Labeler."""
+    if not isinstance(request.node, pytest.DoctestItem):
         return
+    module = request.node.name
+    if module == "tandem.inference.labeler.Labeler":
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        add_files(Path(), request.getfixturevalue("packed"))
+    elif module == "tandem" or module.startswith("tandem.api."):
+        import tandem
+
+        doctest_namespace["tandem"] = tandem
+        monkeypatch.chdir(request.getfixturevalue("trained").root)
+
+
+def add_files(folder: Path, bundle: Path) -> None:
+    """`bundle.zip` and `a.jpg`, which examples label with it."""
     import toy
 
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    Path("bundle.zip").symlink_to(request.getfixturevalue("packed"))
-    toy.draw(Path("a.jpg"), blue=False, seed=0)
+    (folder / "bundle.zip").symlink_to(bundle)
+    toy.draw(folder / "a.jpg", blue=False, seed=0)

@@ -16,6 +16,7 @@ MODULES = sorted(SRC.rglob("*.py"))
 ORDER = (
     "__main__",
     "__init__",
+    "api",
     "stages",
     "bundling",
     "web",
