@@ -31,26 +31,27 @@ def packed(trained, tmp_path_factory) -> Path:
     return folder / "toy.zip"
 
 
+@pytest.fixture
+def bundle_and_photo(packed, tmp_path, monkeypatch):
+    """A working folder with `bundle.zip` and `a.jpg`, which examples label with it."""
+    import toy
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "bundle.zip").symlink_to(packed)
+    toy.draw(tmp_path / "a.jpg", blue=False, seed=0)
+
+
 @pytest.fixture(autouse=True)
-def files_of_examples(request, doctest_namespace, tmp_path, monkeypatch):
-    """The working folder of a docstring's example: the toy competition, or `bundle.zip` and `a.jpg` for Labeler."""
+def files_of_examples(request, doctest_namespace, monkeypatch):
+    """The working folder of a docstring's example: a bundle for Labeler, the toy competition for the API."""
     if not isinstance(request.node, pytest.DoctestItem):
         return
     module = request.node.name
     if module == "tandem.inference.labeler.Labeler":
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        add_files(Path(), request.getfixturevalue("packed"))
+        request.getfixturevalue("bundle_and_photo")
     elif module == "tandem" or module.startswith("tandem.api."):
         import tandem
 
         doctest_namespace["tandem"] = tandem
         monkeypatch.chdir(request.getfixturevalue("trained").root)
-
-
-def add_files(folder: Path, bundle: Path) -> None:
-    """`bundle.zip` and `a.jpg`, which examples label with it."""
-    import toy
-
-    (folder / "bundle.zip").symlink_to(bundle)
-    toy.draw(folder / "a.jpg", blue=False, seed=0)
