@@ -31,14 +31,27 @@ def packed(trained, tmp_path_factory) -> Path:
     return folder / "toy.zip"
 
 
-@pytest.fixture(autouse=True)
-def what_docstrings_name(request, tmp_path, monkeypatch):
-    """`bundle.zip` and `a.jpg`, where a docstring labels the one by the other."""
-    if request.node.name != "tandem.inference.labeler.Labeler":
-        return
+@pytest.fixture
+def bundle_and_photo(packed, tmp_path, monkeypatch):
+    """A working folder with `bundle.zip` and `a.jpg`, which examples label with it."""
     import toy
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    Path("bundle.zip").symlink_to(request.getfixturevalue("packed"))
-    toy.draw(Path("a.jpg"), blue=False, seed=0)
+    (tmp_path / "bundle.zip").symlink_to(packed)
+    toy.draw(tmp_path / "a.jpg", blue=False, seed=0)
+
+
+@pytest.fixture(autouse=True)
+def files_of_examples(request, doctest_namespace, monkeypatch):
+    """The working folder of a docstring's example: a bundle for Labeler, the toy competition for the API."""
+    if not isinstance(request.node, pytest.DoctestItem):
+        return
+    module = request.node.name
+    if module == "tandem.inference.labeler.Labeler":
+        request.getfixturevalue("bundle_and_photo")
+    elif module == "tandem" or module.startswith("tandem.api."):
+        import tandem
+
+        doctest_namespace["tandem"] = tandem
+        monkeypatch.chdir(request.getfixturevalue("trained").root)

@@ -1,11 +1,38 @@
-"""Tandem: multi-label image classification with captions, from a competition zip to a validated submission."""
+"""Tandem: multi-label image classification with captions, from a competition zip to a validated submission.
+
+>>> import tandem
+>>> tandem.competition("toy").experiments()
+('join', 'looks', 'stack', 'words')
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tandem.api import CompetitionResults, Folds, Labels, Score, Scores, competition
+    from tandem.artifacts.predictions import Predictions
+    from tandem.inference.labeler import Labeler
 
 __version__ = "0.1.0"
+__all__ = [
+    "CompetitionResults",
+    "Folds",
+    "Labeler",
+    "Labels",
+    "Predictions",
+    "Score",
+    "Scores",
+    "competition",
+]
 
 
-def __getattr__(name: str):
-    if name == "Labeler":  # at its first use: it imports torch, which light stages do without
-        from tandem.inference.labeler import Labeler
+def __getattr__(name: str) -> object:
+    """Imports a public name at its first use: the labeler needs torch, which takes seconds to import."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    homes = {"Labeler": "tandem.inference.labeler", "Predictions": "tandem.artifacts.predictions"}
+    return getattr(importlib.import_module(homes.get(name, "tandem.api")), name)
 
-        return Labeler
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

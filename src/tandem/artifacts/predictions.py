@@ -4,12 +4,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tandem.artifacts.atomic_io import write_with
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,12 @@ class Predictions:
         if missing:
             raise ValueError(f"{len(missing)} ids have no prediction, first: {missing[0]}")
         return self.proba[[row[name] for name in ids]]
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Index `id`; one column per label."""
+        import pandas as pd
+
+        return pd.DataFrame(self.proba, index=pd.Index(self.ids, name="id"), columns=list(self.names))
 
     def write(self, path: Path) -> None:
         proba = self.proba.astype(np.float32)

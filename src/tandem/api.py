@@ -1,0 +1,220 @@
+"""The results of one competition in Python: labels, folds, predictions and scores, as arrays or pandas tables."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tandem.artifacts.atomic_io import read_json
+from tandem.artifacts.paths import Paths
+from tandem.artifacts.predictions import Predictions
+from tandem.config.competition import load_competition
+from tandem.data.labelled_rows import read_labelled
+from tandem.graph.currency import is_decoded, made_by
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """The labelled training rows.
+
+    ids    (n,) str    image ids, in the order of train.csv
+    names  (c,) str    label names: the columns of `y`
+    y      (n, c) u1   1 where the image has the label
+    fold   (n,) int    fold of each row
+    """
+
+    ids: Sequence[str]
+    names: tuple[str, ...]
+    y: np.ndarray
+    fold: np.ndarray
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Index `id`; column `fold`, then one column per label."""
+        import pandas as pd
+
+        frame = pd.DataFrame(self.y, index=pd.Index(self.ids, name="id"), columns=list(self.names))
+        frame.insert(0, "fold", self.fold, allow_duplicates=True)  # a label may be called "fold"
+        return frame
+
+
+@dataclass(frozen=True, eq=False)
+class Folds:
+    """The split of the training rows.
+
+    ids    (n,) str    image ids
+    fold   (n,) int    0 to n_folds - 1
+    group  (n,) int    rows of one group are near-duplicate images and share a fold
+    """
+
+    ids: Sequence[str]
+    fold: np.ndarray
+    group: np.ndarray
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Index `id`; columns `fold` and `group`."""
+        import pandas as pd
+
+        return pd.DataFrame({"fold": self.fold, "group": self.group}, index=pd.Index(self.ids, name="id"))
+
+
+@dataclass(frozen=True)
+class Score:
+    """Out-of-fold scores of one experiment, cross-fitted: no row is scored with a decoder tuned on it.
+
+    score         the competition's `metric`
+    f1_samples    F1 per row (F-beta where competition.toml sets another beta), as are the next two
+    in_sample     `metric` with the decoder tuned on the rows that it is scored on
+    optimism      in_sample - score
+    fold_spread   standard deviation of the folds' scores
+    seconds       of training; model_mb: size of the models in MiB
+    leaderboard   `metric` of the submission, where the test labels are known (solution.csv)
+    current       False: scored with another metric than the one in competition.toml now
+    """
+
+    experiment: str
+    metric: str
+    score: float
+    f1_samples: float
+    f1_micro: float
+    f1_macro: float
+    map: float
+    log_loss: float
+    in_sample: float
+    optimism: float
+    fold_spread: float
+    decoder: str
+    seconds: float
+    model_mb: float
+    leaderboard: float | None
+    current: bool
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of all experiments, best first; those that are not current come last."""
+
+    rows: tuple[Score, ...]
+
+    def __getitem__(self, experiment: str) -> Score:
+        """Raises KeyError, with the names that exist, where the experiment has no scores."""
+        for row in self.rows:
+            if row.experiment == experiment:
+                return row
+        raise KeyError(f"{experiment!r} has no scores; there are: {[row.experiment for row in self.rows]}")
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Index `experiment`; one column for each other field of `Score`."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(row) for row in self.rows]).set_index("experiment")
+
+
+class CompetitionResults:
+    """What `make submit` has written for one competition; every method reads the files anew."""
+
+    def __init__(self, name: str, root: Path | str = ".") -> None:
+        """Raises FileNotFoundError where `root` has no competition of this name, ValueError where its name can't be."""
+        self._paths = Paths(name, Path(root))
+        load_competition(self._paths.competition)
+
+    @property
+    def name(self) -> str:
+        return self._paths.comp
+
+    def __repr__(self) -> str:
+        return f"tandem.competition({self.name!r}, root={str(self._paths.root)!r})"
+
+    def labels(self) -> Labels:
+        """The labelled training rows with their folds.
+
+        >>> labels = tandem.competition("toy").labels()
+        >>> labels.names, labels.y.shape, labels.fold[:4].tolist()
+        (('cat', 'sky'), (60, 2), [0, 1, 2, 0])
+        """
+        for file in (self._paths.labels, self._paths.folds):
+            self._require(file, f"make folds COMP={self.name}")
+        rows = read_labelled(self._paths)
+        return Labels(rows.ids, rows.names, rows.y, rows.fold)
+
+    def folds(self) -> Folds:
+        """The split, with the groups of near-duplicates.
+
+        >>> tandem.competition("toy").folds().to_pandas().loc["4.jpg"].to_dict()
+        {'fold': 1, 'group': 4}
+        """
+        self._require(self._paths.folds, f"make folds COMP={self.name}")
+        with self._paths.folds.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        fold, group = (np.array([int(row[column]) for row in rows]) for column in ("fold", "group"))
+        return Folds([row["id"] for row in rows], fold, group)
+
+    def experiments(self) -> tuple[str, ...]:
+        """Names of the experiments that have out-of-fold predictions, sorted."""
+        return tuple(
+            sorted(file.parent.name for file in self._paths.oof("x").parents[1].glob("*/oof.parquet"))
+        )
+
+    def oof(self, experiment: str) -> Predictions:
+        """Out-of-fold predictions: each training row's are by a model that was not trained on its fold.
+
+        >>> tandem.competition("toy").oof("stack").proba.shape
+        (60, 2)
+        """
+        return self._predictions(self._paths.oof(experiment), experiment)
+
+    def test(self, experiment: str) -> Predictions:
+        """Predictions for the test rows: averages over the models of all folds.
+
+        >>> predictions = tandem.competition("toy").test("stack")
+        >>> predictions.ids[0], list(predictions.to_pandas().columns)
+        ('60.jpg', ['cat', 'sky'])
+        """
+        return self._predictions(self._paths.test(experiment), experiment)
+
+    def scores(self) -> Scores:
+        """The scores of all experiments, as in the table of `make scores`.
+
+        >>> scores = tandem.competition("toy").scores()
+        >>> scores["stack"].score >= scores["looks"].score
+        True
+        """
+        files = self._paths.scores("x").parents[1].glob("*/scores.json")
+        rows = [self._score(file.parent.name) for file in files]
+        if not rows:
+            raise FileNotFoundError(f"{self.name!r} has no scores; run: make submit COMP={self.name}")
+        return Scores(tuple(sorted(rows, key=lambda row: (not row.current, -row.score, row.experiment))))
+
+    def _score(self, experiment: str) -> Score:
+        values = read_json(self._paths.run(experiment)) | read_json(self._paths.scores(experiment))
+        submission = self._paths.submission(experiment).with_suffix(".json")
+        leaderboard = (read_json(submission)["local_leaderboard"] if submission.exists() else None) or {}
+        values |= {
+            "experiment": experiment,
+            "leaderboard": leaderboard.get(values["metric"]),
+            "current": is_decoded(self._paths, experiment),
+        }
+        return Score(**{field: values[field] for field in Score.__dataclass_fields__})
+
+    def _predictions(self, file: Path, experiment: str) -> Predictions:
+        self._require(file, made_by(self.name, experiment))
+        return Predictions.read(file)
+
+    def _require(self, file: Path, command: str) -> None:
+        if not file.exists():
+            raise FileNotFoundError(f"{file} does not exist; run: {command}")
+
+
+def competition(name: str, root: Path | str = ".") -> CompetitionResults:
+    """The results of a competition: `name` is its folder under `root`/input, `root` the folder that you run make in.
+
+    >>> import tandem
+    >>> tandem.competition("toy").name
+    'toy'
+    """
+    return CompetitionResults(name, root)

@@ -1,0 +1,132 @@
+"""`import tandem`: what is trained, read as arrays and tables; light, and without effects on the caller's process."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tandem
+from tandem.artifacts.atomic_io import read_json, write_json
+
+SRC = Path(__file__).parents[1] / "src"
+
+
+@pytest.fixture(scope="module")
+def toy(trained):
+    return tandem.competition("toy", root=trained.root)
+
+
+@pytest.fixture
+def empty(trained, tmp_path):
+    """The competition before anything is run."""
+    shutil.copytree(trained.input, tmp_path / "input" / "toy", ignore=shutil.ignore_patterns("data"))
+    return tandem.competition("toy", root=tmp_path)
+
+
+def python(code: str, folder: Path) -> str:
+    environment = os.environ | {"PYTHONPATH": str(SRC)}
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_every_public_name_can_be_imported_and_listed():
+    for name in tandem.__all__:
+        assert getattr(tandem, name).__doc__
+    assert set(tandem.__all__) <= set(dir(tandem))
+    with pytest.raises(AttributeError, match="module 'tandem' has no attribute 'Labeller'"):
+        _ = tandem.Labeller
+
+
+def test_labels_folds_and_predictions_have_the_same_ids(toy):
+    labels, folds, oof = toy.labels(), toy.folds(), toy.oof("stack")
+    assert list(labels.ids) == list(folds.ids) == list(oof.ids)
+    assert labels.names == oof.names == toy.test("stack").names
+    assert labels.fold.tolist() == folds.fold.tolist()
+    assert not set(labels.ids) & set(toy.test("stack").ids)
+
+
+def test_tables_have_the_id_as_index_and_a_column_for_each_label(toy):
+    labels = toy.labels()
+    table = labels.to_pandas()
+    assert table.index.name == "id" and list(table.columns) == ["fold", "cat", "sky"]
+    assert np.array_equal(table[["cat", "sky"]].to_numpy(), labels.y)
+    assert list(toy.folds().to_pandas().columns) == ["fold", "group"]
+    proba = toy.oof("stack").to_pandas()
+    assert proba.loc["3.jpg", "sky"] == toy.oof("stack").proba[3, 1]
+
+
+def test_a_label_may_be_called_fold():
+    labels = tandem.Labels(["a"], ("fold", "id"), np.array([[1, 0]]), np.array([4]))
+    assert labels.to_pandas().to_numpy().tolist() == [[4, 1, 0]]
+
+
+def test_scores_are_those_of_the_files_best_first(toy, trained):
+    scores = toy.scores()
+    assert {row.experiment for row in scores.rows} == set(toy.experiments())
+    assert [row.score for row in scores.rows] == sorted((row.score for row in scores.rows), reverse=True)
+    written = read_json(trained.scores("words"))
+    assert (scores["words"].map, scores["words"].decoder) == (written["map"], written["decoder"])
+    table = scores.to_pandas()
+    assert table.loc["words", "log_loss"] == written["log_loss"]
+    with pytest.raises(KeyError, match=r"'fusion' has no scores; there are: \['"):
+        scores["fusion"]
+
+
+def test_scores_of_another_metric_come_last(trained, tmp_path):
+    for name in ("build", "oof", "folds"):
+        shutil.copytree(trained.root / name, tmp_path / name)
+    shutil.copytree(trained.input, tmp_path / "input" / "toy", ignore=shutil.ignore_patterns("data"))
+    toy = tandem.competition("toy", root=tmp_path)
+    best = toy.scores().rows[0].experiment
+    thresholds = tmp_path / "oof" / "toy" / best / "thresholds.json"
+    write_json(thresholds, read_json(thresholds) | {"metric": "f1_macro"})
+    last = toy.scores().rows[-1]
+    assert (last.experiment, last.current) == (best, False)
+
+
+def test_errors_name_the_command_that_makes_what_is_missing(empty, toy, tmp_path):
+    with pytest.raises(FileNotFoundError, match="run: make import ZIP=<file.zip> COMP=other"):
+        tandem.competition("other", root=tmp_path)
+    with pytest.raises(
+        FileNotFoundError, match=r"train\.labels\.parquet does not exist; run: make folds COMP=toy"
+    ):
+        empty.labels()
+    with pytest.raises(FileNotFoundError, match=r"toy\.csv does not exist; run: make folds COMP=toy"):
+        empty.folds()
+    with pytest.raises(FileNotFoundError, match="run: make submit COMP=toy"):
+        empty.oof("stack")
+    with pytest.raises(FileNotFoundError, match="run: make train COMP=toy EXPS=fusion"):
+        toy.test("fusion")
+    with pytest.raises(FileNotFoundError, match="'toy' has no scores; run: make submit COMP=toy"):
+        empty.scores()
+    assert empty.experiments() == ()
+
+
+def test_importing_tandem_imports_nothing_heavy(tmp_path):
+    heavy = {"torch", "pandas", "numpy", "pyarrow", "sklearn", "pydantic"}
+    assert python(f"import sys, tandem; print({heavy} & set(sys.modules))", tmp_path) == "set()\n"
+
+
+def test_using_it_changes_neither_environment_nor_threads_nor_imports_torch(trained):
+    code = """if True:
+        import os, sys
+        before = dict(os.environ)
+        import tandem
+        toy = tandem.competition("toy")
+        tables = toy.labels(), toy.folds(), toy.oof("stack"), toy.test("stack"), toy.scores()
+        assert all(len(table.to_pandas()) for table in tables)
+        assert "torch" not in sys.modules
+        import torch
+        threads = torch.get_num_threads()
+        assert tandem.Labeler
+        assert torch.get_num_threads() == threads
+        assert dict(os.environ) == before, set(os.environ.items()) ^ set(before.items())
+    """
+    python(code, trained.root)
