@@ -1,7 +1,6 @@
-"""What a report is made from, read from the files of all stages; nothing is trained.
+"""Reads everything that a report is made from, from the files of all stages; nothing is trained.
 
-Nothing is written either, but for the cross-fitted label sets: they take a minute of 80 labels, and every report
-needs them.
+Nothing is written but the cross-fitted label sets: they take a minute for 80 labels, and every report needs them.
 """
 
 from collections.abc import Sequence
@@ -13,30 +12,31 @@ from tandem.artifacts.atomic_io import digest, file_digest, read_json
 from tandem.artifacts.contributions import BOTH, read_contributions
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions, read_provenance
-from tandem.config.competition import Competition
-from tandem.config.experiments import read_resolved, sees
-from tandem.data.labelled_rows import Labelled, read_groups, read_labelled
+from tandem.config import method_versions as version
+from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.data.split_tables import read_captions, read_images
-from tandem.decoding import CrossFit, Decoder, Rule
+from tandem.decoding import CrossFit, Rule, label_rule
 from tandem.features.feature_store import read_features
-from tandem.graph.currency import is_decoded
+from tandem.graph.declared_stages import STACK
+from tandem.graph.experiment_dir import ExperimentDir, Experiments, same_rows
 from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment, Split
 from tandem.runtime.resources import threads
 
-PREFERRED = "stack"
-DECODED = 1  # of the decoders: another number decodes once more
 
+def gather(experiments: Experiments, wanted: str = "") -> ReportData:
+    """All that is on disk, about the experiment `wanted`, else the stack, else the best.
 
-def gather(paths: Paths, competition: Competition, wanted: str = "") -> ReportData:
-    """All that is on disk; raises FileNotFoundError where not even the checked rows are."""
+    Raises FileNotFoundError where not even the checked rows are there, ValueError where `wanted` is not scored.
+    """
+    paths, competition = experiments.paths, experiments.competition
     needed = (paths.labels, paths.images("train"), paths.folds)
     lacking = [str(path) for path in needed if not path.exists()]
     if lacking:
         raise FileNotFoundError(f"no {', '.join(lacking)}; run: make folds COMP={paths.comp}")
-    rows = read_labelled(paths)
-    experiments, stale = read_experiments(paths, rows)
-    rule = Rule(competition.metric, competition.beta, competition.least, competition.most)
-    subject = read_subject(paths, rows, rule, _choose(paths, experiments, wanted))
+    rows, rule = read_labelled_rows(paths), label_rule(competition)
+    scored, stale = read_experiments(experiments, rows)
+    name = choose(scored, wanted, paths.comp)
+    focus = read_focus(experiments[name], rows, rule, scored[name]) if name else None
     return ReportData(
         comp=paths.comp,
         rule=rule,
@@ -45,111 +45,90 @@ def gather(paths: Paths, competition: Competition, wanted: str = "") -> ReportDa
         train=read_split(paths, "train"),
         test=read_split(paths, "test") if paths.images("test").exists() else None,
         fold=rows.fold,
-        group=read_groups(paths, rows.ids),
-        experiments=experiments,
-        focus=subject,
-        features=read_image_features(paths),
+        group=rows.group,
+        experiments=list(scored.values()),
+        focus=focus,
+        features=read_image_features(paths, experiments),
         findings=read_json(paths.check_report) if paths.check_report.exists() else None,
-        missing=missing(paths, competition, experiments, stale, subject),
+        missing=missing(experiments, list(scored), stale, focus),
     )
 
 
 def read_split(paths: Paths, split: str) -> Split:
     images, captions = read_images(paths.images(split)), None
     if paths.captions(split).exists():
-        of = dict(zip(*read_captions(paths.captions(split)), strict=True))
-        captions = [of[name] for name in images["id"]]
+        by_id = dict(zip(*read_captions(paths.captions(split)), strict=True))
+        captions = [by_id[name] for name in images["id"]]
     sizes = np.column_stack([images[key] for key in ("width", "height", "bytes")])
     return Split(images["id"], [paths.input / file for file in images["file"]], captions, sizes)
 
 
-def read_experiments(paths: Paths, rows: Labelled) -> tuple[list[ScoredExperiment], list[str]]:
-    """(every experiment that is scored, names of those left out: made with another fold map, label list or metric)."""
-    found, stale = [], []
-    for file in sorted(paths.experiment("x").parent.glob("*/scores.json")):
-        name = file.parent.name
-        oof = Predictions.read(paths.oof(name)) if paths.oof(name).exists() else None
-        same = oof and oof.names == rows.names and oof.provenance.get("folds") == rows.fold_digest
-        if not (same and is_decoded(paths, name)):
-            stale.append(name)
+def read_experiments(
+    experiments: Experiments, rows: LabelledRows
+) -> tuple[dict[str, ScoredExperiment], list[str]]:
+    """(every scored experiment, names of those left out: made with another fold map, label list or metric)."""
+    found, stale = {}, []
+    for one in experiments.scored():
+        oof = one.oof() if one.paths.oof(one.name).exists() else None
+        if oof is None or not same_rows(oof, rows.names, rows.fold_digest) or one.undecoded:
+            stale.append(one.name)
             continue
-        run, submission = read_json(paths.run(name)), _json_beside(paths.submission(name))
-        found.append(
-            ScoredExperiment(
-                name,
-                read_json(file),
-                run,
-                oof.aligned_to(rows.ids),
-                _sees(paths, [name, *run.get("members", {})]),
-                submission["local_leaderboard"] if submission else None,
-                read_logs(paths, name, np.unique(rows.fold).tolist()),
-            )
+        submission = one.submission
+        found[one.name] = ScoredExperiment(
+            one.name,
+            one.scores,
+            one.run,
+            oof.aligned_to(rows.ids),
+            one.reads,
+            submission["local_leaderboard"] if submission else None,
+            {} if one.is_stack else one.logs(),
         )
     return found, stale
 
 
-def _json_beside(file) -> dict | None:
-    file = file.with_suffix(".json")
-    return read_json(file) if file.exists() else None
-
-
-def _sees(paths: Paths, names: Sequence[str]) -> frozenset[str]:
-    configs = [paths.experiment_config(name) for name in names]
-    return frozenset(what for file in configs if file.exists() for what in sees(read_resolved(file)))
-
-
-def read_logs(paths: Paths, name: str, folds: Sequence[int]) -> dict[int, list[dict]]:
-    files = {k: paths.model(name, k, ".json") for k in folds}
-    return {k: read_json(file).get("log") or [] for k, file in files.items() if file.exists()}
-
-
-def _choose(paths: Paths, experiments: Sequence[ScoredExperiment], wanted: str) -> ScoredExperiment | None:
-    by_name = {e.name: e for e in experiments}
-    if wanted and wanted not in by_name:
+def choose(scored: dict[str, ScoredExperiment], wanted: str, comp: str) -> str:
+    """The name of the experiment in focus; "" where nothing is scored."""
+    if wanted and wanted not in scored:
         raise ValueError(
-            f"--exp {wanted}: not scored; there are {sorted(by_name)}; run: make train COMP={paths.comp} EXPS={wanted}"
+            f"EXP={wanted}: not scored; there are {sorted(scored)}; run: make train COMP={comp} EXPS={wanted}"
         )
-    best = max(experiments, key=lambda e: e.scores["score"], default=None)
-    return by_name.get(wanted or PREFERRED, best)
+    best = max(scored, key=lambda name: scored[name].scores["score"], default="")
+    return wanted or (STACK if STACK in scored else best)
 
 
-def read_subject(
-    paths: Paths, rows: Labelled, rule: Rule, scored: ScoredExperiment | None
-) -> FocusExperiment | None:
-    """With its rows decoded once more, each without what was tuned on it.
+def read_focus(
+    experiment: ExperimentDir, rows: LabelledRows, rule: Rule, scored: ScoredExperiment
+) -> FocusExperiment:
+    """With its rows decoded again, each without what was tuned on it.
 
     Raises ValueError where that is not the score on disk.
     """
-    if scored is None:
-        return None
-    recipe, name = read_json(paths.thresholds(scored.name)), scored.name
+    paths, name = experiment.paths, experiment.name
     pred = cross_fitted(paths, rows, rule, scored)
     score = rule.score(rows.y, pred)
     if scored.scores["metric"] != rule.metric or abs(score - scored.scores["score"]) > 1e-9:
         raise ValueError(
-            f"{paths.scores(name)} says {scored.scores['score']:.4f} {scored.scores['metric']}, its predictions score "
-            f"{score:.4f} {rule.metric}; run: make submit COMP={paths.comp}"
+            f"{paths.scores(name)} has {scored.scores['score']:.4f} {scored.scores['metric']}, its predictions score "
+            f"{score:.4f} {rule.metric}; run: {experiment.command}"
         )
-    test = Predictions.read(paths.test(name)) if paths.test(name).exists() else None
+    test = experiment.test()
     if test is not None and test.names != rows.names:
         test = None
     return FocusExperiment(
         scored,
         pred,
-        recipe,
+        experiment.thresholds,
         read_terms(paths, name, rows.ids),
         None if test is None else test.proba,
-        None if test is None else Decoder.from_json(recipe)(test.proba),
-        _json_beside(paths.submission(name)),
+        None if test is None else experiment.decoder()(test.proba),
+        experiment.submission,
     )
 
 
-def cross_fitted(paths: Paths, rows: Labelled, rule: Rule, scored: ScoredExperiment) -> np.ndarray:
-    """(n, c) bool, each row decoded by what saw none of its fold; kept in build/ under the digest of what made it."""
-    file = paths.decoded(scored.name)
-    key = digest(
-        [file_digest(paths.oof(scored.name)), rows.fold_digest, rows.label_digest, asdict(rule), DECODED]
-    )
+def cross_fitted(paths: Paths, rows: LabelledRows, rule: Rule, scored: ScoredExperiment) -> np.ndarray:
+    """(n, c) bool, each row decoded by a decoder tuned without its fold; kept in build/ under a content key."""
+    file, oof = paths.decoded(scored.name), file_digest(paths.oof(scored.name))
+    key = digest([oof, rows.fold_digest, rows.label_digest, asdict(rule), version.DECODER])
     if read_provenance(file).get("key") == key:
         return Predictions.read(file).aligned_to(rows.ids) > 0.5
     pred = CrossFit(scored.proba, rows.y, rows.fold, rule, threads()).prepare().cross_fitted("auto")
@@ -158,7 +137,7 @@ def cross_fitted(paths: Paths, rows: Labelled, rule: Rule, scored: ScoredExperim
 
 
 def read_terms(paths: Paths, name: str, ids: Sequence[str]) -> np.ndarray | None:
-    """(n, c, 5) contributions to the out-of-fold logits, from all that the model sees."""
+    """(n, c, 5) contributions to the out-of-fold logits with image and caption; None where there are none."""
     file = paths.contributions(name)
     if not file.exists():
         return None
@@ -169,19 +148,16 @@ def read_terms(paths: Paths, name: str, ids: Sequence[str]) -> np.ndarray | None
     return None
 
 
-def read_image_features(paths: Paths) -> tuple[np.ndarray, np.ndarray] | None:
-    """Of train and test, (n, d) and (m, d), by the smallest frozen image encoder that is current for both."""
+def read_image_features(paths: Paths, experiments: Experiments) -> tuple[np.ndarray, np.ndarray] | None:
+    """Of train and test, (n, d) and (m, d), by the smallest frozen image encoder that has both."""
     if not paths.images("test").exists():
         return None
-    for file in sorted(
-        paths.features("x", "train").parent.glob("*.train.npy"), key=lambda f: f.stat().st_size
-    ):
+    slugs = {e.slug for e in experiments.graph.encoders.values() if e.kind == "image"}
+    files = [file for slug in slugs if (file := paths.features(slug, "train")).exists()]
+    for file in sorted(files, key=lambda f: (f.stat().st_size, f.name)):
         slug = file.name.removesuffix(".train.npy")
-        config = paths.encoder_config(slug)
-        if not config.exists() or read_json(config).get("kind") != "image":
-            continue
         try:
-            return tuple(_first_view(paths, slug, split) for split in ("train", "test"))
+            return _first_view(paths, slug, "train"), _first_view(paths, slug, "test")
         except (ValueError, FileNotFoundError):  # of other rows, or none yet
             continue
     return None
@@ -193,37 +169,29 @@ def _first_view(paths: Paths, slug: str, split: str) -> np.ndarray:
 
 
 def missing(
-    paths: Paths,
-    competition: Competition,
-    experiments: Sequence[ScoredExperiment],
-    stale: Sequence[str],
-    subject: FocusExperiment | None,
+    experiments: Experiments, names: Sequence[str], stale: Sequence[str], focus: FocusExperiment | None
 ) -> list[tuple[str, str]]:
-    """What could be there and is not, with the command that brings it."""
+    """What does not exist yet, with the command that makes it."""
+    paths, competition = experiments.paths, experiments.competition
     comp, found = f"COMP={paths.comp}", []
-    names = {e.name for e in experiments}
     for name in stale:
-        command = f"make stack {comp}" if name == PREFERRED else f"make train {comp} EXPS={name}"
-        found.append((f"{name}, which was made with another fold map, label list or metric", command))
-    untrained = [name for name in competition.experiments if name not in names.union(stale)]
+        found.append(
+            (f"{name}, which was made with another fold map, label list or metric", experiments[name].command)
+        )
+    untrained = [name for name in competition.experiments if name not in {*names, *stale}]
     if untrained:
         found.append((f"scores of {', '.join(untrained)}", f'make train {comp} EXPS="{" ".join(untrained)}"'))
-    key = {e.name: e.run.get("key") for e in experiments}
-    for stack in (e for e in experiments if "members" in e.run):
-        newer = [m for m, fitted_on in stack.run["members"].items() if key.get(m, fitted_on) != fitted_on]
-        if newer:
-            found.append(
-                (f"a {stack.name} of today's {', '.join(newer)}, trained again since", f"make submit {comp}")
-            )
-    if len(names - {PREFERRED}) > 1 and PREFERRED not in names.union(stale):
+    for name in names:
+        if experiments[name].is_stack and (why := experiments[name].stale):
+            found.append((f"a current {name}: {why}", experiments[name].command))
+    if len(set(names) - {STACK}) > 1 and STACK not in {*names, *stale}:
         found.append(("the stack of these experiments", f"make submit {comp}"))
-    if subject is None:
-        return found
-    exps = "" if subject.name == PREFERRED else f" EXPS={subject.name}"
-    if subject.test_proba is None:
-        found.append((f"test predictions of {subject.name}", f"make submit {comp}{exps}"))
-    elif subject.submission is None:
-        found.append((f"the submission of {subject.name}", f"make submit {comp}{exps}"))
-    if not paths.check_report.exists():
-        found.append(("what the check found", f"make check {comp}"))
+    if focus is not None:
+        exps = "" if focus.name == STACK else f" EXPS={focus.name}"
+        if focus.test_proba is None:
+            found.append((f"test predictions of {focus.name}", f"make submit {comp}{exps}"))
+        elif focus.submission is None:
+            found.append((f"the submission of {focus.name}", f"make submit {comp}{exps}"))
+        if not paths.check_report.exists():
+            found.append(("the report of the data check", f"make check {comp}"))
     return found
