@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tandem.config.competition import Competition
 from tandem.metrics import METRICS
 
 
@@ -21,6 +22,11 @@ class Rule:
     beta: float = 1.0
     least: int = 1
     most: int = 10**6
+
+    @classmethod
+    def of(cls, competition: Competition) -> "Rule":
+        """The competition's own."""
+        return cls(competition.metric, competition.beta, competition.least, competition.most)
 
     def score(self, y: np.ndarray, pred: np.ndarray) -> float:
         return METRICS[self.metric](y, pred, self.beta)

@@ -15,7 +15,7 @@ from tandem.artifacts.predictions import Predictions, read_provenance
 from tandem.config import method_versions as version
 from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.data.split_tables import read_captions, read_images
-from tandem.decoding import CrossFit, Rule, label_rule
+from tandem.decoding import CrossFit, Rule
 from tandem.features.feature_store import read_features
 from tandem.graph.declared_stages import STACK
 from tandem.graph.experiment_dir import ExperimentDir, Experiments, same_rows
@@ -33,7 +33,7 @@ def gather(experiments: Experiments, wanted: str = "") -> ReportData:
     lacking = [str(path) for path in needed if not path.exists()]
     if lacking:
         raise FileNotFoundError(f"no {', '.join(lacking)}; run: make folds COMP={paths.comp}")
-    rows, rule = read_labelled_rows(paths), label_rule(competition)
+    rows, rule = read_labelled_rows(paths), Rule.of(competition)
     scored, stale = read_experiments(experiments, rows)
     name = choose(scored, wanted, paths.comp)
     focus = read_focus(experiments[name], rows, rule, scored[name]) if name else None
