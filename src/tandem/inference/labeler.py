@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tandem.artifacts.atomic_io import read_json
-from tandem.artifacts.contributions import TERMS, gathered
+from tandem.artifacts.contributions import TERMS, sum_by_term
 from tandem.artifacts.paths import Paths
 from tandem.config.experiments import read_resolved, sees
 from tandem.data.image_io import BadImage
@@ -17,7 +17,7 @@ from tandem.ensemble.stack_store import read_blind_stack, read_stack
 from tandem.ensemble.stacking import Level, Stack, spread
 from tandem.graph.currency import is_current, is_decoded, made_by
 from tandem.inference.fold_models import Encoders, Member, NewRows, needs_captions, sizes
-from tandem.inference.results import Found
+from tandem.inference.results import LabelledImage
 from tandem.logits import sigmoid
 from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import alone, device
@@ -49,7 +49,7 @@ class Panel:
         votes = self._votes(rows, encoders)
         if self.stack is None:
             return votes[0]
-        return gathered(
+        return sum_by_term(
             spread(self.stack, self._level(rows, votes)),
             [{"image"} if self.blind else sees(m.experiment) for m in self.members],
         )
@@ -129,8 +129,8 @@ class Labeler:
         images: Sequence[Path | str],
         captions: Sequence[str | None] | None = None,
         why: bool = False,
-    ) -> Iterator[Found]:
-        """One `Found` an image, in order, with its terms where `why`. Memory stays flat.
+    ) -> Iterator[LabelledImage]:
+        """One `LabelledImage` an image, in order, with its terms where `why`. Memory stays flat.
 
         An image that can't be read has a problem and no labels. Raises ValueError where a caption is missing and
         nothing that is trained can do without.
@@ -146,13 +146,13 @@ class Labeler:
             )
         return self._stream(images, texts, why)
 
-    def _stream(self, images: list[Path], captions: list[str], why: bool) -> Iterator[Found]:
+    def _stream(self, images: list[Path], captions: list[str], why: bool) -> Iterator[LabelledImage]:
         """Chunks side by side, each by one thread from its files to its labels."""
         for panel in {self.panel, self.blind} - {None}:
             panel.load(self.encoders)
         chunks = [slice(start, start + CHUNK) for start in range(0, len(images), CHUNK)]
 
-        def work(chunk: slice) -> list[Found]:
+        def work(chunk: slice) -> list[LabelledImage]:
             alone()
             return self._chunk(images[chunk], captions[chunk], why)
 
@@ -169,9 +169,9 @@ class Labeler:
         except BadImage as error:
             return " ".join(str(error).removeprefix(f"{image}: ").split())
 
-    def _chunk(self, images: list[Path], captions: list[str], why: bool) -> list[Found]:
+    def _chunk(self, images: list[Path], captions: list[str], why: bool) -> list[LabelledImage]:
         opened = [self._open(image) for image in images]
-        found = {i: Found(str(images[i]), problem=o) for i, o in enumerate(opened) if isinstance(o, str)}
+        found = {i: LabelledImage(str(images[i]), problem=o) for i, o in enumerate(opened) if isinstance(o, str)}
         whole = [i for i in range(len(images)) if i not in found]
         told = [i for i in whole if captions[i].strip()]
         untold = [i for i in whole if not captions[i].strip()]
@@ -182,17 +182,17 @@ class Labeler:
                 found |= zip(rows, self._found(panel, [images[i] for i in rows], new, why), strict=True)
         return [found[i] for i in range(len(images))]
 
-    def _found(self, panel: Panel, images: list[Path], rows: NewRows, why: bool) -> Iterator[Found]:
+    def _found(self, panel: Panel, images: list[Path], rows: NewRows, why: bool) -> Iterator[LabelledImage]:
         terms = panel.terms(rows, self.encoders) if why else None
         proba = sigmoid(terms.sum(-1)) if why else panel.proba(rows, self.encoders)
         for i, (image, chosen) in enumerate(zip(images, panel.decoder(proba), strict=True)):
             order = np.argsort(-proba[i], kind="stable")
-            yield Found(
+            yield LabelledImage(
                 str(image),
                 tuple(self.names[j] for j in order if chosen[j]),
                 dict(zip(self.names, proba[i].tolist(), strict=True)),
                 terms=_named(self.names, terms[i]) if why else None,
-                blind=panel is self.blind,
+                without_caption=panel is self.blind,
             )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tandem.artifacts.contributions import shares
+from tandem.artifacts.contributions import modality_shares
 from tandem.decoding import Rule
 from tandem.decoding.threshold_search import SortedLabels
 from tandem.metrics import f1_per_label, f_beta, mean_average_precision
@@ -22,7 +22,7 @@ def per_class(evidence: Evidence) -> list[dict]:
     counts = {"support": y.sum(0), "predicted": pred.sum(0), "hit": (y & pred).sum(0)}
     f1 = f1_per_label(y, pred, evidence.rule.beta)
     worth = worth_of_each(y, pred, evidence.rule)
-    share = shares(names, subject.terms) if subject.terms is not None else {}
+    share = modality_shares(names, subject.terms) if subject.terms is not None else {}
     spread = subject.recipe.get("spread", {})
     metric = metric_curves(proba, y, subject.thresholds, evidence.rule)
     rivals = {e.name: average_precisions(e.proba, y) for e in evidence.experiments}

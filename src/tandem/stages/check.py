@@ -4,14 +4,12 @@ Every row and every image is looked at, and the ids of a sample submission. The 
 content changes, and `checked` are written only where nothing would make training wrong.
 """
 
-import sys
 import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -39,6 +37,7 @@ from tandem.data.issues import count_errors as blocking
 from tandem.data.issues import group_by_kind as problems
 from tandem.data.label_codec import LabelCodec
 from tandem.data.split_tables import write_captions, write_images, write_labels
+from tandem.runtime.console import make_console
 
 STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 
@@ -104,7 +103,7 @@ def conclude(paths: Paths, findings: Sequence[Finding], rows: dict[str, int], lo
     """Prints and stores what was found; the number of errors."""
     write_json(paths.check_report, report(findings, rows))
     if findings:
-        Console(width=None if sys.stdout.isatty() else 120).print(problem_table(findings))
+        make_console().print(problem_table(findings))
     print(f"{rows['train']:,} + {rows['test']:,} rows, {looked}; details: {paths.check_report}")
     errors = blocking(findings)
     if errors:

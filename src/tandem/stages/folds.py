@@ -5,7 +5,6 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -14,6 +13,7 @@ from tandem.artifacts.paths import Paths
 from tandem.data.folds import assign_folds, label_shares
 from tandem.data.near_duplicates import group_near_duplicates as group
 from tandem.data.split_tables import read_images, read_labels
+from tandem.runtime.console import make_console
 
 
 def to_csv(ids: Sequence[str], fold: np.ndarray, groups: np.ndarray) -> str:
@@ -66,7 +66,7 @@ def main(args) -> None:
 
     shares = label_shares(y, fold, config["n"])
     sizes = np.bincount(fold, minlength=config["n"]).tolist()
-    Console().print(share_table(names, shares, sizes))
+    make_console().print(share_table(names, shares, sizes))
     off = np.abs(shares[:, :-1] - shares[:, -1:])
     label, k = np.unravel_index(off.argmax(), off.shape)
     counts = np.bincount(groups)

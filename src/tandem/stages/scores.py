@@ -1,12 +1,12 @@
 """Scores: oof/C/*/{scores,run}.json, submissions/C/*.json -> a table in the terminal, best first."""
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from tandem.artifacts.atomic_io import read_json
 from tandem.artifacts.paths import Paths
 from tandem.graph.currency import is_decoded
+from tandem.runtime.console import make_console
 
 COLUMNS = {"f1_samples": "samples", "f1_micro": "micro", "f1_macro": "macro"}  # F1, or F-beta
 
@@ -25,14 +25,9 @@ def main(args) -> None:
             f"nothing has been scored for {args.comp!r}; run: make train COMP={args.comp}"
         )
     rows.sort(key=lambda row: (not row["comparable"], -row["score"]))
-    console = _console()
+    console = make_console()
     console.print(_table(args.comp, rows))
     console.print(_decoders([row for row in rows if row["comparable"]] or rows))
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=120)
 
 
 def _row(paths: Paths, name: str) -> dict:

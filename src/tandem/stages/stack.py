@@ -13,12 +13,12 @@ from tandem.artifacts.atomic_io import digest, read_json, write_json
 from tandem.artifacts.contributions import (
     NO_CAPTION,
     TERMS,
-    gathered,
     read_contributions,
+    sum_by_term,
     write_contributions,
 )
 from tandem.artifacts.paths import Paths
-from tandem.artifacts.predictions import Predictions, read_provenance, same_origin
+from tandem.artifacts.predictions import Predictions, check_same_origin, read_provenance
 from tandem.config.experiments import read_resolved, sees
 from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.data.split_tables import read_captions
@@ -51,7 +51,7 @@ def main(args) -> None:
     paths = Paths(args.comp)
     rows = read_labelled_rows(paths)
     members = {name: Predictions.read(paths.oof(name)) for name in args.exps}
-    same_origin(members)
+    check_same_origin(members)
     for name, member in members.items():
         if member.names != rows.names or member.provenance.get("folds") != rows.fold_digest:
             raise ValueError(
@@ -187,7 +187,7 @@ def _words(paths: Paths, split: str, ids: list[str]) -> tuple[np.ndarray | None,
 
 def _terms(paths: Paths, names: list[str], parts: np.ndarray) -> np.ndarray:
     """(n, c, m + 2) of members, context and base -> (n, c, 5) of TERMS."""
-    return gathered(parts, [sees(read_resolved(paths.experiment_config(name))) for name in names])
+    return sum_by_term(parts, [sees(read_resolved(paths.experiment_config(name))) for name in names])
 
 
 def _origin(paths: Paths, rows: LabelledRows, key: str) -> dict[str, str]:

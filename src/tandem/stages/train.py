@@ -8,7 +8,7 @@ current is left as it is, so the stage also serves a new test set alone.
 import numpy as np
 
 from tandem.artifacts.atomic_io import read_json, write_json
-from tandem.artifacts.contributions import BOTH, read_contributions, shares, write_contributions
+from tandem.artifacts.contributions import BOTH, modality_shares, read_contributions, write_contributions
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import read_provenance
 from tandem.runtime.resources import peak_mb, versions
@@ -68,7 +68,7 @@ def _run(job: Job, terms: dict[str, np.ndarray]) -> dict:
         "seconds_per_fold": seconds,
         "peak_mb": peak_mb(),
         "model_mb": round(sum(f.stat().st_size for f in files) / 2**20, 2),
-        **({"shares": shares(job.rows.names, terms[BOTH])} if terms else {}),
+        **({"shares": modality_shares(job.rows.names, terms[BOTH])} if terms else {}),
         "versions": versions(),
     }
 

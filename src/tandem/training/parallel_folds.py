@@ -14,7 +14,7 @@ from multiprocessing import get_context
 from threading import Thread
 
 from tandem.artifacts.paths import Paths
-from tandem.runtime.progress import say, share_terminal, title
+from tandem.runtime.progress import print_line, set_prefix, share_terminal
 from tandem.runtime.resources import memory_gb, threads
 from tandem.training.fold_job import Job
 
@@ -67,14 +67,14 @@ def fit_folds(jobs: Sequence[Job], folds: Sequence[int]) -> None:
 def fit(job: Job, k: int) -> None:
     """One fold in this process."""
     start = time.perf_counter()
-    title(f"{job.name} fold {k} ")
+    set_prefix(f"{job.name} fold {k} ")
 
     def on_epoch(entry: dict) -> None:
-        say(f"{job.name} fold {k} epoch {entry['epoch']}: loss {entry['loss']:.4f}, F1 {entry['f1']:.4f}")
+        print_line(f"{job.name} fold {k} epoch {entry['epoch']}: loss {entry['loss']:.4f}, F1 {entry['f1']:.4f}")
 
     job.fit_fold(k, on_epoch)
-    title("")
-    say(f"{job.name} fold {k + 1}/{len(job.folds)}: {time.perf_counter() - start:.1f} s")
+    set_prefix("")
+    print_line(f"{job.name} fold {k + 1}/{len(job.folds)}: {time.perf_counter() - start:.1f} s")
 
 
 def _has_gpu() -> bool:
