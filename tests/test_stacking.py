@@ -5,7 +5,7 @@ import pytest
 
 from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.artifacts.contributions import TERMS, read_contributions, write_contributions
-from tandem.artifacts.predictions import Predictions, same_origin
+from tandem.artifacts.predictions import Predictions, check_same_origin
 from tandem.decoding import CrossFit, Rule
 from tandem.ensemble.fit_stack import StackCV, choose
 from tandem.ensemble.hill_climbing import hill_climb
@@ -199,11 +199,11 @@ def predictions(ids=("a", "b"), names=("x", "y"), folds="f1") -> Predictions:
 )
 def test_members_that_do_not_belong_together_are_refused(other, message):
     with pytest.raises(ValueError, match=message):
-        same_origin({"one": predictions(), "two": other})
+        check_same_origin({"one": predictions(), "two": other})
 
 
 def test_members_that_belong_together_are_taken_in_any_order_of_rows():
-    same_origin({"one": predictions(), "two": predictions(ids=("b", "a"))})
+    check_same_origin({"one": predictions(), "two": predictions(ids=("b", "a"))})
 
 
 def test_contributions_come_back_as_written(tmp_path):

@@ -19,10 +19,6 @@ LEARNERS = ("boosted", "logistic", "weighted", "mean")
 WEIGHTED, MEAN = 2, 3
 
 
-def count_words(captions: Sequence[str]) -> np.ndarray:
-    """(n,) number of words of each caption."""
-    return np.array([len(caption.split()) for caption in captions])
-
 
 @dataclass(frozen=True)
 class StackInputs:

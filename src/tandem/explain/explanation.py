@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from tandem.artifacts.atomic_io import read_json
-from tandem.artifacts.contributions import BOTH, NO_CAPTION, NO_IMAGE, read_terms_of
+from tandem.artifacts.contributions import BOTH, NO_CAPTION, NO_IMAGE, read_image_terms
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.config.experiments import read_resolved
@@ -108,7 +108,7 @@ def read_account(paths: Paths, experiment: str, names: Sequence[str], split: str
     terms, contributions = None, paths.contributions(experiment)
     if experiment == "stack" or read_resolved(paths.experiment_config(experiment)).explains:
         setting = BOTH if split == "train" and experiment != "stack" else split
-        terms = read_terms_of(contributions, setting, image)
+        terms = read_image_terms(contributions, setting, image)
     return Account(experiment, proba[0], decoder(proba)[0].astype(bool), terms)
 
 

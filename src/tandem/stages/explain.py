@@ -1,13 +1,12 @@
 """Explain: one image, models/C/E/*, oof/C/{E,stack}/* -> reports/C/explain/ID.html, and the same in the terminal."""
 
-from rich.console import Console
-
 from tandem.artifacts.atomic_io import write_text
 from tandem.artifacts.paths import Paths
 from tandem.explain.explain_image import explain_image
 from tandem.explain.explanation import explaining
 from tandem.explain.page import render
 from tandem.explain.terminal import lines
+from tandem.runtime.console import make_console
 
 
 def add_arguments(parser) -> None:
@@ -21,8 +20,7 @@ def main(args) -> None:
     paths = Paths(args.comp)
     found = explain_image(paths, args.id, args.exp or explaining(paths) or "fusion")
     page = write_text(paths.explanation(args.id), render(found))
-    console = Console()
-    console = console if console.is_terminal else Console(width=120)
+    console = make_console()
     for line in lines(found, console.width):
         console.print(line)
     print(page)

@@ -1,9 +1,7 @@
 """Import: a zip, or a folder -> input/C/ with its files, and competition.toml, written last."""
 
-import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -12,6 +10,7 @@ from tandem.artifacts.paths import Paths, local_path
 from tandem.config.competition import Competition, load_competition, to_toml
 from tandem.data.archive import copy_folder, unpack_zip
 from tandem.data.infer_competition import Inference, file_pattern, infer_competition
+from tandem.runtime.console import make_console
 
 DRAWN = "sample"  # the competition that Tandem draws by itself
 
@@ -104,7 +103,7 @@ def main(args) -> None:
         again = f"make import DIR={paths.input} COMP={args.comp}"
         raise ValueError(f"{error}\nput that right in {paths.input}, then run: {again}") from error
     write_text(paths.competition, to_toml(found.competition))
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    console = make_console()
     console.print(summary(found))
     for question in found.questions:
         console.print(Text.assemble(("look: ", "bold yellow"), question))

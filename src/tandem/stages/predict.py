@@ -11,7 +11,16 @@ from tandem.artifacts.paths import Paths, local_path
 from tandem.config.competition import load_competition
 from tandem.inference.image_folder import list_images, read_image_captions
 from tandem.inference.labeler import Labeler
-from tandem.inference.results import TEXT, Found, as_line, as_written, csv_line, done, header, separator_of
+from tandem.inference.results import (
+    TEXT,
+    LabelledImage,
+    csv_line,
+    escaped_name,
+    format_line,
+    header,
+    label_separator,
+    read_finished,
+)
 from tandem.runtime.progress import progress
 
 SHOWN = 10  # unreadable files
@@ -39,10 +48,10 @@ def main(args) -> int:
     if not (args.bundle or args.comp):
         raise ValueError("name what is to label: --comp a trained competition, or --bundle a packed one")
     labeler = Labeler.load(args.bundle) if args.bundle else Labeler.of(Paths(args.comp), args.exp, args.folds)
-    separator = separator_of(load_competition(labeler.paths.competition).labels)
-    known = done(out, labeler.names) if out else {}
-    left = [i for i, image in enumerate(images) if as_written(image) not in known]
-    unread = sum(bool(known.get(as_written(image))) for image in images)
+    separator = label_separator(load_competition(labeler.paths.competition).labels)
+    known = read_finished(out, labeler.names) if out else {}
+    left = [i for i, image in enumerate(images) if escaped_name(image) not in known]
+    unread = sum(bool(known.get(escaped_name(image))) for image in images)
     if known:
         print(f"{len(images) - len(left):,} of {len(images):,} are in {out} already", file=sys.stderr)
     if unread:
@@ -60,10 +69,10 @@ def main(args) -> int:
         found = labeler.label([args.images / images[i] for i in left], [captions[i] for i in left])
         with progress(len(left), "label", "img") as bar:
             for i, one in zip(left, found, strict=True):
-                one = one.named(images[i])
-                stream.write(as_line(one, labeler.names, separator, json_lines))
+                one = one.renamed(images[i])
+                stream.write(format_line(one, labeler.names, separator, json_lines))
                 problems += [one] if one.problem else []
-                blind += one.blind
+                blind += one.without_caption
                 bar.update()
     finally:
         stream.flush()
@@ -76,7 +85,7 @@ def main(args) -> int:
     return 3 if problems or unread else 0
 
 
-def _list(problems: Sequence[Found], out: str) -> None:
+def _list(problems: Sequence[LabelledImage], out: str) -> None:
     print(f"{len(problems):,} files could not be read:", file=sys.stderr)
     for one in problems[:SHOWN]:
         print(f"  {one.image!r}: {one.problem}", file=sys.stderr)
