@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tandem.artifacts.atomic_io import read_json
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.config.competition import load_competition
-from tandem.data.labelled_rows import read_labelled
-from tandem.graph.currency import is_decoded, made_by
+from tandem.data.labelled_rows import read_labelled_rows
+from tandem.graph.experiment_dir import ExperimentDir, Experiments, command_for
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,7 +138,7 @@ class CompetitionResults:
         """
         for file in (self._paths.labels, self._paths.folds):
             self._require(file, f"make folds COMP={self.name}")
-        rows = read_labelled(self._paths)
+        rows = read_labelled_rows(self._paths)
         return Labels(rows.ids, rows.names, rows.y, rows.fold)
 
     def folds(self) -> Folds:
@@ -156,9 +155,7 @@ class CompetitionResults:
 
     def experiments(self) -> tuple[str, ...]:
         """Names of the experiments that have out-of-fold predictions, sorted."""
-        return tuple(
-            sorted(file.parent.name for file in self._paths.oof("x").parents[1].glob("*/oof.parquet"))
-        )
+        return tuple(sorted(file.parent.name for file in self._paths.oof_dir.glob("*/oof.parquet")))
 
     def oof(self, experiment: str) -> Predictions:
         """Out-of-fold predictions: each training row's are by a model that was not trained on its fold.
@@ -184,30 +181,29 @@ class CompetitionResults:
         >>> scores["stack"].score >= scores["looks"].score
         True
         """
-        files = self._paths.scores("x").parents[1].glob("*/scores.json")
-        rows = [self._score(file.parent.name) for file in files]
+        rows = [_score(experiment) for experiment in Experiments(self._paths).scored()]
         if not rows:
             raise FileNotFoundError(f"{self.name!r} has no scores; run: make submit COMP={self.name}")
         return Scores(tuple(sorted(rows, key=lambda row: (not row.current, -row.score, row.experiment))))
 
-    def _score(self, experiment: str) -> Score:
-        values = read_json(self._paths.run(experiment)) | read_json(self._paths.scores(experiment))
-        submission = self._paths.submission(experiment).with_suffix(".json")
-        leaderboard = (read_json(submission)["local_leaderboard"] if submission.exists() else None) or {}
-        values |= {
-            "experiment": experiment,
-            "leaderboard": leaderboard.get(values["metric"]),
-            "current": is_decoded(self._paths, experiment),
-        }
-        return Score(**{field: values[field] for field in Score.__dataclass_fields__})
-
     def _predictions(self, file: Path, experiment: str) -> Predictions:
-        self._require(file, made_by(self.name, experiment))
+        self._require(file, command_for(self.name, experiment))
         return Predictions.read(file)
 
     def _require(self, file: Path, command: str) -> None:
         if not file.exists():
             raise FileNotFoundError(f"{file} does not exist; run: {command}")
+
+
+def _score(experiment: ExperimentDir) -> Score:
+    values = experiment.run | experiment.scores
+    leaderboard = (experiment.submission or {}).get("local_leaderboard") or {}
+    values |= {
+        "experiment": experiment.name,
+        "leaderboard": leaderboard.get(values["metric"]),
+        "current": not experiment.undecoded,
+    }
+    return Score(**{field: values[field] for field in Score.__dataclass_fields__})
 
 
 def competition(name: str, root: Path | str = ".") -> CompetitionResults:
