@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tandem.decoding import default_decoder
 from tandem.report.classes import best_rival
 from tandem.report.data_model import Evidence, Scored
 from tandem.report.experiments import total_seconds
@@ -113,7 +114,7 @@ def decoding(evidence: Evidence) -> Iterator[Advice]:
         yield Advice(
             f"Leave the decoder: {best} is ahead by no more than chance",
             f"{most['score']:.4f} against {used['score']:.4f} for {scores['decoder']} in use; its gain over "
-            f"{scores.get('standing', 'fixed')} is {most['gain']:+.4f}, 95 % interval {most['low']:+.4f} to "
+            f"{default_decoder(scores['metric'])} is {most['gain']:+.4f}, 95 % interval {most['low']:+.4f} to "
             f"{most['high']:+.4f}",
             "decoding",
         )

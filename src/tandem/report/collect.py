@@ -17,7 +17,7 @@ from tandem.config.competition import Competition
 from tandem.config.experiments import read_resolved, sees
 from tandem.data.labelled_rows import Labelled, read_groups, read_labelled
 from tandem.data.split_tables import read_captions, read_images
-from tandem.decoding import CrossFit, Decoder, Rule
+from tandem.decoding import Decoder, NestedCV, Rule
 from tandem.features.feature_store import read_features
 from tandem.graph.currency import is_decoded
 from tandem.report.data_model import Evidence, Scored, Split, Subject
@@ -150,7 +150,7 @@ def cross_fitted(paths: Paths, rows: Labelled, rule: Rule, scored: Scored) -> np
     )
     if read_provenance(file).get("key") == key:
         return Predictions.read(file).aligned_to(rows.ids) > 0.5
-    pred = CrossFit(scored.proba, rows.y, rows.fold, rule, threads()).prepare().cross_fitted("auto")
+    pred = NestedCV(scored.proba, rows.y, rows.fold, rule, threads()).prepare().cross_val_predict("auto")
     Predictions(rows.ids, rows.names, pred.astype(np.float32), {"key": key}).write(file)
     return pred
 

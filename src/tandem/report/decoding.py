@@ -3,7 +3,7 @@
 import numpy as np
 
 from tandem.data.submission import drift
-from tandem.decoding import DECODERS
+from tandem.decoding import DECODERS, default_decoder
 from tandem.report.charts import ACCENT, MUTED, WARM, chart, logarithmic, quiet
 from tandem.report.data_model import Evidence
 
@@ -15,7 +15,7 @@ def decoders(scores: dict) -> list[dict]:
             "name": name,
             "about": DECODERS.get(name, ""),
             "used": name == scores["decoder"],
-            "stays": name == scores.get("standing", "fixed"),
+            "stays": name == default_decoder(scores["metric"]),
         }
         | figures
         | {"real": figures["low"] > 0 or figures["high"] < 0}
