@@ -16,7 +16,7 @@ from tandem.bundling.cost import FEW, timed
 from tandem.config.competition import load_competition
 from tandem.config.encoders import Encoder
 from tandem.config.experiments import read_resolved, teacher_of
-from tandem.decoding import CrossFit, Rule
+from tandem.decoding import NestedCV, Rule
 from tandem.features.extract import encode_split, make, rows_of
 from tandem.models.registry import make_model
 from tandem.report.ablation import Row, compare, decoders, markdown, parts, variants
@@ -54,8 +54,8 @@ def main(args) -> None:
 
     fit_folds([whole], folds)
     own = _held_out(whole, folds)[rows_of]
-    fits = CrossFit(own, y, fold, rule, threads()).prepare()
-    base = fits.cross_fitted("auto")
+    fits = NestedCV(own, y, fold, rule, threads()).prepare()
+    base = fits.cross_val_predict("auto")
 
     def row(group: str, job: Job) -> Row:
         proba = own if job is whole else _held_out(job, folds)[rows_of]
