@@ -5,7 +5,7 @@ from rich.console import Console
 from tandem.artifacts.atomic_io import write_text
 from tandem.artifacts.paths import Paths
 from tandem.explain.explain_image import explain_image
-from tandem.explain.explanation import explaining
+from tandem.explain.explanation import default_experiment
 from tandem.explain.page import render
 from tandem.explain.terminal import lines
 
@@ -19,7 +19,7 @@ def add_arguments(parser) -> None:
 
 def main(args) -> None:
     paths = Paths(args.comp)
-    found = explain_image(paths, args.id, args.exp or explaining(paths) or "fusion")
+    found = explain_image(paths, args.id, args.exp or default_experiment(paths) or "fusion")
     page = write_text(paths.explanation(args.id), render(found))
     console = Console()
     console = console if console.is_terminal else Console(width=120)
