@@ -23,7 +23,7 @@ def main(args: Namespace) -> None:
     with listen(args.port) as listening:  # first, for the models take seconds to load
         import uvicorn
 
-        from tandem.explain.explanation import explaining
+        from tandem.explain.explanation import default_experiment
         from tandem.inference.labeler import Labeler
         from tandem.web.app import make_app
         from tandem.runtime.torch_setup import use_threads
@@ -34,7 +34,7 @@ def main(args: Namespace) -> None:
             labeler = Labeler.load(args.bundle)
         else:
             paths = Paths(args.comp)
-            labeler = Labeler.of(paths, args.exp or explaining(paths) or "stack", args.folds)
+            labeler = Labeler.of(paths, args.exp or default_experiment(paths) or "stack", args.folds)
         answers = Answers(labeler)
         seconds = answers.warm_up()
         about, port = answers.about, listening.getsockname()[1]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from tandem.decoding import default_decoder
 from tandem.report.advice.item import Advice
 from tandem.report.data_model import FocusExperiment, ReportData
 
