@@ -24,6 +24,7 @@ STAGES = {
     "scores": "print the out-of-fold table",
     "report": "write one HTML page about a submission",
 }
+USE_TORCH = {"features", "train", "predict", "bundle", "explain", "serve", "ablation"}
 TAKE_A_BUNDLE = {"predict", "serve"}  # instead of a competition
 
 
@@ -41,6 +42,10 @@ def main(argv: list[str] | None = None) -> int:
             module = importlib.import_module(f"tandem.stages.{name}" + ("_" if name == "import" else ""))
             module.add_arguments(command)
     args = parser.parse_args(argv)
+    if args.stage in USE_TORCH:
+        from tandem.runtime.torch_setup import use_threads
+
+        use_threads()
     try:
         return module.main(args) or 0
     except (ValueError, OSError) as error:  # OSError: no such file, no permission, a full disk

@@ -8,15 +8,15 @@ import numpy as np
 from tandem.artifacts.contributions import BOTH
 from tandem.artifacts.paths import Paths
 from tandem.config.encoders import Encoder
-from tandem.config.experiments import Experiment, sees
+from tandem.config.experiments import Experiment
 from tandem.data.image_io import load_rgb
 from tandem.data.split_tables import read_captions, read_images
 from tandem.explain.attribution import heat_maps, logits_with
 from tandem.explain.explanation import Account, Explanation, find_row, read_account, told_labels
 from tandem.explain.words import Words, word_effects
-from tandem.features.extract import make
+from tandem.features.extract import load_encoder
+from tandem.models.fold_ensemble import FoldEnsemble
 from tandem.models.inputs import Inputs
-from tandem.models.registry import make_model
 from tandem.training.fold_job import Job
 from tandem.training.split_inputs import read_inputs
 
@@ -61,15 +61,15 @@ def explain_image(paths: Paths, image: str, name: str) -> Explanation:
     if all(reasons.values()) and not job.experiment.explains:
         return replace(found, missing=tuple(missing))
     loaded = _load(job, folds)
-    inputs = job.inputs if split == "train" else read_inputs(paths, job.experiment, split)[1]
+    inputs = job.inputs if split == "train" else read_inputs(paths, job.experiment, split)
     one = inputs.take(np.array([row]))
     parts: dict = {"missing": tuple(missing)}
     if job.experiment.explains:
         parts["alone"] = _alone(loaded, one)
     if not reasons["heat map"]:
-        parts["heat"] = heat_maps(loaded, one, found.told, blank=False)  # an empty one was read too
+        parts["heat"] = heat_maps(loaded, one, found.told, without_caption=False)  # an empty one was read too
     if not reasons["words"]:
-        parts["words"] = ask_words(loaded, job.experiment, one, caption, encode_with(make))
+        parts["words"] = ask_words(loaded, one, caption, encode_with(load_encoder))
     return replace(found, **parts)
 
 
@@ -102,13 +102,13 @@ def no_words(experiment: Experiment, name: str, caption: str | None) -> str:
     """Why there are no words to leave out, or ""."""
     if caption is None:
         return "this competition has no captions"
-    if "caption" not in sees(experiment):
+    if "caption" not in experiment.reads:
         return f"{name} reads no captions"
     return "" if caption.strip() else "this image has no caption"
 
 
-def ask_words(models: Sequence, experiment: Experiment, row: Inputs, caption: str, encode: Callable) -> Words:
-    return word_effects(caption, lambda captions: logits_with(models, experiment, row, captions, encode))
+def ask_words(ensemble: FoldEnsemble, row: Inputs, caption: str, encode: Callable) -> Words:
+    return word_effects(caption, lambda captions: logits_with(ensemble, row, captions, encode))
 
 
 def encode_with(make_encoder: Callable) -> Callable[[Encoder, Sequence[str]], np.ndarray]:
@@ -130,7 +130,7 @@ def _caption(paths: Paths, split: str, image: str) -> str | None:
     return captions[ids.index(image)]
 
 
-def _load(job: Job, folds: list[int]) -> list:
+def _load(job: Job, folds: list[int]) -> FoldEnsemble:
     stale = [k for k in folds if not job.fold_is_current(k)]
     if stale:
         raise ValueError(
@@ -138,12 +138,10 @@ def _load(job: Job, folds: list[int]) -> list:
             f"run: make train COMP={job.paths.comp} EXPS={job.name}"
         )
     files = [job.paths.model(job.name, k, ".safetensors") for k in folds]
-    return [make_model(job.experiment, len(job.rows.names)).load(file) for file in files]
+    return FoldEnsemble.load(job.experiment, len(job.rows.names), files)
 
 
-def _alone(models: list, row: Inputs) -> dict[str, np.ndarray]:
-    """(c,) mean logits with the caption or the photo missing, where the models can do without."""
-    said = [model.predict_terms(row) for model in models]
-    return {
-        name: np.mean([terms[name][0].sum(-1) for terms in said], axis=0) for name in said[0] if name != BOTH
-    }
+def _alone(ensemble: FoldEnsemble, row: Inputs) -> dict[str, np.ndarray]:
+    """(c,) mean logits with the caption or the image missing, where the models can predict so."""
+    terms = ensemble.terms(row)
+    return {setting: part[0].sum(-1) for setting, part in terms.items() if setting != BOTH}

@@ -9,18 +9,18 @@ import numpy as np
 from tandem.artifacts.atomic_io import read_json
 from tandem.artifacts.contributions import TERMS, gathered
 from tandem.artifacts.paths import Paths
-from tandem.config.experiments import read_resolved, sees
+from tandem.config.experiments import read_resolved
 from tandem.data.image_io import BadImage
 from tandem.data.image_loader import ahead, squares
 from tandem.decoding import Decoder
 from tandem.ensemble.stack_store import read_blind_stack, read_stack
 from tandem.ensemble.stacking import Level, Stack, spread
 from tandem.graph.currency import is_current, is_decoded, made_by
-from tandem.inference.fold_models import Encoders, Member, NewRows, needs_captions, sizes
+from tandem.inference.fold_models import Encoders, Member, NewRows
 from tandem.inference.results import Found
 from tandem.logits import sigmoid
 from tandem.runtime.resources import threads
-from tandem.runtime.torch_setup import alone, device
+from tandem.runtime.torch_setup import single_thread
 
 CHUNK = 32  # images that a thread labels together
 
@@ -51,14 +51,14 @@ class Panel:
             return votes[0]
         return gathered(
             spread(self.stack, self._level(rows, votes)),
-            [{"image"} if self.blind else sees(m.experiment) for m in self.members],
+            [{"image"} if self.blind else m.experiment.reads for m in self.members],
         )
 
     @property
     def reads_captions(self) -> bool:
         """Whether a missing caption would change what it says; a stack may read no more than how long one is."""
         length = self.stack is not None and self.stack.reads_words
-        return not self.blind and (length or any("caption" in sees(m.experiment) for m in self.members))
+        return not self.blind and (length or any("caption" in m.experiment.reads for m in self.members))
 
     @property
     def title(self) -> str:
@@ -67,7 +67,7 @@ class Panel:
     def load(self, encoders: Encoders) -> None:
         for member in self.members:
             for cfg in member.experiment.encoders:
-                encoders.made(cfg)
+                encoders.load(cfg)
 
     def _votes(self, rows: NewRows, encoders: Encoders) -> list[np.ndarray]:
         return [member.terms(rows, encoders, self.blind) for member in self.members]
@@ -92,7 +92,7 @@ class Labeler:
         self.names: tuple[str, ...] = panel.names
         self.encoders = Encoders()
         panels = [panel, blind] if blind else [panel]
-        self.sizes = sorted(set().union(*(sizes(m.experiment) for p in panels for m in p.members)))
+        self.sizes = sorted(set().union(*(m.experiment.image_sizes for p in panels for m in p.members)))
 
     @classmethod
     def of(cls, paths: Paths, experiment: str = "stack", folds: int = 0) -> "Labeler":
@@ -153,14 +153,11 @@ class Labeler:
         chunks = [slice(start, start + CHUNK) for start in range(0, len(images), CHUNK)]
 
         def work(chunk: slice) -> list[Found]:
-            alone()
-            return self._chunk(images[chunk], captions[chunk], why)
+            with single_thread():
+                return self._chunk(images[chunk], captions[chunk], why)
 
-        try:
-            for found in ahead(work, chunks, threads(), threads() + 1):
-                yield from found
-        finally:
-            device()  # all threads for one, as elsewhere
+        for found in ahead(work, chunks, threads(), threads() + 1):
+            yield from found
 
     def _open(self, image: Path) -> dict[int, np.ndarray] | str:
         """Its squares, or why it can't be read."""
@@ -237,7 +234,7 @@ def blind_scores(paths: Paths, names: Sequence[str], labels: Sequence[str]) -> d
         if not (is_current(paths, name) and is_decoded(paths, name)):
             continue
         experiment, found = read_resolved(files[0]), read_json(paths.scores(name))
-        if not needs_captions(experiment) and read_json(paths.thresholds(name))["labels"] == list(labels):
+        if not experiment.needs_captions and read_json(paths.thresholds(name))["labels"] == list(labels):
             scores[name] = found.get("without", {}).get("captions", found)["score"]
     return scores
 

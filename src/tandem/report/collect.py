@@ -14,7 +14,7 @@ from tandem.artifacts.contributions import BOTH, read_contributions
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions, read_provenance
 from tandem.config.competition import Competition
-from tandem.config.experiments import read_resolved, sees
+from tandem.config.experiments import read_resolved
 from tandem.data.labelled_rows import Labelled, read_groups, read_labelled
 from tandem.data.split_tables import read_captions, read_images
 from tandem.decoding import CrossFit, Decoder, Rule
@@ -95,7 +95,7 @@ def _json_beside(file) -> dict | None:
 
 def _sees(paths: Paths, names: Sequence[str]) -> frozenset[str]:
     configs = [paths.experiment_config(name) for name in names]
-    return frozenset(what for file in configs if file.exists() for what in sees(read_resolved(file)))
+    return frozenset(what for file in configs if file.exists() for what in read_resolved(file).reads)
 
 
 def read_logs(paths: Paths, name: str, folds: Sequence[int]) -> dict[int, list[dict]]:

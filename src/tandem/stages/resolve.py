@@ -10,7 +10,7 @@ from pathlib import Path
 from tandem.artifacts.atomic_io import write_json_if_changed, write_text
 from tandem.artifacts.paths import SPLITS, Paths
 from tandem.config.competition import Competition, load_competition
-from tandem.config.experiments import Experiment, load_experiment, reads_rows, sees, teacher_of
+from tandem.config.experiments import Experiment, load_experiment
 
 CHECKED = ("train", "test", "unlabelled", "images", "sample_submission")
 
@@ -27,13 +27,13 @@ def graph(paths: Paths, competition: Competition, experiments: Mapping[str, Expe
     ]
     fusions = [name for name in competition.experiments if experiments[name].explains]
     lines.append(f"ABLATED_EXP := {next(iter(fusions), 'fusion')}")
-    pseudo = [name for name, experiment in experiments.items() if teacher_of(experiment)]
+    pseudo = [name for name, experiment in experiments.items() if experiment.teacher]
     lines.append(f"PSEUDO_EXPS := {' '.join(pseudo)}")
     for name, experiment in experiments.items():
         oof, test = paths.oof(name), paths.test(name)
         features = [paths.features(e.slug, split) for e in experiment.encoders for split in SPLITS[:2]]
         lines.append(f"{name}_FEATURES := {' '.join(map(str, features))}")
-        teacher = teacher_of(experiment)
+        teacher = experiment.teacher
         if teacher:
             needs = [
                 _needs(paths, e, split)
@@ -55,7 +55,7 @@ def graph(paths: Paths, competition: Competition, experiments: Mapping[str, Expe
 def _needs(paths: Paths, experiment: Experiment, split: str) -> list[str]:
     """What the experiment reads of one split."""
     needs = [paths.features(e.slug, split) for e in experiment.encoders]
-    return [str(f) for f in (*needs, *(_rows(paths, kind, split) for kind in sorted(reads_rows(experiment))))]
+    return [str(f) for f in (*needs, *(_rows(paths, kind, split) for kind in sorted(experiment.reads_rows)))]
 
 
 def _rows(paths: Paths, kind: str, split: str) -> Path:
@@ -80,8 +80,8 @@ def _escaped(path: Path) -> str:
 
 def _sees_images_alone(experiment: Experiment, experiments: Mapping[str, Experiment]) -> bool:
     """Whether neither it nor any teacher before it reads captions."""
-    teacher = teacher_of(experiment)
-    return sees(experiment) == {"image"} and (
+    teacher = experiment.teacher
+    return experiment.reads == {"image"} and (
         not teacher or _sees_images_alone(experiments[teacher], experiments)
     )
 
@@ -90,7 +90,7 @@ def check_teachers(experiments: Mapping[str, Experiment]) -> None:
     """Raises ValueError where an experiment learns from one that is not there, or in the end from itself."""
     for name in experiments:
         seen = [name]
-        while teacher := teacher_of(experiments[seen[-1]]):
+        while teacher := experiments[seen[-1]].teacher:
             if teacher not in experiments:
                 raise ValueError(
                     f"configs/{seen[-1]}.toml: pseudo.teacher: there is no configs/{teacher}.toml"
@@ -115,7 +115,7 @@ def main(args) -> None:
             f"{paths.competition}: experiments: {unknown} have no file in configs/; there are {sorted(experiments)}"
         )
     if not competition.caption:
-        blind = [e for e in competition.experiments if "caption" in sees(experiments[e])]
+        blind = [e for e in competition.experiments if "caption" in experiments[e].reads]
         if blind:
             raise ValueError(
                 f"{paths.competition}: experiments {blind} read captions; no caption column is named"

@@ -19,7 +19,7 @@ from tandem.artifacts.contributions import (
 )
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions, read_provenance, same_origin
-from tandem.config.experiments import read_resolved, sees
+from tandem.config.experiments import read_resolved
 from tandem.data.labelled_rows import Labelled, read_labelled
 from tandem.data.split_tables import read_captions
 from tandem.ensemble.stacking import (
@@ -33,7 +33,6 @@ from tandem.ensemble.stacking import (
     mean_stack,
     spread,
 )
-from tandem.inference.fold_models import needs_captions
 from tandem.logits import logit, sigmoid
 from tandem.metrics import log_loss
 from tandem.runtime.resources import peak_mb, threads, versions
@@ -153,14 +152,14 @@ def _without_captions(paths: Paths, rows: Labelled, members: dict[str, Predictio
     """
     kept = paths.blind_stack(NAME)
     experiments = [read_resolved(paths.experiment_config(name)) for name in members]
-    able = [i for i, experiment in enumerate(experiments) if not needs_captions(experiment)]
-    if not able or not any("caption" in sees(experiment) for experiment in experiments):
+    able = [i for i, experiment in enumerate(experiments) if not experiment.needs_captions]
+    if not able or not any("caption" in experiment.reads for experiment in experiments):
         shutil.rmtree(kept.parent, ignore_errors=True)
         return None
     probas = [np.full(rows.y.shape, 0.5)] * len(members)  # of the others, which have no weight
     for i, (name, member) in enumerate(members.items()):
         if i in able:
-            blind = member if sees(experiments[i]) == {"image"} else _no_caption(paths, name, rows.names)
+            blind = member if experiments[i].reads == {"image"} else _no_caption(paths, name, rows.names)
             probas[i] = blind.aligned_to(rows.ids)
     level = Level.of(probas, None)
     kept.parent.mkdir(exist_ok=True)
@@ -187,7 +186,7 @@ def _words(paths: Paths, split: str, ids: list[str]) -> tuple[np.ndarray | None,
 
 def _terms(paths: Paths, names: list[str], parts: np.ndarray) -> np.ndarray:
     """(n, c, m + 2) of members, context and base -> (n, c, 5) of TERMS."""
-    return gathered(parts, [sees(read_resolved(paths.experiment_config(name))) for name in names])
+    return gathered(parts, [read_resolved(paths.experiment_config(name)).reads for name in names])
 
 
 def _origin(paths: Paths, rows: Labelled, key: str) -> dict[str, str]:

@@ -14,11 +14,13 @@ from tandem.artifacts.atomic_io import digest, read_json, write_json
 from tandem.artifacts.contributions import BOTH, read_contributions, write_contributions
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions, read_provenance
-from tandem.config.experiments import read_resolved, teacher_of
+from tandem.config.experiments import read_resolved
 from tandem.data.labelled_rows import read_labelled
-from tandem.logits import logit, sigmoid
+from tandem.logits import sigmoid
+from tandem.models.base import TrainingRun
+from tandem.models.fold_ensemble import FoldEnsemble
 from tandem.models.inputs import Inputs
-from tandem.models.registry import as_trained, make_model
+from tandem.models.registry import make_model
 from tandem.training.pseudo_labels import confidence
 from tandem.training.split_inputs import inputs_key, read_inputs, unlabelled
 
@@ -37,7 +39,7 @@ class Job:
 
     def fold_key(self, k: int) -> str:
         parts = [
-            as_trained(self.experiment, len(self.rows.y)).model_dump(),
+            self.experiment.as_trained(len(self.rows.y)).model_dump(),
             k,
             self.rows.fold_digest,
             self.rows.label_digest,
@@ -50,7 +52,7 @@ class Job:
     @cached_property
     def teacher(self) -> "Job | None":
         """The job whose fold models label the unlabelled rows."""
-        name = teacher_of(self.experiment)
+        name = self.experiment.teacher
         return Job(self.paths, name) if name else None
 
     @cached_property
@@ -66,8 +68,8 @@ class Job:
 
     @cached_property
     def inputs(self) -> Inputs:
-        ids, inputs = read_inputs(self.paths, self.experiment, "train")
-        if ids != self.rows.ids:
+        inputs = read_inputs(self.paths, self.experiment, "train")
+        if inputs.ids != self.rows.ids:
             raise ValueError(
                 f"{self.paths.images('train')} and {self.paths.labels} differ in their rows; run make check"
             )
@@ -83,12 +85,12 @@ class Job:
             if stale != checkpoint:
                 stale.unlink()
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        model = make_model(as_trained(self.experiment, len(rows.y)), len(rows.names))
+        model = make_model(self.experiment.as_trained(len(rows.y)), len(rows.names))
         seed = self.experiment.seed * 1000 + k
-        inputs, y, more = self.inputs.take(train), rows.y[train], {}
+        inputs, y, weighing = self.inputs.take(train), rows.y[train], None
         if self.teacher:
-            inputs, y, more["weights"] = self._with_pseudo(k, inputs, y)
-        log = model.fit(inputs, y, seed, checkpoint, on_epoch, **more)
+            inputs, y, weighing = self._with_pseudo(k, inputs, y)
+        log = model.fit(inputs, y, TrainingRun(seed, checkpoint, on_epoch, weighing))
         weights = self.paths.model(self.name, k, ".safetensors")
         model.save(weights)
         model = make_model(self.experiment, len(rows.names)).load(weights)  # scored as it will be used
@@ -117,10 +119,10 @@ class Job:
         model.load(self.paths.model(teacher.name, k, ".safetensors"))
         soft, weights = [y], [np.ones(y.shape)]
         for split in unlabelled(self.paths):
-            proba = model.predict_proba(read_inputs(self.paths, teacher.experiment, split)[1])
+            proba = model.predict_proba(read_inputs(self.paths, teacher.experiment, split))
             soft.append(proba)
             weights.append(pseudo.weight * confidence(proba))
-            inputs = inputs.followed_by(read_inputs(self.paths, self.experiment, split)[1])
+            inputs = inputs.followed_by(read_inputs(self.paths, self.experiment, split))
         return inputs, np.concatenate(soft), np.concatenate(weights)
 
     def oof_key(self) -> str:
@@ -156,18 +158,15 @@ class Job:
 
     def predict_test(self) -> tuple[Predictions, np.ndarray | None]:
         """Mean of the folds' logits for the test rows, as probability; and of their terms (n, c, 5), if it explains."""
-        ids, inputs = read_inputs(self.paths, self.experiment, "test")
-        total, terms = 0.0, 0.0
-        for k in self.folds:
-            model = make_model(self.experiment, len(self.rows.names))
-            model.load(self.paths.model(self.name, k, ".safetensors"))
-            if self.experiment.explains:
-                terms += model.predict_terms(inputs)[BOTH] / len(self.folds)
-            else:
-                total += logit(model.predict_proba(inputs)) / len(self.folds)
-        proba = sigmoid(terms.sum(-1) if self.experiment.explains else total).astype(np.float32)
-        predictions = Predictions(ids, self.rows.names, proba, self._origin(self.test_key()))
-        return predictions, terms if self.experiment.explains else None
+        inputs = read_inputs(self.paths, self.experiment, "test")
+        files = [self.paths.model(self.name, k, ".safetensors") for k in self.folds]
+        ensemble, terms = FoldEnsemble.load(self.experiment, len(self.rows.names), files), None
+        if self.experiment.explains:
+            terms = ensemble.terms(inputs)[BOTH]
+            proba = sigmoid(terms.sum(-1)).astype(np.float32)
+        else:
+            proba = ensemble.probabilities(inputs)
+        return Predictions(inputs.ids, self.rows.names, proba, self._origin(self.test_key())), terms
 
     def _origin(self, key: str) -> dict[str, str]:
         return {

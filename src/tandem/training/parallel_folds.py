@@ -66,6 +66,9 @@ def fit_folds(jobs: Sequence[Job], folds: Sequence[int]) -> None:
 
 def fit(job: Job, k: int) -> None:
     """One fold in this process."""
+    from tandem.runtime.torch_setup import use_threads
+
+    use_threads()
     start = time.perf_counter()
     title(f"{job.name} fold {k} ")
 
