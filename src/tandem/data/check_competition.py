@@ -38,7 +38,6 @@ from tandem.data.split_tables import (
 )
 
 
-
 @dataclass(frozen=True)
 class CheckedTables:
     """The rows of a competition and every issue found in them.
