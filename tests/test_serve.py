@@ -1,4 +1,4 @@
-"""The page of `make serve`: what it answers, whom it refuses, what it leaves behind, and one visit in a browser."""
+"""The page of `make serve`: results, rejected requests, temporary files, and one visit in a browser."""
 
 import base64
 import io
@@ -27,9 +27,9 @@ from tandem.data import image_io as images
 from tandem.inference.labeler import Labeler
 from tandem.runtime import torch_setup as runtime
 from tandem.stages import serve
-from tandem.web import service as module
+from tandem.web import service as service_module
 from tandem.web.app import make_app
-from tandem.web.service import Answers
+from tandem.web.service import LabelService
 
 HOST = "http://127.0.0.1:8000"
 SRC = Path(__file__).parents[1] / "src"
@@ -43,16 +43,16 @@ def one_thread_and_full_precision(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def answers(fusion_toy) -> Answers:
+def service(fusion_toy) -> LabelService:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(fusion_toy.root)
         patch.setenv("TANDEM_THREADS", "1")
-        return Answers(Labeler.of(fusion_toy, "join"))
+        return LabelService(Labeler.of(fusion_toy, "join"))
 
 
 @pytest.fixture
-def client(answers) -> TestClient:
-    return TestClient(make_app(answers), base_url=HOST)
+def client(service) -> TestClient:
+    return TestClient(make_app(service), base_url=HOST)
 
 
 def png(image: Image.Image | None = None) -> bytes:
@@ -61,50 +61,50 @@ def png(image: Image.Image | None = None) -> bytes:
     return file.getvalue()
 
 
-def post(client: TestClient, question: str = "/label", data: bytes | None = None, headers=None, **fields):
+def post(client: TestClient, path: str = "/label", data: bytes | None = None, headers=None, **fields):
     files = {"photo": ("a.png", png() if data is None else data, "image/png")}
-    return client.post(question, files=files, data=fields, headers=headers)
+    return client.post(path, files=files, data=fields, headers=headers)
 
 
-# ---- answers
+# ---- results
 
 
-def test_a_photo_and_its_caption_get_the_labels_that_the_labeler_gives_and_terms_that_add_up(
-    client, answers, tmp_path
+def test_an_image_and_its_caption_get_the_labels_of_the_labeler_and_terms_that_add_up(
+    client, service, tmp_path
 ):
-    said = post(client, caption="a red thing").json()
+    body = post(client, caption="a red thing").json()
     (tmp_path / "a.png").write_bytes(png())
-    (found,) = answers.labeler.label([tmp_path / "a.png"], ["a red thing"])
-    assert said["labels"] == list(found.labels)
-    assert {row["label"]: pytest.approx(row["proba"], abs=1e-6) for row in said["all"]} == found.proba
-    assert [row["proba"] for row in said["all"]] == sorted(
-        (row["proba"] for row in said["all"]), reverse=True
+    (found,) = service.labeler.label([tmp_path / "a.png"], ["a red thing"])
+    assert body["labels"] == list(found.labels)
+    assert {row["label"]: pytest.approx(row["proba"], abs=1e-6) for row in body["all"]} == found.proba
+    assert [row["proba"] for row in body["all"]] == sorted(
+        (row["proba"] for row in body["all"]), reverse=True
     )
-    for row in said["all"]:
+    for row in body["all"]:
         assert 1 / (1 + np.exp(-sum(row["terms"].values()))) == pytest.approx(row["proba"], abs=1e-6)
-    assert said["heat"] and said["words"]
+    assert body["heat"] and body["words"]
 
 
-def test_without_a_caption_the_photo_alone_is_asked(client):
-    said, read = post(client).json(), post(client, caption="a blue thing").json()
-    assert not said["words"] and said["heat"]
-    assert said == post(client, caption="  ").json() != read
+def test_without_a_caption_the_image_alone_is_used(client):
+    body, read = post(client).json(), post(client, caption="a blue thing").json()
+    assert not body["words"] and body["heat"]
+    assert body == post(client, caption="  ").json() != read
 
 
-def test_why_gives_a_heat_map_of_the_photos_shape_and_each_words_effect(client):
+def test_an_explanation_has_a_heat_map_of_the_images_shape_and_the_effect_of_each_word(client):
     wide = png(photo(True).resize((128, 64)))
-    said = post(client, "/why", wide, caption="a red thing", label="red").json()
-    kind, _, data = said["heat"].partition(",")
+    body = post(client, "/explain", wide, caption="a red thing", label="red").json()
+    kind, _, data = body["heat"].partition(",")
     assert kind == "data:image/png;base64"
     assert Image.open(io.BytesIO(base64.b64decode(data))).size == (96, 48)
-    assert [word["text"] for word in said["words"]] == ["a", " red", " thing"]
+    assert [word["text"] for word in body["words"]] == ["a", " red", " thing"]
     labels = [post(client, data=wide, caption=c).json()["all"] for c in ("a red thing", "a thing")]
     logits = [sum(next(row for row in rows if row["label"] == "red")["terms"].values()) for rows in labels]
-    assert said["words"][1]["effect"] == pytest.approx(logits[0] - logits[1], abs=1e-3)
+    assert body["words"][1]["effect"] == pytest.approx(logits[0] - logits[1], abs=1e-3)
 
 
 def test_a_caption_of_one_word_is_compared_with_none(client):
-    (word,) = post(client, "/why", caption="red", label="red").json()["words"]
+    (word,) = post(client, "/explain", caption="red", label="red").json()["words"]
     logits = [
         sum(
             next(row for row in post(client, caption=c).json()["all"] if row["label"] == "red")[
@@ -116,14 +116,14 @@ def test_a_caption_of_one_word_is_compared_with_none(client):
     assert word["effect"] == pytest.approx(logits[0] - logits[1], abs=1e-3)
 
 
-def test_it_says_what_is_served_and_what_it_takes(client):
+def test_about_has_the_served_models_and_the_limits_of_the_input(client):
     about = client.get("/about").json()
     assert about["competition"] == "toy" and about["served"] == "join; 2 models"
     assert about["labels"] == list(NAMES)
     assert about["max_bytes"] == images.MAX_BYTES
 
 
-# ---- refusals
+# ---- rejected requests
 
 
 @pytest.mark.parametrize(
@@ -134,22 +134,22 @@ def test_it_says_what_is_served_and_what_it_takes(client):
         (png()[:100], "truncated"),
     ],
 )
-def test_a_file_that_is_no_photo_is_refused_with_the_reason(client, data, reason):
-    for question in ("/label", "/why"):
-        said = post(client, question, data, caption="", label="red")
-        assert said.status_code == 422 and reason in said.json()["error"]
-        assert "/tmp" not in said.json()["error"]
+def test_a_file_that_is_no_image_is_rejected_with_the_reason(client, data, reason):
+    for path in ("/label", "/explain"):
+        body = post(client, path, data, caption="", label="red")
+        assert body.status_code == 422 and reason in body.json()["error"]
+        assert "/tmp" not in body.json()["error"]
 
 
-def test_more_pixels_than_are_decoded_are_refused(client, monkeypatch):
+def test_too_many_pixels_are_rejected(client, monkeypatch):
     monkeypatch.setattr(images, "MAX_PIXELS", 64 * 63)
-    said = post(client)
-    assert said.status_code == 422 and "oversized: 64x64 pixels" in said.json()["error"]
+    body = post(client)
+    assert body.status_code == 422 and "oversized: 64x64 pixels" in body.json()["error"]
 
 
-def test_more_bytes_than_are_read_are_refused_whether_they_are_announced_or_not(answers, monkeypatch):
-    monkeypatch.setattr(module, "MAX_BYTES", 1000)
-    client, boundary = TestClient(make_app(answers), base_url=HOST), "b"
+def test_too_many_bytes_are_rejected_with_and_without_a_content_length(service, monkeypatch):
+    monkeypatch.setattr(service_module, "MAX_BYTES", 1000)
+    client, boundary = TestClient(make_app(service), base_url=HOST), "b"
     assert post(client, data=b"x" * 100_000).status_code == 413
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="photo"; filename="a"\r\n\r\n'.encode()
 
@@ -167,26 +167,26 @@ def test_more_bytes_than_are_read_are_refused_whether_they_are_announced_or_not(
     ("fields", "reason"),
     [
         (
-            {"caption": "x" * (module.MAX_CAPTION + 1), "label": "red"},
-            "caption: 2,001 characters, at most 2,000",
+            {"caption": "x" * (service_module.MAX_CAPTION + 1), "label": "red"},
+            "caption: 2,001 characters, expected at most 2,000",
         ),
         ({"label": "green"}, "label 'green': expected one of red, blue <b>&"),
         ({}, "label: expected a text"),
     ],
 )
-def test_a_field_that_is_not_as_expected_is_refused(client, fields, reason):
-    said = post(client, "/why", **fields)
-    assert said.status_code == 422 and reason in said.json()["error"]
+def test_a_field_that_is_not_as_expected_is_rejected(client, fields, reason):
+    body = post(client, "/explain", **fields)
+    assert body.status_code == 422 and reason in body.json()["error"]
 
 
-def test_a_form_without_a_photo_or_with_two_is_refused(client):
+def test_a_form_without_an_image_or_with_two_is_rejected(client):
     assert client.post("/label", data={"photo": "text"}).status_code == 422
     two = [("photo", ("a.png", png())), ("photo", ("b.png", png()))]
     assert client.post("/label", files=two).status_code == 400
 
 
-def test_an_upload_that_is_broken_off_is_no_error_of_the_server(answers, served, caplog):
-    host = served(answers).removeprefix("http://")
+def test_an_interrupted_upload_is_no_error_of_the_server(service, served, caplog):
+    host = served(service).removeprefix("http://")
     head = f"POST /label HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1000\r\n"
     head += "Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
     with socket.create_connection((host.split(":")[0], int(host.split(":")[1]))) as half:
@@ -198,7 +198,7 @@ def test_an_upload_that_is_broken_off_is_no_error_of_the_server(answers, served,
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8000"])
-def test_another_name_for_this_machine_is_refused(client, host):
+def test_another_host_name_is_rejected(client, host):
     assert client.get("/about", headers={"host": host}).status_code == 400
     assert post(client, headers={"host": host}).status_code == 400
 
@@ -213,13 +213,13 @@ def test_another_name_for_this_machine_is_refused(client, host):
         {"origin": HOST, "sec-fetch-site": "same-site"},
     ],
 )
-def test_what_another_sites_page_sends_is_refused(client, headers):
+def test_cross_site_requests_are_rejected(client, headers):
     assert post(client, headers=headers).status_code == 403
     assert post(client, headers={"origin": HOST, "sec-fetch-site": "same-origin"}).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/", "/page.js", "/about", "/none"])
-def test_every_answer_allows_only_what_the_page_brings(client, path):
+def test_every_response_has_the_security_headers(client, path):
     headers = client.get(path).headers
     assert headers["content-security-policy"].startswith("default-src 'self';")
     assert "unsafe" not in headers["content-security-policy"]
@@ -229,7 +229,7 @@ def test_every_answer_allows_only_what_the_page_brings(client, path):
 @pytest.mark.parametrize(
     "path", ["/../app.py", "/%2e%2e/app.py", "/..%2fapp.py", "/%2e%2e%2f%2e%2e%2flabeler.py"]
 )
-def test_nothing_beside_the_page_is_given_out(client, path):
+def test_no_file_outside_the_page_folder_is_served(client, path):
     assert client.get(path).status_code == 404
 
 
@@ -239,14 +239,14 @@ def test_nothing_is_left_behind(client, monkeypatch, tmp_path):
     large = png(Image.fromarray(np.random.default_rng(0).integers(0, 255, (700, 700, 3), np.uint8)))
     assert len(large) > 2**20  # more than is kept in memory
     assert post(client, data=large).status_code == 200
-    assert post(client, "/why", data=b"no image", label="red").status_code == 422
+    assert post(client, "/explain", data=b"no image", label="red").status_code == 422
     assert list(tmp_path.iterdir()) == []
 
 
 # ---- a real server
 
 
-class Slow(Answers):
+class Slow(LabelService):
     """Waits, and counts how many wait at once."""
 
     at_once, most, gate = 0, 0, threading.Event()
@@ -261,12 +261,12 @@ class Slow(Answers):
 
 @pytest.fixture
 def served():
-    """Serves answers on a free port until the test ends: answers -> URL."""
+    """Serves on a free port until the test ends: service -> URL."""
     ends = []
 
-    def start(answers: Answers) -> str:
+    def start(service: LabelService) -> str:
         listening = serve.listen(0)
-        server = uvicorn.Server(uvicorn.Config(make_app(answers), log_level="error"))
+        server = uvicorn.Server(uvicorn.Config(make_app(service), log_level="error"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
 
@@ -283,8 +283,8 @@ def served():
         end()
 
 
-def test_photos_are_looked_at_one_at_a_time_and_the_page_answers_meanwhile(answers, served):
-    slow = Slow(answers.labeler)
+def test_images_are_processed_one_at_a_time_and_the_server_stays_responsive(service, served):
+    slow = Slow(service.labeler)
     url = served(slow)
     form = b'--b\r\nContent-Disposition: form-data; name="photo"; filename="a"\r\n\r\nx\r\n--b--\r\n'
     request = urllib.request.Request(
@@ -340,7 +340,7 @@ def test_the_stage_prints_its_address_and_ends_cleanly_when_interrupted(fusion_t
         socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), 1)
 
 
-def test_without_a_name_and_a_trained_network_that_says_why_the_stack_labels(tmp_path, monkeypatch):
+def test_without_a_name_and_a_trained_experiment_with_terms_the_stack_is_served(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match="'stack' is not trained; run: make submit COMP=toy"):
         serve.main(SimpleNamespace(comp="toy", bundle=None, exp="", folds=0, port=0))
@@ -362,10 +362,10 @@ def drop(page, data: bytes) -> None:
     page.dispatch_event("#drop", "drop", {"dataTransfer": transfer})
 
 
-def test_a_dropped_photo_shows_its_labels_and_why(answers, served, page, tmp_path):
+def test_a_dropped_image_shows_its_labels_and_their_explanation(service, served, page, tmp_path):
     (tmp_path / "a.png").write_bytes(png())
-    expected = answers.label(tmp_path / "a.png", "<img src=x> red")
-    url, asked = served(answers), []
+    expected = service.label(tmp_path / "a.png", "<img src=x> red")
+    url, asked = served(service), []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(url)
     page.locator("#served", has_text="toy: join; 2 models").wait_for()
@@ -380,12 +380,12 @@ def test_a_dropped_photo_shows_its_labels_and_why(answers, served, page, tmp_pat
         "src=x>",
         "red",
     ]
-    assert page.locator("#reading bdi").inner_text() == expected["labels"][0]
-    page.locator("#looking").wait_for()
+    assert page.locator("#word-effects bdi").inner_text() == expected["labels"][0]
+    page.locator("#heat-note").wait_for()
     last = page.locator("#rows button").last
     last.focus()
     page.keyboard.press("Enter")
-    page.locator("#reading bdi", has_text=expected["all"][-1]["label"]).wait_for()
+    page.locator("#word-effects bdi", has_text=expected["all"][-1]["label"]).wait_for()
     assert last.get_attribute("aria-pressed") == "true"
     page.locator('#results[aria-busy="false"]').wait_for()
     assert page.locator("#error").is_hidden()
@@ -394,17 +394,19 @@ def test_a_dropped_photo_shows_its_labels_and_why(answers, served, page, tmp_pat
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
-def test_what_is_no_photo_is_told_in_words_and_the_next_one_is_labelled(answers, served, browser):
+def test_a_file_that_is_no_image_shows_an_error_and_the_next_one_is_labelled(service, served, browser):
     page = browser.new_page()
     try:
-        page.goto(served(answers))
+        page.goto(served(service))
         page.locator("#served", has_text="toy").wait_for()
         drop(page, b"no image")
         page.locator("#error", has_text="unreadable: 8 bytes").wait_for()
-        assert page.locator("#found").is_hidden()
+        assert page.locator("#output").is_hidden()
         drop(page, png())
         page.locator("#labels li").first.wait_for()
         assert page.locator("#error").is_hidden()
-        page.locator("#how", has_text="told by join from the photo alone. What is read is then").wait_for()
+        page.locator(
+            "#hint", has_text="predicted by join from the image only. The caption term is then"
+        ).wait_for()
     finally:
         page.close()

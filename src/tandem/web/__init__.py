@@ -1,1 +1,1 @@
-"""A page on this machine alone: a photo and a caption in, labels and their reasons out."""
+"""A local web page that labels an uploaded image and its caption, and explains the labels."""

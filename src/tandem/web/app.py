@@ -1,4 +1,4 @@
-"""The routes: the page's files, /about, and two questions about an uploaded photo, /label and /why."""
+"""The routes: the files of the page, GET /about, and POST /label and /explain with an uploaded image."""
 
 import shutil
 import tempfile
@@ -20,40 +20,40 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from tandem.web.security import SafeHeaders, SameOrigin
-from tandem.web.service import Answers
+from tandem.web.service import LabelService
 
 PAGE = Path(__file__).with_name("page")
 HOSTS = ["127.0.0.1", "localhost"]
-FORM = 2**16  # bytes of a form beside the photo
+FORM = 2**16  # bytes of a form without the image
 
 
-def make_app(answers: Answers) -> Starlette:
-    """One photo is looked at at a time, in a thread, so that the page stays there meanwhile."""
-    about, limiter = answers.about, CapacityLimiter(1)
+def make_app(service: LabelService) -> Starlette:
+    """Images are processed one at a time, in a thread, so that the server stays responsive."""
+    about, limiter = service.about, CapacityLimiter(1)
 
     async def get_about(request: Request) -> JSONResponse:
         del request
         return JSONResponse(about)
 
-    def asks(question: Callable[..., dict], *fields: str) -> Callable:
+    def image_endpoint(method: Callable[..., dict], *fields: str) -> Callable:
         async def endpoint(request: Request) -> JSONResponse:
             try:
                 async with request.form(max_files=1, max_fields=4, max_part_size=FORM) as form:
                     photo, texts = read_form(form, ("caption", *fields), about["max_caption"])
-                    found = await run_sync(_ask, question, photo, *texts, limiter=limiter)
+                    result = await run_sync(_call_with_file, method, photo, *texts, limiter=limiter)
             except ValueError as error:
                 raise HTTPException(422, str(error)) from error
             except ClientDisconnect as error:
-                raise HTTPException(400, "the upload was broken off") from error
-            return JSONResponse(found)
+                raise HTTPException(400, "the upload was interrupted") from error
+            return JSONResponse(result)
 
         return endpoint
 
     return Starlette(
         routes=[
             Route("/about", get_about),
-            Route("/label", asks(answers.label), methods=["POST"]),
-            Route("/why", asks(answers.why, "label"), methods=["POST"]),
+            Route("/label", image_endpoint(service.label), methods=["POST"]),
+            Route("/explain", image_endpoint(service.explain, "label"), methods=["POST"]),
             Mount("/", StaticFiles(directory=PAGE, html=True)),
         ],
         middleware=[
@@ -62,35 +62,35 @@ def make_app(answers: Answers) -> Starlette:
             Middleware(SameOrigin),
             Middleware(RequestBodyLimitMiddleware, max_body_size=about["max_bytes"] + FORM),
         ],
-        exception_handlers={HTTPException: _refused},
+        exception_handlers={HTTPException: _error_response},
     )
 
 
 def read_form(form: FormData, fields: Sequence[str], most: int) -> tuple[BinaryIO, list[str]]:
-    """(the photo, the text of each field); a caption may be left out. Raises ValueError with what was expected."""
-    photo, texts = (
-        form.get("photo"),
-        [form.get(field, "" if field == "caption" else None) for field in fields],
-    )
+    """(image file, text of each field); the caption is optional. Raises ValueError with what was expected."""
+    photo, texts = form.get("photo"), []
     if not isinstance(photo, UploadFile):
         raise ValueError("photo: expected a file")
-    for field, text in zip(fields, texts, strict=True):
+    for field in fields:
+        text = form.get(field, "" if field == "caption" else None)
         if not isinstance(text, str):
             raise ValueError(f"{field}: expected a text")
         if len(text) > most:
-            raise ValueError(f"{field}: {len(text):,} characters, at most {most:,} are read")
+            raise ValueError(f"{field}: {len(text):,} characters, expected at most {most:,}")
+        texts.append(text)
     return photo.file, texts
 
 
-def _ask(question: Callable[..., dict], photo: BinaryIO, *texts: str) -> dict:
-    """With the photo as a file, which is gone afterwards."""
+def _call_with_file(method: Callable[..., dict], photo: BinaryIO, *texts: str) -> dict:
+    """Calls `method` with the path of a temporary copy of the image."""
     with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
         path = Path(folder) / "photo"
         with path.open("wb") as file:
             shutil.copyfileobj(photo, file)
-        return question(path, *texts)
+        return method(path, *texts)
 
 
-async def _refused(request: Request, error: HTTPException) -> JSONResponse:
+async def _error_response(request: Request, error: Exception) -> JSONResponse:
     del request
+    assert isinstance(error, HTTPException)  # it handles no other
     return JSONResponse({"error": error.detail}, error.status_code)

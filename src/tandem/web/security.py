@@ -1,4 +1,4 @@
-"""What keeps the page to this machine: whom it answers, and what a browser may do with the answer."""
+"""Security middleware: rejects cross-site requests and sets security headers on all responses."""
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
@@ -12,36 +12,36 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-READING = ("GET", "HEAD")
+SAFE_METHODS = ("GET", "HEAD")
 
 
 class SameOrigin:
-    """Refuses what another site's page sends (403); a program that is no browser names no origin, and may."""
+    """Rejects requests from pages of other sites (403); programs other than browsers send no Origin header and pass."""
 
-    def __init__(self, app: ASGIApp):
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] not in READING:
+        if scope["type"] == "http" and scope["method"] not in SAFE_METHODS:
             headers = Headers(scope=scope)
             origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
             if origin not in (None, f"http://{headers.get('host')}") or site not in ("same-origin", "none"):
-                refusal = JSONResponse({"error": "sent by another site's page"}, 403)
+                refusal = JSONResponse({"error": "cross-site request"}, 403)
                 await refusal(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
 
 class SafeHeaders:
-    """Adds HEADERS to every answer."""
+    """Adds HEADERS to every response."""
 
-    def __init__(self, app: ASGIApp):
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def guarded(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
-        await self.app(scope, receive, guarded)
+        await self.app(scope, receive, send_with_headers)

@@ -1,4 +1,4 @@
-"""What the page asks: one photo's labels, and for a label where the network looked and which words it went by."""
+"""The labels of one image, and for a label its heat map and word effects, as values for JSON."""
 
 import tempfile
 import time
@@ -9,44 +9,44 @@ import numpy as np
 from PIL import Image
 
 from tandem.artifacts.contributions import TERMS
+from tandem.artifacts.term_names import TERM_NAMES
 from tandem.config.encoders import Encoder
 from tandem.data.image_io import MAX_BYTES, BadImage, load_rgb
 from tandem.data.image_loader import squares
 from tandem.explain.attribution import heat_maps
-from tandem.explain.explanation import SPOKEN
 from tandem.explain.pictures import heat_uri
-from tandem.explain.words import MOST, word_effects
+from tandem.explain.words import word_effects
 from tandem.inference.fold_models import Encoders, Member, NewRows
 from tandem.inference.labeler import Labeler, Panel
 
 MAX_CAPTION = 2000  # characters
 
 
-class Answers:
-    """A labeler's, for one photo at a time; every answer is ready to be JSON."""
+class LabelService:
+    """Labels and explains one image at a time; every result is ready for JSON."""
 
-    def __init__(self, labeler: Labeler):
+    def __init__(self, labeler: Labeler) -> None:
         self.labeler = labeler
 
     @property
     def about(self) -> dict:
-        """What is served, and what it takes."""
+        """The served models, their labels, and the limits of the input."""
         panel, blind = self.labeler.panel, self.labeler.blind
-        models = sum(len(member.ensemble.models) for member in panel.members)
+        models = sum(len(member.models) for member in panel.members)
         served = panel.title if panel.stack is None else f"stack of {panel.title}"
         return {
             "competition": self.labeler.paths.comp,
             "served": f"{served}; {models} model{'s' * (models > 1)}",
             "without_caption": blind.title if blind else None,
-            "reads_captions": panel.reads_captions,
+            "uses_captions": panel.reads_captions,
             "labels": list(self.labeler.names),
-            "terms": [{"term": term, "spoken": SPOKEN[term]} for term in TERMS],
+            "terms": [{"key": term, "name": TERM_NAMES[term]} for term in TERMS],
             "max_bytes": MAX_BYTES,
             "max_caption": MAX_CAPTION,
         }
 
     def warm_up(self) -> float:
-        """Seconds that an answer takes once everything is loaded."""
+        """Loads the models; returns the seconds that one image takes afterwards."""
         with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
             photo = Path(folder) / "grey.png"
             Image.new("RGB", (256, 256), "grey").save(photo)
@@ -56,24 +56,25 @@ class Answers:
         return time.perf_counter() - start
 
     def label(self, photo: Path, caption: str) -> dict:
-        """Labels, and every label's probability and terms; raises ValueError with what is wrong with the photo."""
+        """Labels, and the probability and terms of every label; raises ValueError if the image cannot be read."""
         (found,) = self.labeler.label([photo], [caption], why=True)
         if found.problem:
             raise ValueError(found.problem)
-        order = sorted(found.proba, key=lambda name: -found.proba[name])
+        proba, terms = found.proba or {}, found.terms or {}
         panel = self._panel(caption)
         return {
             "labels": list(found.labels),
             "all": [
-                {"label": name, "proba": found.proba[name], "terms": found.terms[name]} for name in order
+                {"label": name, "proba": p, "terms": terms[name]}
+                for name, p in sorted(proba.items(), key=lambda item: -item[1])
             ],
             "served": panel.title,
-            "heat": _looking(panel) is not None,
+            "heat": _trunk_member(panel) is not None,
             "words": bool(caption.strip()) and panel.reads_captions,
         }
 
-    def why(self, photo: Path, caption: str, label: str) -> dict:
-        """A heat map as a data URI, of what has a trunk, and each word with what it adds to the label's logit."""
+    def explain(self, photo: Path, caption: str, label: str) -> dict:
+        """A heat map as a data URI, if a member has a trunk, and the effect of each word on the label's logit."""
         if label not in self.labeler.names:
             raise ValueError(f"label {label!r:.80}: expected one of {', '.join(self.labeler.names)}")
         number, panel = self.labeler.names.index(label), self._panel(caption)
@@ -81,22 +82,22 @@ class Answers:
             width, height = load_rgb(photo).size
         except BadImage as error:
             raise ValueError(str(error).removeprefix(f"{photo}: ")) from error
-        rows = NewRows(
-            {size: [image] for size, image in squares(photo, self.labeler.sizes).items()}, [caption]
-        )
-        out: dict = {"label": label, "heat": None, "words": None}
-        member = _looking(panel)
+        images: dict[int, Sequence[np.ndarray]] = {
+            size: [image] for size, image in squares(photo, self.labeler.sizes).items()
+        }
+        rows = NewRows(images, [caption])
+        out: dict = {"heat": None, "words": None}
+        member = _trunk_member(panel)
         if member:
             inputs = member.inputs(rows, self.labeler.encoders)
-            (heat,) = heat_maps(member.ensemble, inputs, [number], not caption.strip())
+            (heat,) = heat_maps(member.models, inputs, [number], not caption.strip())
             out["heat"] = heat_uri(heat, width, height) if heat.max() > 0 else ""
-            out["by"] = member.name
+            out["heat_model"] = member.name
         if caption.strip() and panel.reads_captions:
             words = word_effects(caption, lambda captions: self._logits(rows, captions))
             effects = [*words.effects[:, number].tolist(), *[None] * (len(words.pieces) - len(words.effects))]
             pairs = zip(words.pieces, effects, strict=True)
             out["words"] = [{"text": text, "effect": effect} for text, effect in pairs]
-            out["cut"] = len(words.effects) == MOST
         return out
 
     def _panel(self, caption: str) -> Panel:
@@ -104,21 +105,23 @@ class Answers:
         return blind if blind and not caption.strip() else self.labeler.panel
 
     def _logits(self, row: NewRows, captions: Sequence[str]) -> np.ndarray:
-        """(n, c) of one photo, were each of `captions` its caption; a blank one counts as none."""
+        """(n, c) of one image with each of `captions`; a blank caption is a missing one."""
         out = np.zeros((len(captions), len(self.labeler.names)))
-        encoders = OnePhoto(self.labeler.encoders, row)
+        encoders = SharedImageEncoders(self.labeler.encoders, row)
         for panel in {id(p): p for p in map(self._panel, captions)}.values():
-            mine = [i for i, caption in enumerate(captions) if self._panel(caption) is panel]
-            repeated = {size: list(images) * len(mine) for size, images in row.squares.items()}
-            rows = NewRows(repeated, [captions[i] for i in mine])
-            out[mine] = panel.terms(rows, encoders).sum(-1)
+            used = [i for i, caption in enumerate(captions) if self._panel(caption) is panel]
+            repeated: dict[int, Sequence[np.ndarray]] = {
+                size: list(images) * len(used) for size, images in row.squares.items()
+            }
+            rows = NewRows(repeated, [captions[i] for i in used])
+            out[used] = panel.terms(rows, encoders).sum(-1)
         return out
 
 
-class OnePhoto(Encoders):
-    """For rows that all show one photo: it is encoded once."""
+class SharedImageEncoders(Encoders):
+    """Encoders for rows with the same image: it is encoded once."""
 
-    def __init__(self, encoders: Encoders, row: NewRows):
+    def __init__(self, encoders: Encoders, row: NewRows) -> None:
         super().__init__()
         self._encoders, self._row = encoders, row
 
@@ -129,6 +132,6 @@ class OnePhoto(Encoders):
         return np.broadcast_to(one, (len(rows), *one.shape[1:]))
 
 
-def _looking(panel: Panel) -> Member | None:
-    """The member whose trunk can be asked where it looked."""
+def _trunk_member(panel: Panel) -> Member | None:
+    """The first member with a trunk, for the heat map."""
     return next((m for m in panel.members if getattr(m.experiment, "trunk", None)), None)

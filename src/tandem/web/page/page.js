@@ -1,9 +1,9 @@
-// One photo and its caption go to /label, and with a label to /why; all that comes back is shown as text, never as HTML.
+// Sends an image and its caption to /label, and with a label to /explain; results are set as text, never as HTML.
 const $ = (id) => document.getElementById(id);
-const FIRST = 8; // labels before "all"
-const WEAK = 0.5; // a change of the logit that is never shown as strong
-const FAINT = 0.08; // of the largest effect: a word that is not worth a number
-let about = null, photo = null, asked = 0, showing = null;
+const FIRST = 8; // labels shown before "all"
+const WEAK = 0.5; // change of a logit that is not shown in full colour
+const FAINT = 0.08; // effect of a word, as a share of the largest, below which no number is shown
+let about = null, photo = null, requests = 0, current = null; // current: the result that is shown, and its caption
 
 const element = (tag, text = "", ...classes) => {
   const made = document.createElement(tag);
@@ -15,29 +15,29 @@ const percent = (p) => (p < 0.0005 ? "<0.1 %" : p > 0.9995 ? ">99.9 %" : `${(100
 const signed = (x) => (Math.abs(x) < 0.005 ? "0.00" : (x > 0 ? "+" : "−") + Math.abs(x).toFixed(2));
 const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
 
-async function answer(response) {
-  const found = await response.json().catch(() => ({ error: `the server answered ${response.status}` }));
-  if (!response.ok) throw new Error(found.error);
-  return found;
+async function parse(response) {
+  const body = await response.json().catch(() => ({ error: `the server returned status ${response.status}` }));
+  if (!response.ok) throw new Error(body.error);
+  return body;
 }
 
-async function ask(question, fields = {}) {
+async function post(path, fields = {}) {
   const form = new FormData();
   for (const [name, value] of Object.entries(fields)) form.append(name, value);
   form.append("photo", photo, "photo");
   let response;
   try {
-    response = await fetch(question, { method: "POST", body: form });
+    response = await fetch(path, { method: "POST", body: form });
   } catch {
-    throw new Error("no answer: is make serve still running?");
+    throw new Error("no response: is make serve still running?");
   }
-  return answer(response);
+  return parse(response);
 }
 
 function fail(message) {
   $("error").textContent = message;
   $("error").hidden = !message;
-  if (message) $("found").hidden = true;
+  if (message) $("output").hidden = true;
 }
 
 function busy(text) {
@@ -49,9 +49,9 @@ function busy(text) {
 function choose(file) {
   if (!file) return;
   photo = null;
-  $("go").disabled = true;
+  $("submit").disabled = true;
   if (about && file.size > about.max_bytes) {
-    fail(`${file.size.toLocaleString("en")} bytes; at most ${about.max_bytes.toLocaleString("en")} are read`);
+    fail(`${file.size.toLocaleString("en")} bytes; expected at most ${about.max_bytes.toLocaleString("en")}`);
     return;
   }
   photo = file;
@@ -60,63 +60,63 @@ function choose(file) {
   $("preview").hidden = $("another").hidden = false;
   $("invite").hidden = true;
   $("drop").classList.add("filled");
-  $("go").disabled = false;
+  $("submit").disabled = false;
   label();
 }
 
 async function label() {
-  const mine = ++asked, caption = $("caption").value;
+  const request = ++requests, caption = $("caption").value;
   fail("");
-  dim();
-  $("reading").hidden = true;
-  busy("looking…");
+  clearHeat();
+  $("word-effects").hidden = true;
+  busy("computing labels…");
   try {
-    const found = await ask("label", { caption });
-    if (mine !== asked) return;
-    show(found, caption);
+    const result = await post("label", { caption });
+    if (request !== requests) return;
+    show(result, caption);
   } catch (error) {
-    if (mine === asked) fail(error.message);
+    if (request === requests) fail(error.message);
   } finally {
-    if (mine === asked) busy("");
+    if (request === requests) busy("");
   }
 }
 
-function show(found, caption) {
-  showing = { found, caption };
-  const given = new Set(found.labels);
-  const names = found.labels.length ? found.labels : ["no label"];
-  $("labels").replaceChildren(...names.map((name) => element("li", name, ...(given.size ? [] : ["none"]))));
-  let told = "";
-  if (!caption.trim() && about.reads_captions) {
-    told = `Without a caption: told by ${found.served} from the photo alone. `;
-    const imagines = found.all.some((row) => Math.abs(row.terms.caption) > 1e-6);
-    if (imagines) told += "What is read is then the caption that the network imagines. ";
+function show(result, caption) {
+  current = { result, caption };
+  const predicted = new Set(result.labels);
+  const names = result.labels.length ? result.labels : ["no label"];
+  $("labels").replaceChildren(...names.map((name) => element("li", name, ...(predicted.size ? [] : ["none"]))));
+  let hint = "";
+  if (!caption.trim() && about.uses_captions) {
+    hint = `No caption: predicted by ${result.served} from the image only. `;
+    const estimated = result.all.some((row) => Math.abs(row.terms.caption) > 1e-6);
+    if (estimated) hint += "The caption term is then predicted from image features. ";
   }
-  $("how").textContent = told + (found.heat || found.words ? "Choose a label below to see why." : "");
-  const used = about.terms.filter(({ term }) => found.all.some((row) => Math.abs(row.terms[term]) > 1e-6));
-  $("legend").replaceChildren(...used.map(({ term, spoken }) => {
+  $("hint").textContent = hint + (result.heat || result.words ? "Choose a label below for its explanation." : "");
+  const used = about.terms.filter(({ key }) => result.all.some((row) => Math.abs(row.terms[key]) > 1e-6));
+  $("legend").replaceChildren(...used.map(({ key, name }) => {
     const item = element("li");
-    item.append(element("i", "", term), spoken);
+    item.append(element("i", "", key), name);
     return item;
   }));
-  const totals = found.all.map((row) => Object.values(row.terms));
+  const totals = result.all.map((row) => Object.values(row.terms));
   const low = Math.min(-0.01, ...totals.map((t) => sum(t.filter((x) => x < 0))));
   const high = Math.max(0.01, ...totals.map((t) => sum(t.filter((x) => x > 0))));
-  $("rows").replaceChildren(...found.all.map((row, i) => {
+  $("rows").replaceChildren(...result.all.map((row, i) => {
     const item = element("li");
-    item.append(line(row, used, low, high, given.has(row.label)));
-    item.hidden = i >= FIRST && !given.has(row.label);
+    item.append(line(row, used, low, high, predicted.has(row.label)));
+    item.hidden = i >= FIRST && !predicted.has(row.label);
     return item;
   }));
   const hidden = $("rows").querySelectorAll("li[hidden]").length;
-  $("more").textContent = `all ${found.all.length} labels`;
+  $("more").textContent = `all ${result.all.length} labels`;
   $("more").hidden = !hidden;
-  $("found").hidden = false;
-  if (found.heat || found.words) why(found.labels[0] ?? found.all[0].label);
+  $("output").hidden = false;
+  if (result.heat || result.words) explain(result.labels[0] ?? result.all[0].label);
 }
 
-function line(row, used, low, high, given) {
-  const button = element("button", "", ...(given ? ["given"] : []));
+function line(row, used, low, high, isPredicted) {
+  const button = element("button", "", ...(isPredicted ? ["predicted"] : []));
   button.type = "button";
   button.dataset.label = row.label;
   button.setAttribute("aria-pressed", "false");
@@ -124,22 +124,22 @@ function line(row, used, low, high, given) {
   const filled = element("span");
   filled.style.width = `${100 * row.proba}%`;
   probability.append(filled);
-  bars.append(probability, terms(row, used, low, high));
+  bars.append(probability, termBar(row, used, low, high));
   const numbers = element("span", "", "numbers");
-  for (const { term, spoken } of used) numbers.append(element("span", `${spoken} ${signed(row.terms[term])}`));
+  for (const { key, name } of used) numbers.append(element("span", `${name} ${signed(row.terms[key])}`));
   numbers.append(element("b", `= ${signed(sum(Object.values(row.terms)))}`));
   button.append(element("bdi", row.label, "name"), element("span", percent(row.proba), "number"), bars, numbers);
-  button.addEventListener("click", () => why(row.label));
+  button.addEventListener("click", () => explain(row.label));
   return button;
 }
 
 // terms end to end from zero: positive ones to the right, negative ones to the left
-function terms(row, used, low, high) {
+function termBar(row, used, low, high) {
   const bar = element("span", "", "bar"), scale = 100 / (high - low), ends = { true: -low, false: -low };
-  for (const { term, spoken } of used) {
-    const value = row.terms[term], side = value > 0, start = ends[side], end = start + value;
-    const part = element("span", "", term);
-    part.title = `${spoken} ${signed(value)}`;
+  for (const { key, name } of used) {
+    const value = row.terms[key], side = value > 0, start = ends[side], end = start + value;
+    const part = element("span", "", key);
+    part.title = `${name} ${signed(value)}`;
     part.style.left = `${Math.min(start, end) * scale}%`;
     part.style.width = `${Math.abs(value) * scale}%`;
     ends[side] = end;
@@ -151,48 +151,48 @@ function terms(row, used, low, high) {
   return bar;
 }
 
-async function why(name) {
-  const mine = asked, { found, caption } = showing;
+async function explain(name) {
+  const request = requests, { result, caption } = current;
   for (const button of $("rows").querySelectorAll("button")) {
     button.setAttribute("aria-pressed", String(button.dataset.label === name));
   }
-  if (!found.heat && !found.words) return;
-  const current = () => mine === asked && $("rows").querySelector('[aria-pressed="true"]')?.dataset.label === name;
-  busy(`why ${name}…`);
+  if (!result.heat && !result.words) return;
+  const upToDate = () => request === requests && $("rows").querySelector('[aria-pressed="true"]')?.dataset.label === name;
+  busy(`explaining ${name}…`);
   try {
-    const reasons = await ask("why", { caption, label: name });
-    if (current()) reason(name, reasons);
+    const explanation = await post("explain", { caption, label: name });
+    if (upToDate()) showExplanation(name, explanation);
   } catch (error) {
-    if (current()) fail(error.message);
+    if (upToDate()) fail(error.message);
   } finally {
-    if (current()) busy("");
+    if (upToDate()) busy("");
   }
 }
 
-function dim() {
-  $("heat").hidden = $("looking").hidden = true;
+function clearHeat() {
+  $("heat").hidden = $("heat-note").hidden = true;
   $("heat").removeAttribute("src");
-  $("preview").classList.remove("lit");
+  $("preview").classList.remove("with-heat");
 }
 
-function reason(name, reasons) {
-  dim();
-  if (reasons.heat !== null) {
-    $("looking").hidden = false;
-    $("looking").textContent = reasons.heat
-      ? `Bright: what speaks for ${name} most, in the eyes of ${reasons.by} (Grad-CAM).`
-      : `Nothing on the photo speaks for ${name}.`;
-    if (reasons.heat) {
-      $("heat").src = reasons.heat;
+function showExplanation(name, explanation) {
+  clearHeat();
+  if (explanation.heat !== null) {
+    $("heat-note").hidden = false;
+    $("heat-note").textContent = explanation.heat
+      ? `Bright: regions that are evidence for ${name}, by Grad-CAM of ${explanation.heat_model}.`
+      : `No region of the image is evidence for ${name}.`;
+    if (explanation.heat) {
+      $("heat").src = explanation.heat;
       $("heat").hidden = false;
-      $("preview").classList.add("lit");
+      $("preview").classList.add("with-heat");
     }
   }
-  $("reading").hidden = !reasons.words;
-  if (!reasons.words) return;
+  $("word-effects").hidden = !explanation.words;
+  if (!explanation.words) return;
   $("label").textContent = name;
-  const largest = Math.max(WEAK, ...reasons.words.map((word) => Math.abs(word.effect ?? 0)));
-  $("words").replaceChildren(...reasons.words.flatMap(({ text, effect }) => {
+  const largest = Math.max(WEAK, ...explanation.words.map((word) => Math.abs(word.effect ?? 0)));
+  $("words").replaceChildren(...explanation.words.flatMap(({ text, effect }) => {
     const word = element("span", text.trim()), share = Math.abs(effect ?? 0) / largest;
     if (share >= FAINT) {
       word.classList.add(effect > 0 ? "for" : "against");
@@ -246,12 +246,12 @@ document.addEventListener("paste", (event) => {
 });
 
 try {
-  about = await answer(await fetch("about"));
+  about = await parse(await fetch("about"));
   $("served").textContent = `${about.competition}: ${about.served}`;
   document.title = `Tandem: ${about.competition}`;
   $("caption").maxLength = about.max_caption;
-  if (!about.reads_captions) $("asked").hidden = $("caption").hidden = true;
-  else if (!about.without_caption) $("asked").textContent = "Caption (these models need one)";
+  if (!about.uses_captions) $("caption-title").hidden = $("caption").hidden = true;
+  else if (!about.without_caption) $("caption-title").textContent = "Caption (required by these models)";
 } catch (error) {
   fail(error.message);
 }
