@@ -7,12 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from tandem.artifacts.atomic_io import read_json
 from tandem.artifacts.contributions import BOTH, read_image_terms
-from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
-from tandem.config.experiments import read_resolved
-from tandem.decoding import Decoder
+from tandem.graph.experiment_dir import ExperimentDir, Experiments
 from tandem.explain.words import Words
 
 LEAST, MOST = 3, 8  # labels shown in detail
@@ -74,38 +71,32 @@ def find_row(image: str, ids: dict[str, Sequence[str]]) -> tuple[str, int]:
     raise ValueError(f"ID={image!r}: expected an image id, one of the {counts}; {hint}")
 
 
-def default_experiment(paths: Paths) -> str | None:
-    """The trained experiment with terms: `fusion`, else the first by name; None if there is none."""
-    files = sorted(paths.experiment_config("fusion").parent.glob("*.json"))
-    names = [file.stem for file in files if paths.thresholds(file.stem).exists()]
-    names = [name for name in names if read_resolved(paths.experiment_config(name)).explains]
-    return "fusion" if "fusion" in names else next(iter(names), None)
+def default_experiment(experiments: Experiments) -> str:
+    """The trained experiment with terms: `fusion`, else the first by name; "" if there is none."""
+    names = [one.name for one in experiments.scored() if not one.is_stack and one.config.explains]
+    return "fusion" if "fusion" in names else next(iter(names), "")
 
 
 def read_prediction(
-    paths: Paths, experiment: str, names: Sequence[str], split: str, image: str
+    experiment: ExperimentDir, names: Sequence[str], split: str, image: str
 ) -> ExperimentPrediction:
     """The stored prediction for one image.
 
     Raises FileNotFoundError if the experiment is not trained and decoded, ValueError if its labels are not `names`.
     """
-    file = paths.oof(experiment) if split == "train" else paths.test(experiment)
-    command = f"make train COMP={paths.comp} EXPS={experiment}"
-    if experiment == "stack":
-        command = f"make stack COMP={paths.comp}"
-    for needed in (file, paths.thresholds(experiment)):
+    paths, name = experiment.paths, experiment.name
+    file = paths.oof(name) if split == "train" else paths.test(name)
+    for needed in (file, paths.thresholds(name)):
         if not needed.exists():
-            raise FileNotFoundError(f"{needed} does not exist; run: {command}")
+            raise FileNotFoundError(f"{needed} does not exist; run: {experiment.command}")
     predictions = Predictions.read(file)
     if predictions.names != tuple(names):
-        raise ValueError(f"{file} was made with another label list; run: {command}")
-    proba = predictions.aligned_to([image])
-    decoder = Decoder.from_json(read_json(paths.thresholds(experiment)))
-    terms, contributions = None, paths.contributions(experiment)
-    if experiment == "stack" or read_resolved(paths.experiment_config(experiment)).explains:
-        setting = BOTH if split == "train" and experiment != "stack" else split
-        terms = read_image_terms(contributions, setting, image)
-    return ExperimentPrediction(experiment, proba[0], decoder(proba)[0].astype(bool), terms)
+        raise ValueError(f"{file} was made with another label list; run: {experiment.command}")
+    proba, terms = predictions.aligned_to([image]), None
+    if experiment.is_stack or experiment.config.explains:
+        setting = BOTH if split == "train" and not experiment.is_stack else split
+        terms = read_image_terms(paths.contributions(name), setting, image)
+    return ExperimentPrediction(name, proba[0], experiment.decoder()(proba)[0].astype(bool), terms)
 
 
 def shown_labels(predictions: Sequence[ExperimentPrediction], truth: np.ndarray | None) -> tuple[int, ...]:

@@ -159,11 +159,11 @@ class Labeler:
         chunks = [slice(start, start + CHUNK) for start in range(0, len(images), CHUNK)]
 
         def work(chunk: slice) -> list[LabelledImage]:
-            return self._chunk(images[chunk], captions[chunk], terms)
+            with single_thread():
+                return self._chunk(images[chunk], captions[chunk], terms)
 
-        with single_thread() as in_one_thread:
-            for results in ahead(in_one_thread(work), chunks, threads(), threads() + 1):
-                yield from results
+        for results in ahead(work, chunks, threads(), threads() + 1):
+            yield from results
 
     def _open(self, image: Path | Image.Image | np.ndarray) -> dict[int, np.ndarray] | str:
         """Its squares, or why it can't be read."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tandem.config.experiments import Experiment, make_experiment, sees
+from tandem.config.experiments import Experiment, make_experiment
 from tandem.config.toml_files import merged
 from tandem.decoding import DECODERS, NestedCV, Rule
 from tandem.metrics import log_loss, mean_average_precision, paired_interval
@@ -45,7 +45,7 @@ def variants(name: str, experiment: Experiment) -> dict[str, Experiment]:
     changes = CHANGES | {"pseudo": {"pseudo": {"teacher": name}}}
     if not (experiment.trunk or experiment.tokens):
         changes.pop("no_tuning")
-    if len(sees(experiment)) < 2:
+    if len(experiment.reads) < 2:
         changes = {key: change for key, change in changes.items() if key not in OF_A_JOIN}
     found = {}
     for key, change in changes.items():

@@ -5,7 +5,6 @@ from argparse import ArgumentParser, Namespace
 from tandem.artifacts.atomic_io import write_text
 from tandem.artifacts.paths import Paths
 from tandem.explain.explain_image import explain_image
-from tandem.explain.explanation import default_experiment
 from tandem.explain.page import render
 from tandem.explain.terminal import lines
 from tandem.runtime.console import make_console
@@ -22,7 +21,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def main(args: Namespace) -> None:
     use_threads()
     paths = Paths(args.comp)
-    found = explain_image(paths, args.id, args.exp or default_experiment(paths) or "fusion")
+    found = explain_image(paths, args.id, args.exp or "")
     page = write_text(paths.explanation(args.id), render(found))
     console = make_console()
     for line in lines(found, console.width):

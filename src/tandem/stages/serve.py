@@ -24,6 +24,8 @@ def main(args: Namespace) -> None:
         import uvicorn
 
         from tandem.explain.explanation import default_experiment
+        from tandem.graph.declared_stages import STACK
+        from tandem.graph.experiment_dir import Experiments
         from tandem.inference.labeler import Labeler
         from tandem.web.app import make_app
         from tandem.runtime.torch_setup import use_threads
@@ -34,7 +36,7 @@ def main(args: Namespace) -> None:
             labeler = Labeler.load(args.bundle)
         else:
             paths = Paths(args.comp)
-            labeler = Labeler.of(paths, args.exp or default_experiment(paths) or "stack", args.folds)
+            labeler = Labeler.of(paths, args.exp or default_experiment(Experiments(paths)) or STACK, args.folds)
         answers = Answers(labeler)
         seconds = answers.warm_up()
         about, port = answers.about, listening.getsockname()[1]

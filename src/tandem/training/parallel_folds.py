@@ -80,6 +80,9 @@ def fit_folds(stale: Sequence[Fold], folds: Sequence[int]) -> None:
 
 def fit(job: FoldJob, k: int, made_from: Mapping[str, Any], n_folds: int) -> None:
     """One fold in this process."""
+    from tandem.runtime.torch_setup import use_threads
+
+    use_threads()
     start = time.perf_counter()
     set_prefix(f"{job.name} fold {k} ")
 
