@@ -1,80 +1,99 @@
-"""What each part of an ensemble costs: megabytes as zipped, milliseconds an image as measured on some real ones."""
+"""Costs of the parts of an ensemble: megabytes in the zip, milliseconds an image measured on some images."""
 
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
-from tandem.artifacts.atomic_io import read_json
-from tandem.artifacts.paths import Paths
-from tandem.bundling.bundle_writer import weights_name
-from tandem.bundling.ensemble_choice import Cost, Part, Prices
+from tandem.bundling.bundle_writer import bundled_weights
+from tandem.bundling.ensemble_choice import Cost, Costs, ExperimentCost
 from tandem.config.experiments import Experiment
 from tandem.data.image_loader import ahead, squares
 from tandem.features.extract import used_tensors
 from tandem.features.int8 import pack
+from tandem.graph.declared_stages import STACK
+from tandem.graph.experiment_dir import ExperimentDir
 from tandem.inference.fold_models import Encoders, Member, NewRows
 from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import device, single_thread
 
 CODE_MB = 1.0  # code, licences, settings
-FEW = 8  # images: enough to load an encoder
+WARM_UP = 8  # images: enough to load an encoder
+
+T = TypeVar("T")
 
 
-def price(paths: Paths, names: Sequence[str], files: Sequence[Path], captions: Sequence[str]) -> Prices:
-    """Prices of the experiments `names`, timed on these images and captions."""
-    members = {name: Member(paths, name, folds=1) for name in names}
-    wanted = sorted(set().union(*(m.experiment.image_sizes for m in members.values())))
-    decode, opened = timed(lambda: list(ahead(lambda f: squares(f, wanted), files, threads())), len(files))
-    rows = NewRows({size: [o[size] for o in opened] for size in wanted}, captions)
-    encoders, shared, parts = Encoders(), {}, {}
-    frozen = {e.slug: e for member in members.values() for e in member.experiment.encoders}
-    few = rows.take(range(min(FEW, len(rows))))
-    for encoder in frozen.values():
-        encoders(encoder, few)  # loads it
-    for slug, encoder in frozen.items():
-        took, _ = timed(lambda e=encoder: encoders(e, rows), len(rows))
-        shared[slug] = Cost(ms=took)
-    tensors: dict[str, float] = {}
-    for name, member in members.items():
-        member.terms(rows, encoders)  # its encoders' features are there by now
-        took, _ = timed(lambda m=member: m.terms(rows, encoders), len(rows))
-        tensors |= (own := carried_mb(member.experiment, tensors))
-        folds = len(read_json(paths.run(name))["seconds_per_fold"])
-        mb = zipped_mb(paths.model(name, 0, ".safetensors").read_bytes())
-        slugs = {e.slug for e in member.experiment.encoders}
-        parts[name] = Part(Cost(mb, took), folds, frozenset(slugs | set(own)))
+def measure_costs(
+    experiments: Sequence[ExperimentDir], files: Sequence[Path], captions: Sequence[str]
+) -> Costs:
+    """Of these experiments, one or more, on these images and captions."""
+    members = {one.name: Member(one, folds=1) for one in experiments}
+    sizes = sorted(set().union(*(m.experiment.image_sizes for m in members.values())))
+    decode_ms, opened = time_rows(
+        lambda: list(ahead(lambda file: squares(file, sizes), files, threads())), len(files)
+    )
+    rows = NewRows({size: [o[size] for o in opened] for size in sizes}, captions)
+    encoders = Encoders()
+    shared = _encoder_costs([m.experiment for m in members.values()], rows, encoders)
+    costs, tensors = {}, dict[str, float]()
+    for one in experiments:
+        member = members[one.name]
+        member.terms(rows, encoders)  # to warm up; the features of its encoders are computed by now
+        ms, _ = time_rows(lambda member=member: member.terms(rows, encoders), len(rows))  # type: ignore[misc]
+        own = tensor_mb(member.experiment, tensors)
+        tensors |= own
+        mb = zipped_mb(one.models(1)[0].read_bytes())
+        slugs = {encoder.slug for encoder in member.experiment.encoders}
+        costs[one.name] = ExperimentCost(Cost(mb, ms), len(one.folds), frozenset(slugs | set(own)))
     shared |= {key: Cost(mb=mb) for key, mb in tensors.items()}
-    stack = paths.stack("stack").parent
+    stack = experiments[0].paths.models_dir(STACK)
     stack_mb = sum(zipped_mb(file.read_bytes()) for file in stack.rglob("*") if file.is_file())
-    return Prices(parts, shared, Cost(CODE_MB, decode), Cost(stack_mb))
+    return Costs(costs, shared, Cost(CODE_MB, decode_ms), Cost(stack_mb))
 
 
-def timed(work: Callable[[], object], n: int) -> tuple[float, object]:
-    """(milliseconds for each of `n`, what it gives).
+def _encoder_costs(
+    experiments: Sequence[Experiment], rows: NewRows, encoders: Encoders
+) -> dict[str, Cost]:
+    """By slug; computes the features of all rows."""
+    by_slug = {encoder.slug: encoder for experiment in experiments for encoder in experiment.encoders}
+    few = rows.take(range(min(WARM_UP, len(rows))))
+    for encoder in by_slug.values():
+        encoders(encoder, few)  # loads it
+    costs = {}
+    for slug, encoder in by_slug.items():
+        ms, _ = time_rows(lambda encoder=encoder: encoders(encoder, rows), len(rows))  # type: ignore[misc]
+        costs[slug] = Cost(ms=ms)
+    return costs
 
-    Of the processor, shared by all threads as labelling shares it: what else runs here then does not count.
+
+def time_rows(work: Callable[[], T], n: int) -> tuple[float, T]:
+    """(milliseconds for each of n rows, result).
+
+    On a CPU the processor time of one thread, divided by all threads: labelling runs so, and other processes do not
+    count.
     """
     cuda = device().type == "cuda"
     clock, share = (time.perf_counter, 1) if cuda else (time.process_time, threads())
     with single_thread():
         start = clock()
         result = work()
-    return 1000 * (clock() - start) / n / share, result
+        ms = 1000 * (clock() - start)
+    return ms / n / share, result
 
 
 def zipped_mb(data: bytes) -> float:
-    """Of a file, as it will be in the zip."""
+    """Megabytes of a file in the zip."""
     return len(zlib.compress(data)) / 2**20
 
 
-def carried_mb(experiment: Experiment, known: Mapping[str, float]) -> dict[str, float]:
-    """Megabytes of each pretrained tensor that it takes along, by file and name there; `known` ones as they are."""
+def tensor_mb(experiment: Experiment, known: Mapping[str, float]) -> dict[str, float]:
+    """Megabytes in the zip of each pretrained tensor that it needs, by "file tensor"; `known` ones are not measured."""
     found = {}
     for encoder in experiment.pretrained:
-        file = weights_name(encoder)
+        file = bundled_weights(encoder)
         for name, tensor in used_tensors(encoder).items():
             key = f"{file} {name}"
             found[key] = known[key] if key in known else _tensor_mb(tensor, encoder.reads)
@@ -82,7 +101,7 @@ def carried_mb(experiment: Experiment, known: Mapping[str, float]) -> dict[str, 
 
 
 def _tensor_mb(tensor: torch.Tensor, reads: str) -> float:
-    """Of a pretrained tensor, as it will be in the zip."""
+    """In the precision in which a bundle stores it."""
     if reads == "caption":
         return sum(zipped_mb(t.numpy().tobytes()) for t in pack({"": tensor.half()}, set()).values())
     return zipped_mb((tensor.half() if tensor.ndim > 1 else tensor).cpu().numpy().tobytes())

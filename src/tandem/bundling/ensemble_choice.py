@@ -1,4 +1,4 @@
-"""Which ensemble to pack: the best by cross-fitted score that is small and quick enough."""
+"""The choice of an ensemble: the best by cross-fitted score within a budget of megabytes and milliseconds."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,8 +23,19 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Part:
-    """An experiment: the cost of one of its models, how many there are, and by name what it shares with others."""
+class Budget:
+    """Most megabytes, and most milliseconds an image."""
+
+    mb: float
+    ms: float
+
+    def allows(self, cost: Cost) -> bool:
+        return cost.mb <= self.mb and cost.ms <= self.ms
+
+
+@dataclass(frozen=True)
+class ExperimentCost:
+    """The cost of one of its fold models, the number of these, and the names of what it shares with others."""
 
     fold: Cost
     folds: int
@@ -33,10 +44,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Choice:
-    """An ensemble, its models a member, and what it scores and costs.
+    """An ensemble with its score and cost.
 
-    kind   "single", "mean" of the members' logits, or "stack"
-    blind  the experiment that comes along for images without a caption, where no member does without
+    kind      "single", "mean" of the members' logits, or "stack"
+    folds     fold models of each member
+    fallback  the experiment for images without a caption, where every member needs captions
     """
 
     kind: str
@@ -44,87 +56,91 @@ class Choice:
     score: float
     folds: int = 1
     cost: Cost = Cost()
-    blind: str = ""
+    fallback: str = ""
 
     @property
-    def packed(self) -> tuple[str, ...]:
-        return (*self.members, self.blind) if self.blind else self.members
+    def experiments(self) -> tuple[str, ...]:
+        """The members and the fallback."""
+        return (*self.members, self.fallback) if self.fallback else self.members
 
     @property
     def title(self) -> str:
         name = self.members[0] if self.kind == "single" else f"{self.kind} of {', '.join(self.members)}"
-        return name + (f"; {self.blind} without captions" if self.blind else "")
+        return name + (f"; {self.fallback} without captions" if self.fallback else "")
 
 
 @dataclass(frozen=True)
-class Prices:
-    """What everything costs: `base` every ensemble, `shared` by name once, each Part for every model, a stack's own."""
+class Costs:
+    """Costs of all parts: `base` of every ensemble, `shared` by name, counted once, and those of a stack itself."""
 
-    parts: Mapping[str, Part]
+    experiments: Mapping[str, ExperimentCost]
     shared: Mapping[str, Cost]
     base: Cost
     stack: Cost
 
-    def of(self, kind: str, members: Sequence[str], folds: int) -> Cost:
+    def total(self, kind: str, names: Sequence[str], folds: int) -> Cost:
+        """Of an ensemble with up to `folds` models of each experiment."""
         total = self.base + (self.stack if kind == "stack" else Cost())
-        for name in sorted(frozenset().union(*(self.parts[m].shared for m in members))):
-            total += self.shared[name]
-        for member in members:
-            total += self.parts[member].fold.times(min(folds, self.parts[member].folds))
+        experiments = [self.experiments[name] for name in names]
+        for shared in sorted(frozenset().union(*(e.shared for e in experiments))):
+            total += self.shared[shared]
+        for experiment in experiments:
+            total += experiment.fold.times(min(folds, experiment.folds))
         return total
 
-    def fitted(self, choice: Choice, mb: float, ms: float) -> Choice:
-        """With as many models a member as fit, at least one."""
-        most = max(self.parts[m].folds for m in choice.packed)
-        sized = [
-            replace(choice, folds=k, cost=self.of(choice.kind, choice.packed, k)) for k in range(most, 0, -1)
-        ]
-        return next((one for one in sized if fits(one.cost, mb, ms)), sized[-1])
+    def with_most_folds(self, choice: Choice, budget: Budget) -> Choice:
+        """With as many models of each experiment as the budget allows, at least one."""
+        most = max(self.experiments[name].folds for name in choice.experiments)
+        for folds in range(most, 0, -1):
+            cost = self.total(choice.kind, choice.experiments, folds)
+            if budget.allows(cost) or folds == 1:
+                return replace(choice, folds=folds, cost=cost)
+        raise ValueError(f"{choice.title} has no models")
 
-    def accompanied(self, choice: Choice, blind: Mapping[str, float], mb: float, ms: float) -> Choice:
-        """`fitted`, with the experiment that does without captions for which most models fit, then of best score.
+    def with_fallback(self, choice: Choice, scores: Mapping[str, float], budget: Budget) -> Choice:
+        """`with_most_folds`, and the fallback that leaves room for most models, then of best score.
 
-        `blind`: what such experiments score. One that is a member needs none; where none fits, none comes along.
+        scores  on rows without a caption, of the experiments that need none; a member among them is the fallback
+                already. Without one where none fits.
         """
-        alone = self.fitted(choice, mb, ms)
-        joined = [self.fitted(replace(choice, blind=name), mb, ms) for name in blind]
-        joined = [one for one in joined if fits(one.cost, mb, ms)]
-        if not joined or set(choice.members) & set(blind):
+        alone = self.with_most_folds(choice, budget)
+        pairs = [self.with_most_folds(replace(choice, fallback=name), budget) for name in scores]
+        pairs = [pair for pair in pairs if budget.allows(pair.cost)]
+        if not pairs or set(choice.members) & set(scores):
             return alone
-        return max(joined, key=lambda one: (one.folds, blind[one.blind]))
+        return max(pairs, key=lambda pair: (pair.folds, scores[pair.fallback]))
 
 
-def fits(cost: Cost, mb: float, ms: float) -> bool:
-    return cost.mb <= mb and cost.ms <= ms
-
-
-def grown(
+def grow_means(
     logits: Mapping[str, np.ndarray], y: np.ndarray, affordable: Callable[[tuple[str, ...]], bool]
 ) -> list[tuple[str, ...]]:
-    """Ever larger groups of experiments: each time that one joins which lowers the log loss of the mean logits most.
+    """Groups of 1, 2, ... experiments: each adds the experiment that lowers the log loss of the mean logits most.
 
-    logits (n, c) of every experiment, y (n, c). Groups that are not `affordable` are passed over; it ends where none
-    that is lowers the loss.
+    logits (n, c) of every experiment, y (n, c). Groups that are not `affordable` are skipped; ends where no affordable
+    group lowers the loss.
     """
-    groups, picked, total, least = [], (), 0.0, np.inf
+    groups: list[tuple[str, ...]] = []
+    group: tuple[str, ...] = ()
+    total, lowest = np.zeros(y.shape), np.inf
     while True:
-        joined = [(*picked, name) for name in logits if name not in picked and affordable((*picked, name))]
-        losses = [bce_from_logits((total + logits[group[-1]]) / len(group), y).mean() for group in joined]
-        if not losses or min(losses) >= least:
+        larger = [(*group, name) for name in logits if name not in group and affordable((*group, name))]
+        losses = [float(bce_from_logits((total + logits[g[-1]]) / len(g), y).mean()) for g in larger]
+        if not losses or min(losses) >= lowest:
             return groups
-        least, picked = min(losses), joined[int(np.argmin(losses))]
-        total = total + logits[picked[-1]]
-        groups.append(picked)
+        lowest, group = min(losses), larger[int(np.argmin(losses))]
+        total = total + logits[group[-1]]
+        groups.append(group)
 
 
-def best(choices: Sequence[Choice], mb: float, ms: float) -> Choice:
-    """The highest score that fits, then the most models, then the smallest; raises ValueError where nothing does."""
-    fitting = [c for c in choices if fits(c.cost, mb, ms)]
-    if not fitting:
+def choose_best(choices: Sequence[Choice], budget: Budget) -> Choice:
+    """The highest score within the budget, then the most models, then the smallest; raises ValueError without one."""
+    affordable = [choice for choice in choices if budget.allows(choice.cost)]
+    if not affordable:
         small = min(choices, key=lambda c: c.cost.mb)
         quick = min(choices, key=lambda c: c.cost.ms)
         raise ValueError(
-            f"nothing fits {mb:g} MB and {ms:g} ms an image: the smallest is {small.title}, {small.cost.mb:.1f} MB and "
-            f"{small.cost.ms:.1f} ms; the quickest {quick.title}, {quick.cost.mb:.1f} MB and {quick.cost.ms:.1f} ms"
+            f"nothing fits {budget.mb:g} MB and {budget.ms:g} ms an image: the smallest is {small.title}, "
+            f"{small.cost.mb:.1f} MB and {small.cost.ms:.1f} ms; the quickest {quick.title}, {quick.cost.mb:.1f} MB "
+            f"and {quick.cost.ms:.1f} ms"
         )
-    return max(fitting, key=lambda c: (c.score, c.folds, -c.cost.mb))
+    return max(affordable, key=lambda c: (c.score, c.folds, -c.cost.mb))
