@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's own default, as TANDEM_THREADS in every test
 sys.path.append(str(Path(__file__).parent / "tests"))
 
 

@@ -1,7 +1,7 @@
-"""Decoding: exact per-class thresholds and coordinate ascent against the loops that people write, and growth.
+"""Decoding: exact per-class thresholds and coordinate ascent against plain loops over a grid, and larger problems.
 
-Both sides see the same probabilities: 18 labels from 76 % to 0.8 % of the rows, 1.55 a row, none empty. The slow side
-of the ascent is timed on a part of its steps, each of which costs the same.
+Both get the same probabilities: 18 labels on 76 % to 0.8 % of the rows, 1.55 a row, no row empty. The loop of the ascent
+is timed on some of its steps, all of which cost the same.
 """
 
 import resource
@@ -49,7 +49,7 @@ def loop_per_class(proba: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def loop_ascent(proba: np.ndarray, y: np.ndarray, rule: Rule) -> np.ndarray:
-    """What the usual ascent ends in: two passes of 50 thresholds a label, scored without scikit-learn to save time."""
+    """Result of the usual ascent: two passes of 50 thresholds a label, scored without scikit-learn to save time."""
     thresholds = np.full(y.shape[1], 0.5)
     for _ in range(2):
         for j in range(y.shape[1]):
@@ -72,7 +72,7 @@ def main() -> None:
     slow, grid = seconds(lambda: loop_per_class(proba, y))
     fast, exact = seconds(lambda: tune_per_class(proba, y, rule), repeats=5)
     macro = Rule("f1_macro", least=0)
-    print(f"per class, {n:,} x {c}: loop of 100 steps {slow:.1f} s, every cut-off {fast:.3f} s")
+    print(f"per class, {n:,} x {c}: loop of 100 steps {slow:.1f} s, all thresholds {fast:.3f} s")
     print(f"  macro F1 {macro.score(y, proba >= grid):.5f} and {macro.score(y, proba >= exact):.5f}")
     print(f"figure per_class_speedup {slow / fast:.0f} x")
 
@@ -81,7 +81,7 @@ def main() -> None:
     fast, exact = seconds(lambda: tune_ascent(proba, y, rule), repeats=3)
     usual = rule.score(y, binarize(proba, loop_ascent(proba, y, rule), rule))
     print(
-        f"ascent on samples-F1: loop {slow:.0f} s ({TIMED} of {2 * c * STEPS} evaluations timed), {fast:.2f} s"
+        f"ascent on F1 per row: loop {slow:.0f} s ({TIMED} of {2 * c * STEPS} evaluations timed), {fast:.2f} s"
     )
     print(f"  F1 per row {usual:.5f} and {rule.score(y, binarize(proba, exact, rule)):.5f}")
     print(f"figure ascent_speedup {slow / fast:.0f} x")

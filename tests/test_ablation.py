@@ -15,7 +15,7 @@ from tandem.config.encoders import CaptionEncoder, ImageEncoder, TokenEncoder, T
 from tandem.config.experiments import FusionExperiment
 from tandem.config.training import Fusion, FusionTraining
 from tandem.data.split_tables import write_labels
-from tandem.decoding import DECODERS, CrossFit, Rule
+from tandem.decoding import DECODERS, NestedCV, Rule
 from tandem.features.extract import encode_split
 from tandem.report.ablation import compare, decoders, markdown, parts, variants
 from tandem.stages import ablation
@@ -62,7 +62,7 @@ def problem() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def test_gains_are_against_the_whole_and_the_whole_has_none():
     y, good, noise = problem()
     fold, rule = np.arange(200) % 5, Rule(least=0)
-    base = CrossFit(good, y, fold, rule).cross_fitted("auto")
+    base = NestedCV(good, y, fold, rule).cross_val_predict("auto")
     probas = {"f": good, "f-noise": noise}
     rows = [compare("parts", name, proba, base, y, fold, rule) for name, proba in probas.items()]
     assert rows[0].score == 1.0 and rows[0].gain == (0.0, 0.0, 0.0)
@@ -75,8 +75,8 @@ def test_gains_are_against_the_whole_and_the_whole_has_none():
 
 def test_every_decoder_has_its_row():
     y, good, _ = problem()
-    fits = CrossFit(good, y, np.arange(200) % 5, Rule()).prepare()
-    rows = decoders(good, fits.cross_fitted("auto"), fits)
+    fits = NestedCV(good, y, np.arange(200) % 5, Rule()).prepare()
+    rows = decoders(good, fits.cross_val_predict("auto"), fits)
     assert [row.name for row in rows] == list(DECODERS)
 
 

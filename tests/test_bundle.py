@@ -227,7 +227,7 @@ def test_where_no_member_does_without_a_caption_another_experiment_comes_along(t
     fill(trained, "words", 0, tmp_path / "words", blind="looks")
     (found,) = Labeler.load(tmp_path / "words").label(pipeline_rows(trained)[0][:1])
     (alone,) = Labeler.of(trained, "looks").label(pipeline_rows(trained)[0][:1])
-    assert found.blind and np.allclose(probabilities([found]), probabilities([alone]), atol=0.01)
+    assert found.without_caption and np.allclose(probabilities([found]), probabilities([alone]), atol=0.01)
 
 
 def test_a_mean_of_members_labels_by_the_mean_of_their_logits(trained, tmp_path):

@@ -66,7 +66,7 @@ def test_a_wrong_type_is_named_with_what_came(tmp_path):
 
 @pytest.mark.parametrize("path", ["../secrets", "/etc", "data/../../x", "data\\\\x"])
 def test_a_path_that_leaves_the_folder_is_refused(tmp_path, path):
-    assert "leaves the competition's folder" in refused(tmp_path, 'images = "data"', f'images = "{path}"')
+    assert "is outside the competition's folder" in refused(tmp_path, 'images = "data"', f'images = "{path}"')
 
 
 def test_repeated_label_names_are_refused(tmp_path):
@@ -74,7 +74,7 @@ def test_repeated_label_names_are_refused(tmp_path):
 
 
 def test_a_label_that_holds_the_separator_is_refused(tmp_path):
-    assert "'hot dog' holds the separator" in refused(tmp_path, '"dog"', '"hot dog"')
+    assert "'hot dog' contains the separator" in refused(tmp_path, '"dog"', '"hot dog"')
 
 
 def test_bounds_that_contradict_each_other_are_refused(tmp_path):

@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tandem.decoding import DECODERS, CrossFit, Decoder, Rule, binarize
-from tandem.decoding.calibration import KINDS, calibrate, fit_sizes, size_distribution
+from tandem.decoding import DECODERS, Decoder, NestedCV, Rule, binarize
+from tandem.decoding.calibration import KINDS, calibrate, fit_size_weights, size_distribution
 from tandem.decoding.expected_f import expected_sets
 from tandem.decoding.threshold_search import SortedLabels
 from tandem.decoding.thresholds import shrink, tune_ascent, tune_global, tune_per_class
 from tandem.metrics import METRICS, f1_per_label, f1_samples, log_loss, paired_interval
 
-LEVELS = np.arange(5) / 4  # few distinct probabilities, so that ties abound
-CUTS = [-0.1, 0.125, 0.375, 0.625, 0.875, 1.1]  # one between any two of them, and outside
+LEVELS = np.arange(5) / 4  # few distinct probabilities: many ties
+THRESHOLDS = [-0.1, 0.125, 0.375, 0.625, 0.875, 1.1]  # one threshold between any two of LEVELS, and outside
 
 
 @st.composite
@@ -39,9 +39,9 @@ many = settings(max_examples=400, deadline=None)
 
 @many
 @given(problems())
-def test_the_global_threshold_is_the_best_of_all_cut_offs(problem):
+def test_the_global_threshold_is_the_best_of_all_thresholds(problem):
     proba, y, rule, _ = problem
-    best = max(rule.score(y, binarize(proba, cut, rule)) for cut in CUTS)
+    best = max(rule.score(y, binarize(proba, threshold, rule)) for threshold in THRESHOLDS)
     assert rule.score(y, binarize(proba, tune_global(proba, y, rule), rule)) == pytest.approx(best)
 
 
@@ -51,26 +51,26 @@ def test_each_label_gets_the_threshold_with_its_best_f(problem):
     proba, y, rule, _ = problem
     free = Rule(rule.metric, rule.beta, least=0)
     got = f1_per_label(y, binarize(proba, tune_per_class(proba, y, rule), free), rule.beta)
-    of_cut = [f1_per_label(y, binarize(proba, cut, free), rule.beta) for cut in CUTS]
-    assert got == pytest.approx(np.max(of_cut, axis=0))
+    of_each = [f1_per_label(y, binarize(proba, threshold, free), rule.beta) for threshold in THRESHOLDS]
+    assert got == pytest.approx(np.max(of_each, axis=0))
 
 
 @many
 @given(problems())
-def test_the_step_of_one_label_finds_the_best_of_all_its_cut_offs(problem):
+def test_the_step_of_one_label_finds_the_best_of_all_its_thresholds(problem):
     proba, y, rule, rng = problem
-    thresholds, j = rng.choice(CUTS, proba.shape[1]), int(rng.integers(proba.shape[1]))
+    thresholds, j = rng.choice(THRESHOLDS, proba.shape[1]), int(rng.integers(proba.shape[1]))
 
-    def score(cut):
+    def score(threshold):
         others = thresholds.copy()
-        others[j] = cut
+        others[j] = threshold
         return rule.score(y, binarize(proba, others, rule))
 
     labels, pred = SortedLabels(proba, y, rule), proba >= thresholds
-    value, cut = labels.step(pred, (pred & labels.y).sum(1), pred.sum(1), j)
-    best = max(map(score, CUTS))
+    value, threshold = labels.step(pred, (pred & labels.y).sum(1), pred.sum(1), j)
+    best = max(map(score, THRESHOLDS))
     assert value == pytest.approx(best)
-    assert score(cut) == pytest.approx(best)
+    assert score(threshold) == pytest.approx(best)
 
 
 @many
@@ -94,7 +94,7 @@ def test_shrinking_goes_from_the_own_threshold_to_the_common_one():
     assert shrink(own, 0.5, positives, 0.0) == pytest.approx(own)
     assert shrink(own, 0.5, positives, np.inf).tolist() == [0.5, 0.5]
     kept = np.abs(shrink(own, 0.5, positives, 100.0) - 0.5)
-    assert kept[0] > 0.3 and kept[1] < 0.05  # the rare label is hardly its own any more
+    assert kept[0] > 0.3 and kept[1] < 0.05  # the rare label is close to the common threshold
 
 
 # the least/most rule
@@ -219,7 +219,7 @@ def test_size_weights_make_the_expected_sizes_the_observed_ones():
     proba = rng.uniform(0.1, 0.5, (500, 4))
     y = (rng.random((500, 4)) < proba).astype(np.uint8)
     y[y.sum(1) == 0, 1] = 1  # no row is empty
-    weights = fit_sizes(proba, y)
+    weights = fit_size_weights(proba, y)
     mass = size_distribution(proba, len(weights) - 1) * weights
     share = (mass / mass.sum(1, keepdims=True)).mean(0)
     assert weights[0] == 0
@@ -240,56 +240,56 @@ def test_labels_of_a_fold_change_neither_its_decoder_nor_its_predictions(name):
     proba, y, fold = noisy()
     flipped = y.copy()
     flipped[fold == 1] = 1 - flipped[fold == 1]
-    one, other = (CrossFit(proba, t, fold, Rule(most=4)) for t in (y, flipped))
+    one, other = (NestedCV(proba, t, fold, Rule(most=4)) for t in (y, flipped))
     labels = tuple("abcd")
     without = frozenset({1})
     assert one.decoder(name, without).to_json(labels) == other.decoder(name, without).to_json(labels)
-    pred, other_pred = one.cross_fitted(name), other.cross_fitted(name)
+    pred, other_pred = one.cross_val_predict(name), other.cross_val_predict(name)
     assert pred[fold == 1].tolist() == other_pred[fold == 1].tolist()
 
 
 def test_shuffled_labels_gain_nothing_by_the_choice_among_decoders():
     proba, y, fold = noisy(400)
     y = np.random.default_rng(1).permutation(y)
-    fits = CrossFit(proba, y, fold, Rule(most=4))
-    everything = CrossFit(np.broadcast_to(y.mean(0), y.shape), y, fold, Rule(most=4)).score("auto")
-    assert fits.score("auto") < everything + 0.03
+    cv = NestedCV(proba, y, fold, Rule(most=4))
+    everything = NestedCV(np.broadcast_to(y.mean(0), y.shape), y, fold, Rule(most=4)).score("auto")
+    assert cv.score("auto") < everything + 0.03
 
 
 @pytest.mark.parametrize(
-    ("metric", "stays"), [("f1_samples", "expected"), ("f1_micro", "fixed"), ("f1_macro", "fixed")]
+    ("metric", "default"), [("f1_samples", "expected"), ("f1_micro", "fixed"), ("f1_macro", "fixed")]
 )
-def test_where_nothing_is_gained_the_decoder_of_the_metric_stays(metric, stays):
+def test_where_nothing_is_gained_the_default_decoder_is_used(metric, default):
     _, y, fold = noisy()
-    fits = CrossFit(y * 0.8 + 0.1, y, fold, Rule(metric, least=0))
-    assert fits.choice() == stays
-    assert fits.gain(stays) == (0.0, 0.0, 0.0)
+    cv = NestedCV(y * 0.8 + 0.1, y, fold, Rule(metric, least=0))
+    assert cv.choose() == default
+    assert cv.gain(default) == (0.0, 0.0, 0.0)
 
 
 def test_a_gain_outside_the_noise_is_taken():
     proba, y, fold = noisy(800)
-    fits = CrossFit(proba * 0.4, y, fold, Rule("f1_micro", least=0))  # 0.5 is never reached
-    assert fits.choice() != "fixed"
-    assert fits.score("auto") > fits.score("fixed") + 0.3
+    cv = NestedCV(proba * 0.4, y, fold, Rule("f1_micro", least=0))  # 0.5 is never reached
+    assert cv.choose() != "fixed"
+    assert cv.score("auto") > cv.score("fixed") + 0.3
 
 
 def test_threads_change_nothing():
     proba, y, fold = noisy()
-    one, two = (CrossFit(proba, y, fold, Rule(), t).prepare() for t in (1, 2))
+    one, two = (NestedCV(proba, y, fold, Rule(), t).prepare() for t in (1, 2))
     for name in DECODERS:
-        assert one.cross_fitted(name).tolist() == two.cross_fitted(name).tolist()
+        assert one.cross_val_predict(name).tolist() == two.cross_val_predict(name).tolist()
 
 
 def test_two_folds_are_enough():
     proba, y, fold = noisy()
-    fits = CrossFit(proba, y, fold % 2, Rule(most=4)).prepare()
-    assert all(0 < fits.score(name) <= 1 for name in [*DECODERS, "auto"])
+    cv = NestedCV(proba, y, fold % 2, Rule(most=4)).prepare()
+    assert all(0 < cv.score(name) <= 1 for name in [*DECODERS, "auto"])
 
 
 @pytest.mark.parametrize("name", DECODERS)
 def test_a_decoder_written_as_json_decodes_the_same(name):
     proba, y, fold = noisy()
-    decoder = CrossFit(proba, y, fold, Rule(most=3)).decoder(name)
+    decoder = NestedCV(proba, y, fold, Rule(most=3)).decoder(name)
     written = json.loads(json.dumps(decoder.to_json(tuple("abcd"))))
     assert Decoder.from_json(written)(proba).tolist() == decoder(proba).tolist()
 

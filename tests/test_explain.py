@@ -1,4 +1,4 @@
-"""Why an image got its labels: heat maps and words with a known answer, and one toy competition through the stage."""
+"""Explanations: heat maps and word effects with a known answer, and a toy competition through the stage."""
 
 import io
 import re
@@ -20,7 +20,7 @@ from tandem.config.encoders import TrunkEncoder
 from tandem.config.experiments import FusionExperiment
 from tandem.explain.attribution import heat_maps
 from tandem.explain.explain_image import explain_image
-from tandem.explain.explanation import explaining, find_row, told_labels
+from tandem.explain.explanation import ExperimentPrediction, default_experiment, find_row, shown_labels
 from tandem.explain.grad_cam import grad_cam
 from tandem.explain.page import percent, render, segments
 from tandem.explain.pictures import overlay
@@ -58,7 +58,7 @@ class Means(nn.Module):
         return torch.stack([means[:, 1], -means[:, 0]], 1)
 
 
-def test_a_label_that_is_a_channels_mean_lights_where_the_channel_is_on():
+def test_the_heat_map_of_a_channels_mean_is_the_channel():
     maps = torch.tensor([[[[1.0, -8.0], [0.0, 0.0]], [[0.0, 0.0], [4.0, -4.0]]]])
     network = Means()
     found = grad_cam(network.layer, lambda: network(maps), [0, 1])
@@ -73,7 +73,7 @@ def test_grad_cam_leaves_the_network_as_it_was_and_works_where_nothing_is_traine
     assert not network(maps).requires_grad
 
 
-def test_the_hottest_place_of_an_overlay_is_where_the_map_is_highest():
+def test_an_overlay_is_most_opaque_where_the_map_is_highest():
     heat = np.zeros((4, 4))
     heat[3, 0] = 7
     image = np.asarray(overlay(heat, 200, 100))
@@ -92,7 +92,7 @@ def cats(captions: list[str]) -> np.ndarray:
     return np.array([[2.0 * ("cat" in c), -1.0 * len(c.split())] for c in captions])
 
 
-def test_a_word_that_matters_is_told_from_one_that_does_not():
+def test_only_words_that_matter_have_an_effect():
     words = word_effects("a  cat here ", cats)
     assert words.pieces == ("a", "  cat", " here", " ")
     assert words.effects.tolist() == [[0, -1], [2, -1], [0, -1]]
@@ -108,23 +108,22 @@ def test_the_model_is_called_once_and_a_long_caption_is_cut():
 # ---- what is shown
 
 
-def test_terms_laid_end_to_end_reach_their_sum():
+def test_terms_end_to_end_reach_their_sum():
     parts = segments(np.array([2.0, -1.0, 0.0, 1.0, -1.0]), -2.0, 3.0)
     assert [(s.term, s.x, s.width) for s in parts] == [
         ("image", 40, 40), ("caption", 20, 20), ("context", 80, 20), ("base", 0, 20)
     ]  # fmt: skip
 
 
-def test_labels_that_are_given_or_true_are_told_before_the_merely_probable():
-    account = SimpleNamespace(
-        proba=np.array([0.1, 0.9, 0.4, 0.3, 0.2]), decided=np.array([0, 1, 0, 0, 0], bool)
-    )
-    assert told_labels([account], np.array([1, 0, 0, 0, 0], bool)) == (1, 2, 0)
-    assert told_labels([account], None) == (1, 2, 3)
+def test_predicted_and_true_labels_are_shown_before_the_most_probable_others():
+    proba, pred = np.array([0.1, 0.9, 0.4, 0.3, 0.2]), np.array([0, 1, 0, 0, 0], bool)
+    prediction = ExperimentPrediction("join", proba, pred, None)
+    assert shown_labels([prediction], np.array([1, 0, 0, 0, 0], bool)) == (1, 2, 0)
+    assert shown_labels([prediction], None) == (1, 2, 3)
 
 
-def test_an_unknown_id_is_an_error_with_those_that_look_like_it():
-    with pytest.raises(ValueError, match=r"ID='12.jpeg'.* 1 of train or 1 of test; near: 12.jpg"):
+def test_an_unknown_id_is_an_error_with_similar_ids():
+    with pytest.raises(ValueError, match=r"ID='12.jpeg'.* 1 of train or 1 of test; similar: 12.jpg"):
         find_row("12.jpeg", {"train": ["12.jpg"], "test": ["zz"]})
     assert find_row("zz", {"train": ["12.jpg"], "test": ["zz"]}) == ("test", 0)
 
@@ -150,7 +149,7 @@ def paths(fusion_toy, monkeypatch) -> Paths:
     return fusion_toy
 
 
-def asked(paths: Paths, image: str, capsys, exp: str = "join") -> tuple[str, str]:
+def explained(paths: Paths, image: str, capsys, exp: str = "join") -> tuple[str, str]:
     """(page, what is printed)."""
     explain.main(SimpleNamespace(comp="toy", id=image, exp=exp))
     printed = capsys.readouterr().out
@@ -159,45 +158,45 @@ def asked(paths: Paths, image: str, capsys, exp: str = "join") -> tuple[str, str
     return page.read_text(encoding="utf-8"), printed
 
 
-def test_a_training_image_is_asked_of_the_model_that_did_not_see_it(paths, capsys):
-    page, printed = asked(paths, "3.png", capsys)
-    assert "the model of fold 1, which did not see it" in printed and "fold 1" in page
+def test_a_training_image_is_explained_by_the_model_of_its_held_out_fold(paths, capsys):
+    page, printed = explained(paths, "3.png", capsys)
+    assert "the model of fold 1, not trained on this image" in printed and "fold 1" in page
     found = explain_image(paths, "3.png", "join")
     held_out = Predictions.read(paths.model("join", 1, ".parquet")).aligned_to(["3.png"])[0]
-    assert found.accounts[0].proba.tolist() == held_out.tolist()
+    assert found.predictions[0].proba.tolist() == held_out.tolist()
     assert found.truth.tolist() == [True, False]
     model = make_model(Job(paths, "join").experiment, 2).load(paths.model("join", 1, ".safetensors"))
     row = Job(paths, "join").inputs.take(np.array([3]))
     terms = model.predict_terms(row)
-    assert np.allclose(found.accounts[0].terms, terms[BOTH][0], atol=1e-4)
+    assert np.allclose(found.predictions[0].terms, terms[BOTH][0], atol=1e-4)
     for name in (NO_CAPTION, NO_IMAGE):
-        assert np.allclose(found.alone[name], terms[name][0].sum(-1), atol=1e-4)
+        assert np.allclose(found.single_input[name], terms[name][0].sum(-1), atol=1e-4)
 
 
 def test_its_terms_add_up_to_the_probability_and_the_page_says_so(paths, capsys):
     found = explain_image(paths, "3.png", "join")
-    assert np.allclose(sigmoid(found.accounts[0].terms.sum(-1)), found.accounts[0].proba, atol=1e-6)
-    page, printed = asked(paths, "3.png", capsys)
+    assert np.allclose(sigmoid(found.predictions[0].terms.sum(-1)), found.predictions[0].proba, atol=1e-6)
+    page, printed = explained(paths, "3.png", capsys)
     (difference,) = re.findall(r"probabilities of join by (\S+) at most", re.sub(r"\s+", " ", page))
     assert float(difference) < 1e-6
-    assert f"largest gap between these sums and join's probabilities: {difference}" in printed
+    assert f"largest difference between these sums and the probabilities of join: {difference}" in printed
 
 
-def test_a_test_image_is_asked_of_all_folds_and_has_no_truth(paths, capsys):
-    page, printed = asked(paths, "99.png", capsys)
-    assert "the mean of 2 folds' models" in printed and "<th>true</th>" not in page
+def test_a_test_image_is_explained_by_all_fold_models_and_has_no_truth(paths, capsys):
+    page, printed = explained(paths, "99.png", capsys)
+    assert "the mean of 2 fold models" in printed and "<th>true</th>" not in page
     found = explain_image(paths, "99.png", "join")
     assert np.allclose(
-        found.accounts[0].proba, Predictions.read(paths.test("join")).aligned_to(["99.png"])[0]
+        found.predictions[0].proba, Predictions.read(paths.test("join")).aligned_to(["99.png"])[0]
     )
     experiment = Job(paths, "join").experiment
     row = read_inputs(paths, experiment, "test")[1].take(np.array([1]))
     models = [make_model(experiment, 2).load(paths.model("join", k, ".safetensors")) for k in (0, 1)]
-    each = [heat_maps([model], row, found.told, False) for model in models]
+    each = [heat_maps([model], row, found.shown, False) for model in models]
     assert np.allclose(found.heat, np.mean(each, axis=0), atol=1e-6)
 
 
-def test_a_words_effect_is_what_the_models_say_without_it(paths):
+def test_the_effect_of_a_word_is_the_change_of_the_logit_without_it(paths):
     found = explain_image(paths, "3.png", "join")
     assert found.words.pieces == ("a", " red", " thing")
     job = Job(paths, "join")
@@ -223,8 +222,8 @@ def test_the_mirrored_view_is_turned_back(paths):
     assert np.allclose(once, turned[:, :, ::-1], atol=1e-5)
 
 
-def test_what_a_caption_holds_reaches_neither_the_page_nor_the_terminal_as_code(paths, capsys):
-    page, printed = asked(paths, "0.png", capsys)
+def test_code_in_a_caption_is_escaped_on_the_page_and_in_the_terminal(paths, capsys):
+    page, printed = explained(paths, "0.png", capsys)
     assert "<script" not in page and "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "blue &lt;b&gt;&amp;" in page and "<b>&" not in page
     for text in (page, printed):
@@ -234,17 +233,17 @@ def test_what_a_caption_holds_reaches_neither_the_page_nor_the_terminal_as_code(
     assert "http" not in page.replace('http-equiv="Content-Security-Policy"', "")
 
 
-def test_what_cannot_be_told_is_said_with_its_reason(paths, capsys):
-    page, printed = asked(paths, "98.png", capsys)
+def test_what_is_not_shown_is_listed_with_its_reason(paths, capsys):
+    page, printed = explained(paths, "98.png", capsys)
     assert "words: this image has no caption" in printed and "this image has no caption" in page
-    assert "Where it looked" in page and "Which words" not in page
-    page, printed = asked(paths, "3.png", capsys, exp="words")
+    assert "Heat maps" in page and "Word effects" not in page
+    page, printed = explained(paths, "3.png", capsys, exp="words")
     assert "heat map: words is of kind tfidf, not fusion" in printed
-    assert "Where it looked" not in page and "Which words" in page
-    assert "there is none yet, run make stack COMP=toy" in page
+    assert "Heat maps" not in page and "Word effects" in page
+    assert "there is no stack yet, run make stack COMP=toy" in page
 
 
-def test_with_a_stack_its_terms_stand_beside(paths, capsys):
+def test_with_a_stack_its_terms_are_shown_as_well(paths, capsys):
     proba, terms = np.full((N, 2), 0.5), np.zeros((N, 2, len(TERMS)), np.float32)
     terms[:, :, 0], terms[:, :, 3] = 3, -3
     try:
@@ -252,8 +251,8 @@ def test_with_a_stack_its_terms_stand_beside(paths, capsys):
             Predictions(ids, NAMES, proba[: len(ids)]).write(file)
         write_contributions(paths.contributions("stack"), NAMES, [("train", IDS, terms)])
         write_json(paths.thresholds("stack"), read_json(paths.thresholds("join")))
-        page, printed = asked(paths, "3.png", capsys)
-        assert "What adds up: stack" in page and "stack: what adds up to each logit" in printed
+        page, printed = explained(paths, "3.png", capsys)
+        assert "Terms of each logit: stack" in page and "stack: terms of each logit" in printed
         assert "other labels" in page and "−3.00" in page and "+3.00" in printed
         Predictions(IDS, ("red", "green"), proba).write(paths.oof("stack"))
         with pytest.raises(ValueError, match="made with another label list; run: make stack COMP=toy"):
@@ -263,7 +262,7 @@ def test_with_a_stack_its_terms_stand_beside(paths, capsys):
             file.unlink()
 
 
-def test_models_that_are_not_of_today_are_refused(paths):
+def test_stale_models_are_refused(paths):
     file = paths.model("join", 0, ".json")
     before = read_json(file)
     try:
@@ -276,22 +275,24 @@ def test_models_that_are_not_of_today_are_refused(paths):
         explain_image(paths, "0.png", "nothing")
 
 
-def test_without_a_name_a_trained_network_that_says_why_is_asked(paths, tmp_path, capsys):
-    assert explaining(paths) == "join"  # neither `words`, which says nothing, nor one that is not trained
-    page, _ = asked(paths, "3.png", capsys, exp=None)
+def test_without_a_name_a_trained_experiment_with_terms_is_explained(paths, tmp_path, capsys):
+    assert (
+        default_experiment(paths) == "join"
+    )  # neither `words`, which has no terms, nor one that is not trained
+    page, _ = explained(paths, "3.png", capsys, exp=None)
     assert page == render(explain_image(paths, "3.png", "join"))
-    assert explaining(Paths("toy", tmp_path)) is None
+    assert default_experiment(Paths("toy", tmp_path)) is None
 
 
-def test_fusion_is_asked_before_what_stands_first_by_name(tmp_path):
+def test_fusion_comes_before_the_first_by_name(tmp_path):
     paths = Paths("toy", tmp_path)
     for name in ("a", "fusion"):
         experiment = FusionExperiment(kind="fusion", trunk=TrunkEncoder())
         write_json(paths.experiment_config(name), experiment.model_dump())
     write_json(paths.thresholds("a"), {})
-    assert explaining(paths) == "a"
+    assert default_experiment(paths) == "a"
     write_json(paths.thresholds("fusion"), {})
-    assert explaining(paths) == "fusion"
+    assert default_experiment(paths) == "fusion"
 
 
 def test_the_same_image_gives_the_same_page(paths):
@@ -299,13 +300,13 @@ def test_the_same_image_gives_the_same_page(paths):
 
 
 def test_the_page_opens_in_a_browser_and_fits_a_phone(paths, capsys, page):
-    asked(paths, "0.png", capsys)
+    explained(paths, "0.png", capsys)
     page.set_viewport_size({"width": 390, "height": 800})
     page.goto(Paths("toy", paths.root).explanation("0.png").as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     heat = page.locator(".maps img").first
     assert heat.evaluate("image => image.naturalWidth") == 96
-    assert page.locator(".reading p").first.inner_text().startswith("<script>alert(1)</script>")
+    assert page.locator(".words p").first.inner_text().startswith("<script>alert(1)</script>")
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -68,7 +68,7 @@ def test_without_a_caption_the_members_that_need_none_label_together(trained, la
     files, captions = pipeline_rows(trained)
     some = [captions[0], None, "  ", *captions[3:]]
     found = list(labeler.label(files, some))
-    assert [one.blind for one in found] == [False, True, True, *[False] * (len(files) - 3)]
+    assert [one.without_caption for one in found] == [False, True, True, *[False] * (len(files) - 3)]
     alone = [logit(probabilities(list(Labeler.of(trained, name).label(files[1:3]))), BOUND) for name in names]
     mean = sum(weight * logits for weight, logits in zip(stack.second.weights, alone, strict=True))
     assert np.allclose(probabilities(found[1:3]), sigmoid(stack.shift + stack.scale * mean), atol=1e-5)

@@ -9,7 +9,7 @@ import pytest
 import toy
 
 from tandem.inference.image_folder import list_images, read_image_captions
-from tandem.inference.results import TEXT, Found, as_line, csv_line, done, header
+from tandem.inference.results import TEXT, LabelledImage, csv_line, format_line, header, read_finished
 from tandem.stages.predict import main
 
 NAMES = ("cat", "sky")
@@ -118,8 +118,8 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_file(predict, tmp_path, suffi
 def test_another_file_is_not_appended_to(tmp_path, suffix, held):
     out = tmp_path / f"out.{suffix}"
     out.write_text(held)
-    with pytest.raises(ValueError, match="not what labelling writes .*; name another OUT"):
-        done(out, NAMES)
+    with pytest.raises(ValueError, match="not written by make predict .*; choose another OUT"):
+        read_finished(out, NAMES)
     assert out.read_text() == held
 
 
@@ -130,8 +130,8 @@ def test_a_name_that_is_not_utf8_is_found_again_in_the_output(tmp_path):
         with out.open("w", **TEXT) as file:
             if suffix == "csv":
                 file.write(csv_line(header(NAMES)))
-            file.write(as_line(Found(name, problem="x"), NAMES, " ", suffix == "jsonl"))
-        assert done(out, NAMES) == {"caf\\udce9.jpg": "x"}
+            file.write(format_line(LabelledImage(name, problem="x"), NAMES, " ", suffix == "jsonl"))
+        assert read_finished(out, NAMES) == {"caf\\udce9.jpg": "x"}
 
 
 # ---- captions

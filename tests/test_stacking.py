@@ -5,8 +5,8 @@ import pytest
 
 from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.artifacts.contributions import TERMS, read_contributions, write_contributions
-from tandem.artifacts.predictions import Predictions, same_origin
-from tandem.decoding import CrossFit, Rule
+from tandem.artifacts.predictions import Predictions, check_same_origin
+from tandem.decoding import NestedCV, Rule
 from tandem.ensemble.fit_stack import StackCV, choose
 from tandem.ensemble.hill_climbing import hill_climb
 from tandem.ensemble.stack_store import read_stack, write_stack
@@ -33,7 +33,7 @@ def fits(inputs: StackInputs, y: np.ndarray, threads: int = 1) -> StackCV:
 
 
 def score(proba, y) -> float:
-    return CrossFit(proba, y, FOLD, Rule(most=3)).score("auto")
+    return NestedCV(proba, y, FOLD, Rule(most=3)).score("auto")
 
 
 def rates(y: np.ndarray) -> np.ndarray:
@@ -199,11 +199,11 @@ def predictions(ids=("a", "b"), names=("x", "y"), folds="f1") -> Predictions:
 )
 def test_members_that_do_not_belong_together_are_refused(other, message):
     with pytest.raises(ValueError, match=message):
-        same_origin({"one": predictions(), "two": other})
+        check_same_origin({"one": predictions(), "two": other})
 
 
 def test_members_that_belong_together_are_taken_in_any_order_of_rows():
-    same_origin({"one": predictions(), "two": predictions(ids=("b", "a"))})
+    check_same_origin({"one": predictions(), "two": predictions(ids=("b", "a"))})
 
 
 def test_contributions_come_back_as_written(tmp_path):

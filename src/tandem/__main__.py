@@ -1,42 +1,52 @@
-"""`python -m tandem STAGE --comp NAME`: one stage each, under the name of its make target."""
+"""`tandem STAGE COMP`: one stage each, under the name of its make target; `EXPS="a b"` is understood as make does."""
 
 import argparse
 import importlib
 import os
+import re
 import sys
+from collections.abc import Sequence
 
 STAGES = {
     "sample": "draw the competition that comes with the project",
     "import": "unpack a competition and infer competition.toml",
-    "resolve": "write what make compares: resolved configurations and the graph",
+    "plan": "print what a target would run, and why, without running it",
     "check": "look at every row and every image before any training",
     "folds": "split the training rows",
-    "features": "run one frozen encoder over one split",
-    "train": "fit one experiment's folds, predict held-out folds and test",
+    "features": "compute frozen image and caption features",
+    "train": "fit every experiment and fold, score out of fold",
+    "pseudo": "train the experiments that learn from unlabelled rows too",
     "stack": "fit the second level on out-of-fold predictions",
-    "decode": "tune thresholds and score one experiment",
-    "submit": "write and validate one submission",
+    "decode": "tune thresholds and score every experiment",
+    "submit": "the whole pipeline: write and validate a submission",
     "predict": "label a folder of new images",
     "bundle": "pack what labelling needs into one zip",
-    "explain": "say why one image got its labels",
+    "explain": "show why one image got its labels",
     "serve": "a page on this machine that labels photos",
     "ablation": "train a fusion network without each of its parts and compare",
     "scores": "print the out-of-fold table",
     "report": "write one HTML page about a submission",
 }
-TAKE_A_BUNDLE = {"predict", "serve"}  # instead of a competition
+DEFAULT = "sample"
+# read when a process starts: idle threads must not spin beside another process's, and glibc keeps the memory of a
+# step's large tensors for the next step
+ENVIRONMENT = {
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "MALLOC_MMAP_THRESHOLD_": "1073741824",
+    "MALLOC_TRIM_THRESHOLD_": "8589934592",
+}
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs one stage; imports only that stage's module, so that light stages open at once."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads must not spin beside another job's
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one stage; imports only that stage's module, so that light stages start at once."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    argv = as_options(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog="tandem", description=__doc__)
     commands = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
-    argv = sys.argv[1:] if argv is None else argv
     for name, summary in STAGES.items():
         command = commands.add_parser(name, help=summary, description=summary)
-        required = name not in TAKE_A_BUNDLE
-        command.add_argument("--comp", required=required, help="competition: a folder under input/")
+        command.add_argument("comp", nargs="?", default=DEFAULT, help=f"a folder in input/; else {DEFAULT}")
         if name == next((a for a in argv if not a.startswith("-")), None):
             module = importlib.import_module(f"tandem.stages.{name}" + ("_" if name == "import" else ""))
             module.add_arguments(command)
@@ -47,8 +57,26 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        print("\nstopped; the same command continues from here", file=sys.stderr)
         return 130
+
+
+def as_options(words: Sequence[str]) -> list[str]:
+    """The words of make as options: `COMP=x` names the competition.
+
+    >>> as_options(["submit", "COMP=coco19", "EXPS=a b", "BUDGET_MB=50"])
+    ['submit', 'coco19', '--exps', 'a b', '--budget-mb', '50']
+    """
+    out = []
+    for word in words:
+        match = re.fullmatch(r"([A-Z][A-Z_]*)=(.*)", word, re.DOTALL)
+        if match is None:
+            out.append(word)
+        elif match[1] == "COMP":
+            out.insert(1, match[2])
+        else:
+            out += [f"--{match[1].lower().replace('_', '-')}", match[2]]
+    return out
 
 
 if __name__ == "__main__":

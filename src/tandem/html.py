@@ -1,14 +1,15 @@
-"""What every HTML page is made with: strict templates, and pictures that the page holds in itself."""
+"""Strict Jinja templates, and images embedded in an HTML page."""
 
 import base64
 import io
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 
 def templates(package: str, folder: str) -> Environment:
-    """Those in a package's folder: what is put in is escaped, and what is lacking is an error."""
+    """The templates in a package's folder: values are escaped, an undefined name is an error."""
     return Environment(
         loader=PackageLoader(package, folder),
         autoescape=True,
@@ -18,8 +19,8 @@ def templates(package: str, folder: str) -> Environment:
     )
 
 
-def data_uri(image: Image.Image, kind: str, **options) -> str:
-    """The image as the address that shows it; `kind` and `options` as PIL saves it."""
+def data_uri(image: Image.Image, kind: str, **options: Any) -> str:
+    """The image as a data URI; `kind` and `options` are PIL's format and its options for saving."""
     file = io.BytesIO()
     image.save(file, kind, **options)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

@@ -1,4 +1,4 @@
-"""Writing files so that one appears whole or not at all, and naming content by its digest."""
+"""Atomic writing of files, and digests of contents."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def write_with(path: Path, write: Callable[[Path], object]) -> Path:
-    """Calls `write` on a name beside `path`, then renames: a killed run leaves no half-written target."""
+    """Calls `write` with a temporary name, then renames to `path`: a killed run leaves no half-written file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -25,23 +25,26 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def write_json(path: Path, value: Any) -> Path:
-    return write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    return write_text(path, _json_text(value))
 
 
 def write_if_changed(path: Path, write: Callable[[Path], object]) -> bool:
-    """Like `write_with`, but leaves a file of equal bytes, and its time stamp, alone; True if it changed."""
+    """Like `write_with`, but does not touch a file with the same bytes; True if the file changed."""
     before = file_digest(path) if path.exists() else ""
-    beside = write_with(path.with_name(f".{path.name}.new"), write)
-    if file_digest(beside) == before:
-        beside.unlink()
+    new = write_with(path.with_name(f".{path.name}.new"), write)
+    if file_digest(new) == before:
+        new.unlink()
         return False
-    os.replace(beside, path)
+    os.replace(new, path)
     return True
 
 
 def write_json_if_changed(path: Path, value: Any) -> bool:
-    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
-    return write_if_changed(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+    return write_if_changed(path, lambda partial: partial.write_text(_json_text(value), encoding="utf-8"))
+
+
+def _json_text(value: Any) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
 
 
 def read_json(path: Path) -> Any:

@@ -1,4 +1,4 @@
-"""What moved a prediction: each logit as a sum of terms, one row an image and label."""
+"""Contributions: each logit as a sum of terms, one row for each image and label."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,36 +10,39 @@ import pyarrow.parquet as pq
 
 from tandem.artifacts.atomic_io import write_with
 
-# models that see the image, the caption, both; the row's other labels and its caption's length; what every row gets
+# models of the image, of the caption, of both; the row's other labels and its caption length; the intercept
 TERMS = ("image", "caption", "fusion", "context", "base")
 
-# what a model is given: a network that joins photo and caption can do without one of them
+# input of a model: a fusion network can predict without one of the two
 BOTH, NO_CAPTION, NO_IMAGE = "both", "no_caption", "no_image"
 
-Part = tuple[str, Sequence[str], np.ndarray]  # split, ids (n,), terms (n, c, 5)
+SplitTerms = tuple[str, Sequence[str], np.ndarray]  # split, ids (n,), terms (n, c, 5)
 
 
-def term_of(sees: set[str]) -> str:
-    """Which of TERMS a model's logit belongs to, by what it sees.
+def term_of(modalities: set[str]) -> str:
+    """The one of TERMS that a model's logit belongs to, by its input modalities.
 
     >>> term_of({"image"}), term_of({"image", "caption"})
     ('image', 'fusion')
     """
-    return "fusion" if len(sees) > 1 else next(iter(sees))
+    return "fusion" if len(modalities) > 1 else next(iter(modalities))
 
 
-def gathered(parts: np.ndarray, seen: Sequence[set[str]]) -> np.ndarray:
-    """(n, c, 5) of TERMS from a stack's (n, c, m + 2): each member's by what it sees, context, base."""
+def sum_by_term(parts: np.ndarray, modalities: Sequence[set[str]]) -> np.ndarray:
+    """(n, c, 5) TERMS from a stack's (n, c, m + 2): one part for each member, then context and base.
+
+    `modalities` (m,) are the inputs of each member.
+    """
     out = np.zeros((*parts.shape[:2], len(TERMS)), np.float32)
-    for i, sees in enumerate(seen):
-        out[:, :, TERMS.index(term_of(sees))] += parts[:, :, i]
+    for i, inputs in enumerate(modalities):
+        out[:, :, TERMS.index(term_of(inputs))] += parts[:, :, i]
     out[:, :, TERMS.index("context")] += parts[:, :, -2]
     out[:, :, TERMS.index("base")] += parts[:, :, -1]
     return out
 
 
-def write_contributions(path: Path, names: Sequence[str], parts: Sequence[Part]) -> None:
-    """Columns split, id, label, the TERMS and `logit`, which is their sum."""
+def write_contributions(path: Path, names: Sequence[str], parts: Sequence[SplitTerms]) -> None:
+    """Writes columns split, id, label, the TERMS and `logit`, their sum."""
     tables = []
     for split, ids, terms in parts:
         n, c, _ = terms.shape
@@ -56,8 +59,8 @@ def write_contributions(path: Path, names: Sequence[str], parts: Sequence[Part])
     write_with(path, lambda partial: pq.write_table(table, partial))
 
 
-def read_contributions(path: Path) -> list[Part]:
-    """The parts, as they were written."""
+def read_contributions(path: Path) -> list[SplitTerms]:
+    """The parts as written."""
     whole = pq.read_table(path)
     parts = []
     for split in pc.unique(whole["split"]).to_pylist():
@@ -69,18 +72,18 @@ def read_contributions(path: Path) -> list[Part]:
     return parts
 
 
-def read_terms_of(path: Path, split: str, image: str) -> np.ndarray:
-    """(c, 5) of one image; raises ValueError where it has none."""
+def read_image_terms(path: Path, split: str, image: str) -> np.ndarray:
+    """(c, 5) terms of one image; raises ValueError where the file has none."""
     table = pq.read_table(path, filters=[("split", "==", split), ("id", "==", image)])
     if not len(table):
-        raise ValueError(f"{path}: nothing about {image!r} of {split!r}; run make stack")
+        raise ValueError(f"{path}: no row for {image!r} of {split!r}; run make stack")
     return np.column_stack([table[term].to_numpy() for term in TERMS])
 
 
-def shares(names: Sequence[str], terms: np.ndarray) -> dict[str, dict[str, float]]:
-    """How much of what moves each label is seen, is read, and needs both: shares of the mean absolute terms (n, c, 5).
+def modality_shares(names: Sequence[str], terms: np.ndarray) -> dict[str, dict[str, float]]:
+    """Shares of image, caption and fusion in the mean absolute terms (n, c, 5) of each label.
 
-    >>> shares(["cat"], np.array([[[3.0, -1.0, 0.0, 0.0, 9.0]]]))
+    >>> modality_shares(["cat"], np.array([[[3.0, -1.0, 0.0, 0.0, 9.0]]]))
     {'cat': {'image': 0.75, 'caption': 0.25, 'fusion': 0.0}}
     """
     sizes = np.abs(terms[:, :, :3]).mean(0)

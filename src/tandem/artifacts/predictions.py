@@ -1,10 +1,10 @@
-"""The artifact between stages: probabilities with their ids, label names and provenance, as one parquet file."""
+"""Predictions: probabilities with their ids, label names and provenance, in one parquet file."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,7 @@ class Predictions:
     ids         (n,) str     image ids, unique
     names       (c,) str     label names: the columns of `proba`
     proba       (n, c) f4    in [0, 1]
-    provenance  what made it: `folds` (digest of the fold map) and `key` (digest of all inputs), kept in the file
+    provenance  `folds` (digest of the fold map), `key` (digest of all inputs) and more, stored in the file
     """
 
     ids: Sequence[str]
@@ -31,7 +31,7 @@ class Predictions:
     proba: np.ndarray
     provenance: dict[str, str] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.proba.shape != (len(self.ids), len(self.names)):
             shape = "x".join(map(str, self.proba.shape))
             raise ValueError(
@@ -41,17 +41,17 @@ class Predictions:
             raise ValueError(f"ids are repeated: {len(self.ids)} ids, {len(set(self.ids))} of them distinct")
         low, high = (self.proba.min(), self.proba.max()) if self.proba.size else (0, 0)
         if not (low >= 0 and high <= 1):
-            raise ValueError(f"probabilities go from {low} to {high}; expected numbers in [0, 1]")
+            raise ValueError(f"probabilities are from {low} to {high}; expected [0, 1]")
 
     def aligned_to(self, ids: Sequence[str]) -> np.ndarray:
         """`proba` in the order of `ids`; raises ValueError where one has no prediction."""
         if list(self.ids) == list(ids):
             return self.proba
-        row = {name: i for i, name in enumerate(self.ids)}
-        missing = [name for name in ids if name not in row]
+        row = {id: i for i, id in enumerate(self.ids)}
+        missing = [id for id in ids if id not in row]
         if missing:
             raise ValueError(f"{len(missing)} ids have no prediction, first: {missing[0]}")
-        return self.proba[[row[name] for name in ids]]
+        return self.proba[[row[id] for id in ids]]
 
     def to_pandas(self) -> "pd.DataFrame":
         """Index `id`; one column per label."""
@@ -67,8 +67,8 @@ class Predictions:
         write_with(path, lambda partial: pq.write_table(table, partial))
 
     @classmethod
-    def read(cls, path: Path) -> "Predictions":
-        """Raises ValueError where the file is no predictions file."""
+    def read(cls, path: Path) -> Self:
+        """Raises ValueError where the file has another format."""
         try:
             table = pq.read_table(path)
         except pa.ArrowInvalid as error:
@@ -82,7 +82,7 @@ class Predictions:
 
 
 def read_provenance(path: Path) -> dict[str, str]:
-    """The provenance alone, without reading the numbers; empty where the file is absent or not ours."""
+    """The provenance without the probabilities; empty where the file is missing or has another format."""
     try:
         metadata = pq.read_schema(path).metadata or {}
     except (FileNotFoundError, pa.ArrowInvalid):
@@ -90,7 +90,7 @@ def read_provenance(path: Path) -> dict[str, str]:
     return json.loads(metadata.get(b"tandem", b"{}"))
 
 
-def same_origin(members: dict[str, Predictions]) -> None:
+def check_same_origin(members: dict[str, Predictions]) -> None:
     """Raises ValueError unless all members share competition, rows, label order and fold map."""
     (first, reference), *rest = members.items()
     for name, member in rest:

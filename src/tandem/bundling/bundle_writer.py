@@ -10,9 +10,9 @@ from tandem import __version__
 from tandem.artifacts.atomic_io import digest, file_digest, read_json, write_json, write_text, write_with
 from tandem.artifacts.paths import Paths
 from tandem.config.encoders import Encoder
-from tandem.config.experiments import Experiment, FinetuneExperiment, pretrained, read_resolved, rewired
+from tandem.config.experiments import Experiment, FinetuneExperiment, read_resolved
 from tandem.ensemble.stack_store import load_no_caption_stack, load_stack
-from tandem.features.extract import read_tensors
+from tandem.features.extract import used_tensors
 from tandem.features.pretrained_weights import (
     SHIPPED_BACKBONES,
     SHIPPED_SENTENCES,
@@ -41,7 +41,7 @@ def fill(paths: Paths, name: str, folds: int, root: Path, blind: str = "") -> di
     _copy(paths.competition, out.competition)
     packed = [*members, blind] if blind else members
     experiments = {member: read_resolved(paths.experiment_config(member)) for member in packed}
-    encoders = [encoder for experiment in experiments.values() for encoder in pretrained(experiment)]
+    encoders = [encoder for experiment in experiments.values() for encoder in experiment.pretrained]
     sharing: dict[str, list[Encoder]] = {}
     for encoder in encoders:
         sharing.setdefault(weights_name(encoder), []).append(encoder)
@@ -95,7 +95,7 @@ def listed(root: Path) -> dict[str, dict]:
 
 def _copy_member(paths: Paths, name: str, experiment: Experiment, folds: int, out: Paths) -> None:
     """Settings, scores and models of one experiment."""
-    write_json(out.experiment_config(name), rewired(experiment, lambda e: _carried(e, out)).model_dump())
+    write_json(out.experiment_config(name), experiment.with_pretrained(lambda e: _carried(e, out)).model_dump())
     models = len(read_json(paths.run(name))["seconds_per_fold"][: folds or None])
     for k in range(models):
         _copy(paths.model(name, k, ".safetensors"), out.model(name, k, ".safetensors"))
@@ -117,26 +117,25 @@ def write_zip(root: Path, path: Path) -> None:
 
 def weights_name(encoder: Encoder) -> str:
     """Of the file or folder of weights that encoders of the same model share."""
-    own = file_digest(Path(encoder.weights)) if encoder.reads == "image" and encoder.weights else ""
+    own = file_digest(Path(encoder.weights_name)) if encoder.reads == "image" and encoder.weights_name else ""
     name = "".join(c if c.isalnum() else "-" for c in encoder.model.lower().rsplit("/", 1)[-1])
     return f"{name}-{digest([encoder.model, own])[:8]}" + (".safetensors" if encoder.reads == "image" else "")
 
 
 def _save_weights(encoders: Sequence[Encoder], path: Path) -> None:
     """Of one pretrained model, what any of these takes of it; what is behind all their cuts, every fold brings."""
-    first, read = encoders[0], {name for encoder in encoders for name in read_tensors(encoder)}
+    first, read = encoders[0], {name for encoder in encoders for name in used_tensors(encoder)}
     path.parent.mkdir(exist_ok=True)
     if first.reads == "image":
-        save_backbone(first.model, first.weights, path, read)
+        save_backbone(first.model, first.weights_name, path, read)
     else:
         save_sentences(first.model, path, read)
 
 
 def _carried(encoder: Encoder, out: Paths) -> Encoder:
     """The encoder as the bundle has it."""
-    key = "weights" if encoder.reads == "image" else "model"
     path = out.weights(weights_name(encoder))
-    return encoder.model_copy(update={key: path.relative_to(out.root).as_posix()})
+    return encoder.with_weights(path.relative_to(out.root).as_posix())
 
 
 def _copy_scores(paths: Paths, name: str, out: Paths, run: dict) -> None:
@@ -156,7 +155,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def _sources(experiments: Iterable[Experiment], encoders: Sequence[Encoder]) -> dict[str, str]:
     """What each pretrained model reads that anything here was made from; one that was trained whole is no encoder."""
-    whole = {e.model: "image" for e in experiments if isinstance(e, FinetuneExperiment)}
+    whole = {e.pixel_network.model: "image" for e in experiments if e.pixel_network}
     return {encoder.model: encoder.reads for encoder in encoders} | whole
 
 

@@ -11,13 +11,13 @@ from tandem.artifacts.atomic_io import read_json
 from tandem.artifacts.paths import Paths
 from tandem.bundling.bundle_writer import weights_name
 from tandem.bundling.ensemble_choice import Cost, Part, Prices
-from tandem.config.experiments import Experiment, pretrained
+from tandem.config.experiments import Experiment
 from tandem.data.image_loader import ahead, squares
-from tandem.features.extract import read_tensors
+from tandem.features.extract import used_tensors
 from tandem.features.int8 import pack
-from tandem.inference.fold_models import Encoders, Member, NewRows, sizes
+from tandem.inference.fold_models import Encoders, Member, NewRows
 from tandem.runtime.resources import threads
-from tandem.runtime.torch_setup import alone, device
+from tandem.runtime.torch_setup import device, single_thread
 
 CODE_MB = 1.0  # code, licences, settings
 FEW = 8  # images: enough to load an encoder
@@ -26,7 +26,7 @@ FEW = 8  # images: enough to load an encoder
 def price(paths: Paths, names: Sequence[str], files: Sequence[Path], captions: Sequence[str]) -> Prices:
     """Prices of the experiments `names`, timed on these images and captions."""
     members = {name: Member(paths, name, folds=1) for name in names}
-    wanted = sorted(set().union(*(sizes(m.experiment) for m in members.values())))
+    wanted = sorted(set().union(*(m.experiment.image_sizes for m in members.values())))
     decode, opened = timed(lambda: list(ahead(lambda f: squares(f, wanted), files, threads())), len(files))
     rows = NewRows({size: [o[size] for o in opened] for size in wanted}, captions)
     encoders, shared, parts = Encoders(), {}, {}
@@ -58,10 +58,10 @@ def timed(work: Callable[[], object], n: int) -> tuple[float, object]:
     Of the processor, shared by all threads as labelling shares it: what else runs here then does not count.
     """
     cuda = device().type == "cuda"
-    alone()
     clock, share = (time.perf_counter, 1) if cuda else (time.process_time, threads())
-    start = clock()
-    result = work()
+    with single_thread():
+        start = clock()
+        result = work()
     return 1000 * (clock() - start) / n / share, result
 
 
@@ -73,9 +73,9 @@ def zipped_mb(data: bytes) -> float:
 def carried_mb(experiment: Experiment, known: Mapping[str, float]) -> dict[str, float]:
     """Megabytes of each pretrained tensor that it takes along, by file and name there; `known` ones as they are."""
     found = {}
-    for encoder in pretrained(experiment):
+    for encoder in experiment.pretrained:
         file = weights_name(encoder)
-        for name, tensor in read_tensors(encoder).items():
+        for name, tensor in used_tensors(encoder).items():
             key = f"{file} {name}"
             found[key] = known[key] if key in known else _tensor_mb(tensor, encoder.reads)
     return found

@@ -1,8 +1,8 @@
-"""`competition.toml`: what the columns of a competition mean, and how it is scored."""
+"""`competition.toml`: the columns of a competition, its labels, metric and folds."""
 
 import tomllib
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
@@ -13,7 +13,7 @@ METRICS = ("f1_samples", "f1_micro", "f1_macro")
 
 def _inside(path: str) -> str:
     if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\\" in path:
-        raise ValueError(f"{path!r} leaves the competition's folder; expected a path inside it")
+        raise ValueError(f"{path!r} is outside the competition's folder; expected a path inside it")
     return path
 
 
@@ -21,15 +21,15 @@ RelativePath = Annotated[str, AfterValidator(_inside)]
 
 
 class Labels(Section):
-    """How the labels of a row are written, and their names in the order of every label matrix."""
+    """How the labels of a row are written, and their names in the order of the columns of every label matrix."""
 
     format: Literal["separated", "columns"]
-    column: str = ""  # separated: the one column that holds them
-    separator: str = " "  # separated: what stands between two labels
+    column: str = ""  # separated: the column of the labels
+    separator: str = " "  # separated: the text between two labels
     names: list[str] = Field(min_length=2)
 
     @model_validator(mode="after")
-    def _consistent(self):
+    def _consistent(self) -> Self:
         repeated = {n for n in self.names if self.names.count(n) > 1}
         if repeated:
             raise ValueError(f"label names are repeated: {sorted(repeated)}")
@@ -38,44 +38,44 @@ class Labels(Section):
                 raise ValueError("format = 'separated' needs column = '<the column that holds the labels>'")
             split = [n for n in self.names if self.separator in n]
             if split:
-                raise ValueError(f"label name {split[0]!r} holds the separator {self.separator!r}")
+                raise ValueError(f"label name {split[0]!r} contains the separator {self.separator!r}")
         return self
 
 
 class Folds(Section):
-    """How the training rows are split; a change retrains everything."""
+    """Number and seed of the folds; a change retrains everything."""
 
     n: int = Field(5, ge=2, le=50)
     seed: int = 0
 
 
 class Competition(Section):
-    """One competition, as its `competition.toml` says."""
+    """The content of `competition.toml`."""
 
-    id: str  # the column that names the image
-    caption: str | None = None  # the column of captions, if there is one
-    images: RelativePath  # folder of the images, below the competition's folder
-    suffix: str = ""  # added to an id to name its file; "" where ids hold it already
+    id: str  # the column of image ids
+    caption: str | None = None  # the column of captions, if any
+    images: RelativePath  # folder of the images, inside the competition's folder
+    suffix: str = ""  # added to an id to get its file name; "" where ids include it
     labels: Labels
     metric: Literal["f1_samples", "f1_micro", "f1_macro"] = "f1_samples"
     beta: float = Field(1.0, gt=0)
-    least: int = Field(1, ge=0)  # labels on a row, at least
-    most: int = Field(ge=1)  # labels on a row, at most
+    least: int = Field(1, ge=0)  # fewest labels of a row
+    most: int = Field(ge=1)  # most labels of a row
     train: RelativePath = "train.csv"
     test: RelativePath = "test.csv"
-    unlabelled: RelativePath | None = None  # more rows without labels, for `make pseudo`
-    solution: RelativePath = "solution.csv"  # the test labels, where they are known
+    unlabelled: RelativePath | None = None  # more rows, without labels, for `make pseudo`
+    solution: RelativePath = "solution.csv"  # the test labels, if known
     sample_submission: RelativePath = "sample_submission.csv"
     experiments: list[str] = Field(min_length=1)  # what `make submit` trains and stacks
     folds: Folds = Folds()
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The names of its tables of images."""
+        """Names of its splits: train, test and, if there is one, unlabelled."""
         return ("train", "test", *(["unlabelled"] if self.unlabelled else []))
 
     @model_validator(mode="after")
-    def _consistent(self):
+    def _consistent(self) -> Self:
         if not self.least <= self.most <= len(self.labels.names):
             raise ValueError(
                 f"least = {self.least}, most = {self.most}: expected least <= most <= {len(self.labels.names)} labels"
@@ -84,7 +84,7 @@ class Competition(Section):
 
 
 def load_competition(path: Path) -> Competition:
-    """Raises FileNotFoundError with what to do, or ValueError that names the key."""
+    """Raises FileNotFoundError, or ValueError that names the invalid key."""
     if not path.exists():
         name = path.parent.name
         raise FileNotFoundError(f"{path} does not exist; run: make import ZIP=<file.zip> COMP={name}")
@@ -103,8 +103,8 @@ def _string(text: str) -> str:
 
 
 def to_toml(competition: Competition) -> str:
-    """The commented TOML that `load_competition` reads back to an equal object."""
-    c, lab = competition, competition.labels
+    """TOML with comments that `load_competition` reads back to an equal object."""
+    c, labels = competition, competition.labels
     lines = [
         f"id = {_string(c.id)}  # the column that names the image",
         *([f"caption = {_string(c.caption)}  # the column of captions"] if c.caption else []),
@@ -117,19 +117,19 @@ def to_toml(competition: Competition) -> str:
         f"train = {_string(c.train)}",
         f"test = {_string(c.test)}",
         *([f"unlabelled = {_string(c.unlabelled)}  # more rows, for make pseudo"] if c.unlabelled else []),
-        f"solution = {_string(c.solution)}  # the test labels, where they are known",
+        f"solution = {_string(c.solution)}  # the test labels, if known",
         f"sample_submission = {_string(c.sample_submission)}  # where there is one",
         "# what `make submit` trains and stacks: names of files in configs/",
         "experiments = [" + ", ".join(_string(e) for e in c.experiments) + "]",
         "",
         "[labels]",
-        f"format = {_string(lab.format)}  # separated: one column; columns: one 0/1 column a label",
+        f"format = {_string(labels.format)}  # separated: one column; columns: one 0/1 column a label",
         *(
-            [f"column = {_string(lab.column)}", f"separator = {_string(lab.separator)}"]
-            if lab.format == "separated"
+            [f"column = {_string(labels.column)}", f"separator = {_string(labels.separator)}"]
+            if labels.format == "separated"
             else []
         ),
-        "names = [" + ", ".join(_string(n) for n in lab.names) + "]",
+        "names = [" + ", ".join(_string(n) for n in labels.names) + "]",
         "",
         "[folds]  # a change here retrains everything",
         f"n = {c.folds.n}",

@@ -1,39 +1,70 @@
 """Settings of the frozen encoders."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, TypeAdapter
 
 from tandem.artifacts.atomic_io import digest
 from tandem.config.toml_files import Section
 
+Modality = Literal["image", "caption"]
 
-class ImageEncoder(Section):
-    """A frozen timm backbone, and how its feature map becomes one vector an image."""
 
-    reads: ClassVar[str] = "image"
+class _Encoder(Section):
+    """What all encoders have in common; a property, unlike a field, is no part of `slug`."""
+
+    reads: ClassVar[Modality]
+    cached_map: ClassVar[bool] = False  # writes maps that trained layers continue from, not one vector a row
+    weights_field: ClassVar[str]  # the field that names the pretrained weights
+
+    @property
+    def weights_name(self) -> str:
+        """The file, folder or hub name of the pretrained weights; "" = those of `model`."""
+        return getattr(self, self.weights_field)
+
+    @property
+    def image_size(self) -> int | None:
+        """Side of the square images it takes, in pixels; None for captions."""
+        return getattr(self, "size", None)
+
+    @property
+    def slug(self) -> str:
+        """Names the files of its features: readable, and different for every other setting."""
+        raise NotImplementedError
+
+    def with_weights(self, name: str) -> Self:
+        """The same encoder with its pretrained weights in another place."""
+        return self.model_copy(update={self.weights_field: name})
+
+    def _slug(self, model: str, suffix: str) -> str:
+        name = "".join(c if c.isalnum() else "-" for c in model.lower().rsplit("/", 1)[-1])
+        return f"{name}-{suffix}-{digest(self.model_dump())[:8]}"
+
+
+class ImageEncoder(_Encoder):
+    """A frozen timm backbone, its last feature map pooled to one vector an image."""
+
+    reads: ClassVar[Modality] = "image"
+    weights_field: ClassVar[str] = "weights"
     kind: Literal["image"] = "image"
-    model: str = "tf_efficientnet_lite0"  # any timm name; "hf-hub:..." works where the hub is reached
-    weights: str = (
-        ""  # a local .safetensors file; "" = shipped with a package where there is one, else the hub
-    )
-    size: int = Field(
-        224, ge=32, le=1024
-    )  # pixels; images are squeezed to a square so that no object is cut off
+    model: str = "tf_efficientnet_lite0"  # any timm name; "hf-hub:..." needs access to the hub
+    weights: str = ""  # a local .safetensors file; "" = from an installed package that has them, else the hub
+    size: int = Field(224, ge=32, le=1024)  # pixels; images are resized to a square, nothing is cropped
     pool: Literal["avg", "avgmax"] = "avgmax"
     mirror: bool = False  # also the mirrored view: twice the time
 
     @property
     def slug(self) -> str:
-        """Names the features' files: readable, and another one whenever a setting differs."""
-        return _slug(self.model, f"{self.size}", self)
+        return self._slug(self.model, f"{self.size}")
 
 
-class TrunkEncoder(Section):
-    """The feature maps that a timm backbone has just before `tune`: frozen up to there, trained from there on."""
+class TrunkEncoder(_Encoder):
+    """The feature maps just before the stage `tune` of a timm backbone: frozen up to there, trained from there on."""
 
-    reads: ClassVar[str] = "image"
+    reads: ClassVar[Modality] = "image"
+    cached_map: ClassVar[bool] = True
+    weights_field: ClassVar[str] = "weights"
     kind: Literal["trunk"] = "trunk"
     model: str = "tf_efficientnet_lite0"  # a convolutional timm network
     weights: str = ""  # as in ImageEncoder
@@ -43,13 +74,14 @@ class TrunkEncoder(Section):
 
     @property
     def slug(self) -> str:
-        return _slug(self.model, f"{self.size}-trunk", self)
+        return self._slug(self.model, f"{self.size}-trunk")
 
 
-class CaptionEncoder(Section):
+class CaptionEncoder(_Encoder):
     """A frozen sentence-transformers model."""
 
-    reads: ClassVar[str] = "caption"
+    reads: ClassVar[Modality] = "caption"
+    weights_field: ClassVar[str] = "model"
     kind: Literal["caption"] = "caption"
     model: str = "all-MiniLM-L6-v2"  # or a hub name, or a local folder
     max_tokens: int = Field(64, ge=4, le=8192)
@@ -57,32 +89,27 @@ class CaptionEncoder(Section):
 
     @property
     def slug(self) -> str:
-        return _slug(self.model, f"{self.max_tokens}", self)
+        return self._slug(self.model, f"{self.max_tokens}")
 
 
-class TokenEncoder(Section):
-    """The states of a caption's tokens just before the last `tune` layers of a sentence-transformers model."""
+class TokenEncoder(_Encoder):
+    """The token states just before the last `tune` layers of a sentence-transformers model."""
 
-    reads: ClassVar[str] = "caption"
+    reads: ClassVar[Modality] = "caption"
+    cached_map: ClassVar[bool] = True
+    weights_field: ClassVar[str] = "model"
     kind: Literal["tokens"] = "tokens"
     model: str = "all-MiniLM-L6-v2"  # as in CaptionEncoder
     tune: int = Field(3, ge=0)  # layers that are trained; those before are frozen
-    max_tokens: int = Field(32, ge=4, le=8192)  # what comes after is not read; disk goes with it
+    max_tokens: int = Field(32, ge=4, le=8192)  # longer captions are cut; disk space grows with it
 
     @property
     def slug(self) -> str:
-        return _slug(self.model, f"{self.max_tokens}-tokens", self)
+        return self._slug(self.model, f"{self.max_tokens}-tokens")
 
 
 Encoder = Annotated[ImageEncoder | TrunkEncoder | CaptionEncoder | TokenEncoder, Field(discriminator="kind")]
-
-
-def _slug(model: str, size: str, encoder: Section) -> str:
-    name = "".join(c if c.isalnum() else "-" for c in model.lower().rsplit("/", 1)[-1])
-    return f"{name}-{size}-{digest(encoder.model_dump())[:8]}"
-
-
-_ENCODER = TypeAdapter(Encoder)
+_ENCODER: TypeAdapter[Encoder] = TypeAdapter(Encoder)
 
 
 def read_encoder(path: Path) -> Encoder:

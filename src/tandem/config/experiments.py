@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from tandem.artifacts.paths import check_name
 from tandem.config.encoders import CaptionEncoder, Encoder, ImageEncoder, TokenEncoder, TrunkEncoder
-from tandem.config.toml_files import Section, read_toml, explain
+from tandem.config.toml_files import Section, explain, read_toml
 from tandem.config.training import (
     Augment,
     FinetuneTraining,
@@ -22,8 +22,75 @@ from tandem.config.training import (
 
 
 class _Experiment(Section):
-    explains: ClassVar[bool] = False  # its model's predict_terms says what moved each logit
+    """What all kinds of experiments have in common; each kind overrides what differs."""
+
+    explains: ClassVar[bool] = False  # its model has `predict_terms`
     seed: int = 0
+
+    @property
+    def encoders(self) -> tuple[Encoder, ...]:
+        """The frozen encoders whose features it reads, in the order in which these are concatenated."""
+        return ()
+
+    @property
+    def pretrained(self) -> tuple[Encoder, ...]:
+        """Each part that pretrained weights are loaded for."""
+        return self.encoders
+
+    @property
+    def pixel_network(self) -> "FinetuneExperiment | TrunkEncoder | None":
+        """The network (model, weights, size) that it trains from pixels."""
+        return None
+
+    @property
+    def reads_rows(self) -> set[str]:
+        """Which of `image` and `caption` it reads itself, not through an encoder."""
+        return {"image"} if self.pixel_network else set()
+
+    @property
+    def reads(self) -> set[str]:
+        """Which of `image` and `caption` its predictions depend on."""
+        return self.reads_rows | {encoder.reads for encoder in self.encoders}
+
+    @property
+    def needs_captions(self) -> bool:
+        """Whether it can't predict from an image alone."""
+        return "caption" in self.reads and not (self.explains and "image" in self.reads)
+
+    @property
+    def image_size(self) -> int | None:
+        """Side, in pixels, of the square images that it reads itself; None if it reads none."""
+        return self.pixel_network.size if self.pixel_network else None
+
+    @property
+    def image_sizes(self) -> set[int]:
+        """All sizes of square images that it or its encoders read.
+
+        >>> FinetuneExperiment(kind="finetune", size=64).image_sizes
+        {64}
+        """
+        sizes = {self.image_size, *(encoder.image_size for encoder in self.encoders)}
+        return {size for size in sizes if size is not None}
+
+    @property
+    def teacher(self) -> str | None:
+        """The experiment whose fold models label the unlabelled rows that this one learns from."""
+        return None
+
+    def as_trained(self, rows: int) -> Self:
+        """With the settings that are used for this number of labelled rows."""
+        del rows
+        return self
+
+    def with_pretrained(self, change: Callable[[Encoder], Encoder]) -> Self:
+        """With `change(part)` in place of each of `pretrained`."""
+        values: dict[str, Any] = {}
+        for key in ("image", "trunk", "caption", "tokens"):
+            if (part := getattr(self, key, None)) is not None:
+                values[key] = change(part)
+        if frozen := getattr(self, "frozen", ()):
+            values["frozen"] = tuple(map(change, frozen))
+        return self.model_copy(update=values)
 
 
 class HeadExperiment(_Experiment):
@@ -36,7 +103,7 @@ class HeadExperiment(_Experiment):
     train: HeadTraining = HeadTraining()
 
     @model_validator(mode="after")
-    def _sees_something(self):
+    def _has_an_encoder(self) -> Self:
         if self.image is None and self.caption is None:
             raise ValueError("needs an [image] section, a [caption] section or both")
         return self
@@ -58,12 +125,12 @@ class FinetuneExperiment(_Experiment):
     augment: Augment = Augment()
 
     @property
-    def encoders(self) -> tuple[Encoder, ...]:
-        return ()
+    def pixel_network(self) -> "FinetuneExperiment":
+        return self
 
 
 class FusionExperiment(_Experiment):
-    """`kind = "fusion"`: a network that joins photo and caption in terms that add up to each logit."""
+    """`kind = "fusion"`: a network on image and caption whose logits are sums of terms."""
 
     explains: ClassVar[bool] = True
     kind: Literal["fusion"]
@@ -77,55 +144,77 @@ class FusionExperiment(_Experiment):
     pseudo: Pseudo | None = None
 
     @model_validator(mode="after")
-    def _has_its_parts(self):
+    def _has_its_parts(self) -> Self:
         if not (self.caption or self.tokens or self.trunk or self.frozen):
             raise ValueError("needs a [trunk], [[frozen]], [caption] or [tokens] section")
         if self.fusion.how == "attention" and (self.trunk is None or self.tokens is None):
             raise ValueError('how = "attention" needs a [trunk] and a [tokens] section')
         if self.pseudo and self.train.loss != "bce":
             raise ValueError(
-                f'[pseudo] weighs each label of a row, so it needs loss = "bce", not {self.train.loss!r}'
+                f'[pseudo] weights each label of a row, so it needs loss = "bce", not {self.train.loss!r}'
             )
         return self
 
     @property
-    def cached(self) -> bool:
-        """Whether the trunk starts from maps on disk."""
-        return self.trunk is not None and bool(self.trunk.tune)
+    def cached_trunk(self) -> TrunkEncoder | None:
+        """The trunk, if its trained stages start from cached maps."""
+        return self.trunk if self.trunk and self.trunk.tune else None
 
     @property
     def encoders(self) -> tuple[Encoder, ...]:
-        trunk = self.trunk if self.cached else None
-        return tuple(e for e in (trunk, *self.frozen, self.caption, self.tokens) if e is not None)
+        return tuple(e for e in (self.cached_trunk, *self.frozen, self.caption, self.tokens) if e is not None)
+
+    @property
+    def pretrained(self) -> tuple[Encoder, ...]:
+        return tuple(e for e in (self.trunk, self.caption, self.tokens, *self.frozen) if e is not None)
+
+    @property
+    def pixel_network(self) -> TrunkEncoder | None:
+        return None if self.cached_trunk else self.trunk
+
+    @property
+    def teacher(self) -> str | None:
+        return self.pseudo.teacher if self.pseudo else None
+
+    def as_trained(self, rows: int) -> Self:
+        """On fewer rows than `tune_from` the pretrained late stages and layers are not trained."""
+        if rows >= self.train.tune_from:
+            return self
+        train = self.train.model_copy(update={"backbone_lr": 0.0, "caption_lr": 0.0})
+        return self.model_copy(update={"train": train})
 
 
 class TfidfExperiment(_Experiment):
-    """`kind = "tfidf"`: the linear baseline on captions."""
+    """`kind = "tfidf"`: the linear baseline on captions.
+
+    >>> TfidfExperiment(kind="tfidf").reads
+    {'caption'}
+    """
 
     kind: Literal["tfidf"]
     tfidf: Tfidf = Tfidf()
 
     @property
-    def encoders(self) -> tuple[Encoder, ...]:
-        return ()
+    def reads_rows(self) -> set[str]:
+        return {"caption"}
 
 
 Experiment = Annotated[
     HeadExperiment | FusionExperiment | FinetuneExperiment | TfidfExperiment, Field(discriminator="kind")
 ]
-_EXPERIMENT = TypeAdapter(Experiment)
+_EXPERIMENT: TypeAdapter[Experiment] = TypeAdapter(Experiment)
 
 
 def load_experiment(path: Path) -> Experiment:
-    """Reads one file of `configs/`, and what it leaves as it is in the file that `base` names.
+    """Reads a file of `configs/`, on top of the file that its `base` names.
 
     Raises ValueError that names the file and the key.
     """
     check_name(f"{path}: experiment", path.stem)
-    return make_experiment(read_toml(path, ()), path)
+    return make_experiment(read_toml(path), path)
 
 
-def make_experiment(values: dict, path: Path) -> Experiment:
+def make_experiment(values: dict[str, Any], path: Path) -> Experiment:
     """The experiment with these values; raises ValueError that names `path` and the key."""
     try:
         return _EXPERIMENT.validate_python(values)
@@ -134,61 +223,15 @@ def make_experiment(values: dict, path: Path) -> Experiment:
 
 
 def read_resolved(path: Path) -> Experiment:
-    """Reads an experiment back from the JSON that `resolve` wrote, every default spelled out."""
+    """Reads an experiment from the JSON that `resolve` wrote, every default written out."""
     return _EXPERIMENT.validate_json(path.read_text(encoding="utf-8"))
 
 
-def rewired(experiment: Experiment, of: Callable[[Encoder], Encoder]) -> Experiment:
-    """With `of` each part that pretrained weights are loaded for."""
-    parts = {key: getattr(experiment, key, None) for key in ("image", "trunk", "caption", "tokens")}
-    parts = {key: of(part) for key, part in parts.items() if part is not None}
-    if isinstance(experiment, FusionExperiment):
-        parts["frozen"] = tuple(map(of, experiment.frozen))
-    return experiment.model_copy(update=parts)
-
-
-def pretrained(experiment: Experiment) -> list[Encoder]:
-    """Each part that pretrained weights are loaded for."""
-    found: list[Encoder] = []
-    rewired(experiment, lambda encoder: found.append(encoder) or encoder)
-    return found
-
-
 def located(experiment: Experiment, root: Path) -> Experiment:
-    """With the weights that lie below `root`, such as a bundle's, named by their whole path."""
+    """With whole paths of the pretrained weights that lie below `root`, as those of a bundle do."""
 
-    def of(encoder: Encoder) -> Encoder:
-        key = "weights" if encoder.reads == "image" else "model"
-        name = getattr(encoder, key)
-        inside = bool(name) and (root / name).exists()
-        return encoder.model_copy(update={key: str(root / name)}) if inside else encoder
+    def locate(encoder: Encoder) -> Encoder:
+        name = encoder.weights_name
+        return encoder.with_weights(str(root / name)) if name and (root / name).exists() else encoder
 
-    return rewired(experiment, of)
-
-
-def teacher_of(experiment: Experiment) -> str | None:
-    """The experiment whose fold models label the rows that have no labels, if it learns from such rows."""
-    pseudo = getattr(experiment, "pseudo", None)
-    return pseudo.teacher if pseudo else None
-
-
-def sees(experiment: Experiment) -> set[str]:
-    """Which of `image` and `caption` the experiment reads.
-
-    >>> sorted(sees(TfidfExperiment(kind="tfidf")))
-    ['caption']
-    """
-    return reads_rows(experiment) | {e.reads for e in experiment.encoders}
-
-
-def reads_rows(experiment: Experiment) -> set[str]:
-    """Which of `image` and `caption` it reads itself, not through an encoder's features.
-
-    >>> reads_rows(FinetuneExperiment(kind="finetune"))
-    {'image'}
-    """
-    if isinstance(experiment, TfidfExperiment):
-        return {"caption"}
-    if isinstance(experiment, FusionExperiment):
-        return {"image"} if experiment.trunk and not experiment.cached else set()
-    return {"image"} if isinstance(experiment, FinetuneExperiment) else set()
+    return experiment.with_pretrained(locate)

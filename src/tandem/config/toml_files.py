@@ -54,4 +54,4 @@ def read_toml(path: Path, below: tuple[Path, ...]) -> dict:
     if "base" not in values:
         return values
     base = base_file(path, values.pop("base"))
-    return merged(read_toml(base, (*below, path)), values)
+    return merged(read_toml(base, (*derived, path)), values)

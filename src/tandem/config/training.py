@@ -17,19 +17,19 @@ class Head(Section):
 
 
 class Training(Section):
-    """Optimisation; the number of epochs is fixed, so that no held-out label decides when to stop."""
+    """Optimisation; the number of epochs is fixed, so early stopping never uses held-out labels."""
 
     epochs: int = Field(20, ge=1)
-    min_steps: int = Field(0, ge=0)  # on few rows, more epochs until there are this many batches
+    min_steps: int = Field(0, ge=0)  # with few rows, more epochs until this number of batches
     batch: int = Field(128, ge=2)
-    accumulate: int = Field(1, ge=1)  # batches a step
-    lr: float = Field(1e-3, gt=0)  # of the peak
-    backbone_lr: float = Field(1e-4, ge=0)  # fine-tuning only: of the pretrained part
+    accumulate: int = Field(1, ge=1)  # batches a step of the optimiser
+    lr: float = Field(1e-3, gt=0)  # peak
+    backbone_lr: float = Field(1e-4, ge=0)  # fine-tuning only: peak of the pretrained part
     weight_decay: float = Field(0.05, ge=0)
-    warmup: float = Field(0.1, ge=0, lt=1)  # share of the steps; a cosine to zero follows
-    ema: float = Field(0.0, ge=0, lt=1)  # decay a step of the averaged weights; 0 = off
+    warmup: float = Field(0.1, ge=0, lt=1)  # share of the steps; then a cosine to zero
+    ema: float = Field(0.0, ge=0, lt=1)  # decay of the averaged weights at each step; 0 = off
     loss: Literal["bce", "asl", "focal"] = "bce"
-    smoothing: float = Field(0.0, ge=0, lt=1)  # s of y (1 - s) + s / 2
+    smoothing: float = Field(0.0, ge=0, lt=1)  # s in the target y (1 - s) + s / 2
     bfloat16: bool = True  # autocast
 
 
@@ -38,9 +38,9 @@ class HeadTraining(Training):
 
     epochs: int = Field(10, ge=1)
     min_steps: int = Field(100, ge=0)
-    batch: int = Field(256, ge=2)  # smaller on few rows
+    batch: int = Field(256, ge=2)  # smaller with few rows
     lr: float = Field(2e-3, gt=0)
-    bfloat16: bool = False  # matrices this small gain nothing from it on a CPU
+    bfloat16: bool = False  # no gain for matrices this small on a CPU
 
 
 class FinetuneTraining(Training):
@@ -53,43 +53,41 @@ class FinetuneTraining(Training):
 
 
 class FusionTraining(Training):
-    """Optimisation of the fusion network: new heads, and the late part of the trunk."""
+    """Optimisation of the fusion network: new heads and the late parts of its backbones."""
 
     epochs: int = Field(4, ge=1)
     min_steps: int = Field(200, ge=0)
     batch: int = Field(64, ge=2)
     lr: float = Field(2e-3, gt=0)
-    backbone_lr: float = Field(2e-4, ge=0)  # of the trunk's late stages
-    caption_lr: float = Field(4e-4, ge=0)  # of the caption model's last layers
-    tune_from: int = Field(2000, ge=0)  # labelled rows; with fewer, those stay as they are: they overfit
+    backbone_lr: float = Field(2e-4, ge=0)  # peak of the trunk's late stages
+    caption_lr: float = Field(4e-4, ge=0)  # peak of the caption model's last layers
+    tune_from: int = Field(2000, ge=0)  # labelled rows; with fewer, those parts stay frozen, as they would overfit
     ema: float = Field(0.99, ge=0, lt=1)
 
 
 class Augment(Section):
-    """Albumentations of the fine-tuned network's training images."""
+    """Random changes of training images (albumentations)."""
 
-    scale: float = Field(0.5, gt=0, le=1)  # least area of a random crop
+    scale: float = Field(0.5, gt=0, le=1)  # smallest area of a random crop
     flip: bool = True
     colour: float = Field(0.2, ge=0, le=1)  # brightness, contrast, saturation
     erase: float = Field(0.25, ge=0, le=1)  # probability of a random rectangle
 
 
 class Fusion(Section):
-    """How the photo's and the caption's features are joined, and what is learned beside the labels."""
+    """How image and caption features are joined, and the auxiliary losses."""
 
     how: Literal["gated", "concat", "attention", "film"] = "gated"
-    hidden: int = Field(512, ge=1)  # units a modality
-    rank: int = Field(32, ge=1)  # of the interaction
-    gate: bool = True  # gated: how much each modality counts, for each label and row
+    hidden: int = Field(512, ge=1)  # units of each modality
+    rank: int = Field(32, ge=1)  # of the low-rank interaction
+    gate: bool = True  # gated: a weight of each modality for every label and row
     dropout: float = Field(0.5, ge=0, lt=1)  # on the hidden units
     input_dropout: float = Field(0.5, ge=0, lt=1)  # on the features
-    heads: int = Field(2, ge=1)  # networks on one trunk, averaged
-    modality_dropout: float = Field(
-        0.4, ge=0, le=1
-    )  # share of the loss with the caption or the photo missing
-    count: float = Field(0.1, ge=0)  # weight of the number of labels
-    embedding: float = Field(0.1, ge=0)  # weight of the caption's features, told from the photo
-    learned_weights: bool = False  # the two weights above are only where learned ones start
+    heads: int = Field(2, ge=1)  # on the same backbones, averaged
+    modality_dropout: float = Field(0.4, ge=0, le=1)  # share of the loss with one modality missing
+    count: float = Field(0.1, ge=0)  # weight of the loss on the number of labels
+    embedding: float = Field(0.1, ge=0)  # weight of the loss on caption features predicted from image features
+    learned_weights: bool = False  # the two weights above are initial values of learned ones
 
 
 class Tfidf(Section):
@@ -97,14 +95,12 @@ class Tfidf(Section):
 
     words: int = Field(2, ge=1, le=4)  # longest word n-gram
     characters: int = Field(5, ge=0, le=8)  # longest character n-gram; 0 = none
-    min_rows: int = Field(2, ge=1)  # an n-gram must be in this many captions
+    min_rows: int = Field(2, ge=1)  # fewest captions that an n-gram must be in
     c: float = Field(4.0, gt=0)  # inverse strength of the L2 penalty
 
 
 class Pseudo(Section):
-    """Unlabelled rows that are learned from too: the teacher's model of the same fold says what is on them."""
+    """Training also on unlabelled rows, labelled by the teacher's model of the same fold."""
 
     teacher: str  # an experiment
-    weight: float = Field(
-        0.5, gt=0, le=1
-    )  # of a row's label that the teacher is sure of; a trained row's is 1
+    weight: float = Field(0.5, gt=0, le=1)  # of a label that the teacher is certain of; a training label's is 1

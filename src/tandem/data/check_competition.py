@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -168,8 +169,11 @@ def _read_split(path: Path, split: str) -> Table:
 def _image_columns(split: Split, infos: Mapping[str, ImageInfo]) -> dict[str, list]:
     """The columns of split_tables.IMAGE_SCHEMA; a row without a safe file has those of an empty ImageInfo."""
     rows = [infos.get(file, ImageInfo()) for file in split.images]
-    columns = {name: [getattr(row, name) for row in rows] for name in ("width", "height", "sha", "hash")}
-    return {"id": list(split.ids), "file": list(split.images), "bytes": [row.size for row in rows]} | columns
+    columns: dict[str, list[Any]] = {"id": list(split.ids), "file": list(split.images)}
+    columns["bytes"] = [row.size for row in rows]
+    return columns | {
+        name: [getattr(row, name) for row in rows] for name in ("width", "height", "sha", "hash")
+    }
 
 
 def _texts_digest(*columns: Sequence[str], data: bytes = b"") -> str:

@@ -108,8 +108,8 @@ def _body(lines: list[str], first: int, columns: tuple[str, ...]) -> Table:
             raise
         try:
             return _repaired(lines, columns, read_unescaped(lines, first, width, error))
-        except CsvError as other:
-            raise (error if isinstance(error, WrongWidth) and error.line >= other.line else other) from None
+        except CsvError as second:
+            raise (error if isinstance(error, WrongWidth) and error.line >= second.line else second) from None
     plain = Table(columns, [row for _, row in strict], [line for line, _ in strict])
     if not strict or width == 1:
         return plain

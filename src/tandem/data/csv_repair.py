@@ -76,7 +76,7 @@ def read_unescaped(
     `error` is raised where no grammar can be learned; `valid` is {line: key} of all rows, where the file is valid CSV.
     """
     start = next(i for i in range(first, len(lines)) if lines[i].strip())
-    alone: list[Cells | None] = [None] * first + [split_cells(line, width) for line in lines[first:]]
+    alone = [split_cells(line, width) if i >= first else None for i, line in enumerate(lines)]
     grammar = learn_grammar(lines[start], alone, width, list(valid.values()) if valid else None)
     if grammar is None:
         raise error or CsvError(start + 1, "no column is quoted")

@@ -1,24 +1,25 @@
-"""Batches of decoded images, made by threads while the model runs."""
+"""Batches of decoded images, loaded by threads while the model runs."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image
+from PIL.Image import Resampling
 
 from tandem.data.image_io import load_rgb
 
 T, R = TypeVar("T"), TypeVar("R")
-ENOUGH = 2  # times the pixels that are wanted, before the last and careful step down
+Image = Path | np.ndarray  # a file, or (size, size, 3) uint8
+OVERSIZE = 2  # decoded at this multiple of the wanted size at least, before the bicubic resize
 
 
 def ahead(work: Callable[[T], R], items: Iterable[T], threads: int, depth: int = 4) -> Iterator[R]:
-    """`map(work, items)` in order, computed by threads at most `depth` items ahead, so memory stays flat."""
+    """`map(work, items)` in order, computed by threads at most `depth` items ahead, so memory does not grow."""
     with ThreadPoolExecutor(threads) as pool:
-        waiting: deque = deque()
+        waiting: deque[Future[R]] = deque()
         try:
             for item in items:
                 waiting.append(pool.submit(work, item))
@@ -32,20 +33,18 @@ def ahead(work: Callable[[T], R], items: Iterable[T], threads: int, depth: int =
 
 
 def squares(path: Path, sizes: Iterable[int]) -> dict[int, np.ndarray]:
-    """(size, size, 3) uint8 for every size: the whole image, its proportions given up so that nothing is cut off."""
+    """(size, size, 3) uint8 for every size: the whole image, resized to a square and not cropped."""
     sizes = list(sizes)
-    image = load_rgb(path, ENOUGH * max(sizes, default=0))
-    return {size: np.asarray(image.resize((size, size), Image.Resampling.BICUBIC)) for size in sizes}
+    image = load_rgb(path, OVERSIZE * max(sizes, default=0))
+    return {size: np.asarray(image.resize((size, size), Resampling.BICUBIC)) for size in sizes}
 
 
-def squeeze(image: Path | np.ndarray, size: int) -> np.ndarray:
-    """One of `squares`; an array is one already."""
+def load_square(image: Image, size: int) -> np.ndarray:
+    """One of `squares`; an array is returned as it is."""
     return squares(image, (size,))[size] if isinstance(image, Path) else image
 
 
-def image_batches(
-    files: Sequence[Path | np.ndarray], size: int, batch: int, threads: int
-) -> Iterator[np.ndarray]:
+def image_batches(files: Sequence[Image], size: int, batch: int, threads: int) -> Iterator[np.ndarray]:
     """(b, size, size, 3) uint8 batches in the order of `files`."""
     chunks = (files[i : i + batch] for i in range(0, len(files), batch))
-    return ahead(lambda chunk: np.stack([squeeze(f, size) for f in chunk]), chunks, threads)
+    return ahead(lambda chunk: np.stack([load_square(f, size) for f in chunk]), chunks, threads)

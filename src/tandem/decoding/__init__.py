@@ -1,7 +1,7 @@
-"""From probabilities to label sets: decoders tuned on the competition's own metric, and scored honestly."""
+"""From probabilities to label sets: decoders tuned on the competition's metric, scored by nested cross-validation."""
 
-from tandem.decoding.decoder import DECODERS, Decoder, standing
+from tandem.decoding.decoder import DECODERS, Decoder, default_decoder
 from tandem.decoding.label_rule import Rule, binarize
-from tandem.decoding.nested_cv import CrossFit
+from tandem.decoding.nested_cv import NestedCV
 
-__all__ = ["DECODERS", "CrossFit", "Decoder", "Rule", "binarize", "standing"]
+__all__ = ["DECODERS", "Decoder", "NestedCV", "Rule", "binarize", "default_decoder"]

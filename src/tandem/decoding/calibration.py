@@ -1,7 +1,7 @@
-"""Probabilities that mean what they say: one small curve a label, and how likely a set of each size is.
+"""Calibration: one curve a label, and weights of the set sizes.
 
 Kinds: `none`; `platt`, a + b logit(p) (Platt 1999); `beta`, a + b log p - c log(1 - p) (Kull et al. 2017);
-`isotonic`, a rising step function (Zadrozny and Elkan 2002). Which one is chosen by cross-fitted log loss.
+`isotonic`, a rising step function (Zadrozny and Elkan 2002).
 """
 
 from dataclasses import dataclass, field
@@ -11,12 +11,12 @@ import numpy as np
 from tandem.logits import bce_from_logits, clip_proba, logit, sigmoid
 
 KINDS = ("none", "platt", "beta", "isotonic")
-PRIOR = 1.0  # weight of the identity, in units of the curve's own squared terms: rare labels stay as they are
+PRIOR = 1.0  # L2 penalty on the distance from the identity: curves of rare labels stay close to it
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A curve for each label.
+    """A calibration curve for each label.
 
     kind    one of KINDS
     curves  a list of numbers a label: coefficients, or for isotonic the knots' x, then as many y
@@ -41,7 +41,7 @@ class Calibration:
 
 
 def calibrate(kind: str, proba: np.ndarray, y: np.ndarray) -> Calibration:
-    """Fits one kind on probabilities (n, c) and labels (n, c)."""
+    """Fits the curves of one kind on probabilities (n, c) and labels (n, c)."""
     if kind == "none":
         return Calibration()
     if kind == "isotonic":
@@ -52,14 +52,14 @@ def calibrate(kind: str, proba: np.ndarray, y: np.ndarray) -> Calibration:
 
 
 def _terms(kind: str, proba: np.ndarray) -> np.ndarray:
-    """(n, c, d): what the curve is linear in."""
+    """(n, c, d): the terms that the logit of the curve is linear in."""
     p = clip_proba(proba)
     one = np.ones_like(p)
     return np.stack([one, logit(p)] if kind == "platt" else [one, np.log(p), -np.log1p(-p)], axis=2)
 
 
 def _logistic(x: np.ndarray, y: np.ndarray, identity: np.ndarray, steps: int = 30) -> list[float]:
-    """Maximum a posteriori coefficients by Newton's method, around the curve that changes nothing."""
+    """Penalised coefficients by Newton's method, starting from the identity."""
     w = identity.copy()
     penalty = PRIOR * np.eye(len(w))
 
@@ -83,7 +83,7 @@ def _logistic(x: np.ndarray, y: np.ndarray, identity: np.ndarray, steps: int = 3
 
 
 def _isotonic(p: np.ndarray, y: np.ndarray) -> list[float]:
-    from scipy.optimize import isotonic_regression  # slow to load, and reading a decoder needs none of it
+    from scipy.optimize import isotonic_regression  # slow to import, and only fitting needs it
 
     # one negative at 0 and one positive at 1, so that no probability becomes 0 or 1
     x, row = np.unique(np.concatenate([[0.0, 1.0], p]), return_inverse=True)
@@ -91,17 +91,16 @@ def _isotonic(p: np.ndarray, y: np.ndarray) -> list[float]:
     share = np.bincount(row, np.concatenate([[0.0, 1.0], y])) / weight
     level = isotonic_regression(share, weights=weight).x
     step = np.diff(level) != 0
-    ends = np.concatenate([[True], step]) | np.concatenate(
-        [step, [True]]
-    )  # a flat stretch needs only its ends
+    # of a constant stretch only both ends are stored
+    ends = np.concatenate([[True], step]) | np.concatenate([step, [True]])
     return [*x[ends].tolist(), *level[ends].tolist()]
 
 
-def fit_sizes(proba: np.ndarray, y: np.ndarray, steps: int = 200) -> np.ndarray:
-    """(s + 1,) weights of set sizes 0..s under which the expected share of each size is the observed one.
+def fit_size_weights(proba: np.ndarray, y: np.ndarray, steps: int = 200) -> np.ndarray:
+    """(s + 1,) weights of the set sizes 0..s, so that the expected share of each size equals the observed one.
 
-    P(set) is proportional to its probability under independence times the weight of its size. The largest size is the
-    largest seen. Maximum likelihood of the weights, by iterative scaling (Darroch and Ratcliff 1972).
+    P(set) is proportional to its probability under independence times the weight of its size; s is the largest size in
+    y. Maximum likelihood by iterative scaling (Darroch and Ratcliff 1972).
     """
     sizes = y.sum(1)
     largest = int(sizes.max())

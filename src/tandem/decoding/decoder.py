@@ -1,12 +1,15 @@
-"""A fitted decoder: thresholds, or the sets of highest expected F-beta under calibrated probabilities."""
+"""A fitted decoder: thresholds, or expected-F1 sets under calibrated probabilities."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from tandem.decoding.calibration import Calibration
 from tandem.decoding.expected_f import expected_sets
 from tandem.decoding.label_rule import Rule, binarize
+
+DECODER_VERSION = 1  # of the methods: raised when their results change
 
 # simplest first: of two that score the same, the earlier is kept
 DECODERS = {
@@ -20,12 +23,13 @@ DECODERS = {
 }
 
 
-def standing(metric: str) -> str:
-    """The decoder that stays in use where another's gain over it may be chance.
+def default_decoder(metric: str) -> str:
+    """The decoder used where another's gain over it may be chance.
 
-    For F per row the one that is optimal under calibrated probabilities, for it tunes nothing but these; else 0.5.
+    For F1 per row the expected-F1 sets, which are optimal under calibrated probabilities and tune nothing but these;
+    else 0.5 for every label.
 
-    >>> standing("f1_samples"), standing("f1_macro")
+    >>> default_decoder("f1_samples"), default_decoder("f1_macro")
     ('expected', 'fixed')
     """
     return "expected" if metric == "f1_samples" else "fixed"
@@ -37,8 +41,8 @@ class Decoder:
 
     thresholds   (c,), for the first five of DECODERS
     calibration  applied first, for `expected` and `gfm`
-    sizes        weights of the sizes 0, 1, ... of a set, for `gfm`
-    strength     `shrunk`: positives of a label whose threshold is moved half way
+    sizes        weights of the set sizes 0, 1, ..., for `gfm`
+    strength     for `shrunk`: a label with so many positives has its threshold moved half way
     """
 
     name: str
@@ -49,15 +53,16 @@ class Decoder:
     strength: float | None = None
 
     def __call__(self, proba: np.ndarray) -> np.ndarray:
+        """(n, c) bool."""
         if self.thresholds is not None:
             return binarize(proba, self.thresholds, self.rule)
         rule = self.rule
         return expected_sets(self.calibration(proba), rule.beta, rule.least, rule.most, self.sizes)
 
-    def to_json(self, names: tuple[str, ...]) -> dict:
-        """What `from_json` reads, label by label where it is about labels."""
+    def to_json(self, names: tuple[str, ...]) -> dict[str, Any]:
+        """The content of thresholds.json, with thresholds by label name."""
         rule = self.rule
-        out = {"decoder": self.name, "about": DECODERS[self.name], "labels": list(names)}
+        out: dict[str, Any] = {"decoder": self.name, "about": DECODERS[self.name], "labels": list(names)}
         out |= {"metric": rule.metric, "beta": rule.beta, "least": rule.least, "most": rule.most}
         if self.thresholds is not None:
             out["thresholds"] = dict(zip(names, self.thresholds.tolist(), strict=True))
@@ -70,7 +75,7 @@ class Decoder:
         return out
 
     @classmethod
-    def from_json(cls, data: dict) -> "Decoder":
+    def from_json(cls, data: dict[str, Any]) -> "Decoder":
         rule = Rule(data["metric"], data["beta"], data["least"], data["most"])
         strength = float(data["strength"]) if "strength" in data else None
         if "thresholds" in data:

@@ -1,15 +1,15 @@
-"""The label set of highest expected F-beta, row by row: exact, and nothing tuned.
+"""Expected-F1 sets: for each row the label set of highest expected F-beta; exact, without tuning.
 
-Labels are either independent given their marginals, or so but for the size of the set: the probability of a set is
-that of independence times a weight of its size (`sizes`), which knows that no row is empty or that many are alone.
-The second gives what the general F-measure maximiser needs, P(label j and size s) (Dembczynski et al. 2011). Either way
-the best set of k labels is the k most probable, so a row needs one expectation a k, from the distributions of how many
-of the first k and of the others are true (Ye et al. 2012; Waegeman et al. 2014).
+Labels are independent, or the probability of a set is that of independence times a weight of its size: so it can be
+known that no row is empty, or that many rows have one label. The second gives what the general F-measure maximiser
+needs, P(label j and size s) (Dembczynski et al. 2011). In both cases the best set of k labels is the k most probable,
+so a row needs one expectation for each k, from the distributions of how many of the first k and of the others are true
+(Ye et al. 2012; Waegeman et al. 2014).
 """
 
 import numpy as np
 
-CHUNK = 2**22  # cells of the largest array made at once
+CHUNK = 2**22  # cells of the largest temporary array
 
 
 def expected_sets(
@@ -22,7 +22,7 @@ def expected_sets(
     """(n, c) bool: the sets of highest expected F-beta with `least` to `most` labels.
 
     proba    (n, c) marginals under independence
-    weights  (s,) >= 0, of a set with 0, 1, ... labels; larger sets count as impossible. None: independence.
+    weights  (s,) >= 0, of sets with 0, 1, ... labels; larger sets are impossible. None: independent labels.
     """
     n, c = proba.shape
     largest = c if weights is None else min(c, len(weights) - 1)
@@ -59,7 +59,7 @@ def _best_sizes(p: np.ndarray, beta: float, least: int, most: int, weights: np.n
             value = _expected_f(prefix, suffix[k], k, beta, weights) / total
             better = value > best + 1e-12
             best, chosen = np.where(better, value, best), np.where(better, k, chosen)
-        # F is concave in the overlap, whose mean is at most the mean size: no larger k can do better than this
+        # upper bound for all larger k: F is concave in the overlap, whose mean is at most the mean size
         bound = (1 + beta**2) * mean_size / (k + 1 + beta**2 * mean_size)
         if k >= most or (k >= least and (best >= bound - 1e-12).all()):
             break
@@ -92,7 +92,7 @@ def _suffix_sizes(p: np.ndarray, largest: int) -> np.ndarray:
 
 
 def _add(sizes: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """Distribution of a number of true labels, (s, n), after one more label with probability p."""
+    """Distribution of the number of true labels (s, n) with one more label of probability p (n,)."""
     added = sizes * (1 - p)
     added[1:] += sizes[:-1] * p
     return added

@@ -1,15 +1,16 @@
-"""What is scored, how many labels a row may have, and the label sets that thresholds give."""
+"""The competition's metric, its least and most labels a row, and the label sets that thresholds give."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from tandem.config.competition import Competition
 from tandem.metrics import METRICS
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What is scored, and how many labels a row may have.
+    """The metric, and how many labels a row may have.
 
     metric  key of tandem.metrics.METRICS
     beta    of F-beta
@@ -22,6 +23,11 @@ class Rule:
     least: int = 1
     most: int = 10**6
 
+    @classmethod
+    def of(cls, competition: Competition) -> "Rule":
+        """The competition's own."""
+        return cls(competition.metric, competition.beta, competition.least, competition.most)
+
     def score(self, y: np.ndarray, pred: np.ndarray) -> float:
         return METRICS[self.metric](y, pred, self.beta)
 
@@ -32,16 +38,16 @@ def binarize(proba: np.ndarray, thresholds: np.ndarray | float, rule: Rule) -> n
     >>> binarize(np.array([[0.1, 0.2], [0.9, 0.1]]), np.array([0.5, 0.5]), Rule()).astype(int).tolist()
     [[0, 1], [1, 0]]
     """
-    return bound(proba, proba >= np.asarray(thresholds, np.float64), rule)
+    return limit_sizes(proba, proba >= np.asarray(thresholds, np.float64), rule)
 
 
-def bound(proba: np.ndarray, pred: np.ndarray, rule: Rule) -> np.ndarray:
-    """(n, c) bool: `pred` with at least and at most so many labels a row; `pred` itself is left as it is."""
+def limit_sizes(proba: np.ndarray, pred: np.ndarray, rule: Rule) -> np.ndarray:
+    """(n, c) bool: `pred` with `least` to `most` labels a row, by probability; `pred` itself is not changed."""
     size = pred.sum(1)
     off = np.flatnonzero((size < rule.least) | (size > rule.most))
     if len(off):
         pred, p = pred.copy(), proba[off]
-        # labels already in come first, then the most probable: rank < wanted are kept
+        # predicted labels come first, then the most probable of the others
         order = np.lexsort((-p, ~pred[off]), axis=1)
         rank = np.empty_like(order)
         np.put_along_axis(rank, order, np.arange(p.shape[1])[None, :], axis=1)

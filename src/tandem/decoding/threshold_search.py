@@ -1,31 +1,31 @@
-"""The score after each cut-off of one label, or of all at once: one sort, then running sums."""
+"""The score at every threshold of one label, or of all labels at once: one sort, then cumulative sums."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from tandem.decoding.label_rule import Rule, bound
+from tandem.decoding.label_rule import Rule, limit_sizes
 from tandem.metrics import f_beta
 
 
-def allowed_cuts(descending: np.ndarray) -> np.ndarray:
-    """(n + 1,) bool: the positions between two distinct probabilities, and both ends."""
+def is_threshold(descending: np.ndarray) -> np.ndarray:
+    """(n + 1,) bool: whether a threshold can keep exactly the m most probable, m = 0..n."""
     return np.concatenate([[True], descending[1:] != descending[:-1], [True]])
 
 
-def best_cut(descending: np.ndarray, allowed: np.ndarray, curve: np.ndarray) -> tuple[float, float]:
-    """(score, threshold) of the best cut-off; of equals the middle one.
+def best_threshold(descending: np.ndarray, allowed: np.ndarray, curve: np.ndarray) -> tuple[float, float]:
+    """(score, threshold) of the best threshold; of equal ones the middle one.
 
-    curve  (n + 1,) score with the m most probable in
+    curve  (n + 1,) score with the m most probable predicted
     """
     curve = np.where(allowed, curve, -np.inf)
     best = curve.max()
     winners = np.flatnonzero(curve >= best - 1e-12)
-    return float(best), cut_at(descending, int(winners[len(winners) // 2]))
+    return float(best), threshold_at(descending, int(winners[len(winners) // 2]))
 
 
-def cut_at(descending: np.ndarray, m: int) -> float:
-    """The threshold that keeps the m most probable: half way to the next probability."""
+def threshold_at(descending: np.ndarray, m: int) -> float:
+    """The threshold that keeps the m most probable: the middle between two probabilities."""
     if m == 0:
         first = float(descending[0])
         return (1 + first) / 2 if first < 1 else float(np.nextafter(1.0, 2.0))
@@ -34,12 +34,12 @@ def cut_at(descending: np.ndarray, m: int) -> float:
 
 
 class SortedLabels:
-    """A decoding problem with each label's rows sorted once, so that a step costs a few passes over the rows.
+    """Probabilities and labels with each label's rows sorted once, so that a step costs a few passes over the rows.
 
     proba (n, c), y (n, c) 0/1.
     """
 
-    def __init__(self, proba: np.ndarray, y: np.ndarray, rule: Rule):
+    def __init__(self, proba: np.ndarray, y: np.ndarray, rule: Rule) -> None:
         self.proba, self.y, self.rule = proba, y.astype(bool), rule
         self.n, self.c = proba.shape
         self.true = self.y.sum(1)
@@ -47,20 +47,20 @@ class SortedLabels:
         columns = np.ascontiguousarray(proba.T)
         self.order = np.argsort(-columns, axis=1, kind="stable").astype(np.int32)  # (c, n)
         self.descending = np.take_along_axis(columns, self.order, 1)
-        self.allowed = [allowed_cuts(p) for p in self.descending]
-        # a row with no label over its threshold gets its `least` most probable ones, whatever the thresholds
+        self.allowed = [is_threshold(p) for p in self.descending]
+        # a row without a predicted label gets its `least` most probable ones, for any thresholds
         self.first = np.argsort(-proba, axis=1, kind="stable")[:, : rule.least]
         self.first_overlap = np.take_along_axis(self.y, self.first, 1).sum(1)
 
     def step(self, pred: np.ndarray, overlap: np.ndarray, size: np.ndarray, j: int) -> tuple[float, float]:
-        """(score, threshold) of label j's best cut-off with all other labels as in `pred`.
+        """(score, threshold) of label j's best threshold with all other labels as in `pred`.
 
-        pred (n, c) before the least/most rule, and its `overlap` with the true labels and `size`, (n,).
+        pred (n, c) before `limit_sizes`; its `overlap` with the true labels and its `size`, (n,).
         """
-        return best_cut(self.descending[j], self.allowed[j], self.curve(pred, overlap, size, j))
+        return best_threshold(self.descending[j], self.allowed[j], self.curve(pred, overlap, size, j))
 
     def curve(self, pred: np.ndarray, overlap: np.ndarray, size: np.ndarray, j: int) -> np.ndarray:
-        """(n + 1,) score with label j on the m rows where it is most probable."""
+        """(n + 1,) score with label j predicted for the m rows where it is most probable."""
         size = size - pred[:, j]
         overlap = overlap - (pred[:, j] & self.y[:, j])
         outside = self._bounded(pred, j, False, overlap, size)
@@ -79,7 +79,7 @@ class SortedLabels:
     def _bounded(
         self, pred: np.ndarray, j: int, member: bool, overlap: np.ndarray, size: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(overlap, size) of each row with label j in or out, by the rule; and the rows that the rule changed."""
+        """(overlap, size, whether the size limits changed the row), (n,) each, with label j predicted or not."""
         empty = size == 0
         changed = empty if self.rule.least else np.zeros(self.n, bool)
         if self.rule.least:
@@ -95,7 +95,7 @@ class SortedLabels:
     def _macro_curve(
         self, pred: np.ndarray, j: int, changed_out: np.ndarray, changed_in: np.ndarray
     ) -> np.ndarray:
-        """Label j enters a row, and where the rule filled or cut that row, other labels leave or enter."""
+        """Macro F1: in rows that the size limits change, adding label j also adds or removes other labels."""
         special = np.flatnonzero(changed_out | changed_in)
         base = pred.copy()
         base[:, j] = False
@@ -107,9 +107,9 @@ class SortedLabels:
             change = with_j.astype(np.int8) - without
             enters[special] = change[:, j]
             change[:, j] = 0
-            for label in np.flatnonzero(change.any(0)):
+            for label in np.flatnonzero(change.any(0)).tolist():
                 at = np.flatnonzero(change[:, label])
-                swaps.append((int(label), special[at], change[at, label].astype(np.int64)))
+                swaps.append((label, special[at], change[at, label].astype(np.int64)))
         beta, order = self.rule.beta, self.order[j]
         overlap, predicted = (base & self.y).sum(0), base.sum(0)
         first = f_beta(overlap, self.positives, predicted, beta)
@@ -139,15 +139,15 @@ class SortedLabels:
         return total / self.c
 
     def _rows(self, rows: np.ndarray, pred: np.ndarray, j: int, member: bool) -> np.ndarray:
-        """Predicted labels of some rows by the rule, with label j in or out."""
+        """Predicted labels of some rows within the size limits, with label j predicted or not."""
         part = pred[rows]
         part[:, j] = member
         empty = np.flatnonzero(~part.any(1))
-        if self.rule.least and len(empty):  # as `bound` would, without sorting
+        if self.rule.least and len(empty):  # as `limit_sizes` does, without sorting
             filled = np.zeros((len(empty), self.c), bool)
             np.put_along_axis(filled, self.first[rows[empty]], True, axis=1)
             part[empty] = filled
-        return bound(self.proba[rows], part, self.rule)
+        return limit_sizes(self.proba[rows], part, self.rule)
 
 
 def _from_zero(steps: np.ndarray) -> np.ndarray:
@@ -156,7 +156,7 @@ def _from_zero(steps: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Steps:
-    """What lowering one threshold of all labels does: cell after cell, most probable first.
+    """Lowering one threshold for all labels adds cell after cell, the most probable first.
 
     row, label, true  of the cell
     outside, inside   (overlap, size) of its row before and after
@@ -170,13 +170,13 @@ class _Steps:
 
 
 def global_curve(proba: np.ndarray, y: np.ndarray, rule: Rule) -> tuple[np.ndarray, np.ndarray]:
-    """(descending probabilities of all n x c cells, score with the first m of them in)."""
+    """(descending probabilities of all n x c cells, score with the first m of them predicted)."""
     n, c = proba.shape
     order = np.argsort(-proba, axis=1, kind="stable")
     hit = np.take_along_axis(y, order, 1).astype(np.int64)
     p = np.take_along_axis(proba, order, 1)
     true = np.c_[np.zeros(n, np.int64), hit.cumsum(1)]
-    # labels on a row when k reach the threshold
+    # labels of a row when k reach the threshold
     kept = np.clip(np.arange(c + 1), rule.least, min(rule.most, c))
     overlap = true[:, kept]
     flat = np.argsort(-p.ravel(), kind="stable")
@@ -204,6 +204,7 @@ def global_curve(proba: np.ndarray, y: np.ndarray, rule: Rule) -> tuple[np.ndarr
 def _global_macro(
     step: _Steps, order: np.ndarray, hit: np.ndarray, rank: np.ndarray, rule: Rule
 ) -> np.ndarray:
+    """(n c + 1,) macro F1 with the first m cells predicted."""
     n, c = order.shape
     always = order[:, : rule.least].ravel()
     overlap = np.bincount(always, hit[:, : rule.least].ravel(), c)
@@ -211,7 +212,7 @@ def _global_macro(
     positives = np.bincount(order.ravel(), hit.ravel(), c)
     first = f_beta(overlap, positives, predicted, rule.beta)
     change = np.zeros(n * c + 1)
-    counted = (rank >= rule.least) & (rank < rule.most)  # the others are always in or always out
+    counted = (rank >= rule.least) & (rank < rule.most)  # the others are always or never predicted
     for label in range(c):
         at = np.flatnonzero(counted & (step.label == label))
         value = f_beta(

@@ -13,15 +13,10 @@ from tandem.ensemble.lightgbm import Boosted
 from tandem.ensemble.logistic import Logistic
 from tandem.logits import logit, sigmoid
 
-STACK_VERSION = 4  # of the method: raised when its results change
 BOUND = 1e-4  # of a member's probabilities: clips extreme logits
 LEARNERS = ("boosted", "logistic", "weighted", "mean")
 WEIGHTED, MEAN = 2, 3
 
-
-def count_words(captions: Sequence[str]) -> np.ndarray:
-    """(n,) number of words of each caption."""
-    return np.array([len(caption.split()) for caption in captions])
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Why an image got its labels: where the network looked, which words it went by, what adds up to each logit."""
+"""Explanation of the predictions for one image: heat maps, word effects, and the terms of each logit."""

@@ -1,4 +1,4 @@
-"""The explanation of one image: what each experiment says, from which terms, and what the networks went by."""
+"""The explanation of one image: predictions, the terms of their logits, heat maps and word effects."""
 
 import difflib
 from collections.abc import Sequence
@@ -7,51 +7,40 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from tandem.artifacts.atomic_io import read_json
-from tandem.artifacts.contributions import BOTH, NO_CAPTION, NO_IMAGE, read_terms_of
-from tandem.artifacts.paths import Paths
+from tandem.artifacts.contributions import BOTH, read_image_terms
 from tandem.artifacts.predictions import Predictions
-from tandem.config.experiments import read_resolved
-from tandem.decoding import Decoder
+from tandem.graph.experiment_dir import ExperimentDir, Experiments
 from tandem.explain.words import Words
 
-LEAST, MOST = 3, 8  # labels that are told in full
-# how TERMS are called where a person reads them
-SPOKEN = {
-    "image": "seen",
-    "caption": "read",
-    "fusion": "both together",
-    "context": "other labels",
-    "base": "base rate",
-}
-ALONE = {NO_CAPTION: "the photo alone", NO_IMAGE: "the caption alone"}
+LEAST, MOST = 3, 8  # labels shown in detail
 
 
 @dataclass(frozen=True)
-class Account:
-    """One experiment's word on one image.
+class ExperimentPrediction:
+    """The prediction of one experiment for one image.
 
-    proba    (c,), of a training row out of fold
-    decided  (c,) bool: the labels that its decoder gives
-    terms    (c, 5) TERMS, which add up to the logits; None where it can't tell them
+    proba  (c,), out of fold for a training row
+    pred   (c,) bool, decoded
+    terms  (c, 5) TERMS, which add up to the logits; None if the experiment has none
     """
 
     experiment: str
     proba: np.ndarray
-    decided: np.ndarray
+    pred: np.ndarray
     terms: np.ndarray | None
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """All that is told of one image.
+    """Everything that is shown for one image.
 
-    models   which models were asked, in words
-    truth    (c,) bool of a training row, else None
-    told     numbers of the labels that are told in full, most probable first
-    alone    (c,) logits a setting, with the caption or the photo missing
-    heat     (told, h, w), at least 0
-    missing  what can't be told of this image, and why
+    models        description of the models that were used
+    truth         (c,) bool for a training row, else None
+    predictions   of the experiment, and of the stack if there is one
+    shown         indices of the labels shown in detail, most probable first
+    single_input  (c,) logits by setting, with the caption or the image missing
+    heat          (shown, h, w), at least 0
+    missing       what could not be computed, each with the reason
     """
 
     comp: str
@@ -62,80 +51,79 @@ class Explanation:
     caption: str | None
     photo: Image.Image
     truth: np.ndarray | None
-    accounts: tuple[Account, ...]
-    told: tuple[int, ...]
-    alone: dict[str, np.ndarray] = field(default_factory=dict)
+    predictions: tuple[ExperimentPrediction, ...]
+    shown: tuple[int, ...]
+    single_input: dict[str, np.ndarray] = field(default_factory=dict)
     heat: np.ndarray | None = None
     words: Words | None = None
     missing: tuple[str, ...] = ()
 
 
 def find_row(image: str, ids: dict[str, Sequence[str]]) -> tuple[str, int]:
-    """(split, number of the row) of an id; raises ValueError with ids that look like it."""
+    """(split, row number) of an id; raises ValueError with similar ids."""
     for split, known in ids.items():
         if image in known:
             return split, known.index(image)
     every = [name for known in ids.values() for name in known]
     near = difflib.get_close_matches(image, every, n=3, cutoff=0.5)
     counts = " or ".join(f"{len(known):,} of {split}" for split, known in ids.items())
-    hint = f"near: {', '.join(near)}" if near else f"such as {every[0]}" if every else "there are none"
+    hint = f"similar: {', '.join(near)}" if near else f"such as {every[0]}" if every else "there are none"
     raise ValueError(f"ID={image!r}: expected an image id, one of the {counts}; {hint}")
 
 
-def explaining(paths: Paths) -> str | None:
-    """The trained experiment that says why: `fusion`, else the first by name, None where there is none."""
-    files = sorted(paths.experiment_config("fusion").parent.glob("*.json"))
-    names = [file.stem for file in files if paths.thresholds(file.stem).exists()]
-    names = [name for name in names if read_resolved(paths.experiment_config(name)).explains]
-    return "fusion" if "fusion" in names else next(iter(names), None)
+def default_experiment(experiments: Experiments) -> str:
+    """The trained experiment with terms: `fusion`, else the first by name; "" if there is none."""
+    names = [one.name for one in experiments.scored() if not one.is_stack and one.config.explains]
+    return "fusion" if "fusion" in names else next(iter(names), "")
 
 
-def read_account(paths: Paths, experiment: str, names: Sequence[str], split: str, image: str) -> Account:
-    """What is on disk about the labels `names`.
+def read_prediction(
+    experiment: ExperimentDir, names: Sequence[str], split: str, image: str
+) -> ExperimentPrediction:
+    """The stored prediction for one image.
 
-    Raises FileNotFoundError where the experiment has not been trained and decoded, ValueError where it was on others.
+    Raises FileNotFoundError if the experiment is not trained and decoded, ValueError if its labels are not `names`.
     """
-    file = paths.oof(experiment) if split == "train" else paths.test(experiment)
-    what = f"make stack COMP={paths.comp}" if experiment == "stack" else _train(paths, experiment)
-    for needed in (file, paths.thresholds(experiment)):
+    paths, name = experiment.paths, experiment.name
+    file = paths.oof(name) if split == "train" else paths.test(name)
+    for needed in (file, paths.thresholds(name)):
         if not needed.exists():
-            raise FileNotFoundError(f"{needed} does not exist; run: {what}")
+            raise FileNotFoundError(f"{needed} does not exist; run: {experiment.command}")
     predictions = Predictions.read(file)
     if predictions.names != tuple(names):
-        raise ValueError(f"{file} was made with another label list; run: {what}")
-    proba = predictions.aligned_to([image])
-    decoder = Decoder.from_json(read_json(paths.thresholds(experiment)))
-    terms, contributions = None, paths.contributions(experiment)
-    if experiment == "stack" or read_resolved(paths.experiment_config(experiment)).explains:
-        setting = BOTH if split == "train" and experiment != "stack" else split
-        terms = read_terms_of(contributions, setting, image)
-    return Account(experiment, proba[0], decoder(proba)[0].astype(bool), terms)
+        raise ValueError(f"{file} was made with another label list; run: {experiment.command}")
+    proba, terms = predictions.aligned_to([image]), None
+    if experiment.is_stack or experiment.config.explains:
+        setting = BOTH if split == "train" and not experiment.is_stack else split
+        terms = read_image_terms(paths.contributions(name), setting, image)
+    return ExperimentPrediction(name, proba[0], experiment.decoder()(proba)[0].astype(bool), terms)
 
 
-def _train(paths: Paths, experiment: str) -> str:
-    return f"make train COMP={paths.comp} EXPS={experiment}"
-
-
-def told_labels(accounts: Sequence[Account], truth: np.ndarray | None) -> tuple[int, ...]:
-    """The labels that are given or true, and the most probable ones, as the first account ranks them."""
-    first = accounts[0].proba
-    wanted = np.any([account.decided for account in accounts], axis=0)
+def shown_labels(predictions: Sequence[ExperimentPrediction], truth: np.ndarray | None) -> tuple[int, ...]:
+    """Predicted and true labels, then the most probable other ones, ordered by the first prediction."""
+    proba = predictions[0].proba
+    wanted = np.any([prediction.pred for prediction in predictions], axis=0)
     if truth is not None:
         wanted |= truth
-    order = np.argsort(-first, kind="stable")
-    told = [int(j) for j in order if wanted[j]][:MOST]
-    more = [int(j) for j in order if not wanted[j]][: max(0, LEAST - len(told))]
-    return tuple(sorted(told + more, key=lambda j: -first[j]))
+    order = np.argsort(-proba, kind="stable")
+    first = [int(j) for j in order if wanted[j]][:MOST]
+    others = [int(j) for j in order if not wanted[j]][: max(0, LEAST - len(first))]
+    return tuple(sorted(first + others, key=lambda j: -proba[j]))
 
 
-def gap(account: Account) -> float:
-    """Largest difference between a probability and what the terms add up to, as probability."""
-    total = 1 / (1 + np.exp(-account.terms.astype(np.float64).sum(-1)))
-    return float(np.abs(total - account.proba).max())
+def largest_gap(proba: np.ndarray, terms: np.ndarray) -> float:
+    """Largest difference between a probability (c,) and the sigmoid of the summed terms (c, 5)."""
+    total = 1 / (1 + np.exp(-terms.astype(np.float64).sum(-1)))
+    return float(np.abs(total - proba).max())
+
+
+def used_terms(terms: np.ndarray) -> list[int]:
+    """Indices of the terms (c, 5) that are not 0 for all labels."""
+    return np.flatnonzero(np.abs(terms).max(0) > 0).tolist()
 
 
 def printable(text: str) -> str:
-    """White space as spaces, and without characters that would move a terminal's cursor or turn the text's direction.
+    """White space as spaces, and no control characters (cursor movement, text direction).
 
     >>> printable("a" + chr(27) + "[2J" + chr(10) + "b")
     'a�[2J b'

@@ -1,4 +1,4 @@
-"""Grad-CAM: where on a photo a network looked for a label (Selvaraju et al. 2017, arXiv 1610.02391)."""
+"""Grad-CAM: which image regions raise the logit of a label (Selvaraju et al. 2017, arXiv 1610.02391)."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,15 +8,15 @@ from torch import nn
 
 
 def grad_cam(layer: nn.Module, logits: Callable[[], torch.Tensor], labels: Sequence[int]) -> np.ndarray:
-    """(b, len(labels), h, w), at least 0: how much each position of a feature map speaks for each label.
+    """(b, len(labels), h, w), at least 0: evidence for each label at each position of a feature map.
 
-    `logits()` runs a network once and gives (b, c); `layer` is the part of it whose output is the map (b, d, h, w).
-    A channel counts as much as the logit rises with it, on average over the positions.
+    `logits()` runs the network once and returns (b, c); the output of `layer` is the feature map (b, d, h, w).
+    The weight of a channel is the gradient of the logit, averaged over the positions.
     """
     maps: list[torch.Tensor] = []
 
     def cut(module: nn.Module, inputs: tuple, output: torch.Tensor) -> torch.Tensor:
-        maps.append(output.detach().float().requires_grad_())  # no gradient is needed below it
+        maps.append(output.detach().float().requires_grad_())  # no gradient is needed before this layer
         return maps[-1]
 
     hook = layer.register_forward_hook(cut)
@@ -35,5 +35,5 @@ def grad_cam(layer: nn.Module, logits: Callable[[], torch.Tensor], labels: Seque
 
 
 def _one(label: int, totals: torch.Tensor) -> torch.Tensor:
-    """(c,) that picks one label."""
+    """(c,) one-hot vector of a label."""
     return torch.zeros_like(totals).index_fill_(0, torch.tensor(label, device=totals.device), 1.0)

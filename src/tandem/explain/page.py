@@ -1,22 +1,24 @@
-"""An explanation as one HTML file that needs nothing beside it."""
+"""An explanation as one self-contained HTML file."""
 
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
 from tandem.artifacts.contributions import TERMS
-from tandem.explain.explanation import ALONE, SPOKEN, Account, Explanation, gap, printable
+from tandem.artifacts.term_names import SINGLE_INPUT_NAMES, TERM_NAMES
+from tandem.explain.explanation import Explanation, largest_gap, printable, used_terms
 from tandem.explain.pictures import heat_uri, photo_uri
-from tandem.explain.words import Words, scale
+from tandem.explain.words import Words, full_strength
 from tandem.html import templates
 from tandem.logits import sigmoid
 
-FAINT = 0.08  # a word's effect, as a share of the largest, that is not worth a number
+FAINT = 0.08  # effect of a word, as a share of the largest, below which no number is shown
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A term's part of a bar, in percent of its width."""
+    """The part of a bar that shows one term, in percent of the bar's width."""
 
     term: str
     x: float
@@ -25,7 +27,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Word:
-    """A word with what it adds; strength 0 to 1 of its colour."""
+    """A word with its effect; `strength` of its colour is 0 to 1."""
 
     text: str
     effect: float | None
@@ -33,19 +35,20 @@ class Word:
 
 
 def render(e: Explanation) -> str:
-    """HTML; captions, label names and ids are escaped, for they are a stranger's."""
+    """HTML; untrusted text (captions, label names, ids) is escaped."""
     page = templates("tandem.explain", "templates")
     page.filters |= {"percent": percent, "signed": signed, "printable": printable}
-    heat = None if e.heat is None else [_heat(e, i) for i in range(len(e.told))]
     return page.get_template("explain.html").render(
         e=e,
         photo=photo_uri(e.photo),
-        heat=heat,
-        words=None if e.words is None else [_words(e.words, j, e.told) for j in e.told],
-        tables=[_table(account, e.told) for account in e.accounts if account.terms is not None],
-        alone=[(ALONE[name], sigmoid(logits)) for name, logits in e.alone.items()],
-        spoken=SPOKEN,
-        order=np.argsort(-e.accounts[0].proba, kind="stable").tolist(),
+        heat=None if e.heat is None else [_heat(heat, e.photo) for heat in e.heat],
+        words=None if e.words is None else [_words(e.words, j, e.shown) for j in e.shown],
+        tables=[
+            _table(p.experiment, p.proba, p.terms, e.shown) for p in e.predictions if p.terms is not None
+        ],
+        single_input=[(SINGLE_INPUT_NAMES[name], sigmoid(logits)) for name, logits in e.single_input.items()],
+        term_names=TERM_NAMES,
+        order=np.argsort(-e.predictions[0].proba, kind="stable").tolist(),
     )
 
 
@@ -58,7 +61,7 @@ def percent(p: float) -> str:
 
 
 def signed(x: float) -> str:
-    """Two digits, with a sign that is as wide as a plus.
+    """Two digits, with a minus sign as wide as a plus.
 
     >>> signed(-1.204), signed(0.004)
     ('−1.20', '0.00')
@@ -67,42 +70,47 @@ def signed(x: float) -> str:
 
 
 def segments(terms: np.ndarray, low: float, high: float) -> list[Segment]:
-    """Terms (5,) laid end to end from zero, positive ones to the right, negative ones to the left, on low to high."""
-    wide, ends, out = 100 / (high - low), {True: -low, False: -low}, []
+    """Terms (5,) end to end from zero on an axis low to high: positive to the right, negative to the left."""
+    per_unit, ends, parts = 100 / (high - low), {True: -low, False: -low}, []
     for name, value in zip(TERMS, terms.tolist(), strict=True):
         if value:
             start = ends[value > 0]
             ends[value > 0] = end = start + value
-            out.append(Segment(name, round(min(start, end) * wide, 2), round(abs(value) * wide, 2)))
-    return out
+            parts.append(Segment(name, round(min(start, end) * per_unit, 2), round(abs(value) * per_unit, 2)))
+    return parts
 
 
-def _table(account: Account, told: tuple[int, ...]) -> dict:
-    terms = account.terms[list(told)]
-    low, high = min(np.minimum(terms, 0).sum(1).min(), -1e-3), max(np.maximum(terms, 0).sum(1).max(), 1e-3)
+def _table(experiment: str, proba: np.ndarray, all_terms: np.ndarray, shown: tuple[int, ...]) -> dict:
+    terms = all_terms[list(shown)]
+    low = float(min(np.minimum(terms, 0).sum(1).min(), -1e-3))
+    high = float(max(np.maximum(terms, 0).sum(1).max(), 1e-3))
     rows = [
         {
             "label": j,
             "terms": dict(zip(TERMS, row.tolist(), strict=True)),
             "logit": float(row.sum()),
-            "proba": float(account.proba[j]),
-            "bar": segments(row, float(low), float(high)),
-            "at": round(100 * (float(row.sum()) - float(low)) / float(high - low), 2),
+            "proba": float(proba[j]),
+            "bar": segments(row, low, high),
+            "at": round(100 * (float(row.sum()) - low) / (high - low), 2),
         }
-        for j, row in zip(told, terms, strict=True)
+        for j, row in zip(shown, terms, strict=True)
     ]
-    used = [name for i, name in enumerate(TERMS) if np.abs(account.terms[:, i]).max() > 0]
-    zero = round(-100 * float(low) / float(high - low), 2)
-    return {"experiment": account.experiment, "rows": rows, "used": used, "zero": zero, "gap": gap(account)}
+    return {
+        "experiment": experiment,
+        "rows": rows,
+        "used": [TERMS[i] for i in used_terms(all_terms)],
+        "zero": round(-100 * low / (high - low), 2),
+        "gap": largest_gap(proba, all_terms),
+    }
 
 
-def _heat(e: Explanation, i: int) -> str:
-    """ "" where nothing on the photo speaks for the label."""
-    return heat_uri(e.heat[i], *e.photo.size) if e.heat[i].max() > 0 else ""
+def _heat(heat: np.ndarray, photo: Image.Image) -> str:
+    """A data URI, or "" if no position is evidence for the label."""
+    return heat_uri(heat, *photo.size) if heat.max() > 0 else ""
 
 
-def _words(words: Words, label: int, told: tuple[int, ...]) -> list[Word]:
-    largest = scale(words.effects[:, list(told)])
+def _words(words: Words, label: int, shown: tuple[int, ...]) -> list[Word]:
+    largest = full_strength(words.effects[:, list(shown)])
     out = []
     for i, piece in enumerate(words.pieces):
         effect = float(words.effects[i, label]) if i < len(words.effects) else None

@@ -1,12 +1,12 @@
-"""A photo and the heat maps on it, as images that a page holds in itself."""
+"""An image and its heat maps as data URIs."""
 
 import numpy as np
 from PIL import Image
 
 from tandem.html import data_uri
 
-PHOTO, HEAT = 640, 96  # pixels of the longest side; the browser smooths what is smaller
-OPAQUE = 0.85  # the hottest place
+PHOTO, HEAT = 640, 96  # pixels of the longest side; the browser enlarges a heat map smoothly
+OPAQUE = 0.85  # alpha of the maximum
 
 
 def photo_uri(photo: Image.Image) -> str:
@@ -17,12 +17,12 @@ def photo_uri(photo: Image.Image) -> str:
 
 
 def heat_uri(heat: np.ndarray, width: int, height: int) -> str:
-    """A PNG of a photo's proportions from a map (h, w), at least 0: clear where it is cold."""
+    """A PNG with the aspect ratio of the image from a map (h, w), at least 0; transparent where the map is 0."""
     return data_uri(overlay(heat, width, height), "PNG", optimize=True)
 
 
 def overlay(heat: np.ndarray, width: int, height: int) -> Image.Image:
-    """RGBA in the colours of matplotlib's inferno, which all eyes and greyscale printers tell apart."""
+    """RGBA in matplotlib's inferno, a colour map for colour-blind readers and greyscale print."""
     from matplotlib import colormaps
 
     scale = HEAT / max(width, height)

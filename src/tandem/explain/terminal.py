@@ -1,4 +1,4 @@
-"""An explanation in the terminal."""
+"""An explanation as tables for the terminal."""
 
 from collections.abc import Iterator
 
@@ -10,12 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from tandem.artifacts.contributions import TERMS
-from tandem.explain.explanation import ALONE, SPOKEN, Account, Explanation, gap, printable
+from tandem.artifacts.term_names import SINGLE_INPUT_NAMES, TERM_NAMES
+from tandem.explain.explanation import Explanation, largest_gap, printable, used_terms
 from tandem.explain.page import percent, signed
-from tandem.explain.words import scale
+from tandem.explain.words import Words, full_strength
 from tandem.logits import sigmoid
 
-# of Okabe and Ito, which all eyes tell apart
+# the colour-blind safe palette of Okabe and Ito (2008)
 COLOURS = {
     "image": "#56b4e9",
     "caption": "#e69f00",
@@ -25,75 +26,75 @@ COLOURS = {
 }
 FOR, AGAINST = "#56b4e9", "#d55e00"
 WIDEST, NARROWEST = 30, 8  # characters of a bar
-NUMBER, REST = 10, 18  # characters of a term's column, and of all that stands beside the terms
-STRONG = 0.3  # of the largest effect: a word that is shown on its colour
+NUMBER, REST = 10, 18  # characters of the column of a term, and of all other columns but the label
+STRONG = 0.3  # effect of a word, as a share of the largest, from which its background is coloured
 
 
 def lines(e: Explanation, width: int) -> Iterator[RenderableType]:
-    """What to print, in order, for so many columns; Text only, so that no name or caption is read as markup."""
+    """What to print, for a terminal of `width` columns; names and captions are Text, so that rich parses no markup."""
     yield Text.assemble((printable(e.image), "bold"), f" of {e.comp}, {e.split}: {e.models}")
     if e.caption is not None:
         yield Text(printable(e.caption) or "(no caption)", "italic")
     yield _labels(e)
-    for account in e.accounts:
-        if account.terms is not None:
-            yield _terms(e, account, width)
+    for p in e.predictions:
+        if p.terms is not None:
+            yield _terms(e, p.experiment, p.proba, p.terms, width)
     if e.words:
-        yield from _words(e)
+        yield from _words(e, e.words)
     for what in e.missing:
-        yield Text(f"without {what}", "dim")
+        yield Text(f"not shown: {what}", "dim")
 
 
 def _labels(e: Explanation) -> Table:
     table = Table(box=SIMPLE_HEAD, title="labels", title_justify="left")
     table.add_column("label", style="bold")
-    for account in e.accounts:
-        table.add_column(account.experiment, justify="right", no_wrap=True)
-    for name in e.alone:
-        table.add_column(ALONE[name], justify="right", no_wrap=True)
+    for prediction in e.predictions:
+        table.add_column(prediction.experiment, justify="right", no_wrap=True)
+    for name in e.single_input:
+        table.add_column(SINGLE_INPUT_NAMES[name], justify="right", no_wrap=True)
     if e.truth is not None:
         table.add_column("true")
-    for j in e.told:
+    for j in e.shown:
         cells = [
-            Text(f"{percent(a.proba[j])} {'✓' if a.decided[j] else ' '}", "green" if a.decided[j] else "")
-            for a in e.accounts
+            Text(f"{percent(p.proba[j])} {'✓' if p.pred[j] else ' '}", "green" if p.pred[j] else "")
+            for p in e.predictions
         ]
-        cells += [Text(percent(sigmoid(logits[j])), "dim") for logits in e.alone.values()]
+        cells += [Text(percent(float(sigmoid(logits[j]))), "dim") for logits in e.single_input.values()]
         if e.truth is not None:
             cells.append(Text("yes" if e.truth[j] else ""))
         table.add_row(Text(printable(e.names[j])), *cells)
-    table.caption, table.caption_justify = "✓ above the decision", "left"
+    table.caption, table.caption_justify = "✓ predicted label", "left"
     return table
 
 
-def _terms(e: Explanation, account: Account, width: int) -> Table:
-    used = [i for i in range(len(TERMS)) if np.abs(account.terms[:, i]).max() > 0]
-    longest = max(len(printable(e.names[j])) for j in e.told)
+def _terms(e: Explanation, experiment: str, proba: np.ndarray, all_terms: np.ndarray, width: int) -> Table:
+    terms, used = all_terms[list(e.shown)], used_terms(all_terms)
+    longest = max(len(printable(e.names[j])) for j in e.shown)
     room = max(NARROWEST, min(WIDEST, width - NUMBER * len(used) - REST - longest))
-    title = f"{account.experiment}: what adds up to each logit"
+    title = f"{experiment}: terms of each logit"
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
     table.add_column("label", style="bold")
     for i in used:
-        title = SPOKEN[TERMS[i]].replace(" ", "\n", 1)
+        title = TERM_NAMES[TERMS[i]].replace(" ", "\n", 1)
         table.add_column(Text(title, COLOURS[TERMS[i]]), justify="right", no_wrap=True)
     table.add_column("= logit", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    terms = account.terms[list(e.told)]
     low, high = np.minimum(terms, 0).sum(1).min(), np.maximum(terms, 0).sum(1).max()
-    for j, row in zip(e.told, terms, strict=True):
+    for j, row in zip(e.shown, terms, strict=True):
         numbers = [signed(row[i]) for i in used]
         table.add_row(
             Text(printable(e.names[j])), *numbers, signed(row.sum()), bar(row, float(low), float(high), room)
         )
     table.caption = (
-        f"largest gap between these sums and {account.experiment}'s probabilities: {gap(account):.0e}"
+        f"largest difference between these sums and the probabilities of {experiment}: "
+        f"{largest_gap(proba, all_terms):.0e}"
     )
     table.caption_justify = "left"
     return table
 
 
 def bar(terms: np.ndarray, low: float, high: float, width: int) -> Text:
-    """Terms (5,) laid end to end from zero: positive ones to the right of the line, negative ones to its left."""
+    """Terms (5,) end to end from zero: positive ones to the right of the line, negative ones to the left."""
     scale = width / max(high - low, 1e-9)
     left = [(value, name) for name, value in zip(TERMS, terms, strict=True) if value < 0]
     right = [(value, name) for name, value in zip(TERMS, terms, strict=True) if value > 0]
@@ -107,14 +108,14 @@ def bar(terms: np.ndarray, low: float, high: float, width: int) -> Text:
     return text
 
 
-def _words(e: Explanation) -> Iterator[RenderableType]:
-    effects = e.words.effects
-    largest = scale(effects[:, list(e.told)])
-    yield Text("what each word adds to the logit: the change when it is left out", "italic")
+def _words(e: Explanation, words: Words) -> Iterator[RenderableType]:
+    effects = words.effects
+    largest = full_strength(effects[:, list(e.shown)])
+    yield Text("effect of each word: logit with the word minus logit without it", "italic")
     table = Table.grid(padding=(0, 2))
-    for j in e.told:
+    for j in e.shown:
         text = Text()
-        for i, piece in enumerate(e.words.pieces):
+        for i, piece in enumerate(words.pieces):
             effect = float(effects[i, j]) if i < len(effects) else 0.0
             share, colour = abs(effect) / largest, FOR if effect > 0 else AGAINST
             style = f"black on {colour}" if share > STRONG else colour if share > STRONG / 4 else ""

@@ -1,4 +1,4 @@
-"""What each word of a caption adds to each label: the logits change when it is left out."""
+"""The effect of each word of a caption on each logit: how much the logit changes when the word is left out."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -6,29 +6,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
-MOST = 64  # words left out, each with a run of the model; what comes after stays as it is
-WEAK = 0.5  # a change of the logit that is never shown as strong, even where it is a caption's largest
+MOST = 64  # words that are left out, one model run each; later words are always kept
+WEAK = 0.5  # change of a logit that is not shown in full colour, even if it is the largest of a caption
 
 
 @dataclass(frozen=True)
 class Words:
-    """A caption in pieces.
+    """The words of a caption and their effects.
 
-    pieces   the words, each with the white space before it, so that they join to the caption; then what is left
-    effects  (words, c): by how much each label's logit is higher with the word than without it
+    pieces   each word with the white space before it, then the rest; they join to the caption
+    effects  (words, c) logit with the word minus logit without it
     """
 
     pieces: tuple[str, ...]
     effects: np.ndarray
 
 
-def scale(effects: np.ndarray) -> float:
-    """The effect that is shown as the strongest."""
+def full_strength(effects: np.ndarray) -> float:
+    """The absolute effect that is shown in full colour."""
     return float(np.abs(effects).max(initial=WEAK))
 
 
 def pieces_of(caption: str, most: int = MOST) -> tuple[list[str], str]:
-    """(the first words, each with the white space before it; what comes after).
+    """(the first `most` words, each with the white space before it; the rest).
 
     >>> pieces_of("a  red bus ", 2)
     (['a', '  red'], ' bus ')
@@ -38,7 +38,7 @@ def pieces_of(caption: str, most: int = MOST) -> tuple[list[str], str]:
 
 
 def word_effects(caption: str, logits_of: Callable[[Sequence[str]], np.ndarray]) -> Words:
-    """`logits_of` maps captions to (n, c); it is called once, with the whole caption and every shortened one."""
+    """Calls `logits_of`, captions -> (n, c), once, with the whole caption and every caption without one word."""
     words, rest = pieces_of(caption)
     shortened = ["".join(words[:i] + words[i + 1 :]) + rest for i in range(len(words))]
     logits = logits_of([caption, *shortened])

@@ -1,4 +1,4 @@
-"""Features on disk: float16 written in chunks, resumable after a kill, keyed so that nothing stale is ever read."""
+"""Features on disk: float16, written in chunks, resumable after a kill, with the key of what they were made from."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.runtime.progress import progress
 
-CHUNK = 512  # rows between two moments from which a killed run goes on; a multiple of every encoder's batch
+CHUNK = 512  # rows between two saved states of a run; a multiple of every encoder's batch
 
 
 def _beside(path: Path, suffix: str) -> Path:
@@ -17,7 +17,7 @@ def _beside(path: Path, suffix: str) -> Path:
 
 
 def features_key(path: Path) -> str:
-    """The key a finished file was written under; "" where there is none."""
+    """The key of a complete file; "" where there is none."""
     meta = _beside(path, ".meta.json")
     return read_json(meta)["key"] if meta.exists() and path.exists() else ""
 
@@ -32,7 +32,7 @@ def write_features(
 ) -> None:
     """Writes (n, views, ...) float16 to `path`, its ids and meta beside it.
 
-    `encode(start)` yields (b, views, ...) blocks from row `start` on. Raises ValueError where a value leaves float16.
+    `encode(start)` yields (b, views, ...) blocks from row `start` on. Raises ValueError where a value is not finite in float16.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, state = _beside(path, ".partial.npy"), _beside(path, ".partial.json")
@@ -55,11 +55,11 @@ def write_features(
                 write_json(state, {"key": key, "rows": row})
                 saved = row
     if array is None or row != len(ids):
-        raise ValueError(f"{path}: {row} rows came out of the encoder, expected {len(ids)}")
+        raise ValueError(f"{path}: the encoder returned {row} rows, expected {len(ids)}")
     array.flush()
     shape = list(array.shape)
     del array
-    path.unlink(missing_ok=True)  # a kill before the last line must not leave old features under the new key
+    path.unlink(missing_ok=True)  # a kill before the last line must not leave old features with the new key
     write_json(_beside(path, ".ids.json"), list(ids))
     write_json(_beside(path, ".meta.json"), {"key": key, "shape": shape, **meta})
     partial.rename(path)

@@ -1,29 +1,29 @@
-"""A timm backbone cut in two: an early part, frozen and computed once an image, and a late part that is trained."""
+"""A timm backbone split in two: frozen early stages, computed once for each image, and trained late stages."""
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import nn
 
 from tandem.config.encoders import TrunkEncoder
-from tandem.data.image_loader import image_batches
+from tandem.data.image_loader import Image, image_batches
 from tandem.features.image_encoder import BATCH, Normalise, prepare
 from tandem.features.pretrained_weights import load_backbone
 from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import autocast, device
 
-AFTER = ("global_pool", "head_drop", "classifier", "head", "fc")  # what follows the last feature map
+HEAD = ("global_pool", "head_drop", "classifier", "head", "fc")  # modules after the last feature map
 
 
-def make(cfg: TrunkEncoder) -> Callable[[Sequence[Path]], Iterator[np.ndarray]]:
-    """Files in order -> (b, views, h, w, d) float32, what the early part makes of them; view 1 is the mirrored one."""
+def load_encoder(cfg: TrunkEncoder) -> Callable[[Sequence[Image]], Iterator[np.ndarray]]:
+    """Images in order -> (b, views, h, w, d) float32 maps of the early stages; view 1 is the mirrored one."""
     on = device()
     early = early_stages(cfg).to(on)
 
     @torch.inference_mode()
-    def encode(files: Sequence[Path]) -> Iterator[np.ndarray]:
+    def encode(files: Sequence[Image]) -> Iterator[np.ndarray]:
         for batch in image_batches(files, cfg.size, BATCH[on.type], threads()):
             pixels = torch.from_numpy(batch).to(on)
             views = [pixels, pixels.flip(2)] if cfg.mirror else [pixels]
@@ -36,18 +36,18 @@ def make(cfg: TrunkEncoder) -> Callable[[Sequence[Path]], Iterator[np.ndarray]]:
 
 def early_stages(cfg: TrunkEncoder) -> nn.Module:
     """uint8 pixels (b, size, size, 3) -> maps (b, d, h, w), the input of the late stages."""
-    normalise, modules, at = _cut(cfg)
+    normalise, modules, at = _split(cfg)
     return nn.Sequential(normalise, *list(modules.values())[:at]).eval()
 
 
 def late_stages(cfg: TrunkEncoder) -> nn.Module:
     """Maps (b, h, w, d) -> the last feature map (b, d', h', w'); with `tune = ""` from uint8 pixels (b, h, w, 3).
 
-    Batch norms are folded into their convolutions and trained with them, but not in a network that is trained whole.
-    Behind a cut, depthwise convolutions stay as they are: a twentieth of the parameters of Lite0's last stages, whose
-    gradients alone are a quarter of an epoch's time on a CPU.
+    Batch norms are folded into their convolutions and trained with them, except in a network that is trained whole.
+    After a split, depthwise convolutions are not trained: they are a twentieth of the parameters of Lite0's last
+    stages, but their gradients take a quarter of an epoch's time on a CPU.
     """
-    normalise, modules, at = _cut(cfg)
+    normalise, modules, at = _split(cfg)
     late = nn.Sequential(ChannelsLast() if at else normalise, *list(modules.values())[at:]).requires_grad_()
     _keep_depthwise_exact(late)
     if at:
@@ -58,24 +58,24 @@ def late_stages(cfg: TrunkEncoder) -> nn.Module:
 
 
 def early_tensors(cfg: TrunkEncoder) -> dict[str, torch.Tensor]:
-    """What `early_stages` takes of the backbone's own tensors, by their names there."""
-    _, modules, at = _cut(cfg)
+    """The tensors of `early_stages`, by their names in the backbone."""
+    _, modules, at = _split(cfg)
     late = tuple(f"{name}." for name in list(modules)[at:])
     state = load_backbone(cfg.model, cfg.weights).state_dict()
     return {name: tensor for name, tensor in state.items() if not name.startswith(late)}
 
 
 class ChannelsLast(nn.Module):
-    """(b, h, w, d) -> float (b, d, h, w), which leaves the numbers where they are in memory."""
+    """(b, h, w, d) -> float (b, d, h, w), without a copy of float maps."""
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         return maps.permute(0, 3, 1, 2).float()
 
 
 class Float32(nn.Module):
-    """A convolution that a CPU computes in float32 whatever autocast says.
+    """A convolution that a CPU computes in float32 even under autocast.
 
-    Backward through a depthwise convolution, bfloat16 takes oneDNN three to six times as long.
+    The backward pass of a depthwise convolution takes oneDNN three to six times as long in bfloat16.
     """
 
     def __init__(self, convolution: nn.Module):
@@ -97,8 +97,8 @@ def _keep_depthwise_exact(module: nn.Module) -> None:
             _keep_depthwise_exact(child)
 
 
-def _cut(cfg: TrunkEncoder) -> tuple[nn.Module, dict[str, nn.Module], int]:
-    """(normalisation, the modules that follow one another by name, the number of the first that is trained).
+def _split(cfg: TrunkEncoder) -> tuple[nn.Module, dict[str, nn.Module], int]:
+    """(normalisation, modules in order by name, the number of the first that is trained).
 
     Raises ValueError where the backbone is no plain sequence of modules or has none named `cfg.tune`.
     """
@@ -107,19 +107,19 @@ def _cut(cfg: TrunkEncoder) -> tuple[nn.Module, dict[str, nn.Module], int]:
     network = prepare(network) if cfg.tune else network.to(memory_format=torch.channels_last)
     modules = dict(_modules(network))
     names = list(modules)
-    if not _same(network, list(modules.values())):
-        raise ValueError(f"model = {cfg.model!r}: not a plain sequence of modules, so it can't be cut in two")
+    if not _equals_sequence(network, list(modules.values())):
+        raise ValueError(f"model = {cfg.model!r}: not a plain sequence of modules, so it can't be split in two")
     at = next((i for i, name in enumerate(names) if f"{name}.".startswith(f"{cfg.tune}.")), 0)
     if cfg.tune and not at:
-        raise ValueError(f"tune = {cfg.tune!r}: {cfg.model} can be cut before one of {names[1:]}")
+        raise ValueError(f"tune = {cfg.tune!r}: {cfg.model} can be split before one of {names[1:]}")
     return normalise, modules, at
 
 
 def _modules(network: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The modules that follow one another, containers taken apart once or twice: blocks.5.2, layer3.0."""
-    found = []
+    """The modules in order, containers opened up to two levels deep: blocks.5.2, layer3.0."""
+    found: list[tuple[str, nn.Module]] = []
     for name, child in network.named_children():
-        if name in AFTER:
+        if name in HEAD:
             break
         found += _open(name, child, 2)
     return found
@@ -134,15 +134,15 @@ def _open(name: str, module: nn.Module, depth: int) -> list[tuple[str, nn.Module
 
 
 @torch.inference_mode()
-def _same(network: nn.Module, modules: Sequence[nn.Module]) -> bool:
+def _equals_sequence(network: nn.Module, modules: Sequence[nn.Module]) -> bool:
     probe, training = torch.linspace(-1, 1, 3 * 64 * 64).view(1, 3, 64, 64), network.training
     network.eval()
     try:
-        expected, got = network.forward_features(probe), probe
+        expected, output = cast(Any, network).forward_features(probe), probe
         for module in modules:
-            got = module(got)
+            output = module(output)
     except (AssertionError, RuntimeError, TypeError):
         return False
     finally:
         network.train(training)
-    return got.shape == expected.shape and torch.allclose(expected, got, rtol=1e-3, atol=1e-3)
+    return output.shape == expected.shape and torch.allclose(expected, output, rtol=1e-3, atol=1e-3)

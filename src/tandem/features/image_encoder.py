@@ -1,8 +1,8 @@
-"""Frozen timm backbones: one vector an image and view, from a pooled feature map."""
+"""Frozen timm backbones: one vector for each image and view, from the pooled last feature map."""
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -10,23 +10,23 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from tandem.config.encoders import ImageEncoder
-from tandem.data.image_loader import image_batches
+from tandem.data.image_loader import Image, image_batches
 from tandem.features.pretrained_weights import load_backbone
 from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import autocast, device
 
-# on a CPU, the activations of a few images still fit its caches: 1.1 to 1.5 times the speed of 32 at once
+# on a CPU, the activations of few images fit its caches: 1.1 to 1.5 times the speed of batches of 32
 BATCH = {"cpu": 4, "cuda": 64}
 
 
-def make(cfg: ImageEncoder) -> Callable[[Sequence[Path]], Iterator[np.ndarray]]:
-    """Files in order -> (b, views, d) float32; view 1, if any, is the mirrored one."""
+def load_encoder(cfg: ImageEncoder) -> Callable[[Sequence[Image]], Iterator[np.ndarray]]:
+    """Images in order -> (b, views, d) float32; view 1, if any, is the mirrored one."""
     on = device()
-    network = prepare(_sized(load_backbone(cfg.model, cfg.weights), cfg)).to(on)
+    network: Any = prepare(_sized(load_backbone(cfg.model, cfg.weights), cfg)).to(on)
     normalise = Normalise(network).to(on)
 
     @torch.inference_mode()
-    def encode(files: Sequence[Path]) -> Iterator[np.ndarray]:
+    def encode(files: Sequence[Image]) -> Iterator[np.ndarray]:
         for batch in image_batches(files, cfg.size, BATCH[on.type], threads()):
             pixels = normalise(torch.from_numpy(batch).to(on))
             views = [pixels, pixels.flip(3)] if cfg.mirror else [pixels]
@@ -41,7 +41,8 @@ def make(cfg: ImageEncoder) -> Callable[[Sequence[Path]], Iterator[np.ndarray]]:
 
 
 def _sized(network: nn.Module, cfg: ImageEncoder) -> nn.Module:
-    """A transformer's position embedding stretched to the size of the images; other networks take any size."""
+    """With a transformer's position embedding interpolated to the image size; other networks take any size."""
+    network = cast(Any, network)  # a timm network
     if hasattr(network, "set_input_size"):
         patch = network.patch_embed.patch_size[0]
         if cfg.size % patch:
@@ -52,28 +53,31 @@ def _sized(network: nn.Module, cfg: ImageEncoder) -> nn.Module:
 
 
 class Normalise(nn.Module):
-    """uint8 (b, h, w, 3) -> float (b, 3, h, w), channels last in memory, with the network's own mean and deviation."""
+    """uint8 (b, h, w, 3) -> float (b, 3, h, w), channels last in memory, by the network's mean and deviation."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
 
     def __init__(self, network: nn.Module):
         super().__init__()
-        mean, std = network.pretrained_cfg["mean"], network.pretrained_cfg["std"]
+        mean, std = (cast(Any, network).pretrained_cfg[key] for key in ("mean", "std"))
         self.register_buffer("mean", torch.tensor(mean).mul(255).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).mul(255).view(1, 3, 1, 1))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        # a permuted (b, h, w, 3) tensor is channels last already
+        # permuted, (b, h, w, 3) is channels last
         return (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std
 
 
 def prepare(network: nn.Module) -> nn.Module:
-    """For inference: eval, batch norms folded into their convolutions where that changes nothing, channels last."""
-    network = network.eval()
-    fused = _fuse(copy.deepcopy(network))
+    """For inference: eval, batch norms folded into their convolutions if outputs stay the same, channels last."""
+    network = cast(Any, network.eval())
+    fused = cast(Any, _fuse(copy.deepcopy(network)))
     probe = torch.linspace(-1, 1, 3 * 64 * 64).view(1, 3, 64, 64)
     try:
-        expected, got = network.forward_features(probe), fused.forward_features(probe)
-        same = torch.allclose(expected, got, rtol=1e-3, atol=1e-3)
-    except (AssertionError, RuntimeError):  # a network of one fixed size can't be probed so
+        expected, folded = network.forward_features(probe), fused.forward_features(probe)
+        same = torch.allclose(expected, folded, rtol=1e-3, atol=1e-3)
+    except (AssertionError, RuntimeError):  # a network of a fixed size does not take the probe
         same = False
     return (fused if same else network).to(memory_format=torch.channels_last)
 
@@ -91,16 +95,16 @@ def _fuse(network: nn.Module) -> nn.Module:
 
 def pool(features: torch.Tensor, network: nn.Module, how: str) -> torch.Tensor:
     """(b, d): mean over positions, with "avgmax" also the maximum, and a transformer's class token before them."""
-    prefix = features[:, :0]
+    parts: list[torch.Tensor] = []
     if features.ndim == 4:
         if features.shape[1] == network.num_features:
             features = features.permute(0, 2, 3, 1)
         positions = features.flatten(1, 2)
-        parts = []
     else:
-        n = getattr(network, "num_prefix_tokens", 0)
-        prefix, positions = features[:, :n], features[:, n:]
-        parts = [prefix[:, 0]] if n else []
+        n: int = getattr(network, "num_prefix_tokens", 0)
+        positions = features[:, n:]
+        if n:
+            parts.append(features[:, 0])
     parts.append(positions.mean(1))
     if how == "avgmax":
         parts.append(positions.amax(1))

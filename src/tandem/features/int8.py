@@ -1,15 +1,15 @@
-"""Weights on disk: one byte a number where there are many, two where there are few."""
+"""Weights on disk: large tensors in int8, small ones in float16."""
 
 import torch
 
-FEW = 4096  # a tensor of fewer numbers keeps two bytes for each
+FEW = 4096  # numbers; a smaller tensor is float16
 SCALE = ".scale"
-# said in the metadata of files that others than us might read; one entry, for safetensors writes several in any order
+# metadata of packed files, as others may read them; one entry, because safetensors writes several in any order
 PACKED = {"packed": "int8"}
 
 
 def pack(state: dict[str, torch.Tensor], exact: set[str]) -> dict[str, torch.Tensor]:
-    """Tensors to save: int8 and a float16 scale for each row of a large matrix or kernel; `exact` ones as they are.
+    """Tensors to save: int8 and a float16 scale for each row of a large matrix or kernel; `exact` ones unchanged.
 
     Symmetric rounding to 127 steps of a row's largest absolute value (Jacob et al. 2018, arXiv 1712.05877).
     """
@@ -29,7 +29,7 @@ def pack(state: dict[str, torch.Tensor], exact: set[str]) -> dict[str, torch.Ten
 
 
 def unpack(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """What `pack` was given, rounded."""
+    """The inverse of `pack`, up to its rounding."""
     out = {}
     for name, tensor in tensors.items():
         if name.endswith(SCALE):

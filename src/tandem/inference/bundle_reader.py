@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from tandem.artifacts.atomic_io import file_digest
 from tandem.artifacts.paths import Paths, check_name
 from tandem.config.encoders import Encoder
-from tandem.config.experiments import read_resolved, rewired
+from tandem.config.experiments import read_resolved
 from tandem.data.archive import unpack_zip
 
 FORMAT = 2  # 1: caption models in half precision
@@ -39,7 +39,8 @@ def open_bundle(path: Path) -> tuple[Paths, str]:
         check_name("experiment", name)
         experiment = read_resolved(paths.experiment_config(name))
         _check_source(paths, getattr(experiment, "model", ""))
-        rewired(experiment, lambda e: _inside(e, paths, manifest["files"]))
+        for encoder in experiment.pretrained:
+            _check_inside(encoder, paths, manifest["files"])
     return paths, check_name("experiment", manifest["experiment"])
 
 
@@ -125,15 +126,14 @@ def _check_source(paths: Paths, network: str) -> None:
         )
 
 
-def _inside(encoder: Encoder, paths: Paths, files: dict) -> Encoder:
+def _check_inside(encoder: Encoder, paths: Paths, files: dict) -> None:
     if encoder.reads == "image":
         _check_source(paths, encoder.model)
-    name = encoder.weights if encoder.reads == "image" else encoder.model
+    name = encoder.weights_name
     if name not in files and f"{name}/{MODULES}" not in files:
         raise ValueError(
             f"{paths.root}: {encoder.model!r} takes its weights from {name!r}, which is not in the bundle"
         )
-    return encoder
 
 
 def sha256(file: Path) -> str:

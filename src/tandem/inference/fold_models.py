@@ -8,56 +8,23 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tandem.artifacts.atomic_io import read_json
-from tandem.artifacts.contributions import BOTH, NO_CAPTION, TERMS, term_of
+from tandem.artifacts.contributions import BOTH, NO_CAPTION
 from tandem.artifacts.paths import Paths
 from tandem.config.encoders import Encoder
-from tandem.config.experiments import (
-    Experiment,
-    FinetuneExperiment,
-    FusionExperiment,
-    located,
-    read_resolved,
-    sees,
-)
-from tandem.features.extract import make
+from tandem.config.experiments import located, read_resolved
+from tandem.features.extract import load_encoder
 from tandem.graph.currency import is_current
-from tandem.logits import logit
-from tandem.models.inputs import Inputs, Maps
-from tandem.models.registry import make_model
-
-
-def own_size(experiment: Experiment) -> int | None:
-    """Of the squares that it reads itself, not through an encoder's features."""
-    if isinstance(experiment, FinetuneExperiment):
-        return experiment.size
-    if isinstance(experiment, FusionExperiment) and experiment.trunk and not experiment.cached:
-        return experiment.trunk.size
-    return None
-
-
-def sizes(experiment: Experiment) -> set[int]:
-    """Of all squares that it sees images as.
-
-    >>> sizes(FinetuneExperiment(kind="finetune", size=64))
-    {64}
-    """
-    found = {e.size for e in experiment.encoders if e.reads == "image"}
-    return found | {own_size(experiment)} - {None}
-
-
-def needs_captions(experiment: Experiment) -> bool:
-    """Whether it can say nothing of a photo alone."""
-    seen = sees(experiment)
-    return "caption" in seen and not (experiment.explains and "image" in seen)
+from tandem.models.fold_ensemble import FoldEnsemble, in_setting
+from tandem.models.inputs import Inputs, build_inputs
 
 
 @dataclass(frozen=True)
 class NewRows:
     """Images decoded once, and their captions.
 
-    squares   (n, size, size, 3) uint8 a size
+    squares   (n, size, size, 3) uint8 by size
     captions  (n,) str, "" for none
-    features  what encoders said of them so far, by their slugs
+    features  (n, views, ...) float16 by slug of the encoder, of those that were run so far
     """
 
     squares: dict[int, Sequence[np.ndarray]]
@@ -73,44 +40,66 @@ class NewRows:
 
 
 class Encoders:
-    """Frozen encoders, each loaded at its first use and called once for the rows that it is given.
+    """Frozen encoders, each loaded at its first use and run once for the same `NewRows`.
 
-    Several threads may call, each for rows of its own.
+    Several threads may call, each with rows of its own.
     """
 
-    def __init__(self):
-        self._made: dict[str, Callable] = {}
-        self._one = threading.Lock()  # a tokenizer serves one thread at a time
+    def __init__(self) -> None:
+        self._loaded: dict[str, Callable[[Sequence], Iterator[np.ndarray]]] = {}
+        self._caption_lock = threading.Lock()  # a tokenizer serves one thread at a time
 
     def __call__(self, cfg: Encoder, rows: NewRows) -> np.ndarray:
         """(n, views, ...) float16, as features are on disk."""
         if cfg.slug not in rows.features:
-            image = cfg.reads == "image"
-            with nullcontext() if image else self._one:
-                blocks = list(self.made(cfg)(rows.squares[cfg.size] if image else rows.captions))
+            size = cfg.image_size
+            with self._caption_lock if size is None else nullcontext():
+                blocks = list(self.load(cfg)(rows.captions if size is None else rows.squares[size]))
             rows.features[cfg.slug] = np.concatenate(blocks).astype(np.float16)
         return rows.features[cfg.slug]
 
-    def made(self, cfg: Encoder) -> Callable[[Sequence], Iterator[np.ndarray]]:
-        if cfg.slug not in self._made:
-            self._made[cfg.slug] = make(cfg)
-        return self._made[cfg.slug]
+    def load(self, cfg: Encoder) -> Callable[[Sequence], Iterator[np.ndarray]]:
+        if cfg.slug not in self._loaded:
+            self._loaded[cfg.slug] = load_encoder(cfg)
+        return self._loaded[cfg.slug]
+
+
+@dataclass(frozen=True)
+class NewSource:
+    """New rows, encoded when a model asks for their features; their ids are their numbers."""
+
+    rows: NewRows
+    encoders: Encoders
+
+    @property
+    def ids(self) -> list[str]:
+        return [str(i) for i in range(len(self.rows))]
+
+    @property
+    def captions(self) -> Sequence[str]:
+        return self.rows.captions
+
+    def images(self, size: int) -> Sequence[np.ndarray]:
+        return self.rows.squares[size]
+
+    def features(self, encoder: Encoder) -> np.ndarray:
+        return self.encoders(encoder, self.rows)
 
 
 class Member:
-    """An experiment's models, loaded once."""
+    """A trained experiment with its fold models, loaded once."""
 
     def __init__(self, paths: Paths, name: str, folds: int = 0):
-        """`folds`: only the first so many models; 0 is all.
+        """`folds`: only this number of models, the first ones; 0 is all.
 
-        Raises FileNotFoundError where it is not trained, ValueError where it is no longer as it was scored.
+        Raises FileNotFoundError where it is not trained, ValueError where its models are stale.
         """
         config, run = paths.experiment_config(name), paths.run(name)
         if not (config.exists() and run.exists() and paths.thresholds(name).exists()):
             raise FileNotFoundError(f"{name!r} is not trained; run: make train COMP={paths.comp} EXPS={name}")
         if not is_current(paths, name):
             raise ValueError(
-                f"{name!r} has other settings than it was trained with, or its training was broken off; "
+                f"{name!r} has other settings than it was trained with, or its training was interrupted; "
                 f"run: make train COMP={paths.comp} EXPS={name}"
             )
         self.name = name
@@ -118,31 +107,13 @@ class Member:
         n_labels = len(read_json(paths.thresholds(name))["labels"])
         numbers = range(len(read_json(run)["seconds_per_fold"]))[: folds or None]
         files = [paths.model(name, k, ".safetensors") for k in numbers]
-        self.models = [make_model(self.experiment, n_labels).load(file) for file in files]
+        self.ensemble = FoldEnsemble.load(self.experiment, n_labels, files)
 
-    def terms(self, rows: NewRows, encoders: Encoders, blind: bool = False) -> np.ndarray:
-        """(n, c, 5) of TERMS that add up to the mean of the folds' logits; `blind`: as if there were no captions."""
-        inputs, total = self.inputs(rows, encoders), 0.0
-        for model in self.models:
-            if self.experiment.explains:
-                terms = model.predict_terms(inputs)
-                total += terms[NO_CAPTION if blind and NO_CAPTION in terms else BOTH]
-            else:
-                logits = logit(model.predict_proba(inputs))
-                total += np.eye(len(TERMS))[TERMS.index(term_of(sees(self.experiment)))] * logits[..., None]
-        return total / len(self.models)
+    def terms(self, rows: NewRows, encoders: Encoders, without_captions: bool = False) -> np.ndarray:
+        """(n, c, 5) of TERMS that add up to the mean of the folds' logits."""
+        terms = self.ensemble.terms(self.inputs(rows, encoders))
+        return in_setting(terms, NO_CAPTION if without_captions else BOTH)
 
     def inputs(self, rows: NewRows, encoders: Encoders) -> Inputs:
-        """What its models are given of these rows."""
-        cfg, blocks, maps = self.experiment, [], []
-        for encoder in cfg.encoders:
-            values = encoders(encoder, rows)
-            (maps if encoder.kind in ("trunk", "tokens") else blocks).append(values)
-        direct = own_size(cfg)
-        return Inputs(
-            len(rows),
-            blocks=tuple(blocks),
-            captions=rows.captions,
-            files=rows.squares[direct] if direct else None,
-            maps=tuple(Maps((values,)) for values in maps),
-        )
+        """What its models read of these rows."""
+        return build_inputs(self.experiment, NewSource(rows, encoders))

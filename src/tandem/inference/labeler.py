@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tandem.artifacts.contributions import TERMS, gathered
+from tandem.artifacts.contributions import TERMS, sum_by_term
 from tandem.artifacts.paths import Paths
 from tandem.data.image_io import BadImage
 from tandem.data.image_loader import ahead, squares
+from tandem.data.split_tables import word_counts
 from tandem.decoding import Decoder
 from tandem.ensemble.stack_store import load_no_caption_stack, load_stack
-from tandem.ensemble.stacking import Stack, StackInputs, count_words
+from tandem.ensemble.stacking import Stack, StackInputs
 from tandem.graph.experiment_dir import ExperimentDir, Experiments
 from tandem.inference.fold_models import Encoders, Member, NewRows
 from tandem.inference.results import LabelledImage
@@ -52,7 +53,7 @@ class Predictor:
         if self.stack is None:
             return terms[0]
         reads = [{"image"} if self.without_captions else set(m.experiment.reads) for m in self.members]
-        return gathered(self.stack.contributions(self._stack_inputs(rows, terms)), reads)
+        return sum_by_term(self.stack.contributions(self._stack_inputs(rows, terms)), reads)
 
     @property
     def reads_captions(self) -> bool:
@@ -75,7 +76,7 @@ class Predictor:
 
     def _stack_inputs(self, rows: NewRows, terms: list[np.ndarray]) -> StackInputs:
         assert self.stack
-        words = count_words(rows.captions) if self.stack.reads_words else None
+        words = word_counts(rows.captions) if self.stack.reads_words else None
         return StackInputs.of([sigmoid(t.sum(-1)) for t in terms], words)
 
 
@@ -158,11 +159,11 @@ class Labeler:
         chunks = [slice(start, start + CHUNK) for start in range(0, len(images), CHUNK)]
 
         def work(chunk: slice) -> list[LabelledImage]:
-            return self._chunk(images[chunk], captions[chunk], terms)
+            with single_thread():
+                return self._chunk(images[chunk], captions[chunk], terms)
 
-        with single_thread() as in_one_thread:
-            for results in ahead(in_one_thread(work), chunks, threads(), threads() + 1):
-                yield from results
+        for results in ahead(work, chunks, threads(), threads() + 1):
+            yield from results
 
     def _open(self, image: Path | Image.Image | np.ndarray) -> dict[int, np.ndarray] | str:
         """Its squares, or why it can't be read."""

@@ -1,4 +1,4 @@
-"""What was found on one image, and the file of it: CSV or JSON lines, from which a killed run goes on."""
+"""Predictions for new images, and their file: CSV or JSON lines, which a stopped run continues."""
 
 import csv
 import io
@@ -6,22 +6,23 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Self
 
 from tandem.config.competition import Labels
 
-# a file name need not be UTF-8: its other bytes are written as \udc80 to \udcff
+# bytes of a file name that are not UTF-8 are written as \udc80 to \udcff
 TEXT = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
 
 
 @dataclass(frozen=True)
-class Found:
-    """What is on one image, or why it can't be told.
+class LabelledImage:
+    """The prediction for one image, or the reason why there is none.
 
-    labels   most probable first
-    proba    of every label; None of an image that can't be read
-    problem  why it can't; "" otherwise
-    terms    where they were asked for: what moved each label's logit, by the names of tandem.artifacts.contributions.TERMS
-    blind    told from the photo alone, because its caption is missing
+    labels           most probable first
+    proba            {label: probability} of all labels; None where the image cannot be read
+    problem          why it cannot be read, or ""
+    terms            if requested, {label: {term: part of the logit}}, see tandem.artifacts.contributions.TERMS
+    without_caption  predicted from the image only, because the caption is missing
     """
 
     image: str
@@ -29,38 +30,41 @@ class Found:
     proba: dict[str, float] | None = None
     problem: str = ""
     terms: dict[str, dict[str, float]] | None = None
-    blind: bool = False
+    without_caption: bool = False
 
-    def named(self, image: str) -> "Found":
+    def renamed(self, image: str) -> Self:
         return replace(self, image=image)
 
 
-def separator_of(labels: Labels) -> str:
-    """What stands between two labels: the competition's own, or the first that no name holds.
+def label_separator(labels: Labels) -> str:
+    """The text between two labels: the competition's separator, or the first one that no name contains.
 
-    >>> separator_of(Labels(format="columns", names=["fire hydrant", "cat"]))
+    >>> label_separator(Labels(format="columns", names=["fire hydrant", "cat"]))
     '|'
     """
-    tried = (labels.separator, "|", ";", ", ")
-    return next((s for s in tried if not any(s in name for name in labels.names)), labels.separator)
+    candidates = (labels.separator, "|", ";", ", ")
+    return next((s for s in candidates if not any(s in name for name in labels.names)), labels.separator)
 
 
 def header(names: Sequence[str]) -> list[str]:
     return ["image", "labels", *names, "caption", "problem"]
 
 
-def as_line(found: Found, names: Sequence[str], separator: str, json_lines: bool) -> str:
-    """A CSV row of labels joined, probabilities, and whether a caption was read; or a JSON object."""
+def format_line(result: LabelledImage, names: Sequence[str], separator: str, json_lines: bool) -> str:
+    """A CSV row (see `header`) or a JSON object, with the line end; `caption` is whether the caption was used."""
     if json_lines:
-        about = {"image": found.image, "labels": list(found.labels), "proba": _rounded(found.proba)}
-        about["caption"] = None if found.problem else not found.blind
-        about |= {"problem": found.problem} if found.problem else {}
-        terms = {name: _rounded(terms) for name, terms in (found.terms or {}).items()}
-        about |= {"terms": terms} if terms else {}
-        return json.dumps(about, ensure_ascii=False) + "\n"
-    proba = [f"{found.proba[name]:.4f}" if found.proba else "" for name in names]
-    caption = "" if found.problem else ("no" if found.blind else "yes")
-    return csv_line([found.image, separator.join(found.labels), *proba, caption, found.problem])
+        content: dict[str, Any] = {"image": result.image, "labels": list(result.labels)}
+        content |= {
+            "proba": _rounded(result.proba),
+            "caption": None if result.problem else not result.without_caption,
+        }
+        content |= {"problem": result.problem} if result.problem else {}
+        terms = {name: _rounded(terms) for name, terms in (result.terms or {}).items()}
+        content |= {"terms": terms} if terms else {}
+        return json.dumps(content, ensure_ascii=False) + "\n"
+    proba = [f"{result.proba[name]:.4f}" if result.proba else "" for name in names]
+    caption = "" if result.problem else ("no" if result.without_caption else "yes")
+    return csv_line([result.image, separator.join(result.labels), *proba, caption, result.problem])
 
 
 def _rounded(values: dict[str, float] | None) -> dict[str, float] | None:
@@ -73,66 +77,67 @@ def csv_line(cells: Sequence[str]) -> str:
     return text.getvalue()
 
 
-def as_written(name: str) -> str:
-    """The name of an image as it comes back from a file of TEXT."""
+def escaped_name(name: str) -> str:
+    """The name of an image as it is read back from a file written with TEXT."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def done(path: Path, names: Sequence[str]) -> dict[str, str]:
-    """The images that `path` holds already, `as_written`, each with its problem or "".
+def read_finished(path: Path, names: Sequence[str]) -> dict[str, str]:
+    """{image: problem or ""} of the images already in `path`, names as `escaped_name` gives them.
 
-    Half a row, which a killed run left at its end, is cut off.
-
-    Raises ValueError where it holds something else.
+    An incomplete last row, left by a stopped run, is removed from the file. Raises ValueError where the file has
+    another format.
     """
     if not path.exists():
         return {}
     json_lines = path.suffix == ".jsonl"
     try:
         with path.open("r+", encoding="utf-8", newline="") as file:
-            images, whole = (_json_lines if json_lines else _csv_rows)(file, header(names))
+            images, complete = (_json_lines if json_lines else _csv_rows)(file, header(names))
             file.seek(0)
-            file.truncate(len(file.read(whole).encode()))
+            file.truncate(len(file.read(complete).encode()))
     except (ValueError, KeyError, TypeError, csv.Error) as error:
-        raise ValueError(f"{path}: not what labelling writes ({error}); name another OUT") from error
+        raise ValueError(f"{path}: not written by make predict ({error}); choose another OUT") from error
     return images
 
 
 def _json_lines(lines: Iterator[str], header: list[str]) -> tuple[dict[str, str], int]:
-    """(images and their problems, characters of whole lines)"""
-    images, whole = {}, 0
+    """({image: problem}, number of characters in complete lines)."""
+    images: dict[str, str] = {}
+    complete = 0
     for line in lines:
         if line.endswith("\n"):
-            found = json.loads(line)
-            name, proba = found["image"], found["proba"]
+            content = json.loads(line)
+            name, proba = content["image"], content["proba"]
             if not isinstance(name, str):
-                raise ValueError(f"image {name!r} is no name")
+                raise ValueError(f"image {name!r} is not a name")
             if proba is not None and list(proba) != header[2:-2]:
                 raise ValueError(f"its labels are {list(proba)[:3]}..., expected {header[2:-2][:3]}...")
-            images[as_written(name)] = str(found.get("problem") or "")
-            whole += len(line)
-    return images, whole
+            images[escaped_name(name)] = str(content.get("problem") or "")
+            complete += len(line)
+    return images, complete
 
 
 def _csv_rows(lines: Iterator[str], header: list[str]) -> tuple[dict[str, str], int]:
-    """(images and their problems, characters of whole rows, the header among them)"""
-    images, whole, read, ended, half = {}, 0, 0, False, False
+    """({image: problem}, number of characters in complete rows with the header)."""
+    images: dict[str, str] = {}
+    complete, n_read, ended, incomplete = 0, 0, False, False
 
     def counted() -> Iterator[str]:
-        nonlocal read, ended
+        nonlocal n_read, ended
         for line in lines:
-            read, ended = read + len(line), line.endswith("\n")
+            n_read, ended = n_read + len(line), line.endswith("\n")
             yield line
 
     for i, row in enumerate(csv.reader(counted())):
-        if half:  # and yet not the last
-            raise ValueError(f"row {i} has not {len(header)} cells")
-        half = len(row) != len(header) or not ended
+        if incomplete:  # and not the last row
+            raise ValueError(f"row {i} does not have {len(header)} cells")
+        incomplete = len(row) != len(header) or not ended
         if i == 0 and ended and row != header:
             raise ValueError(f"its header is {row[:3]}..., expected {header[:3]}...")
-        if half:
+        if incomplete:
             continue
         if i:
             images[row[0]] = row[-1]
-        whole = read
-    return images, whole
+        complete = n_read
+    return images, complete

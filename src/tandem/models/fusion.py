@@ -1,8 +1,10 @@
-"""The fusion model: photo and caption, each with the late stages of its own trunk, joined in terms that add up."""
+"""The fusion model: image and caption features, pretrained late stages trained with the heads, terms for each logit."""
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -13,95 +15,53 @@ from torch import nn
 from tandem.artifacts.atomic_io import write_with
 from tandem.artifacts.contributions import BOTH, TERMS
 from tandem.config.experiments import FusionExperiment
-from tandem.data.image_loader import ahead, squeeze
+from tandem.data.image_loader import ahead, load_square
 from tandem.features.int8 import pack, unpack
 from tandem.logits import sigmoid, smoothed_log_odds
-from tandem.models import trainer as engine
-from tandem.models.finetune import Augmenter
+from tandem.models.augmenter import Augmenter, one_cv2_thread
+from tandem.models.base import TrainingRun
 from tandem.models.fusion_network import Batch, Features, FusionNetwork, Outputs, Targets, Trunks, fusion_loss
-from tandem.models.inputs import Inputs, side_by_side
+from tandem.models.inputs import Inputs
+from tandem.models.trainer import Batch as TrainingBatch
+from tandem.models.trainer import Task, fit
 from tandem.runtime.progress import progress
 from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import autocast, device
 
-FEW_STEPS, SMALL_BATCH = 20, 8  # few rows: smaller batches rather than fewer than 20 steps an epoch
-MEASURED = 1024  # rows from which means and deviations are taken
+FEW_STEPS, SMALL_BATCH = 20, 8  # with few rows: smaller batches rather than fewer than 20 steps an epoch
+MEASURED = 1024  # rows from which means and deviations are computed
+Load = Callable[[int, np.ndarray, np.ndarray], Batch | Features]  # (epoch, rows (b,), view of each (b,))
 
 
 class FusionModel:
-    """fit / predict_proba / save / load; `predict_terms` says why."""
+    """On the features and maps of the experiment's encoders, and on `Inputs.files` where it trains from pixels."""
+
+    network: FusionNetwork
 
     def __init__(self, cfg: FusionExperiment, n_labels: int):
         self.cfg, self.n_labels = cfg, n_labels
-        self.network: FusionNetwork | None = None
 
-    def fit(
-        self,
-        inputs: Inputs,
-        y: np.ndarray,
-        seed: int,
-        checkpoint: Path | None,
-        on_epoch: Callable = lambda e: None,
-        weights: np.ndarray | None = None,
-    ) -> list[dict]:
-        """Trains heads and late stages; goes on from `checkpoint` where it exists.
-
-        y (n, c) may be soft; `weights` (n, c) says how much each counts.
-        """
-        cfg, on = self.cfg, device()
-        trunks, train = _trunks(cfg), cfg.train
-        rates = {trunks.late: train.backbone_lr, trunks.layers: train.caption_lr}
-        rates.pop(None, None)
-        augmenter = Augmenter(cfg.augment, cfg.trunk.size, seed) if self._reads_pixels else None
-        frozen = bool(rates) and not any(rates.values()) and not augmenter and cfg.fusion.how != "attention"
+    def fit(self, inputs: Inputs, y: np.ndarray, run: TrainingRun) -> list[dict]:
+        """Trains heads and pretrained late stages."""
+        cfg, train, on = self.cfg, self.cfg.train, device()
+        trunks = _trunks(cfg).to(on).eval()
         sample = np.linspace(0, len(y) - 1, min(len(y), MEASURED)).astype(int)
-        trunks.to(on).eval()
-        if frozen:  # what the heads see of a row is the same in every epoch
-            known, widths = self._computed(trunks, inputs, self._views(inputs), train.bfloat16)
-            measured = {name: features[sample] for name, features in known.items()}
+        load: Load
+        if self._features_stay_constant(trunks):
+            features, widths = self._compute_features(trunks, inputs, self._views(inputs), train.bfloat16)
+            measured = {name: values[sample] for name, values in features.items()}
+            load = partial(_pick, features)
         else:
-            measured, widths = self._computed(trunks, inputs.take(sample), 1, False)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)  # of the new layers
-            network = FusionNetwork(cfg.fusion, self.n_labels, trunks, widths)
-        # biases of the labels' rates: no step is spent on how rare labels are (Lin et al. 2017, arXiv 1708.02002, 3.3)
-        network.bias.data = torch.from_numpy(smoothed_log_odds(y).astype(np.float32))
-        for name, features in measured.items():
-            getattr(network, name).fit(features[:, 0])
-        network.to(on)
-        targets = torch.from_numpy(y.astype(np.float32)).to(on)
-        counts = None if weights is None else torch.from_numpy(weights.astype(np.float32)).to(on)
+            measured, widths = self._compute_features(trunks, inputs.take(sample), 1, False)
+            load = partial(self._load, inputs, self._augmenter(run.seed))
+        self.network = self._new_network(trunks, widths, measured, y, run.seed).to(on)
         steps = max(len(y) // train.batch, min(FEW_STEPS, len(y) // SMALL_BATCH), 1)
-
-        def batches(epoch: int) -> Iterator[engine.Batch]:
-            rng = np.random.default_rng([seed, epoch])
-            order = rng.permutation(len(y))
-            view = rng.integers(0, self._views(inputs), len(y))
-
-            def load(rows: np.ndarray) -> Batch | Features:
-                if frozen:
-                    return Features(**{name: features[rows, view[rows]] for name, features in known.items()})
-                pixels = augmenter.batch(inputs.files, rows, epoch) if augmenter else None
-                return self._batch(inputs, rows, view[rows], pixels)
-
-            chunks = np.array_split(order, steps)
-            with progress(len(y), f"epoch {epoch + 1}", "rows") as bar:
-                for rows, batch in zip(chunks, ahead(load, chunks, 1), strict=True):
-                    at = torch.from_numpy(rows).to(on)
-                    yield _to(batch, on), (targets[at], None if counts is None else counts[at])
-                    bar.update(len(rows))
-
-        groups = [{"params": _trained(part, lr), "lr": lr} for part, lr in rates.items()]
-        pretrained = {id(p) for p in trunks.parameters()}
-        groups.append(
-            {"params": [p for p in network.parameters() if id(p) not in pretrained], "lr": train.lr}
-        )
-        log = engine.fit(
-            network, batches, steps, train, seed, groups, checkpoint, on_epoch, fusion_loss(cfg), _labelled
-        )
-        self.network = network.eval()
+        batches = partial(self._batches, load, self._views(inputs), steps, _targets(y, run.weights, on), run.seed)
+        task = Task(self.network, batches, steps, self._groups(), fusion_loss(cfg), _metric_pair)
+        log = fit(task, train, run)
+        self.network.eval()
         terms = self._raw_terms(inputs.take(sample))[BOTH]
-        network.center.copy_(torch.from_numpy(terms.mean(0)))
+        self.network.center.copy_(torch.from_numpy(terms.mean(0)))
         return log
 
     def predict_proba(self, inputs: Inputs) -> np.ndarray:
@@ -109,112 +69,37 @@ class FusionModel:
         return sigmoid(self.predict_terms(inputs)[BOTH].sum(-1))
 
     def predict_terms(self, inputs: Inputs) -> dict[str, np.ndarray]:
-        """(n, c, 5) TERMS that add up to the logit, with both parts, and as if the caption or the photo were missing.
+        """(n, c, 5) TERMS that add up to the logit, by setting.
 
-        Each term is what it is above its mean over training rows; the means are in the base.
+        Each term is relative to its mean over training rows; the means are part of the base.
         """
         center, bias = self.network.center.cpu().numpy(), self.network.bias.detach().cpu().numpy()
         out = {}
-        for name, terms in self._raw_terms(inputs).items():
-            out[name] = np.zeros((len(terms), self.n_labels, len(TERMS)), np.float32)
+        for setting, terms in self._raw_terms(inputs).items():
+            out[setting] = np.zeros((len(terms), self.n_labels, len(TERMS)), np.float32)
             for i, term in enumerate(("image", "caption", "fusion")):
-                out[name][:, :, TERMS.index(term)] = terms[:, :, i] - center[:, i]
-            out[name][:, :, TERMS.index("base")] = bias + center.sum(1)
+                out[setting][:, :, TERMS.index(term)] = terms[:, :, i] - center[:, i]
+            out[setting][:, :, TERMS.index("base")] = bias + center.sum(1)
         return out
 
-    @torch.inference_mode()
-    def _raw_terms(self, inputs: Inputs) -> dict[str, np.ndarray]:
-        """(n, c, 3) a setting: mean of the terms over heads and views."""
-        on = next(self.network.parameters()).device
-        views, batch = self._views(inputs), self.cfg.train.batch
-        found: dict[str, list[np.ndarray]] = {}
-        chunks = [np.arange(i, min(i + batch, len(inputs))) for i in range(0, len(inputs), batch)]
-
-        def load(rows: np.ndarray) -> list[Batch]:
-            return list(self._load_views(inputs, rows, views))
-
-        for loaded in ahead(load, chunks, threads()):
-            total: dict[str, torch.Tensor] = {}
-            for part in loaded:
-                with autocast(on, self.cfg.train.bfloat16):
-                    outputs = self.network(_to(part, on))
-                for name, terms in outputs.terms.items():
-                    total[name] = total.get(name, 0) + terms.float().mean(0) / views
-            for name, terms in total.items():
-                found.setdefault(name, []).append(terms.cpu().numpy())
-        return {name: np.concatenate(parts) for name, parts in found.items()}
-
-    def views(self, inputs: Inputs) -> Iterator[Batch]:
-        """All rows as one batch, once a view; after the first, a mirroring trunk's are mirrored."""
+    def each_view(self, inputs: Inputs) -> Iterator[Batch]:
+        """All rows as one batch, once for each view; if `mirrors`, all after the first are mirrored."""
         on = next(self.network.parameters()).device
         for batch in self._load_views(inputs, np.arange(len(inputs)), self._views(inputs)):
             yield _to(batch, on)
 
-    def _load_views(self, inputs: Inputs, rows: np.ndarray, views: int) -> Iterator[Batch]:
-        pixels = None
-        if self._reads_pixels:
-            pixels = np.stack([squeeze(inputs.files[i], self.cfg.trunk.size) for i in rows])
-        for v in range(views):
-            flipped = pixels[:, :, ::-1].copy() if pixels is not None and v else pixels
-            yield self._batch(inputs, rows, np.full(len(rows), v), flipped)
-
-    @torch.no_grad()
-    def _computed(
-        self, trunks: Trunks, inputs: Inputs, views: int, bfloat16: bool
-    ) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
-        """(image and caption, (n, views, f) as they come, those that there are; widths of all that the heads see)."""
-        on, found, widths = next(trunks.parameters(), torch.zeros(0)).device, {}, {}
-        chunks = np.array_split(np.arange(len(inputs)), max(1, len(inputs) // self.cfg.train.batch))
-        with progress(len(inputs), "what the trunks say", "rows") as bar:
-            for rows in chunks:
-                with autocast(on, bfloat16):
-                    seen = [trunks(_to(batch, on)) for batch in self._load_views(inputs, rows, views)]
-                there = {k: part for k, part in vars(seen[0]).items() if part is not None and k != "there"}
-                widths = {name: part.shape[-1] for name, part in there.items()}
-                for name in ("image", "caption"):
-                    if name in there:
-                        parts = [getattr(view, name) for view in seen]
-                        found.setdefault(name, []).append(torch.stack(parts, 1))
-                bar.update(len(rows))
-        return {name: torch.cat(parts) for name, parts in found.items()}, widths
-
     @property
-    def _reads_pixels(self) -> bool:
-        return self.cfg.trunk is not None and not self.cfg.cached
-
-    def _views(self, inputs: Inputs) -> int:
-        if self._reads_pixels:
-            return 2 if self.cfg.trunk.mirror else 1
-        arrays = [*inputs.blocks, *inputs.maps]
-        return max(a.shape[1] for a in arrays)
-
-    def _batch(self, inputs: Inputs, rows: np.ndarray, view: np.ndarray, pixels: np.ndarray | None) -> Batch:
-        """What the network takes of some rows, each in the view of its own number."""
-        cfg, batch = self.cfg, {}
-        maps = list(inputs.maps)
-        numbers = rows if inputs.rows is None else inputs.rows[rows]
-        if pixels is not None:
-            batch["maps"] = torch.from_numpy(pixels)
-        elif cfg.trunk:
-            trunk = maps.pop(0)
-            batch["maps"] = torch.from_numpy(trunk.read(numbers, view))
-        if cfg.tokens:
-            batch["tokens"] = torch.from_numpy(maps[0].read(numbers, 0))
-        if cfg.frozen:
-            batch["frozen"] = torch.from_numpy(side_by_side(inputs.blocks[: len(cfg.frozen)], view, rows))
-        if cfg.caption:
-            batch["caption"] = torch.from_numpy(side_by_side(inputs.blocks[-1:], 0, rows))
-        return batch
+    def mirrors(self) -> bool:
+        return self.cfg.trunk is not None and self.cfg.trunk.mirror
 
     def save(self, path: Path) -> None:
-        """Rounded, but for the numbers that features are standardised with."""
+        """In int8, but the numbers that features are standardised with are exact."""
         state = self.network.state_dict()
         exact = {name for name in state if name.endswith((".mean", ".deviation")) or name == "center"}
         tensors, about = pack(state, exact), {"widths": json.dumps(self.network.widths)}
         write_with(path, lambda partial: save_file(tensors, partial, about))
 
-    def load(self, path: Path) -> "FusionModel":
-        """Reads what `save` wrote for the same configuration."""
+    def load(self, path: Path) -> Self:
         with safe_open(path, "pt") as file:
             widths = json.loads(file.metadata()["widths"])
         network = FusionNetwork(self.cfg.fusion, self.n_labels, _trunks(self.cfg), widths)
@@ -222,20 +107,164 @@ class FusionModel:
         self.network = network.eval().to(device())
         return self
 
+    def _features_stay_constant(self, trunks: Trunks) -> bool:
+        """Whether the heads' inputs are the same in every epoch: no late part is trained, and no image augmented."""
+        rates = [rate for _, rate in self._late_parts(trunks)]
+        augmented, attends = self.cfg.pixel_network, self.cfg.fusion.how == "attention"
+        return bool(rates) and not any(rates) and not augmented and not attends
 
-def _labelled(outputs: Outputs, targets: Targets) -> engine.Batch:
-    """(logits (b, c) with both parts, the heads' mean; targets (b, c))."""
+    def _late_parts(self, trunks: Trunks) -> list[tuple[nn.Module, float]]:
+        """The pretrained parts with their peak lr."""
+        train = self.cfg.train
+        parts = ((trunks.late, train.backbone_lr), (trunks.layers, train.caption_lr))
+        return [(part, rate) for part, rate in parts if part is not None]
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """AdamW groups; pretrained parts whose lr is 0 are frozen here."""
+        groups: list[dict[str, Any]] = []
+        for part, rate in self._late_parts(self.network.trunks):
+            if not rate:
+                part.requires_grad_(False)
+            groups.append({"params": [p for p in part.parameters() if p.requires_grad], "lr": rate})
+        pretrained = {id(p) for p in self.network.trunks.parameters()}
+        new = [p for p in self.network.parameters() if id(p) not in pretrained]
+        return [*groups, {"params": new, "lr": self.cfg.train.lr}]
+
+    def _new_network(
+        self,
+        trunks: Trunks,
+        widths: dict[str, int],
+        measured: dict[str, torch.Tensor],
+        y: np.ndarray,
+        seed: int,
+    ) -> FusionNetwork:
+        """Standardised by the `measured` features (rows, views, f), its bias the log odds of the labels."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)  # of the new layers
+            network = FusionNetwork(self.cfg.fusion, self.n_labels, trunks, widths)
+        network.bias.data = torch.from_numpy(smoothed_log_odds(y).astype(np.float32))
+        for name, features in measured.items():
+            getattr(network, name).fit(features[:, 0])
+        return network
+
+    def _batches(
+        self, load: Load, views: int, steps: int, targets: Targets, seed: int, epoch: int
+    ) -> Iterator[TrainingBatch]:
+        """All rows in random order, each in a random view, in batches of nearly equal size."""
+        y, weights = targets
+        rng = np.random.default_rng([seed, epoch])
+        order = rng.permutation(len(y))
+        view = rng.integers(0, views, len(y))
+        chunks = np.array_split(order, steps)
+        loaded = ahead(lambda rows: load(epoch, rows, view[rows]), chunks, 1)
+        with progress(len(y), f"epoch {epoch + 1}", "rows") as bar:
+            for rows, batch in zip(chunks, loaded, strict=True):
+                at = torch.from_numpy(rows).to(y.device)
+                yield _to(batch, y.device), (y[at], None if weights is None else weights[at])
+                bar.update(len(rows))
+
+    def _load(
+        self, inputs: Inputs, augmenter: Augmenter | None, epoch: int, rows: np.ndarray, view: np.ndarray
+    ) -> Batch:
+        """A training batch, from maps and features or from augmented pixels."""
+        if augmenter is None:
+            return self._batch(inputs, rows, view, None)
+        with one_cv2_thread():
+            pixels = augmenter.batch(inputs.files or (), rows, epoch)
+        return self._batch(inputs, rows, view, pixels)
+
+    def _augmenter(self, seed: int) -> Augmenter | None:
+        network = self.cfg.pixel_network
+        return Augmenter(self.cfg.augment, network.size, seed) if network else None
+
+    @torch.inference_mode()
+    def _raw_terms(self, inputs: Inputs) -> dict[str, np.ndarray]:
+        """(n, c, 3) by setting: mean of the terms over heads and views."""
+        on = next(self.network.parameters()).device
+        views, batch = self._views(inputs), self.cfg.train.batch
+        found: dict[str, list[np.ndarray]] = {}
+        chunks = [np.arange(i, min(i + batch, len(inputs))) for i in range(0, len(inputs), batch)]
+        for loaded in ahead(lambda rows: list(self._load_views(inputs, rows, views)), chunks, threads()):
+            total: dict[str, torch.Tensor] = {}
+            for part in loaded:
+                with autocast(on, self.cfg.train.bfloat16):
+                    outputs = self.network(_to(part, on))
+                for setting, terms in outputs.terms.items():
+                    total[setting] = total.get(setting, 0) + terms.float().mean(0) / views
+            for setting, terms in total.items():
+                found.setdefault(setting, []).append(terms.cpu().numpy())
+        return {setting: np.concatenate(parts) for setting, parts in found.items()}
+
+    @torch.no_grad()
+    def _compute_features(
+        self, trunks: Trunks, inputs: Inputs, views: int, bfloat16: bool
+    ) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
+        """(image and caption features (n, views, f), where there are any; widths of all inputs of the heads)."""
+        on = next(trunks.parameters(), torch.zeros(0)).device
+        found: dict[str, list[torch.Tensor]] = {}
+        widths: dict[str, int] = {}
+        chunks = np.array_split(np.arange(len(inputs)), max(1, len(inputs) // self.cfg.train.batch))
+        with progress(len(inputs), "computing backbone features", "rows") as bar:
+            for rows in chunks:
+                with autocast(on, bfloat16):
+                    each = [trunks(_to(batch, on)) for batch in self._load_views(inputs, rows, views)]
+                parts = [{k: v for k, v in vars(one).items() if v is not None and k != "there"} for one in each]
+                widths = {name: values.shape[-1] for name, values in parts[0].items()}
+                for name in [name for name in ("image", "caption") if name in widths]:
+                    found.setdefault(name, []).append(torch.stack([part[name] for part in parts], 1))
+                bar.update(len(rows))
+        return {name: torch.cat(values) for name, values in found.items()}, widths
+
+    def _load_views(self, inputs: Inputs, rows: np.ndarray, views: int) -> Iterator[Batch]:
+        """The same rows in one view after another."""
+        pixels, network = None, self.cfg.pixel_network
+        if network and inputs.files:
+            pixels = np.stack([load_square(inputs.files[i], network.size) for i in rows])
+        for v in range(views):
+            flipped = pixels[:, :, ::-1].copy() if pixels is not None and v else pixels
+            yield self._batch(inputs, rows, np.full(len(rows), v), flipped)
+
+    def _views(self, inputs: Inputs) -> int:
+        if self.cfg.pixel_network:
+            return 2 if self.cfg.pixel_network.mirror else 1
+        return inputs.views
+
+    def _batch(self, inputs: Inputs, rows: np.ndarray, view: np.ndarray, pixels: np.ndarray | None) -> Batch:
+        """What the network takes of some rows (b,), each in its own `view` (b,)."""
+        cfg, batch = self.cfg, {}
+        if pixels is not None:
+            batch["maps"] = torch.from_numpy(pixels)
+        elif cfg.trunk:
+            batch["maps"] = torch.from_numpy(inputs.maps[cfg.trunk.slug].read(rows, view))
+        if cfg.tokens:
+            batch["tokens"] = torch.from_numpy(inputs.maps[cfg.tokens.slug].read(rows, 0))
+        if cfg.frozen:
+            batch["frozen"] = torch.from_numpy(inputs.side_by_side(cfg.frozen, view, rows))
+        if cfg.caption:
+            batch["caption"] = torch.from_numpy(inputs.side_by_side([cfg.caption], 0, rows))
+        return batch
+
+
+def _pick(features: dict[str, torch.Tensor], epoch: int, rows: np.ndarray, view: np.ndarray) -> Features:
+    del epoch  # the same in every epoch
+    return Features(**{name: values[rows, view] for name, values in features.items()})
+
+
+def _targets(y: np.ndarray, weights: np.ndarray | None, on: torch.device) -> Targets:
+    """Float32 (n, c) each."""
+    arrays = (None if part is None else torch.from_numpy(part.astype(np.float32)).to(on) for part in (y, weights))
+    targets, weight = arrays
+    assert targets is not None
+    return targets, weight
+
+
+def _metric_pair(outputs: Outputs, targets: Targets) -> TrainingBatch:
+    """(logits (b, c) from both modalities, mean over the heads; y (b, c))."""
     return outputs.terms[BOTH].float().sum(-1).mean(0) + outputs.bias, targets[0]
 
 
-def _trained(part: nn.Module, lr: float) -> list[nn.Parameter]:
-    """Its parameters that learn; at a rate of 0 none does."""
-    if not lr:
-        part.requires_grad_(False)
-    return [p for p in part.parameters() if p.requires_grad]
-
-
 def _trunks(cfg: FusionExperiment) -> Trunks:
+    """The pretrained late parts."""
     late = layers = None
     if cfg.trunk:
         from tandem.features.image_backbone_split import late_stages
@@ -248,7 +277,7 @@ def _trunks(cfg: FusionExperiment) -> Trunks:
     return Trunks(late, layers)
 
 
-def _to(batch: Batch | Features, on: torch.device) -> Batch | Features:
+def _to(batch: Batch | Features, on: torch.device) -> Any:
     if isinstance(batch, Features):  # computed there
         return batch
     return {name: tensor.to(on) for name, tensor in batch.items()}

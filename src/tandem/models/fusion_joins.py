@@ -1,8 +1,10 @@
-"""Ways to join what was seen and what was read: each gives terms that add up to the logits.
+"""Ways to join hidden image and caption features: each gives terms that add up to the logits.
 
-A join maps u (b, h) of the photo and v (b, h) of the caption to (b, c, 3): what the photo adds to each label's logit,
-what the caption adds, and what only both together add.
+A join maps u (b, h) of the image and v (b, h) of the caption to (b, c, 3): for each label the image term, the caption
+term, and the interaction term.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -15,7 +17,7 @@ WIDTH, HEADS = 256, 4  # of the cross-attention
 class Gated(nn.Module):
     """2 g a(u) + 2 (1 - g) t(v) + P (A u * B v): a gate g (b, c) between two linear terms, and a low-rank product.
 
-    Gate: Arevalo et al. 2017, arXiv 1702.01992, here one a label; product: Kim et al. 2017, arXiv 1610.04325.
+    Gate: Arevalo et al. 2017, arXiv 1702.01992, here one for each label; product: Kim et al. 2017, arXiv 1610.04325.
     """
 
     def __init__(self, cfg: Fusion, n_labels: int):
@@ -23,14 +25,13 @@ class Gated(nn.Module):
         self.image, self.caption = _linear(cfg, n_labels), _linear(cfg, n_labels)
         self.gate = nn.Linear(2 * cfg.hidden, n_labels) if cfg.gate else None
         if self.gate:
-            nn.init.zeros_(self.gate.weight)  # both count alike at first
+            nn.init.zeros_(self.gate.weight)  # equal weights at first
             nn.init.zeros_(self.gate.bias)
         self.a, self.b = _linear(cfg, cfg.rank), _linear(cfg, cfg.rank)
         self.product = nn.Linear(cfg.rank, n_labels, bias=False)
         for factor in (self.a, self.b):
-            nn.init.normal_(
-                factor.weight, std=2 * cfg.hidden**-0.5
-            )  # products of about 1, so that they are learned
+            # products of about 1, so that their gradients are large enough to learn
+            nn.init.normal_(factor.weight, std=2 * cfg.hidden**-0.5)
 
     def forward(self, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         image, caption = self.image(u), self.caption(v)
@@ -41,7 +42,7 @@ class Gated(nn.Module):
 
 
 class Concat(nn.Module):
-    """A hidden layer on both side by side: nothing can be told apart, so all of it is the third term."""
+    """A hidden layer on both, concatenated: the terms can't be separated, so all is the interaction term."""
 
     def __init__(self, cfg: Fusion, n_labels: int):
         super().__init__()
@@ -59,7 +60,7 @@ class Concat(nn.Module):
 
 
 class Film(nn.Module):
-    """W ((1 + scale(v)) u + shift(v)): the caption scales and shifts what was seen (Perez et al. 2018, 1709.07871)."""
+    """W ((1 + scale(v)) u + shift(v)): the caption scales and shifts u (Perez et al. 2018, arXiv 1709.07871)."""
 
     def __init__(self, cfg: Fusion, n_labels: int):
         super().__init__()
@@ -73,7 +74,7 @@ class Film(nn.Module):
 
 
 class Attention(nn.Module):
-    """a(u) + t(v) + W z, where the caption's tokens attend to the photo's positions and z (b, 256) is their mean."""
+    """a(u) + t(v) + W z, where the caption's tokens attend to the image's positions and z (b, 256) is their mean."""
 
     def __init__(self, cfg: Fusion, n_labels: int, token_width: int, position_width: int):
         super().__init__()
@@ -92,7 +93,7 @@ class Attention(nn.Module):
         there: torch.Tensor | None,
         positions: torch.Tensor | None,
     ) -> torch.Tensor:
-        """tokens (b, t, d), there (b, t) bool, positions (b, p, d'); None where caption or photo is missing."""
+        """tokens (b, t, d), there (b, t) bool, positions (b, p, d'); None where caption or image is missing."""
         b = len(u)
         queries = self.no_tokens.expand(b, -1, -1) if tokens is None else self.queries(tokens)
         keys = self.no_positions.expand(b, -1, -1) if positions is None else self.keys(positions)
@@ -104,7 +105,7 @@ class Attention(nn.Module):
         return torch.stack([self.image(u), self.caption(v), self.out(mean)], -1)
 
 
-JOINS = {"gated": Gated, "concat": Concat, "film": Film, "attention": Attention}
+JOINS: dict[str, Callable[..., nn.Module]] = {"gated": Gated, "concat": Concat, "film": Film, "attention": Attention}
 
 
 def _linear(cfg: Fusion, width: int) -> nn.Linear:

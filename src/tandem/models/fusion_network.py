@@ -1,7 +1,8 @@
-"""The fusion network: late stages of two trunks, and heads that join them in terms that add up to each logit."""
+"""The fusion network: late stages of image and caption backbones, and heads whose terms add up to each logit."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import nn
@@ -14,18 +15,19 @@ from tandem.features.text_backbone_split import is_token
 from tandem.models.fusion_joins import JOINS
 from tandem.models.losses import make_loss, weighted_bce
 
-Batch = dict[
-    str, torch.Tensor
-]  # maps (b, h, w, d) or pixels; frozen (b, f); caption (b, f); tokens (b, t, d)
-Targets = tuple[torch.Tensor, torch.Tensor | None]  # (b, c), and how much each counts
+# maps (b, h, w, d) or pixels (b, h, w, 3); frozen (b, f); caption (b, f); tokens (b, t, d)
+Batch = dict[str, torch.Tensor]
+Targets = tuple[torch.Tensor, torch.Tensor | None]  # (b, c), and the weight of each
 
 
 @dataclass(frozen=True)
 class Features:
-    """What one batch looks like before the heads; a part that is not there is None.
+    """The inputs of the heads for one batch; a part that the network does not have is None.
 
-    image (b, f) and caption (b, f), as they come or standardised; positions (b, p, d); tokens (b, t, d), there (b, t)
-    bool
+    image      (b, f), raw or standardised, as `caption`
+    caption    (b, f)
+    positions  (b, p, d) of the last feature map
+    tokens     (b, t, d) states; there (b, t) bool: which of them are tokens
     """
 
     image: torch.Tensor | None = None
@@ -37,8 +39,12 @@ class Features:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the heads say: terms (heads, b, c, 3) a setting, counts (heads, b), and how alike the caption's features
-    are to those told from the photo, (heads, b), -1 to 1."""
+    """What the heads predict.
+
+    terms     (heads, b, c, 3) by setting: image, caption, fusion; with `bias` (c,) they add up to the logits
+    counts    (heads, b) log of the expected number of labels
+    likeness  (heads, b) cosine of the caption features and those predicted from the image features
+    """
 
     terms: dict[str, torch.Tensor]
     bias: torch.Tensor
@@ -48,15 +54,18 @@ class Outputs:
 
 
 class Trunks(nn.Module):
-    """The late stages; `late` maps (b, h, w, d) to the last feature map (b, d', h', w'), `layers` states to states."""
+    """Pretrained late parts: `late` maps (b, h, w, d) to the last feature map (b, d', h', w'), `layers` states to states.
+    """
 
     def __init__(self, late: nn.Module | None, layers: nn.Module | None):
         super().__init__()
         self.late, self.layers = late, layers
 
     def forward(self, batch: Batch) -> Features:
-        """Features as they come, before they are standardised."""
-        image, caption, positions, tokens, there = [], [], None, None, None
+        """Raw features."""
+        image: list[torch.Tensor] = []
+        caption: list[torch.Tensor] = []
+        positions = tokens = there = None
         if self.late is not None:
             last = self.late(batch["maps"]).flatten(2).float()  # (b, d, p)
             image += [last.mean(2), last.max(2).values]  # amax takes ten times as long backward
@@ -67,15 +76,17 @@ class Trunks(nn.Module):
             caption.append(batch["caption"])
         if self.layers is not None:
             there = is_token(batch["tokens"])
-            longest = max(1, int(there.sum(1).max()))  # what comes after is padding for every row
+            longest = max(1, int(there.sum(1).max()))  # the rest is padding for every row
             there, tokens = there[:, :longest], self.layers(batch["tokens"][:, :longest].float()).float()
             caption += _pool(tokens, there)
-        both = (torch.cat(parts, 1) if parts else None for parts in (image, caption))
-        return Features(*both, positions, tokens, there)
+        joined = [torch.cat(parts, 1) if parts else None for parts in (image, caption)]
+        return Features(joined[0], joined[1], positions, tokens, there)
 
 
 class FusionNetwork(nn.Module):
-    """Trunks and heads; `widths`: of the features image and caption, of positions and tokens, where there are any."""
+    """Trunks and heads; `widths` are those of the `Features` it has: image, caption, positions, tokens."""
+
+    center: torch.Tensor
 
     def __init__(self, cfg: Fusion, n_labels: int, trunks: Trunks, widths: dict[str, int]):
         super().__init__()
@@ -85,23 +96,27 @@ class FusionNetwork(nn.Module):
         self.heads = nn.ModuleList(FusionHead(cfg, n_labels, widths) for _ in range(cfg.heads))
         self.bias = nn.Parameter(torch.zeros(n_labels))
         self.log_weights = nn.Parameter(torch.zeros(2), requires_grad=cfg.learned_weights)
-        self.register_buffer("center", torch.zeros(n_labels, 3))  # of the terms, over the training rows
+        self.register_buffer("center", torch.zeros(n_labels, 3))  # mean of the terms over training rows
 
     def forward(self, batch: Batch | Features) -> Outputs:
-        """What the heads say of a batch, or of what the trunks made of it."""
+        """Of a batch, or of raw features that were computed from it."""
         raw = batch if isinstance(batch, Features) else self.trunks(batch)
         image = self.image(raw.image) if self.image else None
         caption = self.caption(raw.caption) if self.caption else None
         features = Features(image, caption, raw.positions, raw.tokens, raw.there)
         heads = [head(features) for head in self.heads]
         terms = {name: torch.stack([terms[name] for terms, _, _ in heads]) for name in heads[0][0]}
-        likeness = None if heads[0][2] is None else torch.stack([like for _, _, like in heads])
+        likes = [like for _, _, like in heads if like is not None]
+        likeness = torch.stack(likes) if likes else None
         counts = torch.stack([count for _, count, _ in heads])
         return Outputs(terms, self.bias, counts, likeness, self.log_weights)
 
 
 class Standardise(nn.Module):
-    """(x - mean) / deviation, at most 6 either way."""
+    """(x - mean) / deviation, clamped to -6 to 6."""
+
+    mean: torch.Tensor
+    deviation: torch.Tensor
 
     def __init__(self, width: int):
         super().__init__()
@@ -116,16 +131,16 @@ class Standardise(nn.Module):
 
 
 class FusionHead(nn.Module):
-    """From features to terms in every setting, the number of labels, and the caption told from the photo."""
+    """From features to terms in every setting, the number of labels, and caption features predicted from the image."""
 
     def __init__(self, cfg: Fusion, n_labels: int, widths: dict[str, int]):
         super().__init__()
         self.image = _hidden(cfg, widths["image"]) if "image" in widths else None
         self.caption = _hidden(cfg, widths["caption"]) if "caption" in widths else None
-        seen = [part for part in (self.image, self.caption) if part is not None]
-        self.count = nn.Linear(len(seen) * cfg.hidden, 1)
+        modalities = (self.image is not None) + (self.caption is not None)
+        self.count = nn.Linear(modalities * cfg.hidden, 1)
         self.attends = cfg.how == "attention"
-        if len(seen) < 2:
+        if modalities < 2:
             self.alone = nn.Linear(cfg.hidden, n_labels, bias=False)
             return
         self.imagine = nn.Linear(cfg.hidden, widths["caption"])
@@ -135,56 +150,56 @@ class FusionHead(nn.Module):
 
     def forward(self, x: Features) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor | None]:
         if self.image is None or self.caption is None:
-            return self._alone(x)
+            return self._one_modality(x)
+        assert x.caption is not None
         u, v = self.image(x.image), self.caption(x.caption)
         imagined = self.imagine(u)
-        scaled = normalize(imagined, dim=1) * imagined.shape[1] ** 0.5  # as long as standardised features are
-        blind = self.no_image.expand_as(u)
+        scaled = normalize(imagined, dim=1) * imagined.shape[1] ** 0.5  # the length of standardised features
         terms = {
             BOTH: self._join(u, v, x.tokens, x.there, x.positions),
             NO_CAPTION: self._join(u, self.caption(scaled), None, None, x.positions),
-            NO_IMAGE: self._join(blind, v, x.tokens, x.there, None),
+            NO_IMAGE: self._join(self.no_image.expand_as(u), v, x.tokens, x.there, None),
         }
         count = self.count(torch.cat([u, v], 1))[:, 0]
         return terms, count, cosine_similarity(imagined, x.caption.detach(), dim=1)
 
-    def _alone(self, x: Features) -> tuple[dict[str, torch.Tensor], torch.Tensor, None]:
-        hidden = self.caption(x.caption) if self.image is None else self.image(x.image)
+    def _one_modality(self, x: Features) -> tuple[dict[str, torch.Tensor], torch.Tensor, None]:
+        hidden = self.image(x.image) if self.image else cast(nn.Module, self.caption)(x.caption)
         logits = self.alone(hidden)
         none = torch.zeros_like(logits)
-        parts = [none, logits, none] if self.image is None else [logits, none, none]
+        parts = [logits, none, none] if self.image else [none, logits, none]
         return {BOTH: torch.stack(parts, -1)}, self.count(hidden)[:, 0], None
 
-    def _join(self, u, v, tokens, there, positions) -> torch.Tensor:
-        return self.join(u, v, tokens, there, positions) if self.attends else self.join(u, v)
+    def _join(self, u: torch.Tensor, v: torch.Tensor, *attention: torch.Tensor | None) -> torch.Tensor:
+        """(b, c, 3); `attention`: tokens, there and positions, for the join that attends to them."""
+        return self.join(u, v, *attention) if self.attends else self.join(u, v)
 
 
 def fusion_loss(cfg: FusionExperiment) -> Callable[[Outputs, Targets], torch.Tensor]:
-    """The labels' loss in each setting, and the two other tasks.
+    """The loss of the labels in each setting and those of the two auxiliary tasks.
 
-    (1 - p) L(both) + p / 2 (L(no caption) + L(no image)): modality dropout with probability p, its mean instead of a
-    draw. The number of labels by Poisson loss, the caption's features by 1 - cosine. Learned weights: each task is
-    weighed by exp(-s), and s is added (Kendall et al. 2018, arXiv 1705.07115).
+    (1 - p) L(both) + p / 2 (L(no caption) + L(no image)): the expectation of modality dropout with probability p.
+    Poisson loss for the number of labels, 1 - cosine for the caption features. Learned weights: the loss of a task is
+    multiplied by exp(-s), and s is added (Kendall et al. 2018, arXiv 1705.07115).
     """
     fusion, labels = cfg.fusion, make_loss(cfg.train.loss, cfg.train.smoothing)
 
-    def loss(outputs: Outputs, targets: Targets) -> torch.Tensor:
-        targets, weights = targets
+    def loss(outputs: Outputs, batch: Targets) -> torch.Tensor:
+        targets, weights = batch
         p = fusion.modality_dropout if len(outputs.terms) > 1 else 0.0
         shares = {BOTH: 1 - p, NO_CAPTION: p / 2, NO_IMAGE: p / 2}
         total = targets.new_zeros(())
         for name, terms in outputs.terms.items():
             if shares[name]:
                 logits = (terms.float().sum(-1) + outputs.bias).flatten(0, 1)
-                wanted = targets.repeat(len(terms), 1)
+                y = targets.repeat(len(terms), 1)
                 if weights is None:
-                    cost = labels(logits, wanted)
+                    cost = labels(logits, y)
                 else:
-                    cost = weighted_bce(logits, wanted, weights.repeat(len(terms), 1), cfg.train.smoothing)
+                    cost = weighted_bce(logits, y, weights.repeat(len(terms), 1), cfg.train.smoothing)
                 total = total + shares[name] * cost
-        tasks = [
-            (fusion.count, poisson_nll_loss(outputs.counts, targets.sum(1).expand_as(outputs.counts))),
-        ]
+        counts = targets.sum(1).expand_as(outputs.counts)
+        tasks = [(fusion.count, poisson_nll_loss(outputs.counts, counts))]
         if outputs.likeness is not None:
             tasks.append((fusion.embedding, (1 - outputs.likeness).mean()))
         for (weight, task), s in zip(tasks, outputs.log_weights, strict=False):
@@ -196,7 +211,7 @@ def fusion_loss(cfg: FusionExperiment) -> Callable[[Outputs, Targets], torch.Ten
 
 
 def _pool(tokens: torch.Tensor, there: torch.Tensor) -> list[torch.Tensor]:
-    """(b, d) each: the mean over a caption's tokens, normalised, the largest and the smallest value."""
+    """(b, d) each: the normalised mean over a caption's tokens, the maximum and the minimum."""
     mask = there[..., None]
     mean = (tokens * mask).sum(1) / mask.sum(1).clamp_min(1)
     far = torch.finfo(tokens.dtype).max

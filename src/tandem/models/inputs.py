@@ -1,94 +1,138 @@
-"""What a model may look at, for some rows of one split."""
+"""What a model may read of some rows."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class Inputs:
-    """Rows in one order; a part that an experiment doesn't read is None.
-
-    blocks    one (n, views, d) float16 array an encoder
-    maps      what a trunk or a caption model says, (all, views, ...) float16: too large to copy, so it stays on disk
-    rows      (n,) numbers of the rows in `maps`
-    captions  (n,) str
-    files     (n,) paths of images
-    """
-
-    size: int
-    blocks: tuple[np.ndarray, ...] = ()
-    captions: Sequence[str] | None = None
-    files: Sequence[Path] | None = None
-    maps: tuple["Maps", ...] = ()
-    rows: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return self.size
-
-    def take(self, rows: np.ndarray) -> "Inputs":
-        """The rows with these numbers, in this order."""
-        return Inputs(
-            len(rows),
-            tuple(block[rows] for block in self.blocks),
-            None if self.captions is None else [self.captions[i] for i in rows],
-            None if self.files is None else [self.files[i] for i in rows],
-            self.maps,
-            rows if self.rows is None else self.rows[rows],
-        )
-
-    def followed_by(self, other: "Inputs") -> "Inputs":
-        """These rows, then those of `other`, which has the same parts."""
-
-        def both(name: str) -> list | None:
-            mine = getattr(self, name)
-            return None if mine is None else [*mine, *getattr(other, name)]
-
-        maps = tuple(a.followed_by(b) for a, b in zip(self.maps, other.maps, strict=True))
-        mine, theirs = (np.arange(len(part)) if part.rows is None else part.rows for part in (self, other))
-        return Inputs(
-            len(self) + len(other),
-            tuple(np.concatenate(pair) for pair in zip(self.blocks, other.blocks, strict=True)),
-            both("captions"),
-            both("files"),
-            maps,
-            np.concatenate([mine, theirs + (len(self.maps[0]) if maps else len(self))]),
-        )
+from tandem.config.encoders import Encoder
+from tandem.config.experiments import Experiment
+from tandem.data.image_loader import Image
 
 
 @dataclass(frozen=True)
 class Maps:
-    """Arrays on disk, (n, views, ...) each, read as if they were one."""
+    """Rows of arrays on disk, (n, views, ...) each, read as if they were one array.
+
+    rows  numbers of the selected rows, over all `parts` in order; None = all
+    """
 
     parts: tuple[np.ndarray, ...]
+    rows: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return sum(map(len, self.parts))
+        return sum(map(len, self.parts)) if self.rows is None else len(self.rows)
 
     @property
     def shape(self) -> tuple[int, ...]:
         return (len(self), *self.parts[0].shape[1:])
 
+    def take(self, rows: np.ndarray) -> "Maps":
+        return Maps(self.parts, rows if self.rows is None else self.rows[rows])
+
     def followed_by(self, other: "Maps") -> "Maps":
-        return Maps((*self.parts, *other.parts))
+        own, others = (np.arange(len(m)) if m.rows is None else m.rows for m in (self, other))
+        return Maps((*self.parts, *other.parts), np.concatenate([own, others + sum(map(len, self.parts))]))
 
     def read(self, rows: np.ndarray, view: int | np.ndarray) -> np.ndarray:
-        """(b, ...) of rows (b,), each in the view of its own number, or its last where it has fewer."""
+        """(b, ...) of rows (b,), each in its own `view`, or its last one where it has fewer."""
         view = np.minimum(np.broadcast_to(view, rows.shape), self.shape[1] - 1)
+        numbers = rows if self.rows is None else self.rows[rows]
         out = np.empty((len(rows), *self.shape[2:]), self.parts[0].dtype)
         start = 0
         for part in self.parts:
-            inside = (rows >= start) & (rows < start + len(part))
-            out[inside] = part[rows[inside] - start, view[inside]]
+            inside = (numbers >= start) & (numbers < start + len(part))
+            out[inside] = part[numbers[inside] - start, view[inside]]
             start += len(part)
         return out
 
 
-def side_by_side(
-    blocks: Sequence[np.ndarray], view: int | np.ndarray, rows: np.ndarray | slice
-) -> np.ndarray:
-    """(n, d): what all encoders say of one view, or of one a row; one with fewer views repeats its last."""
-    picked = [block[rows, np.minimum(view, block.shape[1] - 1)] for block in blocks]
-    return np.concatenate(picked, axis=1).astype(np.float32)
+@dataclass(frozen=True)
+class Inputs:
+    """Rows of one or more splits in one order; an experiment has only the parts that it reads.
+
+    ids       (n,) str
+    features  by slug of the encoder, (n, views, d) float16
+    maps      by slug of the encoder, (n, views, ...) float16; too large to copy, so they stay on disk
+    captions  (n,) str
+    files     (n,) images
+    """
+
+    ids: Sequence[str]
+    features: Mapping[str, np.ndarray] = field(default_factory=dict)
+    maps: Mapping[str, Maps] = field(default_factory=dict)
+    captions: Sequence[str] | None = None
+    files: Sequence[Image] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def views(self) -> int:
+        """The largest number of views that an encoder has of a row."""
+        arrays = [*self.features.values(), *self.maps.values()]
+        return max((array.shape[1] for array in arrays), default=1)
+
+    def take(self, rows: np.ndarray) -> "Inputs":
+        """The rows with these numbers, in this order."""
+        return Inputs(
+            [self.ids[i] for i in rows],
+            {slug: values[rows] for slug, values in self.features.items()},
+            {slug: maps.take(rows) for slug, maps in self.maps.items()},
+            None if self.captions is None else [self.captions[i] for i in rows],
+            None if self.files is None else [self.files[i] for i in rows],
+        )
+
+    def followed_by(self, other: "Inputs") -> "Inputs":
+        """These rows, then those of `other`, which has the same parts."""
+        captions, files = other.captions, other.files
+        return Inputs(
+            [*self.ids, *other.ids],
+            {slug: np.concatenate([own, other.features[slug]]) for slug, own in self.features.items()},
+            {slug: own.followed_by(other.maps[slug]) for slug, own in self.maps.items()},
+            None if self.captions is None or captions is None else [*self.captions, *captions],
+            None if self.files is None or files is None else [*self.files, *files],
+        )
+
+    def side_by_side(
+        self, encoders: Sequence[Encoder], view: int | np.ndarray, rows: np.ndarray | slice
+    ) -> np.ndarray:
+        """(b, d) float32: the features of `encoders` in this order, in one view, or in one view a row.
+
+        An encoder with fewer views repeats its last.
+        """
+        blocks = [self.features[encoder.slug] for encoder in encoders]
+        picked = [block[rows, np.minimum(view, block.shape[1] - 1)] for block in blocks]
+        return np.concatenate(picked, axis=1).astype(np.float32)
+
+
+class Source(Protocol):
+    """Where inputs come from: the features of a split on disk, or encoders that are run on new rows."""
+
+    @property
+    def ids(self) -> Sequence[str]: ...
+
+    @property
+    def captions(self) -> Sequence[str]: ...
+
+    def images(self, size: int) -> Sequence[Image]:
+        """Files, or squares of `size` pixels."""
+        ...
+
+    def features(self, encoder: Encoder) -> np.ndarray:
+        """(n, views, ...) float16."""
+        ...
+
+
+def build_inputs(experiment: Experiment, source: Source) -> Inputs:
+    """What the models of `experiment` read of the rows of `source`."""
+    features = {encoder.slug: source.features(encoder) for encoder in experiment.encoders}
+    cached = {encoder.slug for encoder in experiment.encoders if encoder.cached_map}
+    return Inputs(
+        source.ids,
+        {slug: values for slug, values in features.items() if slug not in cached},
+        {slug: Maps((values,)) for slug, values in features.items() if slug in cached},
+        source.captions if "caption" in experiment.reads_rows else None,
+        source.images(experiment.image_size) if experiment.image_size else None,
+    )

@@ -1,4 +1,4 @@
-"""Multi-label losses on logits, by the names an experiment's `loss` may have."""
+"""Multi-label losses on logits, by the names that an experiment's `loss` can have."""
 
 from collections.abc import Callable
 
@@ -49,7 +49,7 @@ def make_loss(name: str, smoothing: float = 0.0) -> Loss:
 def weighted_bce(
     logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, smoothing: float
 ) -> torch.Tensor:
-    """Binary cross-entropy, the mean over all cells, each counted `weights` times."""
+    """Binary cross-entropy, the mean over all cells with these weights."""
     targets = targets * (1 - smoothing) + smoothing / 2
     cells = binary_cross_entropy_with_logits(logits.float(), targets, weights, reduction="sum")
     return cells / weights.sum().clamp_min(1e-6)

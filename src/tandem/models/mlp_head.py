@@ -1,7 +1,9 @@
 """A small network on standardised frozen features, several seeds averaged."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -12,82 +14,61 @@ from tandem.artifacts.atomic_io import write_with
 from tandem.config.experiments import HeadExperiment
 from tandem.config.training import Head
 from tandem.logits import sigmoid
-from tandem.models.inputs import Inputs, side_by_side
-from tandem.models.trainer import Batch, fit
+from tandem.models.base import TrainingRun
+from tandem.models.inputs import Inputs
+from tandem.models.losses import make_loss
+from tandem.models.trainer import Batch, Task, fit
 from tandem.runtime.torch_setup import autocast, device
 
-# on few rows the batches are smaller, so that an epoch still has some steps: quicker, and a lower out-of-fold loss
+# with few rows, smaller batches, so that an epoch has some steps: quicker, and a lower out-of-fold loss
 FEW_STEPS, SMALL_BATCH = 10, 64
 
 
 class HeadModel:
-    """fit / predict_proba / save / load on `Inputs.blocks`."""
+    """On the features of the experiment's encoders, concatenated."""
 
     def __init__(self, cfg: HeadExperiment, n_labels: int):
         self.cfg, self.n_labels = cfg, n_labels
-        self.mean = self.deviation = None  # (d,) of the training rows
+        self.mean, self.deviation = torch.zeros(0), torch.ones(0)  # (d,) of the training rows
         self.networks: list[nn.Module] = []
 
-    def fit(
-        self,
-        inputs: Inputs,
-        y: np.ndarray,
-        seed: int,
-        checkpoint: Path | None,
-        on_epoch: Callable = lambda e: None,
-    ) -> list[dict]:
-        """Trains on all rows of `inputs`; quick enough that a killed fold starts again, so no checkpoint."""
-        del checkpoint
+    def fit(self, inputs: Inputs, y: np.ndarray, run: TrainingRun) -> list[dict]:
+        """Writes no checkpoint: it takes seconds, so a killed fold starts again."""
         on = device()
-        first = torch.from_numpy(side_by_side(inputs.blocks, 0, slice(None)))
+        first = torch.from_numpy(self._view(inputs, 0))
         self.mean, self.deviation = first.mean(0), first.std(0).clamp_min(1e-6)
-        count = max((block.shape[1] for block in inputs.blocks), default=1)
-        x = torch.stack(
-            [self._standardise(side_by_side(inputs.blocks, v, slice(None))) for v in range(count)]
-        ).to(on)
+        x = torch.stack([self._standardise(self._view(inputs, v)) for v in range(inputs.views)]).to(on)
         targets = torch.from_numpy(y.astype(np.float32)).to(on)
         train, log = self.cfg.train, []
         steps = max(len(y) // train.batch, min(FEW_STEPS, len(y) // SMALL_BATCH), 1)
-
-        def kept(rng: np.random.Generator, shape: tuple[int, int]) -> torch.Tensor:
-            """Input dropout from random bytes: several times quicker on a CPU than torch's own."""
-            drop = round(256 * self.cfg.head.input_dropout)
-            keep = rng.integers(0, 256, shape, np.uint8) >= drop
-            return torch.from_numpy(keep).float() * (256 / (256 - drop))
-
         for bag in range(self.cfg.head.bags):
-            bag_seed = seed * 101 + bag
-            network = _network(self.cfg.head, x.shape[2], self.n_labels, bag_seed).to(on)
-
-            def batches(epoch: int, bag_seed: int = bag_seed) -> Iterator[Batch]:
-                rng = np.random.default_rng([bag_seed, epoch])
-                order = rng.permutation(len(y))
-                view = rng.integers(0, count, len(y))
-                for rows in np.array_split(order, steps):  # all rows, batches of nearly equal size
-                    picked = x[torch.from_numpy(view[rows]).to(on), torch.from_numpy(rows).to(on)]
-                    yield picked * kept(rng, picked.shape).to(on), targets[torch.from_numpy(rows).to(on)]
-
+            seed = run.seed * 101 + bag
+            network = _network(self.cfg.head, x.shape[2], self.n_labels, seed).to(on)
             groups = [{"params": list(network.parameters()), "lr": train.lr}]
-            log += [{"bag": bag, **e} for e in fit(network, batches, steps, train, bag_seed, groups)]
+            batches = partial(_batches, x, targets, steps, self.cfg.head.input_dropout, seed)
+            task = Task(network, batches, steps, groups, make_loss(train.loss, train.smoothing))
+            log += [{"bag": bag, **entry} for entry in fit(task, train, TrainingRun(seed))]
             self.networks.append(network.eval())
-        on_epoch(log[-1])
+        run.on_epoch(log[-1])
         return log
 
     @torch.inference_mode()
     def predict_proba(self, inputs: Inputs) -> np.ndarray:
         """(n, c): mean of the logits over bags and views, as probability."""
-        count = max((block.shape[1] for block in inputs.blocks), default=1)
         on = next(self.networks[0].parameters()).device
         total = np.zeros((len(inputs), self.n_labels))
         for start in range(0, len(inputs), 4096):
             rows = slice(start, start + 4096)
-            for v in range(count):
-                x = self._standardise(side_by_side(inputs.blocks, v, rows)).to(on)
+            for v in range(inputs.views):
+                x = self._standardise(self._view(inputs, v, rows)).to(on)
                 for network in self.networks:
                     with autocast(on, self.cfg.train.bfloat16):
                         logits = network(x)
                     total[rows] += logits.float().cpu().numpy()
-        return sigmoid(total / (count * len(self.networks)))
+        return sigmoid(total / (inputs.views * len(self.networks)))
+
+    def _view(self, inputs: Inputs, view: int, rows: slice = slice(None)) -> np.ndarray:
+        return inputs.side_by_side(self.cfg.encoders, view, rows)
 
     def _standardise(self, x: np.ndarray) -> torch.Tensor:
         return ((torch.from_numpy(x) - self.mean) / self.deviation).clamp(-6, 6)
@@ -98,8 +79,7 @@ class HeadModel:
             tensors |= {f"{bag}.{k}": t.half().contiguous() for k, t in network.cpu().state_dict().items()}
         write_with(path, lambda partial: save_file(tensors, partial))
 
-    def load(self, path: Path) -> "HeadModel":
-        """Reads what `save` wrote for the same configuration."""
+    def load(self, path: Path) -> Self:
         tensors = load_file(path)
         self.mean, self.deviation = tensors.pop("mean"), tensors.pop("deviation")
         self.networks = []
@@ -111,6 +91,26 @@ class HeadModel:
             network.load_state_dict(state)
             self.networks.append(network.eval().to(device()))
         return self
+
+
+def _batches(
+    x: torch.Tensor, targets: torch.Tensor, steps: int, dropout: float, seed: int, epoch: int
+) -> Iterator[Batch]:
+    """All rows of x (views, n, d) in random order, each in a random view, in batches of nearly equal size."""
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(targets))
+    view = rng.integers(0, len(x), len(targets))
+    for rows in np.array_split(order, steps):
+        at = torch.from_numpy(rows).to(x.device)
+        picked = x[torch.from_numpy(view[rows]).to(x.device), at]
+        yield picked * _dropout_mask(rng, picked.shape, dropout).to(x.device), targets[at]
+
+
+def _dropout_mask(rng: np.random.Generator, shape: tuple[int, ...], dropout: float) -> torch.Tensor:
+    """From random bytes: several times quicker on a CPU than torch's own dropout."""
+    drop = round(256 * dropout)
+    keep = rng.integers(0, 256, shape, np.uint8) >= drop
+    return torch.from_numpy(keep).float() * (256 / (256 - drop))
 
 
 def _network(cfg: Head, width: int, n_labels: int, seed: int) -> nn.Module:

@@ -1,31 +1,32 @@
-"""Linear models: TF-IDF with a logistic regression a label, and the logistic second level of the stack."""
+"""The linear baseline on captions: TF-IDF with a logistic regression for each label."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from safetensors.numpy import load, save
-from scipy.sparse import hstack
+from scipy.sparse import csr_matrix, hstack
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from tandem.artifacts.atomic_io import write_with
 from tandem.config.experiments import TfidfExperiment
 from tandem.logits import sigmoid, smoothed_log_odds
+from tandem.models.base import TrainingRun
 from tandem.models.inputs import Inputs
 
 
 class OneVsRest:
-    """One L2-regularised logistic regression a label; a label that never (or always) occurs gets its smoothed rate.
+    """One L2-regularised logistic regression for each label, on a sparse matrix of words.
 
-    On sparse words.
+    A label that never or always occurs gets its smoothed rate.
     """
 
     def __init__(self, c: float, coef: np.ndarray | None = None, bias: np.ndarray | None = None):
         self.c, self.coef, self.bias = c, coef, bias
 
-    def fit(self, x, y: np.ndarray) -> "OneVsRest":
+    def fit(self, x: csr_matrix, y: np.ndarray) -> "OneVsRest":
         self.coef, self.bias = np.zeros((x.shape[1], y.shape[1])), np.zeros(y.shape[1])
         for j in range(y.shape[1]):
             positives = int(y[:, j].sum())
@@ -37,28 +38,21 @@ class OneVsRest:
                 self.bias[j] = smoothed_log_odds(y[:, j])
         return self
 
-    def logits(self, x) -> np.ndarray:
+    def logits(self, x: csr_matrix) -> np.ndarray:
         return x @ self.coef + self.bias
 
 
 class TfidfModel:
-    """fit / predict_proba / save / load on `Inputs.captions`."""
+    """On `Inputs.captions`."""
 
     def __init__(self, cfg: TfidfExperiment, n_labels: int):
         self.cfg, self.n_labels = cfg, n_labels
         self.vectorizers: list[TfidfVectorizer] = []
         self.linear = OneVsRest(cfg.tfidf.c)
 
-    def fit(
-        self,
-        inputs: Inputs,
-        y: np.ndarray,
-        seed: int,
-        checkpoint: Path | None,
-        on_epoch: Callable = lambda e: None,
-    ) -> list[dict]:
+    def fit(self, inputs: Inputs, y: np.ndarray, run: TrainingRun) -> list[dict]:
         """Vocabulary, document frequencies and coefficients all come from these rows alone."""
-        del seed, checkpoint, on_epoch
+        del run  # nothing is drawn at random, and there are no epochs
         self.vectorizers = [v.set_params(min_df=self.cfg.tfidf.min_rows) for v in self._vectorizers()]
         for vectorizer in self.vectorizers:
             try:
@@ -81,7 +75,7 @@ class TfidfModel:
         )
         return [words, characters] if cfg.characters else [words]
 
-    def _transform(self, inputs: Inputs):
+    def _transform(self, inputs: Inputs) -> csr_matrix:
         return hstack([v.transform(inputs.captions) for v in self.vectorizers], format="csr")
 
     def save(self, path: Path) -> None:
@@ -91,8 +85,7 @@ class TfidfModel:
         data = save(tensors, metadata={"vocabularies": json.dumps(vocabularies)})
         write_with(path, lambda partial: partial.write_bytes(data))
 
-    def load(self, path: Path) -> "TfidfModel":
-        """Reads what `save` wrote for the same configuration."""
+    def load(self, path: Path) -> Self:
         data = path.read_bytes()
         tensors = load(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])

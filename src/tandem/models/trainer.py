@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,76 +13,115 @@ from torch import nn
 from tandem.artifacts.atomic_io import write_with
 from tandem.config.training import Training
 from tandem.metrics import f1_samples
-from tandem.models.losses import make_loss
+from tandem.models.base import TrainingRun
 from tandem.runtime.torch_setup import autocast
 
-Batch = tuple[Any, Any]  # what the network takes, what the loss compares with: targets (b, c)
+TRAINER_VERSION = 1  # raised when trained weights change
+MAX_NORM = 5.0  # of the gradients of one step
+Batch = tuple[Any, Any]  # (what the network takes, what the loss compares its outputs with)
 
 
-def fit(
-    network: nn.Module,
-    batches: Callable[[int], Iterable[Batch]],
-    steps: int,
-    cfg: Training,
-    seed: int,
-    groups: list[dict],
-    checkpoint: Path | None = None,
-    on_epoch: Callable[[dict], None] = lambda entry: None,
-    loss_function: Callable[[Any, Any], torch.Tensor] | None = None,
-    labelled: Callable[[Any, Any], Batch] = lambda outputs, targets: (outputs, targets),
-) -> list[dict]:
-    """Trains `network` in place and returns one entry an epoch: epoch, loss, lr, and f1, which is F1 per row at 0.5
-    over the rows trained on, each as the network saw it then.
+@dataclass(frozen=True)
+class Task:
+    """What is trained, on which batches.
 
-    batches     gives the batches of an epoch, `steps` of them; must depend on the epoch alone
-    groups      AdamW parameter groups, each with its own peak lr
-    checkpoint  written after each epoch; a killed run goes on from it and ends in the same weights
-    loss_function  of the network's outputs and the targets; without one, that of `cfg.loss` on logits
-    labelled    (logits (b, c), y (b, c)) of the network's outputs and the targets
+    batches  the batches of an epoch, which depend on its number alone
+    steps    batches in an epoch
+    groups   AdamW parameter groups, each with its own peak lr
+    loss     of the network's outputs and the targets of a batch
+    metric_pair  (logits (b, c), y (b, c)) of outputs and targets, for F1 on the training rows
     """
-    on = next(network.parameters()).device
-    loss_function = loss_function or make_loss(cfg.loss, cfg.smoothing)
-    updates = math.ceil(steps / cfg.accumulate)
-    epochs = max(cfg.epochs, math.ceil(cfg.min_steps / steps))
-    optimiser = torch.optim.AdamW(groups, weight_decay=cfg.weight_decay, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, warmup_cosine(updates * epochs, cfg.warmup))
-    average = averaged(network, cfg.ema) if cfg.ema else None
-    parts = {"network": network, "optimiser": optimiser, "schedule": schedule, "average": average}
-    log = _restore(checkpoint, parts)
+
+    network: nn.Module
+    batches: Callable[[int], Iterable[Batch]]
+    steps: int
+    groups: list[dict[str, Any]]
+    loss: Callable[[Any, Any], torch.Tensor]
+    metric_pair: Callable[[Any, Any], Batch] = lambda outputs, targets: (outputs, targets)
+
+
+def fit(task: Task, cfg: Training, run: TrainingRun) -> list[dict[str, Any]]:
+    """Trains `task.network` in place and returns one entry an epoch: epoch, loss, f1 and lr.
+
+    f1 is F1 per row at 0.5 over the training rows, each predicted during its own step. Raises ValueError where the loss
+    is not finite.
+    """
+    epochs = max(cfg.epochs, math.ceil(cfg.min_steps / task.steps))
+    state = _State(task, cfg, epochs)
+    log = state.restore(run.checkpoint)
+    device = next(task.network.parameters()).device
     for epoch in range(len(log), epochs):
-        network.train()
-        total, rows, y, pred = 0.0, 0, [], []
-        with torch.random.fork_rng(devices=[on] if on.type == "cuda" else []):
-            torch.manual_seed(seed * 1_000_003 + epoch)
-            for step, (inputs, targets) in enumerate(batches(epoch), start=1):
-                with autocast(on, cfg.bfloat16):
-                    outputs = network(inputs)
-                loss = loss_function(outputs, targets)
-                (loss / cfg.accumulate).backward()
-                if step % cfg.accumulate == 0 or step == steps:
-                    nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-                    optimiser.step()
-                    optimiser.zero_grad(set_to_none=True)
-                    schedule.step()
-                    if average:
-                        average.update_parameters(network)
-                total, rows = total + loss.item() * len(targets), rows + len(targets)
-                for part, values, cut in zip((pred, y), labelled(outputs, targets), (0.0, 0.5), strict=True):
-                    part.append((values.detach() > cut).cpu().numpy())
-        if not math.isfinite(total):
-            raise ValueError(f"the loss became {total} in epoch {epoch + 1}; lower train.lr in the config")
-        f1 = f1_samples(np.concatenate(y), np.concatenate(pred))
-        log.append({"epoch": epoch + 1, "loss": total / rows, "f1": f1, "lr": schedule.get_last_lr()[0]})
-        on_epoch(log[-1])
-        if checkpoint:
-            _save(checkpoint, parts, log)
-    if average:
-        network.load_state_dict(average.module.state_dict())
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(run.seed * 1_000_003 + epoch)
+            loss, f1 = _train_epoch(task, cfg, state, epoch)
+        log.append({"epoch": epoch + 1, "loss": loss, "f1": f1, "lr": state.schedule.get_last_lr()[0]})
+        run.on_epoch(log[-1])
+        if run.checkpoint:
+            state.save(run.checkpoint, log)
+    if state.average:
+        task.network.load_state_dict(state.average.module.state_dict())
     return log
 
 
+class _State:
+    """What changes in the course of training."""
+
+    def __init__(self, task: Task, cfg: Training, epochs: int):
+        updates = math.ceil(task.steps / cfg.accumulate) * epochs
+        self.network = task.network
+        self.optimiser = torch.optim.AdamW(task.groups, weight_decay=cfg.weight_decay, fused=True)
+        factor = warmup_cosine(updates, cfg.warmup)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, factor)
+        self.average = averaged(task.network, cfg.ema) if cfg.ema else None
+
+    def update(self) -> None:
+        """One step of the optimiser."""
+        nn.utils.clip_grad_norm_(self.network.parameters(), MAX_NORM)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.schedule.step()
+        if self.average:
+            self.average.update_parameters(self.network)
+
+    def save(self, path: Path, log: list[dict[str, Any]]) -> None:
+        state = {name: part.state_dict() for name, part in vars(self).items() if part is not None}
+        write_with(path, lambda partial: torch.save({**state, "log": log}, partial))
+
+    def restore(self, path: Path | None) -> list[dict[str, Any]]:
+        """The log of the epochs that are done."""
+        if path is None or not path.exists():
+            return []
+        state = torch.load(path, weights_only=True)
+        for name, part in vars(self).items():
+            if part is not None:
+                part.load_state_dict(state[name])
+        return state["log"]
+
+
+def _train_epoch(task: Task, cfg: Training, state: _State, epoch: int) -> tuple[float, float]:
+    """(mean loss, F1 per row)."""
+    task.network.train()
+    device = next(task.network.parameters()).device
+    total, rows, y, pred = 0.0, 0, [], []
+    for step, (inputs, targets) in enumerate(task.batches(epoch), start=1):
+        with autocast(device, cfg.bfloat16):
+            outputs = task.network(inputs)
+        loss = task.loss(outputs, targets)
+        (loss / cfg.accumulate).backward()
+        if step % cfg.accumulate == 0 or step == task.steps:
+            state.update()
+        size = len(targets)  # of a fusion network's pair of tensors 2: its loss is the mean over batches
+        total, rows = total + loss.item() * size, rows + size
+        logits, truth = task.metric_pair(outputs, targets)
+        pred.append((logits.detach() > 0).cpu().numpy())
+        y.append((truth > 0.5).cpu().numpy())
+    if not math.isfinite(total):
+        raise ValueError(f"the loss became {total} in epoch {epoch + 1}; lower train.lr in the config")
+    return total / rows, f1_samples(np.concatenate(y), np.concatenate(pred))
+
+
 def warmup_cosine(updates: int, warmup: float) -> Callable[[int], float]:
-    """Factor of the peak lr at an update: linear over the first share `warmup`, then half a cosine to zero.
+    """Factor of the peak lr at an update: linear over the share `warmup` of `updates`, then half a cosine to zero.
 
     >>> factor = warmup_cosine(100, 0.1)
     >>> [round(factor(u), 2) for u in (0, 9, 10, 55, 100)]
@@ -98,26 +138,11 @@ def warmup_cosine(updates: int, warmup: float) -> Callable[[int], float]:
 
 
 def averaged(network: nn.Module, decay: float) -> torch.optim.swa_utils.AveragedModel:
-    """Exponential moving average of weights and buffers; the decay is smaller at first, so short runs gain too."""
+    """Exponential moving average of weights and buffers; its decay grows from 0.1, so that short runs gain too."""
 
-    def update(averages: list, current: list, number: torch.Tensor) -> None:
+    def update(averages: Any, current: Any, number: Any) -> None:
         weight = 1 - min(decay, (1 + int(number)) / (10 + int(number)))
         for a, c in zip(averages, current, strict=True):
             a.lerp_(c, weight) if a.is_floating_point() else a.copy_(c)
 
     return torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=update, use_buffers=True)
-
-
-def _save(path: Path, parts: dict, log: list[dict]) -> None:
-    state = {name: part.state_dict() for name, part in parts.items() if part is not None}
-    write_with(path, lambda partial: torch.save({**state, "log": log}, partial))
-
-
-def _restore(path: Path | None, parts: dict) -> list[dict]:
-    if path is None or not path.exists():
-        return []
-    state = torch.load(path, weights_only=True)
-    for name, part in parts.items():
-        if part is not None:
-            part.load_state_dict(state[name])
-    return state["log"]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tandem.config.experiments import Experiment, make_experiment, sees
+from tandem.config.experiments import Experiment, make_experiment
 from tandem.config.toml_files import merged
-from tandem.decoding import DECODERS, CrossFit, Rule
+from tandem.decoding import DECODERS, NestedCV, Rule
 from tandem.metrics import log_loss, mean_average_precision, paired_interval
 
 NO_PHOTO = {"trunk": None, "frozen": []}
@@ -45,7 +45,7 @@ def variants(name: str, experiment: Experiment) -> dict[str, Experiment]:
     changes = CHANGES | {"pseudo": {"pseudo": {"teacher": name}}}
     if not (experiment.trunk or experiment.tokens):
         changes.pop("no_tuning")
-    if len(sees(experiment)) < 2:
+    if len(experiment.reads) < 2:
         changes = {key: change for key, change in changes.items() if key not in OF_A_JOIN}
     found = {}
     for key, change in changes.items():
@@ -100,14 +100,15 @@ def compare(
     threads: int = 1,
 ) -> Row:
     """The row of probabilities (n, c), decoded as the whole was; `base` (n, c): the whole's cross-fitted label sets."""
-    sets = CrossFit(proba, y, fold, rule, threads).cross_fitted("auto")
+    sets = NestedCV(proba, y, fold, rule, threads).cross_val_predict("auto")
     return _row(group, name, proba, sets, base, y, rule)
 
 
-def decoders(proba: np.ndarray, base: np.ndarray, fits: CrossFit) -> list[Row]:
+def decoders(proba: np.ndarray, base: np.ndarray, fits: NestedCV) -> list[Row]:
     """A row for each decoder of the whole's probabilities, against the one that is chosen by itself."""
     return [
-        _row("decoder", name, proba, fits.cross_fitted(name), base, fits.y, fits.rule) for name in DECODERS
+        _row("decoder", name, proba, fits.cross_val_predict(name), base, fits.y, fits.rule)
+        for name in DECODERS
     ]
 
 

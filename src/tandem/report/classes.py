@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tandem.artifacts.contributions import shares
+from tandem.artifacts.contributions import modality_shares
 from tandem.decoding import Rule
 from tandem.decoding.threshold_search import SortedLabels
 from tandem.metrics import f1_per_label, f_beta, mean_average_precision
@@ -25,7 +25,7 @@ def per_class(data: ReportData, focus: FocusExperiment) -> list[dict]:
         gain_per_label(y, pred, rule),
         average_precisions(proba, y),
     )
-    share = shares(data.names, focus.terms) if focus.terms is not None else {}
+    share = modality_shares(data.names, focus.terms) if focus.terms is not None else {}
     metric = None if thresholds is None else metric_curves(proba, y, thresholds, rule)
     ap_of = {e.name: average_precisions(e.proba, y) for e in data.experiments}
     labels = []

@@ -15,7 +15,7 @@ from tandem.artifacts.predictions import Predictions, read_provenance
 from tandem.config import method_versions as version
 from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.data.split_tables import read_captions, read_images
-from tandem.decoding import CrossFit, Rule, label_rule
+from tandem.decoding import NestedCV, Rule
 from tandem.features.feature_store import read_features
 from tandem.graph.declared_stages import STACK
 from tandem.graph.experiment_dir import ExperimentDir, Experiments, same_rows
@@ -33,7 +33,7 @@ def gather(experiments: Experiments, wanted: str = "") -> ReportData:
     lacking = [str(path) for path in needed if not path.exists()]
     if lacking:
         raise FileNotFoundError(f"no {', '.join(lacking)}; run: make folds COMP={paths.comp}")
-    rows, rule = read_labelled_rows(paths), label_rule(competition)
+    rows, rule = read_labelled_rows(paths), Rule.of(competition)
     scored, stale = read_experiments(experiments, rows)
     name = choose(scored, wanted, paths.comp)
     focus = read_focus(experiments[name], rows, rule, scored[name]) if name else None
@@ -131,7 +131,7 @@ def cross_fitted(paths: Paths, rows: LabelledRows, rule: Rule, scored: ScoredExp
     key = digest([oof, rows.fold_digest, rows.label_digest, asdict(rule), version.DECODER])
     if read_provenance(file).get("key") == key:
         return Predictions.read(file).aligned_to(rows.ids) > 0.5
-    pred = CrossFit(scored.proba, rows.y, rows.fold, rule, threads()).prepare().cross_fitted("auto")
+    pred = NestedCV(scored.proba, rows.y, rows.fold, rule, threads()).prepare().cross_val_predict("auto")
     Predictions(rows.ids, rows.names, pred.astype(np.float32), {"key": key}).write(file)
     return pred
 

@@ -7,7 +7,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from tandem.data.submission import detect_drift
-from tandem.decoding import DECODERS
+from tandem.decoding import DECODERS, default_decoder
 from tandem.report.charts import ACCENT, MUTED, WARM, chart, label_axes, logarithmic
 from tandem.report.data_model import FocusExperiment, ReportData
 
@@ -21,7 +21,7 @@ def decoders(scores: dict) -> list[dict]:
             "name": name,
             "about": DECODERS.get(name, ""),
             "used": name == scores["decoder"],
-            "reference": name == scores.get("standing", "fixed"),
+            "reference": name == default_decoder(scores["metric"]),
         }
         | figures
         for name, figures in scores["decoders"].items()

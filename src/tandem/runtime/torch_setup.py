@@ -1,7 +1,9 @@
-"""Torch on this machine: device, autocast, and a timm that imports beside any torch build."""
+"""Torch on this machine: device, threads, autocast, and importing timm with any torch build."""
 
 import importlib.util
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -12,16 +14,37 @@ from tandem.runtime.resources import threads
 
 
 def device() -> torch.device:
-    """CUDA where there is one, else the CPU with `threads()` threads."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
+    """CUDA if available, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def use_threads() -> None:
+    """Torch computes with `threads()` threads from here on: for processes of the command line, at their start."""
     torch.set_num_threads(threads())
-    return torch.device("cpu")
 
 
-def alone() -> None:
-    """This thread computes by itself: where several work side by side, that is quicker than to share every step."""
-    torch.set_num_threads(1)
+_single_lock, _single_depth, _single_before = threading.Lock(), 0, 1
+
+
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """The calling thread computes with one thread: quicker where several threads each do their own work.
+
+    New threads start with the number that was set last, whichever thread set it; so the first of overlapping calls
+    keeps the number from before, and each restores that.
+    """
+    global _single_depth, _single_before
+    with _single_lock:
+        if not _single_depth:
+            _single_before = torch.get_num_threads()
+        _single_depth += 1
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        with _single_lock:
+            _single_depth -= 1
+            torch.set_num_threads(_single_before)
 
 
 def autocast(on: torch.device, enabled: bool = True) -> AbstractContextManager:
@@ -31,10 +54,7 @@ def autocast(on: torch.device, enabled: bool = True) -> AbstractContextManager:
 
 @cache
 def has_bfloat16(kind: str) -> bool:
-    """Whether a "cuda" or "cpu" device has instructions for bfloat16.
-
-    A CPU without them runs it too, but hundreds of times slower than float32.
-    """
+    """Whether a "cuda" or "cpu" device has instructions for bfloat16; a CPU without is hundreds of times slower."""
     if kind == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     found = torch.cpu.get_capabilities()
@@ -43,13 +63,13 @@ def has_bfloat16(kind: str) -> bool:
 
 @cache
 def mend_torchvision() -> torch.library.Library | None:
-    """Lets `import torchvision` succeed beside a CPU torch; call before timm, transformers or torchvision.
+    """Lets `import torchvision` succeed with a CPU torch; call before timm, transformers or torchvision.
 
     PyPI's torchvision is a CUDA build whose compiled operators do not load there. Its Python part only needs the
     schemas of two of them to exist; nothing here calls them.
     """
     spec = importlib.util.find_spec("torchvision")
-    if spec is None:
+    if spec is None or not spec.submodule_search_locations:
         return None
     try:
         for compiled in Path(spec.submodule_search_locations[0]).glob("_C.*"):

@@ -1,4 +1,4 @@
-"""The sample competition: scenes drawn from icon fonts, a caption each, made on the spot and never downloaded.
+"""The sample competition: scenes drawn with icon fonts, each with a caption; generated, not downloaded.
 
 The drawings are glyphs of the fonts in the package `qtawesome` (https://github.com/spyder-ide/qtawesome, MIT), read
 from its `fonts` folder without importing it. Its README states the licence of each font:
@@ -8,8 +8,8 @@ from its `fonts` folder without importing it. Its README states the licence of e
     Phosphor                https://github.com/phosphor-icons                  MIT
     Font Awesome Free 5, 6  https://github.com/FortAwesome/Font-Awesome        SIL Open Font License 1.1
 
-Below the stage: `glyphs` (fonts to masks), `things` and `scenes` (what can stand, and what stands where), `textures`,
+Modules: `glyphs` (fonts to masks), `things` (kinds of objects) and `scenes` (objects and their positions), `textures`,
 `landscape`, `backdrops` and `drawing` (pixels), `words` and `captions` (sentences).
 """
 
-NAME = "sample"  # of the competition
+NAME = "sample"  # name of the competition

@@ -128,7 +128,7 @@ def station(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     steel, timber, mast, line = rgb("#b9bec2"), rgb("#54402f"), rgb("#4a4f54"), rgb("#e0c04a")
 
     def at(x: float, t: float) -> tuple[float, float]:
-        """A point on the ground that stands at `x` right in front, moved towards the vanishing point."""
+        """Pixel of the ground point that is at column `x` in front (t = 1); t = 0 is the vanishing point."""
         return vanish + (x - vanish) * t, horizon + (SIDE - horizon) * t
 
     def draw(pen: Pen) -> None:

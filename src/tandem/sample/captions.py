@@ -1,4 +1,4 @@
-"""A sentence about a scene, by somebody who overlooks things and mentions others."""
+"""Captions of scenes; some labels are not mentioned, and some things without a label are."""
 
 import numpy as np
 
@@ -17,15 +17,15 @@ from tandem.sample.words import (
 )
 
 MENTIONED = 0.72  # chance that a label is mentioned
-OTHER = 0.30  # that something without a label is
-VAGUE, RARER = 0.09, 0.30  # that the word for it is a vague one, a rarer one
+OTHER = 0.30  # chance that a thing without a label is mentioned
+VAGUE, RARER = 0.09, 0.30  # chances of a vague and of a rarer word
 ADJECTIVE = 0.30
-PLURAL = 0.80  # that several are said to be several
+PLURAL = 0.80  # chance of a plural for several
 ASIDE, QUOTE = 0.26, 0.08
 SEVERAL = tuple(count.removesuffix(" of") for counts in COUNTS.values() for count in counts.split("|"))
 
 
-def _one(choices: str, rng: np.random.Generator) -> str:
+def _choose(choices: str, rng: np.random.Generator) -> str:
     options = choices.split("|")
     return options[rng.integers(len(options))]
 
@@ -51,12 +51,12 @@ def name_things(name: str, count: int, rng: np.random.Generator) -> str:
     """`a puppy`, `two dogs`, `some hounds`: one or a few of the thing `name`."""
     usual, rarer, vague = WORDS[name]
     chance = rng.random()
-    noun = _one(vague if chance < VAGUE else rarer if chance < VAGUE + RARER else usual, rng)
+    noun = _choose(vague if chance < VAGUE else rarer if chance < VAGUE + RARER else usual, rng)
     if noun in UNCOUNTED:
         return noun
     if count > 1 and rng.random() < PLURAL:
-        return f"{_one(COUNTS[min(count, 3)], rng)} {plural(noun)}"
-    return with_article(f"{_one(ADJECTIVES, rng)} {noun}" if rng.random() < ADJECTIVE else noun)
+        return f"{_choose(COUNTS[min(count, 3)], rng)} {plural(noun)}"
+    return with_article(f"{_choose(ADJECTIVES, rng)} {noun}" if rng.random() < ADJECTIVE else noun)
 
 
 def listed(parts: list[str]) -> str:
@@ -68,7 +68,7 @@ def listed(parts: list[str]) -> str:
 
 
 def _sentence(parts: list[str], verb: str, place: str, form: int) -> str:
-    """One of seven ways to say that `parts` are at `place`; some need one thing, or two parts."""
+    """One of seven sentences with `parts` and `place`; some forms need a single first thing, or two parts."""
     first, rest = parts[0], parts[1:]
     several = first.startswith(SEVERAL)
     if form == 0:
@@ -89,19 +89,19 @@ def _sentence(parts: list[str], verb: str, place: str, form: int) -> str:
 
 
 def write_caption(scene: Scene, rng: np.random.Generator) -> str:
-    """A caption that leaves some labels out and says some things that have none."""
+    """A caption of the scene, without some of its labels and with some things that have none."""
     mentioned = [
         name for name in scene.names if rng.random() < (MENTIONED if name in scene.labels else OTHER)
     ]
     rng.shuffle(mentioned)
-    place = _one(PLACES[scene.kind], rng)
+    place = _choose(PLACES[scene.kind], rng)
     if mentioned:
         parts = [name_things(name, scene.count(name), rng) for name in mentioned]
-        text = _sentence(parts, _one(VERBS[scene.kind], rng), place, int(rng.integers(7)))
+        text = _sentence(parts, _choose(VERBS[scene.kind], rng), place, int(rng.integers(7)))
     else:
-        text = f"{_one(NOTHING[scene.kind], rng)} {place}"
+        text = f"{_choose(NOTHING[scene.kind], rng)} {place}"
     if rng.random() < ASIDE:
-        text += f" {_one(ASIDES[scene.kind], rng)}"
+        text += f" {_choose(ASIDES[scene.kind], rng)}"
     if rng.random() < QUOTE:
-        text += f"; {_one(QUOTES, rng)}"
+        text += f"; {_choose(QUOTES, rng)}"
     return f"{text[0].upper()}{text[1:]}."

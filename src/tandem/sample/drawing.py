@@ -1,4 +1,4 @@
-"""Pixels of a scene: objects painted, lit and laid on their backdrop, then seen through a camera."""
+"""Renders a scene: objects are painted, lit and put on the backdrop, then camera effects are added."""
 
 import io
 
@@ -11,13 +11,13 @@ from tandem.sample.scenes import SIDE, Item, Scene
 from tandem.sample.textures import gradient, mix, noise, pick
 from tandem.sample.things import PALETTES, THINGS, Bands
 
-SHADOW, POST = np.float32([18, 20, 30]), np.float32([52, 56, 58])
+SHADOW, POST = np.array([18, 20, 30], np.float32), np.array([52, 56, 58], np.float32)
 BLURS = (0.35, 0.5, 0.8, 1.1)  # pixels
 QUALITY = (55, 90)  # of the JPEG
 
 
 def _colours(bands: Bands, height: int, rng: np.random.Generator) -> np.ndarray:
-    """(height, 1, 3): each band in one colour of its palette."""
+    """(height, 1, 3) colours of the rows: each band in one colour of its palette."""
     stops = []
     for low, high, name in bands:
         colour = pick(PALETTES[name], rng)
@@ -26,7 +26,7 @@ def _colours(bands: Bands, height: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _masks(item: Item, glyphs: Glyphs, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """(ink, outline) in 0..1 at the item's size: mirrored or not, squeezed, turned."""
+    """(ink, outline) in 0..1 at the item's size, randomly mirrored, scaled in width and rotated."""
     glyph = glyphs.glyph(item.drawing)
     height, width = glyph.ink.shape
     scale = item.size / max(height, width)
@@ -49,7 +49,7 @@ def _bulge(outline: np.ndarray, radius: float) -> np.ndarray:
 
 
 def paint(item: Item, glyphs: Glyphs, sun: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """(colours (h, w, 3), alpha (h, w)) of one object lit from `sun`, -1 left to 1 right."""
+    """(colours (h, w, 3), alpha (h, w)) of one object, lit from direction `sun`: -1 is left, 1 right."""
     thing = THINGS[item.name]
     ink, outline = _masks(item, glyphs, rng)
     height, width = ink.shape
@@ -67,8 +67,8 @@ def paint(item: Item, glyphs: Glyphs, sun: float, rng: np.random.Generator) -> t
     return colours * light[..., None], outline
 
 
-def _lay(canvas: np.ndarray, colours: np.ndarray, alpha: np.ndarray, left: int, top: int) -> None:
-    """Lays colours, (h, w, 3) or (3,), on the canvas, in place; what stands outside is cut."""
+def _blend(canvas: np.ndarray, colours: np.ndarray, alpha: np.ndarray, left: int, top: int) -> None:
+    """Blends colours (h, w, 3) or (3,) into the canvas in place; parts outside are cut off."""
     height, width = alpha.shape
     y0, x0, y1, x1 = max(top, 0), max(left, 0), min(top + height, SIDE), min(left + width, SIDE)
     if y0 >= y1 or x0 >= x1:
@@ -81,7 +81,7 @@ def _lay(canvas: np.ndarray, colours: np.ndarray, alpha: np.ndarray, left: int, 
 def _cast_shadow(
     canvas: np.ndarray, outline: np.ndarray, left: int, foot: int, sun: float, strength: float
 ) -> None:
-    """The outline laid flat on the ground, away from the sun."""
+    """Darkens the ground by the outline, flattened and sheared away from the sun."""
     height, width = outline.shape
     flat, margin = max(3, height // 4), height // 2 + 4
     lying = Image.fromarray((outline * 255).astype(np.uint8)).resize((width, flat), Image.Resampling.BOX)
@@ -91,7 +91,7 @@ def _cast_shadow(
     shear = (1, -lean, lean * (flat + 2), 0, 1, 0)
     wide = wide.transform(wide.size, Image.Transform.AFFINE, shear, Image.Resampling.BILINEAR)
     alpha = np.asarray(wide.filter(ImageFilter.BoxBlur(1.5)), np.float32) / 255 * strength
-    _lay(canvas, SHADOW, alpha, left - margin, foot - flat)
+    _blend(canvas, SHADOW, alpha, left - margin, foot - flat)
 
 
 def _mirror_in_water(
@@ -99,11 +99,11 @@ def _mirror_in_water(
 ) -> None:
     depth = len(alpha) // 2
     fade = np.linspace(0.4, 0, depth, dtype=np.float32)[:, None]
-    _lay(canvas, 0.8 * colours[::-1][:depth], alpha[::-1][:depth] * fade, left, foot - 1)
+    _blend(canvas, 0.8 * colours[::-1][:depth], alpha[::-1][:depth] * fade, left, foot - 1)
 
 
 def draw_image(scene: Scene, glyphs: Glyphs, rng: np.random.Generator) -> Image.Image:
-    """RGB, SIDE pixels a side."""
+    """RGB image of SIDE x SIDE pixels."""
     canvas = BACKDROPS[scene.kind](scene, rng)
     air = canvas[: int(scene.horizon)].mean(axis=(0, 1))
     sun, strength = rng.uniform(-1, 1), rng.uniform(0.15, 0.5)
@@ -113,21 +113,23 @@ def draw_image(scene: Scene, glyphs: Glyphs, rng: np.random.Generator) -> Image.
         left, foot = round(item.x - width / 2), round(item.foot)
         if item.place == "pole":
             post = np.ones((round(item.size * 1.1), max(2, round(item.size / 14))), np.float32)
-            _lay(canvas, POST, post, round(item.x) - 1, foot - 3)
+            _blend(canvas, POST, post, round(item.x) - 1, foot - 3)
         elif item.place == "ground":
             _cast_shadow(canvas, alpha, left, foot, sun, strength)
         elif item.place == "water":
             _mirror_in_water(canvas, colours, alpha, left, foot)
         faded = 0.22 * (1 - item.depth) if item.place in ("ground", "water") else 0.05
-        _lay(canvas, mix(colours, air, faded), alpha, left, foot - height)
+        _blend(canvas, mix(colours, air, faded), alpha, left, foot - height)
     return photograph(canvas, rng)
 
 
 def photograph(canvas: np.ndarray, rng: np.random.Generator) -> Image.Image:
-    """What a camera makes of the canvas: white balance, contrast, vignette, blur and sensor noise."""
+    """Adds camera effects: white balance, contrast, vignette, blur and sensor noise."""
     y, x = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j].astype(np.float32)
     vignette = 1 - rng.uniform(0, 0.3) * (x * x + y * y) / 2
-    tint = 1 + rng.normal(0, 0.05) * np.float32([1, 0, -1]) + rng.normal(0, 0.02, 3).astype(np.float32)
+    tint = (
+        1 + rng.normal(0, 0.05) * np.array([1, 0, -1], np.float32) + rng.normal(0, 0.02, 3).astype(np.float32)
+    )
     light = np.clip(canvas * (vignette[..., None] * tint / 255), 0, 1) ** rng.uniform(0.75, 1.35)
     light = (light - 0.5) * rng.uniform(0.75, 1.1) + 0.5 + rng.uniform(-0.06, 0.06)
     image = Image.fromarray((np.clip(light, 0, 1) * 255).astype(np.uint8))
@@ -139,7 +141,7 @@ def photograph(canvas: np.ndarray, rng: np.random.Generator) -> Image.Image:
 
 
 def to_jpeg(image: Image.Image, rng: np.random.Generator) -> bytes:
-    """At any of the qualities that cameras and web sites use."""
+    """JPEG of a random quality in QUALITY."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=int(rng.integers(*QUALITY)))
     return buffer.getvalue()

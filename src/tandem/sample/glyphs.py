@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-SIZE = 144  # pixels of the em square; larger than any glyph in a scene
-FONTS = {  # short name: how the names of its .ttf and of its charmap begin
+SIZE = 144  # pixels of the em square; no glyph in a scene is larger
+FONTS = {  # short name: start of the names of its .ttf and its charmap
     "mdi": "materialdesignicons6-webfont-",
     "ph": "phosphor-",
     "fa5": "fontawesome5-solid-webfont-",
@@ -21,11 +21,11 @@ FONTS = {  # short name: how the names of its .ttf and of its charmap begin
 
 
 def fonts_folder() -> Path:
-    """The `fonts` folder of the installed qtawesome, found without importing it (it would look for Qt)."""
+    """The `fonts` folder of the installed qtawesome, found without importing it (the import would need Qt)."""
     spec = importlib.util.find_spec("qtawesome")
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError(
-            "the package qtawesome, whose fonts the sample is drawn with, is missing; run: make setup"
+            "the package qtawesome is missing; its fonts are needed to draw the sample; run: make setup"
         )
     return Path(spec.submodule_search_locations[0]) / "fonts"
 
@@ -34,7 +34,7 @@ def fonts_folder() -> Path:
 class Glyph:
     """One drawing, cropped to its silhouette.
 
-    ink      (h, w) u1    what the font fills
+    ink      (h, w) u1    the area that the font fills
     outline  (h, w) u1    the ink with its holes filled
     """
 
@@ -61,7 +61,7 @@ def fill_holes(ink: np.ndarray) -> np.ndarray:
 class Glyphs:
     """The glyphs of one fonts folder by name, `mdi:car-side`; each is rendered once."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.glyph = cache(self._render)
         self._font = cache(self._load)

@@ -1,4 +1,4 @@
-"""What several backdrops share: a pen with smooth edges, sky, ground, hills and rows of buildings."""
+"""Parts of several backdrops: a pen with smooth edges, sky, ground, hills and rows of buildings."""
 
 from collections.abc import Callable, Iterable
 
@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from tandem.sample.scenes import SIDE
 from tandem.sample.textures import gradient, ground_noise, mix, noise, pick, rgb
 
-FINE = 2  # shapes are drawn this much larger and reduced, so that edges are smooth
+FINE = 2  # shapes are drawn this many times larger and then reduced, for smooth edges
 SKIES = (  # zenith, middle, horizon
     ("#3b78b5", "#83b1d6", "#d6e6ee"),
     ("#2f62a3", "#6fa3d2", "#c9dfe8"),
@@ -18,13 +18,13 @@ SKIES = (  # zenith, middle, horizon
     ("#94a0a8", "#bcc2c4", "#dcdcd6"),
     ("#1b2442", "#3d4a75", "#8f7f95"),
 )
-SUNLIGHT = np.float32([255, 244, 214])
+SUNLIGHT = np.array([255, 244, 214], np.float32)
 
 
 class Pen:
     """Draws on an image FINE times larger, in pixels of the final one; colours are (3,) in 0..255."""
 
-    def __init__(self, image: Image.Image):
+    def __init__(self, image: Image.Image) -> None:
         self._draw = ImageDraw.Draw(image)
 
     @staticmethod
@@ -47,7 +47,7 @@ class Pen:
 
 
 def with_shapes(canvas: np.ndarray, draw: Callable[[Pen], None]) -> np.ndarray:
-    """The canvas and what `draw` draws on it."""
+    """The canvas after `draw` has drawn on it."""
     small = Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8))
     large = small.resize((SIDE * FINE, SIDE * FINE), Image.Resampling.BILINEAR)
     draw(Pen(large))
@@ -71,7 +71,7 @@ def sky(rng: np.random.Generator) -> np.ndarray:
 
 
 def haze(canvas: np.ndarray, horizon: float) -> np.ndarray:
-    """(3,) the colour just above the horizon, which far things fade to."""
+    """(3,) colour just above the horizon, into which distant objects fade."""
     return canvas[int(horizon) - 1].mean(axis=0)
 
 
@@ -84,7 +84,7 @@ def lay_ground(canvas: np.ndarray, top: float, far: np.ndarray, near: np.ndarray
 
 
 def _ridge(rng: np.random.Generator, base: float, height: float) -> list[tuple[float, float]]:
-    """A polygon of hills that ends on row `base`."""
+    """Polygon of a row of hills with its lower edge at row `base`."""
     x = np.linspace(0, SIDE, 33)
     waves = sum(np.sin(x / SIDE * 2 * np.pi * f + rng.uniform(0, 7)) / f for f in (0.7, 1.6, 3.1, 6.3))
     y = np.minimum(base - height * (0.5 + 0.28 * waves), base)
@@ -94,7 +94,7 @@ def _ridge(rng: np.random.Generator, base: float, height: float) -> list[tuple[f
 def hills(
     canvas: np.ndarray, horizon: float, height: float, colours: str, rng: np.random.Generator
 ) -> np.ndarray:
-    """The canvas with three ridges of hills, the far ones paler."""
+    """The canvas with three ridges of hills, the more distant ones paler."""
     air = haze(canvas, horizon)
 
     def draw(pen: Pen) -> None:
@@ -120,7 +120,7 @@ def _building(pen: Pen, x: float, ground: float, width: float, height: float, wa
 
 
 def buildings(canvas: np.ndarray, horizon: float, tallest: float, rng: np.random.Generator) -> np.ndarray:
-    """The canvas with two rows of buildings, the far one taller and paler."""
+    """The canvas with two rows of buildings, the more distant one taller and paler."""
     air = haze(canvas, horizon)
 
     def draw(pen: Pen) -> None:

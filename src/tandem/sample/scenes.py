@@ -1,4 +1,4 @@
-"""What stands where in a scene: objects, sizes and places, with no pixels and no words."""
+"""Random scenes: objects with their sizes and positions, without pixels and captions."""
 
 from dataclasses import dataclass
 
@@ -8,19 +8,19 @@ from tandem.sample.things import LABELS, THINGS
 
 SIDE = 160  # pixels of an image
 MOST = 4  # labels on a row
-FAR = 0.68  # size of an object at the horizon, against the same one right in front
-TRIES = 6  # places looked at for each object; few, so that some stay half hidden
+FAR = 0.68  # size of an object at the horizon, relative to the same object in front
+TRIES = 6  # positions tried for each object; few, so that some objects are partly covered
 
 
 @dataclass(frozen=True)
 class Kind:
     """One kind of scene.
 
-    share    of all scenes
-    horizon  lowest and highest, of the height from the top
-    labels   the chance of each label
-    others   the chance of each thing that is no label
-    quay     of the height: what is above it is water, below it people stand
+    share    share of all scenes
+    horizon  range of the horizon, as a part of the height from the top
+    labels   {label: probability}
+    others   {thing without a label: probability}
+    quay     edge of the quay, as a part of the height: above it is water, below it ground
     """
 
     share: float
@@ -78,7 +78,7 @@ KINDS = {
         {"suitcase": 0.4, "bench": 0.3, "sign": 0.2, "tree": 0.3},
     ),
 }
-GROUPS = {"person", "bird", "car"}  # what comes in threes, too
+GROUPS = {"person", "bird", "car"}  # of these there may be three
 
 
 @dataclass(frozen=True)
@@ -87,16 +87,16 @@ class Item:
 
     name: str
     drawing: str  # glyph name
-    x: float  # its middle
-    foot: float  # its lower edge
-    size: float  # its longer side
-    depth: float  # 0 at the horizon, 1 right in front
+    x: float  # horizontal middle
+    foot: float  # lower edge
+    size: float  # longer side
+    depth: float  # 0 at the horizon, 1 in front
     place: str  # one of Thing.place
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A kind, and its objects from far to near."""
+    """One scene; its objects are ordered from far to near."""
 
     kind: str
     horizon: float  # pixels from the top
@@ -105,7 +105,7 @@ class Scene:
 
     @property
     def names(self) -> list[str]:
-        """The different things in it, labels first and in their order."""
+        """Distinct things in the scene, labels first, in the order of THINGS."""
         return [name for name in THINGS if self.count(name)]
 
     @property
@@ -117,7 +117,7 @@ class Scene:
 
 
 def draw_names(kind: Kind, rng: np.random.Generator) -> list[str]:
-    """The names in one scene, repeated where there are several; 1 to MOST different labels."""
+    """Names of the things in one scene, one for each object; 1 to MOST different labels."""
     labels: list[str] = []
     while not 1 <= len(labels) <= MOST:
         labels = [name for name, chance in kind.labels.items() if rng.random() < chance]
@@ -145,7 +145,7 @@ def _foot(
 
 
 def _overlap(a: Item, b: Item) -> float:
-    """How far the squares around two objects cover each other, against the smaller one."""
+    """Overlap of the squares around two objects, relative to the smaller one."""
     width = min(a.x + a.size / 2, b.x + b.size / 2) - max(a.x - a.size / 2, b.x - b.size / 2)
     height = min(a.foot, b.foot) - max(a.foot - a.size, b.foot - b.size)
     return max(width, 0) * max(height, 0) / min(a.size, b.size) ** 2
@@ -161,7 +161,7 @@ def _try_place(name: str, drawing: str, place: str, crowd: float, horizon: float
 
 
 def draw_scene(rng: np.random.Generator) -> Scene:
-    """One scene; of TRIES places for each object the one that covers least is taken."""
+    """One scene; each object gets the position of TRIES that overlaps least with the others."""
     shares = np.array([kind.share for kind in KINDS.values()])
     name = list(KINDS)[rng.choice(len(KINDS), p=shares / shares.sum())]
     kind = KINDS[name]
@@ -176,7 +176,7 @@ def draw_scene(rng: np.random.Generator) -> Scene:
         if place == "sky" and name == "home":
             place = "ground"
         drawing = thing.drawings[rng.integers(len(thing.drawings))]
-        tried = [_try_place(thing_name, drawing, place, crowd, horizon, quay, rng) for _ in range(TRIES)]
-        items.append(min(tried, key=lambda item: sum(_overlap(item, other) for other in items)))
+        candidates = [_try_place(thing_name, drawing, place, crowd, horizon, quay, rng) for _ in range(TRIES)]
+        items.append(min(candidates, key=lambda item: sum(_overlap(item, other) for other in items)))
     far_first = sorted(items, key=lambda item: (item.place not in ("sky", "wall"), item.depth))
     return Scene(name, horizon, quay, tuple(far_first))

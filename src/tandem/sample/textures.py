@@ -1,11 +1,11 @@
-"""Noise, gradients and other pieces that backdrops and objects are painted with."""
+"""Noise, gradients and colours for backdrops and objects."""
 
 from functools import cache
 
 import numpy as np
 from PIL import Image, ImageColor
 
-FIELD = 256  # side of a noise field, which tiles
+FIELD = 256  # pixels a side of a noise field, which can be tiled
 
 
 @cache
@@ -21,7 +21,7 @@ def palette(colours: str) -> tuple[np.ndarray, ...]:
 
 
 def pick(colours: str, rng: np.random.Generator, spread: float = 10) -> np.ndarray:
-    """One of the colours, (3,) f4, a little lighter or darker and off."""
+    """A random one of the colours, (3,) f4, slightly varied."""
     choices = palette(colours)
     colour = choices[rng.integers(len(choices))]
     return np.clip(colour + rng.normal(0, spread) + rng.normal(0, spread / 3, 3), 0, 255).astype(np.float32)
@@ -29,7 +29,7 @@ def pick(colours: str, rng: np.random.Generator, spread: float = 10) -> np.ndarr
 
 @cache
 def noise_field(octave: int) -> np.ndarray:
-    """(FIELD, FIELD) f4 in 0..1 that tiles: fractal noise, its largest blobs FIELD / 2**octave pixels."""
+    """(FIELD, FIELD) f4 in 0..1: tileable fractal noise; its largest structures have FIELD / 2**octave pixels."""
     rng = np.random.default_rng(octave)
     total = np.zeros((FIELD, FIELD), np.float32)
     for step in range(4):
@@ -55,7 +55,7 @@ def noise(octave: int, height: int, width: int, rng: np.random.Generator) -> np.
 def ground_noise(
     octave: int, height: int, width: int, rng: np.random.Generator, stretch: float = 1
 ) -> np.ndarray:
-    """(height, width) f4 in 0..1: noise on a plane that reaches from the horizon, row 0, to the viewer."""
+    """(height, width) f4 in 0..1: noise on a plane in perspective, from the horizon (row 0) to the viewer."""
     field = noise_field(octave)
     away = 40.0 / (np.arange(height, dtype=np.float32) + 3)
     rows = (away * 60 + rng.integers(FIELD)).astype(int) % FIELD
@@ -65,7 +65,7 @@ def ground_noise(
 
 
 def gradient(height: int, stops: list[tuple[float, np.ndarray]]) -> np.ndarray:
-    """(height, 1, 3) f4 of colours from the top 0 to the bottom 1.
+    """(height, 1, 3) f4 colours interpolated between `stops` (position, colour); 0 is the top, 1 the bottom.
 
     >>> gradient(3, [(0, np.zeros(3)), (1, np.full(3, 200))])[1, 0].tolist()
     [100.0, 100.0, 100.0]
@@ -77,6 +77,6 @@ def gradient(height: int, stops: list[tuple[float, np.ndarray]]) -> np.ndarray:
 
 
 def mix(under: np.ndarray, over: np.ndarray, alpha: np.ndarray | float) -> np.ndarray:
-    """`over` on `under`; `alpha` (h, w) in 0..1 or a number."""
+    """Alpha blending of `over` on `under`; `alpha` (h, w) in 0..1, or one number."""
     a = alpha[..., None] if isinstance(alpha, np.ndarray) else alpha
     return under + (over - under) * a

@@ -1,4 +1,4 @@
-"""What can stand in a scene: its drawings, its colours, how large it is and where it goes."""
+"""The things in scenes: drawings, colours, size and place of each."""
 
 from dataclasses import dataclass
 
@@ -41,12 +41,12 @@ class Thing:
     """One kind of object.
 
     drawings  glyph names, see `glyphs`
-    size      pixels of the longer side, of a 160 px image, when it stands right in front
+    size      pixels of the longer side in a 160 px image, for an object in front
     body      colours of the ink
-    inside    colours of what the ink encloses, windows or eyes; none where that is air
-    place     ground, sky, water, wall or pole; the first of two is the usual one
-    turn      degrees it may lean
-    texture   strength of the pattern on it
+    inside    colours of the areas that the ink encloses (windows, eyes); empty: transparent
+    place     ground, sky, water, wall or pole; the first is the most frequent
+    turn      degrees of rotation (two standard deviations)
+    texture   strength of its pattern
     """
 
     drawings: tuple[str, ...]
@@ -63,12 +63,12 @@ def _bands(text: str) -> Bands:
     >>> _bands("skin:0-0.2 dark")
     ((0.0, 0.2, 'skin'), (0.0, 1.0, 'dark'))
     """
-    found = []
+    bands = []
     for part in text.split():
         name, _, span = part.partition(":")
         low, _, high = (span or "0-1").partition("-")
-        found.append((float(low), float(high), name))
-    return tuple(found)
+        bands.append((float(low), float(high), name))
+    return tuple(bands)
 
 
 def thing(
@@ -80,7 +80,7 @@ def thing(
     turn: float = 4,
     texture: float = 0.10,
 ) -> Thing:
-    """A Thing from lists with white space between; colours as `skin:0-0.2 cloth:0.25-1`, a bare name spans all."""
+    """A Thing from space-separated lists; colours as in `skin:0-0.2 cloth:0.25-1`, a name alone is for the whole."""
     return Thing(
         tuple(drawings.split()), size, _bands(body), _bands(inside), tuple(place.split()), turn, texture
     )
@@ -88,7 +88,7 @@ def thing(
 
 CLOTHED = "skin:0-0.2 cloth:0.24-0.56 cloth:0.6-0.92 dark:0.95-1"
 
-LABELS = {  # the labels, roughly commonest first; everything else in a scene is no label
+LABELS = {  # the labels, roughly by frequency; OTHERS in a scene have no label
     "person": thing(
         "mdi:human-male mdi:human-female mdi:walk mdi:human-greeting mdi:human-handsdown mdi:run "
         "mdi:human-child ph:person-simple-walk-bold ph:person-fill ph:person-simple-run-bold fa6:person "

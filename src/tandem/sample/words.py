@@ -1,6 +1,6 @@
-"""What captions are made of; `|` stands between choices."""
+"""Words and phrases of captions; `|` separates alternatives."""
 
-# A name: its usual words, rarer ones, and vague ones that fit more than one name.
+# {name: (usual words, rarer words, vague words that fit other names too)}
 WORDS = {
     "person": (
         "man|woman|person|boy|girl",
@@ -65,7 +65,7 @@ PLURALS = {
     "lorry": "lorries",
     "cactus": "cacti",
 }
-# How many: for two, and for three or more.
+# Quantities for two, and for three or more.
 COUNTS = {2: "two|a couple of|a pair of|some", 3: "three|some|several|a group of"}
 
 PLACES = {
@@ -86,7 +86,7 @@ VERBS = {
     "airport": "waits|stands|can be seen|is getting ready",
     "station": "waits|stands|can be seen|has just arrived",
 }
-# Said where nothing is mentioned.
+# Used where nothing is mentioned.
 NOTHING = {
     "street": "An ordinary day|City life|A street scene|Traffic",
     "park": "A quiet afternoon|A green place|A day out|Fresh air",
@@ -96,7 +96,7 @@ NOTHING = {
     "airport": "Time to travel|A grey runway|Between two flights|A windy day",
     "station": "A journey begins|Rails to nowhere|Between two stops|A grey day",
 }
-# Said where nothing of the kind need be in the picture.
+# Misleading additions: the things named need not be in the image.
 ASIDES = {
     "street": (
         "next to the bus stop|in the bus lane|near a bike rack|while waiting for the bus|"

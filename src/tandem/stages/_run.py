@@ -10,7 +10,7 @@ from tandem.graph.declared_stages import Graph
 from tandem.graph.lock import only_run
 from tandem.graph.plan import Step, carry_out
 from tandem.runtime.processes import run_apart
-from tandem.runtime.progress import say
+from tandem.runtime.progress import print_line
 from tandem.sample import NAME as SAMPLE
 
 
@@ -30,7 +30,7 @@ def bring_up_to_date(paths: Paths, target: str, exps: str | Sequence[str] = "", 
         started = time.perf_counter()
         ran = carry_out(graph, graph.goal(target, names), names, lambda step: run_step(paths, step), jobs)
     if ran:
-        say(f"{target}: {ran} task{'s' * (ran > 1)}, {time.perf_counter() - started:.0f} s")
+        print_line(f"{target}: {ran} task{'s' * (ran > 1)}, {time.perf_counter() - started:.0f} s")
     else:
         print(f"Nothing to be done for {target!r}: all results are current.")
     return graph.again()
@@ -45,7 +45,7 @@ def open_graph(paths: Paths) -> Graph:
 
 def run_step(paths: Paths, step: Step) -> None:
     """One task, heavy ones in a process of their own."""
-    say(f"{step.task.name}: {step.why}")
+    print_line(f"{step.task.name}: {step.why}")
     if step.task.heavy:
         run_apart(run_stage, step.task.stage, paths, step)
     else:

@@ -15,9 +15,8 @@ from tandem.artifacts.predictions import Predictions
 from tandem.bundling.cost import FEW, timed
 from tandem.config.competition import load_competition
 from tandem.config.encoders import Encoder
-from tandem.config.experiments import read_resolved, teacher_of
-from tandem.decoding import CrossFit, Rule
-from tandem.features.extract import encode_split, make, rows_of
+from tandem.decoding import NestedCV, Rule
+from tandem.features.extract import encode_split, load_encoder, split_rows
 from tandem.models.registry import make_model
 from tandem.report.ablation import Row, compare, decoders, markdown, parts, variants
 from tandem.runtime.resources import threads
@@ -41,7 +40,7 @@ def main(args) -> None:
     networks = variants(name, experiment)
     for key, variant in networks.items():
         write_json_if_changed(paths.experiment_config(key), variant.model_dump())
-        for split in ("train", *(unlabelled(paths) if teacher_of(variant) else ())):
+        for split in ("train", *(unlabelled(paths) if variant.teacher else ())):
             for encoder in variant.encoders:
                 encode_split(paths, encoder, split)
     whole = Job(paths, name)
@@ -54,8 +53,8 @@ def main(args) -> None:
 
     fit_folds([whole], folds)
     own = _held_out(whole, folds)[rows_of]
-    fits = CrossFit(own, y, fold, rule, threads()).prepare()
-    base = fits.cross_fitted("auto")
+    fits = NestedCV(own, y, fold, rule, threads()).prepare()
+    base = fits.cross_val_predict("auto")
 
     def row(group: str, job: Job) -> Row:
         proba = own if job is whole else _held_out(job, folds)[rows_of]
@@ -117,8 +116,8 @@ def _cost(job: Job, folds: list[int], spent: dict[str, float]) -> dict[str, floa
 
 
 def _encode_ms(paths: Paths, cfg: Encoder, n: int) -> float:
-    _, items, _ = rows_of(paths, cfg, "train")
-    encode = make(cfg)
+    _, items, _ = split_rows(paths, cfg, "train")
+    encode = load_encoder(cfg)
     list(encode(items[:FEW]))  # to warm up
     return timed(lambda: list(encode(items[:n])), n)[0]
 

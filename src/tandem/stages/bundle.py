@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from tandem.artifacts.atomic_io import read_json, write_json
@@ -28,6 +27,7 @@ from tandem.graph.currency import is_current, is_decoded, made_by
 from tandem.inference.bundle_reader import open_bundle
 from tandem.inference.labeler import Labeler, blind_scores
 from tandem.logits import logit, sigmoid
+from tandem.runtime.console import make_console
 from tandem.runtime.resources import threads
 
 TIMED, CHECKED = 64, 64  # images
@@ -105,13 +105,8 @@ def _choose(paths: Paths, mb: float, ms: float) -> tuple[Choice, dict]:
     blind = blind_scores(paths, list(logits), rows.names)
     choices = [prices.accompanied(choice, blind, mb, ms) for choice in choices]
     chosen = best(choices, mb, ms)
-    _console().print(_table(choices, chosen, mb, ms, rule.metric))
+    make_console().print(_table(choices, chosen, mb, ms, rule.metric))
     return chosen, scored.get(chosen.members)
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=120)
 
 
 def _table(choices: list[Choice], chosen: Choice, mb: float, ms: float, metric: str) -> Table:

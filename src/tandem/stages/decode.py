@@ -8,7 +8,7 @@ from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.config.competition import load_competition
 from tandem.data.labelled_rows import read_labelled_rows
-from tandem.decoding import label_rule
+from tandem.decoding import Rule
 from tandem.decoding.scoring import score
 from tandem.graph.experiment_dir import same_rows
 from tandem.graph.plan import Step
@@ -40,7 +40,7 @@ def main(args: Namespace) -> None:
 
 def run(paths: Paths, step: Step) -> None:
     name, rows = step.task.subject, read_labelled_rows(paths)
-    rule = label_rule(load_competition(paths.competition))
+    rule = Rule.of(load_competition(paths.competition))
     oof = Predictions.read(paths.oof(name))
     if not same_rows(oof, rows.names, rows.fold_digest):
         raise ValueError(

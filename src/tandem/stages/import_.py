@@ -1,9 +1,7 @@
 """Import: a zip, or a folder -> input/C/ with its files, and competition.toml, written last."""
 
-import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -12,11 +10,10 @@ from tandem.artifacts.paths import Paths, local_path
 from tandem.config.competition import Competition, load_competition, to_toml
 from tandem.data.archive import copy_folder, unpack_zip
 from tandem.data.infer_competition import Inference, file_pattern, infer_competition
+from tandem.sample import NAME as SAMPLE
+from tandem.runtime.console import make_console
 
-DRAWN = "sample"  # the competition that Tandem draws by itself
-
-
-def add_arguments(parser) -> None:
+def add_arguments(parser: ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--zip", type=local_path, metavar="FILE", help="a zip, as Kaggle gives it")
     source.add_argument("--dir", type=local_path, metavar="DIR", help="a folder with the same files")
@@ -24,9 +21,9 @@ def add_arguments(parser) -> None:
 
 def check_free(paths: Paths, source: Path) -> None:
     """Raises ValueError where an import would overwrite a competition."""
-    if paths.comp == DRAWN:
+    if paths.comp == SAMPLE:
         raise ValueError(
-            f"{DRAWN!r} is the competition that comes with Tandem; give yours a name: COMP=<name>"
+            f"{SAMPLE!r} is the competition that comes with Tandem; give yours a name: COMP=<name>"
         )
     if paths.competition.exists():
         raise ValueError(
@@ -79,7 +76,7 @@ def _labels(c: Competition) -> str:
     return f"{len(c.labels.names)} names in {c.labels.column!r}, cut at {c.labels.separator!r}, {per_row}"
 
 
-def main(args) -> None:
+def main(args: Namespace) -> None:
     paths = Paths(args.comp)
     source = args.zip or args.dir
     if source is None:
@@ -104,7 +101,7 @@ def main(args) -> None:
         again = f"make import DIR={paths.input} COMP={args.comp}"
         raise ValueError(f"{error}\nput that right in {paths.input}, then run: {again}") from error
     write_text(paths.competition, to_toml(found.competition))
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    console = make_console()
     console.print(summary(found))
     for question in found.questions:
         console.print(Text.assemble(("look: ", "bold yellow"), question))

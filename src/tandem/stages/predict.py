@@ -4,79 +4,119 @@ What the output holds already is not labelled again, so a killed run goes on. Ex
 read; they are in the output too.
 """
 
+import io
 import sys
-from collections.abc import Sequence
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
 
 from tandem.artifacts.paths import Paths, local_path
 from tandem.config.competition import load_competition
+from tandem.graph.declared_stages import STACK
 from tandem.inference.image_folder import list_images, read_image_captions
 from tandem.inference.labeler import Labeler
-from tandem.inference.results import TEXT, Found, as_line, as_written, csv_line, done, header, separator_of
+from tandem.inference.results import (
+    TEXT,
+    LabelledImage,
+    csv_line,
+    escaped_name,
+    format_line,
+    header,
+    label_separator,
+    read_finished,
+)
 from tandem.runtime.progress import progress
+from tandem.runtime.torch_setup import use_threads
+from tandem.stages._run import bring_up_to_date, open_graph
 
+FAST = "fast"  # the experiment of FAST=1
 SHOWN = 10  # unreadable files
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--images", required=True, type=local_path, help="folder of images")
     parser.add_argument(
         "--captions", type=local_path, help="CSV: a column of images, one of captions; some may be missing"
     )
     parser.add_argument("--out", required=True, help="FILE.csv, FILE.jsonl, or - for standard output")
     parser.add_argument(
-        "--bundle", type=local_path, help="FILE.zip of `make bundle`, or the folder: instead of --comp"
+        "--bundle", type=local_path, help="FILE.zip of `make bundle`, or the folder: instead of a competition"
     )
-    parser.add_argument("--exp", default="stack", help="the experiment whose models are used")
+    parser.add_argument("--exp", default=STACK, help="the experiment whose models are used")
+    parser.add_argument("--fast", action="store_true", help="one small model, trained first where it is stale")
     parser.add_argument("--folds", type=int, default=0, help="only so many of its models: faster; 0: all")
 
 
-def main(args) -> int:
+def main(args: Namespace) -> int:
     out = None if args.out == "-" else local_path(args.out)
     if out and out.suffix not in (".csv", ".jsonl"):
-        raise ValueError(f"--out {out}: expected a name ending in .csv or .jsonl, or -")
+        raise ValueError(f"OUT={out}: expected a name ending in .csv or .jsonl, or -")
     images = list_images(args.images)
     captions = read_image_captions(args.captions, images) if args.captions else [""] * len(images)
-    if not (args.bundle or args.comp):
-        raise ValueError("name what is to label: --comp a trained competition, or --bundle a packed one")
-    labeler = Labeler.load(args.bundle) if args.bundle else Labeler.of(Paths(args.comp), args.exp, args.folds)
-    separator = separator_of(load_competition(labeler.paths.competition).labels)
-    known = done(out, labeler.names) if out else {}
-    left = [i for i, image in enumerate(images) if as_written(image) not in known]
-    unread = sum(bool(known.get(as_written(image))) for image in images)
-    if known:
+    labeler = open_labeler(args)
+    done = read_finished(out, labeler.names) if out else {}
+    left = [i for i, image in enumerate(images) if escaped_name(image) not in done]
+    unread = sum(bool(done.get(escaped_name(image))) for image in images)
+    if done:
         print(f"{len(images) - len(left):,} of {len(images):,} are in {out} already", file=sys.stderr)
     if unread:
         print(f"{unread:,} of these could not be read; delete their rows to try again", file=sys.stderr)
-    json_lines = bool(out) and out.suffix == ".jsonl"
-    problems, blind = [], 0
-    if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    else:
-        sys.stdout.reconfigure(**TEXT)
-    stream = out.open("a", **TEXT) if out else sys.stdout
-    try:
+    separator = label_separator(load_competition(labeler.paths.competition).labels)
+    json_lines = out is not None and out.suffix == ".jsonl"
+    problems, without_caption = [], 0
+    with open_output(out) as stream:
         if not json_lines and not (out and out.stat().st_size):
             stream.write(csv_line(header(labeler.names)))
-        found = labeler.label([args.images / images[i] for i in left], [captions[i] for i in left])
+        results = labeler.label([args.images / images[i] for i in left], [captions[i] for i in left])
         with progress(len(left), "label", "img") as bar:
-            for i, one in zip(left, found, strict=True):
-                one = one.named(images[i])
-                stream.write(as_line(one, labeler.names, separator, json_lines))
-                problems += [one] if one.problem else []
-                blind += one.blind
+            for i, result in zip(left, results, strict=True):
+                result = result.renamed(images[i])
+                stream.write(format_line(result, labeler.names, separator, json_lines))
+                problems += [result] if result.problem else []
+                without_caption += result.without_caption
                 bar.update()
-    finally:
-        stream.flush()
-        if out:
-            stream.close()
-    if blind and labeler.blind is not labeler.panel:  # else no caption was wanted
-        print(f"{blind:,} of {len(left):,} from the photo alone, by {labeler.blind.title}", file=sys.stderr)
+    if without_caption and labeler.no_caption and labeler.no_caption is not labeler.predictor:
+        by = f"from the image alone, by {labeler.no_caption.title}"
+        print(f"{without_caption:,} of {len(left):,} {by}", file=sys.stderr)
     if problems:
         _list(problems, args.out)
     return 3 if problems or unread else 0
 
 
-def _list(problems: Sequence[Found], out: str) -> None:
+def open_labeler(args: Namespace) -> Labeler:
+    """A bundle's or a competition's."""
+    use_threads()
+    if args.bundle:
+        return Labeler.load(args.bundle)
+    paths = Paths(args.comp)
+    if not args.fast:
+        return Labeler.of(paths, args.exp, args.folds)
+    if FAST not in open_graph(paths).experiments:
+        raise ValueError(
+            f"FAST=1: configs/{FAST}.toml reads captions, and {paths.comp} has none; without FAST the models of the "
+            "submission label"
+        )
+    bring_up_to_date(paths, "train", FAST)
+    return Labeler.of(paths, FAST, args.folds)
+
+
+@contextmanager
+def open_output(out: Path | None) -> Iterator[TextIO]:
+    """The file, to add to it, or standard output."""
+    if out is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(**TEXT)
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with out.open("a", **TEXT) as stream:
+        yield stream
+
+
+def _list(problems: Sequence[LabelledImage], out: str) -> None:
     print(f"{len(problems):,} files could not be read:", file=sys.stderr)
     for one in problems[:SHOWN]:
         print(f"  {one.image!r}: {one.problem}", file=sys.stderr)

@@ -4,24 +4,25 @@ A report of what is there: nothing is trained for it, and what is lacking is nam
 """
 
 import time
+from argparse import ArgumentParser, Namespace
 from functools import partial
 
 from tandem.artifacts.atomic_io import write_text
 from tandem.artifacts.paths import Paths
-from tandem.config.competition import load_competition
+from tandem.graph.experiment_dir import Experiments
 from tandem.report.collect import gather
 from tandem.report.page import build
 from tandem.report.thumbnails import thumbnails
 from tandem.runtime.resources import threads
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--exp", default="", help="the experiment it is about; else the stack, else the best scored"
     )
 
 
-def main(args) -> None:
+def main(args: Namespace) -> None:
     start = time.perf_counter()
     paths = Paths(args.comp)
     data = gather(paths, load_competition(paths.competition), args.exp)

@@ -7,6 +7,7 @@ The same seed gives the same bytes. Licences of the fonts it is drawn with: see 
 import csv
 import shutil
 import time
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -93,15 +94,19 @@ def draw_competition(paths: Paths, n_train: int, n_test: int, seed: int) -> np.n
     return counts
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="another one draws other scenes (default: 0)")
 
 
-def main(args) -> None:
+def main(args: Namespace) -> None:
     if args.comp != NAME:
-        raise ValueError(f"--comp {args.comp}: only {NAME!r} is drawn; bring others with make import")
-    paths, start = Paths(args.comp), time.perf_counter()
-    counts = draw_competition(paths, ROWS["train"], ROWS["test"], args.seed)
+        raise ValueError(f"{args.comp!r}: only {NAME!r} is drawn; bring others with make import")
+    run(Paths(args.comp), args.seed)
+
+
+def run(paths: Paths, seed: int = 0) -> None:
+    start = time.perf_counter()
+    counts = draw_competition(paths, ROWS["train"], ROWS["test"], seed)
     n = sum(ROWS.values())
     print(
         f"{paths.input}: {ROWS['train']} train and {ROWS['test']} test rows drawn in "

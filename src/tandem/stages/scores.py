@@ -72,8 +72,8 @@ def _numbers(row: dict) -> list[str]:
 
 
 def _decoders(rows: list[dict]) -> Table:
-    """Every decoder's score with every experiment, and what it gains over the standing one."""
-    names, stays = list(rows[0]["decoders"]), rows[0].get("standing", "fixed")
+    """Every decoder's score with every experiment, and what it gains over the default one."""
+    names, stays = list(rows[0]["decoders"]), rows[0].get("default_decoder", "the default")
     table = Table(box=SIMPLE_HEAD, title=f"decoders: {rows[0]['metric']}, cross-fitted")
     table.caption = (
         f"* in use; below: gain over {stays} with its paired 95 % interval, and the score in sample. "

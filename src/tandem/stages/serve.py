@@ -2,12 +2,13 @@
 
 import errno
 import socket
+from argparse import ArgumentParser, Namespace
 from contextlib import suppress
 
 from tandem.artifacts.paths import Paths, local_path
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=8000, help="0: one that is free")
     parser.add_argument(
         "--exp", default="", help="the experiment that labels; without: one that says why, else the stack"
@@ -18,22 +19,24 @@ def add_arguments(parser) -> None:
     parser.add_argument("--folds", type=int, default=0, help="only so many of its models: faster; 0: all")
 
 
-def main(args) -> None:
-    if not (args.bundle or args.comp):
-        raise ValueError("name what is to label: --comp a trained competition, or --bundle a packed one")
+def main(args: Namespace) -> None:
     with listen(args.port) as listening:  # first, for the models take seconds to load
         import uvicorn
 
-        from tandem.explain.explanation import explaining
+        from tandem.explain.explanation import default_experiment
+        from tandem.graph.declared_stages import STACK
+        from tandem.graph.experiment_dir import Experiments
         from tandem.inference.labeler import Labeler
         from tandem.web.app import make_app
+        from tandem.runtime.torch_setup import use_threads
         from tandem.web.service import Answers
 
+        use_threads()
         if args.bundle:
             labeler = Labeler.load(args.bundle)
         else:
             paths = Paths(args.comp)
-            labeler = Labeler.of(paths, args.exp or explaining(paths) or "stack", args.folds)
+            labeler = Labeler.of(paths, args.exp or default_experiment(Experiments(paths)) or STACK, args.folds)
         answers = Answers(labeler)
         seconds = answers.warm_up()
         about, port = answers.about, listening.getsockname()[1]

@@ -4,170 +4,164 @@ A stack is an experiment folder like any other. Its out-of-fold rows come from l
 that need no caption form a smaller stack for rows without one, in models/C/stack/no_caption.
 """
 
-import argparse
 import time
-from collections.abc import Sequence
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tandem.artifacts.atomic_io import digest, read_json, write_json
+from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.artifacts.contributions import (
     NO_CAPTION,
     TERMS,
-    Part,
-    gathered,
+    SplitTerms,
     read_contributions,
+    sum_by_term,
     write_contributions,
 )
 from tandem.artifacts.paths import Paths
-from tandem.artifacts.predictions import Predictions, read_provenance, same_origin
-from tandem.config.experiments import read_resolved, sees
-from tandem.data.labelled_rows import Labelled, read_labelled
-from tandem.data.split_tables import read_captions
-from tandem.ensemble.fit_stack import LEARNED, fit_no_caption_stack, fit_stack
+from tandem.artifacts.predictions import Predictions, check_same_origin
+from tandem.config.experiments import Experiment
+from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
+from tandem.data.split_tables import read_captions, word_counts
+from tandem.ensemble.fit_stack import LEARNED, StackFit, fit_no_caption_stack, fit_stack
 from tandem.ensemble.stack_store import read_stack, save_no_caption_stack, write_stack
-from tandem.ensemble.stacking import STACK_VERSION, StackInputs, count_words
-from tandem.inference.fold_models import needs_captions
+from tandem.ensemble.stacking import StackInputs
+from tandem.graph.declared_stages import STACK
+from tandem.graph.experiment_dir import same_rows
+from tandem.graph.keys import Artifact
+from tandem.graph.plan import Step
 from tandem.logits import logit, sigmoid
 from tandem.runtime.resources import peak_mb, threads, versions
+from tandem.stages._run import add_goal_arguments, bring_up_to_date
 
-NAME = "stack"
 SEED = 0
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--exps", required=True, nargs="+", help="the members")
+Members = Mapping[str, Experiment]
 
 
-def main(args: argparse.Namespace) -> None:
-    paths = Paths(args.comp)
-    rows = read_labelled(paths)
-    members = _read_members(paths, args.exps, rows)
-    key = digest(
-        [_keys(members), rows.label_digest, _digest_words(paths, "train", rows.ids), SEED, STACK_VERSION]
-    )
-    made = paths.stack(NAME).exists() and paths.contributions(NAME).exists()
-    if made and read_provenance(paths.oof(NAME)).get("key") == key:
-        paths.oof(NAME).touch()
-    else:
-        _fit(paths, rows, members, key)
-    if not all(paths.test(name).exists() for name in args.exps):
-        return
-    tests = {name: Predictions.read(paths.test(name)) for name in args.exps}
-    ids = next(iter(tests.values())).ids
-    test_key = digest([key, [k for _, k in _keys(tests)], _digest_words(paths, "test", ids)])
-    if read_provenance(paths.test(NAME)).get("key") == test_key:
-        paths.test(NAME).touch()
-    else:
-        _predict_test(paths, rows, tests, test_key)
+def add_arguments(parser: ArgumentParser) -> None:
+    add_goal_arguments(parser)
 
 
-def _read_members(paths: Paths, names: Sequence[str], rows: Labelled) -> dict[str, Predictions]:
+def main(args: Namespace) -> None:
+    bring_up_to_date(Paths(args.comp), STACK, args.exps, args.jobs)
+
+
+def run(paths: Paths, step: Step) -> None:
+    members, (oof, test) = step.task.config, step.task.artifacts
+    rows = read_labelled_rows(paths)
+    if oof in step.stale:
+        fit(paths, rows, members, oof)
+    if test in step.stale or test.stale_reason():  # its contributions may be gone
+        predict_test(paths, rows, members, test)
+
+
+def fit(paths: Paths, rows: LabelledRows, members: Members, artifact: Artifact) -> None:
+    """Fits on the members' out-of-fold predictions; writes models, predictions, contributions and last `run.json`."""
+    start = time.perf_counter()
+    predictions = read_members(paths, members, rows)
+    probas = {name: member.aligned_to(rows.ids) for name, member in predictions.items()}
+    fitted = fit_stack(probas, read_word_counts(paths, "train", rows.ids), rows.y, rows.fold, SEED, threads())
+    folder = paths.stack(STACK).parent
+    write_stack(folder, fitted.stack)
+    seconds = time.perf_counter() - start
+    written: list[SplitTerms] = [("train", rows.ids, by_term(fitted.contributions, members))]
+    if (no_caption := fit_without_captions(paths, rows, probas, members)) is not None:
+        written.append((NO_CAPTION, rows.ids, no_caption))
+    write_contributions(paths.contributions(STACK), rows.names, written)
+    paths.test(STACK).unlink(missing_ok=True)  # its contributions were in that file
+    origin = origin_of(paths, rows, artifact)
+    Predictions(rows.ids, rows.names, fitted.proba, origin).write(paths.oof(STACK))
+    stack_mb = sum(f.stat().st_size for f in folder.iterdir() if f.is_file()) / 2**20
+    member_mb = sum(read_json(paths.run(name))["model_mb"] for name in members)
+    run = {
+        "experiment": STACK,
+        "competition": paths.comp,
+        "members": {name: member.provenance["key"] for name, member in predictions.items()},
+        **fitted.summary(rows.y),
+        **artifact.made_from,
+        "fold_map": rows.fold_digest,
+        "seconds": round(seconds, 2),
+        "peak_mb": peak_mb(),
+        "model_mb": round(stack_mb + member_mb, 2),  # of all that is needed to predict
+        "versions": versions(),
+    }
+    write_json(paths.run(STACK), run)
+    print_summary(fitted, list(members), seconds)
+
+
+def print_summary(fitted: StackFit, members: Sequence[str], seconds: float) -> None:
+    print(f"stack of {len(members)}: {', '.join(members)}; {seconds:.1f} s")
+    if fitted.dropped:
+        print(f"do not lower the loss, so not used: {', '.join(fitted.dropped)}")
+    if fitted.kept != LEARNED:
+        print(f"learned weights gain no more than chance over {fitted.kept}: that is used instead")
+
+
+def read_members(paths: Paths, members: Members, rows: LabelledRows) -> dict[str, Predictions]:
     """Out-of-fold predictions; raises ValueError where they are of other rows, labels or folds."""
-    members = {name: Predictions.read(paths.oof(name)) for name in names}
-    same_origin(members)
-    for name, member in members.items():
-        if member.names != rows.names or member.provenance.get("folds") != rows.fold_digest:
+    predictions = {name: Predictions.read(paths.oof(name)) for name in members}
+    check_same_origin(predictions)
+    for name, member in predictions.items():
+        if not same_rows(member, rows.names, rows.fold_digest):
             raise ValueError(
                 f"{paths.oof(name)} was made with another fold map or label list; run make train"
             )
-    return members
+    return predictions
 
 
-def _fit(paths: Paths, rows: Labelled, members: dict[str, Predictions], key: str) -> None:
-    start = time.perf_counter()
-    probas = {name: member.aligned_to(rows.ids) for name, member in members.items()}
-    words = _words(paths, "train", rows.ids)
-    fit = fit_stack(probas, words, rows.y, rows.fold, SEED, threads())
-    folder = paths.stack(NAME).parent
-    write_stack(folder, fit.stack)
-    seconds = time.perf_counter() - start
-    stack_mb = sum(f.stat().st_size for f in folder.iterdir() if f.is_file()) / 2**20
-    run = {
-        "experiment": NAME,
-        "competition": paths.comp,
-        "members": dict(_keys(members)),
-        **fit.summary(rows.y),
-        "key": key,
-        "folds": rows.fold_digest,
-        "seconds": round(seconds, 2),
-        "peak_mb": peak_mb(),
-        # of all that is needed to predict
-        "model_mb": round(stack_mb + sum(read_json(paths.run(name))["model_mb"] for name in members), 2),
-        "versions": versions(),
-    }
-    write_json(paths.run(NAME), run)
-    written: list[Part] = [("train", rows.ids, _terms(paths, fit.names, fit.contributions))]
-    if (no_caption := _fit_without_captions(paths, rows, probas)) is not None:
-        written.append((NO_CAPTION, rows.ids, no_caption))
-    write_contributions(paths.contributions(NAME), rows.names, written)
-    paths.test(NAME).unlink(missing_ok=True)  # its contributions were in that file
-    Predictions(rows.ids, rows.names, fit.proba, _origin(paths, rows, key)).write(paths.oof(NAME))
-    print(f"stack of {len(members)}: {', '.join(members)}; {seconds:.1f} s")
-    if fit.dropped:
-        print(f"never helps, so not used: {', '.join(fit.dropped)}")
-    if fit.kept != LEARNED:
-        print(f"learned weights gain no more than chance over {fit.kept}: that is used instead")
-
-
-def _fit_without_captions(paths: Paths, rows: Labelled, probas: dict[str, np.ndarray]) -> np.ndarray | None:
+def fit_without_captions(
+    paths: Paths, rows: LabelledRows, probas: Mapping[str, np.ndarray], members: Members
+) -> np.ndarray | None:
     """Fits and writes the stack for rows without a caption.
 
     Returns its cross-fitted TERMS (n, c, 5); None, with no such stack, where every member needs captions or none does.
     """
-    experiments = {name: read_resolved(paths.experiment_config(name)) for name in probas}
     usable = {
-        i: probas[name] if sees(experiments[name]) == {"image"} else _read_no_caption(paths, name, rows)
-        for i, name in enumerate(probas)
-        if not needs_captions(experiments[name])
+        i: probas[name] if experiment.reads == {"image"} else read_no_caption(paths, name, rows)
+        for i, (name, experiment) in enumerate(members.items())
+        if not experiment.needs_captions
     }
-    if not usable or not any("caption" in sees(experiment) for experiment in experiments.values()):
-        save_no_caption_stack(paths, NAME, None)
+    if not usable or not any("caption" in experiment.reads for experiment in members.values()):
+        save_no_caption_stack(paths, STACK, None)
         return None
     stack, proba = fit_no_caption_stack(usable, rows.y, rows.fold, SEED)
-    save_no_caption_stack(paths, NAME, stack)
+    save_no_caption_stack(paths, STACK, stack)
     return (np.eye(len(TERMS))[TERMS.index("image")] * logit(proba)[..., None]).astype(np.float32)
 
 
-def _read_no_caption(paths: Paths, name: str, rows: Labelled) -> np.ndarray:
+def read_no_caption(paths: Paths, name: str, rows: LabelledRows) -> np.ndarray:
     """(n, c) out-of-fold probabilities that an image-caption network gives from the image alone."""
     parts = {setting: (ids, terms) for setting, ids, terms in read_contributions(paths.contributions(name))}
     ids, terms = parts[NO_CAPTION]
     return Predictions(ids, rows.names, sigmoid(terms.sum(-1))).aligned_to(rows.ids)
 
 
-def _predict_test(paths: Paths, rows: Labelled, tests: dict[str, Predictions], key: str) -> None:
-    ids = next(iter(tests.values())).ids
-    probas = [member.aligned_to(ids) for member in tests.values()]
-    inputs, stack = StackInputs.of(probas, _words(paths, "test", ids)), read_stack(paths.stack(NAME).parent)
-    written = [part for part in read_contributions(paths.contributions(NAME)) if part[0] != "test"]
-    written.append(("test", ids, _terms(paths, list(tests), stack.contributions(inputs))))
-    write_contributions(paths.contributions(NAME), rows.names, written)
-    proba = stack.predict_proba(inputs)
-    Predictions(ids, rows.names, proba, _origin(paths, rows, key)).write(paths.test(NAME))
+def predict_test(paths: Paths, rows: LabelledRows, members: Members, artifact: Artifact) -> None:
+    tests = [Predictions.read(paths.test(name)) for name in members]
+    ids = tests[0].ids
+    inputs = StackInputs.of([test.aligned_to(ids) for test in tests], read_word_counts(paths, "test", ids))
+    stack = read_stack(paths.stack(STACK).parent)
+    written = [part for part in read_contributions(paths.contributions(STACK)) if part[0] != "test"]
+    written.append(("test", ids, by_term(stack.contributions(inputs), members)))
+    write_contributions(paths.contributions(STACK), rows.names, written)
+    origin = origin_of(paths, rows, artifact) | {"inputs": dict(artifact.inputs)}
+    Predictions(ids, rows.names, stack.predict_proba(inputs), origin).write(paths.test(STACK))
 
 
-def _keys(members: dict[str, Predictions]) -> list[tuple[str, str]]:
-    return [(name, member.provenance["key"]) for name, member in members.items()]
-
-
-def _words(paths: Paths, split: str, ids: Sequence[str]) -> np.ndarray | None:
-    """(n,) word counts of the captions, None without captions."""
+def read_word_counts(paths: Paths, split: str, ids: Sequence[str]) -> np.ndarray | None:
+    """(n,) word counts of the captions; None without captions."""
     if not paths.captions(split).exists():
         return None
     caption = dict(zip(*read_captions(paths.captions(split)), strict=True))
-    return count_words([caption[name] for name in ids])
+    return word_counts([caption[id] for id in ids])
 
 
-def _digest_words(paths: Paths, split: str, ids: Sequence[str]) -> str:
-    words = _words(paths, split, ids)
-    return "" if words is None else digest(words.tolist())
-
-
-def _terms(paths: Paths, names: Sequence[str], contributions: np.ndarray) -> np.ndarray:
+def by_term(contributions: np.ndarray, members: Members) -> np.ndarray:
     """(n, c, m + 2) of members, context and base -> (n, c, 5) of TERMS."""
-    return gathered(contributions, [sees(read_resolved(paths.experiment_config(name))) for name in names])
+    return sum_by_term(contributions, [experiment.reads for experiment in members.values()])
 
 
-def _origin(paths: Paths, rows: Labelled, key: str) -> dict[str, str]:
-    return {"experiment": NAME, "competition": paths.comp, "folds": rows.fold_digest, "key": key}
+def origin_of(paths: Paths, rows: LabelledRows, artifact: Artifact) -> dict[str, str]:
+    return {"experiment": STACK, "competition": paths.comp, "folds": rows.fold_digest, "key": artifact.key}

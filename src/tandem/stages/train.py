@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tandem.artifacts.atomic_io import read_json, write_json
-from tandem.artifacts.contributions import BOTH, read_contributions, shares, write_contributions
+from tandem.artifacts.contributions import BOTH, modality_shares, read_contributions, write_contributions
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.graph.declared_stages import Task
@@ -79,7 +79,7 @@ def described(job: FoldJob, folds: list[int], terms: dict[str, np.ndarray]) -> d
         "seconds_per_fold": seconds,
         "peak_mb": peak_mb(),
         "model_mb": round(sum(f.stat().st_size for f in files) / 2**20, 2),
-        **({"shares": shares(job.rows.names, terms[BOTH])} if terms else {}),
+        **({"shares": modality_shares(job.rows.names, terms[BOTH])} if terms else {}),
         "versions": versions(),
     }
 

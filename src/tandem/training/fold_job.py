@@ -13,12 +13,12 @@ from tandem.artifacts.atomic_io import write_json
 from tandem.artifacts.contributions import BOTH, read_contributions, write_contributions
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
-from tandem.config.experiments import Experiment
+from tandem.config.experiments import Experiment, FusionExperiment
 from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.graph.declared_stages import TERMS
 from tandem.graph.experiment_dir import ExperimentDir
 from tandem.logits import sigmoid
-from tandem.models.base import ExplainingModel, Model
+from tandem.models.base import ExplainingModel, Model, TrainingRun
 from tandem.models.fold_ensemble import FoldEnsemble
 from tandem.models.inputs import Inputs
 from tandem.models.registry import make_model
@@ -64,10 +64,11 @@ class FoldJob:
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         model = make_model(self.experiment.as_trained(len(rows.y)), len(rows.names))
         inputs, y, weights = self.inputs.take(train), rows.y[train], None
-        if self.teacher:
+        if self.teacher and isinstance(self.experiment, FusionExperiment):
             teacher = FoldEnsemble.load(self.teacher.config, len(rows.names), [self._teacher_model(k)])
             inputs, y, weights = with_pseudo_labels(self.paths, self.experiment, teacher, inputs, y)
-        log = model.fit(inputs, y, self.experiment.seed * 1000 + k, checkpoint, on_epoch, weights)
+        run = TrainingRun(self.experiment.seed * 1000 + k, checkpoint, on_epoch, weights)
+        log = model.fit(inputs, y, run)
         file = self.paths.model(self.name, k, ".safetensors")
         model.save(file)
         model = make_model(self.experiment, len(rows.names)).load(file)  # scored as it will be used

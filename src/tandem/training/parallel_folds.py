@@ -15,7 +15,7 @@ from typing import Any
 
 from tandem.graph.keys import Artifact
 from tandem.runtime.processes import end_with
-from tandem.runtime.progress import say, share_terminal, title
+from tandem.runtime.progress import print_line, set_prefix, share_terminal
 from tandem.runtime.resources import memory_gb, threads
 from tandem.runtime.torch_setup import device, use_threads
 from tandem.training.fold_job import FoldJob
@@ -80,15 +80,18 @@ def fit_folds(stale: Sequence[Fold], folds: Sequence[int]) -> None:
 
 def fit(job: FoldJob, k: int, made_from: Mapping[str, Any], n_folds: int) -> None:
     """One fold in this process."""
+    from tandem.runtime.torch_setup import use_threads
+
+    use_threads()
     start = time.perf_counter()
-    title(f"{job.name} fold {k} ")
+    set_prefix(f"{job.name} fold {k} ")
 
     def on_epoch(entry: dict[str, Any]) -> None:
-        say(f"{job.name} fold {k} epoch {entry['epoch']}: loss {entry['loss']:.4f}, F1 {entry['f1']:.4f}")
+        print_line(f"{job.name} fold {k} epoch {entry['epoch']}: loss {entry['loss']:.4f}, F1 {entry['f1']:.4f}")
 
     job.fit_fold(k, made_from, on_epoch)
-    title("")
-    say(f"{job.name} fold {k + 1}/{n_folds}: {time.perf_counter() - start:.1f} s")
+    set_prefix("")
+    print_line(f"{job.name} fold {k + 1}/{n_folds}: {time.perf_counter() - start:.1f} s")
 
 
 def _begin(parent: int, stop: Event, lock: RLock, begun: Any) -> None:

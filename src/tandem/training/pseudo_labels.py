@@ -2,6 +2,12 @@
 
 import numpy as np
 
+from tandem.artifacts.paths import Paths
+from tandem.config.experiments import FusionExperiment
+from tandem.models.fold_ensemble import FoldEnsemble
+from tandem.models.inputs import Inputs
+from tandem.training.split_inputs import read_inputs, unlabelled
+
 
 def confidence(proba: np.ndarray) -> np.ndarray:
     """1 - entropy of each probability in bits: 0 at one half, 1 where the teacher is sure.
@@ -11,3 +17,21 @@ def confidence(proba: np.ndarray) -> np.ndarray:
     """
     p = np.clip(proba, 1e-9, 1 - 1e-9)
     return 1 + p * np.log2(p) + (1 - p) * np.log2(1 - p)
+
+
+def with_pseudo_labels(
+    paths: Paths, experiment: FusionExperiment, teacher: FoldEnsemble, inputs: Inputs, y: np.ndarray
+) -> tuple[Inputs, np.ndarray, np.ndarray]:
+    """(inputs, y, weights (n, c)) of a fold's training rows, then of all unlabelled rows.
+
+    `teacher` holds the teacher's model of the same fold, so no label of the held-out fold is used.
+    """
+    soft, weights = [y], [np.ones(y.shape)]
+    assert experiment.pseudo
+    share = experiment.pseudo.weight
+    for split in unlabelled(paths):
+        proba = teacher.models[0].predict_proba(read_inputs(paths, teacher.experiment, split))
+        soft.append(proba)
+        weights.append(share * confidence(proba))
+        inputs = inputs.followed_by(read_inputs(paths, experiment, split))
+    return inputs, np.concatenate(soft), np.concatenate(weights)

@@ -1,48 +1,51 @@
-"""What an experiment reads of one split."""
+"""What an experiment reads of one split: features on disk, captions and image files."""
 
-from tandem.artifacts.atomic_io import digest
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
 from tandem.artifacts.paths import SPLITS, Paths
-from tandem.config.experiments import Experiment, FusionExperiment, reads_rows
+from tandem.config.encoders import Encoder
+from tandem.config.experiments import Experiment
 from tandem.data.split_tables import read_captions, read_images
-from tandem.features.feature_store import features_key, read_features
-from tandem.models.inputs import Inputs, Maps
+from tandem.features.feature_store import read_features
+from tandem.models.inputs import Inputs, build_inputs
 
 
-def inputs_key(paths: Paths, experiment: Experiment, split: str) -> str:
-    """Digest of what the experiment sees of one split, without reading features."""
-    parts: list = [features_key(paths.features(e.slug, split)) for e in experiment.encoders]
-    rows = reads_rows(experiment)
-    if "image" in rows:
-        from tandem.features.pretrained_weights import backbone_source
+@dataclass(frozen=True)
+class SplitSource:
+    """The rows of one split in the order of its CSV."""
 
-        network = experiment.trunk if isinstance(experiment, FusionExperiment) else experiment
-        images = read_images(paths.images(split))
-        parts += [images["id"], images["sha"], backbone_source(network.model, network.weights)]
-    if "caption" in rows:
-        parts += read_captions(paths.captions(split))
-    return digest(parts)
+    paths: Paths
+    split: str
+
+    @cached_property
+    def _images(self) -> dict[str, list]:
+        return read_images(self.paths.images(self.split))
+
+    @property
+    def ids(self) -> list[str]:
+        return self._images["id"]
+
+    @property
+    def captions(self) -> Sequence[str]:
+        return read_captions(self.paths.captions(self.split))[1]
+
+    def images(self, size: int) -> list[Path]:
+        del size  # files have any size
+        return [self.paths.input / file for file in self._images["file"]]
+
+    def features(self, encoder: Encoder) -> np.ndarray:
+        return read_features(self.paths.features(encoder.slug, self.split), self.ids)
 
 
-def read_inputs(paths: Paths, experiment: Experiment, split: str) -> tuple[list[str], Inputs]:
-    """(ids, inputs) of one split in the order of its CSV."""
-    images = read_images(paths.images(split))
-    ids, rows = images["id"], reads_rows(experiment)
-    blocks, maps = [], []
-    for encoder in experiment.encoders:
-        features = read_features(paths.features(encoder.slug, split), ids)
-        if encoder.kind in ("trunk", "tokens"):
-            maps.append(Maps((features,)))
-        else:
-            blocks.append(features)
-    return ids, Inputs(
-        len(ids),
-        blocks=tuple(blocks),
-        captions=read_captions(paths.captions(split))[1] if "caption" in rows else None,
-        files=[paths.input / f for f in images["file"]] if "image" in rows else None,
-        maps=tuple(maps),
-    )
+def read_inputs(paths: Paths, experiment: Experiment, split: str) -> Inputs:
+    return build_inputs(experiment, SplitSource(paths, split))
 
 
 def unlabelled(paths: Paths) -> list[str]:
-    """The splits whose rows may be learned from without their labels."""
+    """The splits whose rows may be used for training without their labels."""
     return [split for split in SPLITS if split != "train" and paths.images(split).exists()]

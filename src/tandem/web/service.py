@@ -10,7 +10,6 @@ from PIL import Image
 
 from tandem.artifacts.contributions import TERMS
 from tandem.config.encoders import Encoder
-from tandem.config.experiments import FusionExperiment
 from tandem.data.image_io import MAX_BYTES, BadImage, load_rgb
 from tandem.data.image_loader import squares
 from tandem.explain.attribution import heat_maps
@@ -33,7 +32,7 @@ class Answers:
     def about(self) -> dict:
         """What is served, and what it takes."""
         panel, blind = self.labeler.panel, self.labeler.blind
-        models = sum(len(member.models) for member in panel.members)
+        models = sum(len(member.ensemble.models) for member in panel.members)
         served = panel.title if panel.stack is None else f"stack of {panel.title}"
         return {
             "competition": self.labeler.paths.comp,
@@ -89,7 +88,7 @@ class Answers:
         member = _looking(panel)
         if member:
             inputs = member.inputs(rows, self.labeler.encoders)
-            (heat,) = heat_maps(member.models, inputs, [number], not caption.strip())
+            (heat,) = heat_maps(member.ensemble, inputs, [number], not caption.strip())
             out["heat"] = heat_uri(heat, width, height) if heat.max() > 0 else ""
             out["by"] = member.name
         if caption.strip() and panel.reads_captions:
@@ -132,5 +131,4 @@ class OnePhoto(Encoders):
 
 def _looking(panel: Panel) -> Member | None:
     """The member whose trunk can be asked where it looked."""
-    fusions = (m for m in panel.members if isinstance(m.experiment, FusionExperiment))
-    return next((member for member in fusions if member.experiment.trunk), None)
+    return next((m for m in panel.members if getattr(m.experiment, "trunk", None)), None)

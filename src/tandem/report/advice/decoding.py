@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from tandem.decoding import default_decoder
 from tandem.report.advice.item import Advice
 from tandem.report.data_model import FocusExperiment, ReportData
 
@@ -16,7 +17,7 @@ def decoder_choice(data: ReportData, focus: FocusExperiment) -> Iterator[Advice]
         yield Advice(
             f"Keep the decoder: the gain of {best} is not significant",
             f"{most['score']:.4f} against {used['score']:.4f} for {scores['decoder']} in use; its gain over "
-            f"{scores.get('standing', 'fixed')} is {most['gain']:+.4f}, 95 % interval {most['low']:+.4f} to "
+            f"{default_decoder(scores['metric'])} is {most['gain']:+.4f}, 95 % interval {most['low']:+.4f} to "
             f"{most['high']:+.4f}",
             "decoding",
         )
