@@ -28,7 +28,7 @@ def empty(trained, tmp_path):
 
 
 def python(code: str, folder: Path) -> str:
-    environment = os.environ | {"PYTHONPATH": str(SRC)}
+    environment = os.environ | {"PYTHONPATH": str(SRC), "TANDEM_THREADS": "2"}  # not torch's default in tests
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=60
     )
