@@ -183,10 +183,10 @@ def test_it_is_unpacked_once(packed, cache):
 def test_where_another_process_unpacks_it_first_that_is_opened(packed, cache, monkeypatch):
     def both(path: Path, folder: Path) -> int:
         for each in (folder, folder.with_suffix("")):  # the other's has no process id
-            n = archive.unpack(path, each)
+            n = archive.unpack_zip(path, each)
         return n
 
-    monkeypatch.setattr("tandem.inference.bundle_reader.unpack", both)
+    monkeypatch.setattr("tandem.inference.bundle_reader.unpack_zip", both)
     paths, _ = open_bundle(packed)
     assert [paths.root] == list(cache.iterdir())
 
@@ -302,7 +302,7 @@ def test_a_zip_that_leaves_its_folder_is_refused(packed, tmp_path, cache):
     shutil.copy(packed, tmp_path / "evil.zip")
     with zipfile.ZipFile(tmp_path / "evil.zip", "a") as archive:
         archive.writestr("../evil.txt", "x")
-    with pytest.raises(ValueError, match="leaves the folder through"):
+    with pytest.raises(ValueError, match="leaves the folder with"):
         Labeler.load(tmp_path / "evil.zip")
     assert not list(tmp_path.rglob("evil.txt"))
 

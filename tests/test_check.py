@@ -178,7 +178,7 @@ def test_label_columns_are_read_and_their_cells_checked(toy):
     assert toy.findings() == [("not 0 or 1", 6)]
 
 
-def test_near_duplicates_are_told_within_train_and_across(toy):
+def test_near_duplicates_are_reported_within_train_and_across(toy):
     photo(0).save(toy.image(1), quality=50)
     shutil.copy(toy.image(2), toy.image(5))
     assert toy.check() == 0
@@ -194,7 +194,7 @@ def test_a_repeated_id_is_no_near_duplicate(toy):
     assert toy.findings() == [("repeated id", 7)]
 
 
-def test_repaired_rows_are_told(toy):
+def test_repaired_rows_are_reported(toy):
     toy.train = [(id, labels, f'"{caption}"') for id, labels, caption in TRAIN]
     toy.train[3] = ("3", "cat", '"the "best" cat"')
     assert toy.check() == 0

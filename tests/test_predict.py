@@ -176,7 +176,7 @@ def test_the_folder_is_listed_whole_and_in_order(folder):
     (folder / ".cache" / "a.jpg").write_text("")
     (folder / "dir.jpg").mkdir()
     assert list_images(folder) == ["a.jpg", HOSTILE, "deep/b.jpeg"]
-    with pytest.raises(ValueError, match="holds no image"):
+    with pytest.raises(ValueError, match="contains no image"):
         list_images(folder / "dir.jpg")
     with pytest.raises(FileNotFoundError, match="no such folder"):
         list_images(folder / "gone")

@@ -4,12 +4,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from tandem.stages.resolve import main
 
 from tandem.artifacts.atomic_io import read_json, write_text
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import Competition, to_toml
 from tandem.config.experiments import load_experiment
-from tandem.stages.resolve import main
 
 LABELS = {"format": "separated", "column": "labels", "names": ["cat", "dog"]}
 CONFIGS = {

@@ -110,7 +110,7 @@ class Paths:
         return self.reports_dir / f"ablation{suffix}"
 
     def explanation(self, image: str) -> Path:
-        """An id may be any text: other characters than letters, digits, dashes and dots become _, and a digest is added."""
+        """An id may be any text: other characters than letters, digits, - and . become _, and a digest is added."""
         safe = re.sub(r"[^A-Za-z0-9.-]", "_", image).lstrip(".")[:60]
         if safe != image:
             safe += "-" + hashlib.sha256(image.encode("utf-8", "surrogatepass")).hexdigest()[:8]

@@ -10,7 +10,7 @@ from tandem import __version__
 from tandem.artifacts.atomic_io import digest, file_digest, read_json, write_json, write_text, write_with
 from tandem.artifacts.paths import Paths
 from tandem.config.encoders import Encoder
-from tandem.config.experiments import Experiment, FinetuneExperiment, read_resolved
+from tandem.config.experiments import Experiment, read_resolved
 from tandem.ensemble.stack_store import load_no_caption_stack, load_stack
 from tandem.features.extract import used_tensors
 from tandem.features.pretrained_weights import (
@@ -55,8 +55,8 @@ def fill(paths: Paths, name: str, folds: int, root: Path, blind: str = "") -> di
                 _copy(file, out.stack(name).with_name(file.name))
         together = load_no_caption_stack(paths, name)
         if together and set(together[1]) <= set(packed):
-            for file in sorted(paths.blind_stack(name).parent.glob("*")):
-                _copy(file, out.blind_stack(name).with_name(file.name))
+            for file in sorted(paths.no_caption_stack(name).parent.glob("*")):
+                _copy(file, out.no_caption_stack(name).with_name(file.name))
         _copy_scores(paths, name, out, {"members": dict.fromkeys(read_json(paths.run(name))["members"], "")})
     package = Path(__file__).parents[1]
     shutil.copytree(package, out.source, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
@@ -95,7 +95,9 @@ def listed(root: Path) -> dict[str, dict]:
 
 def _copy_member(paths: Paths, name: str, experiment: Experiment, folds: int, out: Paths) -> None:
     """Settings, scores and models of one experiment."""
-    write_json(out.experiment_config(name), experiment.with_pretrained(lambda e: _carried(e, out)).model_dump())
+    write_json(
+        out.experiment_config(name), experiment.with_pretrained(lambda e: _carried(e, out)).model_dump()
+    )
     models = len(read_json(paths.run(name))["seconds_per_fold"][: folds or None])
     for k in range(models):
         _copy(paths.model(name, k, ".safetensors"), out.model(name, k, ".safetensors"))

@@ -117,7 +117,7 @@ def to_toml(competition: Competition) -> str:
         f"train = {_string(c.train)}",
         f"test = {_string(c.test)}",
         *([f"unlabelled = {_string(c.unlabelled)}  # more rows, for make pseudo"] if c.unlabelled else []),
-        f"solution = {_string(c.solution)}  # the test labels, if known",
+        f"solution = {_string(c.solution)}  # the test labels, where they are known",
         f"sample_submission = {_string(c.sample_submission)}  # where there is one",
         "# what `make submit` trains and stacks: names of files in configs/",
         "experiments = [" + ", ".join(_string(e) for e in c.experiments) + "]",

@@ -46,6 +46,4 @@ def check_teachers(experiments: Mapping[str, Experiment]) -> None:
 def _images_alone(experiment: Experiment, experiments: Mapping[str, Experiment]) -> bool:
     """Whether neither it nor any teacher before it reads captions."""
     teacher = experiment.teacher
-    return experiment.reads == {"image"} and (
-        not teacher or _images_alone(experiments[teacher], experiments)
-    )
+    return experiment.reads == {"image"} and (not teacher or _images_alone(experiments[teacher], experiments))

@@ -44,9 +44,9 @@ def merged(values: dict, changes: dict) -> dict:
     return out
 
 
-def read_toml(path: Path, below: tuple[Path, ...]) -> dict:
-    if path in below:
-        raise ValueError(f"{below[0]}: base: comes back to {path.name}")
+def read_toml(path: Path, derived: tuple[Path, ...] = ()) -> dict:
+    if path in derived:
+        raise ValueError(f"{derived[0]}: base: comes back to {path.name}")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:

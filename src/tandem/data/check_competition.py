@@ -38,13 +38,12 @@ from tandem.data.split_tables import (
 )
 
 
-
 @dataclass(frozen=True)
 class CheckedTables:
-    """The rows of a competition and every issue found in them.
+    """The rows of a competition and their issues.
 
     rows      number of rows of each split's CSV file
-    issues    in the order found
+    issues    in the order of the checks
     images    {split: columns as split_tables.IMAGE_SCHEMA names them}
     captions  {split: (n,) captions}; empty for a competition without captions
     names     (c,) label names
@@ -102,7 +101,7 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
     started = time.perf_counter()
     needed = dict.fromkeys(file for split in splits.values() for file in split.images if file)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="PIL")  # what matters of them becomes an issue
+        warnings.filterwarnings("ignore", module="PIL")  # an image that cannot be read becomes an issue
         infos, n_opened = scan_images(folder, list(needed), scan_cache)
     seconds = time.perf_counter() - started
     for split in splits.values():

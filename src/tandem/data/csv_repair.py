@@ -1,7 +1,8 @@
 """Reads CSV files whose quoted texts contain unescaped quotes.
 
-Such a text may also contain commas and line breaks, so neither a quote nor a line end marks the end of a row. It is
-found with a grammar learned from the lines that are valid rows: the form of the first cell, and the quoted columns.
+Such a text may also contain commas and line breaks, so neither a quote nor a line end marks the end of a row. Row ends
+are located with a grammar learned from the lines that are valid rows: the form of the first cell, and which columns
+are quoted.
 """
 
 from dataclasses import dataclass

@@ -10,7 +10,6 @@ from tandem.artifacts.atomic_io import digest
 from tandem.data.near_duplicates import group_near_duplicates
 
 
-
 def make_folds(
     y: np.ndarray, hashes: Sequence[bytes], shas: Sequence[str], n_folds: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -17,9 +17,8 @@ from tandem.runtime.progress import progress
 from tandem.runtime.resources import threads
 
 FLUSH = 4000  # images between two writes of the cache; a killed run loses at most these
-VERSION = digest(
-    [1, image_io.MAX_PIXELS, image_io.MAX_BYTES, image_io.FORMATS]
-)  # raise the 1 when `inspect_image` changes
+SCAN_VERSION = 1  # raise it when `inspect_image` gives other results
+VERSION = digest([SCAN_VERSION, image_io.MAX_PIXELS, image_io.MAX_BYTES, image_io.FORMATS])
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from tandem.data.label_codec import FLAGS, LabelCodec
 from tandem.metrics import METRICS
 
 
-
 def submission_columns(competition: Competition, sample: Sequence[str] = ()) -> list[str]:
     """Header of a submission: that of the `sample` submission, or else the names of the training columns.
 

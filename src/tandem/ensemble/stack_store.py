@@ -22,7 +22,7 @@ def load_stack(paths: Paths, name: str) -> tuple[Stack, list[str]]:
 
 def load_no_caption_stack(paths: Paths, name: str) -> tuple[Stack, list[str]] | None:
     """The stack for rows without a caption and its members; None where all members need captions, or none does."""
-    file = paths.blind_stack(name)
+    file = paths.no_caption_stack(name)
     if not file.exists():
         return None
     return drop_unused_members(read_stack(file.parent), list(read_json(paths.run(name))["members"]))
@@ -30,7 +30,7 @@ def load_no_caption_stack(paths: Paths, name: str) -> tuple[Stack, list[str]] | 
 
 def save_no_caption_stack(paths: Paths, name: str, stack: Stack | None) -> None:
     """Writes the stack for rows without a caption; None removes it."""
-    folder = paths.blind_stack(name).parent
+    folder = paths.no_caption_stack(name).parent
     if stack is None:
         shutil.rmtree(folder, ignore_errors=True)
     else:

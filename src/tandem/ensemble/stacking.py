@@ -18,7 +18,6 @@ LEARNERS = ("boosted", "logistic", "weighted", "mean")
 WEIGHTED, MEAN = 2, 3
 
 
-
 @dataclass(frozen=True)
 class StackInputs:
     """Input of the second level.

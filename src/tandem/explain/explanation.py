@@ -9,8 +9,8 @@ from PIL import Image
 
 from tandem.artifacts.contributions import BOTH, read_image_terms
 from tandem.artifacts.predictions import Predictions
-from tandem.graph.experiment_dir import ExperimentDir, Experiments
 from tandem.explain.words import Words
+from tandem.graph.experiment_dir import ExperimentDir, Experiments
 
 LEAST, MOST = 3, 8  # labels shown in detail
 

@@ -1,23 +1,21 @@
-"""An encoder over one split: which module runs it, its items, and the key of the features."""
+"""An encoder over one split: which module runs it, its items, and what is written."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tandem.artifacts.atomic_io import digest
 from tandem.artifacts.paths import Paths
 from tandem.config.encoders import Encoder
 from tandem.data.split_tables import read_captions, read_images
-from tandem.features.feature_store import features_key, write_features
-from tandem.features.pretrained_weights import UNRESOLVED, load_pretrained, weights_identity
+from tandem.features.feature_store import write_features
+from tandem.features.pretrained_weights import load_pretrained
 
 if TYPE_CHECKING:
     import torch
 
-ENCODER_VERSION = 1  # raised when an encoder's features change
 MODULES = {
     "image": "image_encoder",
     "trunk": "image_backbone_split",
@@ -32,34 +30,25 @@ def load_encoder(cfg: Encoder) -> Encode:
     return _module(cfg).load_encoder(cfg)
 
 
-def encode_split(paths: Paths, cfg: Encoder, split: str) -> bool:
-    """Writes the features of one split; False where they are current."""
-    path, source = paths.features(cfg.slug, split), weights_identity(cfg)
-    if source.endswith(UNRESOLVED):
-        load_encoder(cfg)  # downloads the weights, so that their revision is known
-        source = weights_identity(cfg)
-    ids, items, content = split_rows(paths, cfg, split)
-    key = digest([cfg.model_dump(), source, ids, content])
-    if features_key(path) == key:
-        return False
-    meta = {"encoder": cfg.model_dump(), "source": source}
+def encode_split(paths: Paths, cfg: Encoder, split: str, made_from: Mapping[str, Any]) -> None:
+    """Writes the features of one split; `made_from`: key and inputs, kept beside them."""
+    ids, items = split_rows(paths, cfg, split)
     unit = "img" if cfg.reads == "image" else "captions"
-    write_features(path, key, ids, lambda start: load_encoder(cfg)(items[start:]), meta, unit)
-    return True
+    path = paths.features(cfg.slug, split)
+    write_features(path, ids, lambda start: load_encoder(cfg)(items[start:]), made_from, unit)
 
 
 def used_tensors(cfg: Encoder) -> dict[str, "torch.Tensor"]:
-    """The tensors of the pretrained model that the encoder uses, by their names there: of a split one, the early part."""
+    """The tensors of the pretrained model that the encoder uses, by name: of a split one, the early part."""
     return _module(cfg).early_tensors(cfg) if cfg.cached_map else load_pretrained(cfg).state_dict()
 
 
-def split_rows(paths: Paths, cfg: Encoder, split: str) -> tuple[list[str], Sequence, list[str]]:
-    """(ids, items to encode, their content or its digest) of one split."""
+def split_rows(paths: Paths, cfg: Encoder, split: str) -> tuple[list[str], Sequence]:
+    """(ids, images or captions to encode) of one split."""
     if cfg.reads == "image":
         rows = read_images(paths.images(split))
-        return list(rows["id"]), [paths.input / f for f in rows["file"]], list(rows["sha"])
-    ids, captions = read_captions(paths.captions(split))
-    return ids, captions, captions
+        return list(rows["id"]), [paths.input / f for f in rows["file"]]
+    return read_captions(paths.captions(split))
 
 
 def _module(cfg: Encoder) -> ModuleType:

@@ -1,8 +1,9 @@
 """Features on disk: float16, written in chunks, resumable after a kill, with the key of what they were made from."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,24 +17,19 @@ def _beside(path: Path, suffix: str) -> Path:
     return path.with_suffix(suffix)
 
 
-def features_key(path: Path) -> str:
-    """The key of a complete file; "" where there is none."""
-    meta = _beside(path, ".meta.json")
-    return read_json(meta)["key"] if meta.exists() and path.exists() else ""
-
-
 def write_features(
     path: Path,
-    key: str,
     ids: Sequence[str],
     encode: Callable[[int], Iterator[np.ndarray]],
-    meta: dict,
+    made_from: Mapping[str, Any],
     unit: str,
 ) -> None:
-    """Writes (n, views, ...) float16 to `path`, its ids and meta beside it.
+    """Writes (n, views, ...) float16 to `path`, its ids, shape and `made_from` (key and inputs) beside it.
 
-    `encode(start)` yields (b, views, ...) blocks from row `start` on. Raises ValueError where a value is not finite in float16.
+    `encode(start)` yields (b, views, ...) blocks from row `start` on. Raises ValueError where a value is not finite in
+    float16.
     """
+    key = made_from["key"]
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, state = _beside(path, ".partial.npy"), _beside(path, ".partial.json")
     done = _resume(partial, state, key)
@@ -61,7 +57,7 @@ def write_features(
     del array
     path.unlink(missing_ok=True)  # a kill before the last line must not leave old features with the new key
     write_json(_beside(path, ".ids.json"), list(ids))
-    write_json(_beside(path, ".meta.json"), {"key": key, "shape": shape, **meta})
+    write_json(_beside(path, ".meta.json"), {**made_from, "shape": shape})
     partial.rename(path)
     state.unlink(missing_ok=True)
 

@@ -14,7 +14,7 @@ from tandem.config.experiment_set import load_experiments
 from tandem.config.experiments import Experiment
 from tandem.data.image_scan import folder_state
 from tandem.features.pretrained_weights import weights_identity
-from tandem.graph.keys import Artifact, Sources, read_record
+from tandem.graph.keys import Artifact, Sources
 
 STACK = "stack"
 GPU = "gpu"  # EXPS=gpu: all experiments whose names begin with gpu_
@@ -113,12 +113,16 @@ class Graph:
     def tasks(self, goals: Sequence[str], names: Sequence[str] = ()) -> dict[str, Task]:
         """The goals and all that they need, by name; `names` are the members of a stack that is among them."""
         found: dict[str, Task] = {}
-        waiting = list(goals)
-        while waiting:
-            name = waiting.pop()
+
+        def add(name: str) -> None:
             if name not in found:
-                found[name] = self.task(name, names)
-                waiting += found[name].needs
+                task = self.task(name, names)
+                for need in task.needs:
+                    add(need)
+                found[name] = task
+
+        for goal in goals:
+            add(goal)
         return found
 
     def task(self, name: str, names: Sequence[str] = ()) -> Task:
@@ -212,7 +216,7 @@ class Graph:
             **self._read(experiment, "train"),
             "trainer version": version.TRAINER,
         }
-        if experiment.uses_bfloat16:
+        if getattr(experiment, "train", None) and experiment.train.bfloat16:
             inputs["precision"] = self.sources.precision["image"]
         if experiment.teacher:
             inputs[f"teacher {experiment.teacher}"] = self.fold(experiment.teacher, k).key

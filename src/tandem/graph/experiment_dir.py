@@ -1,4 +1,4 @@
-"""The files of one trained experiment, opened once: settings, folds, members, decoder, scores, and whether it is stale."""
+"""The files of one trained experiment, opened once: settings, folds, members, decoder, scores; and is it stale?"""
 
 from collections.abc import Sequence
 from functools import cached_property

@@ -35,9 +35,7 @@ def step_of(task: Task) -> Step | None:
 
 def steps(graph: Graph, goals: Sequence[str], members: Sequence[str] = ()) -> list[Step]:
     """All that would run for these goals, in an order that works; what a step makes counts as made."""
-    tasks = graph.tasks(goals, members)
-    order = TopologicalSorter({name: task.needs for name, task in tasks.items()}).static_order()
-    return [step for name in order if (step := step_of(tasks[name]))]
+    return [step for task in graph.tasks(goals, members).values() if (step := step_of(task))]
 
 
 def carry_out(

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path, PurePosixPath
 
 from tandem.artifacts.atomic_io import file_digest
-from tandem.artifacts.paths import Paths, check_name
+from tandem.artifacts.paths import Paths, bundle_manifest, check_name
 from tandem.config.encoders import Encoder
 from tandem.config.experiments import read_resolved
 from tandem.data.archive import unpack_zip
@@ -58,7 +58,7 @@ def _unpack_as(path: Path, root: Path) -> None:
 
 def read_manifest(root: Path) -> dict:
     """What the bundle says of itself; raises ValueError where that is not what this version reads."""
-    file = Paths("any", root).manifest
+    file = bundle_manifest(root)
     try:
         if file.stat().st_size > MAX_MANIFEST:
             raise ValueError(f"{file.stat().st_size} bytes, at most {MAX_MANIFEST} are read")
@@ -90,7 +90,7 @@ def _check_files(root: Path, files: dict[str, dict]) -> None:
         for file in root.rglob("*")
         if file.is_symlink() or not file.is_dir()
     }
-    added = {n for n in there - set(files) if "__pycache__" not in n} - {Paths("any", root).manifest.name}
+    added = {n for n in there - set(files) if "__pycache__" not in n} - {bundle_manifest(root).name}
     if added:
         raise ValueError(f"{root}: {min(added)!r} does not belong to the bundle; remove it")
     for name, about in files.items():

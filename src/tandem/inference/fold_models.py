@@ -7,13 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tandem.artifacts.atomic_io import read_json
 from tandem.artifacts.contributions import BOTH, NO_CAPTION
-from tandem.artifacts.paths import Paths
 from tandem.config.encoders import Encoder
-from tandem.config.experiments import located, read_resolved
 from tandem.features.extract import load_encoder
-from tandem.graph.currency import is_current
+from tandem.graph.experiment_dir import ExperimentDir
 from tandem.models.fold_ensemble import FoldEnsemble, in_setting
 from tandem.models.inputs import Inputs, build_inputs
 
@@ -89,25 +86,14 @@ class NewSource:
 class Member:
     """A trained experiment with its fold models, loaded once."""
 
-    def __init__(self, paths: Paths, name: str, folds: int = 0):
+    def __init__(self, trained: ExperimentDir, folds: int = 0):
         """`folds`: only this number of models, the first ones; 0 is all.
 
         Raises FileNotFoundError where it is not trained, ValueError where its models are stale.
         """
-        config, run = paths.experiment_config(name), paths.run(name)
-        if not (config.exists() and run.exists() and paths.thresholds(name).exists()):
-            raise FileNotFoundError(f"{name!r} is not trained; run: make train COMP={paths.comp} EXPS={name}")
-        if not is_current(paths, name):
-            raise ValueError(
-                f"{name!r} has other settings than it was trained with, or its training was interrupted; "
-                f"run: make train COMP={paths.comp} EXPS={name}"
-            )
-        self.name = name
-        self.experiment = located(read_resolved(config), paths.root)
-        n_labels = len(read_json(paths.thresholds(name))["labels"])
-        numbers = range(len(read_json(run)["seconds_per_fold"]))[: folds or None]
-        files = [paths.model(name, k, ".safetensors") for k in numbers]
-        self.ensemble = FoldEnsemble.load(self.experiment, n_labels, files)
+        trained.require_current()
+        self.name, self.experiment = trained.name, trained.config
+        self.ensemble = FoldEnsemble.load(self.experiment, len(trained.labels), trained.models(folds))
 
     def terms(self, rows: NewRows, encoders: Encoders, without_captions: bool = False) -> np.ndarray:
         """(n, c, 5) of TERMS that add up to the mean of the folds' logits."""

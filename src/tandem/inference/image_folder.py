@@ -19,7 +19,9 @@ def list_images(folder: Path) -> list[str]:
     )
     images = sorted(p.as_posix() for p in inside if not any(part.startswith(".") for part in p.parts))
     if not images:
-        raise ValueError(f"{folder}: holds no image; expected files ending in {', '.join(sorted(SUFFIXES))}")
+        raise ValueError(
+            f"{folder}: contains no image; expected files ending in {', '.join(sorted(SUFFIXES))}"
+        )
     return images
 
 

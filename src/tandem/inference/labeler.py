@@ -177,9 +177,7 @@ class Labeler:
     ) -> list[LabelledImage]:
         names = [str(image) if isinstance(image, Path) else "" for image in images]
         opened = [self._open(image) for image in images]
-        results = {
-            i: LabelledImage(names[i], problem=o) for i, o in enumerate(opened) if isinstance(o, str)
-        }
+        results = {i: LabelledImage(names[i], problem=o) for i, o in enumerate(opened) if isinstance(o, str)}
         readable = [(i, o) for i, o in enumerate(opened) if not isinstance(o, str)]
         for predictor, wanted in ((self.predictor, True), (self.no_caption, False)):
             rows = [(i, o) for i, o in readable if bool(captions[i].strip()) is wanted]

@@ -56,7 +56,9 @@ class FusionModel:
             load = partial(self._load, inputs, self._augmenter(run.seed))
         self.network = self._new_network(trunks, widths, measured, y, run.seed).to(on)
         steps = max(len(y) // train.batch, min(FEW_STEPS, len(y) // SMALL_BATCH), 1)
-        batches = partial(self._batches, load, self._views(inputs), steps, _targets(y, run.weights, on), run.seed)
+        batches = partial(
+            self._batches, load, self._views(inputs), steps, _targets(y, run.weights, on), run.seed
+        )
         task = Task(self.network, batches, steps, self._groups(), fusion_loss(cfg), _metric_pair)
         log = fit(task, train, run)
         self.network.eval()
@@ -208,7 +210,9 @@ class FusionModel:
             for rows in chunks:
                 with autocast(on, bfloat16):
                     each = [trunks(_to(batch, on)) for batch in self._load_views(inputs, rows, views)]
-                parts = [{k: v for k, v in vars(one).items() if v is not None and k != "there"} for one in each]
+                parts = [
+                    {k: v for k, v in vars(one).items() if v is not None and k != "there"} for one in each
+                ]
                 widths = {name: values.shape[-1] for name, values in parts[0].items()}
                 for name in [name for name in ("image", "caption") if name in widths]:
                     found.setdefault(name, []).append(torch.stack([part[name] for part in parts], 1))
@@ -252,7 +256,9 @@ def _pick(features: dict[str, torch.Tensor], epoch: int, rows: np.ndarray, view:
 
 def _targets(y: np.ndarray, weights: np.ndarray | None, on: torch.device) -> Targets:
     """Float32 (n, c) each."""
-    arrays = (None if part is None else torch.from_numpy(part.astype(np.float32)).to(on) for part in (y, weights))
+    arrays = (
+        None if part is None else torch.from_numpy(part.astype(np.float32)).to(on) for part in (y, weights)
+    )
     targets, weight = arrays
     assert targets is not None
     return targets, weight

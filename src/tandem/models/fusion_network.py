@@ -54,8 +54,7 @@ class Outputs:
 
 
 class Trunks(nn.Module):
-    """Pretrained late parts: `late` maps (b, h, w, d) to the last feature map (b, d', h', w'), `layers` states to states.
-    """
+    """Pretrained late parts: `late` maps (b, h, w, d) to the last feature map (b, d', h', w'), `layers` states to states."""
 
     def __init__(self, late: nn.Module | None, layers: nn.Module | None):
         super().__init__()

@@ -8,9 +8,9 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from threading import Thread
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
-P, R = ParamSpec("P"), TypeVar("R")
+R = TypeVar("R")
 
 
 def end_with(parent: int, stop: Event | None = None) -> None:
@@ -24,14 +24,14 @@ def end_with(parent: int, stop: Event | None = None) -> None:
     Thread(target=watch, daemon=True).start()
 
 
-def run_apart(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+def run_apart(function: Callable[..., R], *args: object) -> R:
     """The result of `function` in a new process, so that its memory is free again afterwards.
 
     Raises what the function raises, and OSError where the process was killed.
     """
     try:
         with ProcessPoolExecutor(1, get_context("spawn"), end_with, (os.getpid(),)) as pool:
-            return pool.submit(function, *args, **kwargs).result()
+            return pool.submit(function, *args).result()
     except BrokenProcessPool as error:
         raise OSError(
             "a process was killed, perhaps because memory ran out; the same command continues from here"

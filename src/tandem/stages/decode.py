@@ -43,9 +43,7 @@ def run(paths: Paths, step: Step) -> None:
     rule = Rule.of(load_competition(paths.competition))
     oof = Predictions.read(paths.oof(name))
     if not same_rows(oof, rows.names, rows.fold_digest):
-        raise ValueError(
-            f"{paths.oof(name)} was made with another fold map or label list; run make train"
-        )
+        raise ValueError(f"{paths.oof(name)} was made with another fold map or label list; run make train")
     decoder, scores = score(oof.aligned_to(rows.ids), rows.y, rows.fold, rows.names, rule, threads())
     scores["without"] = {}
     if paths.contributions(name).exists():

@@ -7,8 +7,9 @@ encoder is loaded once.
 
 from argparse import ArgumentParser, Namespace
 
-from tandem.artifacts.paths import SPLITS, Paths
-from tandem.features.extract import encode_split
+from tandem.artifacts.paths import Paths
+from tandem.features.extract import encode_split, load_encoder
+from tandem.features.pretrained_weights import UNRESOLVED, weights_identity
 from tandem.graph.declared_stages import Graph
 from tandem.graph.plan import Step
 from tandem.runtime.torch_setup import use_threads
@@ -26,7 +27,10 @@ def main(args: Namespace) -> None:
 def run(paths: Paths, step: Step) -> None:
     use_threads()
     encoder, stale = step.task.config, {artifact.record for artifact in step.stale}
-    for split in SPLITS:
-        if paths.features(encoder.slug, split).with_suffix(".meta.json") in stale:
-            artifact = Graph.open(paths).features(encoder, split)
+    if weights_identity(encoder).endswith(UNRESOLVED):
+        load_encoder(encoder)  # downloads the weights, so that their revision is known
+    graph = Graph.open(paths)
+    for split in graph.splits:
+        artifact = graph.features(encoder, split)
+        if artifact.record in stale:
             encode_split(paths, encoder, split, artifact.made_from)

@@ -1,5 +1,6 @@
 """Import: a zip, or a folder -> input/C/ with its files, and competition.toml, written last."""
 
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from rich.table import Table as RichTable
@@ -10,8 +11,9 @@ from tandem.artifacts.paths import Paths, local_path
 from tandem.config.competition import Competition, load_competition, to_toml
 from tandem.data.archive import copy_folder, unpack_zip
 from tandem.data.infer_competition import Inference, file_pattern, infer_competition
-from tandem.sample import NAME as SAMPLE
 from tandem.runtime.console import make_console
+from tandem.sample import NAME as SAMPLE
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group()

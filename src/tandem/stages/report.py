@@ -25,7 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def main(args: Namespace) -> None:
     start = time.perf_counter()
     paths = Paths(args.comp)
-    data = gather(paths, load_competition(paths.competition), args.exp)
+    data = gather(Experiments(paths), args.exp)
     html = build(data, partial(thumbnails, data.train.files, threads=threads()))
     file = write_text(paths.report, html)
     for what, command in data.missing:

@@ -27,8 +27,8 @@ def main(args: Namespace) -> None:
         from tandem.graph.declared_stages import STACK
         from tandem.graph.experiment_dir import Experiments
         from tandem.inference.labeler import Labeler
-        from tandem.web.app import make_app
         from tandem.runtime.torch_setup import use_threads
+        from tandem.web.app import make_app
         from tandem.web.service import Answers
 
         use_threads()
@@ -36,7 +36,9 @@ def main(args: Namespace) -> None:
             labeler = Labeler.load(args.bundle)
         else:
             paths = Paths(args.comp)
-            labeler = Labeler.of(paths, args.exp or default_experiment(Experiments(paths)) or STACK, args.folds)
+            labeler = Labeler.of(
+                paths, args.exp or default_experiment(Experiments(paths)) or STACK, args.folds
+            )
         answers = Answers(labeler)
         seconds = answers.warm_up()
         about, port = answers.about, listening.getsockname()[1]

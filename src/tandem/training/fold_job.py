@@ -74,9 +74,7 @@ class FoldJob:
         model = make_model(self.experiment, len(rows.names)).load(file)  # scored as it will be used
         self._predict_held_out(model, k, held_out, {"key": key, "folds": rows.fold_digest})
         seconds = round(time.perf_counter() - start, 2)
-        write_json(
-            self.paths.model(self.name, k, ".json"), {**made_from, "seconds": seconds, "log": log}
-        )
+        write_json(self.paths.model(self.name, k, ".json"), {**made_from, "seconds": seconds, "log": log})
         checkpoint.unlink(missing_ok=True)
 
     def _teacher_model(self, k: int) -> Path:

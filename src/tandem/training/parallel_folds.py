@@ -87,7 +87,9 @@ def fit(job: FoldJob, k: int, made_from: Mapping[str, Any], n_folds: int) -> Non
     set_prefix(f"{job.name} fold {k} ")
 
     def on_epoch(entry: dict[str, Any]) -> None:
-        print_line(f"{job.name} fold {k} epoch {entry['epoch']}: loss {entry['loss']:.4f}, F1 {entry['f1']:.4f}")
+        print_line(
+            f"{job.name} fold {k} epoch {entry['epoch']}: loss {entry['loss']:.4f}, F1 {entry['f1']:.4f}"
+        )
 
     job.fit_fold(k, made_from, on_epoch)
     set_prefix("")

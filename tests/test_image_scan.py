@@ -19,14 +19,14 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_a_look_knows_the_size_of_an_image(folder):
-    seen = inspect_image(folder / "a.jpg")
-    assert (seen.width, seen.height, seen.problem) == (30, 20, "")
-    assert seen.size == (folder / "a.jpg").stat().st_size
-    assert len(seen.sha) == 16
+def test_an_image_info_has_the_size_of_the_image(folder):
+    info = inspect_image(folder / "a.jpg")
+    assert (info.width, info.height, info.problem) == (30, 20, "")
+    assert info.size == (folder / "a.jpg").stat().st_size
+    assert len(info.sha) == 16
 
 
-def test_what_is_wrong_with_an_image_is_told(folder):
+def test_the_problem_of_an_image_is_reported(folder):
     whole = (folder / "a.jpg").read_bytes()
     (folder / "a.jpg").write_bytes(whole[: len(whole) // 2])
     (folder / "b.jpg").write_text("<html>not found</html>")
@@ -89,7 +89,7 @@ def test_a_damaged_cache_or_one_of_another_version_counts_as_none(folder, monkey
     assert read_cache(cache) == {}
 
 
-def test_files_no_longer_asked_for_leave_the_cache(folder):
+def test_files_no_longer_scanned_are_removed_from_the_cache(folder):
     cache = folder / "scan.parquet"
     scan_images(folder, ["a.jpg", "b.jpg"], cache)
     scan_images(folder, ["b.jpg", "c.jpg"], cache)

@@ -31,25 +31,25 @@ def images(where, suffix, names="1234"):
     return {f"{where}/{name}{suffix}": "" for name in names}
 
 
-def inferred(tmp_path, files):
+def infer_from(tmp_path, files):
     return infer_competition(folder(tmp_path, files))
 
 
 def test_captions_and_one_column_of_label_codes(tmp_path):
-    found = inferred(tmp_path, COCO)
-    c = found.competition
+    inference = infer_from(tmp_path, COCO)
+    c = inference.competition
     assert (c.id, c.caption, c.images, c.suffix) == ("ImageID", "Caption", "data", "")
     assert (c.labels.format, c.labels.column, c.labels.separator) == ("separated", "Labels", " ")
     assert c.labels.names == ["1", "3", "10"]
     assert (c.least, c.most, c.metric) == (1, 3, "f1_samples")
     assert c.experiments[1] == "text_minilm"
-    assert found.counts == {"1": 2, "3": 3, "10": 1}
-    assert (found.notes, found.questions) == ([], [])
-    assert len(found.tables["train"].repaired) == 1
+    assert inference.counts == {"1": 2, "3": 3, "10": 1}
+    assert (inference.notes, inference.questions) == ([], [])
+    assert len(inference.tables["train"].repaired) == 1
 
 
 def test_tags_without_captions_and_ids_without_suffix(tmp_path):
-    found = inferred(
+    inference = infer_from(
         tmp_path,
         {
             "train_v2.csv": "image_name,tags\n1,haze primary\n2,clear primary\n3,clear water primary\n",
@@ -57,17 +57,17 @@ def test_tags_without_captions_and_ids_without_suffix(tmp_path):
             **images("comp/train-jpg", ".jpg"),
         },
     )
-    c = found.competition
+    c = inference.competition
     assert (c.id, c.caption, c.images, c.suffix) == ("image_name", None, "comp/train-jpg", ".jpg")
     assert (c.train, c.test, c.sample_submission) == ("train_v2.csv", *["sample_submission_v2.csv"] * 2)
     assert c.labels.names == ["clear", "haze", "primary", "water"]
     assert c.experiments == ["image_lite0", "image_lite2", "image_tuned"]
-    assert found.questions == []
-    assert found.notes == ["no test table: the test ids are those of sample_submission_v2.csv"]
+    assert inference.questions == []
+    assert inference.notes == ["no test table: the test ids are those of sample_submission_v2.csv"]
 
 
 def test_one_column_of_flags_a_label_keeps_the_order_of_the_file(tmp_path):
-    found = inferred(
+    inference = infer_from(
         tmp_path,
         {
             "train.csv": "StudyID,wet,dry,old,Patient\n1,1,0,0,p1\n2,0,0,0,p1\n3,1,1,0.0,p2\n",
@@ -76,21 +76,21 @@ def test_one_column_of_flags_a_label_keeps_the_order_of_the_file(tmp_path):
             **images("train", ".png"),
         },
     )
-    c = found.competition
+    c = inference.competition
     assert (c.labels.format, c.labels.names) == ("columns", ["wet", "dry", "old"])
     assert (c.least, c.most) == (0, 2)
-    assert found.counts == {"wet": 2, "dry": 1, "old": 0}
-    assert found.notes == ["not used: Patient"]
-    assert found.questions == []
+    assert inference.counts == {"wet": 2, "dry": 1, "old": 0}
+    assert inference.notes == ["not used: Patient"]
+    assert inference.questions == []
 
 
 def test_the_sample_submission_says_which_column_holds_the_labels(tmp_path):
     train = "id,source_tag,answer\n1,a b,x|y\n2,b,y\n3,a,x|z\n4,a b,z\n"
     files = {"train.csv": train, "test.csv": "id\n5\n", **images("i", ".jpg", "12345")}
-    assert inferred(tmp_path / "a", files).competition.labels.column == "source_tag"
-    assert "edit labels.column" in inferred(tmp_path / "a", files).questions[0]
-    found = inferred(tmp_path / "b", files | {"sample_submission.csv": "id,answer\n5,x\n"})
-    assert (found.competition.labels.column, found.questions) == ("answer", [])
+    assert infer_from(tmp_path / "a", files).competition.labels.column == "source_tag"
+    assert "edit labels.column" in infer_from(tmp_path / "a", files).questions[0]
+    inference = infer_from(tmp_path / "b", files | {"sample_submission.csv": "id,answer\n5,x\n"})
+    assert (inference.competition.labels.column, inference.questions) == ("answer", [])
 
 
 def test_of_two_texts_the_longer_is_the_caption(tmp_path):
@@ -100,13 +100,13 @@ def test_of_two_texts_the_longer_is_the_caption(tmp_path):
         "test.csv": "id,title,body\n3,A b c,d e f g h\n",
         **images("i", ".jpg"),
     }
-    found = inferred(tmp_path, files)
-    assert found.competition.caption == "body"
-    assert found.notes == ["caption: body, the longest texts of title, body", "not used: title"]
+    inference = infer_from(tmp_path, files)
+    assert inference.competition.caption == "body"
+    assert inference.notes == ["caption: body, the longest texts of title, body", "not used: title"]
 
 
 def test_ids_may_hold_the_folder_of_the_image(tmp_path):
-    found = inferred(
+    inference = infer_from(
         tmp_path,
         {
             "train.csv": "path,labels\ntrain/1.jpg,a b\ntrain/2.jpg,b\ntrain/3.jpg,a\n",
@@ -115,15 +115,19 @@ def test_ids_may_hold_the_folder_of_the_image(tmp_path):
             **images("images/test", ".jpg"),
         },
     )
-    assert (found.competition.images, found.competition.suffix, found.questions) == ("images", "", [])
+    assert (inference.competition.images, inference.competition.suffix, inference.questions) == (
+        "images",
+        "",
+        [],
+    )
 
 
 def test_train_and_test_images_in_two_folders_are_a_question(tmp_path):
     files = COCO | {"test_data/4.jpg": ""}
     del files["data/4.jpg"]
-    found = inferred(tmp_path, files)
-    assert found.competition.images == "data"
-    assert found.questions == [
+    inference = infer_from(tmp_path, files)
+    assert inference.competition.images == "data"
+    assert inference.questions == [
         "train images are data/<ImageID>, test images test_data/<ImageID>: move all images to one folder "
         "and edit images and suffix"
     ]
@@ -131,16 +135,16 @@ def test_train_and_test_images_in_two_folders_are_a_question(tmp_path):
 
 def test_missing_images_are_a_question(tmp_path):
     files = {k: v for k, v in COCO.items() if k != "data/2.jpg"}
-    assert inferred(tmp_path / "a", files).questions == [
+    assert infer_from(tmp_path / "a", files).questions == [
         "1 of 3 train rows have no image at data/<ImageID>: make check lists them"
     ]
     files = {k: v for k, v in COCO.items() if not k.startswith("data")}
-    assert "names none of the 0 image files" in inferred(tmp_path / "b", files).questions[0]
+    assert "names none of the 0 image files" in infer_from(tmp_path / "b", files).questions[0]
 
 
 def test_a_submission_of_another_form_is_a_question(tmp_path):
-    found = inferred(tmp_path, COCO | {"sample_submission.csv": "Id,Predicted\n4.jpg,1\n"})
-    assert "its columns are Id, Predicted; expected ImageID, Labels" in found.questions[0]
+    inference = infer_from(tmp_path, COCO | {"sample_submission.csv": "Id,Predicted\n4.jpg,1\n"})
+    assert "its columns are Id, Predicted; expected ImageID, Labels" in inference.questions[0]
 
 
 @pytest.mark.parametrize(
@@ -185,7 +189,7 @@ def test_the_separator_is_what_cuts_cells_into_names_that_come_again(cells, sepa
 )
 def test_where_nothing_sensible_can_be_written_the_error_says_why(tmp_path, files, message):
     with pytest.raises(ValueError, match=message):
-        inferred(tmp_path, files)
+        infer_from(tmp_path, files)
 
 
 def run_import(tmp_path, monkeypatch, capsys, *args):
@@ -246,8 +250,10 @@ def test_a_competition_that_brings_its_own_settings_keeps_them(tmp_path, monkeyp
 
 def test_test_ids_that_are_train_ids_too_are_a_question(tmp_path):
     files = {"train.csv": "id,labels\n1,a\n2,b\n3,a b\n", "test.csv": "id\n1\n2\n"}
-    found = inferred(tmp_path, files | images("train", ".jpg", "123") | images("test", ".jpg", "12"))
-    assert any("2 test ids are also ids of train rows, such as '1'" in asked for asked in found.questions)
+    inference = infer_from(tmp_path, files | images("train", ".jpg", "123") | images("test", ".jpg", "12"))
+    assert any(
+        "2 test ids are also ids of train rows, such as '1'" in question for question in inference.questions
+    )
 
 
 def test_an_import_of_nothing_says_how_to_call_it(tmp_path, monkeypatch, capsys):
