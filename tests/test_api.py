@@ -28,7 +28,7 @@ def empty(trained, tmp_path):
 
 
 def python(code: str, folder: Path) -> str:
-    environment = os.environ | {"PYTHONPATH": str(SRC)}
+    environment = os.environ | {"PYTHONPATH": str(SRC), "TANDEM_THREADS": "2"}  # not torch's default in tests
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=60
     )
@@ -86,7 +86,9 @@ def test_scores_of_another_metric_come_last(trained, tmp_path):
     toy = tandem.competition("toy", root=tmp_path)
     best = toy.scores().rows[0].experiment
     thresholds = tmp_path / "oof" / "toy" / best / "thresholds.json"
-    write_json(thresholds, read_json(thresholds) | {"metric": "f1_macro"})
+    decoder = read_json(thresholds)
+    decoder["inputs"]["competition.toml"]["metric"] = "f1_macro"
+    write_json(thresholds, decoder)
     last = toy.scores().rows[-1]
     assert (last.experiment, last.current) == (best, False)
 
@@ -98,7 +100,7 @@ def test_errors_name_the_command_that_makes_what_is_missing(empty, toy, tmp_path
         FileNotFoundError, match=r"train\.labels\.parquet does not exist; run: make folds COMP=toy"
     ):
         empty.labels()
-    with pytest.raises(FileNotFoundError, match=r"toy\.csv does not exist; run: make folds COMP=toy"):
+    with pytest.raises(FileNotFoundError, match="does not exist; run: make folds COMP=toy"):
         empty.folds()
     with pytest.raises(FileNotFoundError, match="run: make submit COMP=toy"):
         empty.oof("stack")
@@ -114,7 +116,7 @@ def test_importing_tandem_imports_nothing_heavy(tmp_path):
     assert python(f"import sys, tandem; print({heavy} & set(sys.modules))", tmp_path) == "set()\n"
 
 
-def test_using_it_changes_neither_environment_nor_threads_nor_imports_torch(trained):
+def test_reading_results_imports_no_torch_and_labelling_leaves_threads_and_environment_as_they_were(trained):
     code = """if True:
         import os, sys
         before = dict(os.environ)
@@ -123,10 +125,13 @@ def test_using_it_changes_neither_environment_nor_threads_nor_imports_torch(trai
         tables = toy.labels(), toy.folds(), toy.oof("stack"), toy.test("stack"), toy.scores()
         assert all(len(table.to_pandas()) for table in tables)
         assert "torch" not in sys.modules
+        assert dict(os.environ) == before
         import torch
         threads = torch.get_num_threads()
-        assert tandem.Labeler
+        assert toy.labeler().predict_proba(["input/toy/data/60.jpg"], ["a cat"]).shape == (1, 2)
         assert torch.get_num_threads() == threads
-        assert dict(os.environ) == before, set(os.environ.items()) ^ set(before.items())
+        changed = {name for name, _ in set(os.environ.items()) ^ set(before.items())}
+        others = {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR"}  # scikit-learn, torch
+        assert changed <= others, changed
     """
     python(code, trained.root)

@@ -1,8 +1,7 @@
 """The results of one competition in Python: labels, folds, predictions and scores, as arrays or pandas tables."""
 
-import csv
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +10,13 @@ import numpy as np
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.config.competition import load_competition
-from tandem.data.labelled_rows import read_labelled_rows
+from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.graph.experiment_dir import ExperimentDir, Experiments, command_for
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from tandem.inference.labeler import Labeler
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +74,7 @@ class Score:
     fold_spread   standard deviation of the folds' scores
     seconds       of training; model_mb: size of the models in MiB
     leaderboard   `metric` of the submission, where the test labels are known (solution.csv)
-    current       False: scored with another metric than the one in competition.toml now
+    current       False: the metric was changed, or the experiment trained again, since it was scored
     """
 
     experiment: str
@@ -136,9 +137,7 @@ class CompetitionResults:
         >>> labels.names, labels.y.shape, labels.fold[:4].tolist()
         (('cat', 'sky'), (60, 2), [0, 1, 2, 0])
         """
-        for file in (self._paths.labels, self._paths.folds):
-            self._require(file, f"make folds COMP={self.name}")
-        rows = read_labelled_rows(self._paths)
+        rows = self._rows()
         return Labels(rows.ids, rows.names, rows.y, rows.fold)
 
     def folds(self) -> Folds:
@@ -147,11 +146,8 @@ class CompetitionResults:
         >>> tandem.competition("toy").folds().to_pandas().loc["4.jpg"].to_dict()
         {'fold': 1, 'group': 4}
         """
-        self._require(self._paths.folds, f"make folds COMP={self.name}")
-        with self._paths.folds.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        fold, group = (np.array([int(row[column]) for row in rows]) for column in ("fold", "group"))
-        return Folds([row["id"] for row in rows], fold, group)
+        rows = self._rows()
+        return Folds(rows.ids, rows.fold, rows.group)
 
     def experiments(self) -> tuple[str, ...]:
         """Names of the experiments that have out-of-fold predictions, sorted."""
@@ -183,8 +179,24 @@ class CompetitionResults:
         """
         rows = [_score(experiment) for experiment in Experiments(self._paths).scored()]
         if not rows:
-            raise FileNotFoundError(f"{self.name!r} has no scores; run: make submit COMP={self.name}")
-        return Scores(tuple(sorted(rows, key=lambda row: (not row.current, -row.score, row.experiment))))
+            raise FileNotFoundError(f"{self.name!r} has no scores; run: {command_for(self.name)}")
+        return Scores(tuple(sorted(rows, key=lambda row: (not row.current, -row.score))))
+
+    def labeler(self, experiment: str = "stack", folds: int = 0) -> "Labeler":
+        """Labels new images as this experiment labelled the test rows; `folds`: only that many of its models, 0 is all.
+
+        >>> labeler = tandem.competition("toy").labeler("looks")
+        >>> labeler.predict_proba(["input/toy/data/60.jpg"]).shape
+        (1, 2)
+        """
+        from tandem.inference.labeler import Labeler  # imports torch
+
+        return Labeler.of(self._paths, experiment, folds)
+
+    def _rows(self) -> LabelledRows:
+        for file in (self._paths.labels, self._paths.folds):
+            self._require(file, f"make folds COMP={self.name}")
+        return read_labelled_rows(self._paths)
 
     def _predictions(self, file: Path, experiment: str) -> Predictions:
         self._require(file, command_for(self.name, experiment))
@@ -203,7 +215,7 @@ def _score(experiment: ExperimentDir) -> Score:
         "leaderboard": leaderboard.get(values["metric"]),
         "current": not experiment.undecoded,
     }
-    return Score(**{field: values[field] for field in Score.__dataclass_fields__})
+    return Score(**{field.name: values[field.name] for field in fields(Score)})
 
 
 def competition(name: str, root: Path | str = ".") -> CompetitionResults:

@@ -2,6 +2,7 @@
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -15,20 +16,20 @@ class Section(BaseModel):
 
 
 def explain(path: Path, error: ValidationError) -> ValueError:
-    """Turns pydantic's errors into one line each: file, key, what came, what was expected."""
+    """Turns pydantic's errors into one line each: file, key, the expected and the given value."""
     lines = []
     for e in error.errors():
         key = ".".join(str(part) for part in e["loc"]) or "file"
-        came = "" if e["type"] in ("missing", "extra_forbidden") else f", got {e['input']!r:.80}"
+        given = "" if e["type"] in ("missing", "extra_forbidden") else f", got {e['input']!r:.80}"
         message = e["msg"].removeprefix("Value error, ")
         if e["type"] == "extra_forbidden":
             message = "unknown key"
-        lines.append(f"{path}: {key}: {message}{came}")
+        lines.append(f"{path}: {key}: {message}{given}")
     return ValueError("\n".join(lines))
 
 
-def merged(values: dict, changes: dict) -> dict:
-    """`values` with what `changes` says instead, section by section; None takes a section away.
+def merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`values` updated by `changes`, section by section; None removes a section.
 
     >>> merged({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 4}, "d": None})
     {'a': {'b': 4, 'c': 2}}
@@ -44,7 +45,8 @@ def merged(values: dict, changes: dict) -> dict:
     return out
 
 
-def read_toml(path: Path, derived: tuple[Path, ...] = ()) -> dict:
+def read_toml(path: Path, derived: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The file's values merged into those of its `base`; `derived`: the files that led here, to find a circle."""
     if path in derived:
         raise ValueError(f"{derived[0]}: base: comes back to {path.name}")
     try:
