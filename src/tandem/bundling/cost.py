@@ -54,9 +54,7 @@ def measure_costs(
     return Costs(costs, shared, Cost(CODE_MB, decode_ms), Cost(stack_mb))
 
 
-def _encoder_costs(
-    experiments: Sequence[Experiment], rows: NewRows, encoders: Encoders
-) -> dict[str, Cost]:
+def _encoder_costs(experiments: Sequence[Experiment], rows: NewRows, encoders: Encoders) -> dict[str, Cost]:
     """By slug; computes the features of all rows."""
     by_slug = {encoder.slug: encoder for experiment in experiments for encoder in experiment.encoders}
     few = rows.take(range(min(WARM_UP, len(rows))))
