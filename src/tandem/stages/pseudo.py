@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 
 from tandem.artifacts.paths import Paths
-from tandem.stages import scores
+from tandem.report.scores_table import show_scores
 from tandem.stages._run import add_goal_arguments, bring_up_to_date, open_graph
 
 
@@ -17,4 +17,4 @@ def main(args: Namespace) -> None:
     if not students:
         raise ValueError("no experiment in configs/ has a [pseudo] section that fits this competition")
     bring_up_to_date(paths, "train", args.exps or students, args.jobs)
-    scores.show(paths)
+    show_scores(paths)

@@ -29,7 +29,7 @@ def main(args: Namespace) -> None:
         from tandem.inference.labeler import Labeler
         from tandem.runtime.torch_setup import use_threads
         from tandem.web.app import make_app
-        from tandem.web.service import Answers
+        from tandem.web.service import LabelService
 
         use_threads()
         if args.bundle:
@@ -39,13 +39,13 @@ def main(args: Namespace) -> None:
             labeler = Labeler.of(
                 paths, args.exp or default_experiment(Experiments(paths)) or STACK, args.folds
             )
-        answers = Answers(labeler)
-        seconds = answers.warm_up()
-        about, port = answers.about, listening.getsockname()[1]
+        service = LabelService(labeler)
+        seconds = service.warm_up()
+        about, port = service.about, listening.getsockname()[1]
         print(f"{about['competition']}: {about['served']}; {seconds:.2f} s a photo")
         print(f"http://127.0.0.1:{port}  (Ctrl-C ends it)", flush=True)
         config = uvicorn.Config(
-            make_app(answers),
+            make_app(service),
             log_level="warning",
             access_log=False,
             server_header=False,

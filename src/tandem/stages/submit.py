@@ -18,7 +18,7 @@ from tandem.data.submission import (
 )
 from tandem.graph.experiment_dir import Experiments
 from tandem.graph.plan import Step
-from tandem.stages import scores as scores_stage
+from tandem.report.scores_table import show_scores
 from tandem.stages._run import add_goal_arguments, bring_up_to_date
 
 
@@ -29,7 +29,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def main(args: Namespace) -> None:
     paths = Paths(args.comp)
     bring_up_to_date(paths, "submit", args.exps, args.jobs)
-    scores_stage.show(paths)
+    show_scores(paths)
 
 
 def run(paths: Paths, step: Step) -> None:

@@ -17,7 +17,7 @@ from tandem.explain.attribution import heat_maps
 from tandem.explain.pictures import heat_uri
 from tandem.explain.words import word_effects
 from tandem.inference.fold_models import Encoders, Member, NewRows
-from tandem.inference.labeler import Labeler, Panel
+from tandem.inference.labeler import Labeler, Predictor
 
 MAX_CAPTION = 2000  # characters
 
@@ -31,14 +31,14 @@ class LabelService:
     @property
     def about(self) -> dict:
         """The served models, their labels, and the limits of the input."""
-        panel, blind = self.labeler.panel, self.labeler.blind
-        models = sum(len(member.models) for member in panel.members)
-        served = panel.title if panel.stack is None else f"stack of {panel.title}"
+        predictor, no_caption = self.labeler.predictor, self.labeler.no_caption
+        models = sum(len(member.ensemble.models) for member in predictor.members)
+        served = predictor.title if predictor.stack is None else f"stack of {predictor.title}"
         return {
             "competition": self.labeler.paths.comp,
             "served": f"{served}; {models} model{'s' * (models > 1)}",
-            "without_caption": blind.title if blind else None,
-            "uses_captions": panel.reads_captions,
+            "without_caption": no_caption.title if no_caption else None,
+            "uses_captions": predictor.reads_captions,
             "labels": list(self.labeler.names),
             "terms": [{"key": term, "name": TERM_NAMES[term]} for term in TERMS],
             "max_bytes": MAX_BYTES,
@@ -50,34 +50,34 @@ class LabelService:
         with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
             photo = Path(folder) / "grey.png"
             Image.new("RGB", (256, 256), "grey").save(photo)
-            for caption in ("a photo", *([""] if self.labeler.blind else []), "a photo"):
+            for caption in ("a photo", *([""] if self.labeler.no_caption else []), "a photo"):
                 start = time.perf_counter()
                 self.label(photo, caption)
         return time.perf_counter() - start
 
     def label(self, photo: Path, caption: str) -> dict:
         """Labels, and the probability and terms of every label; raises ValueError if the image cannot be read."""
-        (found,) = self.labeler.label([photo], [caption], why=True)
+        (found,) = self.labeler.label([photo], [caption], terms=True)
         if found.problem:
             raise ValueError(found.problem)
         proba, terms = found.proba or {}, found.terms or {}
-        panel = self._panel(caption)
+        predictor = self._predictor(caption)
         return {
             "labels": list(found.labels),
             "all": [
                 {"label": name, "proba": p, "terms": terms[name]}
                 for name, p in sorted(proba.items(), key=lambda item: -item[1])
             ],
-            "served": panel.title,
-            "heat": _trunk_member(panel) is not None,
-            "words": bool(caption.strip()) and panel.reads_captions,
+            "served": predictor.title,
+            "heat": _trunk_member(predictor) is not None,
+            "words": bool(caption.strip()) and predictor.reads_captions,
         }
 
     def explain(self, photo: Path, caption: str, label: str) -> dict:
         """A heat map as a data URI, if a member has a trunk, and the effect of each word on the label's logit."""
         if label not in self.labeler.names:
             raise ValueError(f"label {label!r:.80}: expected one of {', '.join(self.labeler.names)}")
-        number, panel = self.labeler.names.index(label), self._panel(caption)
+        number, predictor = self.labeler.names.index(label), self._predictor(caption)
         try:
             width, height = load_rgb(photo).size
         except BadImage as error:
@@ -87,34 +87,34 @@ class LabelService:
         }
         rows = NewRows(images, [caption])
         out: dict = {"heat": None, "words": None}
-        member = _trunk_member(panel)
+        member = _trunk_member(predictor)
         if member:
             inputs = member.inputs(rows, self.labeler.encoders)
-            (heat,) = heat_maps(member.models, inputs, [number], not caption.strip())
+            (heat,) = heat_maps(member.ensemble, inputs, [number], not caption.strip())
             out["heat"] = heat_uri(heat, width, height) if heat.max() > 0 else ""
             out["heat_model"] = member.name
-        if caption.strip() and panel.reads_captions:
+        if caption.strip() and predictor.reads_captions:
             words = word_effects(caption, lambda captions: self._logits(rows, captions))
             effects = [*words.effects[:, number].tolist(), *[None] * (len(words.pieces) - len(words.effects))]
             pairs = zip(words.pieces, effects, strict=True)
             out["words"] = [{"text": text, "effect": effect} for text, effect in pairs]
         return out
 
-    def _panel(self, caption: str) -> Panel:
-        blind = self.labeler.blind
-        return blind if blind and not caption.strip() else self.labeler.panel
+    def _predictor(self, caption: str) -> Predictor:
+        no_caption = self.labeler.no_caption
+        return no_caption if no_caption and not caption.strip() else self.labeler.predictor
 
     def _logits(self, row: NewRows, captions: Sequence[str]) -> np.ndarray:
         """(n, c) of one image with each of `captions`; a blank caption is a missing one."""
         out = np.zeros((len(captions), len(self.labeler.names)))
         encoders = SharedImageEncoders(self.labeler.encoders, row)
-        for panel in {id(p): p for p in map(self._panel, captions)}.values():
-            used = [i for i, caption in enumerate(captions) if self._panel(caption) is panel]
+        for predictor in {id(p): p for p in map(self._predictor, captions)}.values():
+            used = [i for i, caption in enumerate(captions) if self._predictor(caption) is predictor]
             repeated: dict[int, Sequence[np.ndarray]] = {
                 size: list(images) * len(used) for size, images in row.squares.items()
             }
             rows = NewRows(repeated, [captions[i] for i in used])
-            out[used] = panel.terms(rows, encoders).sum(-1)
+            out[used] = predictor.terms(rows, encoders).sum(-1)
         return out
 
 
@@ -132,6 +132,6 @@ class SharedImageEncoders(Encoders):
         return np.broadcast_to(one, (len(rows), *one.shape[1:]))
 
 
-def _trunk_member(panel: Panel) -> Member | None:
+def _trunk_member(predictor: Predictor) -> Member | None:
     """The first member with a trunk, for the heat map."""
-    return next((m for m in panel.members if getattr(m.experiment, "trunk", None)), None)
+    return next((m for m in predictor.members if getattr(m.experiment, "trunk", None)), None)
