@@ -1,25 +1,21 @@
-"""Packing a bundle: a slim checkout with all that labelling needs, code and pretrained weights too, in one zip."""
+"""Writes a bundle: a slim checkout with all that labelling needs, code and pretrained weights too, in one zip."""
 
 import shutil
 import zipfile
-from collections.abc import Iterable, Sequence
-from importlib.metadata import distribution, version
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from tandem import __version__
-from tandem.artifacts.atomic_io import digest, file_digest, read_json, write_json, write_text, write_with
-from tandem.artifacts.paths import Paths
+from tandem.artifacts.atomic_io import digest, file_digest, write_json, write_text, write_with
+from tandem.artifacts.paths import Paths, bundle_manifest
+from tandem.bundling.licences import licence_text, weight_licences
 from tandem.config.encoders import Encoder
-from tandem.config.experiments import Experiment, read_resolved
 from tandem.ensemble.stack_store import load_no_caption_stack, load_stack
 from tandem.features.extract import used_tensors
-from tandem.features.pretrained_weights import (
-    SHIPPED_BACKBONES,
-    SHIPPED_SENTENCES,
-    licence,
-    save_backbone,
-    save_sentences,
-)
+from tandem.features.pretrained_weights import save_backbone, save_sentences
+from tandem.graph.experiment_dir import ExperimentDir
 from tandem.inference.bundle_reader import FORMAT, sha256
 from tandem.runtime.resources import versions
 
@@ -27,81 +23,58 @@ from tandem.runtime.resources import versions
 REQUIRED = ("torch", "torchvision", "timm", "sentence-transformers", "numpy", "scipy", "scikit-learn", "lightgbm",
             "pyarrow", "safetensors", "pillow", "pydantic", "tqdm")  # fmt: skip
 DATE = (1980, 1, 1, 0, 0, 0)  # of every file in the zip, so that the same files make the same zip
+SCORES = ("metric", "score", "without")  # fields that labelling reads
+RECORD = ("key", "inputs")  # of what is in a checkout: a bundle is never stale
 
 
-def fill(paths: Paths, name: str, folds: int, root: Path, blind: str = "") -> dict:
-    """Fills the new folder `root` with what labelling by the trained experiment `name` needs; returns the manifest.
+def write_bundle(
+    trained: ExperimentDir, folds: int, root: Path, fallback: ExperimentDir | None = None
+) -> dict[str, Any]:
+    """Fills the new folder `root` with what labelling by an experiment needs; returns the manifest.
 
-    `folds`: only the first so many models of each member; 0 is all. `blind`: the experiment that labels images without
-    a caption, where no member can.
+    folds     only the first so many models of each member; 0 is all
+    fallback  for images without a caption, where every member needs captions
     """
-    out = Paths(paths.comp, root)
-    stacked = paths.stack(name).exists()
-    members = load_stack(paths, name)[1] if stacked else [name]
-    _copy(paths.competition, out.competition)
-    packed = [*members, blind] if blind else members
-    experiments = {member: read_resolved(paths.experiment_config(member)) for member in packed}
-    encoders = [encoder for experiment in experiments.values() for encoder in experiment.pretrained]
-    sharing: dict[str, list[Encoder]] = {}
-    for encoder in encoders:
-        sharing.setdefault(weights_name(encoder), []).append(encoder)
-    for file, readers in sharing.items():
-        _save_weights(readers, out.weights(file))
-    for member, experiment in experiments.items():
-        _copy_member(paths, member, experiment, folds, out)
-    if stacked:
-        for file in sorted(paths.stack(name).parent.glob("*")):
-            if file.suffix in (".json", ".safetensors", ".txt"):
-                _copy(file, out.stack(name).with_name(file.name))
-        together = load_no_caption_stack(paths, name)
-        if together and set(together[1]) <= set(packed):
-            for file in sorted(paths.no_caption_stack(name).parent.glob("*")):
-                _copy(file, out.no_caption_stack(name).with_name(file.name))
-        _copy_scores(paths, name, out, {"members": dict.fromkeys(read_json(paths.run(name))["members"], "")})
+    out = Paths(trained.paths.comp, root)
+    _copy(trained.paths.competition, out.competition)
+    members = _packed_members(trained) + ([fallback] if fallback else [])
+    _write_weights([encoder for member in members for encoder in member.config.pretrained], out)
+    for member in members:
+        _write_experiment(member, folds, out)
+    if trained.is_stack:
+        _write_stack(trained, {member.name for member in members}, out)
     package = Path(__file__).parents[1]
     shutil.copytree(package, out.source, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
-    scores, licences = read_json(paths.scores(name)), _licences(_sources(experiments.values(), encoders))
-    manifest = {
+    licences = weight_licences(member.config for member in members)
+    manifest: dict[str, Any] = {
         "format": FORMAT,
         "tandem": __version__,
-        "competition": paths.comp,
-        "experiment": name,
-        "members": packed,
+        "competition": out.comp,
+        "experiment": trained.name,
+        "members": [member.name for member in members],
         "folds": folds or "all",
-        "labels": read_json(paths.thresholds(name))["labels"],
-        "score": {"metric": scores["metric"], "cross_fitted": scores["score"]},
+        "labels": list(trained.labels),
+        "score": {"metric": trained.scores["metric"], "cross_fitted": trained.scores["score"]},
         "versions": versions(),
         "licences": {model: text.splitlines()[0] for model, text in licences.items()},
     }
-    pinned = [
-        f"{package}=={version(package).split('+')[0]}" for package in REQUIRED
-    ]  # 2.13.0+cpu is on no index
+    # without the local part of a version: 2.13.0+cpu is on no index
+    pinned = [f"{name}=={version(name).split('+')[0]}" for name in REQUIRED]
     write_text(root / "requirements.txt", "\n".join([*pinned, ""]))
-    write_text(root / "LICENSES", _licence_text(licences))
+    write_text(root / "LICENSES", licence_text(licences))
     write_text(root / "README.md", readme(manifest))
-    manifest["files"] = listed(root)
-    write_json(out.manifest, manifest)
+    manifest["files"] = list_files(root)
+    write_json(bundle_manifest(root), manifest)
     return manifest
 
 
-def listed(root: Path) -> dict[str, dict]:
-    """Every file below `root`, with its digest and size."""
+def list_files(root: Path) -> dict[str, dict[str, Any]]:
+    """SHA-256 and size of every file below `root`, by its relative path."""
     files = sorted(file for file in root.rglob("*") if file.is_file())
     return {
         file.relative_to(root).as_posix(): {"sha256": sha256(file), "bytes": file.stat().st_size}
         for file in files
     }
-
-
-def _copy_member(paths: Paths, name: str, experiment: Experiment, folds: int, out: Paths) -> None:
-    """Settings, scores and models of one experiment."""
-    write_json(
-        out.experiment_config(name), experiment.with_pretrained(lambda e: _carried(e, out)).model_dump()
-    )
-    models = len(read_json(paths.run(name))["seconds_per_fold"][: folds or None])
-    for k in range(models):
-        _copy(paths.model(name, k, ".safetensors"), out.model(name, k, ".safetensors"))
-    _copy_scores(paths, name, out, {"seconds_per_fold": [0] * models})
 
 
 def write_zip(root: Path, path: Path) -> None:
@@ -117,37 +90,70 @@ def write_zip(root: Path, path: Path) -> None:
     write_with(path, write)
 
 
-def weights_name(encoder: Encoder) -> str:
-    """Of the file or folder of weights that encoders of the same model share."""
-    own = file_digest(Path(encoder.weights_name)) if encoder.reads == "image" and encoder.weights_name else ""
+def bundled_weights(encoder: Encoder) -> str:
+    """Name of the file or folder of weights that encoders of the same model share in a bundle."""
+    image = encoder.reads == "image"
+    own = file_digest(Path(encoder.weights_name)) if image and encoder.weights_name else ""
     name = "".join(c if c.isalnum() else "-" for c in encoder.model.lower().rsplit("/", 1)[-1])
-    return f"{name}-{digest([encoder.model, own])[:8]}" + (".safetensors" if encoder.reads == "image" else "")
+    return f"{name}-{digest([encoder.model, own])[:8]}" + (".safetensors" if image else "")
 
 
-def _save_weights(encoders: Sequence[Encoder], path: Path) -> None:
-    """Of one pretrained model, what any of these takes of it; what is behind all their cuts, every fold brings."""
-    first, read = encoders[0], {name for encoder in encoders for name in used_tensors(encoder)}
-    path.parent.mkdir(exist_ok=True)
-    if first.reads == "image":
-        save_backbone(first.model, first.weights_name, path, read)
-    else:
-        save_sentences(first.model, path, read)
+def _packed_members(trained: ExperimentDir) -> list[ExperimentDir]:
+    """The members that a stack needs, or the experiment itself."""
+    if not trained.is_stack:
+        return [trained]
+    return [trained.of(name) for name in load_stack(trained.paths, trained.name)[1]]
 
 
-def _carried(encoder: Encoder, out: Paths) -> Encoder:
-    """The encoder as the bundle has it."""
-    path = out.weights(weights_name(encoder))
-    return encoder.with_weights(path.relative_to(out.root).as_posix())
+def _write_weights(encoders: Sequence[Encoder], out: Paths) -> None:
+    """The tensors that any of the encoders uses, once for each pretrained model.
+
+    Only those of the frozen parts: the models of the folds have the others.
+    """
+    sharing: dict[str, list[Encoder]] = {}
+    for encoder in encoders:
+        sharing.setdefault(bundled_weights(encoder), []).append(encoder)
+    for file, users in sharing.items():
+        first, used = users[0], {name for encoder in users for name in used_tensors(encoder)}
+        path = out.weights(file)
+        path.parent.mkdir(exist_ok=True)
+        if first.reads == "image":
+            save_backbone(first.model, first.weights_name, path, used)
+        else:
+            save_sentences(first.model, path, used)
 
 
-def _copy_scores(paths: Paths, name: str, out: Paths, run: dict) -> None:
-    """The decoder, and of scores and run what labelling reads."""
-    _copy(paths.thresholds(name), out.thresholds(name))
-    scores = read_json(paths.scores(name))
-    write_json(
-        out.scores(name), {key: scores[key] for key in ("metric", "score", "without") if key in scores}
-    )
-    write_json(out.run(name), {"experiment": name} | run)
+def _write_experiment(member: ExperimentDir, folds: int, out: Paths) -> None:
+    """Settings, decoder, scores and models; weights by their place in the bundle."""
+
+    def bundled(encoder: Encoder) -> Encoder:
+        return encoder.with_weights(out.weights(bundled_weights(encoder)).relative_to(out.root).as_posix())
+
+    for file in member.models(folds):
+        _copy(file, out.models_dir(member.name) / file.name)
+    config = member.config.with_pretrained(bundled).model_dump()
+    _write_records(member, out, {"config": config, "folds": member.folds[: folds or None]})
+
+
+def _write_stack(stack: ExperimentDir, packed: set[str], out: Paths) -> None:
+    folder = stack.paths.models_dir(stack.name)
+    for file in sorted(folder.glob("*")):
+        if file.suffix in (".json", ".safetensors", ".txt"):
+            _copy(file, out.models_dir(stack.name) / file.name)
+    no_caption = load_no_caption_stack(stack.paths, stack.name)
+    if no_caption and set(no_caption[1]) <= packed:
+        for file in sorted(stack.paths.no_caption_stack(stack.name).parent.glob("*")):
+            _copy(file, out.no_caption_stack(stack.name).with_name(file.name))
+    _write_records(stack, out, {"members": dict.fromkeys(stack.members, "")})
+
+
+def _write_records(trained: ExperimentDir, out: Paths, run: Mapping[str, Any]) -> None:
+    """Decoder, scores and run: the fields that labelling reads."""
+    name, scores = trained.name, trained.scores
+    decoder = {key: value for key, value in trained.thresholds.items() if key not in RECORD}
+    write_json(out.thresholds(name), decoder)
+    write_json(out.scores(name), {key: scores[key] for key in SCORES if key in scores})
+    write_json(out.run(name), {"experiment": name, **run})
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -155,45 +161,17 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def _sources(experiments: Iterable[Experiment], encoders: Sequence[Encoder]) -> dict[str, str]:
-    """What each pretrained model reads that anything here was made from; one that was trained whole is no encoder."""
-    whole = {e.pixel_network.model: "image" for e in experiments if e.pixel_network}
-    return {encoder.model: encoder.reads for encoder in encoders} | whole
-
-
-def _licences(kinds: dict[str, str]) -> dict[str, str]:
-    """The licence of each pretrained model: its name, then what the package that brought it says."""
-    found = {}
-    for model, reads in kinds.items():
-        shipped = SHIPPED_BACKBONES.get(model) or SHIPPED_SENTENCES.get(model, ("",))[0]
-        text = licence(model, reads)
-        if shipped:
-            about = distribution(shipped.replace("_", "-"))
-            text += f", from the package {about.name} {about.version}"
-            texts = [f for f in about.files or () if f.name.upper().startswith("LICEN")]
-            text += "".join(f"\n\n{f.read_text()}" for f in texts)
-        found[model] = text
-    return found
-
-
-def _licence_text(licences: dict[str, str]) -> str:
-    own = Path(__file__).parents[3] / "LICENSE"
-    parts = {"Tandem's code": own.read_text(encoding="utf-8") if own.is_file() else "Apache-2.0"}
-    parts |= {f"The weights of {model}": text for model, text in licences.items()}
-    return "\n".join(f"{'=' * 100}\n{what}: {text}\n" for what, text in parts.items())
-
-
-def readme(manifest: dict) -> str:
+def readme(manifest: Mapping[str, Any]) -> str:
     """Ten lines."""
     score, folds = manifest["score"], manifest["folds"]
-    return f"""# {manifest["competition"]}: which of {len(manifest["labels"])} labels are on a photo
+    return f"""# {manifest["competition"]}: which of {len(manifest["labels"])} labels an image has
 {manifest["experiment"]} of {", ".join(manifest["members"])}; folds: {folds}; made by Tandem {manifest["tandem"]}.
-Cross-fitted {score["metric"]} of its training rows: {score["cross_fitted"]:.4f}. All it needs is here:
+Cross-fitted {score["metric"]} on its training rows: {score["cross_fitted"]:.4f}. Everything it needs is in this folder:
 
     pip install -r requirements.txt
     python -m tandem predict --bundle . --images PHOTOS [--captions captions.csv] --out labels.csv
 
 In Python: `from tandem import Labeler; Labeler.load(".").label(["a.jpg"], captions=["a cat"])`.
-`bundle.json` says what it is made of, with the digest of every file; nothing in it is pickled.
+`bundle.json` lists its parts, and the digest of every file; no file is pickled.
 Licences of the code and of the pretrained weights: `LICENSES`.
 """

@@ -3,6 +3,7 @@
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,7 +43,7 @@ def measure_costs(
     for one in experiments:
         member = members[one.name]
         member.terms(rows, encoders)  # to warm up; the features of its encoders are computed by now
-        ms, _ = time_rows(lambda member=member: member.terms(rows, encoders), len(rows))  # type: ignore[misc]
+        ms, _ = time_rows(partial(member.terms, rows, encoders), len(rows))
         own = tensor_mb(member.experiment, tensors)
         tensors |= own
         mb = zipped_mb(one.models(1)[0].read_bytes())
@@ -62,7 +63,7 @@ def _encoder_costs(experiments: Sequence[Experiment], rows: NewRows, encoders: E
         encoders(encoder, few)  # loads it
     costs = {}
     for slug, encoder in by_slug.items():
-        ms, _ = time_rows(lambda encoder=encoder: encoders(encoder, rows), len(rows))  # type: ignore[misc]
+        ms, _ = time_rows(partial(encoders, encoder, rows), len(rows))
         costs[slug] = Cost(ms=ms)
     return costs
 

@@ -37,7 +37,11 @@ class ExperimentDir:
     @cached_property
     def run(self) -> dict[str, Any]:
         """`run.json`: how it was trained."""
-        return read_json(self.paths.run(self.name))
+        run = read_json(self.paths.run(self.name))
+        if "seconds_per_fold" in run and "folds" not in run:  # a bundle of format 1 or 2
+            config = read_json(self.paths.build / "experiments" / f"{self.name}.json")
+            run |= {"config": config, "folds": list(range(len(run["seconds_per_fold"])))}
+        return run
 
     @cached_property
     def scores(self) -> dict[str, Any]:

@@ -1,28 +1,30 @@
-"""Opening a bundle: a slim checkout in a zip, unpacked once, every file of it checked, nothing outside it read."""
+"""Opens a bundle: unpacks it once, checks every file, and reads nothing outside it."""
 
 import hashlib
 import json
 import os
 import shutil
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from tandem.artifacts.atomic_io import file_digest
 from tandem.artifacts.paths import Paths, bundle_manifest, check_name
 from tandem.config.encoders import Encoder
-from tandem.config.experiments import read_resolved
+from tandem.config.experiments import make_experiment
 from tandem.data.archive import unpack_zip
+from tandem.graph.experiment_dir import Experiments
 
-FORMAT = 2  # 1: caption models in half precision
-READ = (1, FORMAT)
+FORMAT = 3  # 1: caption models in half precision; 1 and 2: settings in build/, not in run.json
+READABLE = (1, 2, FORMAT)
 MAX_MANIFEST = 4 * 2**20
 MODULES = "modules.json"  # of a sentence-transformers folder: the classes that it is made of
-CLASSES = {"Transformer", "Pooling", "Normalize", "Dense"}  # that run nothing which their own files name
+CLASSES = {"Transformer", "Pooling", "Normalize", "Dense"}  # which import no code that their files name
 
 
 def open_bundle(path: Path) -> tuple[Paths, str]:
-    """(where its files lie, the experiment that labels) of a zip or an unpacked folder.
+    """(paths below its folder, name of the experiment that labels) of a zip or an unpacked folder.
 
-    Raises FileNotFoundError, or ValueError where it is no bundle, or not as it was packed.
+    Raises FileNotFoundError, or ValueError where it is not a bundle or a file of it was changed.
     """
     if path.is_dir():
         root = path.resolve()
@@ -35,9 +37,10 @@ def open_bundle(path: Path) -> tuple[Paths, str]:
     manifest = read_manifest(root)
     paths = Paths(manifest["competition"], root)
     _check_files(root, manifest["files"])
+    experiments = Experiments(paths)
     for name in manifest["members"]:
         check_name("experiment", name)
-        experiment = read_resolved(paths.experiment_config(name))
+        experiment = make_experiment(experiments[name].run.get("config", {}), paths.run(name))
         _check_source(paths, getattr(experiment, "model", ""))
         for encoder in experiment.pretrained:
             _check_inside(encoder, paths, manifest["files"])
@@ -45,26 +48,26 @@ def open_bundle(path: Path) -> tuple[Paths, str]:
 
 
 def _unpack_as(path: Path, root: Path) -> None:
-    """As the folder `root`, whole or not at all, whoever else unpacks the same just now."""
+    """Unpacks into the new folder `root`, whole or not at all; another process may do the same meanwhile."""
     own = root.with_name(f"{root.name}.{os.getpid()}")
     unpack_zip(path, own)
     try:
         os.replace(own, root)
     except OSError:
         shutil.rmtree(own)
-        if not root.exists():  # then it was not another's that came first
+        if not root.exists():  # no other process unpacked it first
             raise
 
 
-def read_manifest(root: Path) -> dict:
-    """What the bundle says of itself; raises ValueError where that is not what this version reads."""
+def read_manifest(root: Path) -> dict[str, Any]:
+    """The content of `bundle.json`; raises ValueError where this version can't read it."""
     file = bundle_manifest(root)
     try:
         if file.stat().st_size > MAX_MANIFEST:
             raise ValueError(f"{file.stat().st_size} bytes, at most {MAX_MANIFEST} are read")
         manifest = json.loads(file.read_text(encoding="utf-8"))
-        if manifest["format"] not in READ:
-            raise ValueError(f"format {manifest['format']!r}; this version reads {READ}")
+        if manifest["format"] not in READABLE:
+            raise ValueError(f"format {manifest['format']!r}; this version reads {READABLE}")
         kinds = {"competition": str, "experiment": str, "members": list, "files": dict}
         wrong = [key for key, kind in kinds.items() if not isinstance(manifest[key], kind)]
         if wrong:
@@ -79,12 +82,12 @@ def read_manifest(root: Path) -> dict:
 
 
 def _cache() -> Path:
-    """Where bundles are unpacked, each under its digest: a folder of this user's own."""
+    """The user's folder of unpacked bundles, each named by its digest."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tandem"
 
 
-def _check_files(root: Path, files: dict[str, dict]) -> None:
-    """Every file listed is there as it was packed, and no other, but what Python compiles."""
+def _check_files(root: Path, files: dict[str, dict[str, Any]]) -> None:
+    """Raises ValueError unless exactly the listed files are there, unchanged; Python's compiled files may be added."""
     there = {
         file.relative_to(root).as_posix()
         for file in root.rglob("*")
@@ -101,38 +104,39 @@ def _check_files(root: Path, files: dict[str, dict]) -> None:
         if not file.is_file() or not file.resolve().is_relative_to(root.resolve()):
             raise ValueError(f"{root}: {name!r} is missing; unpack the bundle again")
         if sha256(file) != about["sha256"]:
-            raise ValueError(f"{file}: not as it was packed; fetch the bundle again, and remove {root}")
+            raise ValueError(f"{file}: changed since it was packed; get the bundle again, and remove {root}")
         if place.name == MODULES:
             _check_modules(file)
 
 
 def _check_modules(file: Path) -> None:
-    """A class of another package would be imported and run, and some of sentence_transformers import what they name."""
+    """Raises ValueError for a class or folder from elsewhere: sentence_transformers would import and run it."""
     for module in json.loads(file.read_text(encoding="utf-8")):
         kind = str(module.get("type"))
         if not kind.startswith("sentence_transformers.") or kind.split(".")[-1] not in CLASSES:
             expected = f"{', '.join(sorted(CLASSES))} of sentence_transformers"
-            raise ValueError(f"{file}: is made of {kind!r}; expected {expected}")
+            raise ValueError(f"{file}: has the class {kind!r}; expected {expected}")
         inside = PurePosixPath(str(module.get("path", "")))
         if inside.is_absolute() or ".." in inside.parts:
-            raise ValueError(f"{file}: takes a part from {str(inside)!r}, which is outside it")
+            raise ValueError(f"{file}: has a part in {str(inside)!r}, which is outside it")
 
 
 def _check_source(paths: Paths, network: str) -> None:
-    """timm asks the hub, or another folder, how a network called `hf-hub:...` or `local-dir:...` is built."""
+    """Raises ValueError for `hf-hub:...` or `local-dir:...`: timm would read the network's description from there."""
     if ":" in network:
         raise ValueError(
             f"{paths.root}: network {network!r} comes from outside the bundle; expected a name that timm has"
         )
 
 
-def _check_inside(encoder: Encoder, paths: Paths, files: dict) -> None:
+def _check_inside(encoder: Encoder, paths: Paths, files: dict[str, Any]) -> None:
+    """Raises ValueError where its weights are not among the bundle's files."""
     if encoder.reads == "image":
         _check_source(paths, encoder.model)
     name = encoder.weights_name
     if name not in files and f"{name}/{MODULES}" not in files:
         raise ValueError(
-            f"{paths.root}: {encoder.model!r} takes its weights from {name!r}, which is not in the bundle"
+            f"{paths.root}: the weights of {encoder.model!r} are {name!r}, which is not in the bundle"
         )
 
 

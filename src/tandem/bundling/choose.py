@@ -1,0 +1,131 @@
+"""Selects the ensemble to bundle among the current experiments, their means and the stack."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tandem.artifacts.atomic_io import write_json
+from tandem.artifacts.paths import Paths
+from tandem.bundling.cost import measure_costs
+from tandem.bundling.ensemble_choice import Budget, Choice, choose_best, grow_means
+from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
+from tandem.data.split_tables import read_captions, read_images
+from tandem.decoding import Rule
+from tandem.decoding.scoring import score
+from tandem.ensemble.stack_store import load_stack, write_stack
+from tandem.ensemble.stacking import BOUND, fixed_stack
+from tandem.graph.experiment_dir import ExperimentDir, Experiments, command_for, same_rows
+from tandem.inference.labeler import no_caption_scores
+from tandem.logits import logit, sigmoid
+from tandem.runtime.resources import threads
+
+TIMED = 64  # images
+MEAN = "mean"
+
+Scored = tuple[dict[str, Any], dict[str, Any]]  # the content of thresholds.json and scores.json
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The chosen ensemble and all that it was chosen from.
+
+    means     decoder and scores of each mean of experiments, by its members
+    left_out  experiments that were not considered, with the reason
+    """
+
+    chosen: Choice
+    choices: list[Choice]
+    means: dict[tuple[str, ...], Scored]
+    left_out: list[str]
+
+
+def select_ensemble(experiments: Experiments, budget: Budget) -> Selection:
+    """Raises FileNotFoundError where nothing is trained, ValueError where nothing fits."""
+    comp, scored = experiments.paths.comp, experiments.scored()
+    nothing = FileNotFoundError(f"nothing is trained for {comp!r}; run: {command_for(comp)}")
+    if not scored:
+        raise nothing
+    rows, rule = read_labelled_rows(experiments.paths), Rule.of(experiments.competition)
+    current, left_out = _split_current(scored, rows)
+    logits = {one.name: logit(one.oof().aligned_to(rows.ids), BOUND) for one in current if not one.is_stack}
+    if not logits:
+        raise nothing
+    choices = [choice for choice in map(_as_choice, current) if logits.keys() >= set(choice.members)]
+    costs = measure_costs([experiments[name] for name in logits], *first_rows(experiments.paths, TIMED))
+    means: dict[tuple[str, ...], Scored] = {}
+    for group in grow_means(logits, rows.y, lambda names: budget.allows(costs.total(MEAN, names, 1))):
+        if len(group) > 1:
+            proba = sigmoid(np.mean([logits[name] for name in group], axis=0))
+            means[group] = score(proba, rows.y, rows.fold, rows.names, rule, threads())
+            choices.append(Choice(MEAN, group, means[group][1]["score"]))
+    fallbacks = no_caption_scores([experiments[name] for name in logits], rows.names)
+    choices = [costs.with_fallback(choice, fallbacks, budget) for choice in choices]
+    return Selection(choose_best(choices, budget), choices, means, left_out)
+
+
+def _split_current(
+    scored: Sequence[ExperimentDir], rows: LabelledRows
+) -> tuple[list[ExperimentDir], list[str]]:
+    """(experiments that are current, a message about each other one)."""
+    current, left_out = [], []
+    for one in scored:
+        if not same_rows(one.oof(), rows.names, rows.fold_digest):
+            continue  # of another fold map: its score can't be compared
+        if why := one.stale or one.undecoded:
+            left_out.append(f"left out: {one.name}, which is stale: {why}; run: {one.command}")
+        else:
+            current.append(one)
+    return current, left_out
+
+
+def _as_choice(one: ExperimentDir) -> Choice:
+    members = tuple(load_stack(one.paths, one.name)[1]) if one.is_stack else (one.name,)
+    return Choice("stack" if one.is_stack else "single", members, one.scores["score"])
+
+
+def as_experiment(
+    experiments: Experiments, choice: Choice, scored: Scored | None, root: Path
+) -> ExperimentDir:
+    """The experiment that a choice is; a mean is written as a stack of fixed weights in the new folder `root`.
+
+    `scored` is its decoder and scores, needed for a mean alone.
+    """
+    if choice.kind != MEAN:
+        return experiments[choice.members[0] if choice.kind == "single" else choice.kind]
+    if scored is None:
+        raise ValueError(f"{choice.title} has no decoder")
+    paths, out, m = experiments.paths, Paths(experiments.paths.comp, root), len(choice.members)
+    links = {
+        out.build: paths.build,
+        out.input: paths.input,
+        out.folds: paths.folds,
+        out.configs: paths.configs,
+    }
+    for name in choice.experiments:
+        links |= {
+            out.experiment(name): paths.experiment(name),
+            out.models_dir(name): paths.models_dir(name),
+        }
+    for link, target in links.items():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(target.resolve())
+    out.models_dir(MEAN).mkdir()
+    decoder, scores = scored
+    write_stack(out.models_dir(MEAN), fixed_stack(np.full(m, 1 / m), len(decoder["labels"])))
+    write_json(out.thresholds(MEAN), decoder)
+    write_json(out.scores(MEAN), scores)
+    write_json(out.run(MEAN), {"experiment": MEAN, "members": dict.fromkeys(choice.members, "")})
+    return Experiments(out)[MEAN]
+
+
+def first_rows(paths: Paths, n: int) -> tuple[list[Path], list[str]]:
+    """(images, captions) of the first n test rows, or of training rows where there is no test set."""
+    split = "test" if paths.images("test").exists() else "train"
+    images, caption = read_images(paths.images(split)), dict[str, str]()
+    if paths.captions(split).exists():
+        caption = dict(zip(*read_captions(paths.captions(split)), strict=True))
+    files = [paths.input / file for file in images["file"][:n]]
+    return files, [caption.get(name, "") for name in images["id"][:n]]
