@@ -95,7 +95,9 @@ def listed(root: Path) -> dict[str, dict]:
 
 def _copy_member(paths: Paths, name: str, experiment: Experiment, folds: int, out: Paths) -> None:
     """Settings, scores and models of one experiment."""
-    write_json(out.experiment_config(name), experiment.with_pretrained(lambda e: _carried(e, out)).model_dump())
+    write_json(
+        out.experiment_config(name), experiment.with_pretrained(lambda e: _carried(e, out)).model_dump()
+    )
     models = len(read_json(paths.run(name))["seconds_per_fold"][: folds or None])
     for k in range(models):
         _copy(paths.model(name, k, ".safetensors"), out.model(name, k, ".safetensors"))

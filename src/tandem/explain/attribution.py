@@ -44,9 +44,7 @@ def _logits(network: FusionNetwork, batch: Batch, setting: str) -> torch.Tensor:
     return terms.float().sum(-1).mean(0) + outputs.bias
 
 
-def logits_with(
-    ensemble: FoldEnsemble, row: Inputs, captions: Sequence[str], encode: Encode
-) -> np.ndarray:
+def logits_with(ensemble: FoldEnsemble, row: Inputs, captions: Sequence[str], encode: Encode) -> np.ndarray:
     """(n, c) mean logits of the one image in `row` with each of `captions`; a blank caption is a missing one."""
     terms = ensemble.terms(with_captions(ensemble.experiment, row, captions, encode))
     blank = np.array([not caption.strip() for caption in captions])[:, None]

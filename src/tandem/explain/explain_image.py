@@ -95,7 +95,7 @@ def no_heat(experiment: Experiment, name: str) -> str:
     """Why there is no heat map, or ""."""
     if not experiment.explains:
         return f"{name} is of kind {experiment.kind}, not fusion"
-    return "" if experiment.trunk else f"{name} has no trunk, so no map of the photo"
+    return "" if experiment.has_trunk else f"{name} has no trunk, so no map of the photo"
 
 
 def no_words(experiment: Experiment, name: str, caption: str | None) -> str:

@@ -57,9 +57,7 @@ def weights_identity(
     return sentences_identity(network.model, digest_of)
 
 
-def backbone_identity(
-    model: str, weights: str, digest_of: Callable[[Path], str] = file_digest
-) -> str:
+def backbone_identity(model: str, weights: str, digest_of: Callable[[Path], str] = file_digest) -> str:
     """`weights_identity` of a timm network; raises where `weights` is no safetensors file."""
     if weights:
         if not weights.endswith(".safetensors"):

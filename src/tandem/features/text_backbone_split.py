@@ -58,7 +58,7 @@ def token_states(layers: "SentenceTransformer", captions: Sequence[str]) -> np.n
 class LateLayers(nn.Module):
     """The trained layers: states (b, t, d) -> states; a position of zeros is no token."""
 
-    def __init__(self, layers: Sequence[nn.Module]):
+    def __init__(self, layers: Sequence[nn.Module]) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
 
@@ -87,7 +87,9 @@ def _split(cfg: TokenEncoder, sentences: "SentenceTransformer") -> LateLayers:
     layers = getattr(encoder, "layer", None)
     if layers is None or len(layers) < cfg.tune:
         found = "no list of layers" if layers is None else f"{len(layers)} layers"
-        raise ValueError(f"model = {cfg.model!r}: {found}, but tune = {cfg.tune}; expected a BERT with at least that many")
+        raise ValueError(
+            f"model = {cfg.model!r}: {found}, but tune = {cfg.tune}; expected a BERT with at least that many"
+        )
     keep = len(layers) - cfg.tune
     late = LateLayers(layers[keep:])
     encoder.layer = layers[:keep]

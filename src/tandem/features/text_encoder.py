@@ -24,9 +24,7 @@ def load_encoder(cfg: CaptionEncoder) -> Callable[[Sequence[str]], Iterator[np.n
         for start in range(0, len(captions), BATCH):
             chunk = list(captions[start : start + BATCH])
             with autocast(on, enabled=on.type == "cuda"):
-                encoded: Any = model.encode(
-                    chunk, batch_size=64, output_value=None, show_progress_bar=False
-                )
+                encoded: Any = model.encode(chunk, batch_size=64, output_value=None, show_progress_bar=False)
             yield torch.stack([_vector(e, cfg.tokens) for e in encoded]).cpu().numpy()[:, None, :]
 
     return encode

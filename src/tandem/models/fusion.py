@@ -39,7 +39,7 @@ class FusionModel:
 
     network: FusionNetwork
 
-    def __init__(self, cfg: FusionExperiment, n_labels: int):
+    def __init__(self, cfg: FusionExperiment, n_labels: int) -> None:
         self.cfg, self.n_labels = cfg, n_labels
 
     def fit(self, inputs: Inputs, y: np.ndarray, run: TrainingRun) -> list[dict]:
@@ -57,7 +57,9 @@ class FusionModel:
             load = partial(self._load, inputs, self._augmenter(run.seed))
         self.network = self._new_network(trunks, widths, measured, y, run.seed).to(on)
         steps = max(len(y) // train.batch, min(FEW_STEPS, len(y) // SMALL_BATCH), 1)
-        batches = partial(self._batches, load, self._views(inputs), steps, _targets(y, run.weights, on), run.seed)
+        batches = partial(
+            self._batches, load, self._views(inputs), steps, _targets(y, run.weights, on), run.seed
+        )
         task = Task(self.network, batches, steps, self._groups(), fusion_loss(cfg), _metric_pair)
         log = fit(task, train, run)
         self.network.eval()
@@ -84,13 +86,14 @@ class FusionModel:
         return out
 
     def each_view(self, inputs: Inputs) -> Iterator[Batch]:
-        """All rows as one batch, once for each view; if `mirrors`, all after the first are mirrored."""
+        """All rows as one batch, once for each view."""
         on = next(self.network.parameters()).device
         for batch in self._load_views(inputs, np.arange(len(inputs)), self._views(inputs)):
             yield _to(batch, on)
 
     @property
     def mirrors(self) -> bool:
+        """Whether views after the first are mirrored images."""
         return self.cfg.trunk is not None and self.cfg.trunk.mirror
 
     def save(self, path: Path) -> None:
@@ -209,7 +212,9 @@ class FusionModel:
             for rows in chunks:
                 with autocast(on, bfloat16):
                     each = [trunks(_to(batch, on)) for batch in self._load_views(inputs, rows, views)]
-                parts = [{k: v for k, v in vars(one).items() if v is not None and k != "there"} for one in each]
+                parts = [
+                    {k: v for k, v in vars(one).items() if v is not None and k != "there"} for one in each
+                ]
                 widths = {name: values.shape[-1] for name, values in parts[0].items()}
                 for name in [name for name in ("image", "caption") if name in widths]:
                     found.setdefault(name, []).append(torch.stack([part[name] for part in parts], 1))
@@ -253,7 +258,9 @@ def _pick(features: dict[str, torch.Tensor], epoch: int, rows: np.ndarray, view:
 
 def _targets(y: np.ndarray, weights: np.ndarray | None, on: torch.device) -> Targets:
     """Float32 (n, c) each."""
-    arrays = (None if part is None else torch.from_numpy(part.astype(np.float32)).to(on) for part in (y, weights))
+    arrays = (
+        None if part is None else torch.from_numpy(part.astype(np.float32)).to(on) for part in (y, weights)
+    )
     targets, weight = arrays
     assert targets is not None
     return targets, weight

@@ -131,4 +131,4 @@ class OnePhoto(Encoders):
 
 def _looking(panel: Panel) -> Member | None:
     """The member whose trunk can be asked where it looked."""
-    return next((m for m in panel.members if getattr(m.experiment, "trunk", None)), None)
+    return next((m for m in panel.members if m.experiment.has_trunk), None)
