@@ -59,7 +59,7 @@ class Graph:
         competition: Competition,
         experiments: Mapping[str, Experiment],
         assumed: Mapping[str, str] | None = None,
-    ):
+    ) -> None:
         self.paths, self.competition, self.experiments = paths, competition, dict(experiments)
         self.sources = Sources(paths, assumed)
         self._kept: dict[Any, Any] = {}
@@ -157,7 +157,9 @@ class Graph:
         paths, competition = self.paths, self.competition
         tables = {name: paths.input / getattr(competition, name) for name in competition.splits}
         tables["sample submission"] = paths.input / competition.sample_submission
-        inputs: dict[str, Any] = {"competition.toml": competition.model_dump(mode="json", include=CHECKED_SETTINGS)}
+        inputs: dict[str, Any] = {
+            "competition.toml": competition.model_dump(mode="json", include=CHECKED_SETTINGS)
+        }
         inputs |= {str(file): self.sources.file(file) for file in tables.values()}
         inputs |= {"image files": folder_state(paths.input / competition.images)}
         inputs |= {"check version": version.CHECK}
@@ -200,7 +202,7 @@ class Graph:
         inputs = {f"features of {e.slug}, {split}": self.features(e, split).key for e in experiment.encoders}
         for kind in sorted(experiment.reads_rows):
             inputs[f"{split} {kind}s"] = self.sources.table(f"{split}.{kind}s")
-        if "image" in experiment.reads_rows:
+        if experiment.pixel_network:
             inputs["weights"] = weights_identity(experiment.pixel_network, self.sources.cache.digest_of)
         return inputs
 
@@ -216,7 +218,7 @@ class Graph:
             **self._read(experiment, "train"),
             "trainer version": version.TRAINER,
         }
-        if getattr(experiment, "train", None) and experiment.train.bfloat16:
+        if experiment.uses_bfloat16:
             inputs["precision"] = self.sources.precision["image"]
         if experiment.teacher:
             inputs[f"teacher {experiment.teacher}"] = self.fold(experiment.teacher, k).key
@@ -289,7 +291,7 @@ class Graph:
 
     def _submit(self, name: str, members: Sequence[str]) -> Task:
         paths, competition = self.paths, self.competition
-        inputs = {
+        inputs: dict[str, Any] = {
             "competition.toml": competition.model_dump(mode="json", include=SUBMITTED_SETTINGS),
             "predictions": self.predictions(name, members)[1].key,
             "decoder": self.decoder(name, members).key,
@@ -309,4 +311,7 @@ class Graph:
 
 def decoder_settings(competition: Competition) -> dict[str, Any]:
     """The settings that a decoder depends on."""
-    return {"competition.toml": competition.model_dump(mode="json", include=RULE), "decoder version": version.DECODER}
+    return {
+        "competition.toml": competition.model_dump(mode="json", include=RULE),
+        "decoder version": version.DECODER,
+    }

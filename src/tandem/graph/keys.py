@@ -108,7 +108,7 @@ class Sources:
     the same names, such as "train.images" and "fold map".
     """
 
-    def __init__(self, paths: Paths, assumed: Mapping[str, str] | None = None):
+    def __init__(self, paths: Paths, assumed: Mapping[str, str] | None = None) -> None:
         self.paths, self.assumed = paths, dict(assumed or {})
         self.cache = DigestCache(paths.digests)
 
