@@ -14,7 +14,7 @@ from tandem.config.experiment_set import load_experiments
 from tandem.config.experiments import Experiment
 from tandem.data.image_scan import folder_state
 from tandem.features.pretrained_weights import weights_identity
-from tandem.graph.keys import Artifact, Sources
+from tandem.graph.keys import NEW, Artifact, Sources
 
 STACK = "stack"
 GPU = "gpu"  # EXPS=gpu: all experiments whose names begin with gpu_
@@ -46,8 +46,11 @@ class Task:
 
     def stale(self) -> list[tuple[Artifact, str]]:
         """Each artifact that must be made, and why."""
-        reasons = ((artifact, artifact.stale_reason()) for artifact in self.artifacts)
-        return [(artifact, why) for artifact, why in reasons if why]
+        reasons = {artifact.name: artifact.stale_reason() for artifact in self.artifacts}
+        if any(why != NEW for why in reasons.values()):  # something was made: what has no record was deleted
+            lost = {a.name: f"{a.record} is missing" for a in self.artifacts if reasons[a.name] == NEW}
+            reasons |= lost
+        return [(artifact, why) for artifact in self.artifacts if (why := reasons[artifact.name])]
 
 
 class Graph:
