@@ -49,7 +49,7 @@ def encode_split(paths: Paths, cfg: Encoder, split: str) -> bool:
 
 
 def used_tensors(cfg: Encoder) -> dict[str, "torch.Tensor"]:
-    """The tensors of the pretrained model that the encoder uses, by their names there: of a split one, the early part."""
+    """The tensors of the pretrained model that the encoder uses, by their names there."""
     return _module(cfg).early_tensors(cfg) if cfg.cached_map else load_pretrained(cfg).state_dict()
 
 

@@ -32,7 +32,7 @@ def write_features(
 ) -> None:
     """Writes (n, views, ...) float16 to `path`, its ids and meta beside it.
 
-    `encode(start)` yields (b, views, ...) blocks from row `start` on. Raises ValueError where a value is not finite in float16.
+    `encode(start)` yields (b, views, ...) blocks from row `start` on. Raises ValueError where float16 is not finite.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, state = _beside(path, ".partial.npy"), _beside(path, ".partial.json")
