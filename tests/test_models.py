@@ -12,7 +12,12 @@ from tandem.config.encoders import CaptionEncoder, ImageEncoder
 from tandem.config.experiments import FinetuneExperiment, HeadExperiment, TfidfExperiment
 from tandem.config.training import Augment, FinetuneTraining, Head, HeadTraining, Tfidf, Training
 from tandem.features import image_encoder as image_encoder
-from tandem.features.pretrained_weights import backbone_identity, load_backbone
+from tandem.features.pretrained_weights import (
+    backbone_identity,
+    load_backbone,
+    load_sentences,
+    weights_identity,
+)
 from tandem.models.augmenter import Augmenter
 from tandem.models.base import TrainingRun
 from tandem.models.finetune import FinetunedModel
@@ -345,3 +350,40 @@ def test_weights_that_neither_package_nor_hub_has_are_an_error_that_says_what_to
 def test_an_unknown_network_lists_similar_names():
     with pytest.raises(ValueError, match=r"'resnet_of_mine' is no timm network; similar names: \['.*resnet"):
         load_backbone("resnet_of_mine", "")
+
+
+def test_the_same_weights_in_another_file_have_the_same_identity(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.safetensors").write_bytes(b"same")
+    (tmp_path / "c.safetensors").write_bytes(b"other")
+    a, b, c = (
+        weights_identity(ImageEncoder(weights=str(tmp_path / f"{name}.safetensors"))) for name in "abc"
+    )
+    assert a == b != c
+
+
+def test_a_digest_that_is_known_is_not_computed_again():
+    assert weights_identity(ImageEncoder(), lambda file: file.suffix) == "shipped:.pth"
+
+
+@pytest.mark.parametrize(
+    ("cfg", "folder"),
+    [
+        (CaptionEncoder(model="bge"), "models--sentence-transformers--bge"),
+        (ImageEncoder(model="resnet10t"), "models--timm--resnet10t.c3_in1k"),
+        (ImageEncoder(model="hf-hub:you/net"), "models--you--net"),
+    ],
+)
+def test_a_hub_name_is_known_by_the_revision_in_the_local_cache(tmp_path, monkeypatch, cfg, folder):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert weights_identity(cfg) == f"hub:{cfg.model}@unresolved"
+    (tmp_path / folder / "refs").mkdir(parents=True)
+    (tmp_path / folder / "refs" / "main").write_text("abc\n")
+    assert weights_identity(cfg) == f"hub:{cfg.model}@abc"
+
+
+def test_loading_a_local_caption_model_changes_no_environment_variable(monkeypatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    before = dict(os.environ)
+    load_sentences("all-MiniLM-L6-v2")
+    assert dict(os.environ) == before
