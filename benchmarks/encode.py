@@ -10,7 +10,7 @@ import torch
 from tandem.config.encoders import ImageEncoder
 from tandem.features.image_encoder import BATCH, prepare
 from tandem.features.pretrained_weights import load_backbone
-from tandem.runtime.torch_setup import autocast, device
+from tandem.runtime.torch_setup import autocast, device, use_threads
 
 IMAGES, REPEATS = 32, 4
 
@@ -30,6 +30,7 @@ def rate(network: torch.nn.Module, pixels: torch.Tensor, batch: int, bfloat16: b
 
 
 def main() -> None:
+    use_threads()
     cfg, on = ImageEncoder(), device()
     pixels = torch.randn(IMAGES, 3, cfg.size, cfg.size, generator=torch.Generator().manual_seed(0)).to(on)
     plain = load_backbone(cfg.model, cfg.weights).eval().to(on)

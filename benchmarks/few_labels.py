@@ -22,6 +22,7 @@ from tandem.decoding import Rule
 from tandem.decoding.label_rule import binarize
 from tandem.features.feature_store import features_key
 from tandem.metrics import paired_interval
+from tandem.models.base import TrainingRun
 from tandem.models.fusion import FusionModel
 from tandem.models.inputs import Inputs
 from tandem.training.pseudo_labels import confidence
@@ -35,7 +36,7 @@ WEIGHT = 0.5  # as in configs/fusion_pseudo.toml
 def fitted(cfg: FusionExperiment, inputs: Inputs, y: np.ndarray, seed: int, weights=None) -> FusionModel:
     model = FusionModel(cfg, y.shape[1])
     with contextlib.redirect_stderr(io.StringIO()):  # a bar an epoch would be hundreds
-        model.fit(inputs, y, seed, None, weights=weights)
+        model.fit(inputs, y, TrainingRun(seed, weights=weights))
     return model
 
 
@@ -69,7 +70,7 @@ def main() -> None:
     if not all(features_key(paths.features(e.slug, "train")) for e in cfg.encoders):
         print(f"skipped: {args.comp} has no features yet; run: make train COMP={args.comp} EXPS=fast")
         return
-    rows, (_, inputs) = read_labelled_rows(paths), read_inputs(paths, cfg, "train")
+    rows, inputs = read_labelled_rows(paths), read_inputs(paths, cfg, "train")
     folds = sorted(set(rows.fold.tolist()))[: args.folds]
     scored = np.concatenate([np.flatnonzero(rows.fold == k) for k in folds])
     order = np.random.default_rng(0).permutation(len(rows.ids))

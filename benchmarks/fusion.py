@@ -8,6 +8,7 @@ frozen Lite2 too, timed by itself. `fusion_trunk_cache_speedup` leaves that Lite
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,13 +19,14 @@ from PIL import Image
 from tandem.bundling.cost import carried_mb, zipped_mb
 from tandem.config.encoders import ImageEncoder
 from tandem.config.experiments import FusionExperiment, load_experiment
-from tandem.data.image_loader import squeeze
-from tandem.features.extract import encode, make
+from tandem.data.image_loader import load_square
+from tandem.features.extract import load_encoder
 from tandem.features.image_backbone_split import early_stages
-from tandem.features.text_backbone_split import early_layers, states_of
+from tandem.features.text_backbone_split import early_layers, token_states
+from tandem.models.base import TrainingRun
 from tandem.models.fusion import FusionModel
 from tandem.models.inputs import Inputs, Maps
-from tandem.runtime.torch_setup import autocast, device
+from tandem.runtime.torch_setup import autocast, device, use_threads
 
 T = TypeVar("T")
 ROWS, LABELS, FOLDS, BATCH = 1280, 18, 5, 32  # 20 batches of 64, as an epoch of many rows has them
@@ -53,15 +55,22 @@ WORDS = [
 class Computed:
     """Reads like `Maps`, but computes what it is asked for, every time."""
 
-    def __init__(self, cached: Maps, compute: Callable[[np.ndarray], np.ndarray]):
-        self.shape, self.compute = cached.shape, compute
+    def __init__(
+        self, cached: Maps, compute: Callable[[np.ndarray], np.ndarray], rows: np.ndarray | None = None
+    ):
+        self.cached, self.compute = cached, compute
+        self.rows = np.arange(len(cached)) if rows is None else rows
+        self.shape = (len(self.rows), *cached.shape[1:])
 
     def __len__(self) -> int:
         return self.shape[0]
 
+    def take(self, rows: np.ndarray) -> "Computed":
+        return Computed(self.cached, self.compute, self.rows[rows])
+
     def read(self, rows: np.ndarray, view: int | np.ndarray) -> np.ndarray:
         del view  # a mirrored photo costs as much
-        return self.compute(rows).astype(np.float16)
+        return self.compute(self.rows[rows]).astype(np.float16)
 
 
 def computed(cfg: FusionExperiment, cached: Inputs, files: list, captions: list) -> Inputs:
@@ -70,15 +79,16 @@ def computed(cfg: FusionExperiment, cached: Inputs, files: list, captions: list)
 
     @torch.inference_mode()
     def see(rows: np.ndarray) -> np.ndarray:
-        pixels = torch.from_numpy(np.stack([squeeze(files[i], cfg.trunk.size) for i in rows]))
+        pixels = torch.from_numpy(np.stack([load_square(files[i], cfg.trunk.size) for i in rows]))
         with autocast(pixels.device):
             return early(pixels).float().permute(0, 2, 3, 1).numpy()
 
     def read(rows: np.ndarray) -> np.ndarray:
-        return states_of(layers, [captions[i] for i in rows])
+        return token_states(layers, [captions[i] for i in rows])
 
-    trunk, tokens = cached.maps
-    return Inputs(len(files), blocks=cached.blocks, maps=(Computed(trunk, see), Computed(tokens, read)))
+    trunk, tokens = cfg.trunk.slug, cfg.tokens.slug
+    maps = {trunk: Computed(cached.maps[trunk], see), tokens: Computed(cached.maps[tokens], read)}
+    return replace(cached, maps=maps)
 
 
 def draw(folder: Path, rng: np.random.Generator) -> tuple[list[Path], list[str]]:
@@ -94,29 +104,30 @@ def draw(folder: Path, rng: np.random.Generator) -> tuple[list[Path], list[str]]
 
 def inputs_of(cfg: FusionExperiment, files: list, captions: list) -> Inputs:
     """As the features stage would have written them."""
-    blocks, maps = [], []
+    features, maps = {}, {}
     for encoder in cfg.encoders:
         items = files if encoder.reads == "image" else captions
-        values = np.concatenate(list(encode(encoder, items))).astype(np.float16)
-        if encoder.kind in ("trunk", "tokens"):
-            maps.append(Maps((values,)))
+        values = np.concatenate(list(load_encoder(encoder)(items))).astype(np.float16)
+        if encoder.cached_map:
+            maps[encoder.slug] = Maps((values,))
         else:
-            blocks.append(values)
-    return Inputs(len(files), blocks=tuple(blocks), maps=tuple(maps))
+            features[encoder.slug] = values
+    return Inputs([file.name for file in files], features, maps)
 
 
 def epoch(cfg: FusionExperiment, inputs: Inputs, y: np.ndarray) -> float:
     """Seconds of one epoch of two: a first one warms up."""
     marks = []
-    FusionModel(cfg, LABELS).fit(inputs, y, 0, None, lambda entry: marks.append(time.perf_counter()))
+    run = TrainingRun(0, on_epoch=lambda entry: marks.append(time.perf_counter()))
+    FusionModel(cfg, LABELS).fit(inputs, y, run)
     return marks[1] - marks[0]
 
 
 def frozen_seconds(encoder: ImageEncoder, files: list) -> float:
     """What an epoch would spend in an encoder whose features are not kept."""
-    made = make(encoder)
-    list(made(files[:8]))  # to warm up
-    return timed(lambda: list(made(files)))[0]
+    encode = load_encoder(encoder)
+    list(encode(files[:8]))  # to warm up
+    return timed(lambda: list(encode(files)))[0]
 
 
 def timed(work: Callable[[], T]) -> tuple[float, T]:
@@ -127,6 +138,7 @@ def timed(work: Callable[[], T]) -> tuple[float, T]:
 
 
 def main() -> None:
+    use_threads()
     on = device()
     cfg = load_experiment(Path("configs/fusion.toml"))
     rng = np.random.default_rng(0)
@@ -149,7 +161,7 @@ def main() -> None:
         model = FusionModel(
             cfg.model_copy(update={"train": short.model_copy(update={"epochs": 1, "batch": BATCH})}), LABELS
         )
-        model.fit(inputs_of(cfg, files[:64], captions[:64]), y[:64], 0, None)
+        model.fit(inputs_of(cfg, files[:64], captions[:64]), y[:64], TrainingRun(0))
         file = Path(folder) / "fold.safetensors"
         model.save(file)
         folds = FOLDS * zipped_mb(file.read_bytes())

@@ -121,10 +121,10 @@ def usual(labeler: Labeler, files: Sequence[Path], captions: Sequence[str]) -> n
         seen = pool(network.forward_features(pixels), network, image.pool).numpy()
         encoded = sentences.encode(list(captions[start : start + 32]), output_value=None)
         read = np.stack([_vector(one, caption.tokens).numpy() for one in encoded])
-        inputs = Inputs(
-            len(some), blocks=(seen[:, None].astype(np.float16), read[:, None].astype(np.float16))
-        )
-        found.append(np.mean([model.predict_proba(inputs) for model in member.models], axis=0))
+        parts = {image.slug: seen, caption.slug: read}
+        features = {slug: values[:, None].astype(np.float16) for slug, values in parts.items()}
+        inputs = Inputs([file.name for file in some], features)
+        found.append(np.mean([model.predict_proba(inputs) for model in member.ensemble.models], axis=0))
     yield np.concatenate(found)
 
 

@@ -19,6 +19,7 @@ from tandem.data.labelled_rows import read_labelled_rows
 from tandem.decoding import Rule, binarize
 from tandem.decoding.thresholds import tune_global
 from tandem.metrics import f_beta, paired_mean
+from tandem.models.base import TrainingRun
 from tandem.models.fusion import FusionModel
 from tandem.models.inputs import Inputs
 from tandem.training.pseudo_labels import confidence
@@ -43,7 +44,7 @@ def predict(
     cfg: FusionExperiment, k: int, train: Inputs, y, weights, parts: list[Inputs]
 ) -> list[np.ndarray]:
     model = FusionModel(cfg, y.shape[1])
-    model.fit(train, y, cfg.seed * 1000 + k, None, weights=weights)
+    model.fit(train, y, TrainingRun(cfg.seed * 1000 + k, weights=weights))
     return [model.predict_proba(part) for part in parts]
 
 
@@ -80,7 +81,7 @@ def main(comp: str = "coco19", *sizes: str) -> None:
         return
     rows = read_labelled_rows(paths)
     rule = Rule(**read_json(paths.metric_config) | {"metric": "f1_samples"})
-    inputs, test = (read_inputs(paths, cfg, split)[1] for split in ("train", "test"))
+    inputs, test = (read_inputs(paths, cfg, split) for split in ("train", "test"))
     order = np.random.default_rng(0).permutation(len(rows.ids))
     print("labelled  teacher  student     gain  95 % interval        seconds")
     for size in map(int, sizes or SIZES):

@@ -1,21 +1,15 @@
 """A toy competition of red and blue squares, trained in seconds: for what asks a trained fusion network."""
 
-from types import SimpleNamespace
-
 import numpy as np
-from checked import write_folds, write_split
+from checked import train, write_competition, write_experiment, write_folds, write_split
 from PIL import Image
 from toy import tiny_backbone
 
-from tandem.artifacts.atomic_io import write_json, write_text
 from tandem.artifacts.paths import Paths
-from tandem.config.competition import Competition, to_toml
 from tandem.config.encoders import TokenEncoder, TrunkEncoder
 from tandem.config.experiments import FusionExperiment, TfidfExperiment
 from tandem.config.training import Fusion, FusionTraining
 from tandem.data.split_tables import write_labels
-from tandem.features.extract import encode_split
-from tandem.stages import decode, train
 
 NAMES = ("red", "blue <b>&")
 HOSTILE = "<script>alert(1)</script> a red\x1b[2J [bold]thing[/bold] \u202egniht"
@@ -47,18 +41,11 @@ def build(paths: Paths) -> Paths:
         captions = [f"a {'red' if y[start + i, 0] else 'blue'} thing" for i in range(len(ids))]
         captions[0] = HOSTILE if split == "train" else ""
         write_split(paths, split, ids, captions, size=(64, 64))
-        for encoder in join.encoders:
-            encode_split(paths, encoder, split)
     labels = {"format": "columns", "names": list(NAMES)}
-    columns = {"id": "id", "caption": "caption", "images": ".", "labels": labels}
-    write_text(paths.competition, to_toml(Competition(**columns, most=2, experiments=["join"])))
+    write_competition(paths, NAMES, images=".", labels=labels, most=2, experiments=["join"])
     write_labels(paths.labels, IDS, NAMES, y[:N])
     write_folds(paths, IDS, [n // 2 % 2 for n in range(N)])
-    write_json(paths.metric_config, {"metric": "f1_samples", "beta": 1.0, "least": 1, "most": 2})
-    write_json(paths.experiment_config("join"), join.model_dump())
-    write_json(paths.experiment_config("words"), TfidfExperiment(kind="tfidf").model_dump())
-    for name in ("join", "words"):
-        args = SimpleNamespace(comp="toy", exp=name, fold=None)
-        train.main(args)
-        decode.main(args)
+    write_experiment(paths, "join", join)
+    write_experiment(paths, "words", TfidfExperiment(kind="tfidf"))
+    train(paths, "join", "words")
     return paths

@@ -166,7 +166,7 @@ def test_nothing_of_the_training_rows_is_packed(packed):
 def test_fewer_folds_and_one_experiment(trained, tmp_path):
     fill(trained, "looks", 1, tmp_path / "small")
     labeler = Labeler.load(tmp_path / "small")
-    assert [len(member.models) for member in labeler.panel.members] == [1]
+    assert [len(member.ensemble.models) for member in labeler.panel.members] == [1]
     expected = list(Labeler.of(trained, "looks", folds=1).label(pipeline_rows(trained)[0]))
     found = list(labeler.label(pipeline_rows(trained)[0]))
     assert np.abs(probabilities(found) - probabilities(expected)).max() < 0.01
@@ -220,7 +220,7 @@ def test_a_smaller_budget_is_kept_and_one_that_is_too_small_names_the_smallest(t
 def test_one_experiment_is_packed_where_it_is_named(trained, monkeypatch):
     bundle(trained, monkeypatch, exp="join", folds=2)
     (member,) = Labeler.load(trained.root / "bundles" / "toy.zip").panel.members
-    assert (member.name, len(member.models)) == ("join", 2)
+    assert (member.name, len(member.ensemble.models)) == ("join", 2)
 
 
 def test_where_no_member_does_without_a_caption_another_experiment_comes_along(trained, tmp_path):

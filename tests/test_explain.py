@@ -16,6 +16,7 @@ from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.artifacts.contributions import BOTH, NO_CAPTION, NO_IMAGE, TERMS, write_contributions
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
+from tandem.artifacts.term_names import TERM_NAMES
 from tandem.config.encoders import TrunkEncoder
 from tandem.config.experiments import FusionExperiment
 from tandem.explain.attribution import heat_maps
@@ -28,7 +29,8 @@ from tandem.explain.terminal import lines
 from tandem.explain.words import word_effects
 from tandem.features import text_backbone_split as tokens
 from tandem.logits import logit, sigmoid
-from tandem.models.inputs import Inputs, Maps
+from tandem.models.fold_ensemble import FoldEnsemble
+from tandem.models.inputs import Maps
 from tandem.models.registry import make_model
 from tandem.runtime import torch_setup as runtime
 from tandem.stages import explain
@@ -106,6 +108,10 @@ def test_the_model_is_called_once_and_a_long_caption_is_cut():
 
 
 # ---- what is shown
+
+
+def test_every_term_has_a_name():
+    assert tuple(TERM_NAMES) == TERMS
 
 
 def test_terms_end_to_end_reach_their_sum():
@@ -190,9 +196,9 @@ def test_a_test_image_is_explained_by_all_fold_models_and_has_no_truth(paths, ca
         found.predictions[0].proba, Predictions.read(paths.test("join")).aligned_to(["99.png"])[0]
     )
     experiment = Job(paths, "join").experiment
-    row = read_inputs(paths, experiment, "test")[1].take(np.array([1]))
-    models = [make_model(experiment, 2).load(paths.model("join", k, ".safetensors")) for k in (0, 1)]
-    each = [heat_maps([model], row, found.shown, False) for model in models]
+    row = read_inputs(paths, experiment, "test").take(np.array([1]))
+    files = [paths.model("join", k, ".safetensors") for k in (0, 1)]
+    each = [heat_maps(FoldEnsemble.load(experiment, 2, [file]), row, found.shown, False) for file in files]
     assert np.allclose(found.heat, np.mean(each, axis=0), atol=1e-6)
 
 
@@ -200,11 +206,11 @@ def test_the_effect_of_a_word_is_the_change_of_the_logit_without_it(paths):
     found = explain_image(paths, "3.png", "join")
     assert found.words.pieces == ("a", " red", " thing")
     job = Job(paths, "join")
-    (states,) = tokens.make(job.experiment.tokens)(["a thing"])
+    (states,) = tokens.load_encoder(job.experiment.tokens)(["a thing"])
     row = job.inputs.take(np.array([3]))
     model = make_model(job.experiment, 2).load(paths.model("join", 1, ".safetensors"))
-    both = (row.maps[0].read(row.rows, np.array([view])) for view in (0, 1))
-    without = Inputs(1, maps=(Maps((np.stack(list(both), 1),)), Maps((states.astype(np.float16),))))
+    states = Maps((states.astype(np.float16),))
+    without = replace(row, maps={**row.maps, job.experiment.tokens.slug: states})
     change = model.predict_proba(row)[0], model.predict_proba(without)[0]
     assert np.allclose(found.words.effects[1], logit(change[0]) - logit(change[1]), atol=1e-4)
     read = explain_image(paths, "3.png", "words").words
@@ -215,10 +221,12 @@ def test_the_mirrored_view_is_turned_back(paths):
     experiment = Job(paths, "join").experiment
     model = make_model(experiment, 2).load(paths.model("join", 0, ".safetensors"))
     row = Job(paths, "join").inputs.take(np.array([1]))
-    plain, mirrored = (batch["maps"].numpy() for batch in model.views(row))
+    plain, mirrored = (batch["maps"].numpy() for batch in model.each_view(row))
     assert not np.array_equal(plain, mirrored)
-    swapped = replace(row, maps=(replace(row.maps[0], parts=(row.maps[0].parts[0][:, ::-1],)), *row.maps[1:]))
-    once, turned = (heat_maps([model], part, [0, 1], False) for part in (row, swapped))
+    slug, ensemble = experiment.trunk.slug, FoldEnsemble(experiment, [model])
+    maps = row.maps[slug]
+    swapped = replace(row, maps={**row.maps, slug: replace(maps, parts=(maps.parts[0][:, ::-1],))})
+    once, turned = (heat_maps(ensemble, part, [0, 1], False) for part in (row, swapped))
     assert np.allclose(once, turned[:, :, ::-1], atol=1e-5)
 
 

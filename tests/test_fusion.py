@@ -1,5 +1,7 @@
 """The fusion network on small problems with a known answer: two labels are seen, one is read, one needs both."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from tandem.config.training import Fusion, FusionTraining
 from tandem.features import image_backbone_split as trunk
 from tandem.features import text_backbone_split as token_encoder
 from tandem.features.int8 import pack, unpack
+from tandem.models.base import TrainingRun
 from tandem.models.fusion import FusionModel
 from tandem.models.fusion_network import Outputs, Trunks, fusion_loss
 from tandem.models.inputs import Inputs, Maps
@@ -28,6 +31,7 @@ TRAIN = {
     "weight_decay": 0.0,
     "bfloat16": False,
 }
+IMAGES, CAPTIONS = ImageEncoder(), CaptionEncoder()
 STILL = {"backbone_lr": 0.0, "caption_lr": 0.0}
 
 
@@ -40,9 +44,13 @@ def one_thread_and_full_precision(monkeypatch):
 
 def experiment(fusion=None, train=None, **parts) -> FusionExperiment:
     if not parts:
-        parts = {"frozen": [ImageEncoder()], "caption": CaptionEncoder()}
+        parts = {"frozen": [IMAGES], "caption": CAPTIONS}
     fusion, train = Fusion(**SMALL | (fusion or {})), FusionTraining(**TRAIN | (train or {}))
     return FusionExperiment(kind="fusion", fusion=fusion, train=train, **parts)
+
+
+def ids(n: int) -> list[str]:
+    return [str(i) for i in range(n)]
 
 
 def toy(n: int = 400) -> tuple[Inputs, np.ndarray]:
@@ -53,14 +61,12 @@ def toy(n: int = 400) -> tuple[Inputs, np.ndarray]:
         [seen[:, 0, 0] > 0, seen[:, 0, 1] > 0, read[:, 0, 0] > 0, (seen[:, 0, 2] > 0) == (read[:, 0, 1] > 0)],
         1,
     )
-    return Inputs(n, blocks=(seen, read)), y.astype(np.uint8)
+    return Inputs(ids(n), {IMAGES.slug: seen, CAPTIONS.slug: read}), y.astype(np.uint8)
 
 
-def without(inputs: Inputs, block: int) -> Inputs:
-    """The same rows with other numbers for the photo (0) or the caption (1)."""
-    blocks = list(inputs.blocks)
-    blocks[block] = blocks[block][::-1]
-    return Inputs(len(inputs), blocks=tuple(blocks))
+def without(inputs: Inputs, slug: str) -> Inputs:
+    """The same rows with the features of one encoder in reverse order."""
+    return replace(inputs, features={**inputs.features, slug: inputs.features[slug][::-1]})
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +74,7 @@ def learned() -> tuple[FusionModel, Inputs, np.ndarray]:
     torch.set_num_threads(1)
     inputs, y = toy()
     model = FusionModel(experiment({"modality_dropout": 0.5}, {"epochs": 40}), 4)
-    model.fit(inputs, y, seed=0, checkpoint=None)
+    model.fit(inputs, y, TrainingRun(0))
     return model, inputs, y
 
 
@@ -82,7 +88,7 @@ def test_before_it_learned_anything_it_predicts_how_often_each_label_occurs():
     y = np.zeros((400, 4), np.uint8)
     y[:100, 0], y[:300, 1], y[:1, 2] = 1, 1, 1
     model = FusionModel(experiment(train={"epochs": 1, "lr": 1e-9}), 4)
-    (entry,) = model.fit(inputs, y, seed=0, checkpoint=None)
+    (entry,) = model.fit(inputs, y, TrainingRun(0))
     expected = [(n + 0.5) / 401 for n in (100, 300, 1, 0)]
     assert (1 / (1 + np.exp(-model.network.bias.detach().numpy()))).tolist() == pytest.approx(
         expected, rel=1e-3
@@ -102,14 +108,14 @@ def test_the_terms_say_where_a_label_comes_from(learned):
 def test_terms_add_up_to_the_logit_and_are_0_on_average(how):
     inputs, y = toy(100)
     model = FusionModel(experiment({"how": how}, {"epochs": 2}), 4)
-    model.fit(inputs, y, seed=0, checkpoint=None)
+    model.fit(inputs, y, TrainingRun(0))
     terms = model.predict_terms(inputs)[BOTH]
     assert np.allclose(1 / (1 + np.exp(-terms.sum(-1))), model.predict_proba(inputs), atol=1e-6)
     assert np.abs(terms[:, :, :BASE].mean(0)).max() < 1e-4
     assert (terms[0, :, BASE] == terms[1, :, BASE]).all()
 
 
-@pytest.mark.parametrize(("setting", "missing"), [(NO_IMAGE, 0), (NO_CAPTION, 1)])
+@pytest.mark.parametrize(("setting", "missing"), [(NO_IMAGE, IMAGES.slug), (NO_CAPTION, CAPTIONS.slug)])
 def test_a_missing_part_is_not_looked_at_and_the_other_still_says_what_it_knows(learned, setting, missing):
     model, inputs, y = learned
     terms = model.predict_terms(inputs)[setting]
@@ -131,7 +137,7 @@ def test_the_same_seed_gives_the_same_file_and_another_seed_another(tmp_path):
 
     def file(seed: int) -> bytes:
         model = FusionModel(experiment(train={"epochs": 2}), 4)
-        model.fit(inputs, y, seed=seed, checkpoint=None)
+        model.fit(inputs, y, TrainingRun(seed))
         model.save(tmp_path / "m.safetensors")
         return (tmp_path / "m.safetensors").read_bytes()
 
@@ -144,16 +150,16 @@ def test_a_killed_fold_ends_in_the_same_predictions(tmp_path):
     inputs, y = toy(100)
     cfg = experiment({"dropout": 0.3}, {"epochs": 3})
     straight = FusionModel(cfg, 4)
-    straight.fit(inputs, y, seed=0, checkpoint=None)
+    straight.fit(inputs, y, TrainingRun(0))
 
     def die(entry: dict) -> None:
         if entry["epoch"] == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        FusionModel(cfg, 4).fit(inputs, y, 0, tmp_path / "c", die)
+        FusionModel(cfg, 4).fit(inputs, y, TrainingRun(0, tmp_path / "c", die))
     resumed = FusionModel(cfg, 4)
-    log = resumed.fit(inputs, y, 0, tmp_path / "c")
+    log = resumed.fit(inputs, y, TrainingRun(0, tmp_path / "c"))
     assert [entry["epoch"] for entry in log] == [1, 2, 3]
     assert (resumed.predict_proba(inputs) == straight.predict_proba(inputs)).all()
 
@@ -161,11 +167,10 @@ def test_a_killed_fold_ends_in_the_same_predictions(tmp_path):
 @pytest.mark.parametrize(("part", "term"), [("frozen", IMAGE), ("caption", CAPTION)])
 def test_with_one_part_alone_all_of_the_logit_is_its_own(part, term):
     inputs, y = toy(100)
-    one = Inputs(100, blocks=(inputs.blocks[term],))
-    parts = {"frozen": {"frozen": [ImageEncoder()]}, "caption": {"caption": CaptionEncoder()}}[part]
+    parts = {"frozen": {"frozen": [IMAGES]}, "caption": {"caption": CAPTIONS}}[part]
     model = FusionModel(experiment(train={"epochs": 2}, **parts), 4)
-    model.fit(one, y, seed=0, checkpoint=None)
-    terms = model.predict_terms(one)
+    model.fit(inputs, y, TrainingRun(0))
+    terms = model.predict_terms(inputs)
     assert list(terms) == [BOTH]
     assert {t for t in range(BASE) if terms[BOTH][:, :, t].any()} == {term}
 
@@ -192,9 +197,9 @@ def words(y: np.ndarray) -> list[str]:
 
 
 def trunk_inputs(files: list, cfg: TrunkEncoder, tokens: TokenEncoder, captions: list[str]) -> Inputs:
-    maps = np.concatenate(list(trunk.make(cfg)(files))).astype(np.float16)
-    states = np.concatenate(list(token_encoder.make(tokens)(captions))).astype(np.float16)
-    return Inputs(len(files), maps=(Maps((maps,)), Maps((states,))))
+    maps = np.concatenate(list(trunk.load_encoder(cfg)(files))).astype(np.float16)
+    states = np.concatenate(list(token_encoder.load_encoder(tokens)(captions))).astype(np.float16)
+    return Inputs(ids(len(files)), maps={cfg.slug: Maps((maps,)), tokens.slug: Maps((states,))})
 
 
 TRUNK, TOKENS = TrunkEncoder(size=64, tune="blocks.6"), TokenEncoder(tune=1, max_tokens=8)
@@ -206,7 +211,7 @@ def test_late_stages_of_both_trunks_are_trained_and_saved(shapes, tmp_path, how)
     inputs = trunk_inputs(files, TRUNK, TOKENS, words(y))
     cfg = experiment({"how": how}, {"epochs": 8, "batch": 16, "lr": 3e-3}, trunk=TRUNK, tokens=TOKENS)
     model = FusionModel(cfg, 2)
-    model.fit(inputs, y, seed=0, checkpoint=None)
+    model.fit(inputs, y, TrainingRun(0))
     proba = model.predict_proba(inputs)
     assert ((proba > 0.5) == y)[:, 0].mean() > 0.95
     late, before = model.network.trunks.late.named_parameters(), trunk.late_stages(TRUNK).parameters()
@@ -223,7 +228,7 @@ def test_at_a_rate_of_0_both_trunks_stay_as_they_are(shapes, rates, learns):
     inputs = trunk_inputs(files, TRUNK, TOKENS, words(y))
     train = {"epochs": 1, "batch": 16} | rates
     model = FusionModel(experiment(train=train, trunk=TRUNK, tokens=TOKENS), 2)
-    model.fit(inputs, y, seed=0, checkpoint=None)
+    model.fit(inputs, y, TrainingRun(0))
     trunks = model.network.trunks
     for now, before in (
         (trunks.late, trunk.late_stages(TRUNK)),
@@ -247,7 +252,7 @@ def test_trunks_that_stay_as_they_are_look_at_a_row_once_however_many_epochs_the
         looks.clear()
         train = {"epochs": epochs, "batch": 16} | STILL
         model = FusionModel(experiment(train=train, trunk=TRUNK, tokens=TOKENS), 2)
-        log = model.fit(inputs, y, seed=0, checkpoint=None)
+        log = model.fit(inputs, y, TrainingRun(0))
         assert len(log) == epochs
         total[epochs] = sum(looks)
     assert total[1] == total[5] == 4 * 48  # two views to train from, two to predict
@@ -258,10 +263,10 @@ def test_cached_maps_predict_what_the_network_predicts_from_pixels(shapes):
     inputs = trunk_inputs(files, TRUNK, TOKENS, words(y))
     cfg = experiment(train={"epochs": 1, "batch": 16}, trunk=TRUNK, tokens=TOKENS)
     model = FusionModel(cfg, 2)
-    model.fit(inputs, y, seed=0, checkpoint=None)
+    model.fit(inputs, y, TrainingRun(0))
     pixels = torch.from_numpy(np.stack([np.asarray(Image.open(f)) for f in files]))
     early = trunk.early_stages(TRUNK)
-    states = torch.from_numpy(inputs.maps[1].parts[0][:, 0])
+    states = torch.from_numpy(inputs.maps[TOKENS.slug].parts[0][:, 0])
     with torch.inference_mode():
         logits = [
             model.network({"maps": early(view).permute(0, 2, 3, 1), "tokens": states}).terms[BOTH].sum(-1)
@@ -273,13 +278,11 @@ def test_cached_maps_predict_what_the_network_predicts_from_pixels(shapes):
 
 def test_without_a_cache_the_whole_network_is_trained_from_pixels(shapes):
     files, y = shapes
-    cfg = experiment(
-        train={"epochs": 1, "batch": 16}, trunk=TrunkEncoder(size=64, tune=""), caption=CaptionEncoder()
-    )
+    cfg = experiment(train={"epochs": 1, "batch": 16}, trunk=TrunkEncoder(size=64, tune=""), caption=CAPTIONS)
     captions = np.random.default_rng(0).normal(size=(48, 1, 5)).astype(np.float16)
-    inputs = Inputs(48, blocks=(captions,), files=files)
+    inputs = Inputs(ids(48), {CAPTIONS.slug: captions}, files=files)
     model = FusionModel(cfg, 2)
-    model.fit(inputs, y, seed=0, checkpoint=None)
+    model.fit(inputs, y, TrainingRun(0))
     assert model.predict_proba(inputs).shape == (48, 2)
     first = next(model.network.trunks.late[1].parameters())
     assert not torch.equal(first, next(trunk.late_stages(cfg.trunk)[1].parameters()))
@@ -354,7 +357,7 @@ def test_a_label_that_counts_for_nothing_costs_nothing():
 def test_learned_weights_are_learned():
     inputs, y = toy(100)
     model = FusionModel(experiment({"learned_weights": True}, {"epochs": 2}), 4)
-    model.fit(inputs, y, seed=0, checkpoint=None)
+    model.fit(inputs, y, TrainingRun(0))
     assert (model.network.log_weights != 0).all()
 
 

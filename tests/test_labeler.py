@@ -142,19 +142,19 @@ def test_a_stack_that_reads_how_long_captions_are_does_not_label_without(copied)
 
 def test_fewer_folds_are_fewer_models(trained):
     labeler = Labeler.of(trained, "stack", folds=1)
-    assert {len(member.models) for member in labeler.panel.members} == {1}
+    assert {len(member.ensemble.models) for member in labeler.panel.members} == {1}
 
 
 def test_an_encoder_that_members_share_runs_once(trained):
     labeler, calls = Labeler.of(trained), []
     files, captions = pipeline_rows(trained)
     list(labeler.label(files[:1], captions[:1]))  # loads them
-    made = labeler.encoders._made
+    made = labeler.encoders._loaded
 
     def counted(slug, encode):
         return lambda items: calls.append((slug, len(items))) or encode(items)
 
-    labeler.encoders._made = {slug: counted(slug, encode) for slug, encode in made.items()}
+    labeler.encoders._loaded = {slug: counted(slug, encode) for slug, encode in made.items()}
     list(labeler.label(files, captions))
     assert sorted(n for _, n in calls) == [len(files)] * len(made)
 

@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,21 +8,23 @@ from PIL import Image, ImageDraw
 from safetensors.torch import save_file
 from torch import nn
 
-from tandem.config.encoders import ImageEncoder
+from tandem.config.encoders import CaptionEncoder, ImageEncoder
 from tandem.config.experiments import FinetuneExperiment, HeadExperiment, TfidfExperiment
 from tandem.config.training import Augment, FinetuneTraining, Head, HeadTraining, Tfidf, Training
 from tandem.features import image_encoder as image_encoder
-from tandem.features.pretrained_weights import backbone_source, load_backbone
-from tandem.models.finetune import Augmenter, ImageModel
-from tandem.models.inputs import Inputs
+from tandem.features.pretrained_weights import backbone_identity, load_backbone
+from tandem.models.augmenter import Augmenter
+from tandem.models.base import TrainingRun
+from tandem.models.finetune import FinetunedModel
+from tandem.models.inputs import Inputs, Maps
 from tandem.models.losses import LOSSES, make_loss
 from tandem.models.mlp_head import HeadModel
 from tandem.models.tfidf import TfidfModel
-from tandem.models.trainer import averaged, fit
+from tandem.models.trainer import Task, averaged, fit
 from tandem.runtime.torch_setup import import_timm
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's client is first imported, inside a test
-LITE0 = "tf_efficientnet_lite0"
+LITE0, IMAGES = "tf_efficientnet_lite0", ImageEncoder()
 
 
 @pytest.fixture(autouse=True)
@@ -31,18 +34,20 @@ def one_thread(monkeypatch):
     torch.set_num_threads(1)
 
 
+def ids(n: int) -> list[str]:
+    return [str(i) for i in range(n)]
+
+
 def toy(views: int = 1) -> tuple[Inputs, np.ndarray]:
     """200 rows of 8 numbers; label j where number j is positive."""
     x = np.random.default_rng(0).normal(size=(200, 1, 8)).astype(np.float16)
-    return Inputs(200, blocks=(np.repeat(x, views, 1),)), (x[:, 0, :3] > 0).astype(np.uint8)
+    return Inputs(ids(200), {IMAGES.slug: np.repeat(x, views, 1)}), (x[:, 0, :3] > 0).astype(np.uint8)
 
 
 def head(**changes) -> HeadExperiment:
     train = HeadTraining(epochs=15, min_steps=0, batch=32, lr=1e-2, bfloat16=False)
     small = Head(hidden=16, dropout=0.0, input_dropout=0.0)
-    return HeadExperiment(
-        **{"kind": "head", "image": ImageEncoder(), "head": small, "train": train} | changes
-    )
+    return HeadExperiment(**{"kind": "head", "image": IMAGES, "head": small, "train": train} | changes)
 
 
 # ---- head
@@ -51,7 +56,7 @@ def head(**changes) -> HeadExperiment:
 def test_a_head_learns_a_separable_problem_and_survives_saving(tmp_path):
     inputs, y = toy()
     model = HeadModel(head(), 3)
-    log = model.fit(inputs, y, seed=0, checkpoint=None)
+    log = model.fit(inputs, y, TrainingRun(0))
     proba = model.predict_proba(inputs)
     assert ((proba > 0.5) == y).mean() > 0.97
     assert len(log) == 2 * 15 and log[14]["loss"] < log[0]["loss"] / 2
@@ -66,7 +71,7 @@ def test_a_head_depends_on_the_seed_alone():
 
     def proba(seed: int) -> list:
         model = HeadModel(cfg, 3)
-        model.fit(inputs, y, seed=seed, checkpoint=None)
+        model.fit(inputs, y, TrainingRun(seed))
         return model.predict_proba(inputs).tolist()
 
     first = proba(1)
@@ -78,17 +83,34 @@ def test_a_linear_head_and_two_views_and_two_encoders_fit_too():
     inputs, y = toy(views=2)
     other = np.ones((200, 1, 5), np.float16)  # constant columns must not divide by zero
     train = HeadTraining(epochs=15, batch=32, lr=5e-2, bfloat16=False)
-    model = HeadModel(head(head=Head(hidden=0, bags=1, input_dropout=0.0), train=train), 3)
-    both = Inputs(200, blocks=(*inputs.blocks, other))
-    model.fit(both, y, seed=0, checkpoint=None)
+    linear = Head(hidden=0, bags=1, input_dropout=0.0)
+    caption = CaptionEncoder()
+    both = replace(inputs, features={**inputs.features, caption.slug: other})
+    model = HeadModel(head(head=linear, train=train, caption=caption), 3)
+    model.fit(both, y, TrainingRun(0))
     assert ((model.predict_proba(both) > 0.5) == y).mean() > 0.95
 
 
 def test_inputs_take_rows_in_the_order_asked():
-    inputs = Inputs(3, (np.arange(3)[:, None, None],), ["a", "b", "c"], ["0", "1", "2"])
+    numbers = np.arange(3)[:, None, None]
+    maps = {"m": Maps((numbers,))}
+    inputs = Inputs(["x", "y", "z"], {"f": numbers}, maps, ["a", "b", "c"], ["0", "1", "2"])
     taken = inputs.take(np.array([2, 0]))
-    assert (len(taken), taken.captions, taken.files) == (2, ["c", "a"], ["2", "0"])
-    assert taken.blocks[0].ravel().tolist() == [2, 0]
+    assert (len(taken), taken.ids, taken.captions, taken.files) == (2, ["z", "x"], ["c", "a"], ["2", "0"])
+    assert taken.features["f"].ravel().tolist() == [2, 0]
+    assert taken.maps["m"].read(np.array([0, 1]), 0).ravel().tolist() == [2, 0]
+
+
+def test_rows_that_follow_others_are_read_from_their_own_maps():
+    first, second = (
+        Inputs([name], maps={"m": Maps((np.full((3, 1, 1), v),))}) for name, v in (("x", 1), ("y", 2))
+    )
+    rows = np.array([1])
+    both = replace(first, maps={"m": first.maps["m"].take(rows)}).followed_by(
+        replace(second, maps={"m": second.maps["m"].take(rows)})
+    )
+    assert both.ids == ["x", "y"]
+    assert both.take(np.array([1, 0])).maps["m"].read(np.array([0, 1]), 0).ravel().tolist() == [2, 1]
 
 
 # ---- tfidf
@@ -99,8 +121,8 @@ ANIMALS = np.array([["cat" in c, "dog" in c, False] for c in CAPTIONS], np.uint8
 
 def test_tfidf_learns_words_and_survives_saving(tmp_path):
     model = TfidfModel(TfidfExperiment(kind="tfidf"), 3)
-    model.fit(Inputs(30, captions=CAPTIONS), ANIMALS, seed=0, checkpoint=None)
-    new = Inputs(3, captions=["my dog", "that cat there", "größe, unseen"])
+    model.fit(Inputs(ids(30), captions=CAPTIONS), ANIMALS, TrainingRun(0))
+    new = Inputs(ids(3), captions=["my dog", "that cat there", "größe, unseen"])
     proba = model.predict_proba(new)
     assert proba[0, 1] > 0.5 > proba[0, 0] and proba[1, 0] > 0.5 > proba[1, 1]
     model.save(tmp_path / "fold0.safetensors")
@@ -110,15 +132,15 @@ def test_tfidf_learns_words_and_survives_saving(tmp_path):
 
 def test_a_label_that_never_occurs_gets_its_smoothed_rate():
     model = TfidfModel(TfidfExperiment(kind="tfidf"), 3)
-    model.fit(Inputs(30, captions=CAPTIONS), ANIMALS, seed=0, checkpoint=None)
-    proba = model.predict_proba(Inputs(1, captions=["a cat"]))
+    model.fit(Inputs(ids(30), captions=CAPTIONS), ANIMALS, TrainingRun(0))
+    proba = model.predict_proba(Inputs(ids(1), captions=["a cat"]))
     assert proba[0, 2] == pytest.approx(0.5 / 31)
 
 
 def test_tfidf_without_any_common_word_says_so():
     model = TfidfModel(TfidfExperiment(kind="tfidf", tfidf=Tfidf(characters=0, min_rows=2)), 2)
     with pytest.raises(ValueError, match="no n-gram in 2 or more of 2 captions"):
-        model.fit(Inputs(2, captions=["one", "two"]), np.eye(2, dtype=np.uint8), seed=0, checkpoint=None)
+        model.fit(Inputs(ids(2), captions=["one", "two"]), np.eye(2, dtype=np.uint8), TrainingRun(0))
 
 
 # ---- engine
@@ -132,14 +154,18 @@ def small_network() -> nn.Module:
 
 def train(network, cfg: Training, checkpoint=None, on_epoch=lambda entry: None) -> list[dict]:
     inputs, y = toy()
-    x, targets = torch.from_numpy(inputs.blocks[0][:, 0].astype(np.float32)), torch.from_numpy(y).float()
+    x, targets = (
+        torch.from_numpy(inputs.features[IMAGES.slug][:, 0].astype(np.float32)),
+        torch.from_numpy(y).float(),
+    )
 
     def batches(epoch):
         order = np.random.default_rng(epoch).permutation(200)
         return ((x[rows], targets[rows]) for rows in np.array_split(order, 5))
 
     groups = [{"params": list(network.parameters()), "lr": cfg.lr}]
-    return fit(network, batches, 5, cfg, 0, groups, checkpoint, on_epoch)
+    task = Task(network, batches, 5, groups, make_loss(cfg.loss, cfg.smoothing))
+    return fit(task, cfg, TrainingRun(0, checkpoint, on_epoch))
 
 
 def weights(network) -> list[list[float]]:
@@ -241,13 +267,13 @@ def test_a_network_is_trained_end_to_end_and_survives_saving(drawings, tmp_path)
     )
     plain = Augment(scale=1.0, colour=0.0, erase=0.0)
     cfg = FinetuneExperiment(kind="finetune", size=32, dropout=0.0, train=train, augment=plain)
-    model, inputs = ImageModel(cfg, 2), Inputs(24, files=files)
-    log = model.fit(inputs, y, seed=0, checkpoint=None)
+    model, inputs = FinetunedModel(cfg, 2), Inputs(ids(24), files=files)
+    log = model.fit(inputs, y, TrainingRun(0))
     assert len(log) == 5 and log[4]["loss"] < log[0]["loss"]
     proba = model.predict_proba(inputs)
     assert proba.shape == (24, 2) and ((proba > 0.5) == y).mean() > 0.8
     model.save(tmp_path / "fold0.safetensors")
-    back = ImageModel(cfg, 2).load(tmp_path / "fold0.safetensors")
+    back = FinetunedModel(cfg, 2).load(tmp_path / "fold0.safetensors")
     assert np.abs(back.predict_proba(inputs) - proba).max() < 0.05
 
 
@@ -264,10 +290,10 @@ def test_an_augmentation_depends_on_seed_epoch_and_row_alone(drawings):
 
 def test_encoding_gives_a_vector_for_the_image_and_one_for_its_mirror(drawings):
     cfg = ImageEncoder(size=64, mirror=True)
-    (block,) = image_encoder.make(cfg)(drawings[0][:3])
+    (block,) = image_encoder.load_encoder(cfg)(drawings[0][:3])
     assert block.shape == (3, 2, 2 * 1280) and block.dtype == np.float32
     assert np.isfinite(block).all() and (block[:, 0] != block[:, 1]).any()
-    (plain,) = image_encoder.make(ImageEncoder(size=64, pool="avg"))(drawings[0][:3])
+    (plain,) = image_encoder.load_encoder(ImageEncoder(size=64, pool="avg"))(drawings[0][:3])
     assert plain.shape == (3, 1, 1280)
     assert np.allclose(plain[:, 0], block[:, 0, :1280], atol=0.05)
 
@@ -295,7 +321,7 @@ def test_weights_of_another_shape_are_refused_by_the_name_of_the_tensor(tmp_path
     network = load_backbone("resnet10t", str(tmp_path / "right.safetensors"), n_outputs=2)
     assert torch.equal(network.state_dict()["conv1.0.weight"], state["conv1.0.weight"])
     save_file(state | {"conv1.0.weight": torch.zeros(1, 2)}, tmp_path / "wrong.safetensors")
-    with pytest.raises(ValueError, match=r"first conv1\.0\.weight: came \(1, 2\), expected \(24, 3, 3, 3\)"):
+    with pytest.raises(ValueError, match=r"first conv1\.0\.weight: got \(1, 2\), expected \(24, 3, 3, 3\)"):
         load_backbone("resnet10t", str(tmp_path / "wrong.safetensors"))
 
 
@@ -303,12 +329,12 @@ def test_weights_of_another_shape_are_refused_by_the_name_of_the_tensor(tmp_path
 def test_pickled_weights_are_refused(tmp_path, name):
     (tmp_path / name).write_bytes(b"")
     with pytest.raises(ValueError, match=r"expected a \.safetensors file \(no pickles\)"):
-        backbone_source(LITE0, str(tmp_path / name))
+        backbone_identity(LITE0, str(tmp_path / name))
 
 
 def test_absent_weights_are_named():
     with pytest.raises(FileNotFoundError, match="there is no such file"):
-        backbone_source(LITE0, "absent.safetensors")
+        backbone_identity(LITE0, "absent.safetensors")
 
 
 def test_weights_that_neither_package_nor_hub_has_are_an_error_that_says_what_to_do():

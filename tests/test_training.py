@@ -11,7 +11,6 @@ from tandem.artifacts.predictions import Predictions, read_provenance
 from tandem.config.experiments import FusionExperiment, TfidfExperiment
 from tandem.data.labelled_rows import read_labelled_rows
 from tandem.data.split_tables import write_captions, write_labels
-from tandem.models.registry import as_trained
 from tandem.stages.train import main
 from tandem.training.fold_job import Job
 
@@ -97,7 +96,7 @@ def test_a_new_test_set_fits_nothing_but_is_predicted(paths):
 @pytest.mark.parametrize(("rows", "rate"), [(7, 0.0), (8, 1e-3)])
 def test_late_stages_learn_from_as_many_labelled_rows_as_are_asked_for(rows, rate):
     train = {"tune_from": 8, "backbone_lr": 1e-3, "caption_lr": 1e-3, "lr": 1e-2}
-    made = as_trained(FusionExperiment(kind="fusion", trunk={}, tokens={}, train=train), rows).train
+    made = FusionExperiment(kind="fusion", trunk={}, tokens={}, train=train).as_trained(rows).train
     assert (made.backbone_lr, made.caption_lr, made.lr) == (rate, rate, 1e-2)
 
 

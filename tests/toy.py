@@ -2,22 +2,17 @@
 
 import contextlib
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
-from checked import write_folds, write_split
+from checked import run_tasks, train, write_competition, write_experiment, write_folds, write_split
 from PIL import Image
 
-from tandem.artifacts.atomic_io import write_json, write_text
 from tandem.artifacts.paths import Paths
-from tandem.config.competition import Competition, to_toml
 from tandem.config.encoders import CaptionEncoder, ImageEncoder
 from tandem.config.experiments import FusionExperiment, HeadExperiment, TfidfExperiment
 from tandem.config.training import Fusion, FusionTraining, Head, HeadTraining
 from tandem.data.split_tables import write_labels
-from tandem.features.extract import encode_split
 from tandem.runtime.torch_setup import import_timm
-from tandem.stages import decode, stack, train
 
 NAMES = ("cat", "sky")
 N, TEST, FOLDS = 60, 8, 3
@@ -90,11 +85,7 @@ def make(root: Path) -> Paths:
     with contextlib.chdir(root):
         paths, rng = Paths("toy"), np.random.default_rng(0)
         y = rng.integers(0, 2, (N + TEST, 2)).astype(np.uint8)
-        labels = {"format": "separated", "column": "labels", "names": list(NAMES)}
-        competition = Competition(
-            id="id", caption="caption", images="data", labels=labels, most=2, least=0, experiments=MEMBERS
-        )
-        write_text(paths.competition, to_toml(competition))
+        write_competition(paths, NAMES, least=0, experiments=MEMBERS)
         for split, rows in (("train", range(N)), ("test", range(N, N + TEST))):
             ids = [f"{i}.jpg" for i in rows]
             for i in rows:
@@ -104,14 +95,8 @@ def make(root: Path) -> Paths:
         ids = [f"{i}.jpg" for i in range(N)]
         write_labels(paths.labels, ids, NAMES, y[:N])
         write_folds(paths, ids, [n % FOLDS for n in range(N)])
-        write_json(paths.metric_config, {"metric": "f1_samples", "beta": 1.0, "least": 0, "most": 2})
         for name, experiment in experiments(root).items():
-            write_json(paths.experiment_config(name), experiment.model_dump())
-            for split in ("train", "test"):
-                for encoder in experiment.encoders:
-                    encode_split(paths, encoder, split)
-            train.main(SimpleNamespace(comp="toy", exp=name, fold=None))
-            decode.main(SimpleNamespace(comp="toy", exp=name))
-        stack.main(SimpleNamespace(comp="toy", exps=MEMBERS))
-        decode.main(SimpleNamespace(comp="toy", exp="stack"))
+            write_experiment(paths, name, experiment)
+        train(paths, *MEMBERS)
+        run_tasks(paths, "stack", "decode stack")
     return Paths("toy", root)

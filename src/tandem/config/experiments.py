@@ -73,9 +73,19 @@ class _Experiment(Section):
         return {size for size in sizes if size is not None}
 
     @property
-    def teacher(self) -> str | None:
-        """The experiment whose fold models label the unlabelled rows that this one learns from."""
+    def has_trunk(self) -> bool:
+        """Whether its network has a feature map, so that Grad-CAM can be computed."""
+        return False
+
+    @property
+    def pseudo_labels(self) -> Pseudo | None:
+        """How it is trained on unlabelled rows too."""
         return None
+
+    @property
+    def teacher(self) -> str | None:
+        """The experiment whose fold models label the unlabelled rows."""
+        return self.pseudo_labels.teacher if self.pseudo_labels else None
 
     def as_trained(self, rows: int) -> Self:
         """With the settings that are used for this number of labelled rows."""
@@ -173,8 +183,12 @@ class FusionExperiment(_Experiment):
         return None if self.cached_trunk else self.trunk
 
     @property
-    def teacher(self) -> str | None:
-        return self.pseudo.teacher if self.pseudo else None
+    def has_trunk(self) -> bool:
+        return self.trunk is not None
+
+    @property
+    def pseudo_labels(self) -> Pseudo | None:
+        return self.pseudo
 
     def as_trained(self, rows: int) -> Self:
         """On fewer rows than `tune_from` the pretrained late stages and layers are not trained."""

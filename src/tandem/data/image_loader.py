@@ -11,7 +11,8 @@ from PIL.Image import Resampling
 
 from tandem.data.image_io import load_rgb
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 Image = Path | np.ndarray  # a file, or (size, size, 3) uint8
 OVERSIZE = 2  # decoded at this multiple of the wanted size at least, before the bicubic resize
 

@@ -111,7 +111,7 @@ def why_no_heat_map(experiment: Experiment, name: str) -> str:
     """The reason, or "" if there is a heat map."""
     if not isinstance(experiment, FusionExperiment):
         return f"{name} is of kind {experiment.kind}, not fusion"
-    return "" if experiment.trunk else f"{name} has no trunk, so no feature map of the image"
+    return "" if experiment.has_trunk else f"{name} has no trunk, so no feature map of the image"
 
 
 def why_no_words(experiment: Experiment, name: str, caption: str | None) -> str:

@@ -53,11 +53,11 @@ def write_features(
     if array is None or row != len(ids):
         raise ValueError(f"{path}: the encoder returned {row} rows, expected {len(ids)}")
     array.flush()
-    shape = list(array.shape)
+    whole = list(array.shape)
     del array
     path.unlink(missing_ok=True)  # a kill before the last line must not leave old features with the new key
     write_json(_beside(path, ".ids.json"), list(ids))
-    write_json(_beside(path, ".meta.json"), {**made_from, "shape": shape})
+    write_json(_beside(path, ".meta.json"), {**made_from, "shape": whole})
     partial.rename(path)
     state.unlink(missing_ok=True)
 

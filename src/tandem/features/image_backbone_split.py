@@ -9,7 +9,7 @@ from torch import nn
 
 from tandem.config.encoders import TrunkEncoder
 from tandem.data.image_loader import Image, image_batches
-from tandem.features.image_encoder import BATCH, Normalise, prepare
+from tandem.features.image_encoder import BATCH, Normalise, channels_last, prepare
 from tandem.features.pretrained_weights import load_backbone
 from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import autocast, device
@@ -78,7 +78,7 @@ class Float32(nn.Module):
     The backward pass of a depthwise convolution takes oneDNN three to six times as long in bfloat16.
     """
 
-    def __init__(self, convolution: nn.Module):
+    def __init__(self, convolution: nn.Module) -> None:
         super().__init__()
         self.convolution = convolution
 
@@ -104,7 +104,7 @@ def _split(cfg: TrunkEncoder) -> tuple[nn.Module, dict[str, nn.Module], int]:
     """
     network = load_backbone(cfg.model, cfg.weights)
     normalise = Normalise(network)
-    network = prepare(network) if cfg.tune else network.to(memory_format=torch.channels_last)
+    network = prepare(network) if cfg.tune else channels_last(network)
     modules = dict(_modules(network))
     names = list(modules)
     if not _equals_sequence(network, list(modules.values())):

@@ -42,13 +42,13 @@ def load_encoder(cfg: ImageEncoder) -> Callable[[Sequence[Image]], Iterator[np.n
 
 def _sized(network: nn.Module, cfg: ImageEncoder) -> nn.Module:
     """With a transformer's position embedding interpolated to the image size; other networks take any size."""
-    network = cast(Any, network)  # a timm network
+    timm_network: Any = network
     if hasattr(network, "set_input_size"):
-        patch = network.patch_embed.patch_size[0]
+        patch = timm_network.patch_embed.patch_size[0]
         if cfg.size % patch:
             near = round(cfg.size / patch) * patch
             raise ValueError(f"size = {cfg.size}: {cfg.model} takes multiples of {patch}, such as {near}")
-        network.set_input_size((cfg.size, cfg.size))
+        timm_network.set_input_size((cfg.size, cfg.size))
     return network
 
 
@@ -58,7 +58,7 @@ class Normalise(nn.Module):
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(self, network: nn.Module):
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         mean, std = (cast(Any, network).pretrained_cfg[key] for key in ("mean", "std"))
         self.register_buffer("mean", torch.tensor(mean).mul(255).view(1, 3, 1, 1))
@@ -71,15 +71,19 @@ class Normalise(nn.Module):
 
 def prepare(network: nn.Module) -> nn.Module:
     """For inference: eval, batch norms folded into their convolutions if outputs stay the same, channels last."""
-    network = cast(Any, network.eval())
-    fused = cast(Any, _fuse(copy.deepcopy(network)))
+    plain: Any = network.eval()
+    fused: Any = _fuse(copy.deepcopy(network))
     probe = torch.linspace(-1, 1, 3 * 64 * 64).view(1, 3, 64, 64)
     try:
-        expected, folded = network.forward_features(probe), fused.forward_features(probe)
+        expected, folded = plain.forward_features(probe), fused.forward_features(probe)
         same = torch.allclose(expected, folded, rtol=1e-3, atol=1e-3)
     except (AssertionError, RuntimeError):  # a network of a fixed size does not take the probe
         same = False
-    return (fused if same else network).to(memory_format=torch.channels_last)
+    return channels_last(fused if same else plain)
+
+
+def channels_last(network: Any) -> nn.Module:  # the annotations of Module.to lack memory_format
+    return network.to(memory_format=torch.channels_last)
 
 
 def _fuse(network: nn.Module) -> nn.Module:

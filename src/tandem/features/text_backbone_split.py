@@ -58,7 +58,7 @@ def token_states(layers: "SentenceTransformer", captions: Sequence[str]) -> np.n
 class LateLayers(nn.Module):
     """The trained layers: states (b, t, d) -> states; a position of zeros is no token."""
 
-    def __init__(self, layers: Sequence[nn.Module]):
+    def __init__(self, layers: Sequence[nn.Module]) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
 

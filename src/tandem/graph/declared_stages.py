@@ -157,7 +157,7 @@ class Graph:
         paths, competition = self.paths, self.competition
         tables = {name: paths.input / getattr(competition, name) for name in competition.splits}
         tables["sample submission"] = paths.input / competition.sample_submission
-        inputs: dict[str, Any] = {"competition.toml": competition.model_dump(include=CHECKED_SETTINGS)}
+        inputs: dict[str, Any] = {"competition.toml": competition.model_dump(mode="json", include=CHECKED_SETTINGS)}
         inputs |= {str(file): self.sources.file(file) for file in tables.values()}
         inputs |= {"image files": folder_state(paths.input / competition.images)}
         inputs |= {"check version": version.CHECK}
@@ -167,7 +167,7 @@ class Graph:
 
     def _folds(self) -> Task:
         inputs = {
-            "competition.toml": {"folds": self.competition.folds.model_dump()},
+            "competition.toml": {"folds": self.competition.folds.model_dump(mode="json")},
             "labels": self.sources.table("train.labels"),
             "images": self.sources.table("train.images"),
             "folds version": version.FOLDS,
@@ -181,7 +181,7 @@ class Graph:
         file = self.paths.features(encoder.slug, split)
         kind = "image" if encoder.reads == "image" else "caption"
         inputs = {
-            "encoder": encoder.model_dump(),
+            "encoder": encoder.model_dump(mode="json"),
             "weights": weights_identity(encoder, self.sources.cache.digest_of),
             f"{split} {kind}s": self.sources.table(f"{split}.{kind}s"),
             "precision": self.sources.precision[kind],
@@ -209,7 +209,7 @@ class Graph:
         experiment = self.experiments[name].as_trained(self.sources.labelled_rows)
         suffixes = [".safetensors", ".parquet", *([TERMS] if experiment.explains else [])]
         inputs: dict[str, Any] = {
-            f"configs/{name}.toml": experiment.model_dump(),
+            f"configs/{name}.toml": experiment.model_dump(mode="json"),
             "fold": k,
             "fold map": self.sources.fold_map,
             "labels": self.sources.table("train.labels"),
@@ -290,7 +290,7 @@ class Graph:
     def _submit(self, name: str, members: Sequence[str]) -> Task:
         paths, competition = self.paths, self.competition
         inputs = {
-            "competition.toml": competition.model_dump(include=SUBMITTED_SETTINGS),
+            "competition.toml": competition.model_dump(mode="json", include=SUBMITTED_SETTINGS),
             "predictions": self.predictions(name, members)[1].key,
             "decoder": self.decoder(name, members).key,
         }
@@ -309,4 +309,4 @@ class Graph:
 
 def decoder_settings(competition: Competition) -> dict[str, Any]:
     """The settings that a decoder depends on."""
-    return {"competition.toml": competition.model_dump(include=RULE), "decoder version": version.DECODER}
+    return {"competition.toml": competition.model_dump(mode="json", include=RULE), "decoder version": version.DECODER}

@@ -1,7 +1,7 @@
 """The trained folds of an experiment on new rows, and the frozen encoders that several experiments share."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
@@ -24,7 +24,7 @@ class NewRows:
     features  (n, views, ...) float16 by slug of the encoder, of those that were run so far
     """
 
-    squares: dict[int, Sequence[np.ndarray]]
+    squares: Mapping[int, Sequence[np.ndarray]]
     captions: Sequence[str]
     features: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -86,7 +86,7 @@ class NewSource:
 class Member:
     """A trained experiment with its fold models, loaded once."""
 
-    def __init__(self, trained: ExperimentDir, folds: int = 0):
+    def __init__(self, trained: ExperimentDir, folds: int = 0) -> None:
         """`folds`: only this number of models, the first ones; 0 is all.
 
         Raises FileNotFoundError where it is not trained, ValueError where its models are stale.

@@ -17,7 +17,7 @@ from tandem.data.image_loader import Image
 class Augmenter:
     """Draws the changes of an image from seed, epoch and row alone."""
 
-    def __init__(self, cfg: Augment, size: int, seed: int):
+    def __init__(self, cfg: Augment, size: int, seed: int) -> None:
         self.cfg, self.size, self.seed = cfg, size, seed
         self._local = threading.local()  # a Compose has a random state: one for each thread
 

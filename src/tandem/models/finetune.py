@@ -13,7 +13,7 @@ from torch import nn
 from tandem.artifacts.atomic_io import write_with
 from tandem.config.experiments import FinetuneExperiment
 from tandem.data.image_loader import Image, ahead, image_batches
-from tandem.features.image_encoder import Normalise
+from tandem.features.image_encoder import Normalise, channels_last
 from tandem.features.pretrained_weights import load_backbone
 from tandem.logits import sigmoid
 from tandem.models.augmenter import Augmenter, one_cv2_thread
@@ -31,7 +31,7 @@ class FinetunedModel:
 
     network: nn.Sequential  # (normalisation, timm network)
 
-    def __init__(self, cfg: FinetuneExperiment, n_labels: int):
+    def __init__(self, cfg: FinetuneExperiment, n_labels: int) -> None:
         self.cfg, self.n_labels = cfg, n_labels
 
     def fit(self, inputs: Inputs, y: np.ndarray, run: TrainingRun) -> list[dict]:
@@ -106,4 +106,4 @@ class FinetunedModel:
 
 
 def _with_normalisation(network: nn.Module) -> nn.Sequential:
-    return nn.Sequential(Normalise(network), network.to(memory_format=torch.channels_last))
+    return nn.Sequential(Normalise(network), channels_last(network))

@@ -20,7 +20,7 @@ class FoldEnsemble:
     A held-out row needs the model of its own fold alone: an ensemble of one.
     """
 
-    def __init__(self, experiment: Experiment, models: Sequence[Model]):
+    def __init__(self, experiment: Experiment, models: Sequence[Model]) -> None:
         self.experiment, self.models = experiment, list(models)
 
     @classmethod

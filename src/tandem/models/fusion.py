@@ -38,7 +38,7 @@ class FusionModel:
 
     network: FusionNetwork
 
-    def __init__(self, cfg: FusionExperiment, n_labels: int):
+    def __init__(self, cfg: FusionExperiment, n_labels: int) -> None:
         self.cfg, self.n_labels = cfg, n_labels
 
     def fit(self, inputs: Inputs, y: np.ndarray, run: TrainingRun) -> list[dict]:
@@ -85,13 +85,14 @@ class FusionModel:
         return out
 
     def each_view(self, inputs: Inputs) -> Iterator[Batch]:
-        """All rows as one batch, once for each view; if `mirrors`, all after the first are mirrored."""
+        """All rows as one batch, once for each view."""
         on = next(self.network.parameters()).device
         for batch in self._load_views(inputs, np.arange(len(inputs)), self._views(inputs)):
             yield _to(batch, on)
 
     @property
     def mirrors(self) -> bool:
+        """Whether views after the first are mirrored images."""
         return self.cfg.trunk is not None and self.cfg.trunk.mirror
 
     def save(self, path: Path) -> None:

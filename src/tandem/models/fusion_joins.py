@@ -20,7 +20,7 @@ class Gated(nn.Module):
     Gate: Arevalo et al. 2017, arXiv 1702.01992, here one for each label; product: Kim et al. 2017, arXiv 1610.04325.
     """
 
-    def __init__(self, cfg: Fusion, n_labels: int):
+    def __init__(self, cfg: Fusion, n_labels: int) -> None:
         super().__init__()
         self.image, self.caption = _linear(cfg, n_labels), _linear(cfg, n_labels)
         self.gate = nn.Linear(2 * cfg.hidden, n_labels) if cfg.gate else None
@@ -44,7 +44,7 @@ class Gated(nn.Module):
 class Concat(nn.Module):
     """A hidden layer on both, concatenated: the terms can't be separated, so all is the interaction term."""
 
-    def __init__(self, cfg: Fusion, n_labels: int):
+    def __init__(self, cfg: Fusion, n_labels: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Linear(2 * cfg.hidden, cfg.hidden),
@@ -62,7 +62,7 @@ class Concat(nn.Module):
 class Film(nn.Module):
     """W ((1 + scale(v)) u + shift(v)): the caption scales and shifts u (Perez et al. 2018, arXiv 1709.07871)."""
 
-    def __init__(self, cfg: Fusion, n_labels: int):
+    def __init__(self, cfg: Fusion, n_labels: int) -> None:
         super().__init__()
         self.scale, self.shift = nn.Linear(cfg.hidden, cfg.hidden), nn.Linear(cfg.hidden, cfg.hidden)
         nn.init.zeros_(self.scale.weight)
@@ -76,7 +76,7 @@ class Film(nn.Module):
 class Attention(nn.Module):
     """a(u) + t(v) + W z, where the caption's tokens attend to the image's positions and z (b, 256) is their mean."""
 
-    def __init__(self, cfg: Fusion, n_labels: int, token_width: int, position_width: int):
+    def __init__(self, cfg: Fusion, n_labels: int, token_width: int, position_width: int) -> None:
         super().__init__()
         self.image, self.caption = _linear(cfg, n_labels), _linear(cfg, n_labels)
         self.queries, self.keys = nn.Linear(token_width, WIDTH), nn.Linear(position_width, WIDTH)
@@ -98,7 +98,7 @@ class Attention(nn.Module):
         queries = self.no_tokens.expand(b, -1, -1) if tokens is None else self.queries(tokens)
         keys = self.no_positions.expand(b, -1, -1) if positions is None else self.keys(positions)
         attended = queries + self.attend(queries, keys, keys, need_weights=False)[0]
-        if tokens is None:
+        if tokens is None or there is None:
             mean = attended[:, 0]
         else:
             mean = (attended * there[..., None]).sum(1) / there.sum(1, keepdim=True).clamp_min(1)

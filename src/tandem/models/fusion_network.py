@@ -56,7 +56,7 @@ class Outputs:
 class Trunks(nn.Module):
     """Pretrained late parts: `late` maps (b, h, w, d) to the last feature map (b, d', h', w'), `layers` states to states."""
 
-    def __init__(self, late: nn.Module | None, layers: nn.Module | None):
+    def __init__(self, late: nn.Module | None, layers: nn.Module | None) -> None:
         super().__init__()
         self.late, self.layers = late, layers
 
@@ -87,7 +87,7 @@ class FusionNetwork(nn.Module):
 
     center: torch.Tensor
 
-    def __init__(self, cfg: Fusion, n_labels: int, trunks: Trunks, widths: dict[str, int]):
+    def __init__(self, cfg: Fusion, n_labels: int, trunks: Trunks, widths: dict[str, int]) -> None:
         super().__init__()
         self.trunks, self.widths = trunks, widths
         self.image = Standardise(widths["image"]) if "image" in widths else None
@@ -117,7 +117,7 @@ class Standardise(nn.Module):
     mean: torch.Tensor
     deviation: torch.Tensor
 
-    def __init__(self, width: int):
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("deviation", torch.ones(width))
@@ -132,7 +132,7 @@ class Standardise(nn.Module):
 class FusionHead(nn.Module):
     """From features to terms in every setting, the number of labels, and caption features predicted from the image."""
 
-    def __init__(self, cfg: Fusion, n_labels: int, widths: dict[str, int]):
+    def __init__(self, cfg: Fusion, n_labels: int, widths: dict[str, int]) -> None:
         super().__init__()
         self.image = _hidden(cfg, widths["image"]) if "image" in widths else None
         self.caption = _hidden(cfg, widths["caption"]) if "caption" in widths else None

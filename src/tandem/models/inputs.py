@@ -37,13 +37,13 @@ class Maps:
 
     def read(self, rows: np.ndarray, view: int | np.ndarray) -> np.ndarray:
         """(b, ...) of rows (b,), each in its own `view`, or its last one where it has fewer."""
-        view = np.minimum(np.broadcast_to(view, rows.shape), self.shape[1] - 1)
+        views = np.minimum(np.broadcast_to(view, rows.shape), self.shape[1] - 1)
         numbers = rows if self.rows is None else self.rows[rows]
         out = np.empty((len(rows), *self.shape[2:]), self.parts[0].dtype)
         start = 0
         for part in self.parts:
             inside = (numbers >= start) & (numbers < start + len(part))
-            out[inside] = part[numbers[inside] - start, view[inside]]
+            out[inside] = part[numbers[inside] - start, views[inside]]
             start += len(part)
         return out
 
@@ -71,8 +71,8 @@ class Inputs:
     @property
     def views(self) -> int:
         """The largest number of views that an encoder has of a row."""
-        arrays = [*self.features.values(), *self.maps.values()]
-        return max((array.shape[1] for array in arrays), default=1)
+        shapes = [part.shape for parts in (self.features, self.maps) for part in parts.values()]
+        return max((shape[1] for shape in shapes), default=1)
 
     def take(self, rows: np.ndarray) -> "Inputs":
         """The rows with these numbers, in this order."""

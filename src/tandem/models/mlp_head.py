@@ -27,7 +27,7 @@ FEW_STEPS, SMALL_BATCH = 10, 64
 class HeadModel:
     """On the features of the experiment's encoders, concatenated."""
 
-    def __init__(self, cfg: HeadExperiment, n_labels: int):
+    def __init__(self, cfg: HeadExperiment, n_labels: int) -> None:
         self.cfg, self.n_labels = cfg, n_labels
         self.mean, self.deviation = torch.zeros(0), torch.ones(0)  # (d,) of the training rows
         self.networks: list[nn.Module] = []

@@ -23,8 +23,10 @@ class OneVsRest:
     A label that never or always occurs gets its smoothed rate.
     """
 
-    def __init__(self, c: float, coef: np.ndarray | None = None, bias: np.ndarray | None = None):
-        self.c, self.coef, self.bias = c, coef, bias
+    def __init__(self, c: float, coef: np.ndarray | None = None, bias: np.ndarray | None = None) -> None:
+        self.c = c
+        self.coef = np.zeros((0, 0)) if coef is None else coef  # (words, c)
+        self.bias = np.zeros(0) if bias is None else bias  # (c,)
 
     def fit(self, x: csr_matrix, y: np.ndarray) -> "OneVsRest":
         self.coef, self.bias = np.zeros((x.shape[1], y.shape[1])), np.zeros(y.shape[1])
@@ -45,7 +47,7 @@ class OneVsRest:
 class TfidfModel:
     """On `Inputs.captions`."""
 
-    def __init__(self, cfg: TfidfExperiment, n_labels: int):
+    def __init__(self, cfg: TfidfExperiment, n_labels: int) -> None:
         self.cfg, self.n_labels = cfg, n_labels
         self.vectorizers: list[TfidfVectorizer] = []
         self.linear = OneVsRest(cfg.tfidf.c)

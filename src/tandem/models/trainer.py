@@ -66,7 +66,7 @@ def fit(task: Task, cfg: Training, run: TrainingRun) -> list[dict[str, Any]]:
 class _State:
     """What changes in the course of training."""
 
-    def __init__(self, task: Task, cfg: Training, epochs: int):
+    def __init__(self, task: Task, cfg: Training, epochs: int) -> None:
         updates = math.ceil(task.steps / cfg.accumulate) * epochs
         self.network = task.network
         self.optimiser = torch.optim.AdamW(task.groups, weight_decay=cfg.weight_decay, fused=True)

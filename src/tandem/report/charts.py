@@ -96,11 +96,7 @@ def _inline(svg: str, name: str, about: str, pixels: float) -> str:
         body = body.replace(colour, variable)
     view = re.search(r'viewBox="[^"]*"', body)
     assert view is not None, "matplotlib always writes a viewBox"
-    head = f'<svg class="chart" {view[0]} style="max-width:{pixels:.0f}px" role="img" aria-label="{_attribute(about)}" '
-    head += 'xmlns:xlink="http://www.w3.org/1999/xlink">'
+    head = f'<svg class="chart" {view[0]} style="max-width:{pixels:.0f}px" role="img" '
+    head += f'aria-label="{Markup.escape(about)}" xmlns:xlink="http://www.w3.org/1999/xlink">'
     body = head + body[body.index(">") + 1 :]
     return re.sub(r"\n\s*", "\n", re.sub(r"(\d\.\d{2})\d+", r"\1", body)).strip()
-
-
-def _attribute(text: str) -> str:
-    return str(Markup.escape(text))

@@ -12,7 +12,6 @@ from tandem.report.charts import ACCENT, SECOND, chart, label_axes
 from tandem.report.data_model import FocusExperiment, ReportData
 
 FREQUENT = 30  # labels in the table of co-occurrence
-FINDINGS = 200  # shown
 
 
 def label_counts(data: ReportData) -> list[dict]:
@@ -121,15 +120,10 @@ def size_chart(data: ReportData) -> Markup:
 
 
 def findings(report: dict | None) -> dict | None:
-    """The problems that the data check reported, and the rows that were repaired while reading; None without one."""
+    """The problems that the data check reported, and its findings: repaired rows and others; None without a report."""
     if report is None:
         return None
-    repaired = [f for f in report["findings"] if f["kind"] == "repaired row"]
-    others = [f for f in report["findings"] if f["kind"] != "repaired row"]
-    return {
-        "problems": report["problems"],
-        "repaired": repaired[:FINDINGS],
-        "repaired_count": len(repaired),
-        "others": others[:FINDINGS],
-        "others_count": len(others),
-    }
+    split: dict[bool, list[dict]] = {True: [], False: []}
+    for finding in report["findings"]:
+        split[finding["kind"] == "repaired row"].append(finding)
+    return {"problems": report["problems"], "repaired": split[True], "others": split[False]}

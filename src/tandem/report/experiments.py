@@ -8,8 +8,17 @@ from matplotlib.axes import Axes
 from tandem.report.charts import ACCENT, INK, MUTED, WARM, chart, label_axes, logarithmic
 from tandem.report.data_model import ScoredExperiment
 
-METRIC_NAMES = {"f1_samples": "F1 per row", "f1_micro": "micro F1", "f1_macro": "macro F1"}
-COLUMNS = (*METRIC_NAMES, "optimism", "fold_spread", "map", "log_loss")
+COLUMNS = ("f1_samples", "f1_micro", "f1_macro", "optimism", "fold_spread", "map", "log_loss")
+
+
+def metric_names(beta: float) -> dict[str, str]:
+    """The displayed names of the F-beta metrics.
+
+    >>> metric_names(2.0)["f1_micro"]
+    'micro F2'
+    """
+    f = f"F{beta:g}"
+    return {"f1_samples": f"{f} per row", "f1_micro": f"micro {f}", "f1_macro": f"macro {f}"}
 
 
 def table(experiments: Sequence[ScoredExperiment], focus: str) -> list[dict]:

@@ -18,7 +18,7 @@ from tandem.report.advice import Figures, advise
 from tandem.report.classes import GRID, per_class, upper_bounds
 from tandem.report.data_model import FocusExperiment, ReportData, row_scores
 from tandem.report.drift import drift
-from tandem.report.experiments import METRIC_NAMES, cost_chart, table
+from tandem.report.experiments import cost_chart, metric_names, table
 from tandem.report.label_errors import differing_duplicates, label_errors
 from tandem.report.mistakes import CAUSES, cause_counts, mistakes
 from tandem.report.score_error import score_error
@@ -44,28 +44,17 @@ def build(report: ReportData, thumbnails: Callable[[Iterable[int]], dict[int, st
     Without an experiment in focus only the data section has content, and near-duplicates with different labels.
     """
     focus, shifts, duplicates = report.focus, drift(report), differing_duplicates(report)
-    context: dict[str, Any] = {
-        "report": report,
-        "focus": focus,
-        "duplicates": duplicates,
-        "data": _data_figures(report, shifts),
-    }
-    payload: dict[str, Any] = {
-        "names": report.names,
-        "terms": [{"key": term, "name": TERM_NAMES[term]} for term in TERMS],
-        "grid": GRID.tolist(),
-        "duplicates": duplicates,
-    }
+    context: dict[str, Any] = {"report": report, "focus": focus, "duplicates": duplicates}
+    context["data"] = _data_figures(report, shifts)
+    payload: dict[str, Any] = {"names": report.names, "grid": GRID.tolist(), "duplicates": duplicates}
+    payload["terms"] = [{"key": term, "name": TERM_NAMES[term]} for term in TERMS]
     shown = [row["row"] for group in duplicates for row in group["rows"]]
     if focus is not None:
         figures = _focus_figures(report, focus, shifts)
         context |= figures
-        payload |= {
-            "classes": figures["classes"],
-            "mistakes": figures["mistakes"]["rows"],
-            "label_errors": figures["label_errors"]["shown"],
-        }
-        shown += [row["row"] for row in [*payload["mistakes"], *payload["label_errors"]]]
+        wrong, errors = figures["mistakes"]["rows"], figures["label_errors"]["shown"]
+        payload |= {"classes": figures["classes"], "mistakes": wrong, "label_errors": errors}
+        shown += [row["row"] for row in [*wrong, *errors]]
     payload["images"] = thumbnails(shown)
     return render(context, payload)
 
@@ -120,7 +109,7 @@ def render(context: dict[str, Any], payload: dict[str, Any]) -> str:
     return environment.get_template("page.html").render(
         **context,
         sections=SECTIONS,
-        metric_names=METRIC_NAMES,
+        metric_names=metric_names(context["report"].rule.beta),
         term_names=TERM_NAMES,
         causes=CAUSES,
         css=Markup(texts["page.css"]),

@@ -32,7 +32,6 @@ def make_app(service: LabelService) -> Starlette:
     about, limiter = service.about, CapacityLimiter(1)
 
     async def get_about(request: Request) -> JSONResponse:
-        del request
         return JSONResponse(about)
 
     def image_endpoint(method: Callable[..., dict], *fields: str) -> Callable:
@@ -91,6 +90,5 @@ def _call_with_file(method: Callable[..., dict], photo: BinaryIO, *texts: str) -
 
 
 async def _error_response(request: Request, error: Exception) -> JSONResponse:
-    del request
     assert isinstance(error, HTTPException)  # it handles no other
     return JSONResponse({"error": error.detail}, error.status_code)

@@ -134,4 +134,4 @@ class SharedImageEncoders(Encoders):
 
 def _trunk_member(predictor: Predictor) -> Member | None:
     """The first member with a trunk, for the heat map."""
-    return next((m for m in predictor.members if getattr(m.experiment, "trunk", None)), None)
+    return next((m for m in predictor.members if m.experiment.has_trunk), None)

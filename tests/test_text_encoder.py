@@ -3,7 +3,7 @@
 import numpy as np
 
 from tandem.config.encoders import CaptionEncoder
-from tandem.features.text_encoder import make
+from tandem.features.text_encoder import load_encoder
 
 
 def test_a_paraphrase_is_nearer_than_another_subject_and_padding_changes_nothing():
@@ -12,9 +12,9 @@ def test_a_paraphrase_is_nearer_than_another_subject_and_padding_changes_nothing
         "A kitten naps on the couch.",
         "Two buses wait in heavy city traffic.",
     ]
-    (together,) = make(CaptionEncoder())(captions)
-    (alone,) = make(CaptionEncoder())(captions[:1])
-    (sentences,) = make(CaptionEncoder(tokens=False))(captions)
+    (together,) = load_encoder(CaptionEncoder())(captions)
+    (alone,) = load_encoder(CaptionEncoder())(captions[:1])
+    (sentences,) = load_encoder(CaptionEncoder(tokens=False))(captions)
     assert together.shape == (3, 1, 3 * 384)
     assert sentences.shape == (3, 1, 384)
     assert np.allclose(together[0], alone[0], atol=1e-4)

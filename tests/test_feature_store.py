@@ -95,7 +95,7 @@ def test_a_value_that_leaves_float16_is_refused_with_its_row(tmp_path):
 
 
 def test_an_encoder_that_stops_early_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="4 rows came out of the encoder, expected 11"):
+    with pytest.raises(ValueError, match="the encoder returned 4 rows, expected 11"):
         write(tmp_path / "toy.train.npy", "k1", lambda start: iter([VALUES[:4]]))
     assert not (tmp_path / "toy.train.npy").exists()
 

@@ -57,7 +57,7 @@ def whole(cfg: TrunkEncoder, pixels: np.ndarray) -> torch.Tensor:
 @pytest.mark.parametrize("tune", ["blocks.5", "blocks.5.2", "blocks.6", "conv_head"])
 def test_early_and_late_stages_are_the_whole_network(files, tune):
     cfg = TrunkEncoder(size=64, tune=tune)
-    (maps,) = trunk.make(cfg)(files)
+    (maps,) = trunk.load_encoder(cfg)(files)
     assert maps.shape[:2] == (3, 2)
     late = trunk.late_stages(cfg).eval()
     pixels = np.stack([photo(i) for i in range(3)])
@@ -75,14 +75,14 @@ def test_early_tensors_are_those_that_the_early_stages_need(files, tmp_path):
     file = tmp_path / "early.safetensors"
     save_file({k: v if k in kept else torch.zeros_like(v) for k, v in state.items()}, file)
     (expected,), (got,) = (
-        trunk.make(cfg)(files) for cfg in (own, own.model_copy(update={"weights": str(file)}))
+        trunk.load_encoder(cfg)(files) for cfg in (own, own.model_copy(update={"weights": str(file)}))
     )
     assert np.abs(got - expected).max() < 1e-3
 
 
 def test_a_residual_network_with_weights_from_a_file_can_be_cut_too(files, tmp_path):
     cfg = TrunkEncoder(model="resnet10t", weights=weights_of("resnet10t", tmp_path), size=64, tune="layer3")
-    (maps,) = trunk.make(cfg.model_copy(update={"mirror": False}))(files[:1])
+    (maps,) = trunk.load_encoder(cfg.model_copy(update={"mirror": False}))(files[:1])
     assert maps.shape == (1, 1, 8, 8, 128)
     with torch.inference_mode():
         got = trunk.late_stages(cfg).eval()(torch.from_numpy(maps[:, 0]))
@@ -99,7 +99,7 @@ def test_with_nothing_to_tune_the_late_stages_start_from_pixels():
 
 def test_a_place_that_is_not_in_the_network_is_refused_with_those_that_are():
     with pytest.raises(
-        ValueError, match=r"tune = 'layer4': tf_efficientnet_lite0 can be cut before .*'blocks.5.0'"
+        ValueError, match=r"tune = 'layer4': tf_efficientnet_lite0 can be split before .*'blocks.5.0'"
     ):
         trunk.late_stages(TrunkEncoder(tune="layer4"))
 
@@ -115,7 +115,7 @@ def test_a_transformer_is_no_sequence_that_can_be_cut(tmp_path):
 def test_a_frozen_transformer_of_any_size_gives_its_class_token_and_the_mean_of_its_patches(files, tmp_path):
     name = "vit_tiny_patch16_224"
     cfg = ImageEncoder(model=name, weights=weights_of(name, tmp_path), size=64, pool="avg", mirror=False)
-    (vectors,) = images.make(cfg)(files[:1])
+    (vectors,) = images.load_encoder(cfg)(files[:1])
     network = load_backbone(name, cfg.weights).eval()
     network.set_input_size((64, 64))
     with torch.inference_mode():
@@ -129,13 +129,13 @@ def test_a_size_that_no_patches_fill_is_refused(files, tmp_path):
     name = "vit_tiny_patch16_224"
     cfg = ImageEncoder(model=name, weights=weights_of(name, tmp_path), size=70)
     with pytest.raises(ValueError, match="size = 70: vit_tiny_patch16_224 takes multiples of 16, such as 64"):
-        next(images.make(cfg)(files[:1]))
+        next(images.load_encoder(cfg)(files[:1]))
 
 
 @pytest.mark.parametrize("tune", [0, 3, 6])
 def test_frozen_and_trained_layers_are_the_whole_caption_model(tune):
     cfg = TokenEncoder(tune=tune, max_tokens=16)
-    (states,) = tokens.make(cfg)(CAPTIONS)
+    (states,) = tokens.load_encoder(cfg)(CAPTIONS)
     assert states.shape == (3, 1, 16, 384)
     with torch.inference_mode():
         got = tokens.late_layers(cfg).eval()(torch.from_numpy(states[:, 0]))
