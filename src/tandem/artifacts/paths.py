@@ -34,7 +34,7 @@ class Paths:
     comp: str
     root: Path = Path()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_name("competition", self.comp)
 
     # what the user provides

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +29,7 @@ class Predictions:
     ids: Sequence[str]
     names: tuple[str, ...]
     proba: np.ndarray
-    provenance: dict[str, str] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.proba.shape != (len(self.ids), len(self.names)):
@@ -81,7 +81,7 @@ class Predictions:
         return cls(table["id"].to_pylist(), tuple(table.column_names[1:]), proba, read_provenance(path))
 
 
-def read_provenance(path: Path) -> dict[str, str]:
+def read_provenance(path: Path) -> dict[str, Any]:
     """The provenance without the probabilities; empty where the file is missing or has another format."""
     try:
         metadata = pq.read_schema(path).metadata or {}

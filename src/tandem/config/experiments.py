@@ -18,6 +18,7 @@ from tandem.config.training import (
     HeadTraining,
     Pseudo,
     Tfidf,
+    Training,
 )
 
 
@@ -41,6 +42,12 @@ class _Experiment(Section):
     def pixel_network(self) -> "FinetuneExperiment | TrunkEncoder | None":
         """The network (model, weights, size) that it trains from pixels."""
         return None
+
+    @property
+    def uses_bfloat16(self) -> bool:
+        """Whether it is trained in bfloat16 where the hardware computes in it."""
+        train = getattr(self, "train", None)
+        return isinstance(train, Training) and train.bfloat16
 
     @property
     def reads_rows(self) -> set[str]:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import PIL.Image
 from PIL.Image import Resampling
 
-from tandem.data.image_io import load_rgb
+from tandem.data.image_io import load_rgb, to_rgb
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -33,10 +34,16 @@ def ahead(work: Callable[[T], R], items: Iterable[T], threads: int, depth: int =
                 future.cancel()
 
 
-def squares(path: Path, sizes: Iterable[int]) -> dict[int, np.ndarray]:
-    """(size, size, 3) uint8 for every size: the whole image, resized to a square and not cropped."""
+def squares(source: Path | PIL.Image.Image | np.ndarray, sizes: Iterable[int]) -> dict[int, np.ndarray]:
+    """(size, size, 3) uint8 for every size: the whole image, resized to a square and not cropped.
+
+    `source` is a file, a PIL image or an array (h, w, 3) uint8.
+    """
     sizes = list(sizes)
-    image = load_rgb(path, OVERSIZE * max(sizes, default=0))
+    if isinstance(source, Path):
+        image = load_rgb(source, OVERSIZE * max(sizes, default=0))
+    else:
+        image = to_rgb(PIL.Image.fromarray(source) if isinstance(source, np.ndarray) else source)
     return {size: np.asarray(image.resize((size, size), Resampling.BICUBIC)) for size in sizes}
 
 

@@ -14,7 +14,7 @@ from tandem.config.experiment_set import load_experiments
 from tandem.config.experiments import Experiment
 from tandem.data.image_scan import folder_state
 from tandem.features.pretrained_weights import weights_identity
-from tandem.graph.keys import Artifact, Sources
+from tandem.graph.keys import NEW, Artifact, Sources
 
 STACK = "stack"
 GPU = "gpu"  # EXPS=gpu: all experiments whose names begin with gpu_
@@ -46,8 +46,11 @@ class Task:
 
     def stale(self) -> list[tuple[Artifact, str]]:
         """Each artifact that must be made, and why."""
-        reasons = ((artifact, artifact.stale_reason()) for artifact in self.artifacts)
-        return [(artifact, why) for artifact, why in reasons if why]
+        reasons = {artifact.name: artifact.stale_reason() for artifact in self.artifacts}
+        if any(why != NEW for why in reasons.values()):  # something was made: what has no record was deleted
+            lost = {a.name: f"{a.record} is missing" for a in self.artifacts if reasons[a.name] == NEW}
+            reasons |= lost
+        return [(artifact, why) for artifact in self.artifacts if (why := reasons[artifact.name])]
 
 
 class Graph:
@@ -59,7 +62,7 @@ class Graph:
         competition: Competition,
         experiments: Mapping[str, Experiment],
         assumed: Mapping[str, str] | None = None,
-    ):
+    ) -> None:
         self.paths, self.competition, self.experiments = paths, competition, dict(experiments)
         self.sources = Sources(paths, assumed)
         self._kept: dict[Any, Any] = {}
@@ -157,7 +160,9 @@ class Graph:
         paths, competition = self.paths, self.competition
         tables = {name: paths.input / getattr(competition, name) for name in competition.splits}
         tables["sample submission"] = paths.input / competition.sample_submission
-        inputs: dict[str, Any] = {"competition.toml": competition.model_dump(mode="json", include=CHECKED_SETTINGS)}
+        inputs: dict[str, Any] = {
+            "competition.toml": competition.model_dump(mode="json", include=CHECKED_SETTINGS)
+        }
         inputs |= {str(file): self.sources.file(file) for file in tables.values()}
         inputs |= {"image files": folder_state(paths.input / competition.images)}
         inputs |= {"check version": version.CHECK}
@@ -200,7 +205,7 @@ class Graph:
         inputs = {f"features of {e.slug}, {split}": self.features(e, split).key for e in experiment.encoders}
         for kind in sorted(experiment.reads_rows):
             inputs[f"{split} {kind}s"] = self.sources.table(f"{split}.{kind}s")
-        if "image" in experiment.reads_rows:
+        if experiment.pixel_network:
             inputs["weights"] = weights_identity(experiment.pixel_network, self.sources.cache.digest_of)
         return inputs
 
@@ -216,7 +221,7 @@ class Graph:
             **self._read(experiment, "train"),
             "trainer version": version.TRAINER,
         }
-        if getattr(experiment, "train", None) and experiment.train.bfloat16:
+        if experiment.uses_bfloat16:
             inputs["precision"] = self.sources.precision["image"]
         if experiment.teacher:
             inputs[f"teacher {experiment.teacher}"] = self.fold(experiment.teacher, k).key
@@ -289,7 +294,7 @@ class Graph:
 
     def _submit(self, name: str, members: Sequence[str]) -> Task:
         paths, competition = self.paths, self.competition
-        inputs = {
+        inputs: dict[str, Any] = {
             "competition.toml": competition.model_dump(mode="json", include=SUBMITTED_SETTINGS),
             "predictions": self.predictions(name, members)[1].key,
             "decoder": self.decoder(name, members).key,
@@ -309,4 +314,7 @@ class Graph:
 
 def decoder_settings(competition: Competition) -> dict[str, Any]:
     """The settings that a decoder depends on."""
-    return {"competition.toml": competition.model_dump(mode="json", include=RULE), "decoder version": version.DECODER}
+    return {
+        "competition.toml": competition.model_dump(mode="json", include=RULE),
+        "decoder version": version.DECODER,
+    }

@@ -21,7 +21,7 @@ class ExperimentDir:
     What lies in a bundle was packed together and is never stale.
     """
 
-    def __init__(self, all_of: "Experiments", name: str):
+    def __init__(self, all_of: "Experiments", name: str) -> None:
         self.all_of, self.paths, self.name = all_of, all_of.paths, name
 
     @cached_property
@@ -192,7 +192,7 @@ def _changed(record: dict[str, Any], artifact: Artifact) -> str:
 class Experiments:
     """All experiments of one competition; each is opened once."""
 
-    def __init__(self, paths: Paths):
+    def __init__(self, paths: Paths) -> None:
         self.paths = paths
         self._opened: dict[str, ExperimentDir] = {}
 

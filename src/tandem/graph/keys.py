@@ -19,6 +19,7 @@ from tandem.artifacts.predictions import read_provenance
 from tandem.data.check_competition import content_digest
 from tandem.data.folds import fold_map_digest, read_fold_map
 
+NEW = "not made yet"  # the reason of what has no record
 NONE = "none"  # the digest of what does not exist
 SHOWN = 3  # differences that a reason names
 
@@ -51,7 +52,7 @@ class Artifact:
         """Why it must be made again; "" where it is current."""
         recorded = read_record(self.record)
         if not recorded:
-            return "not made yet"
+            return NEW
         if recorded["key"] != self.key:
             return reason(recorded.get("inputs", {}), self.inputs)
         missing = next((file for file in self.files if not file.exists()), None)
@@ -108,7 +109,7 @@ class Sources:
     the same names, such as "train.images" and "fold map".
     """
 
-    def __init__(self, paths: Paths, assumed: Mapping[str, str] | None = None):
+    def __init__(self, paths: Paths, assumed: Mapping[str, str] | None = None) -> None:
         self.paths, self.assumed = paths, dict(assumed or {})
         self.cache = DigestCache(paths.digests)
 

@@ -89,7 +89,7 @@ class Labeler:
     a.jpg cat
     """
 
-    def __init__(self, paths: Paths, predictor: Predictor, no_caption: Predictor | None):
+    def __init__(self, paths: Paths, predictor: Predictor, no_caption: Predictor | None) -> None:
         """`no_caption` labels images without a caption; None where every trained experiment needs one."""
         self.paths, self.predictor, self.no_caption = paths, predictor, no_caption
         self.names: tuple[str, ...] = predictor.names

@@ -6,12 +6,19 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 from tandem.config.competition import Labels
 
+
 # bytes of a file name that are not UTF-8 are written as \udc80 to \udcff
-TEXT = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
+class TextOptions(TypedDict):
+    encoding: str
+    errors: str
+    newline: str
+
+
+TEXT: TextOptions = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ def end_with(parent: int, stop: Event | None = None) -> None:
     """In a started process: it ends when `parent` has ended, even if that was killed, or when `stop` is set."""
 
     def watch() -> None:
-        while os.getppid() == parent and not (stop.wait(0.5) if stop else time.sleep(0.5)):
-            pass
+        while os.getppid() == parent and not (stop and stop.is_set()):
+            time.sleep(0.5)
         os._exit(1)
 
     Thread(target=watch, daemon=True).start()

@@ -7,6 +7,7 @@ from tandem.data.check_competition import check_competition, content_digests
 from tandem.data.folds import fold_map_digest, make_folds
 from tandem.data.split_tables import read_images, read_labels
 from tandem.graph.declared_stages import Graph
+from tandem.graph.keys import NEW
 from tandem.graph.plan import Step, steps
 from tandem.stages._run import add_goal_arguments, open_graph
 
@@ -23,7 +24,7 @@ def main(args: Namespace) -> None:
     graph = open_graph(paths)
     planned = make_plan(graph, graph.goal(args.target, names), names)
     for step in planned:
-        new = step.why == "not made yet"
+        new = step.why == NEW
         print(f"{step.title:{WIDTH}} {'new' if new else f'stale: {step.why}'}")
     total = len(graph.tasks(graph.goal(args.target, names), names))
     print(
@@ -40,20 +41,16 @@ def make_plan(graph: Graph, goals: list[str], names: list[str]) -> list[Step]:
     What a stale check and stale folds would find is worked out first, without writing it: so an experiment is stale
     only where something that it reads really changes.
     """
-    stale = {name: graph.task(name).stale() for name in ("check", "folds")}
-    found = steps(graph, [name for name in ("check", "folds") if stale[name]])
-    assumed = assumed_digests(graph, bool(stale["check"]))
-    if assumed:
-        graph = graph.again(assumed)
-    planned = [step for step in steps(graph, goals, names) if step.task.name not in stale]
-    return [step for step in found if step.task.name in graph.tasks(goals, names)] + planned
+    assumed = assumed_digests(graph)
+    return steps(graph.again(assumed) if assumed else graph, goals, names)
 
 
-def assumed_digests(graph: Graph, check_again: bool) -> dict[str, str]:
+def assumed_digests(graph: Graph) -> dict[str, str]:
     """The digests of tables and folds as a run would write them; empty where nothing was checked before."""
     paths, competition = graph.paths, graph.competition
-    if not (paths.labels.exists() and paths.folds.exists()):
+    if not (paths.labels.exists() and paths.folds_record.exists()):
         return {}
+    check_again = bool(graph.task("check").stale())
     if not check_again and not graph.task("folds").stale():
         return {}
     if check_again:

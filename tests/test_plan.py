@@ -1,0 +1,279 @@
+"""`make plan` on a small real competition, trained once: what would run after each kind of change, and why."""
+
+import contextlib
+import csv
+import os
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from checked import write_competition, write_experiment
+from toy import draw, tiny_backbone
+
+from tandem.artifacts.atomic_io import write_text
+from tandem.artifacts.paths import Paths
+from tandem.config import method_versions
+from tandem.config.encoders import ImageEncoder
+from tandem.config.experiments import HeadExperiment, TfidfExperiment
+from tandem.config.training import Head, HeadTraining
+from tandem.graph.declared_stages import Graph
+from tandem.graph.plan import carry_out
+from tandem.stages import plan
+from tandem.stages._run import run_stage
+
+NAMES, MEMBERS = ("cat", "sky"), ["looks", "words"]
+ROWS, TEST = 40, 6
+SLUG_END = " train"
+
+
+def looks(weights: str) -> HeadExperiment:
+    image = ImageEncoder(model="test_efficientnet", weights=weights, size=32, pool="avg")
+    head = Head(hidden=0, dropout=0.0, input_dropout=0.0, bags=1)
+    return HeadExperiment(kind="head", image=image, head=head, train=HeadTraining(epochs=2, min_steps=0))
+
+
+def write_table(file: Path, header: list[str], rows: list[list[str]]) -> None:
+    with file.open("w", encoding="utf-8", newline="") as opened:
+        csv.writer(opened).writerows([header, *rows])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A checkout in which `make submit` has been run."""
+    root = tmp_path_factory.mktemp("plan")
+    with contextlib.chdir(root), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TANDEM_THREADS", "1")
+        paths, rng = Paths("toy"), np.random.default_rng(0)
+        y = rng.integers(0, 2, (ROWS + TEST, 2)).astype(bool)
+        for i in range(ROWS + TEST):
+            draw(paths.input / "data" / f"{i}.jpg", bool(y[i, 1]), i)
+        captions = [f"a {'cat' if cat else 'dog'} here" for cat, _ in y]
+        labels = ["|".join(n for n, has in zip(NAMES, row, strict=True) if has) for row in y]
+        rows = [[f"{i}.jpg", labels[i], captions[i]] for i in range(ROWS)]
+        write_table(paths.input / "train.csv", ["id", "labels", "caption"], rows)
+        rows = [[f"{i}.jpg", captions[i]] for i in range(ROWS, ROWS + TEST)]
+        write_table(paths.input / "test.csv", ["id", "caption"], rows)
+        write_competition(paths, NAMES, least=0, experiments=MEMBERS, folds={"n": 2})
+        write_experiment(paths, "looks", looks(tiny_backbone(Path("tiny.safetensors"))))
+        write_experiment(paths, "words", TfidfExperiment(kind="tfidf"))
+        run(paths)
+    return root
+
+
+@pytest.fixture
+def paths(trained, tmp_path, monkeypatch) -> Paths:
+    """A copy of it to be changed; time stamps stay, so that nothing counts as touched."""
+    shutil.copytree(trained, tmp_path / "copy", copy_function=shutil.copy2)
+    monkeypatch.chdir(tmp_path / "copy")
+    return Paths("toy")
+
+
+def run(paths: Paths) -> list[str]:
+    """Runs `submit`, all in this process; the names of the tasks that ran."""
+    graph, ran = Graph.open(paths), []
+
+    def one(step) -> None:
+        ran.append(step.task.name)
+        run_stage(step.task.stage, paths, step)
+
+    carry_out(graph, graph.goal("submit"), [], one)
+    return ran
+
+
+def planned(paths: Paths) -> dict[str, str]:
+    """Title of each task that would run, and why."""
+    graph = Graph.open(paths)
+    return {step.title: step.why for step in plan.make_plan(graph, graph.goal("submit"), [])}
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+
+
+AFTER_TRAINING = {"stack", "decode stack", "submit stack"}
+
+
+def features(paths: Paths) -> str:
+    (encoder,) = Graph.open(paths).experiments["looks"].encoders
+    return f"features {encoder.slug}"
+
+
+def test_a_second_run_does_nothing(paths):
+    assert planned(paths) == {}
+    assert run(paths) == []
+
+
+def test_the_plan_is_what_runs(paths):
+    edit(paths.configs / "words.toml", "c = 4.0", "c = 2.0")
+    expected = set(planned(paths))
+    assert {name.removeprefix("train ") for name in run(paths)} == expected
+    assert planned(paths) == {}
+
+
+def test_a_changed_value_retrains_that_experiment_and_names_the_value(paths):
+    edit(paths.configs / "words.toml", "c = 4.0", "c = 2.0")
+    found = planned(paths)
+    assert found["words"] == "configs/words.toml tfidf.c 4.0 -> 2.0"
+    assert set(found) == {"words", "decode words", *AFTER_TRAINING}
+    assert found["stack"] == "words changed"
+
+
+def test_a_changed_comment_does_nothing(paths):
+    edit(paths.configs / "words.toml", "kind", "# a comment\nkind")
+    edit(paths.competition, "id =", "# another\nid =")
+    assert planned(paths) == {}
+
+
+def test_a_touched_file_does_nothing(paths):
+    for file in (paths.input / "train.csv", paths.configs / "words.toml", Path("tiny.safetensors")):
+        os.utime(file)
+    assert planned(paths) == {}
+
+
+def test_a_touched_image_is_looked_at_again_and_nothing_else_runs(paths):
+    os.utime(paths.input / "data" / "3.jpg")
+    assert planned(paths) == {"check": "image files changed"}
+    assert run(paths) == ["check"]
+    assert planned(paths) == {}
+
+
+def test_a_changed_caption_rebuilds_no_image_feature(paths):
+    edit(paths.input / "train.csv", "a dog here", "a hot dog here")
+    found = planned(paths)
+    assert set(found) == {"check", "words", "decode words", *AFTER_TRAINING}
+    assert found["check"] == "input/toy/train.csv changed"
+    assert found["words"] == "train captions changed"
+
+
+def test_a_changed_label_retrains_everything_on_the_same_features(paths):
+    edit(
+        paths.input / "train.csv",
+        "0.jpg,cat|sky" if "0.jpg,cat|sky" in read_train(paths) else "0.jpg,",
+        "0.jpg,sky",
+    )
+    found = planned(paths)
+    assert {"check", "folds", "looks", "words", "stack"} <= set(found)
+    assert "labels changed" in found["words"]
+    assert not [name for name in found if name.startswith("features")]
+
+
+def read_train(paths: Paths) -> str:
+    return (paths.input / "train.csv").read_text()
+
+
+def test_a_changed_image_rebuilds_image_features_and_leaves_caption_models(paths):
+    draw(paths.input / "data" / "3.jpg", True, seed=99)
+    found = planned(paths)
+    assert found[features(paths)] == "train images changed"
+    assert {"check", "folds", "looks", "decode looks", *AFTER_TRAINING} <= set(found)
+    assert "words" not in found
+
+
+def test_a_new_test_table_retrains_nothing(paths):
+    rows = (paths.input / "test.csv").read_text().splitlines(keepends=True)
+    (paths.input / "test.csv").write_text("".join(rows[:-1]))
+    expected = {"check", features(paths), "looks", "words", "stack", "submit stack"}
+    assert set(planned(paths)) == expected
+    models = {file: file.stat().st_mtime_ns for file in paths.models_dir("looks").parent.rglob("*")}
+    run(paths)
+    assert {file: file.stat().st_mtime_ns for file in models} == models
+
+
+@pytest.mark.parametrize(
+    ("file", "task"),
+    [
+        (lambda paths: paths.submission("stack"), "submit stack"),
+        (lambda paths: paths.scores("words"), "decode words"),
+        (lambda paths: paths.test("words"), "words"),
+        (lambda paths: paths.oof("looks"), "looks"),
+        (lambda paths: paths.folds, "folds"),
+        (lambda paths: paths.model("words", 1, ".safetensors"), "words"),
+        (lambda paths: paths.contributions("stack"), "stack"),
+    ],
+)
+def test_a_deleted_output_alone_comes_back(paths, file, task):
+    lost = file(paths)
+    content = lost.read_bytes()
+    lost.unlink()
+    assert planned(paths) == {task: f"{lost} is missing"}
+    run(paths)
+    assert lost.read_bytes() == content
+
+
+def test_replaced_weights_rebuild_the_features_made_with_them(paths):
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file("tiny.safetensors")
+    tensors["conv_stem.weight"] = torch.zeros_like(tensors["conv_stem.weight"])
+    save_file(tensors, "tiny.safetensors")
+    found = planned(paths)
+    assert found[features(paths)] == "weights changed"
+    assert set(found) == {features(paths), "looks", "decode looks", *AFTER_TRAINING}
+
+
+@pytest.mark.parametrize(
+    ("method", "tasks"),
+    [
+        ("DECODER", {"decode looks", "decode words", "decode stack", "submit stack"}),
+        ("STACK", AFTER_TRAINING),
+        ("TRAINER", {"looks", "decode looks", "words", "decode words", *AFTER_TRAINING}),
+    ],
+)
+def test_a_new_method_version_makes_again_what_the_method_made(paths, monkeypatch, method, tasks):
+    old = getattr(method_versions, method)
+    monkeypatch.setattr(method_versions, method, old + 1)
+    found = planned(paths)
+    assert set(found) == tasks
+    assert f"{method.lower()} version {old} -> {old + 1}" in found.values()
+
+
+def test_another_metric_decodes_again_and_retrains_nothing(paths):
+    edit(paths.competition, 'metric = "f1_samples"', 'metric = "f1_macro"')
+    found = planned(paths)
+    assert set(found) == {"decode looks", "decode words", "decode stack", "submit stack"}
+    assert found["decode looks"] == "competition.toml metric 'f1_samples' -> 'f1_macro'"
+
+
+def test_another_list_of_experiments_stacks_again_and_retrains_nothing(paths):
+    write_competition(paths, NAMES, least=0, experiments=["words"], folds={"n": 2})
+    found = planned(paths)
+    assert set(found) == AFTER_TRAINING
+    assert found["stack"] == "looks is no longer used"
+
+
+def test_a_changed_number_of_folds_makes_new_folds(paths):
+    edit(paths.competition, "n = 2", "n = 3")
+    found = planned(paths)
+    assert found["folds"] == "competition.toml folds.n 2 -> 3"
+    assert {"looks", "words", "stack"} <= set(found)
+
+
+def test_edited_folds_are_kept_and_retrain_everything(paths):
+    edit(paths.folds, ",0,", ",1,")
+    found = planned(paths)
+    assert "folds" not in found
+    assert found["words"] == "fold map changed"
+
+
+def test_without_build_everything_is_found_again(paths):
+    shutil.rmtree(paths.build)
+    assert run(paths) == ["check"]
+
+
+def test_plan_prints_a_line_a_task(paths, capsys):
+    edit(paths.configs / "words.toml", "c = 4.0", "c = 2.0")
+    plan.main(SimpleNamespace(comp="toy", exps="", target="submit", jobs=1))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split(maxsplit=1) == ["words", "stale: configs/words.toml tfidf.c 4.0 -> 2.0"]
+    assert lines[-1] == "submit of toy: 5 of 10 tasks would run"
+
+
+def test_data_with_errors_are_named_instead_of_a_plan(paths):
+    write_text(paths.input / "train.csv", read_train(paths) + "nothere.jpg,cat,a cat\n")
+    with pytest.raises(ValueError, match=r"errors? in the data; run: make check COMP=toy"):
+        planned(paths)
