@@ -24,10 +24,11 @@ def trained(tmp_path_factory):
 @pytest.fixture(scope="session")
 def packed(trained, tmp_path_factory) -> Path:
     """The zip of its stack."""
-    from tandem.bundling.bundle_writer import fill, write_zip
+    from tandem.bundling.bundle_writer import write_bundle, write_zip
+    from tandem.graph.experiment_dir import Experiments
 
     folder = tmp_path_factory.mktemp("packed")
-    fill(trained, "stack", 0, folder / "toy")
+    write_bundle(Experiments(trained)["stack"], 0, folder / "toy")
     write_zip(folder / "toy", folder / "toy.zip")
     return folder / "toy.zip"
 

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import toy
 from safetensors.torch import load_file
 from test_labeler import pipeline_rows, probabilities
 
@@ -18,19 +19,21 @@ from tandem import Labeler
 from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
-from tandem.bundling.bundle_writer import _sources, fill, write_zip
+from tandem.bundling.bundle_writer import write_bundle, write_zip
+from tandem.bundling.choose import as_experiment
 from tandem.bundling.ensemble_choice import Choice
+from tandem.bundling.licences import pretrained_models
 from tandem.config.encoders import CaptionEncoder
-from tandem.config.experiments import FinetuneExperiment
+from tandem.config.experiments import FinetuneExperiment, HeadExperiment
 from tandem.data import archive
 from tandem.ensemble.stack_store import write_stack
 from tandem.ensemble.stacking import BOUND, fixed_stack
 from tandem.features.int8 import unpack
 from tandem.features.pretrained_weights import load_sentences, save_sentences
+from tandem.graph.experiment_dir import Experiments
 from tandem.inference.bundle_reader import open_bundle, sha256
 from tandem.logits import logit, sigmoid
 from tandem.stages import bundle as stage
-from tandem.stages.bundle import as_experiment
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +55,7 @@ def test_predictions_of_the_bundle_are_the_pipelines_test_predictions(trained, p
     found = list(labeler.label(*pipeline_rows(trained)))
     expected = Predictions.read(trained.test("stack"))
     assert np.abs(probabilities(found) - expected.proba).max() < 0.01
-    sets = labeler.panel.decoder(expected.proba)
+    sets = labeler.predictor.decoder(expected.proba)
     assert [set(one.labels) for one in found] == [
         {name for name, chosen in zip(expected.names, row, strict=True) if chosen} for row in sets
     ]
@@ -99,7 +102,7 @@ def test_weights_are_there_once_and_rounded(folder):
     assert kinds[False] == {"torch.float16"} and kinds[True] <= {"torch.int8"}
 
 
-def test_a_packed_caption_model_says_nearly_what_the_whole_one_says(tmp_path):
+def test_a_packed_caption_model_encodes_nearly_as_the_whole_one(tmp_path):
     whole = load_sentences("all-MiniLM-L6-v2")
     save_sentences("all-MiniLM-L6-v2", tmp_path / "packed", set(whole.state_dict()))
     size = sum(f.stat().st_size for f in (tmp_path / "packed").rglob("*.safetensors"))
@@ -109,11 +112,9 @@ def test_a_packed_caption_model_says_nearly_what_the_whole_one_says(tmp_path):
     assert (one * two).sum(1).min() > 0.999  # cosines
 
 
-def test_what_every_fold_brings_itself_is_not_packed_with_the_pretrained_weights(
-    fusion_toy, tmp_path, monkeypatch
-):
+def test_pretrained_tensors_that_every_fold_has_of_its_own_are_not_packed(fusion_toy, tmp_path, monkeypatch):
     monkeypatch.chdir(fusion_toy.root)  # which its weights are named from
-    fill(fusion_toy, "join", 0, tmp_path / "b")
+    write_bundle(Experiments(fusion_toy)["join"], 0, tmp_path / "b")
     states = {
         f.parent.name: unpack(load_file(f)) for f in (tmp_path / "b" / "weights").rglob("*.safetensors")
     }
@@ -145,14 +146,15 @@ def test_the_readme_has_ten_lines_and_licences_are_named(folder):
 
 def test_a_network_that_was_trained_whole_has_its_licence_named_too():
     tuned = FinetuneExperiment(kind="finetune", model="tf_efficientnet_lite0")
-    assert _sources([tuned], [CaptionEncoder()]) == {
+    words = HeadExperiment(kind="head", caption=CaptionEncoder())
+    assert pretrained_models([tuned, words]) == {
         "all-MiniLM-L6-v2": "caption",
         "tf_efficientnet_lite0": "image",
     }
 
 
 def test_the_same_models_make_the_same_zip(trained, packed, tmp_path):
-    fill(trained, "stack", 0, tmp_path / "again")
+    write_bundle(Experiments(trained)["stack"], 0, tmp_path / "again")
     write_zip(tmp_path / "again", tmp_path / "again.zip")
     assert (tmp_path / "again.zip").read_bytes() == packed.read_bytes()
 
@@ -164,9 +166,9 @@ def test_nothing_of_the_training_rows_is_packed(packed):
 
 
 def test_fewer_folds_and_one_experiment(trained, tmp_path):
-    fill(trained, "looks", 1, tmp_path / "small")
+    write_bundle(Experiments(trained)["looks"], 1, tmp_path / "small")
     labeler = Labeler.load(tmp_path / "small")
-    assert [len(member.ensemble.models) for member in labeler.panel.members] == [1]
+    assert [len(member.ensemble.models) for member in labeler.predictor.members] == [1]
     expected = list(Labeler.of(trained, "looks", folds=1).label(pipeline_rows(trained)[0]))
     found = list(labeler.label(pipeline_rows(trained)[0]))
     assert np.abs(probabilities(found) - probabilities(expected)).max() < 0.01
@@ -219,12 +221,13 @@ def test_a_smaller_budget_is_kept_and_one_that_is_too_small_names_the_smallest(t
 
 def test_one_experiment_is_packed_where_it_is_named(trained, monkeypatch):
     bundle(trained, monkeypatch, exp="join", folds=2)
-    (member,) = Labeler.load(trained.root / "bundles" / "toy.zip").panel.members
+    (member,) = Labeler.load(trained.root / "bundles" / "toy.zip").predictor.members
     assert (member.name, len(member.ensemble.models)) == ("join", 2)
 
 
-def test_where_no_member_does_without_a_caption_another_experiment_comes_along(trained, tmp_path):
-    fill(trained, "words", 0, tmp_path / "words", blind="looks")
+def test_where_every_member_needs_captions_a_fallback_is_packed(trained, tmp_path):
+    experiments = Experiments(trained)
+    write_bundle(experiments["words"], 0, tmp_path / "words", fallback=experiments["looks"])
     (found,) = Labeler.load(tmp_path / "words").label(pipeline_rows(trained)[0][:1])
     (alone,) = Labeler.of(trained, "looks").label(pipeline_rows(trained)[0][:1])
     assert found.without_caption and np.allclose(probabilities([found]), probabilities([alone]), atol=0.01)
@@ -233,7 +236,8 @@ def test_where_no_member_does_without_a_caption_another_experiment_comes_along(t
 def test_a_mean_of_members_labels_by_the_mean_of_their_logits(trained, tmp_path):
     recipe = read_json(trained.thresholds("join")), read_json(trained.scores("join"))
     choice = Choice("mean", ("join", "words"), 0.9)
-    fill(as_experiment(trained, choice, recipe, tmp_path / "chosen"), "mean", 0, tmp_path / "mean")
+    mean = as_experiment(Experiments(trained), choice, recipe, tmp_path / "chosen")
+    write_bundle(mean, 0, tmp_path / "mean")
     files, captions = pipeline_rows(trained)
     found = list(Labeler.load(tmp_path / "mean").label(files, captions))
     logits = [logit(Predictions.read(trained.test(name)).proba, BOUND) for name in choice.members]
@@ -241,23 +245,46 @@ def test_a_mean_of_members_labels_by_the_mean_of_their_logits(trained, tmp_path)
 
 
 def test_what_is_not_trained_is_refused_with_what_to_run(trained, tmp_path, monkeypatch):
-    with pytest.raises(FileNotFoundError, match=r"concat is not trained .* make train COMP=toy EXPS=concat"):
+    with pytest.raises(
+        FileNotFoundError, match=r"'concat' is not trained; run: make train COMP=toy EXPS=concat"
+    ):
         bundle(trained, monkeypatch, exp="concat")
     with pytest.raises(FileNotFoundError, match=r"nothing is trained .* make submit COMP=toy"):
         bundle(Paths("toy", tmp_path), monkeypatch)
 
 
-def test_what_another_metric_scored_is_not_packed(trained, tmp_path, monkeypatch, capsys):
+def test_what_another_metric_scored_is_not_packed(trained, tmp_path, monkeypatch):
     root = tmp_path / "other"
     shutil.copytree(trained.root, root)
     paths = Paths("toy", root)
-    write_json(paths.metric_config, read_json(paths.metric_config) | {"metric": "f1_macro"})
-    with pytest.raises(FileNotFoundError, match="nothing is trained"):
+    text = paths.competition.read_text()
+    paths.competition.write_text(text.replace('metric = "f1_samples"', 'metric = "f1_macro"'))
+    with pytest.raises(
+        ValueError, match="(?s)nothing .* is current.*left out: looks, which is stale: .*metric"
+    ):
         bundle(paths, monkeypatch)
-    assert "left out: looks, scored by another metric" in capsys.readouterr().out
 
 
-# ---- bundles of strangers
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_bundle_of_an_older_format_labels_the_same(folder, version):
+    """Its settings lie in build/, its run.json has seconds instead of folds, its stack no flag."""
+    photo = folder.parent / "a.jpg"
+    toy.draw(photo, blue=True, seed=0)
+    (expected,) = Labeler.load(folder).label([photo], captions=["a cat"])
+    for file in folder.glob("oof/toy/*/run.json"):
+        run = read_json(file)
+        if "config" in run:
+            write_json(folder / "build/toy/experiments" / f"{file.parent.name}.json", run.pop("config"))
+            run["seconds_per_fold"] = [0] * len(run.pop("folds"))
+            write_json(file, run)
+    for file in folder.rglob("stack.json"):
+        write_json(file, {key: value for key, value in read_json(file).items() if key != "words"})
+    relist(folder, format=version)
+    (found,) = Labeler.load(folder).label([photo], captions=["a cat"])
+    assert found == expected
+
+
+# ---- bundles that were changed
 
 
 def relist(folder: Path, **changes) -> None:
@@ -275,7 +302,7 @@ def test_a_changed_file_is_refused(folder):
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
-    with pytest.raises(ValueError, match="fold0.safetensors: not as it was packed"):
+    with pytest.raises(ValueError, match="fold0.safetensors: changed since it was packed"):
         open_bundle(folder)
 
 
@@ -317,10 +344,10 @@ ELSEWHERE = ("model", "comes from outside the bundle")  # the hub or another fol
     + [(*ELSEWHERE, name) for name in ("hf-hub:somebody/network", "local-dir:/tmp")],
 )
 def test_a_network_or_weights_from_outside_are_refused(folder, key, message, value):
-    file = folder / "build/toy/experiments/looks.json"
-    experiment = json.loads(file.read_text())
-    experiment["image"][key] = value
-    file.write_text(json.dumps(experiment))
+    file = folder / "oof/toy/looks/run.json"
+    run = json.loads(file.read_text())
+    run["config"]["image"][key] = value
+    file.write_text(json.dumps(run))
     relist(folder)
     with pytest.raises(ValueError, match=message):
         open_bundle(folder)
@@ -329,7 +356,7 @@ def test_a_network_or_weights_from_outside_are_refused(folder, key, message, val
 @pytest.mark.parametrize(
     "module, message",
     [
-        ({"path": "", "type": "os.system"}, r"is made of 'os\.system'"),
+        ({"path": "", "type": "os.system"}, r"has the class 'os\.system'"),
         (
             {"path": "", "type": "sentence_transformers.models.Router"},
             "expected Dense, Normalize",
@@ -358,11 +385,11 @@ def test_of_a_stack_that_kept_one_member_only_that_one_is_packed(trained, tmp_pa
     paths, members = Paths("toy", root), list(read_json(trained.run("stack"))["members"])
     one = np.eye(len(members))[members.index("looks")]
     write_stack(paths.stack("stack").parent, fixed_stack(one, 2))
-    fill(paths, "stack", 1, tmp_path / "small")
+    write_bundle(Experiments(paths)["stack"], 1, tmp_path / "small")
     packed = tmp_path / "small" / "models" / "toy"
     assert sorted(folder.name for folder in packed.iterdir()) == ["looks", "stack"]
     labeler = Labeler.load(tmp_path / "small")
-    assert [member.name for member in labeler.panel.members] == ["looks"]
+    assert [member.name for member in labeler.predictor.members] == ["looks"]
     found, alone = (
         list(each.label(pipeline_rows(trained)[0])) for each in (labeler, Labeler.of(trained, "looks", 1))
     )
@@ -372,7 +399,7 @@ def test_of_a_stack_that_kept_one_member_only_that_one_is_packed(trained, tmp_pa
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"format": 3}, r"format 3; this version reads \(1, 2\)"),
+        ({"format": 4}, r"format 4; this version reads \(1, 2, 3\)"),
         ({"members": "join"}, "members is 'join'"),
         ({"members": ["../join"]}, "expected lower-case letters"),
         ({"competition": "../toy"}, "expected lower-case letters"),
@@ -385,7 +412,7 @@ def test_a_manifest_of_something_else_is_refused(folder, changes, message):
         open_bundle(folder)
 
 
-def test_what_is_no_bundle_says_so(tmp_path):
+def test_a_path_that_is_no_bundle_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such bundle; run: make bundle"):
         open_bundle(tmp_path / "gone.zip")
     (tmp_path / "empty").mkdir()

@@ -45,14 +45,13 @@ class Selection:
 def select_ensemble(experiments: Experiments, budget: Budget) -> Selection:
     """Raises FileNotFoundError where nothing is trained, ValueError where nothing fits."""
     comp, scored = experiments.paths.comp, experiments.scored()
-    nothing = FileNotFoundError(f"nothing is trained for {comp!r}; run: {command_for(comp)}")
     if not scored:
-        raise nothing
+        raise FileNotFoundError(f"nothing is trained for {comp!r}; run: {command_for(comp)}")
     rows, rule = read_labelled_rows(experiments.paths), Rule.of(experiments.competition)
     current, left_out = _split_current(scored, rows)
     logits = {one.name: logit(one.oof().aligned_to(rows.ids), BOUND) for one in current if not one.is_stack}
     if not logits:
-        raise nothing
+        raise ValueError("\n".join([f"nothing that is trained for {comp!r} is current", *left_out]))
     choices = [choice for choice in map(_as_choice, current) if logits.keys() >= set(choice.members)]
     costs = measure_costs([experiments[name] for name in logits], *first_rows(experiments.paths, TIMED))
     means: dict[tuple[str, ...], Scored] = {}
@@ -72,9 +71,8 @@ def _split_current(
     """(experiments that are current, a message about each other one)."""
     current, left_out = [], []
     for one in scored:
-        if not same_rows(one.oof(), rows.names, rows.fold_digest):
-            continue  # of another fold map: its score can't be compared
-        if why := one.stale or one.undecoded:
+        same = same_rows(one.oof(), rows.names, rows.fold_digest)  # else its score can't be compared
+        if why := one.stale or one.undecoded or ("" if same else "other folds or labels"):
             left_out.append(f"left out: {one.name}, which is stale: {why}; run: {one.command}")
         else:
             current.append(one)

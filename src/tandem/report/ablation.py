@@ -1,22 +1,25 @@
-"""What each part of the fusion network is worth: the same network without it, on the same held-out rows."""
+"""Ablation of a fusion network: the same network without each of its parts, compared on the same held-out rows."""
 
+import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from tandem.config.experiments import Experiment, make_experiment
+from tandem.config.experiments import Experiment, FusionExperiment, make_experiment
 from tandem.config.toml_files import merged
 from tandem.decoding import DECODERS, NestedCV, Rule
 from tandem.metrics import log_loss, mean_average_precision, paired_interval
 
-NO_PHOTO = {"trunk": None, "frozen": []}
+NO_IMAGE: dict[str, Any] = {"trunk": None, "frozen": []}
 NO_CAPTION = {"caption": None, "tokens": None}
-# what each row changes in the experiment; None takes a section away;
-# the quick ones and those that tell most come first, for the table is there after each
-CHANGES: dict[str, dict] = {
-    "caption_only": NO_PHOTO,
+# changes of the experiment by row of the table, None removes a section; quick and informative ones first, because the
+# table is written after each
+CHANGES: dict[str, dict[str, Any]] = {
+    "caption_only": NO_IMAGE,
     "no_tuning": {"train": {"backbone_lr": 0.0, "caption_lr": 0.0}},
     "image_only": NO_CAPTION,
     "no_frozen": {"frozen": []},
@@ -31,41 +34,43 @@ CHANGES: dict[str, dict] = {
     "learned_weights": {"fusion": {"learned_weights": True}},
     "one_head": {"fusion": {"heads": 1}},
 }
-# what only a network that sees and reads has
-OF_A_JOIN = ("concat", "film", "attention", "no_gate", "no_modality_dropout", "no_embedding")
-PARTS = 5  # of the held-out rows of one fold, when that alone is compared
+# changes that need a network with image and caption
+BOTH_MODALITIES = ("concat", "film", "attention", "no_gate", "no_modality_dropout", "no_embedding")
+PARTS = 5  # of the held-out rows, where these are of one fold
+
+COLUMNS = ("group", "name", "score", "gain", "low", "high", "map", "log_loss", "seconds", "mb", "ms")
+COLOURS = {"parts": "tab:blue", "experiments": "tab:grey", "decoder": "tab:orange"}
 
 
-def variants(name: str, experiment: Experiment) -> dict[str, Experiment]:
-    """Every network to train, by its name: `name`-what it does without, and `name`-pseudo.
+def variants(name: str, experiment: FusionExperiment) -> dict[str, Experiment]:
+    """Every other network to train: `name`-CHANGE for each of CHANGES, and `name`-pseudo.
 
-    Left out is what changes nothing, or what the experiment has no part for.
+    Changes that don't apply to the experiment, or give the same network, are left out.
     """
     values = experiment.model_dump(exclude_none=True)
     changes = CHANGES | {"pseudo": {"pseudo": {"teacher": name}}}
     if not (experiment.trunk or experiment.tokens):
         changes.pop("no_tuning")
     if len(experiment.reads) < 2:
-        changes = {key: change for key, change in changes.items() if key not in OF_A_JOIN}
-    found = {}
+        changes = {key: change for key, change in changes.items() if key not in BOTH_MODALITIES}
+    found: dict[str, Experiment] = {}
     for key, change in changes.items():
-        if any(
-            isinstance(part, dict) and section not in (*values, "pseudo") for section, part in change.items()
-        ):
+        sections = [section for section, part in change.items() if isinstance(part, dict)]
+        if not set(sections) <= {*values, "pseudo"}:
             continue
         try:
-            made = make_experiment(merged(values, change), Path(f"{name}-{key}"))
-        except ValueError:  # attention without tokens, or nothing left to look at
+            variant = make_experiment(merged(values, change), Path(f"{name}-{key}"))
+        except ValueError:  # attention without tokens, or no input is left
             continue
-        if made != experiment and made not in found.values():
-            found[f"{name}-{key}"] = made
+        if variant != experiment and variant not in found.values():
+            found[f"{name}-{key}"] = variant
     return found
 
 
-def parts(fold: np.ndarray) -> np.ndarray:
-    """What decoders are cross-fitted over: the folds, or, of one fold's rows, PARTS of them in turn.
+def split_for_decoders(fold: np.ndarray) -> np.ndarray:
+    """(n,) folds to cross-fit decoders over: the rows' folds, or PARTS parts of the rows of a single fold.
 
-    A fold's rows are predicted by one model that saw none of them, so any split of them is honest.
+    The rows of a fold are predicted by one model that was not trained on them, so any split of them is valid.
     """
     return np.arange(len(fold)) % PARTS if len(np.unique(fold)) == 1 else fold
 
@@ -74,8 +79,9 @@ def parts(fold: np.ndarray) -> np.ndarray:
 class Row:
     """One line of the table.
 
-    gain   over the whole, with its 95 % interval, paired row by row; all 0 for the whole itself
-    cost   seconds a fold, MB a fold, ms an image; None where nothing of it is its own
+    gain         over the full network, with its paired 95 % interval; 0 for the full network itself
+    seconds, mb  of one fold
+    ms           an image; None, as the other two, where it needs no network of its own
     """
 
     name: str
@@ -89,52 +95,87 @@ class Row:
     ms: float | None = None
 
 
-def compare(
-    group: str,
-    name: str,
-    proba: np.ndarray,
-    base: np.ndarray,
-    y: np.ndarray,
-    fold: np.ndarray,
-    rule: Rule,
-    threads: int = 1,
-) -> Row:
-    """The row of probabilities (n, c), decoded as the whole was; `base` (n, c): the whole's cross-fitted label sets."""
-    sets = NestedCV(proba, y, fold, rule, threads).cross_val_predict("auto")
-    return _row(group, name, proba, sets, base, y, rule)
+@dataclass(frozen=True)
+class Comparison:
+    """Held-out rows and the label sets of the full network, which every row of the table is compared with.
+
+    y (n, c), fold (n,), full (n, c) cross-fitted label sets
+    """
+
+    y: np.ndarray
+    fold: np.ndarray
+    rule: Rule
+    full: np.ndarray
+    threads: int = 1
+
+    def row(self, group: str, name: str, proba: np.ndarray) -> Row:
+        """Of probabilities (n, c), decoded as those of the full network were."""
+        cv = NestedCV(proba, self.y, self.fold, self.rule, self.threads)
+        return self._row(group, name, proba, cv.cross_val_predict("auto"))
+
+    def decoder_rows(self, cv: NestedCV) -> list[Row]:
+        """One for each decoder of the full network's probabilities; `full` is that of the decoder "auto"."""
+        return [self._row("decoder", name, cv.proba, cv.cross_val_predict(name)) for name in DECODERS]
+
+    def _row(self, group: str, name: str, proba: np.ndarray, pred: np.ndarray) -> Row:
+        gain = paired_interval(self.rule.metric, self.y, self.full, pred, self.rule.beta)
+        score, average_precision = self.rule.score(self.y, pred), mean_average_precision(self.y, proba)
+        return Row(name, group, score, gain, average_precision, log_loss(self.y, proba))
 
 
-def decoders(proba: np.ndarray, base: np.ndarray, fits: NestedCV) -> list[Row]:
-    """A row for each decoder of the whole's probabilities, against the one that is chosen by itself."""
-    return [
-        _row("decoder", name, proba, fits.cross_val_predict(name), base, fits.y, fits.rule)
-        for name in DECODERS
-    ]
-
-
-def _row(
-    group: str, name: str, proba: np.ndarray, sets: np.ndarray, base: np.ndarray, y: np.ndarray, rule: Rule
-) -> Row:
-    gain = paired_interval(rule.metric, y, base, sets, rule.beta)
-    score, ap = rule.score(y, sets), mean_average_precision(y, proba)
-    return Row(name, group, score, gain, ap, log_loss(y, proba))
-
-
-def markdown(title: str, rows: Sequence[Row], whole: str) -> str:
-    """A heading and one table a group of rows."""
+def markdown(title: str, rows: Sequence[Row], full: str) -> str:
+    """A heading and one table for each group of rows; `full` is the name of the full network."""
     lines = [f"## {title}", ""]
-    head = "| | F | against the whole | 95 % interval | mAP | log loss | s a fold | MB a fold | ms an image |"
+    head = "| | F | gain | 95 % interval | mAP | log loss | s a fold | MB a fold | ms an image |"
     for group in dict.fromkeys(row.group for row in rows):
         lines += [f"**{group}**", "", head, "|---|---|---|---|---|---|---|---|---|"]
         for row in (row for row in rows if row.group == group):
             gain, low, high = row.gain
-            against = ("", "") if row.name == whole else (f"{gain:+.4f}", f"{low:+.4f} to {high:+.4f}")
+            gains = ("", "") if row.name == full else (f"{gain:+.4f}", f"{low:+.4f} to {high:+.4f}")
             cost = (_number(row.seconds, 0), _number(row.mb, 1), _number(row.ms, 1))
-            numbers = (f"{row.score:.4f}", *against, f"{row.map:.4f}", f"{row.log_loss:.4f}", *cost)
-            lines.append(f"| {row.name.removeprefix(whole + '-')} | {' | '.join(numbers)} |")
+            numbers = (f"{row.score:.4f}", *gains, f"{row.map:.4f}", f"{row.log_loss:.4f}", *cost)
+            lines.append(f"| {row.name.removeprefix(full + '-')} | {' | '.join(numbers)} |")
         lines.append("")
     return "\n".join(lines)
 
 
+def csv_table(rows: Sequence[Row]) -> str:
+    """The COLUMNS of every row."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        numbers = [f"{value:.6f}" for value in (row.score, *row.gain, row.map, row.log_loss)]
+        writer.writerow(
+            [row.group, row.name, *numbers, *(_number(v, 4) for v in (row.seconds, row.mb, row.ms))]
+        )
+    return table.getvalue()
+
+
 def _number(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f}"
+
+
+def draw(file: Path, title: str, rows: Sequence[Row], full: str) -> None:
+    """A PNG of each row's gain over the full network with its interval."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    shown = sorted((row for row in rows if row.name != full), key=lambda row: row.gain[0])
+    figure, axes = plt.subplots(figsize=(8, 1.2 + 0.26 * len(shown)), layout="constrained")
+    for i, row in enumerate(shown):
+        gain, low, high = row.gain
+        axes.plot([low, high], [i, i], color=COLOURS[row.group], lw=2)
+        axes.plot(gain, i, "o", color=COLOURS[row.group], ms=5)
+    axes.axvline(0, color="black", lw=0.8)
+    axes.set_yticks(range(len(shown)), [row.name.removeprefix(full + "-") for row in shown])
+    axes.set_xlabel(f"F minus that of {full}, paired 95 % interval")
+    axes.set_title(title, fontsize=9)
+    for group, colour in COLOURS.items():
+        axes.plot([], [], color=colour, lw=2, label=group)
+    axes.legend(loc="lower right", fontsize=8)
+    axes.grid(axis="x", alpha=0.3)
+    figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
+    plt.close(figure)

@@ -48,8 +48,9 @@ def run(paths: Paths, step: Step) -> None:
 
 
 def make_job(paths: Paths, task: Task) -> FoldJob:
-    teacher = task.config.teacher
-    return FoldJob(paths, task.subject, task.config, Experiments(paths)[teacher] if teacher else None)
+    name = task.config.teacher
+    teacher = FoldJob(paths, name, Experiments(paths)[name].config) if name else None
+    return FoldJob(paths, task.subject, task.config, teacher)
 
 
 def write_oof(job: FoldJob, folds: list[int], artifact: Artifact) -> None:

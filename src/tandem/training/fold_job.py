@@ -16,7 +16,6 @@ from tandem.artifacts.predictions import Predictions
 from tandem.config.experiments import Experiment, FusionExperiment
 from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.graph.declared_stages import TERMS
-from tandem.graph.experiment_dir import ExperimentDir
 from tandem.logits import sigmoid
 from tandem.models.base import ExplainingModel, Model, TrainingRun
 from tandem.models.fold_ensemble import FoldEnsemble
@@ -30,13 +29,13 @@ from tandem.training.split_inputs import read_inputs
 class FoldJob:
     """One experiment of one competition: a pure function of files, fold by fold.
 
-    teacher  the trained experiment whose fold models label the unlabelled rows, where it learns from such rows
+    teacher  the experiment whose fold models label the unlabelled rows, where it learns from such rows
     """
 
     paths: Paths
     name: str
     experiment: Experiment
-    teacher: ExperimentDir | None = None
+    teacher: "FoldJob | None" = None
 
     @cached_property
     def rows(self) -> LabelledRows:
@@ -65,7 +64,7 @@ class FoldJob:
         model = make_model(self.experiment.as_trained(len(rows.y)), len(rows.names))
         inputs, y, weights = self.inputs.take(train), rows.y[train], None
         if self.teacher and isinstance(self.experiment, FusionExperiment):
-            teacher = FoldEnsemble.load(self.teacher.config, len(rows.names), [self._teacher_model(k)])
+            teacher = FoldEnsemble.load(self.teacher.experiment, len(rows.names), [self._teacher_model(k)])
             inputs, y, weights = with_pseudo_labels(self.paths, self.experiment, teacher, inputs, y)
         run = TrainingRun(self.experiment.seed * 1000 + k, checkpoint, on_epoch, weights)
         log = model.fit(inputs, y, run)
