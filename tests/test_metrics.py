@@ -51,7 +51,7 @@ def test_a_row_with_neither_label_nor_prediction_scores_one():
     assert f1_micro(y[:1], pred[:1]) == 1.0
 
 
-def test_beta_two_counts_a_missed_label_four_times_a_false_one():
+def test_beta_two_counts_a_false_negative_four_times_a_false_positive():
     y = np.array([[1, 1, 0]])
     assert f1_samples(y, np.array([[1, 0, 0]]), 2.0) == pytest.approx(5 / (4 * 2 + 1))
     assert f1_samples(y, np.array([[1, 1, 1]]), 2.0) == pytest.approx(10 / (4 * 2 + 3))
