@@ -1,7 +1,7 @@
 """Decoding: exact per-class thresholds and coordinate ascent against plain loops over a grid, and larger problems.
 
-Both get the same probabilities: 18 labels on 76 % to 0.8 % of the rows, 1.55 a row, no row empty. The loop of the ascent
-is timed on some of its steps, all of which cost the same.
+Both get the same probabilities: 18 labels on 76 % to 0.8 % of the rows, 1.55 a row, no row empty. The loop of the
+ascent is timed on some of its steps, all of which cost the same.
 """
 
 import resource

@@ -1,4 +1,4 @@
-"""A bundle labels as what it was packed from, anywhere, and is opened only as it was packed."""
+"""A bundle predicts the same as its source, anywhere, and is refused where a file was changed."""
 
 import json
 import os

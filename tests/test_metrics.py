@@ -9,6 +9,7 @@ from tandem.config.experiments import FusionExperiment
 from tandem.ensemble.logistic import Logistic
 from tandem.logits import bce_from_logits, logit, smoothed_log_odds
 from tandem.metrics import METRICS, f1_micro, f1_per_label, f1_samples, log_loss, mean_average_precision
+from tandem.models.base import TrainingRun
 from tandem.models.fusion import FusionModel
 from tandem.models.inputs import Inputs
 from tandem.models.tfidf import OneVsRest
@@ -50,7 +51,7 @@ def test_a_row_with_neither_label_nor_prediction_scores_one():
     assert f1_micro(y[:1], pred[:1]) == 1.0
 
 
-def test_beta_two_counts_a_missed_label_four_times_a_false_one():
+def test_beta_two_counts_a_false_negative_four_times_a_false_positive():
     y = np.array([[1, 1, 0]])
     assert f1_samples(y, np.array([[1, 0, 0]]), 2.0) == pytest.approx(5 / (4 * 2 + 1))
     assert f1_samples(y, np.array([[1, 1, 1]]), 2.0) == pytest.approx(10 / (4 * 2 + 3))
@@ -92,7 +93,9 @@ def test_a_label_that_never_occurs_gets_the_same_log_odds_in_every_model():
     assert smoothed_log_odds(y).tolist() == pytest.approx([expected])
     assert OneVsRest(1.0).fit(csr_matrix(x), y).bias.tolist() == smoothed_log_odds(y).tolist()
     assert [Logistic.fit(x, y[:, 0], np.arange(19) < 5).bias] == smoothed_log_odds(y).tolist()
-    experiment = FusionExperiment(kind="fusion", frozen=[ImageEncoder()], train={"epochs": 1, "lr": 1e-9})
+    encoder = ImageEncoder()
+    experiment = FusionExperiment(kind="fusion", frozen=[encoder], train={"epochs": 1, "lr": 1e-9})
     model = FusionModel(experiment, 1)
-    model.fit(Inputs(19, blocks=(np.ones((19, 1, 4), np.float16),)), y, seed=0, checkpoint=None)
+    inputs = Inputs(list(map(str, range(19))), {encoder.slug: np.ones((19, 1, 4), np.float16)})
+    model.fit(inputs, y, TrainingRun(seed=0))
     assert model.network.bias.tolist() == pytest.approx([expected], rel=1e-6)

@@ -1,21 +1,19 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pandas as pd
 import pytest
+from checked import run_tasks, write_competition, write_experiment, write_folds
 
-from tandem.artifacts.atomic_io import read_json, write_json, write_text
+from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.artifacts.contributions import NO_CAPTION, TERMS, read_contributions, write_contributions
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions, read_provenance
 from tandem.config.encoders import CaptionEncoder, ImageEncoder
 from tandem.config.experiments import FusionExperiment, HeadExperiment, TfidfExperiment
-from tandem.data.labelled_rows import read_labelled
+from tandem.data.labelled_rows import read_labelled_rows
 from tandem.data.split_tables import write_captions, write_labels
 from tandem.ensemble.stack_store import read_stack
 from tandem.logits import sigmoid
 from tandem.metrics import log_loss
-from tandem.stages.stack import main
 
 NAMES = ("cat", "dog")
 N, TEST_N = 600, 20
@@ -24,18 +22,17 @@ IDS, TEST_IDS = [f"{i}.jpg" for i in range(N)], [f"t{i}.jpg" for i in range(TEST
 
 @pytest.fixture
 def paths(tmp_path, monkeypatch) -> Paths:
-    """Two members that know the labels as well as each other, `one` and `two`, and one of noise, `noise`."""
+    """Two equally accurate members, `one` and `two`, and one of noise, `noise`."""
     monkeypatch.chdir(tmp_path)
     paths, rng = Paths("toy"), np.random.default_rng(0)
     y = (rng.random((N, 2)) < [0.6, 0.4]).astype(np.uint8)
     write_labels(paths.labels, IDS, NAMES, y)
-    write_text(
-        paths.folds, "id,fold,group\n" + "".join(f"{name},{i % 3},{i}\n" for i, name in enumerate(IDS))
-    )
+    write_folds(paths, IDS, [i % 3 for i in range(N)])
+    write_competition(paths, NAMES, experiments=["one", "two", "noise"])
     for split, ids in (("train", IDS), ("test", TEST_IDS)):
         write_captions(paths.captions(split), ids, ["a caption"] * len(ids))
     for name, known in (("one", 1.5), ("two", 1.5), ("noise", 0.0)):
-        write_json(paths.experiment_config(name), TfidfExperiment(kind="tfidf").model_dump())
+        write_experiment(paths, name, TfidfExperiment(kind="tfidf"))
         write_json(paths.run(name), {"model_mb": 1.0})
         write_member(paths, name, sigmoid(known * (2.0 * y - 1) + rng.normal(size=y.shape)))
         test = Predictions(TEST_IDS, NAMES, rng.random((TEST_N, 2)), {"key": name})
@@ -44,13 +41,13 @@ def paths(tmp_path, monkeypatch) -> Paths:
 
 
 def write_member(paths: Paths, name: str, proba: np.ndarray, folds: str | None = None) -> None:
-    folds = folds or read_labelled(paths).fold_digest
+    folds = folds or read_labelled_rows(paths).fold_digest
     origin = {"key": name, "folds": folds, "competition": "toy"}
     Predictions(IDS, NAMES, proba, origin).write(paths.oof(name))
 
 
 def stack(*members: str) -> None:
-    main(SimpleNamespace(comp="toy", exps=list(members)))
+    run_tasks(Paths("toy"), "stack", members=members)
 
 
 def test_a_stack_is_an_experiment_folder_like_any_other(paths):
@@ -59,7 +56,7 @@ def test_a_stack_is_an_experiment_folder_like_any_other(paths):
     assert list(Predictions.read(paths.test("stack")).ids) == TEST_IDS
     run = read_json(paths.run("stack"))
     assert run["kept"] == "stack" and set(run["weights"]) >= {"one", "two"}
-    assert read_provenance(paths.oof("stack"))["folds"] == read_labelled(paths).fold_digest
+    assert read_provenance(paths.oof("stack"))["folds"] == read_labelled_rows(paths).fold_digest
 
 
 def test_contributions_of_every_row_add_up_to_its_probability(paths):
@@ -75,7 +72,7 @@ def test_contributions_of_every_row_add_up_to_its_probability(paths):
 
 
 def test_a_member_that_saw_the_labels_through_another_fold_map_is_refused(paths):
-    write_member(paths, "two", read_labelled(paths).y.astype(float), folds="another")
+    write_member(paths, "two", read_labelled_rows(paths).y.astype(float), folds="another")
     with pytest.raises(ValueError, match="different fold maps"):
         stack("one", "two")
     with pytest.raises(ValueError, match="another fold map"):
@@ -95,13 +92,13 @@ def test_where_learning_gains_nothing_the_best_single_member_is_used(paths, caps
 
 def test_new_test_predictions_fit_nothing_again(paths):
     stack("one", "two")
-    before = paths.oof("stack").read_bytes(), paths.model("stack", 0, "").parent.joinpath("stack.json").stat()
+    before = paths.oof("stack").read_bytes(), paths.stack("stack").stat()
     Predictions(["n.jpg"], NAMES, np.array([[0.5, 0.5]]), {"key": "new"}).write(paths.test("one"))
     Predictions(["n.jpg"], NAMES, np.array([[0.9, 0.5]]), {"key": "new"}).write(paths.test("two"))
     write_captions(paths.captions("test"), ["n.jpg"], ["a caption"])
     stack("one", "two")
     assert list(Predictions.read(paths.test("stack")).ids) == ["n.jpg"]
-    after = paths.oof("stack").read_bytes(), paths.model("stack", 0, "").parent.joinpath("stack.json").stat()
+    after = paths.oof("stack").read_bytes(), paths.stack("stack").stat()
     assert before[0] == after[0] and before[1].st_mtime_ns == after[1].st_mtime_ns
     table = pd.read_parquet(paths.contributions("stack"))
     assert set(table.loc[table["split"] == "test", "id"]) == {"n.jpg"}
@@ -122,10 +119,10 @@ def without_captions(paths: Paths) -> np.ndarray:
 def no_caption(paths) -> Paths:
     """`one` is an image model; `two` uses image and caption, and is less accurate without the caption."""
     image = HeadExperiment(kind="head", image=ImageEncoder())
-    write_json(paths.experiment_config("one"), image.model_dump())
+    write_experiment(paths, "one", image)
     join = FusionExperiment(kind="fusion", frozen=[ImageEncoder()], caption=CaptionEncoder())
-    write_json(paths.experiment_config("two"), join.model_dump())
-    y, rng = read_labelled(paths).y, np.random.default_rng(1)
+    write_experiment(paths, "two", join)
+    y, rng = read_labelled_rows(paths).y, np.random.default_rng(1)
     terms = np.zeros((N, 2, len(TERMS)), np.float32)
     terms[:, :, 0] = 2 * (2.0 * y - 1 + rng.normal(size=y.shape))
     write_contributions(paths.contributions("two"), NAMES, [(NO_CAPTION, IDS, terms)])
@@ -134,9 +131,9 @@ def no_caption(paths) -> Paths:
 
 def test_members_that_need_no_caption_form_a_stack_for_rows_without_one(no_caption):
     stack("one", "two", "noise")
-    kept = read_stack(no_caption.blind_stack("stack").parent)
+    kept = read_stack(no_caption.no_caption_stack("stack").parent)
     assert kept.second.members == [0, 1] and kept.second.weights[0] > kept.second.weights[1] > 0
-    y = read_labelled(no_caption).y
+    y = read_labelled_rows(no_caption).y
     alone = Predictions.read(no_caption.oof("one")).proba
     assert log_loss(y, sigmoid(without_captions(no_caption))) < log_loss(y, alone)
 
@@ -144,7 +141,7 @@ def test_members_that_need_no_caption_form_a_stack_for_rows_without_one(no_capti
 def test_without_captions_labels_of_a_fold_do_not_change_its_stacked_rows(no_caption):
     stack("one", "two")
     before = without_captions(no_caption)
-    rows = read_labelled(no_caption)
+    rows = read_labelled_rows(no_caption)
     y = rows.y.copy()
     y[rows.fold == 1] = 1 - y[rows.fold == 1]
     write_labels(no_caption.labels, IDS, NAMES, y)
@@ -156,6 +153,6 @@ def test_without_captions_labels_of_a_fold_do_not_change_its_stacked_rows(no_cap
 
 def test_where_every_member_needs_captions_there_is_no_stack_without_captions(no_caption):
     stack("one", "two")
-    assert no_caption.blind_stack("stack").exists()
+    assert no_caption.no_caption_stack("stack").exists()
     stack("noise")
-    assert not no_caption.blind_stack("stack").exists()
+    assert not no_caption.no_caption_stack("stack").exists()

@@ -9,8 +9,6 @@ from tandem.decoding.calibration import Calibration
 from tandem.decoding.expected_f import expected_sets
 from tandem.decoding.label_rule import Rule, binarize
 
-DECODER_VERSION = 1  # of the methods: raised when their results change
-
 # simplest first: of two that score the same, the earlier is kept
 DECODERS = {
     "fixed": "0.5 for every label",
