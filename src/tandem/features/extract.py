@@ -12,7 +12,8 @@ from tandem.artifacts.paths import Paths
 from tandem.config.encoders import Encoder
 from tandem.data.split_tables import read_captions, read_images
 from tandem.features.feature_store import features_key, write_features
-from tandem.features.pretrained_weights import UNRESOLVED, load_pretrained, weights_identity
+from tandem.features.pretrained_weights import load_pretrained
+from tandem.features.weights_identity import UNRESOLVED, weights_identity
 
 if TYPE_CHECKING:
     import torch

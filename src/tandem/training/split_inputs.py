@@ -13,7 +13,7 @@ from tandem.config.encoders import Encoder
 from tandem.config.experiments import Experiment
 from tandem.data.split_tables import read_captions, read_images
 from tandem.features.feature_store import features_key, read_features
-from tandem.features.pretrained_weights import weights_identity
+from tandem.features.weights_identity import weights_identity
 from tandem.models.inputs import Inputs, build_inputs
 
 
