@@ -12,12 +12,8 @@ from tandem.config.encoders import CaptionEncoder, ImageEncoder
 from tandem.config.experiments import FinetuneExperiment, HeadExperiment, TfidfExperiment
 from tandem.config.training import Augment, FinetuneTraining, Head, HeadTraining, Tfidf, Training
 from tandem.features import image_encoder as image_encoder
-from tandem.features.pretrained_weights import (
-    backbone_identity,
-    load_backbone,
-    load_sentences,
-    weights_identity,
-)
+from tandem.features.pretrained_weights import load_backbone, load_sentences
+from tandem.features.weights_identity import weights_identity
 from tandem.models.augmenter import Augmenter
 from tandem.models.base import TrainingRun
 from tandem.models.finetune import FinetunedModel
@@ -334,12 +330,12 @@ def test_weights_of_another_shape_are_refused_by_the_name_of_the_tensor(tmp_path
 def test_pickled_weights_are_refused(tmp_path, name):
     (tmp_path / name).write_bytes(b"")
     with pytest.raises(ValueError, match=r"expected a \.safetensors file \(no pickles\)"):
-        backbone_identity(LITE0, str(tmp_path / name))
+        weights_identity(ImageEncoder(weights=str(tmp_path / name)))
 
 
 def test_absent_weights_are_named():
     with pytest.raises(FileNotFoundError, match="there is no such file"):
-        backbone_identity(LITE0, "absent.safetensors")
+        weights_identity(ImageEncoder(weights="absent.safetensors"))
 
 
 def test_weights_that_neither_package_nor_hub_has_are_an_error_that_says_what_to_do():

@@ -13,7 +13,7 @@ from tandem.config.encoders import Encoder
 from tandem.config.experiment_set import load_experiments
 from tandem.config.experiments import Experiment
 from tandem.data.image_scan import folder_state
-from tandem.features.pretrained_weights import weights_identity
+from tandem.features.weights_identity import weights_identity
 from tandem.graph.keys import NEW, Artifact, Sources
 
 STACK = "stack"
