@@ -44,9 +44,7 @@ def test_logits_and_not_probabilities_are_averaged():
 
 def test_a_model_without_terms_has_one_term_named_by_what_it_reads():
     (terms,) = FoldEnsemble(TfidfExperiment(kind="tfidf"), [Constant(3.0)]).terms(INPUTS).values()
-    assert dict(zip(TERMS, terms[0, 0].round(4).tolist(), strict=True)) == dict.fromkeys(TERMS, 0.0) | {
-        "caption": 3.0
-    }
+    assert dict(zip(TERMS, terms[0, 0].round(4).tolist(), strict=True)) == dict.fromkeys(TERMS, 0.0) | {"caption": 3.0}
 
 
 def test_the_terms_of_explaining_models_are_averaged_in_each_setting():

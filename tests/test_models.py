@@ -103,9 +103,7 @@ def test_inputs_take_rows_in_the_order_asked():
 
 
 def test_rows_that_follow_others_are_read_from_their_own_maps():
-    first, second = (
-        Inputs([name], maps={"m": Maps((np.full((3, 1, 1), v),))}) for name, v in (("x", 1), ("y", 2))
-    )
+    first, second = (Inputs([name], maps={"m": Maps((np.full((3, 1, 1), v),))}) for name, v in (("x", 1), ("y", 2)))
     rows = np.array([1])
     both = replace(first, maps={"m": first.maps["m"].take(rows)}).followed_by(
         replace(second, maps={"m": second.maps["m"].take(rows)})
@@ -155,10 +153,7 @@ def small_network() -> nn.Module:
 
 def train(network, cfg: Training, checkpoint=None, on_epoch=lambda entry: None) -> list[dict]:
     inputs, y = toy()
-    x, targets = (
-        torch.from_numpy(inputs.features[IMAGES.slug][:, 0].astype(np.float32)),
-        torch.from_numpy(y).float(),
-    )
+    x, targets = (torch.from_numpy(inputs.features[IMAGES.slug][:, 0].astype(np.float32)), torch.from_numpy(y).float())
 
     def batches(epoch):
         order = np.random.default_rng(epoch).permutation(200)
@@ -253,9 +248,7 @@ def drawings(tmp_path_factory) -> tuple[list, np.ndarray]:
         image = Image.new("RGB", (48, 40), "white")
         x, y = rng.integers(2, 12, 2)
         draw = ImageDraw.Draw(image)
-        (draw.rectangle if i % 2 == 0 else draw.ellipse)(
-            (x, y, x + 24, y + 24), "red" if i % 2 == 0 else "blue"
-        )
+        (draw.rectangle if i % 2 == 0 else draw.ellipse)((x, y, x + 24, y + 24), "red" if i % 2 == 0 else "blue")
         files.append(folder / f"{i}.png")
         image.save(files[-1])
     return files, np.eye(2, dtype=np.uint8)[np.arange(24) % 2]
@@ -263,9 +256,7 @@ def drawings(tmp_path_factory) -> tuple[list, np.ndarray]:
 
 def test_a_network_is_trained_end_to_end_and_survives_saving(drawings, tmp_path):
     files, y = drawings
-    train = FinetuneTraining(
-        epochs=5, batch=8, ema=0.0, weight_decay=0.05, lr=1e-2, backbone_lr=1e-3, bfloat16=False
-    )
+    train = FinetuneTraining(epochs=5, batch=8, ema=0.0, weight_decay=0.05, lr=1e-2, backbone_lr=1e-3, bfloat16=False)
     plain = Augment(scale=1.0, colour=0.0, erase=0.0)
     cfg = FinetuneExperiment(kind="finetune", size=32, dropout=0.0, train=train, augment=plain)
     model, inputs = FinetunedModel(cfg, 2), Inputs(ids(24), files=files)
@@ -352,9 +343,7 @@ def test_the_same_weights_in_another_file_have_the_same_identity(tmp_path):
     for name in ("a", "b"):
         (tmp_path / f"{name}.safetensors").write_bytes(b"same")
     (tmp_path / "c.safetensors").write_bytes(b"other")
-    a, b, c = (
-        weights_identity(ImageEncoder(weights=str(tmp_path / f"{name}.safetensors"))) for name in "abc"
-    )
+    a, b, c = (weights_identity(ImageEncoder(weights=str(tmp_path / f"{name}.safetensors"))) for name in "abc")
     assert a == b != c
 
 

@@ -10,8 +10,7 @@ from tandem.runtime.torch_setup import autocast, device, has_bfloat16, single_th
 
 
 @pytest.mark.parametrize(
-    ("instructions", "expected"),
-    [("avx2", torch.float32), ("avx512_bf16", torch.bfloat16), ("bf16", torch.bfloat16)],
+    ("instructions", "expected"), [("avx2", torch.float32), ("avx512_bf16", torch.bfloat16), ("bf16", torch.bfloat16)]
 )
 def test_a_cpu_computes_in_bfloat16_only_if_it_has_instructions_for_it(monkeypatch, instructions, expected):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {instructions: True})

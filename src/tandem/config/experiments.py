@@ -172,9 +172,7 @@ class FusionExperiment(_Experiment):
         if self.fusion.how == "attention" and (self.trunk is None or self.tokens is None):
             raise ValueError('how = "attention" needs a [trunk] and a [tokens] section')
         if self.pseudo and self.train.loss != "bce":
-            raise ValueError(
-                f'[pseudo] weights each label of a row, so it needs loss = "bce", not {self.train.loss!r}'
-            )
+            raise ValueError(f'[pseudo] weights each label of a row, so it needs loss = "bce", not {self.train.loss!r}')
         return self
 
     @property

@@ -221,7 +221,5 @@ def licence(model: str, reads: str) -> str:
     else:
         card = (shipped_sentences(model) or Path(model)) / "README.md"
         head = card.read_text(encoding="utf-8").split("---")[1] if card.is_file() else ""
-        found = next(
-            (line.split(":", 1)[1].strip() for line in head.splitlines() if line.startswith("license:")), ""
-        )
+        found = next((line.split(":", 1)[1].strip() for line in head.splitlines() if line.startswith("license:")), "")
     return found or f"unknown here; see where {model} comes from"

@@ -11,9 +11,7 @@ from tandem.features.pretrained_weights import shipped_backbone, shipped_sentenc
 UNRESOLVED = "unresolved"  # the revision of a hub name that was not downloaded yet
 
 
-def weights_identity(
-    network: Encoder | FinetuneExperiment, digest_of: Callable[[Path], str] = file_digest
-) -> str:
+def weights_identity(network: Encoder | FinetuneExperiment, digest_of: Callable[[Path], str] = file_digest) -> str:
     """Names the content of the weights: `digest_of` a file or folder, or the revision of a hub name, else UNRESOLVED.
 
     A path in `weights` or `model` is relative to the working folder and no part of the identity. Raises where `weights`

@@ -135,12 +135,7 @@ class FusionModel:
         return [*groups, {"params": new, "lr": self.cfg.train.lr}]
 
     def _new_network(
-        self,
-        trunks: Trunks,
-        widths: dict[str, int],
-        measured: dict[str, torch.Tensor],
-        y: np.ndarray,
-        seed: int,
+        self, trunks: Trunks, widths: dict[str, int], measured: dict[str, torch.Tensor], y: np.ndarray, seed: int
     ) -> FusionNetwork:
         """Standardised by the `measured` features (rows, views, f), its bias the log odds of the labels."""
         with torch.random.fork_rng(devices=[]):
@@ -182,9 +177,7 @@ class FusionModel:
             for chunk in np.array_split(np.arange(n), max(1, n // self.cfg.train.batch)):
                 with autocast(on, bfloat16):
                     each = [trunks(to_device(batch, on)) for batch in rows.each_view(chunk, views)]
-                parts = [
-                    {k: v for k, v in vars(one).items() if v is not None and k != "there"} for one in each
-                ]
+                parts = [{k: v for k, v in vars(one).items() if v is not None and k != "there"} for one in each]
                 widths = {name: values.shape[-1] for name, values in parts[0].items()}
                 for name in [name for name in ("image", "caption") if name in widths]:
                     found.setdefault(name, []).append(torch.stack([part[name] for part in parts], 1))
@@ -192,9 +185,7 @@ class FusionModel:
         return {name: torch.cat(values) for name, values in found.items()}, widths
 
 
-def _batches(
-    load: Load, views: int, steps: int, targets: Targets, seed: int, epoch: int
-) -> Iterator[TrainingBatch]:
+def _batches(load: Load, views: int, steps: int, targets: Targets, seed: int, epoch: int) -> Iterator[TrainingBatch]:
     """All rows in random order, each in a random view, in batches of nearly equal size."""
     y, weights = targets
     rng = np.random.default_rng([seed, epoch])
