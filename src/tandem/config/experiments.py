@@ -238,11 +238,6 @@ def make_experiment(values: dict[str, Any], path: Path) -> Experiment:
         raise explain(path, error) from error
 
 
-def read_resolved(path: Path) -> Experiment:
-    """Reads an experiment from the JSON that `resolve` wrote, every default written out."""
-    return _EXPERIMENT.validate_json(path.read_text(encoding="utf-8"))
-
-
 def located(experiment: Experiment, root: Path) -> Experiment:
     """With whole paths of the pretrained weights that lie below `root`, as those of a bundle do."""
 
