@@ -91,7 +91,7 @@ def test_scores_of_earlier_models_are_stale(scored):
     assert opened(scored).undecoded == ""
 
 
-def test_what_is_not_trained_or_not_scored_says_so(scored):
+def test_what_is_not_trained_or_not_scored_is_named(scored):
     assert opened(scored, "other").stale == "it is not trained"
     with pytest.raises(FileNotFoundError, match="'other' is not trained; run: make train COMP=toy EXPS=other"):
         opened(scored, "other").require_current()

@@ -54,7 +54,7 @@ def holder() -> AbstractContextManager[subprocess.Popen[str]]:
     return process("holds.py", "submit", "toy", "--exps", "a b")
 
 
-def test_a_second_run_waits_and_says_for_which_one(paths):
+def test_a_second_run_waits_and_names_the_run_that_it_waits_for(paths):
     with holder() as first:
         assert first.stdout.readline() == "begun\n"
         with process("-m", "tandem", "check", "toy") as second:

@@ -136,7 +136,7 @@ def test_a_label_that_never_occurs_gets_its_smoothed_rate():
     assert proba[0, 2] == pytest.approx(0.5 / 31)
 
 
-def test_tfidf_without_any_common_word_says_so():
+def test_tfidf_without_any_common_word_is_refused():
     model = TfidfModel(TfidfExperiment(kind="tfidf", tfidf=Tfidf(characters=0, min_rows=2)), 2)
     with pytest.raises(ValueError, match="no n-gram in 2 or more of 2 captions"):
         model.fit(Inputs(ids(2), captions=["one", "two"]), np.eye(2, dtype=np.uint8), TrainingRun(0))

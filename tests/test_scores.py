@@ -76,7 +76,7 @@ def test_every_decoder_is_shown_with_its_gain_and_the_one_in_use_is_marked(paths
         assert f"{decoder['score']:.4f}" + ("*" if name == scores["decoder"] else "") in printed
 
 
-def test_nothing_scored_is_an_error_that_says_what_to_run(paths):
+def test_nothing_scored_is_an_error_that_names_the_command(paths):
     with pytest.raises(FileNotFoundError, match="nothing has been scored for 'toy'; run: make train COMP=toy"):
         main(SimpleNamespace(comp="toy"))
 

@@ -71,7 +71,7 @@ def test_contributions_of_every_row_add_up_to_its_probability(paths):
         assert np.allclose(sigmoid(rows["logit"]), proba.to_numpy(), atol=1e-4)
 
 
-def test_a_member_that_saw_the_labels_through_another_fold_map_is_refused(paths):
+def test_a_member_of_another_fold_map_is_refused(paths):
     write_member(paths, "two", read_labelled_rows(paths).y.astype(float), folds="another")
     with pytest.raises(ValueError, match="different fold maps"):
         stack("one", "two")
