@@ -1,4 +1,4 @@
-"""The train and decode stages with a model that explains itself: its terms follow it from fold to table."""
+"""The train and decode stages with an explaining model: its terms are written for every fold and row."""
 
 from types import SimpleNamespace
 
@@ -23,7 +23,7 @@ N, TEST = 60, ["98.jpg", "99.jpg"]
 IDS = [f"{i}.jpg" for i in range(N)]
 X = (
     np.random.default_rng(0).normal(size=(N + 2, 2)).astype(np.float32)
-)  # what the photo, what the caption says
+)  # the image feature, the caption feature
 Y = (X[:N] > 0).astype(np.uint8)
 
 
@@ -59,7 +59,7 @@ def run(paths: Paths, stage) -> None:
     stage.main(SimpleNamespace(comp="toy", exp="join", fold=None))
 
 
-def test_terms_of_every_row_add_up_to_what_was_predicted_for_it(paths):
+def test_the_terms_of_every_row_add_up_to_its_prediction(paths):
     run(paths, train)
     table = pd.read_parquet(paths.contributions("join"))
     assert table["split"].value_counts().to_dict() == {
@@ -74,7 +74,7 @@ def test_terms_of_every_row_add_up_to_what_was_predicted_for_it(paths):
         assert np.allclose(sigmoid(part["logit"]), proba.ravel(), atol=1e-6)
 
 
-def test_the_run_says_which_label_is_seen_and_which_is_read(paths):
+def test_the_run_has_the_share_of_each_modality_by_label(paths):
     run(paths, train)
     found = read_json(paths.run("join"))["shares"]
     assert found["seen"]["image"] > found["seen"]["caption"]
@@ -92,7 +92,7 @@ def test_scores_are_shown_without_captions_and_without_photos(paths, capsys):
     assert f"{without['photos']['score']:.4f}" in printed.split("without photos")[1].splitlines()[0]
 
 
-def test_what_is_lost_is_written_again_and_nothing_is_fitted_twice(paths):
+def test_a_deleted_output_is_written_again_and_nothing_is_fitted_twice(paths):
     run(paths, train)
     before = {f: f.read_bytes() for f in (paths.oof("join"), paths.test("join"))}
     table = pd.read_parquet(paths.contributions("join"))
@@ -132,7 +132,7 @@ def test_a_student_learns_from_the_test_rows_and_its_teacher_comes_first(paths):
     assert out_of_fold(paths, "student", 0) != taught
 
 
-def test_labels_of_a_fold_reach_its_out_of_fold_rows_not_even_through_the_teacher(paths):
+def test_the_teacher_does_not_leak_labels_of_a_fold_into_its_out_of_fold_rows(paths):
     add_student(paths)
     out_of_fold(paths, "join", 1)
     before = [out_of_fold(paths, "student", k) for k in range(3)]

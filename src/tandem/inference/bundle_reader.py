@@ -38,7 +38,8 @@ def open_bundle(path: Path) -> tuple[Paths, str]:
     for name in manifest["members"]:
         check_name("experiment", name)
         experiment = read_resolved(paths.experiment_config(name))
-        _check_source(paths, getattr(experiment, "model", ""))
+        if experiment.pixel_network:
+            _check_source(paths, experiment.pixel_network.model)
         for encoder in experiment.pretrained:
             _check_inside(encoder, paths, manifest["files"])
     return paths, check_name("experiment", manifest["experiment"])
