@@ -106,6 +106,7 @@ class Graph:
             "folds": ["folds"],
             "features": [f"features {e.slug}" for name in chosen for e in self.experiments[name].encoders],
             "train": [*trained, *scored],
+            "decode": [*trained, *scored],
             "stack": [STACK, f"decode {STACK}"],
             "submit": [*scored, f"submit {submitted}"],
         }

@@ -98,7 +98,7 @@ def open_labeler(args: Namespace) -> Labeler:
             f"FAST=1: configs/{FAST}.toml reads captions, and {paths.comp} has none; without FAST the models of the "
             "submission label"
         )
-    bring_up_to_date(paths, "train", FAST)
+    bring_up_to_date(args.comp, "train", FAST)
     return Labeler.of(paths, FAST, args.folds)
 
 

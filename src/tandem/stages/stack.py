@@ -5,7 +5,6 @@ that need no caption form a smaller stack for rows without one, in models/C/stac
 """
 
 import time
-from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -33,19 +32,10 @@ from tandem.graph.keys import Artifact
 from tandem.graph.plan import Step
 from tandem.logits import logit, sigmoid
 from tandem.runtime.resources import peak_mb, threads, versions
-from tandem.stages._run import add_goal_arguments, bring_up_to_date
 
 SEED = 0
 
 Members = Mapping[str, Experiment]
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    add_goal_arguments(parser)
-
-
-def main(args: Namespace) -> None:
-    bring_up_to_date(Paths(args.comp), STACK, args.exps, args.jobs)
 
 
 def run(paths: Paths, step: Step) -> None:

@@ -4,7 +4,6 @@
 explains its logits also `contributions.parquet`: out of fold (both, no_caption, no_image) and for the test rows.
 """
 
-from argparse import ArgumentParser, Namespace
 from typing import Any
 
 import numpy as np
@@ -20,18 +19,9 @@ from tandem.graph.plan import Step
 from tandem.logits import sigmoid
 from tandem.runtime.resources import peak_mb, versions
 from tandem.runtime.torch_setup import use_threads
-from tandem.stages._run import add_goal_arguments, bring_up_to_date
 from tandem.training.fold_job import FoldJob
 from tandem.training.parallel_folds import fit_folds
 from tandem.training.split_inputs import read_inputs
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    add_goal_arguments(parser)
-
-
-def main(args: Namespace) -> None:
-    bring_up_to_date(Paths(args.comp), "train", args.exps, args.jobs)
 
 
 def run(paths: Paths, step: Step) -> None:
