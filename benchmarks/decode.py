@@ -80,9 +80,7 @@ def main() -> None:
     slow = part / TIMED * 2 * c * STEPS
     fast, exact = seconds(lambda: tune_ascent(proba, y, rule), repeats=3)
     usual = rule.score(y, binarize(proba, loop_ascent(proba, y, rule), rule))
-    print(
-        f"ascent on F1 per row: loop {slow:.0f} s ({TIMED} of {2 * c * STEPS} evaluations timed), {fast:.2f} s"
-    )
+    print(f"ascent on F1 per row: loop {slow:.0f} s ({TIMED} of {2 * c * STEPS} evaluations timed), {fast:.2f} s")
     print(f"  F1 per row {usual:.5f} and {rule.score(y, binarize(proba, exact, rule)):.5f}")
     print(f"figure ascent_speedup {slow / fast:.0f} x")
     print(f"figure ascent_seconds {fast:.2f} s")

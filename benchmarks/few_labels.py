@@ -45,10 +45,7 @@ def one_fold(
 ) -> list[np.ndarray]:
     """(n_k, c) probabilities of fold k: of the teacher, then of the student of each round."""
     known, unknown = (np.flatnonzero(side & (fold != k)) for side in (labelled, ~labelled))
-    held_out, everything = (
-        inputs.take(np.flatnonzero(fold == k)),
-        inputs.take(np.concatenate([known, unknown])),
-    )
+    held_out, everything = (inputs.take(np.flatnonzero(fold == k)), inputs.take(np.concatenate([known, unknown])))
     model = fitted(cfg, inputs.take(known), y[known], k)
     found = [model.predict_proba(held_out)]
     for step in range(1, ROUNDS + 1 if len(unknown) else 1):
@@ -62,9 +59,7 @@ def one_fold(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--comp", default="coco19")
-    parser.add_argument(
-        "--folds", type=int, default=2, help="how many folds are held out, one after the other"
-    )
+    parser.add_argument("--folds", type=int, default=2, help="how many folds are held out, one after the other")
     args = parser.parse_args()
     paths, cfg = Paths(args.comp), load_experiment(Path("configs/fast.toml"))
     if not all(features_key(paths.features(e.slug, "train")) for e in cfg.encoders):
@@ -75,12 +70,8 @@ def main() -> None:
     scored = np.concatenate([np.flatnonzero(rows.fold == k) for k in folds])
     order = np.random.default_rng(0).permutation(len(rows.ids))
     rule, y = Rule(), rows.y[scored]
-    print(
-        f"{args.comp}: F1 per row of {len(scored):,} held-out rows, {len(folds)} of {rows.fold.max() + 1} folds"
-    )
-    print(
-        "| labelled rows | labels alone | + pseudo-labels | gain, 95 % interval | second round | gain | s |"
-    )
+    print(f"{args.comp}: F1 per row of {len(scored):,} held-out rows, {len(folds)} of {rows.fold.max() + 1} folds")
+    print("| labelled rows | labels alone | + pseudo-labels | gain, 95 % interval | second round | gain | s |")
     print("|---|---|---|---|---|---|---|")
     for size in (*(n for n in SIZES if n < len(order)), len(order)):
         start, labelled = time.perf_counter(), np.zeros(len(order), bool)

@@ -55,9 +55,7 @@ WORDS = [
 class Computed:
     """Reads like `Maps`, but computes what it is asked for, every time."""
 
-    def __init__(
-        self, cached: Maps, compute: Callable[[np.ndarray], np.ndarray], rows: np.ndarray | None = None
-    ):
+    def __init__(self, cached: Maps, compute: Callable[[np.ndarray], np.ndarray], rows: np.ndarray | None = None):
         self.cached, self.compute = cached, compute
         self.rows = np.arange(len(cached)) if rows is None else rows
         self.shape = (len(self.rows), *cached.shape[1:])

@@ -36,15 +36,7 @@ from tandem.models.inputs import Inputs
 from tandem.stages import decode, stack, train
 
 PHOTOS, LABELS, FOLDS, FILES = 400, 18, 5, 40_000
-WORDS = (
-    "a man riding",
-    "the wave",
-    "on top of",
-    "two brown dogs",
-    "near some",
-    "an old red bus",
-    "with people",
-)
+WORDS = ("a man riding", "the wave", "on top of", "two brown dogs", "near some", "an old red bus", "with people")
 
 
 def draw(folder: Path, size: tuple[int, int], n: int, rng: np.random.Generator) -> list[Path]:
@@ -62,9 +54,7 @@ def short(name: str, configs: Path) -> Experiment:
     experiment = load_experiment(configs / f"{name}.toml")
     if not hasattr(experiment, "train"):
         return experiment
-    return experiment.model_copy(
-        update={"train": experiment.train.model_copy(update={"epochs": 1, "min_steps": 0})}
-    )
+    return experiment.model_copy(update={"train": experiment.train.model_copy(update={"epochs": 1, "min_steps": 0})})
 
 
 def trained(experiments: dict[str, Experiment], rng: np.random.Generator) -> Paths:
@@ -82,9 +72,7 @@ def trained(experiments: dict[str, Experiment], rng: np.random.Generator) -> Pat
     write_images(paths.images("train"), columns | {"bytes": [1] * n, "sha": ids, "hash": [b"0" * 64] * n})
     write_captions(paths.captions("train"), ids, captions_of(n, rng))
     write_labels(paths.labels, ids, tuple(names), (rng.random((n, LABELS)) < 0.3).astype(np.uint8))
-    write_text(
-        paths.folds, "id,fold,group\n" + "".join(f"{name},{i % FOLDS},{i}\n" for i, name in enumerate(ids))
-    )
+    write_text(paths.folds, "id,fold,group\n" + "".join(f"{name},{i % FOLDS},{i}\n" for i, name in enumerate(ids)))
     write_json(paths.metric_config, {"metric": "f1_samples", "beta": 1.0, "least": 1, "most": 5})
     for name, experiment in experiments.items():
         write_json(paths.experiment_config(name), experiment.model_dump())
@@ -113,10 +101,7 @@ def usual(labeler: Labeler, files: Sequence[Path], captions: Sequence[str]) -> n
     found = []
     for start in range(0, len(files), 32):
         some = files[start : start + 32]
-        photos = [
-            Image.open(file).convert("RGB").resize((image.size,) * 2, Image.Resampling.BICUBIC)
-            for file in some
-        ]
+        photos = [Image.open(file).convert("RGB").resize((image.size,) * 2, Image.Resampling.BICUBIC) for file in some]
         pixels = normalise(torch.from_numpy(np.stack([np.asarray(photo) for photo in photos]))).contiguous()
         seen = pool(network.forward_features(pixels), network, image.pool).numpy()
         encoded = sentences.encode(list(captions[start : start + 32]), output_value=None)
@@ -177,18 +162,14 @@ def main() -> None:
         next(plain)
         took, _ = timed(lambda: next(plain))
         slow, (fast, fast_ms) = len(files) / took, rate(labeler, files, captions)
-        print(
-            f"fast, 224 px, {len(files)} photos of 500 x 375: {slow:.0f} img/s as usually called, {fast:.0f} img/s"
-        )
+        print(f"fast, 224 px, {len(files)} photos of 500 x 375: {slow:.0f} img/s as usually called, {fast:.0f} img/s")
         print(f"figure label_fast_img_per_s {fast:.1f} img/s")
         print(f"figure label_fast_cpu_ms {fast_ms:.1f} ms")
         print(f"figure label_fast_speedup {fast / slow:.2f} x")
         whole, ms = rate(Labeler.of(paths), files[:200], captions[:200])
         print(f"figure label_ensemble_img_per_s {whole:.1f} img/s")
         print(f"figure label_ensemble_cpu_ms {ms:.1f} ms")
-        with ProcessPoolExecutor(
-            1, multiprocessing.get_context("spawn")
-        ) as fresh:  # nothing held from before
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:  # nothing held from before
             tenth, end = fresh.submit(growth, paths).result()
         print(f"{FILES:,} files: {tenth:.0f} MB after a tenth, {end:.0f} MB at the end")
         print(f"figure label_memory_growth_mb {end - tenth:.0f} MB")

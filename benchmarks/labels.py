@@ -40,9 +40,7 @@ def experiment(paths: Paths) -> FusionExperiment:
     )
 
 
-def predict(
-    cfg: FusionExperiment, k: int, train: Inputs, y, weights, parts: list[Inputs]
-) -> list[np.ndarray]:
+def predict(cfg: FusionExperiment, k: int, train: Inputs, y, weights, parts: list[Inputs]) -> list[np.ndarray]:
     model = FusionModel(cfg, y.shape[1])
     model.fit(train, y, TrainingRun(cfg.seed * 1000 + k, weights=weights))
     return [model.predict_proba(part) for part in parts]

@@ -36,13 +36,7 @@ def write_folds(paths: Paths, ids: Sequence[str], folds: Sequence[int]) -> None:
 
 def write_competition(paths: Paths, names: Sequence[str], **changes: object) -> None:
     """competition.toml with these labels."""
-    values = {
-        "id": "id",
-        "caption": "caption",
-        "images": "data",
-        "most": len(names),
-        "experiments": ["concat"],
-    }
+    values = {"id": "id", "caption": "caption", "images": "data", "most": len(names), "experiments": ["concat"]}
     labels = {"format": "separated", "column": "labels", "separator": "|", "names": list(names)}
     write_text(paths.competition, to_toml(Competition.model_validate(values | {"labels": labels} | changes)))
 
@@ -91,9 +85,7 @@ def fake_features(paths: Paths, experiment, split: str, values) -> None:
     ids = read_images(paths.images(split))["id"]
     for encoder, array in zip(experiment.encoders, values, strict=True):
         artifact = Graph.open(paths).features(encoder, split)
-        write_features(
-            paths.features(encoder.slug, split), ids, lambda s, a=array: [a[s:]], artifact.made_from, "rows"
-        )
+        write_features(paths.features(encoder.slug, split), ids, lambda s, a=array: [a[s:]], artifact.made_from, "rows")
 
 
 def changed_json(file, **values) -> None:

@@ -27,11 +27,7 @@ def test_each_variant_lacks_one_part():
     assert found["f-pseudo"].pseudo.teacher == "f"
     assert {key.removeprefix("f-") for key in found} >= {"concat", "film", "attention", "no_gate"}
     changed = [found[f"f-{key}"].fusion for key in ("no_gate", "no_count", "no_embedding")]
-    assert [(f.gate, f.count, f.embedding) for f in changed] == [
-        (False, 0.1, 0.1),
-        (True, 0.0, 0.1),
-        (True, 0.1, 0.0),
-    ]
+    assert [(f.gate, f.count, f.embedding) for f in changed] == [(False, 0.1, 0.1), (True, 0.0, 0.1), (True, 0.1, 0.0)]
 
 
 def test_changes_that_do_not_apply_are_left_out():

@@ -24,15 +24,9 @@ def nothing_left(tmp_path):
 
 
 def test_files_and_folders_come_out_as_they_are(tmp_path):
-    source = make_zip(
-        tmp_path / "a.zip", [("train.csv", "x"), ("data/1.jpg", "one"), ("data/deep/2.jpg", "two")]
-    )
+    source = make_zip(tmp_path / "a.zip", [("train.csv", "x"), ("data/1.jpg", "one"), ("data/deep/2.jpg", "two")])
     assert unpack_zip(source, tmp_path / "input" / "a") == 3
-    assert contents(tmp_path / "input" / "a") == {
-        "train.csv": "x",
-        "data/1.jpg": "one",
-        "data/deep/2.jpg": "two",
-    }
+    assert contents(tmp_path / "input" / "a") == {"train.csv": "x", "data/1.jpg": "one", "data/deep/2.jpg": "two"}
     assert [p.name for p in (tmp_path / "input").iterdir()] == ["a"]
 
 
@@ -48,12 +42,7 @@ def test_a_folder_of_images_alone_is_kept(tmp_path):
 
 
 def test_what_operating_systems_leave_behind_is_skipped(tmp_path):
-    junk = [
-        ("__MACOSX/c/._train.csv", "j"),
-        ("c/.DS_Store", "j"),
-        ("c/data/._1.jpg", "j"),
-        ("c/data/Thumbs.db", "j"),
-    ]
+    junk = [("__MACOSX/c/._train.csv", "j"), ("c/.DS_Store", "j"), ("c/data/._1.jpg", "j"), ("c/data/Thumbs.db", "j")]
     unpack_zip(make_zip(tmp_path / "a.zip", [("c/train.csv", "x"), *junk]), tmp_path / "a")
     assert set(contents(tmp_path / "a")) == {"train.csv"}
 

@@ -96,9 +96,7 @@ def test_weights_are_there_once_and_rounded(folder):
     kinds = {}
     for file in files:
         state = load_file(folder / file)
-        kinds[file.count("/") > 1] = {
-            str(t.dtype) for t in state.values() if t.ndim > 1 and t.numel() >= 4096
-        }
+        kinds[file.count("/") > 1] = {str(t.dtype) for t in state.values() if t.ndim > 1 and t.numel() >= 4096}
     assert kinds[False] == {"torch.float16"} and kinds[True] <= {"torch.int8"}
 
 
@@ -115,9 +113,7 @@ def test_a_packed_caption_model_encodes_nearly_as_the_whole_one(tmp_path):
 def test_pretrained_tensors_that_every_fold_has_of_its_own_are_not_packed(fusion_toy, tmp_path, monkeypatch):
     monkeypatch.chdir(fusion_toy.root)  # which its weights are named from
     write_bundle(Experiments(fusion_toy)["join"], 0, tmp_path / "b")
-    states = {
-        f.parent.name: unpack(load_file(f)) for f in (tmp_path / "b" / "weights").rglob("*.safetensors")
-    }
+    states = {f.parent.name: unpack(load_file(f)) for f in (tmp_path / "b" / "weights").rglob("*.safetensors")}
     backbone = states["weights"]
     (sentences,) = (state for name, state in states.items() if name != "weights")
 
@@ -147,10 +143,7 @@ def test_the_readme_has_ten_lines_and_licences_are_named(folder):
 def test_a_network_that_was_trained_whole_has_its_licence_named_too():
     tuned = FinetuneExperiment(kind="finetune", model="tf_efficientnet_lite0")
     words = HeadExperiment(kind="head", caption=CaptionEncoder())
-    assert pretrained_models([tuned, words]) == {
-        "all-MiniLM-L6-v2": "caption",
-        "tf_efficientnet_lite0": "image",
-    }
+    assert pretrained_models([tuned, words]) == {"all-MiniLM-L6-v2": "caption", "tf_efficientnet_lite0": "image"}
 
 
 def test_the_same_models_make_the_same_zip(trained, packed, tmp_path):
@@ -245,9 +238,7 @@ def test_a_mean_of_members_labels_by_the_mean_of_their_logits(trained, tmp_path)
 
 
 def test_what_is_not_trained_is_refused_with_what_to_run(trained, tmp_path, monkeypatch):
-    with pytest.raises(
-        FileNotFoundError, match=r"'concat' is not trained; run: make train COMP=toy EXPS=concat"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"'concat' is not trained; run: make train COMP=toy EXPS=concat"):
         bundle(trained, monkeypatch, exp="concat")
     with pytest.raises(FileNotFoundError, match=r"nothing is trained .* make submit COMP=toy"):
         bundle(Paths("toy", tmp_path), monkeypatch)
@@ -259,9 +250,7 @@ def test_what_another_metric_scored_is_not_packed(trained, tmp_path, monkeypatch
     paths = Paths("toy", root)
     text = paths.competition.read_text()
     paths.competition.write_text(text.replace('metric = "f1_samples"', 'metric = "f1_macro"'))
-    with pytest.raises(
-        ValueError, match="(?s)nothing .* is current.*left out: looks, which is stale: .*metric"
-    ):
+    with pytest.raises(ValueError, match="(?s)nothing .* is current.*left out: looks, which is stale: .*metric"):
         bundle(paths, monkeypatch)
 
 
@@ -357,10 +346,7 @@ def test_a_network_or_weights_from_outside_are_refused(folder, key, message, val
     "module, message",
     [
         ({"path": "", "type": "os.system"}, r"has the class 'os\.system'"),
-        (
-            {"path": "", "type": "sentence_transformers.models.Router"},
-            "expected Dense, Normalize",
-        ),  # imports others
+        ({"path": "", "type": "sentence_transformers.models.Router"}, "expected Dense, Normalize"),  # imports others
         ({"path": "", "type": "sentence_transformers.base.model.torch"}, "expected Dense, Normalize"),
         ({"path": "../../x", "type": "sentence_transformers.models.Pooling"}, "which is outside it"),
     ],
@@ -390,9 +376,7 @@ def test_of_a_stack_that_kept_one_member_only_that_one_is_packed(trained, tmp_pa
     assert sorted(folder.name for folder in packed.iterdir()) == ["looks", "stack"]
     labeler = Labeler.load(tmp_path / "small")
     assert [member.name for member in labeler.predictor.members] == ["looks"]
-    found, alone = (
-        list(each.label(pipeline_rows(trained)[0])) for each in (labeler, Labeler.of(trained, "looks", 1))
-    )
+    found, alone = (list(each.label(pipeline_rows(trained)[0])) for each in (labeler, Labeler.of(trained, "looks", 1)))
     assert np.abs(probabilities(found) - probabilities(alone)).max() < 0.01
 
 

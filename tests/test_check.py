@@ -46,14 +46,9 @@ class Toy:
     def check(self) -> int:
         """The exit status of the stage, after writing the files as they now are."""
         defaults = {"id": "id", "caption": "caption", "images": "data", "suffix": ".jpg", "most": 2}
-        competition = Competition.model_validate(
-            defaults | {"experiments": ["x"], "folds": {"n": 2}} | self.options
-        )
+        competition = Competition.model_validate(defaults | {"experiments": ["x"], "folds": {"n": 2}} | self.options)
         self.paths.competition.write_text(to_toml(competition))
-        for name, header, rows in (
-            ("train", self.header, self.train),
-            ("test", "id,caption", self.test),
-        ):
+        for name, header, rows in (("train", self.header, self.train), ("test", "id,caption", self.test)):
             lines = [header, *(",".join(row) for row in rows)]
             (self.paths.input / f"{name}.csv").write_text("\n".join(lines) + "\n")
         return main(SimpleNamespace(comp="toy"))
@@ -73,11 +68,7 @@ def test_a_sound_competition_is_ready_and_its_tables_are_written(toy, capsys):
     assert toy.check() == 0
     assert capsys.readouterr().out.splitlines()[-1] == "ready: make submit COMP=toy"
     ids, names, y = read_labels(toy.paths.labels)
-    assert (ids, names, y.tolist()) == (
-        list("01234"),
-        ("cat", "dog"),
-        [[1, 0], [0, 1], [1, 1], [1, 0], [0, 1]],
-    )
+    assert (ids, names, y.tolist()) == (list("01234"), ("cat", "dog"), [[1, 0], [0, 1], [1, 1], [1, 0], [0, 1]])
     assert read_captions(toy.paths.captions("test")) == (["5", "6"], ["who knows", "what this is"])
     images = read_images(toy.paths.images("train"))
     assert images["file"][0] == "data/0.jpg"
@@ -100,11 +91,7 @@ def test_an_edited_caption_leaves_the_tables_of_images_and_labels_alone(toy):
     before = [table.stat().st_mtime_ns for table in tables]
     toy.train[0] = ("0", "cat", "a tabby")
     toy.check()
-    assert [a == table.stat().st_mtime_ns for a, table in zip(before, tables, strict=True)] == [
-        True,
-        True,
-        False,
-    ]
+    assert [a == table.stat().st_mtime_ns for a, table in zip(before, tables, strict=True)] == [True, True, False]
 
 
 def break_image(toy):
@@ -256,9 +243,7 @@ def test_a_missing_file_is_named_with_what_to_do(toy):
 
 
 def test_problems_are_counted_and_errors_come_first():
-    found = group_by_kind(
-        [Issue("repaired row", "x", "a.csv", 9), Issue("unknown label", "y", "a.csv", 5)] * 2
-    )
+    found = group_by_kind([Issue("repaired row", "x", "a.csv", 9), Issue("unknown label", "y", "a.csv", 5)] * 2)
     assert [(p.kind, p.count, p.first.place) for p in found] == [
         ("unknown label", 2, "a.csv:5"),
         ("repaired row", 2, "a.csv:9"),

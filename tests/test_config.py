@@ -130,9 +130,7 @@ def test_a_name_that_is_no_safe_folder_is_refused(tmp_path, name):
         Paths(name)
 
 
-@pytest.mark.parametrize(
-    "change", [{"size": 256}, {"pool": "avg"}, {"mirror": True}, {"weights": "a.safetensors"}]
-)
+@pytest.mark.parametrize("change", [{"size": 256}, {"pool": "avg"}, {"mirror": True}, {"weights": "a.safetensors"}])
 def test_another_setting_of_an_image_encoder_is_another_file_of_features(change):
     assert ImageEncoder(**change).slug != ImageEncoder().slug
 

@@ -84,9 +84,7 @@ def test_a_quoted_line_that_looks_like_a_row_start_stays_in_its_text(file):
 def test_a_column_is_read_by_name_and_an_unknown_name_lists_the_known(file):
     table = read(file, HEADER + ANCHOR)
     assert table.column("Caption") == ["A cat sits."]
-    with pytest.raises(
-        ValueError, match=r"no column 'Captoin'; known columns are \['ImageID', 'Labels', 'Cap"
-    ):
+    with pytest.raises(ValueError, match=r"no column 'Captoin'; known columns are \['ImageID', 'Labels', 'Cap"):
         table.column("Captoin")
 
 
@@ -179,18 +177,9 @@ def test_doubled_quotes_are_two_quotes_where_nothing_else_is_escaped(file):
         (HEADER + ANCHOR + '1.jpg,3,4,"a "b" c"\n', "line 3: starts like a row, but differs from the others"),
         (HEADER + ANCHOR + "1.jpg\n" + ANCHOR, "line 3: 1 columns, the header has 3"),
         ("id,n\n1,2\n3,4,5\n", "line 3: 3 columns, the header has 2"),
-        (
-            HEADER + '1.jpg,3,"a ""b"" c"\n2.jpg,3,"a "b" c"\n',
-            "line 2: doubles the quotes inside its text, line 3",
-        ),
-        (
-            HEADER + ANCHOR + '1.jpg,1,"a ""\n2.jpg,1,"" b"\n',
-            "line 4: can be read as a row of its own or as a part",
-        ),
-        (
-            'id,a,b\n1,"one text","two text"\n2,"x "q","r" y","z"\n',
-            "line 3: the row can be read in more than one way",
-        ),
+        (HEADER + '1.jpg,3,"a ""b"" c"\n2.jpg,3,"a "b" c"\n', "line 2: doubles the quotes inside its text, line 3"),
+        (HEADER + ANCHOR + '1.jpg,1,"a ""\n2.jpg,1,"" b"\n', "line 4: can be read as a row of its own or as a part"),
+        ('id,a,b\n1,"one text","two text"\n2,"x "q","r" y","z"\n', "line 3: the row can be read in more than one way"),
         ("id,,x\n1,2,3\n", "line 1: column 2 of the header has no name"),
         ("id,x,x\n1,2,3\n", "line 1: the header repeats ['x']"),
         ("id;x\n1;2\n", "line 1: the header 'id;x' has no comma"),
@@ -261,13 +250,7 @@ def test_garbage_is_read_or_refused_with_a_value_error(file, content):
 
 
 def test_thirty_thousand_unescaped_rows_come_out_exact_in_little_time(file):
-    kinds = [
-        "A plain one.",
-        'He said "hi", twice',
-        'two\nlines and a "quote"',
-        'ends "so"',
-        "three\n\n\nlines",
-    ]
+    kinds = ["A plain one.", 'He said "hi", twice', 'two\nlines and a "quote"', 'ends "so"', "three\n\n\nlines"]
     texts = [f"{kinds[i % 5 if i % 20 < 5 else 0]} {i}" + '"' * (i % 40 == 3) for i in range(30_000)]
     file.write_text(unescaped_file(texts))
     before = time.perf_counter()

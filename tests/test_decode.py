@@ -129,10 +129,7 @@ def expectations(outcome_proba: np.ndarray, beta: float) -> np.ndarray:
     """(2^c,) expected F-beta of each set, for one row's probabilities of all 2^c outcomes."""
     sets = all_sets(outcome_proba)
     return np.array(
-        [
-            sum(p * f1_samples(o[None], s[None], beta) for p, o in zip(outcome_proba, sets, strict=True))
-            for s in sets
-        ]
+        [sum(p * f1_samples(o[None], s[None], beta) for p, o in zip(outcome_proba, sets, strict=True)) for s in sets]
     )
 
 
@@ -202,9 +199,7 @@ def test_every_calibration_lowers_the_log_loss_of_overconfident_probabilities(ki
 
 
 def test_platt_finds_the_slope_that_was_planted():
-    assert np.array(calibrate("platt", *overconfident()).curves)[:, 1] == pytest.approx(
-        [1 / 3, 1 / 3], abs=0.05
-    )
+    assert np.array(calibrate("platt", *overconfident()).curves)[:, 1] == pytest.approx([1 / 3, 1 / 3], abs=0.05)
 
 
 @pytest.mark.parametrize("kind", KINDS)

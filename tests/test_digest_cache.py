@@ -17,9 +17,7 @@ def old_file(path, text, mtime_s=1000):
 def read_files(monkeypatch):
     """The names of the files whose content is read, in order."""
     names = []
-    monkeypatch.setattr(
-        digest_cache, "file_digest", lambda path: names.append(path.name) or file_digest(path)
-    )
+    monkeypatch.setattr(digest_cache, "file_digest", lambda path: names.append(path.name) or file_digest(path))
     return names
 
 

@@ -20,17 +20,13 @@ def checkout(tmp_path_factory):
     for name in ("Makefile", "requirements.txt", "pyproject.toml"):
         shutil.copy2(ROOT / name, folder / name)
     for name in ("configs", "src"):
-        shutil.copytree(
-            ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
-        )
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     (folder / ".venv").symlink_to(ROOT / ".venv")
     return folder
 
 
 def make(folder: Path, *words: str) -> str:
-    env = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")} | {
-        "PYTHONPATH": str(folder / "src")
-    }
+    env = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")} | {"PYTHONPATH": str(folder / "src")}
     run = subprocess.run(["make", *words], cwd=folder, env=env, capture_output=True, text=True, timeout=1200)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     return run.stdout

@@ -3,15 +3,7 @@
 import numpy as np
 import pytest
 
-from tandem.bundling.ensemble_choice import (
-    Budget,
-    Choice,
-    Cost,
-    Costs,
-    ExperimentCost,
-    choose_best,
-    grow_means,
-)
+from tandem.bundling.ensemble_choice import Budget, Choice, Cost, Costs, ExperimentCost, choose_best, grow_means
 
 BIG, SMALL = Cost(10, 8), Cost(4, 2)
 COSTS = Costs(
@@ -28,21 +20,13 @@ COSTS = Costs(
 
 def test_what_is_shared_is_counted_once_and_every_model_counts():
     assert COSTS.total("single", ["image"], 1) == Cost(1 + 10 + 2, 3 + 8 + 1)
-    assert COSTS.total("mean", ["image", "both"], 2) == Cost(
-        1 + 10 + 4 + 2 * 2 + 2 * 3, 3 + 8 + 2 + 2 * 1 + 2 * 2
-    )
+    assert COSTS.total("mean", ["image", "both"], 2) == Cost(1 + 10 + 4 + 2 * 2 + 2 * 3, 3 + 8 + 2 + 2 * 1 + 2 * 2)
     assert COSTS.total("stack", ["image", "both"], 5).mb == 1 + 5 + 10 + 4 + 5 * 2 + 3 * 3  # "both" has three
 
 
 def test_as_many_models_as_fit_and_one_at_least():
     choice = Choice("single", ("image",), 0.8)
-    assert [COSTS.with_most_folds(choice, Budget(mb, np.inf)).folds for mb in (5, 13, 17, 17.5, 100)] == [
-        1,
-        1,
-        3,
-        3,
-        5,
-    ]
+    assert [COSTS.with_most_folds(choice, Budget(mb, np.inf)).folds for mb in (5, 13, 17, 17.5, 100)] == [1, 1, 3, 3, 5]
     assert COSTS.with_most_folds(choice, Budget(100, 13)).folds == 2
     assert COSTS.with_most_folds(choice, Budget(100, 13)).cost == Cost(15, 13)
 
@@ -58,9 +42,7 @@ def test_the_best_that_fits_is_chosen_then_the_one_of_most_models():
     assert choose_best(choices, Budget(100, 40)) == choices[2]
     assert choose_best(choices, Budget(70, 40)) == choices[1]
     assert choose_best(choices, Budget(70, 10)) == choices[3]
-    with pytest.raises(
-        ValueError, match=r"nothing fits 10 MB .* the smallest is caption, 20\.0 MB and 4\.0 ms"
-    ):
+    with pytest.raises(ValueError, match=r"nothing fits 10 MB .* the smallest is caption, 20\.0 MB and 4\.0 ms"):
         choose_best(choices, Budget(10, 40))
 
 
@@ -90,7 +72,4 @@ def test_where_every_member_needs_captions_a_fallback_without_is_added():
     chosen = COSTS.with_fallback(caption, scores, Budget(27, np.inf))
     assert (chosen.fallback, chosen.folds) == ("image", 4)  # with both, three models of each would fit
     assert COSTS.with_fallback(caption, scores, Budget(12, np.inf)).fallback == ""
-    assert (
-        COSTS.with_fallback(Choice("mean", ("caption", "image"), 0.8), scores, Budget(100, np.inf)).fallback
-        == ""
-    )
+    assert COSTS.with_fallback(Choice("mean", ("caption", "image"), 0.8), scores, Budget(100, np.inf)).fallback == ""

@@ -192,9 +192,7 @@ def test_a_test_image_is_explained_by_all_fold_models_and_has_no_truth(paths, ca
     page, printed = explained(paths, "99.png", capsys)
     assert "the mean of 2 fold models" in printed and "<th>true</th>" not in page
     found = explain_image(paths, "99.png", "join")
-    assert np.allclose(
-        found.predictions[0].proba, Predictions.read(paths.test("join")).aligned_to(["99.png"])[0]
-    )
+    assert np.allclose(found.predictions[0].proba, Predictions.read(paths.test("join")).aligned_to(["99.png"])[0])
     experiment = Job(paths, "join").experiment
     row = read_inputs(paths, experiment, "test").take(np.array([1]))
     files = [paths.model("join", k, ".safetensors") for k in (0, 1)]
@@ -284,9 +282,7 @@ def test_stale_models_are_refused(paths):
 
 
 def test_without_a_name_a_trained_experiment_with_terms_is_explained(paths, tmp_path, capsys):
-    assert (
-        default_experiment(paths) == "join"
-    )  # neither `words`, which has no terms, nor one that is not trained
+    assert default_experiment(paths) == "join"  # neither `words`, which has no terms, nor one that is not trained
     page, _ = explained(paths, "3.png", capsys, exp=None)
     assert page == render(explain_image(paths, "3.png", "join"))
     assert default_experiment(Paths("toy", tmp_path)) is None

@@ -23,14 +23,7 @@ from tandem.runtime import torch_setup as runtime
 
 IMAGE, CAPTION, INTERACTION, BASE = (TERMS.index(t) for t in ("image", "caption", "fusion", "base"))
 SMALL = {"hidden": 16, "rank": 4, "dropout": 0.0, "input_dropout": 0.0}
-TRAIN = {
-    "epochs": 12,
-    "min_steps": 0,
-    "batch": 32,
-    "lr": 1e-2,
-    "weight_decay": 0.0,
-    "bfloat16": False,
-}
+TRAIN = {"epochs": 12, "min_steps": 0, "batch": 32, "lr": 1e-2, "weight_decay": 0.0, "bfloat16": False}
 IMAGES, CAPTIONS = ImageEncoder(), CaptionEncoder()
 STILL = {"backbone_lr": 0.0, "caption_lr": 0.0}
 
@@ -58,8 +51,7 @@ def toy(n: int = 400) -> tuple[Inputs, np.ndarray]:
     x = np.random.default_rng(0).normal(size=(n, 1, 8)).astype(np.float16)
     seen, read = x[:, :, :4], x[:, :, 4:]
     y = np.stack(
-        [seen[:, 0, 0] > 0, seen[:, 0, 1] > 0, read[:, 0, 0] > 0, (seen[:, 0, 2] > 0) == (read[:, 0, 1] > 0)],
-        1,
+        [seen[:, 0, 0] > 0, seen[:, 0, 1] > 0, read[:, 0, 0] > 0, (seen[:, 0, 2] > 0) == (read[:, 0, 1] > 0)], 1
     )
     return Inputs(ids(n), {IMAGES.slug: seen, CAPTIONS.slug: read}), y.astype(np.uint8)
 
@@ -90,9 +82,7 @@ def test_before_it_learned_anything_it_predicts_how_often_each_label_occurs():
     model = FusionModel(experiment(train={"epochs": 1, "lr": 1e-9}), 4)
     (entry,) = model.fit(inputs, y, TrainingRun(0))
     expected = [(n + 0.5) / 401 for n in (100, 300, 1, 0)]
-    assert (1 / (1 + np.exp(-model.network.bias.detach().numpy()))).tolist() == pytest.approx(
-        expected, rel=1e-3
-    )
+    assert (1 / (1 + np.exp(-model.network.bias.detach().numpy()))).tolist() == pytest.approx(expected, rel=1e-3)
     assert 0 <= entry["f1"] <= 1
 
 
@@ -230,10 +220,7 @@ def test_at_a_rate_of_0_both_trunks_stay_as_they_are(shapes, rates, learns):
     model = FusionModel(experiment(train=train, trunk=TRUNK, tokens=TOKENS), 2)
     model.fit(inputs, y, TrainingRun(0))
     trunks = model.network.trunks
-    for now, before in (
-        (trunks.late, trunk.late_stages(TRUNK)),
-        (trunks.layers, token_encoder.late_layers(TOKENS)),
-    ):
+    for now, before in ((trunks.late, trunk.late_stages(TRUNK)), (trunks.layers, token_encoder.late_layers(TOKENS))):
         pairs = zip(now.parameters(), before.parameters(), strict=True)
         assert any(not torch.equal(a, b) for a, b in pairs) == learns
 
@@ -292,9 +279,7 @@ def test_without_a_cache_the_whole_network_is_trained_from_pixels(shapes):
 
 
 def test_rows_of_large_tensors_are_kept_to_a_part_in_127_and_small_ones_better():
-    large = (
-        torch.randn(64, 80, generator=torch.Generator().manual_seed(0)) * torch.logspace(-3, 3, 64)[:, None]
-    )
+    large = torch.randn(64, 80, generator=torch.Generator().manual_seed(0)) * torch.logspace(-3, 3, 64)[:, None]
     state = {
         "large": large,
         "small": torch.linspace(0, 1, 9),

@@ -21,9 +21,7 @@ from tandem.stages import decode, scores, train
 NAMES = ("seen", "read")
 N, TEST = 60, ["98.jpg", "99.jpg"]
 IDS = [f"{i}.jpg" for i in range(N)]
-X = (
-    np.random.default_rng(0).normal(size=(N + 2, 2)).astype(np.float32)
-)  # what the photo, what the caption says
+X = np.random.default_rng(0).normal(size=(N + 2, 2)).astype(np.float32)  # what the photo, what the caption says
 Y = (X[:N] > 0).astype(np.uint8)
 
 
@@ -44,9 +42,7 @@ def paths(tmp_path, monkeypatch) -> Paths:
         write_split(paths, split, ids, captions=ids)
         for column, encoder in enumerate(experiment.encoders):
             values = x[:, None, column : column + 1]
-            write_features(
-                paths.features(encoder.slug, split), "k", ids, lambda s, v=values: [v[s:]], {}, "rows"
-            )
+            write_features(paths.features(encoder.slug, split), "k", ids, lambda s, v=values: [v[s:]], {}, "rows")
     write_labels(paths.labels, IDS, NAMES, Y)
     write_folds(paths, IDS, [n % 3 for n in range(N)])
     write_json(paths.experiment_config("join"), experiment.model_dump())
@@ -112,9 +108,7 @@ def test_what_is_lost_is_written_again_and_nothing_is_fitted_twice(paths):
 
 def add_student(paths: Paths, **pseudo) -> None:
     teacher = read_json(paths.experiment_config("join"))
-    student = FusionExperiment.model_validate(
-        teacher | {"pseudo": {"teacher": "join"} | pseudo}, strict=False
-    )
+    student = FusionExperiment.model_validate(teacher | {"pseudo": {"teacher": "join"} | pseudo}, strict=False)
     write_json(paths.experiment_config("student"), student.model_dump())
 
 

@@ -32,16 +32,8 @@ def test_the_problem_of_an_image_is_reported(folder):
     (folder / "b.jpg").write_text("<html>not found</html>")
     (folder / "c.jpg").write_bytes(b"")
     Image.new("1", (9000, 9000)).save(folder / "d.png")
-    problems = [
-        inspect_image(folder / name).problem for name in ("a.jpg", "b.jpg", "c.jpg", "d.png", "e.jpg")
-    ]
-    assert [p.split(":")[0] for p in problems] == [
-        "truncated",
-        "unreadable",
-        "unreadable",
-        "oversized",
-        "missing",
-    ]
+    problems = [inspect_image(folder / name).problem for name in ("a.jpg", "b.jpg", "c.jpg", "d.png", "e.jpg")]
+    assert [p.split(":")[0] for p in problems] == ["truncated", "unreadable", "unreadable", "oversized", "missing"]
     assert "0x" not in "".join(problems[:3])  # no addresses of objects: a message is the same on every run
 
 

@@ -115,11 +115,7 @@ def test_ids_may_hold_the_folder_of_the_image(tmp_path):
             **images("images/test", ".jpg"),
         },
     )
-    assert (inference.competition.images, inference.competition.suffix, inference.questions) == (
-        "images",
-        "",
-        [],
-    )
+    assert (inference.competition.images, inference.competition.suffix, inference.questions) == ("images", "", [])
 
 
 def test_train_and_test_images_in_two_folders_are_a_question(tmp_path):
@@ -181,10 +177,7 @@ def test_the_separator_is_what_cuts_cells_into_names_that_come_again(cells, sepa
             {"train.csv": "id,label\n1,a\n1,b\n2,a\n", **images("i", ".jpg")},
             "'id' names many images in more than one row",
         ),
-        (
-            {"train.csv": "id,labels\n1,\"['a']\"\n2,\"['b']\"\n"},
-            r"none of the columns \['labels'\] holds labels",
-        ),
+        ({"train.csv": "id,labels\n1,\"['a']\"\n2,\"['b']\"\n"}, r"none of the columns \['labels'\] holds labels"),
     ],
 )
 def test_where_nothing_sensible_can_be_written_the_error_says_why(tmp_path, files, message):
@@ -251,9 +244,7 @@ def test_a_competition_that_brings_its_own_settings_keeps_them(tmp_path, monkeyp
 def test_test_ids_that_are_train_ids_too_are_a_question(tmp_path):
     files = {"train.csv": "id,labels\n1,a\n2,b\n3,a b\n", "test.csv": "id\n1\n2\n"}
     inference = infer_from(tmp_path, files | images("train", ".jpg", "123") | images("test", ".jpg", "12"))
-    assert any(
-        "2 test ids are also ids of train rows, such as '1'" in question for question in inference.questions
-    )
+    assert any("2 test ids are also ids of train rows, such as '1'" in question for question in inference.questions)
 
 
 def test_an_import_of_nothing_says_how_to_call_it(tmp_path, monkeypatch, capsys):

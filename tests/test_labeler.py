@@ -30,9 +30,9 @@ def labeler(trained) -> Labeler:
 
 
 def pipeline_rows(paths: Paths) -> tuple[list[Path], list[str]]:
-    return [paths.input / f for f in read_images(paths.images("test"))["file"]], read_captions(
-        paths.captions("test")
-    )[1]
+    return [paths.input / f for f in read_images(paths.images("test"))["file"]], read_captions(paths.captions("test"))[
+        1
+    ]
 
 
 def probabilities(found) -> np.ndarray:
@@ -79,9 +79,7 @@ def test_without_a_caption_the_members_that_need_none_label_together(trained, la
 def test_a_fusion_network_that_imagines_the_caption_has_a_decoder_of_its_own_for_that(trained):
     labeler = Labeler.of(trained, "join")
     assert labeler.blind.members == labeler.panel.members and labeler.blind.blind
-    assert (
-        read_json(trained.thresholds("join"))["without"]["captions"]["decoder"] == labeler.blind.decoder.name
-    )
+    assert read_json(trained.thresholds("join"))["without"]["captions"]["decoder"] == labeler.blind.decoder.name
     files, captions = pipeline_rows(trained)
     seen, read = list(labeler.label(files)), list(labeler.label(files, captions))
     assert not np.allclose(probabilities(seen), probabilities(read), atol=0.01)
@@ -107,9 +105,7 @@ def changed(file: Path, **values) -> None:
 def test_models_that_are_no_longer_those_that_were_scored_label_nothing(copied):
     changed(copied.experiment_config("looks"), seed=1)
     for name in ("looks", "stack"):
-        with pytest.raises(
-            ValueError, match="'looks' has other settings .*; run: make train COMP=toy EXPS=looks"
-        ):
+        with pytest.raises(ValueError, match="'looks' has other settings .*; run: make train COMP=toy EXPS=looks"):
             Labeler.of(copied, name)
     changed(copied.experiment_config("looks"), seed=0)
     changed(copied.model("looks", 1, ".json"), key="of a training that was broken off")
@@ -119,9 +115,7 @@ def test_models_that_are_no_longer_those_that_were_scored_label_nothing(copied):
 
 def test_a_stack_whose_member_was_trained_again_labels_nothing(copied):
     changed(copied.run("stack"), members=read_json(copied.run("stack"))["members"] | {"words": "before"})
-    with pytest.raises(
-        ValueError, match="a member of 'stack' was trained again since; run: make submit COMP=toy"
-    ):
+    with pytest.raises(ValueError, match="a member of 'stack' was trained again since; run: make submit COMP=toy"):
         Labeler.of(copied)
 
 
@@ -232,9 +226,7 @@ def test_what_can_not_be_read_says_why_and_the_others_are_labelled(trained, labe
     found = list(labeler.label([*bad, *files], [*["a cat"] * len(bad), *captions]))
     for one, why in zip(found, ("unreadable", "truncated", "missing", "unreadable"), strict=False):
         assert one.problem.startswith(why) and one.proba is None and one.labels == ()
-    assert (
-        np.abs(probabilities(found[len(bad) :]) - Predictions.read(trained.test("stack")).proba).max() < 1e-4
-    )
+    assert np.abs(probabilities(found[len(bad) :]) - Predictions.read(trained.test("stack")).proba).max() < 1e-4
 
 
 def test_a_large_photo_is_decoded_small_and_gets_the_same_labels(labeler, tmp_path):

@@ -10,9 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.mark.parametrize("comp", ["", "two names", "..", "a/b", "*", "a;b"])
 def test_a_competition_without_one_name_is_refused_before_anything_is_cleaned(comp):
-    run = subprocess.run(
-        ["make", "-n", "clean", f"COMP={comp}"], cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
+    run = subprocess.run(["make", "-n", "clean", f"COMP={comp}"], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert run.returncode == 2
     assert f"COMP='{comp}': expected the name of one competition" in run.stderr
     assert "rm" not in run.stdout

@@ -12,7 +12,8 @@ from tandem.config.encoders import CaptionEncoder, ImageEncoder
 from tandem.config.experiments import FinetuneExperiment, HeadExperiment, TfidfExperiment
 from tandem.config.training import Augment, FinetuneTraining, Head, HeadTraining, Tfidf, Training
 from tandem.features import image_encoder as image_encoder
-from tandem.features.pretrained_weights import backbone_identity, load_backbone
+from tandem.features.pretrained_weights import load_backbone, load_sentences
+from tandem.features.weights_identity import weights_identity
 from tandem.models.augmenter import Augmenter
 from tandem.models.base import TrainingRun
 from tandem.models.finetune import FinetunedModel
@@ -102,9 +103,7 @@ def test_inputs_take_rows_in_the_order_asked():
 
 
 def test_rows_that_follow_others_are_read_from_their_own_maps():
-    first, second = (
-        Inputs([name], maps={"m": Maps((np.full((3, 1, 1), v),))}) for name, v in (("x", 1), ("y", 2))
-    )
+    first, second = (Inputs([name], maps={"m": Maps((np.full((3, 1, 1), v),))}) for name, v in (("x", 1), ("y", 2)))
     rows = np.array([1])
     both = replace(first, maps={"m": first.maps["m"].take(rows)}).followed_by(
         replace(second, maps={"m": second.maps["m"].take(rows)})
@@ -154,10 +153,7 @@ def small_network() -> nn.Module:
 
 def train(network, cfg: Training, checkpoint=None, on_epoch=lambda entry: None) -> list[dict]:
     inputs, y = toy()
-    x, targets = (
-        torch.from_numpy(inputs.features[IMAGES.slug][:, 0].astype(np.float32)),
-        torch.from_numpy(y).float(),
-    )
+    x, targets = (torch.from_numpy(inputs.features[IMAGES.slug][:, 0].astype(np.float32)), torch.from_numpy(y).float())
 
     def batches(epoch):
         order = np.random.default_rng(epoch).permutation(200)
@@ -252,9 +248,7 @@ def drawings(tmp_path_factory) -> tuple[list, np.ndarray]:
         image = Image.new("RGB", (48, 40), "white")
         x, y = rng.integers(2, 12, 2)
         draw = ImageDraw.Draw(image)
-        (draw.rectangle if i % 2 == 0 else draw.ellipse)(
-            (x, y, x + 24, y + 24), "red" if i % 2 == 0 else "blue"
-        )
+        (draw.rectangle if i % 2 == 0 else draw.ellipse)((x, y, x + 24, y + 24), "red" if i % 2 == 0 else "blue")
         files.append(folder / f"{i}.png")
         image.save(files[-1])
     return files, np.eye(2, dtype=np.uint8)[np.arange(24) % 2]
@@ -262,9 +256,7 @@ def drawings(tmp_path_factory) -> tuple[list, np.ndarray]:
 
 def test_a_network_is_trained_end_to_end_and_survives_saving(drawings, tmp_path):
     files, y = drawings
-    train = FinetuneTraining(
-        epochs=5, batch=8, ema=0.0, weight_decay=0.05, lr=1e-2, backbone_lr=1e-3, bfloat16=False
-    )
+    train = FinetuneTraining(epochs=5, batch=8, ema=0.0, weight_decay=0.05, lr=1e-2, backbone_lr=1e-3, bfloat16=False)
     plain = Augment(scale=1.0, colour=0.0, erase=0.0)
     cfg = FinetuneExperiment(kind="finetune", size=32, dropout=0.0, train=train, augment=plain)
     model, inputs = FinetunedModel(cfg, 2), Inputs(ids(24), files=files)
@@ -329,12 +321,12 @@ def test_weights_of_another_shape_are_refused_by_the_name_of_the_tensor(tmp_path
 def test_pickled_weights_are_refused(tmp_path, name):
     (tmp_path / name).write_bytes(b"")
     with pytest.raises(ValueError, match=r"expected a \.safetensors file \(no pickles\)"):
-        backbone_identity(LITE0, str(tmp_path / name))
+        weights_identity(ImageEncoder(weights=str(tmp_path / name)))
 
 
 def test_absent_weights_are_named():
     with pytest.raises(FileNotFoundError, match="there is no such file"):
-        backbone_identity(LITE0, "absent.safetensors")
+        weights_identity(ImageEncoder(weights="absent.safetensors"))
 
 
 def test_weights_that_neither_package_nor_hub_has_are_an_error_that_says_what_to_do():
@@ -345,3 +337,38 @@ def test_weights_that_neither_package_nor_hub_has_are_an_error_that_says_what_to
 def test_an_unknown_network_lists_similar_names():
     with pytest.raises(ValueError, match=r"'resnet_of_mine' is no timm network; similar names: \['.*resnet"):
         load_backbone("resnet_of_mine", "")
+
+
+def test_the_same_weights_in_another_file_have_the_same_identity(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.safetensors").write_bytes(b"same")
+    (tmp_path / "c.safetensors").write_bytes(b"other")
+    a, b, c = (weights_identity(ImageEncoder(weights=str(tmp_path / f"{name}.safetensors"))) for name in "abc")
+    assert a == b != c
+
+
+def test_a_digest_that_is_known_is_not_computed_again():
+    assert weights_identity(ImageEncoder(), lambda file: file.suffix) == "shipped:.pth"
+
+
+@pytest.mark.parametrize(
+    ("cfg", "folder"),
+    [
+        (CaptionEncoder(model="bge"), "models--sentence-transformers--bge"),
+        (ImageEncoder(model="resnet10t"), "models--timm--resnet10t.c3_in1k"),
+        (ImageEncoder(model="hf-hub:you/net"), "models--you--net"),
+    ],
+)
+def test_a_hub_name_is_known_by_the_revision_in_the_local_cache(tmp_path, monkeypatch, cfg, folder):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert weights_identity(cfg) == f"hub:{cfg.model}@unresolved"
+    (tmp_path / folder / "refs").mkdir(parents=True)
+    (tmp_path / folder / "refs" / "main").write_text("abc\n")
+    assert weights_identity(cfg) == f"hub:{cfg.model}@abc"
+
+
+def test_loading_a_local_caption_model_changes_no_environment_variable(monkeypatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    before = dict(os.environ)
+    load_sentences("all-MiniLM-L6-v2")
+    assert dict(os.environ) == before

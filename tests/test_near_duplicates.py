@@ -49,12 +49,7 @@ def test_plain_images_are_like_nothing_but_their_own_copy():
     plain = [Image.new("RGB", (50, 40), (v, v, v)) for v in (0, 128, 255)]
     hashes = [perceptual_hash(im) for im in plain]
     assert len({*hashes}) == 1
-    assert group_near_duplicates([*hashes, hashes[0]], ["black", "grey", "white", "black"]).tolist() == [
-        0,
-        1,
-        2,
-        0,
-    ]
+    assert group_near_duplicates([*hashes, hashes[0]], ["black", "grey", "white", "black"]).tolist() == [0, 1, 2, 0]
 
 
 def test_nearly_plain_noise_is_not_a_picture():

@@ -19,9 +19,7 @@ SRC = ROOT / "src" / "tandem"
 
 def python(folder: Path, code: str, *path: Path) -> str:
     env = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, path))}
-    run = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=env, capture_output=True, text=True, timeout=60
-    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=folder, env=env, capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stdout + run.stderr
     return run.stdout
 
@@ -33,9 +31,7 @@ def wheel(tmp_path_factory) -> Path:
     for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "requirements.txt", "README.md", "LICENSE"):
         shutil.copy2(ROOT / name, folder / name)
     for name in ("src", "configs"):
-        shutil.copytree(
-            ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
-        )
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     python(folder, "from setuptools.build_meta import *; build_wheel('dist'); build_sdist('dist')")
     return next((folder / "dist").glob("*.whl"))
 

@@ -150,11 +150,7 @@ def test_a_changed_caption_rebuilds_no_image_feature(paths):
 
 
 def test_a_changed_label_retrains_everything_on_the_same_features(paths):
-    edit(
-        paths.input / "train.csv",
-        "0.jpg,cat|sky" if "0.jpg,cat|sky" in read_train(paths) else "0.jpg,",
-        "0.jpg,sky",
-    )
+    edit(paths.input / "train.csv", "0.jpg,cat|sky" if "0.jpg,cat|sky" in read_train(paths) else "0.jpg,", "0.jpg,sky")
     found = planned(paths)
     assert {"check", "folds", "looks", "words", "stack"} <= set(found)
     assert "labels changed" in found["words"]

@@ -17,15 +17,7 @@ from tandem.metrics import f1_per_label
 from tandem.report import drift as adversarial
 from tandem.report.advice import Figures, advise
 from tandem.report.charts import chart
-from tandem.report.classes import (
-    GRID,
-    calibration,
-    f_curve,
-    gain_per_label,
-    metric_curves,
-    per_class,
-    upper_bounds,
-)
+from tandem.report.classes import GRID, calibration, f_curve, gain_per_label, metric_curves, per_class, upper_bounds
 from tandem.report.data import co_occurrence
 from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment, Split
 from tandem.report.decoding import decoders, rates
@@ -62,12 +54,7 @@ def report_data(**more) -> ReportData:
     """Of `both`, a stack of `photos` and `words` that dropped `photos`."""
     proba, y, fold = problem()
     recipe, scores = score(proba, y, fold, NAMES, Rule())
-    run = {
-        "seconds": 1.0,
-        "model_mb": 9.0,
-        "members": {"photos": "k", "words": "k"},
-        "dropped": ["photos"],
-    }
+    run = {"seconds": 1.0, "model_mb": 9.0, "members": {"photos": "k", "words": "k"}, "dropped": ["photos"]}
     stack = ScoredExperiment("both", scores, run, proba, frozenset({"image", "caption"}))
     pred = binarize(proba, 0.5, Rule())
     singles = [
@@ -125,9 +112,7 @@ def test_a_label_without_rows_has_no_figures_and_no_nan():
 def test_upper_bounds_say_what_each_kind_of_error_costs():
     data = report_data()
     now, limits = data.rule.score(data.y, data.focus.pred), upper_bounds(data, data.focus)
-    assert (
-        min(limits.values()) >= now and limits["no_false_negatives"] < 1 and limits["no_false_positives"] < 1
-    )
+    assert min(limits.values()) >= now and limits["no_false_negatives"] < 1 and limits["no_false_positives"] < 1
 
 
 def test_the_worst_rows_come_first_and_the_most_confident_errors_of_every_label_are_there():
@@ -151,9 +136,7 @@ def test_the_contributions_of_a_shown_mistake_are_those_of_its_row():
     terms = np.random.default_rng(0).normal(size=(*data.y.shape, len(TERMS)))
     shown = mistakes(data, replace(data.focus, terms=terms))
     assert shown and all(
-        cell["terms"] == terms[row["row"], cell["label"]].round(2).tolist()
-        for row in shown
-        for cell in row["wrong"]
+        cell["terms"] == terms[row["row"], cell["label"]].round(2).tolist() for row in shown for cell in row["wrong"]
     )
     missed = {(r["row"], c["label"]) for r in shown for c in r["wrong"] if c["kind"] == FALSE_NEGATIVE}
     assert all(data.y[i, j] and not data.focus.pred[i, j] for i, j in missed)
@@ -178,9 +161,7 @@ def test_a_label_that_all_or_no_rows_have_has_no_likely_errors():
 
 def test_near_duplicates_are_shown_only_where_their_labels_differ():
     y = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 1], [0, 0, 1]], np.uint8)
-    groups = differing_duplicates(
-        report_data(y=y, train=split(4), group=np.array([0, 0, 1, 1]), fold=np.zeros(4, int))
-    )
+    groups = differing_duplicates(report_data(y=y, train=split(4), group=np.array([0, 0, 1, 1]), fold=np.zeros(4, int)))
     assert [(t["differ"], [row["row"] for row in t["rows"]]) for t in groups] == [([1], [0, 1])]
 
 
@@ -292,9 +273,7 @@ def test_every_decoder_is_listed_and_the_one_in_use_is_marked():
 def test_the_jackknife_agrees_with_the_interval_of_the_mean():
     data = report_data()
     y, pred = data.y, data.focus.pred
-    assert 1.96 * jackknife(y, pred, "f1_samples", 1.0) == pytest.approx(
-        score_error(data, data.focus), rel=0.2
-    )
+    assert 1.96 * jackknife(y, pred, "f1_samples", 1.0) == pytest.approx(score_error(data, data.focus), rel=0.2)
 
 
 def test_there_is_one_line_per_fold_and_bag_and_old_logs_have_no_f1():

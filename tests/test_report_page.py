@@ -245,9 +245,7 @@ def test_the_page_never_scrolls_sideways_and_follows_the_colour_scheme(opened, w
     opened.set_viewport_size({"width": width, "height": 800})
     opened.locator("#class-table tbody button").first.click()
     assert opened.evaluate("document.documentElement.scrollWidth") <= width
-    red = int(
-        opened.evaluate("getComputedStyle(document.body).backgroundColor").removeprefix("rgb(").split(",")[0]
-    )
+    red = int(opened.evaluate("getComputedStyle(document.body).backgroundColor").removeprefix("rgb(").split(",")[0])
     assert red < 60 if scheme == "dark" else red > 200
 
 
@@ -298,9 +296,7 @@ def test_scores_of_other_predictions_are_refused_and_of_other_folds_left_out(tmp
     assert [e.name for e in found.experiments] == ["photo"]
     left_out = "words, which was made with another fold map, label list or metric"
     assert (left_out, "make train COMP=stale EXPS=words") in found.missing
-    Predictions(ids, NAMES, 1.0 - y, {"folds": read_labelled_rows(paths).fold_digest}).write(
-        paths.oof("photo")
-    )
+    Predictions(ids, NAMES, 1.0 - y, {"folds": read_labelled_rows(paths).fold_digest}).write(paths.oof("photo"))
     with pytest.raises(ValueError, match="its predictions score"):
         look(paths)
 

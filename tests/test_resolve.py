@@ -87,9 +87,7 @@ def test_a_new_test_set_retrains_nothing(paths):
     lines = [line for line in paths.graph.read_text().splitlines() if "/oof.parquet:" in line]
     assert len(lines) == 2 * len(CONFIGS)
     for line in lines:
-        compared_with = line.split(":")[1].split("|")[
-            0
-        ]  # what stands behind | is made first, its age ignored
+        compared_with = line.split(":")[1].split("|")[0]  # what stands behind | is made first, its age ignored
         assert "test" not in compared_with
 
 
@@ -143,9 +141,7 @@ def test_every_default_is_spelled_out(paths):
 
 def test_a_comment_rewrites_nothing(paths):
     resolve()
-    write_text(
-        paths.configs / "words.toml", "# the baseline\n" + CONFIGS["words"] + "seed = 0  # the default\n"
-    )
+    write_text(paths.configs / "words.toml", "# the baseline\n" + CONFIGS["words"] + "seed = 0  # the default\n")
     write_text(paths.competition, "# a comment\n" + paths.competition.read_text())
     assert rewritten(paths) == []
 
@@ -182,9 +178,7 @@ def test_without_a_caption_column_a_default_experiment_that_reads_captions_is_an
 
 def test_an_experiment_without_a_file_is_an_error_that_lists_the_files(paths):
     write_competition(paths, experiments=["magic"])
-    with pytest.raises(
-        ValueError, match=r"\['magic'\] have no file in configs/; there are \['both', 'photo'"
-    ):
+    with pytest.raises(ValueError, match=r"\['magic'\] have no file in configs/; there are \['both', 'photo'"):
         resolve()
 
 
@@ -223,8 +217,7 @@ def test_without_captions_nothing_is_left_that_learned_from_a_reader(paths):
 
 
 @pytest.mark.parametrize(
-    ("teacher", "message"),
-    [("nobody", "there is no configs/nobody.toml"), ("student", "student <- student")],
+    ("teacher", "message"), [("nobody", "there is no configs/nobody.toml"), ("student", "student <- student")]
 )
 def test_a_student_without_another_teacher_is_refused(paths, teacher, message):
     write_text(paths.configs / "student.toml", JOIN + f'[pseudo]\nteacher = "{teacher}"\n')

@@ -123,9 +123,7 @@ def test_one_module_spells_folder_names():
     assert set(spelled.pop("paths.py")) >= {"oof", "folds", "submissions", "features"}
     # a package's own folder of weights is no folder of ours
     assert {
-        name: names
-        for name, names in spelled.items()
-        if (name, names) != ("pretrained_weights.py", {"models"})
+        name: names for name, names in spelled.items() if (name, names) != ("pretrained_weights.py", {"models"})
     } == {}
 
 

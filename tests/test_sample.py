@@ -121,11 +121,7 @@ def test_the_files_are_those_competition_toml_names(drawn):
     solution = read_table(drawn.input / c.solution)
     assert train.columns == ("id", "labels", "caption") and test.columns == ("id", "caption")
     assert len(train.rows) == 12 and not train.repaired
-    assert (
-        test.column("id")
-        == solution.column("id")
-        == read_table(drawn.input / c.sample_submission).column("id")
-    )
+    assert test.column("id") == solution.column("id") == read_table(drawn.input / c.sample_submission).column("id")
     for name in train.column("id") + test.column("id"):
         with Image.open(drawn.input / c.images / f"{name}{c.suffix}") as image:
             assert image.format == "JPEG" and image.size == (SIDE, SIDE)

@@ -40,9 +40,7 @@ def paths(tmp_path, monkeypatch) -> Paths:
 def test_the_best_experiment_stands_first(paths, capsys):
     write_scores(paths, "a_noisy", 0.9)
     best = write_scores(paths, "b_clean", 0.3)
-    write_json(
-        paths.submission("b_clean").with_suffix(".json"), {"local_leaderboard": {"f1_samples": 0.8765}}
-    )
+    write_json(paths.submission("b_clean").with_suffix(".json"), {"local_leaderboard": {"f1_samples": 0.8765}})
     main(SimpleNamespace(comp="toy"))
     printed = capsys.readouterr().out.split("decoders:")[0].splitlines()
     lines = [line for line in printed if "a_noisy" in line or "b_clean" in line]
@@ -75,9 +73,7 @@ def test_every_decoder_is_shown_with_its_gain_and_the_one_in_use_is_marked(paths
 
 
 def test_nothing_scored_is_an_error_that_says_what_to_run(paths):
-    with pytest.raises(
-        FileNotFoundError, match="nothing has been scored for 'toy'; run: make train COMP=toy"
-    ):
+    with pytest.raises(FileNotFoundError, match="nothing has been scored for 'toy'; run: make train COMP=toy"):
         main(SimpleNamespace(comp="toy"))
 
 

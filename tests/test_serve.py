@@ -69,17 +69,13 @@ def post(client: TestClient, path: str = "/label", data: bytes | None = None, he
 # ---- results
 
 
-def test_an_image_and_its_caption_get_the_labels_of_the_labeler_and_terms_that_add_up(
-    client, service, tmp_path
-):
+def test_an_image_and_its_caption_get_the_labels_of_the_labeler_and_terms_that_add_up(client, service, tmp_path):
     body = post(client, caption="a red thing").json()
     (tmp_path / "a.png").write_bytes(png())
     (found,) = service.labeler.label([tmp_path / "a.png"], ["a red thing"])
     assert body["labels"] == list(found.labels)
     assert {row["label"]: pytest.approx(row["proba"], abs=1e-6) for row in body["all"]} == found.proba
-    assert [row["proba"] for row in body["all"]] == sorted(
-        (row["proba"] for row in body["all"]), reverse=True
-    )
+    assert [row["proba"] for row in body["all"]] == sorted((row["proba"] for row in body["all"]), reverse=True)
     for row in body["all"]:
         assert 1 / (1 + np.exp(-sum(row["terms"].values()))) == pytest.approx(row["proba"], abs=1e-6)
     assert body["heat"] and body["words"]
@@ -106,11 +102,7 @@ def test_an_explanation_has_a_heat_map_of_the_images_shape_and_the_effect_of_eac
 def test_a_caption_of_one_word_is_compared_with_none(client):
     (word,) = post(client, "/explain", caption="red", label="red").json()["words"]
     logits = [
-        sum(
-            next(row for row in post(client, caption=c).json()["all"] if row["label"] == "red")[
-                "terms"
-            ].values()
-        )
+        sum(next(row for row in post(client, caption=c).json()["all"] if row["label"] == "red")["terms"].values())
         for c in ("red", "")
     ]
     assert word["effect"] == pytest.approx(logits[0] - logits[1], abs=1e-3)
@@ -226,9 +218,7 @@ def test_every_response_has_the_security_headers(client, path):
     assert headers["x-content-type-options"] == "nosniff"
 
 
-@pytest.mark.parametrize(
-    "path", ["/../app.py", "/%2e%2e/app.py", "/..%2fapp.py", "/%2e%2e%2f%2e%2e%2flabeler.py"]
-)
+@pytest.mark.parametrize("path", ["/../app.py", "/%2e%2e/app.py", "/..%2fapp.py", "/%2e%2e%2f%2e%2e%2flabeler.py"])
 def test_no_file_outside_the_page_folder_is_served(client, path):
     assert client.get(path).status_code == 404
 
@@ -405,8 +395,6 @@ def test_a_file_that_is_no_image_shows_an_error_and_the_next_one_is_labelled(ser
         drop(page, png())
         page.locator("#labels li").first.wait_for()
         assert page.locator("#error").is_hidden()
-        page.locator(
-            "#hint", has_text="predicted by join from the image only. The caption term is then"
-        ).wait_for()
+        page.locator("#hint", has_text="predicted by join from the image only. The caption term is then").wait_for()
     finally:
         page.close()

@@ -109,9 +109,7 @@ def test_new_test_predictions_fit_nothing_again(paths):
 
 def without_captions(paths: Paths) -> np.ndarray:
     """(n, c) logits, in the order of IDS."""
-    (found,) = [
-        terms for split, ids, terms in read_contributions(paths.contributions("stack")) if split == NO_CAPTION
-    ]
+    (found,) = [terms for split, ids, terms in read_contributions(paths.contributions("stack")) if split == NO_CAPTION]
     return found.sum(-1)
 
 

@@ -98,9 +98,7 @@ def test_contributions_add_up_to_the_logit_in_and_out_of_fold():
     proba, parts = fits(inputs, y).cross_val_predict()
     assert np.allclose(parts.sum(2), logit(proba, 1e-12), atol=1e-4)
     stack = fits(inputs, y).fit()
-    assert np.allclose(
-        stack.contributions(inputs).sum(2), logit(stack.predict_proba(inputs), 1e-12), atol=1e-4
-    )
+    assert np.allclose(stack.contributions(inputs).sum(2), logit(stack.predict_proba(inputs), 1e-12), atol=1e-4)
 
 
 def test_a_label_is_moved_by_the_member_that_knows_it():
@@ -191,10 +189,7 @@ def predictions(ids=("a", "b"), names=("x", "y"), folds="f1") -> Predictions:
         (predictions(names=("y", "x")), "label names or order"),
         (predictions(folds="f2"), "different fold maps"),
         (predictions(ids=("a", "c")), "different rows"),
-        (
-            replace(predictions(), provenance={"folds": "f1", "competition": "other"}),
-            "different competitions",
-        ),
+        (replace(predictions(), provenance={"folds": "f1", "competition": "other"}), "different competitions"),
     ],
 )
 def test_members_that_do_not_belong_together_are_refused(other, message):

@@ -34,17 +34,11 @@ COLUMNS = competition(labels={"format": "columns", "names": ["cat", "dog"]})
 
 
 def test_separated_labels_are_written_into_one_column():
-    assert (
-        submission_csv(SEPARATED, submission_columns(SEPARATED), IDS, PRED)
-        == "ImageID,Labels\nb.jpg,1 2\na.jpg,2\n"
-    )
+    assert submission_csv(SEPARATED, submission_columns(SEPARATED), IDS, PRED) == "ImageID,Labels\nb.jpg,1 2\na.jpg,2\n"
 
 
 def test_label_columns_are_written_as_zero_and_one():
-    assert (
-        submission_csv(COLUMNS, submission_columns(COLUMNS), IDS, PRED)
-        == "ImageID,cat,dog\nb.jpg,1,1\na.jpg,0,1\n"
-    )
+    assert submission_csv(COLUMNS, submission_columns(COLUMNS), IDS, PRED) == "ImageID,cat,dog\nb.jpg,1,1\na.jpg,0,1\n"
 
 
 @pytest.mark.parametrize("made", [SEPARATED, COLUMNS], ids=["separated", "columns"])
@@ -159,7 +153,4 @@ def test_an_unusable_solution_costs_no_submission(trained, tmp_path, monkeypatch
     (paths.input / "solution.csv").write_text(f"id,labels\n{ids[0]},moon\n")
     submit.main(SimpleNamespace(comp="toy", exp="stack"))
     assert read_table(paths.submission("stack")).column("id") == list(ids)
-    assert (
-        "no local leaderboard: input/toy/solution.csv: row 1: label 'moon' is not one"
-        in capsys.readouterr().out
-    )
+    assert "no local leaderboard: input/toy/solution.csv: row 1: label 'moon' is not one" in capsys.readouterr().out

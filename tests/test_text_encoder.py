@@ -7,11 +7,7 @@ from tandem.features.text_encoder import load_encoder
 
 
 def test_a_paraphrase_is_nearer_than_another_subject_and_padding_changes_nothing():
-    captions = [
-        "A cat sleeps on a sofa.",
-        "A kitten naps on the couch.",
-        "Two buses wait in heavy city traffic.",
-    ]
+    captions = ["A cat sleeps on a sofa.", "A kitten naps on the couch.", "Two buses wait in heavy city traffic."]
     (together,) = load_encoder(CaptionEncoder())(captions)
     (alone,) = load_encoder(CaptionEncoder())(captions[:1])
     (sentences,) = load_encoder(CaptionEncoder(tokens=False))(captions)

@@ -14,16 +14,7 @@ if TYPE_CHECKING:
     from tandem.inference.labeler import Labeler
 
 __version__ = "0.1.0"
-__all__ = [
-    "CompetitionResults",
-    "Folds",
-    "Labeler",
-    "Labels",
-    "Predictions",
-    "Score",
-    "Scores",
-    "competition",
-]
+__all__ = ["CompetitionResults", "Folds", "Labeler", "Labels", "Predictions", "Score", "Scores", "competition"]
 
 
 def __getattr__(name: str) -> object:

@@ -71,18 +71,12 @@ def paired_interval(
     return float(gain), float(low), float(high)
 
 
-METRICS: dict[str, Callable[..., float]] = {
-    "f1_samples": f1_samples,
-    "f1_micro": f1_micro,
-    "f1_macro": f1_macro,
-}
+METRICS: dict[str, Callable[..., float]] = {"f1_samples": f1_samples, "f1_micro": f1_micro, "f1_macro": f1_macro}
 
 
 def mean_average_precision(y: np.ndarray, proba: np.ndarray) -> float:
     """mAP: mean average precision of the labels that occur; sum of recall gained x precision at each distinct score."""
-    return float(
-        np.mean([_average_precision(y[:, j], proba[:, j]) for j in range(y.shape[1]) if y[:, j].any()])
-    )
+    return float(np.mean([_average_precision(y[:, j], proba[:, j]) for j in range(y.shape[1]) if y[:, j].any()]))
 
 
 def _average_precision(y: np.ndarray, proba: np.ndarray) -> float:
@@ -108,7 +102,5 @@ def log_loss_rows(y: np.ndarray, proba: np.ndarray, bound: float = BOUND) -> np.
 def paired_mean(difference: np.ndarray) -> tuple[float, float, float]:
     """(mean of the rows' differences (n,), lower, upper): 95 % interval by the normal approximation."""
     mean = float(difference.mean())
-    half = (
-        1.96 * float(difference.std(ddof=1)) / len(difference) ** 0.5 if len(difference) > 1 else float("inf")
-    )
+    half = 1.96 * float(difference.std(ddof=1)) / len(difference) ** 0.5 if len(difference) > 1 else float("inf")
     return mean, mean - half, mean + half

@@ -88,6 +88,4 @@ def modality_shares(names: Sequence[str], terms: np.ndarray) -> dict[str, dict[s
     """
     sizes = np.abs(terms[:, :, :3]).mean(0)
     sizes = sizes / np.maximum(sizes.sum(1, keepdims=True), 1e-9)
-    return {
-        name: dict(zip(TERMS, row, strict=False)) for name, row in zip(names, sizes.tolist(), strict=True)
-    }
+    return {name: dict(zip(TERMS, row, strict=False)) for name, row in zip(names, sizes.tolist(), strict=True)}

@@ -34,9 +34,7 @@ class Predictions:
     def __post_init__(self) -> None:
         if self.proba.shape != (len(self.ids), len(self.names)):
             shape = "x".join(map(str, self.proba.shape))
-            raise ValueError(
-                f"proba is {shape} but there are {len(self.ids)} ids and {len(self.names)} labels"
-            )
+            raise ValueError(f"proba is {shape} but there are {len(self.ids)} ids and {len(self.names)} labels")
         if len(set(self.ids)) != len(self.ids):
             raise ValueError(f"ids are repeated: {len(self.ids)} ids, {len(set(self.ids))} of them distinct")
         low, high = (self.proba.min(), self.proba.max()) if self.proba.size else (0, 0)
@@ -74,9 +72,7 @@ class Predictions:
         except pa.ArrowInvalid as error:
             raise ValueError(f"{path}: not a parquet file ({error}); delete it and run make again") from error
         if table.column_names[:1] != ["id"] or len(table.column_names) < 2:
-            raise ValueError(
-                f"{path}: columns are {table.column_names[:3]}...; expected id, then one per label"
-            )
+            raise ValueError(f"{path}: columns are {table.column_names[:3]}...; expected id, then one per label")
         proba = np.column_stack([table.column(j).to_numpy() for j in range(1, table.num_columns)])
         return cls(table["id"].to_pylist(), tuple(table.column_names[1:]), proba, read_provenance(path))
 
@@ -99,13 +95,9 @@ def check_same_origin(members: dict[str, Predictions]) -> None:
                 f"{name} and {first} differ in label names or order: {member.names[:3]}... and {reference.names[:3]}..."
             )
         if member.provenance.get("folds") != reference.provenance.get("folds"):
-            raise ValueError(
-                f"{name} and {first} were trained on different fold maps; run make train again for both"
-            )
+            raise ValueError(f"{name} and {first} were trained on different fold maps; run make train again for both")
         if member.provenance.get("competition") != reference.provenance.get("competition"):
-            raise ValueError(
-                f"{name} and {first} belong to different competitions; run make train again for both"
-            )
+            raise ValueError(f"{name} and {first} belong to different competitions; run make train again for both")
         if set(member.ids) != set(reference.ids):
             different = sorted(set(member.ids) ^ set(reference.ids))
             raise ValueError(

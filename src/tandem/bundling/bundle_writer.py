@@ -71,10 +71,7 @@ def write_bundle(
 def list_files(root: Path) -> dict[str, dict[str, Any]]:
     """SHA-256 and size of every file below `root`, by its relative path."""
     files = sorted(file for file in root.rglob("*") if file.is_file())
-    return {
-        file.relative_to(root).as_posix(): {"sha256": sha256(file), "bytes": file.stat().st_size}
-        for file in files
-    }
+    return {file.relative_to(root).as_posix(): {"sha256": sha256(file), "bytes": file.stat().st_size} for file in files}
 
 
 def write_zip(root: Path, path: Path) -> None:

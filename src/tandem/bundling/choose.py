@@ -65,9 +65,7 @@ def select_ensemble(experiments: Experiments, budget: Budget) -> Selection:
     return Selection(choose_best(choices, budget), choices, means, left_out)
 
 
-def _split_current(
-    scored: Sequence[ExperimentDir], rows: LabelledRows
-) -> tuple[list[ExperimentDir], list[str]]:
+def _split_current(scored: Sequence[ExperimentDir], rows: LabelledRows) -> tuple[list[ExperimentDir], list[str]]:
     """(experiments that are current, a message about each other one)."""
     current, left_out = [], []
     for one in scored:
@@ -84,9 +82,7 @@ def _as_choice(one: ExperimentDir) -> Choice:
     return Choice("stack" if one.is_stack else "single", members, one.scores["score"])
 
 
-def as_experiment(
-    experiments: Experiments, choice: Choice, scored: Scored | None, root: Path
-) -> ExperimentDir:
+def as_experiment(experiments: Experiments, choice: Choice, scored: Scored | None, root: Path) -> ExperimentDir:
     """The experiment that a choice is; a mean is written as a stack of fixed weights in the new folder `root`.
 
     `scored` is its decoder and scores, needed for a mean alone.
@@ -96,17 +92,9 @@ def as_experiment(
     if scored is None:
         raise ValueError(f"{choice.title} has no decoder")
     paths, out, m = experiments.paths, Paths(experiments.paths.comp, root), len(choice.members)
-    links = {
-        out.build: paths.build,
-        out.input: paths.input,
-        out.folds: paths.folds,
-        out.configs: paths.configs,
-    }
+    links = {out.build: paths.build, out.input: paths.input, out.folds: paths.folds, out.configs: paths.configs}
     for name in choice.experiments:
-        links |= {
-            out.experiment(name): paths.experiment(name),
-            out.models_dir(name): paths.models_dir(name),
-        }
+        links |= {out.experiment(name): paths.experiment(name), out.models_dir(name): paths.models_dir(name)}
     for link, target in links.items():
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(target.resolve())

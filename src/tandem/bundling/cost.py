@@ -27,15 +27,11 @@ WARM_UP = 8  # images: enough to load an encoder
 T = TypeVar("T")
 
 
-def measure_costs(
-    experiments: Sequence[ExperimentDir], files: Sequence[Path], captions: Sequence[str]
-) -> Costs:
+def measure_costs(experiments: Sequence[ExperimentDir], files: Sequence[Path], captions: Sequence[str]) -> Costs:
     """Of these experiments, one or more, on these images and captions."""
     members = {one.name: Member(one, folds=1) for one in experiments}
     sizes = sorted(set().union(*(m.experiment.image_sizes for m in members.values())))
-    decode_ms, opened = time_rows(
-        lambda: list(ahead(lambda file: squares(file, sizes), files, threads())), len(files)
-    )
+    decode_ms, opened = time_rows(lambda: list(ahead(lambda file: squares(file, sizes), files, threads())), len(files))
     rows = NewRows({size: [o[size] for o in opened] for size in sizes}, captions)
     encoders = Encoders()
     shared = _encoder_costs([m.experiment for m in members.values()], rows, encoders)

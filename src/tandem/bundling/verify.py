@@ -34,9 +34,7 @@ def verify_bundle(
     expected, got = (list(labeler.label(files, captions)) for labeler in (source, packed))
     difference = float(np.abs(_proba(expected, source.names) - _proba(got, source.names)).max())
     if difference > MAX_DIFFERENCE:
-        raise ValueError(
-            f"the bundle's probabilities differ by {difference:.3f}, expected {MAX_DIFFERENCE} or less"
-        )
+        raise ValueError(f"the bundle's probabilities differ by {difference:.3f}, expected {MAX_DIFFERENCE} or less")
     same = sum(set(a.labels) == set(b.labels) for a, b in zip(expected, got, strict=True))
     return Agreement(len(files), difference, same)
 

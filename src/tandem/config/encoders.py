@@ -12,7 +12,7 @@ Modality = Literal["image", "caption"]
 
 
 class _Encoder(Section):
-    """What all encoders have in common; a property, unlike a field, is no part of `slug`."""
+    """What all encoders have in common; class variables and properties are no part of `slug`."""
 
     reads: ClassVar[Modality]
     cached_map: ClassVar[bool] = False  # writes maps that trained layers continue from, not one vector a row
@@ -31,15 +31,15 @@ class _Encoder(Section):
     @property
     def slug(self) -> str:
         """Names the files of its features: readable, and different for every other setting."""
-        raise NotImplementedError
+        values = self.model_dump()
+        name = "".join(c if c.isalnum() else "-" for c in values["model"].lower().rsplit("/", 1)[-1])
+        size = self.image_size or values["max_tokens"]
+        kind = f"-{values['kind']}" if self.cached_map else ""
+        return f"{name}-{size}{kind}-{digest(values)[:8]}"
 
     def with_weights(self, name: str) -> Self:
         """The same encoder with its pretrained weights in another place."""
         return self.model_copy(update={self.weights_field: name})
-
-    def _slug(self, model: str, suffix: str) -> str:
-        name = "".join(c if c.isalnum() else "-" for c in model.lower().rsplit("/", 1)[-1])
-        return f"{name}-{suffix}-{digest(self.model_dump())[:8]}"
 
 
 class ImageEncoder(_Encoder):
@@ -53,10 +53,6 @@ class ImageEncoder(_Encoder):
     size: int = Field(224, ge=32, le=1024)  # pixels; images are resized to a square, nothing is cropped
     pool: Literal["avg", "avgmax"] = "avgmax"
     mirror: bool = False  # also the mirrored view: twice the time
-
-    @property
-    def slug(self) -> str:
-        return self._slug(self.model, f"{self.size}")
 
 
 class TrunkEncoder(_Encoder):
@@ -72,10 +68,6 @@ class TrunkEncoder(_Encoder):
     tune: str = "blocks.5"  # the first module that is trained; "" = all of them, from pixels, nothing cached
     mirror: bool = True  # also the mirrored view: twice the time and disk
 
-    @property
-    def slug(self) -> str:
-        return self._slug(self.model, f"{self.size}-trunk")
-
 
 class CaptionEncoder(_Encoder):
     """A frozen sentence-transformers model."""
@@ -86,10 +78,6 @@ class CaptionEncoder(_Encoder):
     model: str = "all-MiniLM-L6-v2"  # or a hub name, or a local folder
     max_tokens: int = Field(64, ge=4, le=8192)
     tokens: bool = True  # also the largest and smallest value of each dimension over the tokens
-
-    @property
-    def slug(self) -> str:
-        return self._slug(self.model, f"{self.max_tokens}")
 
 
 class TokenEncoder(_Encoder):
@@ -102,10 +90,6 @@ class TokenEncoder(_Encoder):
     model: str = "all-MiniLM-L6-v2"  # as in CaptionEncoder
     tune: int = Field(3, ge=0)  # layers that are trained; those before are frozen
     max_tokens: int = Field(32, ge=4, le=8192)  # longer captions are cut; disk space grows with it
-
-    @property
-    def slug(self) -> str:
-        return self._slug(self.model, f"{self.max_tokens}-tokens")
 
 
 Encoder = Annotated[ImageEncoder | TrunkEncoder | CaptionEncoder | TokenEncoder, Field(discriminator="kind")]

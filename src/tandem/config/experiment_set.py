@@ -18,9 +18,7 @@ def load_experiments(configs: Path, competition: Competition, source: Path) -> d
     check_teachers(experiments)
     unknown = [name for name in competition.experiments if name not in experiments]
     if unknown:
-        raise ValueError(
-            f"{source}: experiments: {unknown} have no file in configs/; there are {sorted(experiments)}"
-        )
+        raise ValueError(f"{source}: experiments: {unknown} have no file in configs/; there are {sorted(experiments)}")
     if competition.caption:
         return experiments
     need = [name for name in competition.experiments if "caption" in experiments[name].reads]
@@ -35,9 +33,7 @@ def check_teachers(experiments: Mapping[str, Experiment]) -> None:
         chain = [name]
         while teacher := experiments[chain[-1]].teacher:
             if teacher not in experiments:
-                raise ValueError(
-                    f"configs/{chain[-1]}.toml: pseudo.teacher: there is no configs/{teacher}.toml"
-                )
+                raise ValueError(f"configs/{chain[-1]}.toml: pseudo.teacher: there is no configs/{teacher}.toml")
             if teacher in chain:
                 raise ValueError(f"configs/{name}.toml: pseudo.teacher: {' <- '.join([*chain, teacher])}")
             chain.append(teacher)

@@ -82,12 +82,12 @@ class _Experiment(Section):
     @property
     def has_trunk(self) -> bool:
         """Whether its network has a feature map, so that Grad-CAM can be computed."""
-        return False
+        return getattr(self, "trunk", None) is not None
 
     @property
     def pseudo_labels(self) -> Pseudo | None:
         """How it is trained on unlabelled rows too."""
-        return None
+        return getattr(self, "pseudo", None)
 
     @property
     def teacher(self) -> str | None:
@@ -133,6 +133,7 @@ class HeadExperiment(_Experiment):
 class FinetuneExperiment(_Experiment):
     """`kind = "finetune"`: a timm network trained end to end on the images."""
 
+    weights_field: ClassVar[str] = "weights"
     kind: Literal["finetune"]
     model: str = "tf_efficientnet_lite0"
     weights: str = ""  # as in ImageEncoder
@@ -144,6 +145,10 @@ class FinetuneExperiment(_Experiment):
     @property
     def pixel_network(self) -> "FinetuneExperiment":
         return self
+
+    @property
+    def weights_name(self) -> str:
+        return self.weights
 
 
 class FusionExperiment(_Experiment):
@@ -167,9 +172,7 @@ class FusionExperiment(_Experiment):
         if self.fusion.how == "attention" and (self.trunk is None or self.tokens is None):
             raise ValueError('how = "attention" needs a [trunk] and a [tokens] section')
         if self.pseudo and self.train.loss != "bce":
-            raise ValueError(
-                f'[pseudo] weights each label of a row, so it needs loss = "bce", not {self.train.loss!r}'
-            )
+            raise ValueError(f'[pseudo] weights each label of a row, so it needs loss = "bce", not {self.train.loss!r}')
         return self
 
     @property
@@ -188,14 +191,6 @@ class FusionExperiment(_Experiment):
     @property
     def pixel_network(self) -> TrunkEncoder | None:
         return None if self.cached_trunk else self.trunk
-
-    @property
-    def has_trunk(self) -> bool:
-        return self.trunk is not None
-
-    @property
-    def pseudo_labels(self) -> Pseudo | None:
-        return self.pseudo
 
     def as_trained(self, rows: int) -> Self:
         """On fewer rows than `tune_from` the pretrained late stages and layers are not trained."""

@@ -61,9 +61,7 @@ class FusionTraining(Training):
     lr: float = Field(2e-3, gt=0)
     backbone_lr: float = Field(2e-4, ge=0)  # peak of the trunk's late stages
     caption_lr: float = Field(4e-4, ge=0)  # peak of the caption model's last layers
-    tune_from: int = Field(
-        2000, ge=0
-    )  # labelled rows; with fewer, those parts stay frozen, as they would overfit
+    tune_from: int = Field(2000, ge=0)  # labelled rows; with fewer, those parts stay frozen, as they would overfit
     ema: float = Field(0.99, ge=0, lt=1)
 
 
@@ -88,9 +86,7 @@ class Fusion(Section):
     heads: int = Field(2, ge=1)  # on the same backbones, averaged
     modality_dropout: float = Field(0.4, ge=0, le=1)  # share of the loss with one modality missing
     count: float = Field(0.1, ge=0)  # weight of the loss on the number of labels
-    embedding: float = Field(
-        0.1, ge=0
-    )  # weight of the loss on caption features predicted from image features
+    embedding: float = Field(0.1, ge=0)  # weight of the loss on caption features predicted from image features
     learned_weights: bool = False  # the two weights above are initial values of learned ones
 
 
@@ -107,6 +103,4 @@ class Pseudo(Section):
     """Training also on unlabelled rows, labelled by the teacher's model of the same fold."""
 
     teacher: str  # an experiment
-    weight: float = Field(
-        0.5, gt=0, le=1
-    )  # of a label that the teacher is certain of; a training label's is 1
+    weight: float = Field(0.5, gt=0, le=1)  # of a label that the teacher is certain of; a training label's is 1

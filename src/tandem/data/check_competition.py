@@ -28,14 +28,7 @@ from tandem.data.csv_reader import Table, read_table
 from tandem.data.image_scan import ImageInfo, scan_images
 from tandem.data.issues import Issue, count_errors
 from tandem.data.label_codec import LabelCodec
-from tandem.data.split_tables import (
-    read_captions,
-    read_images,
-    read_labels,
-    write_captions,
-    write_images,
-    write_labels,
-)
+from tandem.data.split_tables import read_captions, read_images, read_labels, write_captions, write_images, write_labels
 
 
 @dataclass(frozen=True)
@@ -170,9 +163,7 @@ def _image_columns(split: Split, infos: Mapping[str, ImageInfo]) -> dict[str, li
     rows = [infos.get(file, ImageInfo()) for file in split.images]
     columns: dict[str, list[Any]] = {"id": list(split.ids), "file": list(split.images)}
     columns["bytes"] = [row.size for row in rows]
-    return columns | {
-        name: [getattr(row, name) for row in rows] for name in ("width", "height", "sha", "hash")
-    }
+    return columns | {name: [getattr(row, name) for row in rows] for name in ("width", "height", "sha", "hash")}
 
 
 def _texts_digest(*columns: Sequence[str], data: bytes = b"") -> str:

@@ -76,17 +76,14 @@ def has_row_start(lines: list[str], keys: Iterable[str]) -> bool:
 
 def are_uniform(keys: list[str]) -> bool:
     """Whether all keys are different and have the same shape."""
-    return len(set(keys)) == len(keys) and any(
-        len({shape(key, level) for key in keys}) == 1 for level in (0, 1)
-    )
+    return len(set(keys)) == len(keys) and any(len({shape(key, level) for key in keys}) == 1 for level in (0, 1))
 
 
 def mixes_quotes(lines: list[str], width: int) -> bool:
     """Whether a column has quotes around some cells and unescaped quotes inside others."""
     rows = [row for row in (split_cells(line, width) for line in lines if '"' in line) if row]
     return any(
-        any(quoted[j] for _, quoted in rows)
-        and any(has_bare_quote([cells[j]], [quoted[j]]) for cells, quoted in rows)
+        any(quoted[j] for _, quoted in rows) and any(has_bare_quote([cells[j]], [quoted[j]]) for cells, quoted in rows)
         for j in range(width)
     )
 
@@ -150,9 +147,7 @@ class Grammar:
                 yield quote.end(), text[at + 1 : quote.start()]
 
 
-def learn_grammar(
-    first: str, rows: Iterable[Cells | None], width: int, keys: list[str] | None
-) -> Grammar | None:
+def learn_grammar(first: str, rows: Iterable[Cells | None], width: int, keys: list[str] | None) -> Grammar | None:
     """Learned from the first line of the first row and all lines that are rows; None where no column is quoted."""
     valid = [row for row in rows if row and row[0][0].strip() and not has_bare_quote(*row)]
     if keys is None:

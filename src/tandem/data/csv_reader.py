@@ -93,9 +93,7 @@ def _header(lines: list[str]) -> tuple[int, tuple[str, ...]]:
     if repeated:
         raise CsvError(line, f"the header repeats {repeated}; give every column its own name")
     if len(columns) == 1 and any(mark in columns[0] for mark in ";\t"):
-        raise CsvError(
-            line, f"the header {columns[0]!r} has no comma; save the file with commas between columns"
-        )
+        raise CsvError(line, f"the header {columns[0]!r} has no comma; save the file with commas between columns")
     return line, columns
 
 

@@ -66,11 +66,7 @@ def read_row(grammar: Grammar, lines: list[str], start: int, alone: Cells | None
 
 
 def read_unescaped(
-    lines: list[str],
-    first: int,
-    width: int,
-    error: CsvError | None = None,
-    valid: dict[int, str] | None = None,
+    lines: list[str], first: int, width: int, error: CsvError | None = None, valid: dict[int, str] | None = None
 ) -> list[Row]:
     """All rows from `lines[first]` on; raises CsvError where a row is ambiguous.
 
@@ -96,9 +92,7 @@ def read_unescaped(
             readings.append(row)
             start = i
         elif row:
-            raise CsvError(
-                i + 1, f"starts like a row, but differs from the others; expected {grammar.describe()}"
-            )
+            raise CsvError(i + 1, f"starts like a row, but differs from the others; expected {grammar.describe()}")
         elif known and begins:
             raise CsvError(start + 1, f"the row does not end before the next one, on line {i + 1}; {ADVICE}")
     row = read_row(grammar, lines[start:], start, alone[start])

@@ -59,9 +59,7 @@ def read_fold_map(file: Path) -> tuple[list[str], list[int]]:
     try:
         return [row["id"] for row in rows], [int(row["fold"]) for row in rows]
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{file}: expected columns id and fold, a whole number ({error}); run make folds"
-        ) from error
+        raise ValueError(f"{file}: expected columns id and fold, a whole number ({error}); run make folds") from error
 
 
 def fold_map_digest(ids: Sequence[str], fold: Sequence[int]) -> str:

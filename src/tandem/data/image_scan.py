@@ -111,9 +111,7 @@ def scan_images(folder: Path, files: Sequence[str], cache_path: Path) -> tuple[d
     """
     cache = read_cache(cache_path)
     stamps = {file: file_stamp(folder / file) for file in files}
-    infos = {
-        file: cache[file][1] for file, stamp in stamps.items() if file in cache and cache[file][0] == stamp
-    }
+    infos = {file: cache[file][1] for file, stamp in stamps.items() if file in cache and cache[file][0] == stamp}
     pending = [file for file in stamps if file not in infos]
     if not pending:
         return infos, 0

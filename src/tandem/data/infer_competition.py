@@ -13,14 +13,7 @@ from tandem.data.infer_images import ImageIndex, best_place
 from tandem.data.infer_labels import guess_labels
 from tandem.data.submission import preview, submission_columns
 
-WITH_CAPTIONS = [
-    "image_lite2",
-    "text_minilm",
-    "text_tfidf",
-    "concat_lite2",
-    "fusion",
-    "fusion_lite2",
-]
+WITH_CAPTIONS = ["image_lite2", "text_minilm", "text_tfidf", "concat_lite2", "fusion", "fusion_lite2"]
 IMAGES_ONLY = ["image_lite0", "image_lite2", "image_tuned"]
 
 
@@ -103,9 +96,7 @@ def infer_tables(
 def list_files(folder: Path) -> list[str]:
     """Paths of all files relative to `folder`, with /, sorted."""
     return sorted(
-        Path(here, name).relative_to(folder).as_posix()
-        for here, _, names in os.walk(folder)
-        for name in names
+        Path(here, name).relative_to(folder).as_posix() for here, _, names in os.walk(folder) for name in names
     )
 
 
@@ -133,9 +124,7 @@ def find_tables(files: Sequence[str], folder: Path, questions: list[str]) -> dic
         if "train" not in roles:
             assign("train", lambda stem: True)
         if "train" not in roles:
-            raise ValueError(
-                f"{folder} contains no table of labelled rows; expected train.csv besides {tables}"
-            )
+            raise ValueError(f"{folder} contains no table of labelled rows; expected train.csv besides {tables}")
         questions.append(f"no table is named train: {roles['train']} is used: edit train")
     return roles
 
@@ -155,20 +144,14 @@ def find_id(train: Table, test: Table | None, sample: Table | None, images: Imag
     named = [c for c in columns if n_images[c]]
     unique = [c for c in columns if distinct[c] > 0.9]
     if named and not set(named) & set(unique):
-        raise ValueError(
-            f"column {named[0]!r} names many images in more than one row; expected one row for each image"
-        )
+        raise ValueError(f"column {named[0]!r} names many images in more than one row; expected one row for each image")
     if not unique:
-        raise ValueError(
-            f"no column of {columns} has a different value in each row; expected one with ids of images"
-        )
+        raise ValueError(f"no column of {columns} has a different value in each row; expected one with ids of images")
     hinted = re.compile("id|image|file|name", re.IGNORECASE)
     return min(unique, key=lambda c: (-n_images[c], not hinted.search(c), columns.index(c)))
 
 
-def find_images(
-    id: str, tables: dict[str, Table | None], images: ImageIndex, questions: list[str]
-) -> tuple[str, str]:
+def find_images(id: str, tables: dict[str, Table | None], images: ImageIndex, questions: list[str]) -> tuple[str, str]:
     """(folder, suffix) that give the most images of the training rows."""
     ids = {split: table.column(id) for split, table in tables.items() if table and id in table.columns}
     places = {split: images.count_places(values) for split, values in ids.items()}

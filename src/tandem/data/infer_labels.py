@@ -93,29 +93,18 @@ def guess_separator(cells: Iterable[str]) -> tuple[str, str]:
     marks = [mark for mark in MARKS if any(mark in cell for cell in distinct)]
     fitting = [mark for mark in marks if _recurring_share(distinct, mark) >= 0.5]
     if fitting:
-        best = min(
-            fitting, key=lambda mark: len({name for cell in distinct for name in split_cell(cell, mark)})
-        )
+        best = min(fitting, key=lambda mark: len({name for cell in distinct for name in split_cell(cell, mark)}))
         others = [mark for mark in fitting if mark != best]
         return best, f"split at {best!r}, not at {others}: edit labels.separator if wrong" if others else ""
     unused = next((mark for mark in MARKS if mark not in marks), "\t")
     if marks:
-        return (
-            unused,
-            f"{marks} are treated as part of the names: edit labels.separator if they separate labels",
-        )
+        return (unused, f"{marks} are treated as part of the names: edit labels.separator if they separate labels")
     if not any(" " in cell for cell in distinct):
-        return (
-            " ",
-            "every row has at most one label; names are split at spaces: edit labels.separator if wrong",
-        )
+        return (" ", "every row has at most one label; names are split at spaces: edit labels.separator if wrong")
     numbers = all(part.isdecimal() for cell in distinct for part in cell.split())
     if numbers or _recurring_share(distinct, " ") >= 0.5:
         return " ", ""
-    return (
-        unused,
-        "spaces are treated as part of the names: set labels.separator = ' ' if they separate labels",
-    )
+    return (unused, "spaces are treated as part of the names: set labels.separator = ' ' if they separate labels")
 
 
 def _recurring_share(distinct: set[str], separator: str) -> float:

@@ -34,22 +34,16 @@ class IssueKind:
 
 
 KINDS = {
-    "missing image": IssueKind(
-        "error", "add the file, delete the row, or correct images in competition.toml"
-    ),
+    "missing image": IssueKind("error", "add the file, delete the row, or correct images in competition.toml"),
     "unreadable image": IssueKind("error", "replace the file, or delete the row"),
     "truncated image": IssueKind("error", "download the file again, or delete the row"),
     "oversized image": IssueKind("error", "make the image smaller"),
     "unsafe id": IssueKind("error", "use an id that names a file inside the image folder"),
     "repeated id": IssueKind("error", "keep one of the rows"),
-    "id in train and test": IssueKind(
-        "error", "delete one of the rows, or give its image another name and id"
-    ),
+    "id in train and test": IssueKind("error", "delete one of the rows, or give its image another name and id"),
     "no rows": IssueKind("error", "add rows below the header"),
     "missing column": IssueKind("error", "correct the name of the column in competition.toml"),
-    "sample submission differs": IssueKind(
-        "error", "use the file with these labels and test rows, or delete it"
-    ),
+    "sample submission differs": IssueKind("error", "use the file with these labels and test rows, or delete it"),
     "unknown label": IssueKind("error", "correct the row, or add the label to names in competition.toml"),
     "not 0 or 1": IssueKind("error", "write 0 or 1"),
     "too few labels": IssueKind("error", "label the row, or lower least in competition.toml"),

@@ -42,9 +42,7 @@ def with_label_column(competition: Competition, columns: Sequence[str]) -> Compe
     return competition.model_copy(update={"labels": competition.labels.model_copy(update={"column": column})})
 
 
-def submission_csv(
-    competition: Competition, columns: Sequence[str], ids: Sequence[str], pred: np.ndarray
-) -> str:
+def submission_csv(competition: Competition, columns: Sequence[str], ids: Sequence[str], pred: np.ndarray) -> str:
     """The text of a submission in the competition's label format; pred (n, c) 0/1."""
     labels = competition.labels
     cells: dict[str, list[Any]] = {competition.id: list(ids)}
@@ -71,9 +69,7 @@ def parse_submission(competition: Competition, table: Table) -> tuple[list[str],
         cells = table.column(name)
         wrong = [i for i, cell in enumerate(cells) if cell.strip() not in FLAGS]
         if wrong:
-            raise ValueError(
-                f"row {wrong[0] + 1}: column {name!r} holds {cells[wrong[0]]!r}; expected 0 or 1"
-            )
+            raise ValueError(f"row {wrong[0] + 1}: column {name!r} holds {cells[wrong[0]]!r}; expected 0 or 1")
         columns.append([FLAGS[cell.strip()] for cell in cells])
     return ids, np.array(columns, np.uint8).T
 
@@ -94,9 +90,7 @@ def validate_submission(
     wrong = [i for i, (id, expected) in enumerate(zip(ids, expected_ids, strict=True)) if id != expected]
     if wrong:
         i = wrong[0]
-        raise ValueError(
-            f"{path}: row {i + 1} is {ids[i]!r}, expected {expected_ids[i]!r}: wrong order or id"
-        )
+        raise ValueError(f"{path}: row {i + 1} is {ids[i]!r}, expected {expected_ids[i]!r}: wrong order or id")
     n_labels = pred.sum(1)
     rows = np.flatnonzero((n_labels < competition.least) | (n_labels > competition.most))
     if len(rows):

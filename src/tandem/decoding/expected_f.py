@@ -13,11 +13,7 @@ CHUNK = 2**22  # cells of the largest temporary array
 
 
 def expected_sets(
-    proba: np.ndarray,
-    beta: float = 1.0,
-    least: int = 0,
-    most: int = 10**6,
-    weights: np.ndarray | None = None,
+    proba: np.ndarray, beta: float = 1.0, least: int = 0, most: int = 10**6, weights: np.ndarray | None = None
 ) -> np.ndarray:
     """(n, c) bool: the sets of highest expected F-beta with `least` to `most` labels.
 
@@ -66,9 +62,7 @@ def _best_sizes(p: np.ndarray, beta: float, least: int, most: int, weights: np.n
     return chosen
 
 
-def _expected_f(
-    prefix: np.ndarray, suffix: np.ndarray, k: int, beta: float, weights: np.ndarray
-) -> np.ndarray:
+def _expected_f(prefix: np.ndarray, suffix: np.ndarray, k: int, beta: float, weights: np.ndarray) -> np.ndarray:
     """(n,) sum over sets of probability x weight x F-beta of the first k labels."""
     largest = len(weights) - 1
     value = np.zeros(prefix.shape[1])

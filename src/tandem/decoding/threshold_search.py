@@ -92,9 +92,7 @@ class SortedLabels:
             overlap[odd], size[odd], changed[odd] = (rows & self.y[odd]).sum(1), rows.sum(1), True
         return overlap, size, changed
 
-    def _macro_curve(
-        self, pred: np.ndarray, j: int, changed_out: np.ndarray, changed_in: np.ndarray
-    ) -> np.ndarray:
+    def _macro_curve(self, pred: np.ndarray, j: int, changed_out: np.ndarray, changed_in: np.ndarray) -> np.ndarray:
         """Macro F1: in rows that the size limits change, adding label j also adds or removes other labels."""
         special = np.flatnonzero(changed_out | changed_in)
         base = pred.copy()
@@ -201,9 +199,7 @@ def global_curve(proba: np.ndarray, y: np.ndarray, rule: Rule) -> tuple[np.ndarr
     return p.ravel()[flat], _global_macro(step, order, hit, rank, rule)
 
 
-def _global_macro(
-    step: _Steps, order: np.ndarray, hit: np.ndarray, rank: np.ndarray, rule: Rule
-) -> np.ndarray:
+def _global_macro(step: _Steps, order: np.ndarray, hit: np.ndarray, rank: np.ndarray, rule: Rule) -> np.ndarray:
     """(n c + 1,) macro F1 with the first m cells predicted."""
     n, c = order.shape
     always = order[:, : rule.least].ravel()

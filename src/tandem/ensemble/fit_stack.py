@@ -62,19 +62,12 @@ class StackFit:
             "third_level": dict(zip(LEARNERS, stack.weights.tolist(), strict=True)),
             "shift": stack.shift,
             "scale": stack.scale,
-            "weights": dict(
-                zip([self.names[i] for i in second.members], second.weights.tolist(), strict=True)
-            ),
+            "weights": dict(zip([self.names[i] for i in second.members], second.weights.tolist(), strict=True)),
         }
 
 
 def fit_stack(
-    probas: Mapping[str, np.ndarray],
-    words: np.ndarray | None,
-    y: np.ndarray,
-    fold: np.ndarray,
-    seed: int,
-    threads: int,
+    probas: Mapping[str, np.ndarray], words: np.ndarray | None, y: np.ndarray, fold: np.ndarray, seed: int, threads: int
 ) -> StackFit:
     """Fits a stack, and keeps it where it beats both the best member and the plain mean.
 
@@ -174,12 +167,7 @@ class StackCV:
 
 
 def fit_second_level(
-    inputs: StackInputs,
-    y: np.ndarray,
-    fold: np.ndarray,
-    seed: int,
-    threads: int,
-    members: list[int] | None = None,
+    inputs: StackInputs, y: np.ndarray, fold: np.ndarray, seed: int, threads: int, members: list[int] | None = None
 ) -> SecondLevel:
     """Fits all four learners.
 

@@ -35,9 +35,7 @@ class Boosted:
     booster: lgb.Booster
 
     @classmethod
-    def fit(
-        cls, x: np.ndarray, y: np.ndarray, held_out: np.ndarray, seed: int = 0, monotone: int = 0
-    ) -> "Boosted":
+    def fit(cls, x: np.ndarray, y: np.ndarray, held_out: np.ndarray, seed: int = 0, monotone: int = 0) -> "Boosted":
         """Stops early on the rows `held_out` (n,) bool, then fits all rows with that number of trees.
 
         The logit never falls when one of the first `monotone` features rises.

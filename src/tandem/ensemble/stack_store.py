@@ -15,9 +15,7 @@ from tandem.ensemble.stacking import SecondLevel, Stack, drop_unused_members
 
 def load_stack(paths: Paths, name: str) -> tuple[Stack, list[str]]:
     """A trained stack, and the names of the members that it needs."""
-    return drop_unused_members(
-        read_stack(paths.stack(name).parent), list(read_json(paths.run(name))["members"])
-    )
+    return drop_unused_members(read_stack(paths.stack(name).parent), list(read_json(paths.run(name))["members"]))
 
 
 def load_no_caption_stack(paths: Paths, name: str) -> tuple[Stack, list[str]] | None:

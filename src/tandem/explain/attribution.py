@@ -20,9 +20,7 @@ from tandem.models.inputs import Inputs, Maps
 Encode = Callable[[Encoder, Sequence[str]], np.ndarray]  # captions -> (n, views, ...)
 
 
-def heat_maps(
-    ensemble: FoldEnsemble, row: Inputs, labels: Sequence[int], without_caption: bool
-) -> np.ndarray:
+def heat_maps(ensemble: FoldEnsemble, row: Inputs, labels: Sequence[int], without_caption: bool) -> np.ndarray:
     """(len(labels), h, w), at least 0: Grad-CAM of the trunk's last map, mean over fusion models and views.
 
     `row` is one image; `without_caption`: of the logits in the setting no_caption.

@@ -83,9 +83,7 @@ def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
         terms = ensemble.terms(one)
         parts["single_input"] = {key: part[0].sum(-1) for key, part in terms.items() if key != BOTH}
     if not reasons["heat map"]:
-        parts["heat"] = heat_maps(
-            ensemble, one, found.shown, without_caption=False
-        )  # an empty one is read too
+        parts["heat"] = heat_maps(ensemble, one, found.shown, without_caption=False)  # an empty one is read too
     if caption and not reasons["words"]:
         parts["words"] = word_effects(caption, lambda texts: logits_with(ensemble, one, texts, encode))
     return replace(found, **parts)

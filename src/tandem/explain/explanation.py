@@ -77,9 +77,7 @@ def default_experiment(experiments: Experiments) -> str:
     return "fusion" if "fusion" in names else next(iter(names), "")
 
 
-def read_prediction(
-    experiment: ExperimentDir, names: Sequence[str], split: str, image: str
-) -> ExperimentPrediction:
+def read_prediction(experiment: ExperimentDir, names: Sequence[str], split: str, image: str) -> ExperimentPrediction:
     """The stored prediction for one image.
 
     Raises FileNotFoundError if the experiment is not trained and decoded, ValueError if its labels are not `names`.
@@ -128,6 +126,4 @@ def printable(text: str) -> str:
     >>> printable("a" + chr(27) + "[2J" + chr(10) + "b")
     'a�[2J b'
     """
-    return "".join(
-        c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text
-    )
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)

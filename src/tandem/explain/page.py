@@ -43,9 +43,7 @@ def render(e: Explanation) -> str:
         photo=photo_uri(e.photo),
         heat=None if e.heat is None else [_heat(heat, e.photo) for heat in e.heat],
         words=None if e.words is None else [_words(e.words, j, e.shown) for j in e.shown],
-        tables=[
-            _table(p.experiment, p.proba, p.terms, e.shown) for p in e.predictions if p.terms is not None
-        ],
+        tables=[_table(p.experiment, p.proba, p.terms, e.shown) for p in e.predictions if p.terms is not None],
         single_input=[(SINGLE_INPUT_NAMES[name], sigmoid(logits)) for name, logits in e.single_input.items()],
         term_names=TERM_NAMES,
         order=np.argsort(-e.predictions[0].proba, kind="stable").tolist(),

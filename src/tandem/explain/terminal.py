@@ -17,13 +17,7 @@ from tandem.explain.words import Words, full_strength
 from tandem.logits import sigmoid
 
 # the colour-blind safe palette of Okabe and Ito (2008)
-COLOURS = {
-    "image": "#56b4e9",
-    "caption": "#e69f00",
-    "fusion": "#009e73",
-    "context": "#cc79a7",
-    "base": "#999999",
-}
+COLOURS = {"image": "#56b4e9", "caption": "#e69f00", "fusion": "#009e73", "context": "#cc79a7", "base": "#999999"}
 FOR, AGAINST = "#56b4e9", "#d55e00"
 WIDEST, NARROWEST = 30, 8  # characters of a bar
 NUMBER, REST = 10, 18  # characters of the column of a term, and of all other columns but the label
@@ -82,9 +76,7 @@ def _terms(e: Explanation, experiment: str, proba: np.ndarray, all_terms: np.nda
     low, high = np.minimum(terms, 0).sum(1).min(), np.maximum(terms, 0).sum(1).max()
     for j, row in zip(e.shown, terms, strict=True):
         numbers = [signed(row[i]) for i in used]
-        table.add_row(
-            Text(printable(e.names[j])), *numbers, signed(row.sum()), bar(row, float(low), float(high), room)
-        )
+        table.add_row(Text(printable(e.names[j])), *numbers, signed(row.sum()), bar(row, float(low), float(high), room))
     table.caption = (
         f"largest difference between these sums and the probabilities of {experiment}: "
         f"{largest_gap(proba, all_terms):.0e}"

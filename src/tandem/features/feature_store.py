@@ -83,7 +83,5 @@ def read_features(path: Path, ids: Sequence[str]) -> np.ndarray:
     row = {name: i for i, name in enumerate(stored)}
     missing = [name for name in ids if name not in row]
     if missing:
-        raise ValueError(
-            f"{path}: {len(missing)} ids have no features, first: {missing[0]}; run make features"
-        )
+        raise ValueError(f"{path}: {len(missing)} ids have no features, first: {missing[0]}; run make features")
     return array[[row[name] for name in ids]]

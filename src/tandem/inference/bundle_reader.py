@@ -73,9 +73,7 @@ def read_manifest(root: Path) -> dict[str, Any]:
         if wrong:
             raise ValueError(f"{wrong[0]} is {manifest[wrong[0]]!r:.80}")
     except FileNotFoundError as error:
-        raise ValueError(
-            f"{root}: not a bundle: it has no {file.name}; make one with: make bundle"
-        ) from error
+        raise ValueError(f"{root}: not a bundle: it has no {file.name}; make one with: make bundle") from error
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{file}: not what make bundle writes: {error}") from error
     return manifest
@@ -88,11 +86,7 @@ def _cache() -> Path:
 
 def _check_files(root: Path, files: dict[str, dict[str, Any]]) -> None:
     """Raises ValueError unless exactly the listed files are there, unchanged; Python's compiled files may be added."""
-    there = {
-        file.relative_to(root).as_posix()
-        for file in root.rglob("*")
-        if file.is_symlink() or not file.is_dir()
-    }
+    there = {file.relative_to(root).as_posix() for file in root.rglob("*") if file.is_symlink() or not file.is_dir()}
     added = {n for n in there - set(files) if "__pycache__" not in n} - {bundle_manifest(root).name}
     if added:
         raise ValueError(f"{root}: {min(added)!r} does not belong to the bundle; remove it")
@@ -135,9 +129,7 @@ def _check_inside(encoder: Encoder, paths: Paths, files: dict[str, Any]) -> None
         _check_source(paths, encoder.model)
     name = encoder.weights_name
     if name not in files and f"{name}/{MODULES}" not in files:
-        raise ValueError(
-            f"{paths.root}: the weights of {encoder.model!r} are {name!r}, which is not in the bundle"
-        )
+        raise ValueError(f"{paths.root}: the weights of {encoder.model!r} are {name!r}, which is not in the bundle")
 
 
 def sha256(file: Path) -> str:

@@ -14,14 +14,10 @@ def list_images(folder: Path) -> list[str]:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; expected one with images")
-    inside = (
-        p.relative_to(folder) for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.is_dir()
-    )
+    inside = (p.relative_to(folder) for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.is_dir())
     images = sorted(p.as_posix() for p in inside if not any(part.startswith(".") for part in p.parts))
     if not images:
-        raise ValueError(
-            f"{folder}: contains no image; expected files ending in {', '.join(sorted(SUFFIXES))}"
-        )
+        raise ValueError(f"{folder}: contains no image; expected files ending in {', '.join(sorted(SUFFIXES))}")
     return images
 
 
@@ -34,9 +30,7 @@ def read_image_captions(path: Path, images: Sequence[str]) -> list[str]:
     """
     table = read_table(path)
     if len(table.columns) < 2:
-        raise ValueError(
-            f"{path}: header is {list(table.columns)}; expected a column of images and one of captions"
-        )
+        raise ValueError(f"{path}: header is {list(table.columns)}; expected a column of images and one of captions")
     caption = next((c for c in table.columns if "caption" in c.lower()), table.columns[-1])
     image = next(c for c in table.columns if c != caption)
     caption_of: dict[str, str] = {}

@@ -117,10 +117,7 @@ class Labeler:
         return cls.of(*open_bundle(Path(path)))
 
     def label(
-        self,
-        images: Sequence[AnyImage],
-        captions: Sequence[str | None] | None = None,
-        terms: bool = False,
+        self, images: Sequence[AnyImage], captions: Sequence[str | None] | None = None, terms: bool = False
     ) -> Iterator[LabelledImage]:
         """One result an image, in order, with what moved each logit where `terms`. Memory stays constant.
 
@@ -138,9 +135,7 @@ class Labeler:
             )
         return self._stream(files, texts, terms)
 
-    def predict_proba(
-        self, images: Sequence[AnyImage], captions: Sequence[str | None] | None = None
-    ) -> np.ndarray:
+    def predict_proba(self, images: Sequence[AnyImage], captions: Sequence[str | None] | None = None) -> np.ndarray:
         """(n, c) probabilities of the labels `names`; NaN in the rows of images that can't be read."""
         rows = [result.proba for result in self.label(images, captions)]
         missing = dict.fromkeys(self.names, np.nan)
@@ -212,9 +207,7 @@ def _predictor(experiment: ExperimentDir, folds: int) -> Predictor:
     return Predictor(members, experiment.labels, experiment.decoder(), stack)
 
 
-def _no_caption_predictor(
-    found: Experiments, experiment: str, predictor: Predictor, folds: int
-) -> Predictor | None:
+def _no_caption_predictor(found: Experiments, experiment: str, predictor: Predictor, folds: int) -> Predictor | None:
     """What labels images without a caption: the stack's own, else the best experiment that needs none."""
     own, names = {member.name: member for member in predictor.members}, predictor.names
     recipe = found[experiment].thresholds.get("without", {})

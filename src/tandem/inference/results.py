@@ -61,10 +61,7 @@ def format_line(result: LabelledImage, names: Sequence[str], separator: str, jso
     """A CSV row (see `header`) or a JSON object, with the line end; `caption` is whether the caption was used."""
     if json_lines:
         content: dict[str, Any] = {"image": result.image, "labels": list(result.labels)}
-        content |= {
-            "proba": _rounded(result.proba),
-            "caption": None if result.problem else not result.without_caption,
-        }
+        content |= {"proba": _rounded(result.proba), "caption": None if result.problem else not result.without_caption}
         content |= {"problem": result.problem} if result.problem else {}
         terms = {name: _rounded(terms) for name, terms in (result.terms or {}).items()}
         content |= {"terms": terms} if terms else {}

@@ -58,13 +58,7 @@ class FinetunedModel:
         return log
 
     def _batches(
-        self,
-        files: Sequence[Image],
-        targets: torch.Tensor,
-        steps: int,
-        augment: Augmenter,
-        seed: int,
-        epoch: int,
+        self, files: Sequence[Image], targets: torch.Tensor, steps: int, augment: Augmenter, seed: int, epoch: int
     ) -> Iterator[Batch]:
         """All rows in random order, in batches of nearly equal size."""
         order = np.random.default_rng([seed, epoch]).permutation(len(targets))

@@ -15,11 +15,11 @@ from torch import nn
 from tandem.artifacts.atomic_io import write_with
 from tandem.artifacts.contributions import BOTH, TERMS
 from tandem.config.experiments import FusionExperiment
-from tandem.data.image_loader import ahead, load_square
+from tandem.data.image_loader import ahead
 from tandem.features.int8 import pack, unpack
 from tandem.logits import sigmoid, smoothed_log_odds
-from tandem.models.augmenter import Augmenter, one_cv2_thread
 from tandem.models.base import TrainingRun
+from tandem.models.fusion_batches import FusionBatches, to_device
 from tandem.models.fusion_network import Batch, Features, FusionNetwork, Outputs, Targets, Trunks, fusion_loss
 from tandem.models.inputs import Inputs
 from tandem.models.trainer import Batch as TrainingBatch
@@ -46,23 +46,23 @@ class FusionModel:
         cfg, train, on = self.cfg, self.cfg.train, device()
         trunks = _trunks(cfg).to(on).eval()
         sample = np.linspace(0, len(y) - 1, min(len(y), MEASURED)).astype(int)
+        rows, few = FusionBatches(cfg, inputs), FusionBatches(cfg, inputs.take(sample))
         load: Load
         if self._features_stay_constant(trunks):
-            features, widths = self._compute_features(trunks, inputs, self._views(inputs), train.bfloat16)
+            features, widths = self._compute_features(trunks, rows, rows.views, train.bfloat16)
             measured = {name: values[sample] for name, values in features.items()}
             load = partial(_pick, features)
         else:
-            measured, widths = self._compute_features(trunks, inputs.take(sample), 1, False)
-            load = partial(self._load, inputs, self._augmenter(run.seed))
+            measured, widths = self._compute_features(trunks, few, 1, False)
+            load = partial(rows.augmented, rows.augmenter(run.seed))
         self.network = self._new_network(trunks, widths, measured, y, run.seed).to(on)
         steps = max(len(y) // train.batch, min(FEW_STEPS, len(y) // SMALL_BATCH), 1)
-        batches = partial(
-            self._batches, load, self._views(inputs), steps, _targets(y, run.weights, on), run.seed
-        )
+        targets = _targets(y, run.weights, on)
+        batches = partial(_batches, load, rows.views, steps, targets, run.seed)
         task = Task(self.network, batches, steps, self._groups(), fusion_loss(cfg), _metric_pair)
         log = fit(task, train, run)
         self.network.eval()
-        terms = self._raw_terms(inputs.take(sample))[BOTH]
+        terms = self._raw_terms(few)[BOTH]
         self.network.center.copy_(torch.from_numpy(terms.mean(0)))
         return log
 
@@ -77,7 +77,7 @@ class FusionModel:
         """
         center, bias = self.network.center.cpu().numpy(), self.network.bias.detach().cpu().numpy()
         out = {}
-        for setting, terms in self._raw_terms(inputs).items():
+        for setting, terms in self._raw_terms(FusionBatches(self.cfg, inputs)).items():
             out[setting] = np.zeros((len(terms), self.n_labels, len(TERMS)), np.float32)
             for i, term in enumerate(("image", "caption", "fusion")):
                 out[setting][:, :, TERMS.index(term)] = terms[:, :, i] - center[:, i]
@@ -87,8 +87,9 @@ class FusionModel:
     def each_view(self, inputs: Inputs) -> Iterator[Batch]:
         """All rows as one batch, once for each view."""
         on = next(self.network.parameters()).device
-        for batch in self._load_views(inputs, np.arange(len(inputs)), self._views(inputs)):
-            yield _to(batch, on)
+        rows = FusionBatches(self.cfg, inputs)
+        for batch in rows.each_view(np.arange(len(inputs)), rows.views):
+            yield to_device(batch, on)
 
     @property
     def mirrors(self) -> bool:
@@ -134,12 +135,7 @@ class FusionModel:
         return [*groups, {"params": new, "lr": self.cfg.train.lr}]
 
     def _new_network(
-        self,
-        trunks: Trunks,
-        widths: dict[str, int],
-        measured: dict[str, torch.Tensor],
-        y: np.ndarray,
-        seed: int,
+        self, trunks: Trunks, widths: dict[str, int], measured: dict[str, torch.Tensor], y: np.ndarray, seed: int
     ) -> FusionNetwork:
         """Standardised by the `measured` features (rows, views, f), its bias the log odds of the labels."""
         with torch.random.fork_rng(devices=[]):
@@ -150,48 +146,18 @@ class FusionModel:
             getattr(network, name).fit(features[:, 0])
         return network
 
-    def _batches(
-        self, load: Load, views: int, steps: int, targets: Targets, seed: int, epoch: int
-    ) -> Iterator[TrainingBatch]:
-        """All rows in random order, each in a random view, in batches of nearly equal size."""
-        y, weights = targets
-        rng = np.random.default_rng([seed, epoch])
-        order = rng.permutation(len(y))
-        view = rng.integers(0, views, len(y))
-        chunks = np.array_split(order, steps)
-        loaded = ahead(lambda rows: load(epoch, rows, view[rows]), chunks, 1)
-        with progress(len(y), f"epoch {epoch + 1}", "rows") as bar:
-            for rows, batch in zip(chunks, loaded, strict=True):
-                at = torch.from_numpy(rows).to(y.device)
-                yield _to(batch, y.device), (y[at], None if weights is None else weights[at])
-                bar.update(len(rows))
-
-    def _load(
-        self, inputs: Inputs, augmenter: Augmenter | None, epoch: int, rows: np.ndarray, view: np.ndarray
-    ) -> Batch:
-        """A training batch, from maps and features or from augmented pixels."""
-        if augmenter is None:
-            return self._batch(inputs, rows, view, None)
-        with one_cv2_thread():
-            pixels = augmenter.batch(inputs.files or (), rows, epoch)
-        return self._batch(inputs, rows, view, pixels)
-
-    def _augmenter(self, seed: int) -> Augmenter | None:
-        network = self.cfg.pixel_network
-        return Augmenter(self.cfg.augment, network.size, seed) if network else None
-
     @torch.inference_mode()
-    def _raw_terms(self, inputs: Inputs) -> dict[str, np.ndarray]:
+    def _raw_terms(self, rows: FusionBatches) -> dict[str, np.ndarray]:
         """(n, c, 3) by setting: mean of the terms over heads and views."""
         on = next(self.network.parameters()).device
-        views, batch = self._views(inputs), self.cfg.train.batch
+        n, views, batch = len(rows.inputs), rows.views, self.cfg.train.batch
         found: dict[str, list[np.ndarray]] = {}
-        chunks = [np.arange(i, min(i + batch, len(inputs))) for i in range(0, len(inputs), batch)]
-        for loaded in ahead(lambda rows: list(self._load_views(inputs, rows, views)), chunks, threads()):
+        chunks = [np.arange(i, min(i + batch, n)) for i in range(0, n, batch)]
+        for loaded in ahead(lambda chunk: list(rows.each_view(chunk, views)), chunks, threads()):
             total: dict[str, torch.Tensor] = {}
             for part in loaded:
                 with autocast(on, self.cfg.train.bfloat16):
-                    outputs = self.network(_to(part, on))
+                    outputs = self.network(to_device(part, on))
                 for setting, terms in outputs.terms.items():
                     total[setting] = total.get(setting, 0) + terms.float().mean(0) / views
             for setting, terms in total.items():
@@ -200,54 +166,40 @@ class FusionModel:
 
     @torch.no_grad()
     def _compute_features(
-        self, trunks: Trunks, inputs: Inputs, views: int, bfloat16: bool
+        self, trunks: Trunks, rows: FusionBatches, views: int, bfloat16: bool
     ) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
         """(image and caption features (n, views, f), where there are any; widths of all inputs of the heads)."""
         on = next(trunks.parameters(), torch.zeros(0)).device
         found: dict[str, list[torch.Tensor]] = {}
         widths: dict[str, int] = {}
-        chunks = np.array_split(np.arange(len(inputs)), max(1, len(inputs) // self.cfg.train.batch))
-        with progress(len(inputs), "computing backbone features", "rows") as bar:
-            for rows in chunks:
+        n = len(rows.inputs)
+        with progress(n, "computing backbone features", "rows") as bar:
+            for chunk in np.array_split(np.arange(n), max(1, n // self.cfg.train.batch)):
                 with autocast(on, bfloat16):
-                    each = [trunks(_to(batch, on)) for batch in self._load_views(inputs, rows, views)]
-                parts = [
-                    {k: v for k, v in vars(one).items() if v is not None and k != "there"} for one in each
-                ]
+                    each = [trunks(to_device(batch, on)) for batch in rows.each_view(chunk, views)]
+                parts = [{k: v for k, v in vars(one).items() if v is not None and k != "there"} for one in each]
                 widths = {name: values.shape[-1] for name, values in parts[0].items()}
                 for name in [name for name in ("image", "caption") if name in widths]:
                     found.setdefault(name, []).append(torch.stack([part[name] for part in parts], 1))
-                bar.update(len(rows))
+                bar.update(len(chunk))
         return {name: torch.cat(values) for name, values in found.items()}, widths
 
-    def _load_views(self, inputs: Inputs, rows: np.ndarray, views: int) -> Iterator[Batch]:
-        """The same rows in one view after another."""
-        pixels, network = None, self.cfg.pixel_network
-        if network and inputs.files:
-            pixels = np.stack([load_square(inputs.files[i], network.size) for i in rows])
-        for v in range(views):
-            flipped = pixels[:, :, ::-1].copy() if pixels is not None and v else pixels
-            yield self._batch(inputs, rows, np.full(len(rows), v), flipped)
 
-    def _views(self, inputs: Inputs) -> int:
-        if self.cfg.pixel_network:
-            return 2 if self.cfg.pixel_network.mirror else 1
-        return inputs.views
-
-    def _batch(self, inputs: Inputs, rows: np.ndarray, view: np.ndarray, pixels: np.ndarray | None) -> Batch:
-        """What the network takes of some rows (b,), each in its own `view` (b,)."""
-        cfg, batch = self.cfg, {}
-        if pixels is not None:
-            batch["maps"] = torch.from_numpy(pixels)
-        elif cfg.trunk:
-            batch["maps"] = torch.from_numpy(inputs.maps[cfg.trunk.slug].read(rows, view))
-        if cfg.tokens:
-            batch["tokens"] = torch.from_numpy(inputs.maps[cfg.tokens.slug].read(rows, 0))
-        if cfg.frozen:
-            batch["frozen"] = torch.from_numpy(inputs.side_by_side(cfg.frozen, view, rows))
-        if cfg.caption:
-            batch["caption"] = torch.from_numpy(inputs.side_by_side([cfg.caption], 0, rows))
-        return batch
+def _batches(load: Load, views: int, steps: int, targets: Targets, seed: int, epoch: int) -> Iterator[TrainingBatch]:
+    """All rows in random order, each in a random view, in batches of nearly equal size."""
+    y, weights = targets
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(y))
+    view = rng.integers(0, views, len(y))
+    chunks = np.array_split(order, steps)
+    loaded = ahead(lambda rows: load(epoch, rows, view[rows]), chunks, 1)
+    with progress(len(y), f"epoch {epoch + 1}", "rows") as bar:
+        for rows, batch in zip(chunks, loaded, strict=True):
+            at = torch.from_numpy(rows).to(y.device)
+            if not isinstance(batch, Features):  # those are on the device
+                batch = to_device(batch, y.device)
+            yield batch, (y[at], None if weights is None else weights[at])
+            bar.update(len(rows))
 
 
 def _pick(features: dict[str, torch.Tensor], epoch: int, rows: np.ndarray, view: np.ndarray) -> Features:
@@ -257,12 +209,8 @@ def _pick(features: dict[str, torch.Tensor], epoch: int, rows: np.ndarray, view:
 
 def _targets(y: np.ndarray, weights: np.ndarray | None, on: torch.device) -> Targets:
     """Float32 (n, c) each."""
-    arrays = (
-        None if part is None else torch.from_numpy(part.astype(np.float32)).to(on) for part in (y, weights)
-    )
-    targets, weight = arrays
-    assert targets is not None
-    return targets, weight
+    targets = torch.from_numpy(y.astype(np.float32)).to(on)
+    return targets, None if weights is None else torch.from_numpy(weights.astype(np.float32)).to(on)
 
 
 def _metric_pair(outputs: Outputs, targets: Targets) -> TrainingBatch:
@@ -282,9 +230,3 @@ def _trunks(cfg: FusionExperiment) -> Trunks:
 
         layers = late_layers(cfg.tokens)
     return Trunks(late, layers)
-
-
-def _to(batch: Batch | Features, on: torch.device) -> Any:
-    if isinstance(batch, Features):  # computed there
-        return batch
-    return {name: tensor.to(on) for name, tensor in batch.items()}

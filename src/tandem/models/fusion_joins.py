@@ -105,12 +105,7 @@ class Attention(nn.Module):
         return torch.stack([self.image(u), self.caption(v), self.out(mean)], -1)
 
 
-JOINS: dict[str, Callable[..., nn.Module]] = {
-    "gated": Gated,
-    "concat": Concat,
-    "film": Film,
-    "attention": Attention,
-}
+JOINS: dict[str, Callable[..., nn.Module]] = {"gated": Gated, "concat": Concat, "film": Film, "attention": Attention}
 
 
 def _linear(cfg: Fusion, width: int) -> nn.Linear:

@@ -54,7 +54,7 @@ class Outputs:
 
 
 class Trunks(nn.Module):
-    """Pretrained late parts: `late` maps (b, h, w, d) to the last feature map (b, d', h', w'), `layers` states to states."""
+    """Pretrained late parts: `late` from maps (b, h, w, d) to the last map, `layers` from token states."""
 
     def __init__(self, late: nn.Module | None, layers: nn.Module | None) -> None:
         super().__init__()

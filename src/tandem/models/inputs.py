@@ -95,9 +95,7 @@ class Inputs:
             None if self.files is None or files is None else [*self.files, *files],
         )
 
-    def side_by_side(
-        self, encoders: Sequence[Encoder], view: int | np.ndarray, rows: np.ndarray | slice
-    ) -> np.ndarray:
+    def side_by_side(self, encoders: Sequence[Encoder], view: int | np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
         """(b, d) float32: the features of `encoders` in this order, in one view, or in one view a row.
 
         An encoder with fewer views repeats its last.

@@ -46,9 +46,7 @@ def make_loss(name: str, smoothing: float = 0.0) -> Loss:
     return lambda logits, targets: loss(logits.float(), targets)
 
 
-def weighted_bce(
-    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, smoothing: float
-) -> torch.Tensor:
+def weighted_bce(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, smoothing: float) -> torch.Tensor:
     """Binary cross-entropy, the mean over all cells with these weights."""
     targets = targets * (1 - smoothing) + smoothing / 2
     cells = binary_cross_entropy_with_logits(logits.float(), targets, weights, reduction="sum")

@@ -85,9 +85,7 @@ class HeadModel:
         self.networks = []
         for bag in range(self.cfg.head.bags):
             network = _network(self.cfg.head, len(self.mean), self.n_labels, 0)
-            state = {
-                k.split(".", 1)[1]: t.float() for k, t in tensors.items() if k.split(".", 1)[0] == str(bag)
-            }
+            state = {k.split(".", 1)[1]: t.float() for k, t in tensors.items() if k.split(".", 1)[0] == str(bag)}
             network.load_state_dict(state)
             self.networks.append(network.eval().to(device()))
         return self

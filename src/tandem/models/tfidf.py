@@ -72,9 +72,7 @@ class TfidfModel:
     def _vectorizers(self) -> list[TfidfVectorizer]:
         cfg = self.cfg.tfidf
         words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, cfg.words), token_pattern=r"\b\w+\b")
-        characters = TfidfVectorizer(
-            sublinear_tf=True, analyzer="char_wb", ngram_range=(2, cfg.characters or 2)
-        )
+        characters = TfidfVectorizer(sublinear_tf=True, analyzer="char_wb", ngram_range=(2, cfg.characters or 2))
         return [words, characters] if cfg.characters else [words]
 
     def _transform(self, inputs: Inputs) -> csr_matrix:

@@ -146,9 +146,7 @@ def csv_table(rows: Sequence[Row]) -> str:
     writer.writerow(COLUMNS)
     for row in rows:
         numbers = [f"{value:.6f}" for value in (row.score, *row.gain, row.map, row.log_loss)]
-        writer.writerow(
-            [row.group, row.name, *numbers, *(_number(v, 4) for v in (row.seconds, row.mb, row.ms))]
-        )
+        writer.writerow([row.group, row.name, *numbers, *(_number(v, 4) for v in (row.seconds, row.mb, row.ms))])
     return table.getvalue()
 
 

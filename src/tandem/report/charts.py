@@ -52,9 +52,7 @@ STYLE: Any = {  # matplotlib types the keys as literals
 PIXELS = 4 / 3  # per point
 
 
-def chart(
-    name: str, about: str, draw: Callable, width: float = 3.9, height: float = 2.5, panels: int = 1
-) -> Markup:
+def chart(name: str, about: str, draw: Callable, width: float = 3.9, height: float = 2.5, panels: int = 1) -> Markup:
     """One figure of width x height inches as inline SVG; `draw` gets the axes of each of its `panels`.
 
     name   prefix of the element ids, unique on the page; letters, digits, - and _

@@ -20,11 +20,7 @@ def per_class(data: ReportData, focus: FocusExperiment) -> list[dict]:
     rule, y, pred, proba = data.rule, data.y.astype(bool), focus.pred, focus.proba
     thresholds, spread = focus.thresholds, focus.recipe.get("spread", {})
     counts = {"support": y.sum(0), "predicted": pred.sum(0), "hit": (y & pred).sum(0)}
-    f1, gain, ap = (
-        f1_per_label(y, pred, rule.beta),
-        gain_per_label(y, pred, rule),
-        average_precisions(proba, y),
-    )
+    f1, gain, ap = (f1_per_label(y, pred, rule.beta), gain_per_label(y, pred, rule), average_precisions(proba, y))
     share = modality_shares(data.names, focus.terms) if focus.terms is not None else {}
     metric = None if thresholds is None else metric_curves(proba, y, thresholds, rule)
     ap_of = {e.name: average_precisions(e.proba, y) for e in data.experiments}

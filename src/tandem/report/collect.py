@@ -63,9 +63,7 @@ def read_split(paths: Paths, split: str) -> Split:
     return Split(images["id"], [paths.input / file for file in images["file"]], captions, sizes)
 
 
-def read_experiments(
-    experiments: Experiments, rows: LabelledRows
-) -> tuple[dict[str, ScoredExperiment], list[str]]:
+def read_experiments(experiments: Experiments, rows: LabelledRows) -> tuple[dict[str, ScoredExperiment], list[str]]:
     """(every scored experiment, names of those left out: made with another fold map, label list or metric)."""
     found, stale = {}, []
     for one in experiments.scored():
@@ -96,9 +94,7 @@ def choose(scored: dict[str, ScoredExperiment], wanted: str, comp: str) -> str:
     return wanted or (STACK if STACK in scored else best)
 
 
-def read_focus(
-    experiment: ExperimentDir, rows: LabelledRows, rule: Rule, scored: ScoredExperiment
-) -> FocusExperiment:
+def read_focus(experiment: ExperimentDir, rows: LabelledRows, rule: Rule, scored: ScoredExperiment) -> FocusExperiment:
     """With its rows decoded again, each without what was tuned on it.
 
     Raises ValueError where that is not the score on disk.
@@ -175,9 +171,7 @@ def missing(
     paths, competition = experiments.paths, experiments.competition
     comp, found = f"COMP={paths.comp}", []
     for name in stale:
-        found.append(
-            (f"{name}, which was made with another fold map, label list or metric", experiments[name].command)
-        )
+        found.append((f"{name}, which was made with another fold map, label list or metric", experiments[name].command))
     untrained = [name for name in competition.experiments if name not in {*names, *stale}]
     if untrained:
         found.append((f"scores of {', '.join(untrained)}", f'make train {comp} EXPS="{" ".join(untrained)}"'))

@@ -45,8 +45,7 @@ def co_occurrence(y: np.ndarray, names: tuple[str, ...]) -> dict:
         given = both[a] / max(count[a], 1)
         lift = given / np.maximum(share, 1e-9)
         cells: list[list[float] | None] = [
-            [round(float(g), 4), round(float(x), 2), int(n)]
-            for g, x, n in zip(given, lift, both[a], strict=True)
+            [round(float(g), 4), round(float(x), 2), int(n)] for g, x, n in zip(given, lift, both[a], strict=True)
         ]
         cells[a] = None
         rows.append({"name": names[j], "cells": cells})
@@ -108,9 +107,7 @@ def size_chart(data: ReportData) -> Markup:
             at, counts = np.unique(rows.sizes[:, :2] // step * step, axis=0, return_counts=True)
             area = 6 + 180 * counts / counts.sum()
             face = colour if split == "train" else "none"
-            axes.scatter(
-                at[:, 0], at[:, 1], s=area, facecolor=face, edgecolor=colour, alpha=0.6, lw=0.8, label=split
-            )
+            axes.scatter(at[:, 0], at[:, 1], s=area, facecolor=face, edgecolor=colour, alpha=0.6, lw=0.8, label=split)
         for handle in axes.legend(markerscale=1).legend_handles:
             if isinstance(handle, PathCollection):
                 handle.set_sizes([22])

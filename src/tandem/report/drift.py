@@ -37,13 +37,9 @@ def drift(data: ReportData, seed: int = 0) -> dict | None:
         return None
     rng = np.random.default_rng(seed)
     share = min(1.0, ROWS / (len(train.ids) + len(test.ids)))
-    a, b = (
-        np.sort(rng.permutation(len(s.ids))[: max(2 * FOLDS, int(share * len(s.ids)))]) for s in (train, test)
-    )
+    a, b = (np.sort(rng.permutation(len(s.ids))[: max(2 * FOLDS, int(share * len(s.ids)))]) for s in (train, test))
     is_test = np.concatenate([np.zeros(len(a), bool), np.ones(len(b), bool)])
-    fold = np.concatenate(
-        [rng.permutation(len(side)) % FOLDS for side in (a, b)]
-    )  # each fold has rows of both
+    fold = np.concatenate([rng.permutation(len(side)) % FOLDS for side in (a, b)])  # each fold has rows of both
     numbers, names = _sizes_and_lengths(train, test, a, b)
     blocks, words = {"sizes and lengths": csr_matrix(_standardised(numbers))}, []
     features = _differing_features(numbers, names, is_test, LISTED // 2)
@@ -76,9 +72,7 @@ def _auc(x: csr_matrix, is_test: np.ndarray, fold: np.ndarray) -> float:
     return float(np.mean([roc_auc_score(is_test[fold == k], score[fold == k]) for k in range(FOLDS)]))
 
 
-def _sizes_and_lengths(
-    train: Split, test: Split, a: np.ndarray, b: np.ndarray
-) -> tuple[np.ndarray, list[str]]:
+def _sizes_and_lengths(train: Split, test: Split, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """((n, d), names) of properties that do not depend on the content of image and caption."""
     sizes = np.concatenate([train.sizes[a], test.sizes[b]]).astype(np.float64)
     width, height, size = np.maximum(sizes, 1).T

@@ -49,8 +49,7 @@ def label_errors(data: ReportData, proba: np.ndarray) -> dict:
     shown = []
     for i, labels in list(rows.items())[:ROWS]:
         wrong = [
-            {"label": j, "kind": "remove" if y[i, j] else "add", "p": round(float(proba[i, j]), 4)}
-            for j in labels
+            {"label": j, "kind": "remove" if y[i, j] else "add", "p": round(float(proba[i, j]), 4)} for j in labels
         ]
         shown.append(row_fields(data, i) | {"wrong": wrong})
     removed = int(y[cells[:, 0], cells[:, 1]].sum())

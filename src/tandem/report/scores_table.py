@@ -16,9 +16,7 @@ def show_scores(paths: Paths) -> None:
     """Prints the table; raises FileNotFoundError where nothing is scored."""
     rows = [_row(experiment) for experiment in Experiments(paths).scored()]
     if not rows:
-        raise FileNotFoundError(
-            f"nothing has been scored for {paths.comp!r}; run: make train COMP={paths.comp}"
-        )
+        raise FileNotFoundError(f"nothing has been scored for {paths.comp!r}; run: make train COMP={paths.comp}")
     rows.sort(key=lambda row: (not row["comparable"], -row["score"]))
     console = make_console()
     console.print(_table(paths.comp, rows))
@@ -36,9 +34,7 @@ def _row(experiment: ExperimentDir) -> dict[str, Any]:
 def _table(comp: str, rows: list[dict]) -> Table:
     metric = rows[0]["metric"]
     table = Table(box=SIMPLE_HEAD, title=f"{comp}: out-of-fold F, cross-fitted, {rows[0]['rows']:,} rows")
-    table.caption = (
-        "* the competition's metric; optimism: in-sample minus cross-fitted; local: against the solution"
-    )
+    table.caption = "* the competition's metric; optimism: in-sample minus cross-fitted; local: against the solution"
     if not all(row["comparable"] for row in rows):
         table.caption += "; †: scored by another metric, until make train EXPS=its name"
     table.add_column("experiment", style="bold", no_wrap=True)

@@ -3,18 +3,7 @@
 import numpy as np
 
 from tandem.sample.scenes import Scene
-from tandem.sample.words import (
-    ADJECTIVES,
-    ASIDES,
-    COUNTS,
-    NOTHING,
-    PLACES,
-    PLURALS,
-    QUOTES,
-    UNCOUNTED,
-    VERBS,
-    WORDS,
-)
+from tandem.sample.words import ADJECTIVES, ASIDES, COUNTS, NOTHING, PLACES, PLURALS, QUOTES, UNCOUNTED, VERBS, WORDS
 
 MENTIONED = 0.72  # chance that a label is mentioned
 OTHER = 0.30  # chance that a thing without a label is mentioned
@@ -90,9 +79,7 @@ def _sentence(parts: list[str], verb: str, place: str, form: int) -> str:
 
 def write_caption(scene: Scene, rng: np.random.Generator) -> str:
     """A caption of the scene, without some of its labels and with some things that have none."""
-    mentioned = [
-        name for name in scene.names if rng.random() < (MENTIONED if name in scene.labels else OTHER)
-    ]
+    mentioned = [name for name in scene.names if rng.random() < (MENTIONED if name in scene.labels else OTHER)]
     rng.shuffle(mentioned)
     place = _choose(PLACES[scene.kind], rng)
     if mentioned:

@@ -78,9 +78,7 @@ def _blend(canvas: np.ndarray, colours: np.ndarray, alpha: np.ndarray, left: int
     canvas[y0:y1, x0:x1] = mix(canvas[y0:y1, x0:x1], colours, alpha[cut])
 
 
-def _cast_shadow(
-    canvas: np.ndarray, outline: np.ndarray, left: int, foot: int, sun: float, strength: float
-) -> None:
+def _cast_shadow(canvas: np.ndarray, outline: np.ndarray, left: int, foot: int, sun: float, strength: float) -> None:
     """Darkens the ground by the outline, flattened and sheared away from the sun."""
     height, width = outline.shape
     flat, margin = max(3, height // 4), height // 2 + 4
@@ -94,9 +92,7 @@ def _cast_shadow(
     _blend(canvas, SHADOW, alpha, left - margin, foot - flat)
 
 
-def _mirror_in_water(
-    canvas: np.ndarray, colours: np.ndarray, alpha: np.ndarray, left: int, foot: int
-) -> None:
+def _mirror_in_water(canvas: np.ndarray, colours: np.ndarray, alpha: np.ndarray, left: int, foot: int) -> None:
     depth = len(alpha) // 2
     fade = np.linspace(0.4, 0, depth, dtype=np.float32)[:, None]
     _blend(canvas, 0.8 * colours[::-1][:depth], alpha[::-1][:depth] * fade, left, foot - 1)
@@ -127,9 +123,7 @@ def photograph(canvas: np.ndarray, rng: np.random.Generator) -> Image.Image:
     """Adds camera effects: white balance, contrast, vignette, blur and sensor noise."""
     y, x = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j].astype(np.float32)
     vignette = 1 - rng.uniform(0, 0.3) * (x * x + y * y) / 2
-    tint = (
-        1 + rng.normal(0, 0.05) * np.array([1, 0, -1], np.float32) + rng.normal(0, 0.02, 3).astype(np.float32)
-    )
+    tint = 1 + rng.normal(0, 0.05) * np.array([1, 0, -1], np.float32) + rng.normal(0, 0.02, 3).astype(np.float32)
     light = np.clip(canvas * (vignette[..., None] * tint / 255), 0, 1) ** rng.uniform(0.75, 1.35)
     light = (light - 0.5) * rng.uniform(0.75, 1.1) + 0.5 + rng.uniform(-0.06, 0.06)
     image = Image.fromarray((np.clip(light, 0, 1) * 255).astype(np.uint8))

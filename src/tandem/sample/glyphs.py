@@ -77,18 +77,14 @@ class Glyphs:
 
     def _load(self, font: str) -> tuple[ImageFont.FreeTypeFont, dict[str, str]]:
         charmap = json.loads(self._file(font, ".json").read_text(encoding="utf-8"))
-        truetype = ImageFont.truetype(
-            str(self._file(font, ".ttf")), SIZE, layout_engine=ImageFont.Layout.BASIC
-        )
+        truetype = ImageFont.truetype(str(self._file(font, ".ttf")), SIZE, layout_engine=ImageFont.Layout.BASIC)
         return truetype, charmap
 
     def _render(self, name: str) -> Glyph:
         font, _, key = name.partition(":")
         truetype, charmap = self._font(font)
         if key not in charmap:
-            raise ValueError(
-                f"{self.folder}: {FONTS[font]}* has no glyph {key!r}; expected one of its {len(charmap)}"
-            )
+            raise ValueError(f"{self.folder}: {FONTS[font]}* has no glyph {key!r}; expected one of its {len(charmap)}")
         canvas = Image.new("L", (2 * SIZE, 2 * SIZE))
         ImageDraw.Draw(canvas).text((SIZE // 2, SIZE // 2), chr(int(charmap[key], 16)), 255, truetype)
         ink = np.asarray(canvas.crop(canvas.getbbox()))

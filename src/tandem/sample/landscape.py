@@ -91,9 +91,7 @@ def _ridge(rng: np.random.Generator, base: float, height: float) -> list[tuple[f
     return [*zip(x, y, strict=True), (SIDE, base), (0, base)]
 
 
-def hills(
-    canvas: np.ndarray, horizon: float, height: float, colours: str, rng: np.random.Generator
-) -> np.ndarray:
+def hills(canvas: np.ndarray, horizon: float, height: float, colours: str, rng: np.random.Generator) -> np.ndarray:
     """The canvas with three ridges of hills, the more distant ones paler."""
     air = haze(canvas, horizon)
 

@@ -43,8 +43,7 @@ KINDS = {
         0.21,
         (0.42, 0.58),
         {"person": 0.48, "dog": 0.34, "bicycle": 0.30, "bird": 0.26, "cat": 0.06, "horse": 0.05, "car": 0.08},
-        {"tree": 0.7, "bench": 0.25, "flower": 0.3, "kite": 0.2, "balloon": 0.12, "rabbit": 0.12}
-        | {"umbrella": 0.08},
+        {"tree": 0.7, "bench": 0.25, "flower": 0.3, "kite": 0.2, "balloon": 0.12, "rabbit": 0.12} | {"umbrella": 0.08},
     ),
     "home": Kind(
         0.15,
@@ -130,9 +129,7 @@ def draw_names(kind: Kind, rng: np.random.Generator) -> list[str]:
     return names + others[: max(1, 5 - len(names))]
 
 
-def _foot(
-    place: str, depth: float, size: float, horizon: float, quay: float, rng: np.random.Generator
-) -> float:
+def _foot(place: str, depth: float, size: float, horizon: float, quay: float, rng: np.random.Generator) -> float:
     if place == "sky":
         return horizon * rng.uniform(0.24, 0.95) + 6
     if place == "wall":

@@ -52,9 +52,7 @@ def noise(octave: int, height: int, width: int, rng: np.random.Generator) -> np.
     return window[:, ::-1] if rng.random() < 0.5 else window
 
 
-def ground_noise(
-    octave: int, height: int, width: int, rng: np.random.Generator, stretch: float = 1
-) -> np.ndarray:
+def ground_noise(octave: int, height: int, width: int, rng: np.random.Generator, stretch: float = 1) -> np.ndarray:
     """(height, width) f4 in 0..1: noise on a plane in perspective, from the horizon (row 0) to the viewer."""
     field = noise_field(octave)
     away = 40.0 / (np.arange(height, dtype=np.float32) + 3)

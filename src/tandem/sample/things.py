@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-Bands = tuple[
-    tuple[float, float, str], ...
-]  # (from, to, palette): one colour each, from the top 0 to the bottom 1
+Bands = tuple[tuple[float, float, str], ...]  # (from, to, palette): one colour each, from the top 0 to the bottom 1
 
 PALETTES = {
     "skin": "#f2cfb1 #e0ac84 #c68a5e #8d5a3a #5c3a26",
@@ -81,9 +79,7 @@ def thing(
     texture: float = 0.10,
 ) -> Thing:
     """A Thing from space-separated lists; colours as in `skin:0-0.2 cloth:0.25-1`, a name alone is for the whole."""
-    return Thing(
-        tuple(drawings.split()), size, _bands(body), _bands(inside), tuple(place.split()), turn, texture
-    )
+    return Thing(tuple(drawings.split()), size, _bands(body), _bands(inside), tuple(place.split()), turn, texture)
 
 
 CLOTHED = "skin:0-0.2 cloth:0.24-0.56 cloth:0.6-0.92 dark:0.95-1"

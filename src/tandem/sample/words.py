@@ -127,8 +127,7 @@ ASIDES = {
         "where birds are scared away|waiting for passengers"
     ),
     "station": (
-        "next to the bus stop|with no train in sight|by the bike rack|near the car park|"
-        "waiting for passengers"
+        "next to the bus stop|with no train in sight|by the bike rack|near the car park|waiting for passengers"
     ),
 }
 QUOTES = (

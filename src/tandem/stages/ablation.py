@@ -94,9 +94,7 @@ class _Ablation:
 
     def _job(self, name: str) -> FoldJob:
         experiment = self.graph.experiments[name]
-        return FoldJob(
-            self.paths, name, experiment, self._job(experiment.teacher) if experiment.teacher else None
-        )
+        return FoldJob(self.paths, name, experiment, self._job(experiment.teacher) if experiment.teacher else None)
 
     def _fit(self, jobs: list[FoldJob]) -> None:
         artifacts = {(job.name, k): self.graph.fold(job.name, k) for job in jobs for k in self.folds}

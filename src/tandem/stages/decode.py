@@ -16,17 +16,7 @@ from tandem.logits import sigmoid
 from tandem.runtime.resources import threads
 from tandem.stages._run import add_goal_arguments, bring_up_to_date
 
-KEPT = (
-    "score",
-    "in_sample",
-    "optimism",
-    "fold_spread",
-    "f1_samples",
-    "f1_micro",
-    "f1_macro",
-    "map",
-    "log_loss",
-)
+KEPT = ("score", "in_sample", "optimism", "fold_spread", "f1_samples", "f1_micro", "f1_macro", "map", "log_loss")
 MISSING = {NO_CAPTION: "captions", NO_IMAGE: "photos"}
 
 

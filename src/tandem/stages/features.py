@@ -9,7 +9,7 @@ from argparse import ArgumentParser, Namespace
 
 from tandem.artifacts.paths import Paths
 from tandem.features.extract import encode_split, load_encoder
-from tandem.features.pretrained_weights import UNRESOLVED, weights_identity
+from tandem.features.weights_identity import UNRESOLVED, weights_identity
 from tandem.graph.declared_stages import Graph
 from tandem.graph.plan import Step
 from tandem.runtime.torch_setup import use_threads

@@ -24,13 +24,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 def check_free(paths: Paths, source: Path) -> None:
     """Raises ValueError where an import would overwrite a competition."""
     if paths.comp == SAMPLE:
-        raise ValueError(
-            f"{SAMPLE!r} is the competition that comes with Tandem; give yours a name: COMP=<name>"
-        )
+        raise ValueError(f"{SAMPLE!r} is the competition that comes with Tandem; give yours a name: COMP=<name>")
     if paths.competition.exists():
-        raise ValueError(
-            f"{paths.competition} exists already; choose another COMP, or remove {paths.input} first"
-        )
+        raise ValueError(f"{paths.competition} exists already; choose another COMP, or remove {paths.input} first")
     if paths.input.exists() and source.resolve() != paths.input.resolve() and any(paths.input.iterdir()):
         raise ValueError(
             f"{paths.input} holds files already, but no competition.toml; to go on with these, run: "
@@ -53,9 +49,7 @@ def summary(found: Inference) -> RichTable:
     table.add_row("images", Text(file_pattern((c.images, c.suffix), c.id)))
     table.add_row("caption", Text(c.caption or "none: images only"))
     table.add_row("labels", Text(_labels(c)))
-    table.add_row(
-        "name:rows", Text("   ".join(f"{name}:{n}" for name, n in list(found.counts.items())[:100]))
-    )
+    table.add_row("name:rows", Text("   ".join(f"{name}:{n}" for name, n in list(found.counts.items())[:100])))
     table.add_row("metric", Text(f"{c.metric}, unless you edit it"))
     table.add_row("experiments", Text(" ".join(c.experiments)))
     for note in found.notes:
@@ -82,9 +76,7 @@ def main(args: Namespace) -> None:
     paths = Paths(args.comp)
     source = args.zip or args.dir
     if source is None:
-        raise ValueError(
-            f"nothing to import; run: make import ZIP=<file.zip> COMP={args.comp} (or DIR=<folder>)"
-        )
+        raise ValueError(f"nothing to import; run: make import ZIP=<file.zip> COMP={args.comp} (or DIR=<folder>)")
     check_free(paths, source)
     if source.resolve() == paths.input.resolve():
         print(f"the files already lie in {paths.input}")
@@ -93,9 +85,7 @@ def main(args: Namespace) -> None:
         print(f"{n:,} files in {paths.input}")
     if paths.competition.exists():
         load_competition(paths.competition)
-        print(
-            f"{paths.competition} came with the files and stays as it is; next: make check COMP={args.comp}"
-        )
+        print(f"{paths.competition} came with the files and stays as it is; next: make check COMP={args.comp}")
         return
     try:
         found = infer_competition(paths.input)

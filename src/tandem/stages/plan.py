@@ -28,9 +28,7 @@ def main(args: Namespace) -> None:
         print(f"{step.title:{WIDTH}} {'new' if new else f'stale: {step.why}'}")
     total = len(graph.tasks(graph.goal(args.target, names), names))
     print(
-        f"{args.target} of {args.comp}: {len(planned)} of {total} tasks would run"
-        if planned
-        else "Nothing to be done."
+        f"{args.target} of {args.comp}: {len(planned)} of {total} tasks would run" if planned else "Nothing to be done."
     )
     graph.sources.cache.save()
 

@@ -45,9 +45,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--bundle", type=local_path, help="FILE.zip of `make bundle`, or the folder: instead of a competition"
     )
     parser.add_argument("--exp", default=STACK, help="the experiment whose models are used")
-    parser.add_argument(
-        "--fast", action="store_true", help="one small model, trained first where it is stale"
-    )
+    parser.add_argument("--fast", action="store_true", help="one small model, trained first where it is stale")
     parser.add_argument("--folds", type=int, default=0, help="only so many of its models: faster; 0: all")
 
 

@@ -17,9 +17,7 @@ from tandem.runtime.resources import threads
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--exp", default="", help="the experiment it is about; else the stack, else the best scored"
-    )
+    parser.add_argument("--exp", default="", help="the experiment it is about; else the stack, else the best scored")
 
 
 def main(args: Namespace) -> None:

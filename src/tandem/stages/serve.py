@@ -13,9 +13,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--exp", default="", help="the experiment that labels; without: one that says why, else the stack"
     )
-    parser.add_argument(
-        "--bundle", type=local_path, help="what make bundle wrote, instead of a competition's models"
-    )
+    parser.add_argument("--bundle", type=local_path, help="what make bundle wrote, instead of a competition's models")
     parser.add_argument("--folds", type=int, default=0, help="only so many of its models: faster; 0: all")
 
 
@@ -36,20 +34,14 @@ def main(args: Namespace) -> None:
             labeler = Labeler.load(args.bundle)
         else:
             paths = Paths(args.comp)
-            labeler = Labeler.of(
-                paths, args.exp or default_experiment(Experiments(paths)) or STACK, args.folds
-            )
+            labeler = Labeler.of(paths, args.exp or default_experiment(Experiments(paths)) or STACK, args.folds)
         service = LabelService(labeler)
         seconds = service.warm_up()
         about, port = service.about, listening.getsockname()[1]
         print(f"{about['competition']}: {about['served']}; {seconds:.2f} s a photo")
         print(f"http://127.0.0.1:{port}  (Ctrl-C ends it)", flush=True)
         config = uvicorn.Config(
-            make_app(service),
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=3,
+            make_app(service), log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3
         )
         with suppress(KeyboardInterrupt):  # which it raises once it has ended
             uvicorn.Server(config).run(sockets=[listening])

@@ -105,9 +105,7 @@ def read_members(paths: Paths, members: Members, rows: LabelledRows) -> dict[str
     check_same_origin(predictions)
     for name, member in predictions.items():
         if not same_rows(member, rows.names, rows.fold_digest):
-            raise ValueError(
-                f"{paths.oof(name)} was made with another fold map or label list; run make train"
-            )
+            raise ValueError(f"{paths.oof(name)} was made with another fold map or label list; run make train")
     return predictions
 
 

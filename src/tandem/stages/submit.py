@@ -9,13 +9,7 @@ from argparse import ArgumentParser, Namespace
 from tandem.artifacts.atomic_io import file_digest, write_json, write_text
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import load_competition
-from tandem.data.submission import (
-    detect_drift,
-    expected_rows,
-    local_scores,
-    submission_csv,
-    validate_submission,
-)
+from tandem.data.submission import detect_drift, expected_rows, local_scores, submission_csv, validate_submission
 from tandem.graph.experiment_dir import Experiments
 from tandem.graph.plan import Step
 from tandem.report.scores_table import show_scores
@@ -61,9 +55,7 @@ def run(paths: Paths, step: Step) -> None:
         "decoder": experiment.thresholds,
         "run": experiment.run,
     }
-    provenance["drift"] = detect_drift(
-        scores["predicted_rate"], provenance["predicted_rate"], scores["rows"], len(ids)
-    )
+    provenance["drift"] = detect_drift(scores["predicted_rate"], provenance["predicted_rate"], scores["rows"], len(ids))
     os.replace(draft, path)
     write_json(path.with_suffix(".json"), provenance)
     print(f"{path}: {len(ids)} rows, valid against {source}, {pred.sum(1).mean():.2f} labels a row")

@@ -39,9 +39,7 @@ def stale_folds(jobs: Sequence[FoldJob], artifacts: Mapping[tuple[str, int], Art
     """Those of the `artifacts`, by (experiment, fold), that must be made."""
     by_name = {job.name: job for job in jobs}
     return [
-        (by_name[name], k, artifact.made_from)
-        for (name, k), artifact in artifacts.items()
-        if artifact.stale_reason()
+        (by_name[name], k, artifact.made_from) for (name, k), artifact in artifacts.items() if artifact.stale_reason()
     ]
 
 
@@ -87,9 +85,7 @@ def fit(job: FoldJob, k: int, made_from: Mapping[str, Any], n_folds: int) -> Non
     set_prefix(f"{job.name} fold {k} ")
 
     def on_epoch(entry: dict[str, Any]) -> None:
-        print_line(
-            f"{job.name} fold {k} epoch {entry['epoch']}: loss {entry['loss']:.4f}, F1 {entry['f1']:.4f}"
-        )
+        print_line(f"{job.name} fold {k} epoch {entry['epoch']}: loss {entry['loss']:.4f}, F1 {entry['f1']:.4f}")
 
     job.fit_fold(k, made_from, on_epoch)
     set_prefix("")
