@@ -41,9 +41,7 @@ def weights_of(name: str, folder) -> str:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = import_timm().create_model(name, pretrained=False)
-        state = {
-            k: v + 0.1 * torch.rand_like(v) if "running" in k else v for k, v in network.state_dict().items()
-        }
+        state = {k: v + 0.1 * torch.rand_like(v) if "running" in k else v for k, v in network.state_dict().items()}
     save_file(state, folder / f"{name}.safetensors")
     return str(folder / f"{name}.safetensors")
 
@@ -98,18 +96,14 @@ def test_with_nothing_to_tune_the_late_stages_start_from_pixels():
 
 
 def test_an_unknown_place_to_split_is_an_error_that_lists_the_known_ones():
-    with pytest.raises(
-        ValueError, match=r"tune = 'layer4': tf_efficientnet_lite0 can be split before .*'blocks.5.0'"
-    ):
+    with pytest.raises(ValueError, match=r"tune = 'layer4': tf_efficientnet_lite0 can be split before .*'blocks.5.0'"):
         trunk.late_stages(TrunkEncoder(tune="layer4"))
 
 
 def test_a_transformer_cannot_be_split(tmp_path):
     name = "vit_tiny_patch16_224"
     with pytest.raises(ValueError, match=f"model = '{name}': not a plain sequence"):
-        trunk.late_stages(
-            TrunkEncoder(model=name, weights=weights_of(name, tmp_path), size=224, tune="blocks.11")
-        )
+        trunk.late_stages(TrunkEncoder(model=name, weights=weights_of(name, tmp_path), size=224, tune="blocks.11"))
 
 
 def test_a_frozen_transformer_of_any_size_gives_its_class_token_and_the_mean_of_its_patches(files, tmp_path):

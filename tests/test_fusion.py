@@ -26,14 +26,7 @@ from tandem.runtime import torch_setup as runtime
 
 IMAGE, CAPTION, INTERACTION, BASE = (TERMS.index(t) for t in ("image", "caption", "fusion", "base"))
 SMALL = {"hidden": 16, "rank": 4, "dropout": 0.0, "input_dropout": 0.0}
-TRAIN = {
-    "epochs": 12,
-    "min_steps": 0,
-    "batch": 32,
-    "lr": 1e-2,
-    "weight_decay": 0.0,
-    "bfloat16": False,
-}
+TRAIN = {"epochs": 12, "min_steps": 0, "batch": 32, "lr": 1e-2, "weight_decay": 0.0, "bfloat16": False}
 IMAGES, CAPTIONS = ImageEncoder(), CaptionEncoder()
 STILL = {"backbone_lr": 0.0, "caption_lr": 0.0}
 
@@ -61,12 +54,7 @@ def toy(n: int = 400) -> tuple[Inputs, np.ndarray]:
     x = np.random.default_rng(0).normal(size=(n, 1, 8)).astype(np.float16)
     image, caption = x[:, :, :4], x[:, :, 4:]
     y = np.stack(
-        [
-            image[:, 0, 0] > 0,
-            image[:, 0, 1] > 0,
-            caption[:, 0, 0] > 0,
-            (image[:, 0, 2] > 0) == (caption[:, 0, 1] > 0),
-        ],
+        [image[:, 0, 0] > 0, image[:, 0, 1] > 0, caption[:, 0, 0] > 0, (image[:, 0, 2] > 0) == (caption[:, 0, 1] > 0)],
         1,
     )
     return Inputs(ids(n), {IMAGES.slug: image, CAPTIONS.slug: caption}), y.astype(np.uint8)
@@ -98,9 +86,7 @@ def test_an_untrained_network_predicts_the_rate_of_each_label():
     model = FusionModel(experiment(train={"epochs": 1, "lr": 1e-9}), 4)
     (entry,) = model.fit(inputs, y, TrainingRun(0))
     expected = [(n + 0.5) / 401 for n in (100, 300, 1, 0)]
-    assert (1 / (1 + np.exp(-model.network.bias.detach().numpy()))).tolist() == pytest.approx(
-        expected, rel=1e-3
-    )
+    assert (1 / (1 + np.exp(-model.network.bias.detach().numpy()))).tolist() == pytest.approx(expected, rel=1e-3)
     assert 0 <= entry["f1"] <= 1
 
 
@@ -124,9 +110,7 @@ def test_terms_add_up_to_the_logit_and_are_0_on_average(how):
 
 
 @pytest.mark.parametrize(("setting", "missing"), [(NO_IMAGE, IMAGES.slug), (NO_CAPTION, CAPTIONS.slug)])
-def test_a_missing_modality_has_no_influence_and_the_other_one_suffices_for_its_labels(
-    learned, setting, missing
-):
+def test_a_missing_modality_has_no_influence_and_the_other_one_suffices_for_its_labels(learned, setting, missing):
     model, inputs, y = learned
     terms = model.predict_terms(inputs)[setting]
     assert (terms == model.predict_terms(without(inputs, missing))[setting]).all()
@@ -240,10 +224,7 @@ def test_at_a_learning_rate_of_0_both_trunks_stay_unchanged(shapes, rates, learn
     model = FusionModel(experiment(train=train, trunk=TRUNK, tokens=TOKENS), 2)
     model.fit(inputs, y, TrainingRun(0))
     trunks = model.network.trunks
-    for now, before in (
-        (trunks.late, trunk.late_stages(TRUNK)),
-        (trunks.layers, token_encoder.late_layers(TOKENS)),
-    ):
+    for now, before in ((trunks.late, trunk.late_stages(TRUNK)), (trunks.layers, token_encoder.late_layers(TOKENS))):
         pairs = zip(now.parameters(), before.parameters(), strict=True)
         assert any(not torch.equal(a, b) for a, b in pairs) == learns
 
@@ -302,9 +283,7 @@ def test_without_a_cache_the_whole_network_is_trained_from_pixels(shapes):
 
 
 def test_large_tensors_are_rounded_to_a_127th_of_each_row_and_small_ones_less():
-    large = (
-        torch.randn(64, 80, generator=torch.Generator().manual_seed(0)) * torch.logspace(-3, 3, 64)[:, None]
-    )
+    large = torch.randn(64, 80, generator=torch.Generator().manual_seed(0)) * torch.logspace(-3, 3, 64)[:, None]
     state = {
         "large": large,
         "small": torch.linspace(0, 1, 9),

@@ -1,10 +1,10 @@
 """What each stage reads, what it writes, and the settings that matter to it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tandem.artifacts.paths import Paths
 from tandem.config import method_versions as version
@@ -16,6 +16,7 @@ from tandem.data.image_scan import folder_state
 from tandem.features.weights_identity import weights_identity
 from tandem.graph.keys import NEW, Artifact, Sources
 
+R = TypeVar("R")
 STACK = "stack"
 GPU = "gpu"  # EXPS=gpu: all experiments whose names begin with gpu_
 TERMS = ".terms.parquet"  # contributions beside a fold's predictions
@@ -53,6 +54,19 @@ class Task:
         return [(artifact, why) for artifact in self.artifacts if (why := reasons[artifact.name])]
 
 
+def kept(method: Callable[..., R]) -> Callable[..., R]:
+    """Works out each result once for one graph."""
+
+    @wraps(method)
+    def once(graph: "Graph", *args: Any) -> R:
+        key = (method.__name__, *args)
+        if key not in graph.results:
+            graph.results[key] = method(graph, *args)
+        return graph.results[key]
+
+    return once
+
+
 class Graph:
     """Everything that can be made for one competition, as tasks that name what they need."""
 
@@ -65,7 +79,7 @@ class Graph:
     ) -> None:
         self.paths, self.competition, self.experiments = paths, competition, dict(experiments)
         self.sources = Sources(paths, assumed)
-        self._kept: dict[Any, Any] = {}
+        self.results: dict[tuple, Any] = {}
 
     @classmethod
     def open(cls, paths: Paths, more: Mapping[str, Experiment] | None = None) -> "Graph":
@@ -120,7 +134,7 @@ class Graph:
 
         def add(name: str) -> None:
             if name not in found:
-                task = self.task(name, names)
+                task = self.task(name, tuple(names))
                 for need in task.needs:
                     add(need)
                 found[name] = task
@@ -129,7 +143,8 @@ class Graph:
             add(goal)
         return found
 
-    def task(self, name: str, names: Sequence[str] = ()) -> Task:
+    @kept
+    def task(self, name: str, names: tuple[str, ...] = ()) -> Task:
         stage, _, subject = name.partition(" ")
         if stage == STACK:
             return self._stack(self.chosen(names))
@@ -180,6 +195,7 @@ class Graph:
         artifact = Artifact("folds", (self.paths.folds,), self.paths.folds_record, inputs)
         return Task("folds", "folds", (artifact,), ("check",))
 
+    @kept
     def features(self, encoder: Encoder, split: str) -> Artifact:
         """The frozen features of one split."""
         file = self.paths.features(encoder.slug, split)
@@ -208,6 +224,7 @@ class Graph:
             inputs["weights"] = weights_identity(experiment.pixel_network, self.sources.cache.digest_of)
         return inputs
 
+    @kept
     def fold(self, name: str, k: int) -> Artifact:
         """One experiment's model of one fold and its held-out predictions."""
         experiment = self.experiments[name].as_trained(self.sources.labelled_rows)
@@ -230,6 +247,7 @@ class Graph:
         files = tuple(self.paths.model(name, k, suffix) for suffix in suffixes)
         return Artifact(f"{name} fold {k}", files, self.paths.model(name, k, ".json"), inputs)
 
+    @kept
     def oof(self, name: str) -> Artifact:
         """The held-out predictions of all folds of an experiment."""
         inputs = {f"fold {k}": self.fold(name, k).key for k in self.fold_numbers}
@@ -237,6 +255,7 @@ class Graph:
         files = (self.paths.oof(name), *contributions)
         return Artifact(f"{name} out of fold", files, self.paths.run(name), inputs)
 
+    @kept
     def test(self, name: str) -> Artifact:
         """The mean predictions of an experiment's folds for the test rows."""
         inputs = {"models": self.oof(name).key, **self._read(self.experiments[name], "test")}
