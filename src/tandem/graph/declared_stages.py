@@ -14,15 +14,14 @@ from tandem.config.experiment_set import load_experiments
 from tandem.config.experiments import Experiment
 from tandem.data.image_scan import folder_state
 from tandem.features.weights_identity import weights_identity
-from tandem.graph.keys import NEW, Artifact, Sources
+from tandem.graph.keys import NEW, STACK, Artifact, decoder_settings
+from tandem.graph.sources import Sources
 
 R = TypeVar("R")
-STACK = "stack"
 GPU = "gpu"  # EXPS=gpu: all experiments whose names begin with gpu_
 TERMS = ".terms.parquet"  # contributions beside a fold's predictions
 CHECKED_SETTINGS = {"id", "caption", "images", "suffix", "labels", "least", "most"}
 SUBMITTED_SETTINGS = {"id", "labels", "test", "sample_submission", "solution"}
-RULE = {"metric", "beta", "least", "most"}
 
 
 @dataclass(frozen=True)
@@ -328,8 +327,3 @@ class Graph:
     def _submission_inputs(self) -> Iterator[Path]:
         for name in ("test", "sample_submission", "solution"):
             yield self.paths.input / getattr(self.competition, name)
-
-
-def decoder_settings(competition: Competition) -> dict[str, Any]:
-    """The settings that a decoder depends on."""
-    return {"competition.toml": competition.model_dump(mode="json", include=RULE), "decoder version": version.DECODER}

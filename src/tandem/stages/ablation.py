@@ -19,8 +19,9 @@ from tandem.config.encoders import Encoder
 from tandem.config.experiments import Experiment, FusionExperiment
 from tandem.decoding import NestedCV, Rule
 from tandem.features.extract import load_encoder, split_rows
-from tandem.graph.declared_stages import STACK, Graph
+from tandem.graph.declared_stages import Graph
 from tandem.graph.experiment_dir import same_rows
+from tandem.graph.keys import STACK
 from tandem.graph.lock import only_run
 from tandem.graph.plan import carry_out
 from tandem.report.ablation import Comparison, Row, csv_table, draw, markdown, split_for_decoders, variants

@@ -14,7 +14,7 @@ from typing import TextIO
 
 from tandem.artifacts.paths import Paths, local_path
 from tandem.config.competition import load_competition
-from tandem.graph.declared_stages import STACK
+from tandem.graph.keys import STACK
 from tandem.inference.image_folder import list_images, read_image_captions
 from tandem.inference.labeler import Labeler
 from tandem.inference.results import (

@@ -26,9 +26,8 @@ from tandem.data.split_tables import read_captions, word_counts
 from tandem.ensemble.fit_stack import LEARNED, StackFit, fit_no_caption_stack, fit_stack
 from tandem.ensemble.stack_store import read_stack, save_no_caption_stack, write_stack
 from tandem.ensemble.stacking import StackInputs
-from tandem.graph.declared_stages import STACK
 from tandem.graph.experiment_dir import same_rows
-from tandem.graph.keys import Artifact
+from tandem.graph.keys import STACK, Artifact
 from tandem.graph.plan import Step
 from tandem.logits import logit, sigmoid
 from tandem.runtime.resources import peak_mb, threads, versions
