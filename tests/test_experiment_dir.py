@@ -9,8 +9,9 @@ from test_training import NAMES, fit_fold, paths, write_config  # noqa: F401
 from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.artifacts.paths import Paths
 from tandem.config.experiments import FusionExperiment
-from tandem.graph.declared_stages import STACK, Graph
+from tandem.graph.declared_stages import Graph
 from tandem.graph.experiment_dir import ExperimentDir, Experiments
+from tandem.graph.keys import STACK
 from tandem.inference.bundle_reader import open_bundle
 
 

@@ -11,7 +11,7 @@ VALUES = np.arange(11 * 2 * 3, dtype=np.float32).reshape(11, 2, 3)
 
 
 class Encoder:
-    """Yields the rows of VALUES two at a time, remembers where it was started, and can die on the way."""
+    """Yields the rows of VALUES two at a time, remembers where it was started, and can be stopped by an error."""
 
     def __init__(self, dies_at: int = 99):
         self.dies_at = dies_at
@@ -49,7 +49,7 @@ def test_features_are_kept_with_ids_key_and_shape(tmp_path):
     assert sorted(f.suffix for f in path.parent.iterdir()) == [".json", ".json", ".npy"]
 
 
-def test_a_killed_run_goes_on_after_the_last_saved_chunk_and_ends_in_the_same_array(tmp_path):
+def test_a_killed_run_continues_after_the_last_saved_chunk_and_ends_in_the_same_array(tmp_path):
     path, encoder = tmp_path / "toy.train.npy", Encoder(dies_at=6)
     with pytest.raises(RuntimeError, match="killed"):
         write(path, "k1", encoder)
@@ -89,7 +89,7 @@ def test_a_damaged_state_file_starts_over(tmp_path):
     assert encoder.started == [0, 0]
 
 
-def test_a_value_that_leaves_float16_is_refused_with_its_row(tmp_path):
+def test_a_value_beyond_float16_is_an_error_that_names_its_row(tmp_path):
     def encode(start):
         yield VALUES[:4]
         with np.errstate(over="ignore"):
@@ -114,7 +114,7 @@ def test_rows_are_found_by_id_and_a_missing_one_is_named(tmp_path):
         read_features(path, ["7.jpg", "99.jpg"])
 
 
-def test_a_run_that_dies_between_its_last_files_leaves_no_old_features(tmp_path):
+def test_a_run_that_is_killed_between_its_last_files_leaves_no_old_features(tmp_path):
     path = tmp_path / "toy.train.npy"
     write(path, "k1", Encoder())
     path.with_suffix(".meta.json").unlink()

@@ -19,8 +19,9 @@ from tandem.data.split_tables import read_labels, write_captions, write_images, 
 from tandem.data.submission import detect_drift
 from tandem.decoding import Decoder, Rule
 from tandem.decoding.scoring import score
-from tandem.graph.declared_stages import STACK, Graph, decoder_settings
+from tandem.graph.declared_stages import Graph
 from tandem.graph.experiment_dir import Experiments
+from tandem.graph.keys import STACK, decoder_settings
 from tandem.logits import logit
 from tandem.report.collect import gather
 from tandem.report.data_model import ReportData

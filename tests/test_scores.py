@@ -104,11 +104,11 @@ def python(code: str, folder: Path) -> str:
     return run.stdout
 
 
-def test_the_table_is_printed_without_torch_pandas_or_scipy(paths, tmp_path):
+def test_the_table_is_printed_without_torch_pandas_or_numpy(paths, tmp_path):
     write_scores(paths, "only", 0.5)
     code = (
         "import sys; from tandem.__main__ import main; main(['scores', 'toy'])\n"
-        "print('heavy:', {'torch', 'pandas', 'scipy', 'sklearn', 'matplotlib', 'timm'} & set(sys.modules))"
+        "print('heavy:', {'torch', 'pandas', 'numpy', 'pyarrow', 'scipy', 'sklearn'} & set(sys.modules))"
     )
     printed = python(code, tmp_path)
     assert "only" in printed and "heavy: set()" in printed
