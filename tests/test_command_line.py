@@ -59,7 +59,8 @@ def test_an_unknown_experiment_is_refused_and_those_there_are_are_listed(toy, ca
 
 def test_an_unknown_target_of_a_plan_lists_those_there_are(toy, capsys):
     assert main(["plan", "toy", "TARGET=trian"]) == 2
-    assert "plan of 'trian': expected one of check, folds, features, train, stack, submit" in capsys.readouterr().err
+    expected = "check, folds, features, train, decode, stack, submit"
+    assert capsys.readouterr().err == f"error: plan of 'trian': expected one of {expected}\n"
 
 
 def test_an_unknown_stage_is_refused_and_those_there_are_are_listed(capsys):
@@ -94,12 +95,12 @@ def test_no_result_depends_on_how_many_tasks_run_at_once(tmp_path, monkeypatch, 
         folder.mkdir()
         monkeypatch.chdir(folder)
         write_toy(Paths("toy"))
-        bring_up_to_date(Paths("toy"), "submit", jobs=jobs)
+        bring_up_to_date("toy", "submit", jobs=jobs)
         files = (file for top in MADE for file in (folder / top).rglob("*") if file.is_file())
         made.append({str(file.relative_to(folder)): content(file) for file in files})
     assert made[0] == made[1]
     for file in ("submissions/toy/stack.csv", *(f"models/toy/{name}/fold1.safetensors" for name in MEMBERS)):
         assert made[0][file]
     capfd.readouterr()
-    bring_up_to_date(Paths("toy"), "submit", jobs=2)
+    bring_up_to_date("toy", "submit", jobs=2)
     assert capfd.readouterr().out == "Nothing to be done for 'submit': all results are current.\n"
