@@ -9,7 +9,7 @@ from tandem.artifacts.atomic_io import read_json
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.config.competition import Competition, load_competition
-from tandem.config.experiments import Experiment, located, make_experiment
+from tandem.config.experiments import Experiment, make_experiment
 from tandem.decoding import Decoder
 from tandem.graph.declared_stages import STACK, Graph, decoder_settings
 from tandem.graph.keys import NONE, Artifact, read_record, reason
@@ -63,8 +63,8 @@ class ExperimentDir:
 
     @cached_property
     def config(self) -> Experiment:
-        """The settings it was trained with; weights below the root, such as a bundle's, by their whole path."""
-        return located(make_experiment(self.run["config"], self.paths.run(self.name)), self.paths.root)
+        """The settings it was trained with."""
+        return make_experiment(self.run["config"], self.paths.run(self.name))
 
     @property
     def configs(self) -> list[Experiment]:
