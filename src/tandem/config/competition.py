@@ -28,6 +28,11 @@ class Labels(Section):
     separator: str = " "  # separated: the text between two labels
     names: list[str] = Field(min_length=2)
 
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the training table that hold labels."""
+        return [self.column] if self.format == "separated" else self.names
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         repeated = {n for n in self.names if self.names.count(n) > 1}

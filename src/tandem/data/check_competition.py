@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,9 +21,8 @@ from tandem.data.checks import (
     check_sample,
     check_table,
     make_split,
-    needed_columns,
 )
-from tandem.data.csv_reader import Table, read_table
+from tandem.data.csv_reader import read_table
 from tandem.data.image_scan import ImageInfo, scan_images
 from tandem.data.issues import Issue, count_errors
 from tandem.data.label_codec import LabelCodec
@@ -35,28 +33,18 @@ from tandem.data.split_tables import read_captions, read_images, read_labels, wr
 class CheckedTables:
     """The rows of a competition and their issues.
 
-    rows      number of rows of each split's CSV file
-    issues    in the order of the checks
-    images    {split: columns as split_tables.IMAGE_SCHEMA names them}
-    captions  {split: (n,) captions}; empty for a competition without captions
-    names     (c,) label names
-    y         (n, c) uint8 of the training rows
-    n_images  number of image files inspected
-    n_opened  how many of them were opened, because they were not in the cache
-    seconds   time taken by the images
-
     Where a column is missing or a table is empty, nothing but `rows` and `issues` is filled in.
     """
 
-    rows: dict[str, int]
-    issues: list[Issue]
-    images: Mapping[str, dict[str, list]]
-    captions: Mapping[str, list[str]]
-    names: tuple[str, ...]
-    y: np.ndarray
-    n_images: int = 0
-    n_opened: int = 0
-    seconds: float = 0.0
+    rows: dict[str, int]  # {split: number of rows of its CSV file}
+    issues: list[Issue]  # in the order of the checks
+    images: Mapping[str, dict[str, list]]  # {split: columns as split_tables.IMAGE_SCHEMA names them}
+    captions: Mapping[str, list[str]]  # {split: (n,) captions}; empty for a competition without captions
+    names: tuple[str, ...]  # of the labels
+    y: np.ndarray  # (n, c) uint8 of the training rows
+    n_images: int = 0  # image files inspected
+    n_opened: int = 0  # how many of them were opened, because they were not in the cache
+    seconds: float = 0.0  # taken by the images
 
     @property
     def n_errors(self) -> int:
@@ -69,19 +57,22 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
     Raises FileNotFoundError where a CSV file that the competition names does not exist.
     """
     files = {name: folder / getattr(competition, name) for name in competition.splits}
-    tables = {name: _read_split(file, name) for name, file in files.items()}
+    for name, file in files.items():
+        if not file.exists():
+            raise FileNotFoundError(f"{file} does not exist; add it, or correct {name} in competition.toml")
+    tables = {name: read_table(file) for name, file in files.items()}
     rows = {name: len(table.rows) for name, table in tables.items()}
     names = tuple(competition.labels.names)
     issues: list[Issue] = []
     for name, table in tables.items():
-        issues += check_table(str(files[name]), table, needed_columns(competition, name))
+        issues += check_table(str(files[name]), table, competition, labelled=name == "train")
     if issues:
         return CheckedTables(rows, issues, {}, {}, names, np.zeros((0, len(names)), np.uint8))
 
     splits: dict[str, Split] = {}
     for name, table in tables.items():
-        splits[name], split_issues = make_split(str(files[name]), table, competition)
-        issues += split_issues
+        splits[name], found = make_split(str(files[name]), table, competition)
+        issues += found
     sample = folder / competition.sample_submission
     if sample.is_file():
         issues += check_sample(splits["test"], read_table(sample), str(sample), competition)
@@ -115,12 +106,12 @@ def write_checked(paths: Paths, checked: CheckedTables) -> None:
     for split in SPLITS:
         if split in checked.images:
             write_images(paths.images(split), checked.images[split])
-        else:
-            paths.images(split).unlink(missing_ok=True)
         if split in checked.captions:
             write_captions(paths.captions(split), checked.images[split]["id"], checked.captions[split])
-        else:
-            paths.captions(split).unlink(missing_ok=True)
+    for split in set(SPLITS) - set(checked.images):
+        paths.images(split).unlink(missing_ok=True)
+    for split in set(SPLITS) - set(checked.captions):
+        paths.captions(split).unlink(missing_ok=True)
     write_labels(paths.labels, checked.images["train"]["id"], checked.names, checked.y)
 
 
@@ -130,14 +121,11 @@ def content_digests(checked: CheckedTables) -> dict[str, str]:
     `{split}.images`: ids and digests of the image files; `{split}.captions`: ids and captions;
     `train.labels`: ids, label names and y.
     """
-    digests = {}
-    for split, columns in checked.images.items():
-        ids = columns["id"]
-        digests[f"{split}.images"] = _texts_digest(ids, columns["sha"])
-        if split in checked.captions:
-            digests[f"{split}.captions"] = _texts_digest(ids, checked.captions[split])
-        if split == "train":
-            digests["train.labels"] = _texts_digest(ids, checked.names, data=checked.y.tobytes())
+    ids = {split: columns["id"] for split, columns in checked.images.items()}
+    digests = {f"{split}.images": _texts_digest(ids[split], checked.images[split]["sha"]) for split in ids}
+    digests |= {f"{split}.captions": _texts_digest(ids[split], texts) for split, texts in checked.captions.items()}
+    if "train" in ids:
+        digests["train.labels"] = _texts_digest(ids["train"], checked.names, data=checked.y.tobytes())
     return digests
 
 
@@ -152,18 +140,12 @@ def content_digest(table: Path) -> str:
     return _texts_digest(ids, names, data=y.tobytes())
 
 
-def _read_split(path: Path, split: str) -> Table:
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist; add it, or correct {split} in competition.toml")
-    return read_table(path)
-
-
 def _image_columns(split: Split, infos: Mapping[str, ImageInfo]) -> dict[str, list]:
     """The columns of split_tables.IMAGE_SCHEMA; a row without a safe file has those of an empty ImageInfo."""
     rows = [infos.get(file, ImageInfo()) for file in split.images]
-    columns: dict[str, list[Any]] = {"id": list(split.ids), "file": list(split.images)}
-    columns["bytes"] = [row.size for row in rows]
-    return columns | {name: [getattr(row, name) for row in rows] for name in ("width", "height", "sha", "hash")}
+    fields = {"width": "width", "height": "height", "bytes": "size", "sha": "sha", "hash": "hash"}
+    columns = {name: [getattr(row, field) for row in rows] for name, field in fields.items()}
+    return {"id": list(split.ids), "file": list(split.images)} | columns
 
 
 def _texts_digest(*columns: Sequence[str], data: bytes = b"") -> str:

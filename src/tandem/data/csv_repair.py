@@ -80,8 +80,7 @@ def read_unescaped(
     readings: list[RowReadings] = []
     head = grammar.head
     for i in range(start + 1, len(lines)):
-        line = lines[i]
-        known, opens = grammar.is_key(key_of(line)), head.match(line) is not None
+        known, opens = grammar.is_key(key_of(lines[i])), head.match(lines[i]) is not None
         if not (known or opens):
             continue
         row = read_row(grammar, lines[start:i], start, alone[start])
@@ -109,15 +108,11 @@ def choose_readings(readings: list[RowReadings]) -> list[Row]:
     unescaped = [reading.line for reading in readings if reading.strict is None]
     doubled = [reading.line for reading in readings if reading.doubled]
     if doubled and 0 < len(unescaped) < CLEAR * len(doubled):
-        raise CsvError(
-            doubled[0],
-            f'doubles the quotes inside its text, line {unescaped[0]} does not: "" may be one quote or two; '
-            f"double them in line {unescaped[0]} too",
-        )
-    rows = []
-    for reading in readings:
-        if reading.strict is None or (reading.doubled and unescaped):
-            rows.append(Row(reading.line, reading.raw[0], repaired=True))
-        else:
-            rows.append(Row(reading.line, reading.strict, repaired=False))
-    return rows
+        message = f'doubles the quotes inside its text, line {unescaped[0]} does not: "" may be one quote or two'
+        raise CsvError(doubled[0], f"{message}; double them in line {unescaped[0]} too")
+    return [
+        Row(reading.line, reading.raw[0], repaired=True)
+        if reading.strict is None or (reading.doubled and unescaped)
+        else Row(reading.line, reading.strict, repaired=False)
+        for reading in readings
+    ]
