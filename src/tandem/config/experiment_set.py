@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tandem.config.competition import Competition
-from tandem.config.config_folder import config_files
 from tandem.config.experiments import Experiment, load_experiment
+from tandem.config.toml_files import config_files
 
 
 def load_experiments(configs: Path, competition: Competition, source: Path) -> dict[str, Experiment]:

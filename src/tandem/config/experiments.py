@@ -4,22 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 
 from tandem.artifacts.paths import check_name
+from tandem.config import training
 from tandem.config.encoders import CaptionEncoder, Encoder, ImageEncoder, TokenEncoder, TrunkEncoder
-from tandem.config.toml_files import Section, explain, read_toml
-from tandem.config.training import (
-    Augment,
-    FinetuneTraining,
-    Fusion,
-    FusionTraining,
-    Head,
-    HeadTraining,
-    Pseudo,
-    Tfidf,
-    Training,
-)
+from tandem.config.toml_files import Section, read_toml, validate
 
 
 class _Experiment(Section):
@@ -46,8 +36,7 @@ class _Experiment(Section):
     @property
     def uses_bfloat16(self) -> bool:
         """Whether it is trained in bfloat16 where the hardware computes in it."""
-        train = getattr(self, "train", None)
-        return isinstance(train, Training) and train.bfloat16
+        return getattr(getattr(self, "train", None), "bfloat16", False)
 
     @property
     def reads_rows(self) -> set[str]:
@@ -85,14 +74,9 @@ class _Experiment(Section):
         return getattr(self, "trunk", None) is not None
 
     @property
-    def pseudo_labels(self) -> Pseudo | None:
-        """How it is trained on unlabelled rows too."""
-        return getattr(self, "pseudo", None)
-
-    @property
     def teacher(self) -> str | None:
         """The experiment whose fold models label the unlabelled rows."""
-        return self.pseudo_labels.teacher if self.pseudo_labels else None
+        return getattr(getattr(self, "pseudo", None), "teacher", None)
 
     def as_trained(self, rows: int) -> Self:
         """With the settings that are used for this number of labelled rows."""
@@ -101,13 +85,11 @@ class _Experiment(Section):
 
     def with_pretrained(self, change: Callable[[Encoder], Encoder]) -> Self:
         """With `change(part)` in place of each of `pretrained`."""
-        values: dict[str, Any] = {}
-        for key in ("image", "trunk", "caption", "tokens"):
-            if (part := getattr(self, key, None)) is not None:
-                values[key] = change(part)
+        parts = {key: getattr(self, key, None) for key in ("image", "trunk", "caption", "tokens")}
+        changed: dict[str, Any] = {key: change(part) for key, part in parts.items() if part is not None}
         if frozen := getattr(self, "frozen", ()):
-            values["frozen"] = tuple(map(change, frozen))
-        return self.model_copy(update=values)
+            changed["frozen"] = tuple(map(change, frozen))
+        return self.model_copy(update=changed)
 
 
 class HeadExperiment(_Experiment):
@@ -116,8 +98,8 @@ class HeadExperiment(_Experiment):
     kind: Literal["head"]
     image: ImageEncoder | None = None
     caption: CaptionEncoder | None = None
-    head: Head = Head()
-    train: HeadTraining = HeadTraining()
+    head: training.Head = training.Head()
+    train: training.HeadTraining = training.HeadTraining()
 
     @model_validator(mode="after")
     def _has_an_encoder(self) -> Self:
@@ -139,8 +121,8 @@ class FinetuneExperiment(_Experiment):
     weights: str = ""  # as in ImageEncoder
     size: int = Field(224, ge=32, le=1024)  # pixels
     dropout: float = Field(0.2, ge=0, lt=1)
-    train: FinetuneTraining = FinetuneTraining()
-    augment: Augment = Augment()
+    train: training.FinetuneTraining = training.FinetuneTraining()
+    augment: training.Augment = training.Augment()
 
     @property
     def pixel_network(self) -> "FinetuneExperiment":
@@ -160,10 +142,10 @@ class FusionExperiment(_Experiment):
     frozen: tuple[ImageEncoder, ...] = Field((), strict=False)
     caption: CaptionEncoder | None = None
     tokens: TokenEncoder | None = None  # the caption model's last layers are trained
-    fusion: Fusion = Fusion()
-    train: FusionTraining = FusionTraining()
-    augment: Augment = Augment()  # where the trunk is trained from pixels
-    pseudo: Pseudo | None = None
+    fusion: training.Fusion = training.Fusion()
+    train: training.FusionTraining = training.FusionTraining()
+    augment: training.Augment = training.Augment()  # where the trunk is trained from pixels
+    pseudo: training.Pseudo | None = None
 
     @model_validator(mode="after")
     def _has_its_parts(self) -> Self:
@@ -196,8 +178,8 @@ class FusionExperiment(_Experiment):
         """On fewer rows than `tune_from` the pretrained late stages and layers are not trained."""
         if rows >= self.train.tune_from:
             return self
-        train = self.train.model_copy(update={"backbone_lr": 0.0, "caption_lr": 0.0})
-        return self.model_copy(update={"train": train})
+        frozen = self.train.model_copy(update={"backbone_lr": 0.0, "caption_lr": 0.0})
+        return self.model_copy(update={"train": frozen})
 
 
 class TfidfExperiment(_Experiment):
@@ -208,7 +190,7 @@ class TfidfExperiment(_Experiment):
     """
 
     kind: Literal["tfidf"]
-    tfidf: Tfidf = Tfidf()
+    tfidf: training.Tfidf = training.Tfidf()
 
     @property
     def reads_rows(self) -> set[str]:
@@ -222,25 +204,14 @@ _EXPERIMENT: TypeAdapter[Experiment] = TypeAdapter(Experiment)
 
 
 def load_experiment(path: Path) -> Experiment:
-    """Reads a file of `configs/`, on top of the file that its `base` names.
-
-    Raises ValueError that names the file and the key.
-    """
+    """Reads a file of `configs/`, on top of the file that its `base` names; errors as `make_experiment`."""
     check_name(f"{path}: experiment", path.stem)
     return make_experiment(read_toml(path), path)
 
 
 def make_experiment(values: dict[str, Any], path: Path) -> Experiment:
     """The experiment with these values; raises ValueError that names `path` and the key."""
-    try:
-        return _EXPERIMENT.validate_python(values)
-    except ValidationError as error:
-        raise explain(path, error) from error
-
-
-def read_resolved(path: Path) -> Experiment:
-    """Reads an experiment from the JSON that `resolve` wrote, every default written out."""
-    return _EXPERIMENT.validate_json(path.read_text(encoding="utf-8"))
+    return validate(_EXPERIMENT, values, path)
 
 
 def located(experiment: Experiment, root: Path) -> Experiment:
