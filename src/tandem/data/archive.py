@@ -29,6 +29,8 @@ def unpack_zip(archive: Path, folder: Path) -> int:
     """
     if archive.is_dir():
         raise ValueError(f"{archive} is a folder; run: make import DIR={archive} COMP={folder.name}")
+    if not archive.exists():
+        raise FileNotFoundError(f"{archive} does not exist; expected a zip file")
     try:
         with zipfile.ZipFile(archive) as opened:
             members = _checked(archive, opened)
@@ -40,10 +42,6 @@ def unpack_zip(archive: Path, folder: Path) -> int:
 
             _build(folder, {target: member.file_size for target, member in members.items()}, write)
             return len(members)
-    except FileNotFoundError as error:
-        if error.filename is None or Path(error.filename) != archive:
-            raise
-        raise FileNotFoundError(f"{archive} does not exist; expected a zip file") from error
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ValueError(f"{archive}: damaged, or not a zip file: {error}; download it again") from error
     except NotImplementedError as error:
@@ -109,28 +107,23 @@ def _checked(archive: Path, opened: zipfile.ZipFile) -> dict[str, zipfile.ZipInf
 def _problem(member: zipfile.ZipInfo) -> str:
     """The reason not to unpack this member, or ''."""
     name, kind = member.orig_filename, stat.S_IFMT(member.external_attr >> 16)
-    if not name.strip("/") or any(ord(c) < 32 for c in name):
-        return "has an invalid name"
-    if "\\" in name:
-        return "contains a backslash; expected / between folders"
-    if name.startswith("/") or re.match(r"[A-Za-z]:", name):
-        return "has an absolute path"
-    if ".." in name.split("/"):
-        return "leaves the folder with '..'"
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return "is a link or a device; only files and folders are unpacked"
-    if member.flag_bits & 1:
-        return "is encrypted; unpack the archive by hand and run: make import DIR=<folder> COMP=<name>"
-    if member.file_size > MAX_MEMBER_BYTES:
-        return f"unpacks to {member.file_size} bytes; the limit is {MAX_MEMBER_BYTES}"
-    return ""
+    by_hand = "unpack the archive by hand and run: make import DIR=<folder> COMP=<name>"
+    problems = {
+        "has an invalid name": not name.strip("/") or any(ord(c) < 32 for c in name),
+        "contains a backslash; expected / between folders": "\\" in name,
+        "has an absolute path": name.startswith("/") or re.match(r"[A-Za-z]:", name),
+        "leaves the folder with '..'": ".." in name.split("/"),
+        "is a link or a device; only files and folders are unpacked": kind not in (0, stat.S_IFREG, stat.S_IFDIR),
+        f"is encrypted; {by_hand}": member.flag_bits & 1,
+        f"unpacks to {member.file_size} bytes; the limit is {MAX_MEMBER_BYTES}": member.file_size > MAX_MEMBER_BYTES,
+    }
+    return next((problem for problem, found in problems.items() if found), "")
 
 
 def _without_top_folder(files: dict[str, T]) -> dict[str, T]:
     """The files without their common top folder, where it directly contains a CSV file."""
     tops = {target.partition("/")[0] for target in files}
-    tables = [target for target in files if target.lower().endswith(".csv")]
-    if len(tops) > 1 or not any(target.count("/") == 1 for target in tables):
+    if len(tops) > 1 or not any(target.count("/") == 1 and target.lower().endswith(".csv") for target in files):
         return files
     return {target.partition("/")[2]: file for target, file in files.items()}
 

@@ -11,17 +11,7 @@ import numpy as np
 
 from tandem.artifacts.paths import SPLITS, Paths
 from tandem.config.competition import Competition
-from tandem.data.checks import (
-    Split,
-    check_captions,
-    check_duplicates,
-    check_ids,
-    check_images,
-    check_labels,
-    check_sample,
-    check_table,
-    make_split,
-)
+from tandem.data import checks
 from tandem.data.csv_reader import read_table
 from tandem.data.image_scan import ImageInfo, scan_images
 from tandem.data.issues import Issue, count_errors
@@ -65,22 +55,19 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
     names = tuple(competition.labels.names)
     issues: list[Issue] = []
     for name, table in tables.items():
-        issues += check_table(str(files[name]), table, competition, labelled=name == "train")
+        issues += checks.check_table(str(files[name]), table, competition, labelled=name == "train")
     if issues:
         return CheckedTables(rows, issues, {}, {}, names, np.zeros((0, len(names)), np.uint8))
 
-    splits: dict[str, Split] = {}
-    for name, table in tables.items():
-        splits[name], found = make_split(str(files[name]), table, competition)
-        issues += found
+    splits = {name: checks.make_split(str(files[name]), table, competition, issues) for name, table in tables.items()}
     sample = folder / competition.sample_submission
     if sample.is_file():
-        issues += check_sample(splits["test"], read_table(sample), str(sample), competition)
-    y, label_issues = check_labels(splits["train"], tables["train"], competition)
-    issues += [*check_ids(*splits.values()), *label_issues]
+        issues += checks.check_sample(splits["test"], read_table(sample), str(sample), competition)
+    issues += checks.check_ids(*splits.values())
+    y = checks.check_labels(splits["train"], tables["train"], competition, issues)
     captions = {name: tables[name].column(competition.caption) for name in splits if competition.caption}
     for name, texts in captions.items():
-        issues += check_captions(splits[name], texts)
+        issues += checks.check_captions(splits[name], texts)
 
     started = time.perf_counter()
     needed = dict.fromkeys(file for split in splits.values() for file in split.images if file)
@@ -89,10 +76,15 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
         infos, n_opened = scan_images(folder, list(needed), scan_cache)
     seconds = time.perf_counter() - started
     for split in splits.values():
-        issues += check_images(split, infos)
+        issues += checks.check_images(split, infos)
     cells = LabelCodec(names, competition.labels.separator).decode(y)
-    issues += check_duplicates(splits["train"], splits["test"], infos, cells)
-    images = {name: _image_columns(split, infos) for name, split in splits.items()}
+    issues += checks.check_duplicates(splits["train"], splits["test"], infos, cells)
+    images: dict[str, dict[str, list]] = {}
+    fields = {"width": "width", "height": "height", "bytes": "size", "sha": "sha", "hash": "hash"}
+    for name, split in splits.items():
+        found = [infos.get(file, ImageInfo()) for file in split.images]  # an unsafe id has no image
+        images[name] = {"id": list(split.ids), "file": list(split.images)}
+        images[name] |= {column: [getattr(info, field) for info in found] for column, field in fields.items()}
     return CheckedTables(rows, issues, images, captions, names, y, len(infos), n_opened, seconds)
 
 
@@ -103,15 +95,15 @@ def write_checked(paths: Paths, checked: CheckedTables) -> None:
     """
     if checked.n_errors:
         raise ValueError(f"{paths.comp}: {checked.n_errors} errors; run: make check COMP={paths.comp}")
+    for split, columns in checked.images.items():
+        write_images(paths.images(split), columns)
+    for split, texts in checked.captions.items():
+        write_captions(paths.captions(split), checked.images[split]["id"], texts)
     for split in SPLITS:
-        if split in checked.images:
-            write_images(paths.images(split), checked.images[split])
-        if split in checked.captions:
-            write_captions(paths.captions(split), checked.images[split]["id"], checked.captions[split])
-    for split in set(SPLITS) - set(checked.images):
-        paths.images(split).unlink(missing_ok=True)
-    for split in set(SPLITS) - set(checked.captions):
-        paths.captions(split).unlink(missing_ok=True)
+        if split not in checked.images:
+            paths.images(split).unlink(missing_ok=True)
+        if split not in checked.captions:
+            paths.captions(split).unlink(missing_ok=True)
     write_labels(paths.labels, checked.images["train"]["id"], checked.names, checked.y)
 
 
@@ -138,14 +130,6 @@ def content_digest(table: Path) -> str:
         return _texts_digest(*read_captions(table))
     ids, names, y = read_labels(table)
     return _texts_digest(ids, names, data=y.tobytes())
-
-
-def _image_columns(split: Split, infos: Mapping[str, ImageInfo]) -> dict[str, list]:
-    """The columns of split_tables.IMAGE_SCHEMA; a row without a safe file has those of an empty ImageInfo."""
-    rows = [infos.get(file, ImageInfo()) for file in split.images]
-    fields = {"width": "width", "height": "height", "bytes": "size", "sha": "sha", "hash": "hash"}
-    columns = {name: [getattr(row, field) for row in rows] for name, field in fields.items()}
-    return {"id": list(split.ids), "file": list(split.images)} | columns
 
 
 def _texts_digest(*columns: Sequence[str], data: bytes = b"") -> str:

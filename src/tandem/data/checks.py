@@ -40,9 +40,9 @@ def check_table(file: str, table: Table, competition: Competition, labelled: boo
         yield Issue("no rows", "the table is empty", file, 1)
 
 
-def make_split(file: str, table: Table, competition: Competition) -> tuple[Split, list[Issue]]:
-    """The rows of one table, with the issues of unsafe ids and of rows repaired while reading."""
-    ids, images, issues = table.column(competition.id), [], []
+def make_split(file: str, table: Table, competition: Competition, issues: list[Issue]) -> Split:
+    """The rows of one table; unsafe ids and rows repaired while reading are added to `issues`."""
+    ids, images = table.column(competition.id), []
     for line, id in zip(table.lines, ids, strict=True):
         try:
             images.append(image_file(competition.images, id, competition.suffix))
@@ -51,7 +51,7 @@ def make_split(file: str, table: Table, competition: Competition) -> tuple[Split
             issues.append(Issue("unsafe id", str(error), file, line, id))
     for repair in table.repaired:
         issues.append(Issue("repaired row", f"read as one row: {repair.text.strip()[:200]!r}", file, repair.line))
-    return Split(file, table.lines, ids, images), issues
+    return Split(file, table.lines, ids, images)
 
 
 def check_ids(train: Split, test: Split, *others: Split) -> Iterator[Issue]:
@@ -96,10 +96,10 @@ def check_captions(split: Split, captions: Sequence[str]) -> Iterator[Issue]:
             yield split.issue("empty caption", row, f"the caption of {split.ids[row]!r} is empty")
 
 
-def encode_separated(split: Split, cells: Sequence[str], labels: Labels) -> tuple[np.ndarray, list[Issue]]:
-    """(y, issues) of one column of separated label names; unknown labels are left out of y."""
+def _encode_separated(split: Split, cells: Sequence[str], labels: Labels, issues: list[Issue]) -> np.ndarray:
+    """(n, c) of one column of separated label names, without unknown ones."""
     codec = LabelCodec(labels.names, labels.separator)
-    known, issues, clean = set(labels.names), [], []
+    known, clean = set(labels.names), []
     for row, cell in enumerate(cells):
         names = codec.split(cell)
         for name in dict.fromkeys(names):
@@ -110,46 +110,34 @@ def encode_separated(split: Split, cells: Sequence[str], labels: Labels) -> tupl
                 times = f"{names.count(name)} times in {cell!r}"
                 issues.append(split.issue("repeated label", row, f"label {name!r} occurs {times}"))
         clean.append(labels.separator.join(name for name in names if name in known))
-    return codec.encode(clean), issues
+    return codec.encode(clean)
 
 
-def check_counts(split: Split, y: np.ndarray, least: int, most: int, unreadable: set[str]) -> Iterator[Issue]:
-    """Rows with fewer or more labels than allowed; rows whose id is in `unreadable` may have fewer."""
-    counts = y.sum(axis=1)
-    for row in np.flatnonzero((counts < least) | (counts > most)).tolist():
-        n = int(counts[row])
-        labels = f"{n or 'no'} label{'s' * (n != 1)}"
-        if n > most:
-            yield split.issue("too many labels", row, f"{labels}, at most {most}")
-        elif split.ids[row] not in unreadable:
-            yield split.issue("too few labels", row, f"{labels}, at least {least}")
-
-
-def check_names(file: str, names: Sequence[str], y: np.ndarray, n_folds: int) -> Iterator[Issue]:
-    """Labels that no row has, or fewer rows than there are folds."""
-    for name, count in zip(names, y.sum(axis=0).tolist(), strict=True):
-        if count == 0:
-            yield Issue("label without rows", f"no row has label {name!r}", file)
-        elif count < n_folds:
-            rows = f"{count} row{'s have' if count > 1 else ' has'}"
-            yield Issue("rare label", f"{rows} label {name!r}, fewer than the {n_folds} folds", file)
-
-
-def check_labels(train: Split, table: Table, competition: Competition) -> tuple[np.ndarray, list[Issue]]:
-    """(y, issues): y (n, c) uint8, valid where no issue is an error."""
-    labels = competition.labels
+def check_labels(train: Split, table: Table, competition: Competition, issues: list[Issue]) -> np.ndarray:
+    """y (n, c) uint8, valid where no error is added to `issues`."""
+    labels, least, most = competition.labels, competition.least, competition.most
+    found: list[Issue] = []
     if labels.format == "separated":
-        y, issues = encode_separated(train, table.column(labels.column), labels)
+        y = _encode_separated(train, table.column(labels.column), labels, found)
     else:
         y, wrong = encode_flags({name: table.column(name) for name in labels.names})
-        issues = [
-            train.issue("not 0 or 1", row, f"column {name!r} holds {cell!r}, expected 0 or 1")
-            for row, name, cell in sorted(wrong, key=lambda cell: cell[0])
-        ]
-    unreadable = {issue.id for issue in issues if issue.kind != "repeated label"}
-    issues += check_counts(train, y, competition.least, competition.most, unreadable)
-    issues += check_names(train.file, labels.names, y, competition.folds.n)
-    return y, issues
+        for row, name, cell in sorted(wrong, key=lambda cell: cell[0]):
+            found.append(train.issue("not 0 or 1", row, f"column {name!r} holds {cell!r}, expected 0 or 1"))
+    unreadable = {issue.id for issue in found if issue.kind != "repeated label"}
+    for row, n in enumerate(y.sum(axis=1).tolist()):
+        count = f"{n or 'no'} label{'s' * (n != 1)}"
+        if n > most:
+            found.append(train.issue("too many labels", row, f"{count}, at most {most}"))
+        elif n < least and train.ids[row] not in unreadable:
+            found.append(train.issue("too few labels", row, f"{count}, at least {least}"))
+    for name, n in zip(labels.names, y.sum(axis=0).tolist(), strict=True):
+        rows = f"{n or 'no'} row{'s have' if n > 1 else ' has'} label {name!r}"
+        if n == 0:
+            found.append(Issue("label without rows", rows, train.file))
+        elif n < competition.folds.n:
+            found.append(Issue("rare label", f"{rows}, fewer than the {competition.folds.n} folds", train.file))
+    issues += found
+    return y
 
 
 def check_duplicates(
