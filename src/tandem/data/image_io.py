@@ -84,7 +84,7 @@ def read(path: Path) -> bytes:
 
 
 def load_rgb(path: Path, min_side: int = 0) -> Image.Image:
-    """Decodes a file (see `decode`); raises BadImage with its path, also where the file is missing."""
+    """Decodes a file (see `decode`); raises BadImage with its path."""
     try:
         return decode(read(path), min_side)
     except BadImage as error:

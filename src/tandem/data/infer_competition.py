@@ -155,10 +155,8 @@ def find_id(train: Table, test: Table | None, sample: Table | None, images: Imag
     if sample and not test:
         columns = [c for c in columns if c in sample.columns] or columns
     if test and not columns:
-        raise ValueError(
-            f"no column is in both the training and the test table: {list(train.columns)} and {list(test.columns)}; "
-            f"expected the same name for the column of ids"
-        )
+        both = f"{list(train.columns)} and {list(test.columns)}; expected the same name for the column of ids"
+        raise ValueError(f"no column is in both the training and the test table: {both}")
     n_images = {c: max(images.count_places(train.column(c)).values(), default=0) for c in columns}
     distinct = {c: len(set(train.column(c)) - {""}) / len(train.rows) for c in columns}
     named = [c for c in columns if n_images[c]]
@@ -176,12 +174,11 @@ def find_images(id: str, tables: dict[str, Table | None], images: ImageIndex, qu
     ids = {split: table.column(id) for split, table in tables.items() if table and id in table.columns}
     places = {split: images.count_places(values) for split, values in ids.items()}
     if not places["train"]:
-        questions.append(
-            f"column {id!r} (such as {ids['train'][0]!r}) names none of "
-            f"the {len(images.files):,} image files: add the images, or edit images and suffix"
-        )
+        column, n = f"column {id!r} (such as {ids['train'][0]!r})", len(images.files)
+        questions.append(f"{column} names none of the {n:,} image files: add the images, or edit images and suffix")
         return images.largest_folder(), ""
     place = best_place(places["train"])
+    pattern = file_pattern(place, id)
     for split, values in ids.items():
         if split != "train" and (common := set(values) & set(ids["train"])):
             questions.append(
@@ -191,16 +188,11 @@ def find_images(id: str, tables: dict[str, Table | None], images: ImageIndex, qu
             continue
         n = places[split][place]
         if places[split] and not n:
-            questions.append(
-                f"train images are {file_pattern(place, id)}, {split} images "
-                f"{file_pattern(best_place(places[split]), id)}: "
-                f"move all images to one folder and edit images and suffix"
-            )
+            where = f"train images are {pattern}, {split} images {file_pattern(best_place(places[split]), id)}"
+            questions.append(f"{where}: move all images to one folder and edit images and suffix")
         elif n < len(values):
-            questions.append(
-                f"{len(values) - n:,} of {len(values):,} {split} rows have no image at "
-                f"{file_pattern(place, id)}: make check lists them"
-            )
+            rows = f"{len(values) - n:,} of {len(values):,} {split} rows"
+            questions.append(f"{rows} have no image at {pattern}: make check lists them")
     return place
 
 
@@ -211,14 +203,12 @@ def file_pattern(place: tuple[str, str], id: str) -> str:
 
 def find_caption(train: Table, columns: Sequence[str], notes: list[str]) -> str | None:
     """The column with the longest texts, or None where no column has texts of three words on average."""
-    lengths = {}
+    lengths = {}  # of all texts together
     for column in columns:
         cells = train.column(column)
         if sum(len(re.findall(r"[^\W\d_]+", cell)) for cell in cells) >= 3 * len(cells):
-            lengths[column] = sum(map(len, cells)) / len(cells)
-    if not lengths:
-        return None
-    best = max(lengths, key=lengths.__getitem__)
+            lengths[column] = sum(map(len, cells))
+    best = max(lengths, key=lengths.__getitem__, default=None)
     if len(lengths) > 1:
         notes.append(f"caption: {best}, the longest texts of {', '.join(lengths)}")
     return best

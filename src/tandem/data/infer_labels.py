@@ -34,10 +34,9 @@ def guess_labels(train: Table, candidates: Sequence[str]) -> LabelGuess:
         return LabelGuess(Labels(format="columns", names=flags), min(sizes), max(sizes), counts, [])
     usable = {name: guess for name in candidates if (guess := _separated(name, cells[name]))}
     if not usable:
-        raise ValueError(
-            f"none of the columns {list(candidates)} holds labels; expected one column of separated names, "
-            f"such as cat|dog (not lists, such as ['cat', 'dog']), or one column of 0 and 1 for each label"
-        )
+        separated = "one column of separated names, such as cat|dog (not lists, such as ['cat', 'dog'])"
+        expected = f"{separated}, or one column of 0 and 1 for each label"
+        raise ValueError(f"none of the columns {list(candidates)} holds labels; expected {expected}")
 
     def rank(name: str) -> tuple[bool, bool, int]:
         hinted = any(hint in name.lower() for hint in HINTS)
@@ -60,10 +59,9 @@ def _separated(column: str, cells: list[str]) -> LabelGuess | None:
     names = sorted(counts, key=natural_key)
     questions = [f"column {column!r}: {question}"] if question else []
     if len(names) > min(MANY, max(20, len(rows) // 2)):
-        questions.append(
-            f"column {column!r} gives {len(names):,} label names on {len(rows):,} rows, such as {names[0]!r} "
-            f"and {names[-1]!r}: edit labels.column, labels.separator and labels.names if wrong"
-        )
+        many = f"{len(names):,} label names on {len(rows):,} rows, such as {names[0]!r} and {names[-1]!r}"
+        edit = "edit labels.column, labels.separator and labels.names if wrong"
+        questions.append(f"column {column!r} gives {many}: {edit}")
     sizes = [len(row) for row in rows]
     labels = Labels(format="separated", column=column, separator=separator, names=names)
     return LabelGuess(labels, min(sizes), max(sizes), {name: counts[name] for name in names}, questions)

@@ -44,10 +44,8 @@ class LabelCodec:
         for i, row in enumerate(rows):
             for name in row:
                 if name not in self._column:
-                    raise ValueError(
-                        f"row {i + 1}: label {name!r} is not one of the {len(self.names)} known labels "
-                        f"({self.names[0]} ... {self.names[-1]})"
-                    )
+                    known = f"the {len(self.names)} known labels ({self.names[0]} ... {self.names[-1]})"
+                    raise ValueError(f"row {i + 1}: label {name!r} is not one of {known}")
                 y[i, self._column[name]] = 1
         return y
 

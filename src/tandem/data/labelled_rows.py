@@ -43,9 +43,7 @@ def read_labelled_rows(paths: Paths) -> LabelledRows:
         rows = {row["id"]: (int(row["fold"]), int(row["group"])) for row in reader}
     missing = [id for id in ids if id not in rows]
     if missing or len(rows) != len(ids):
-        raise ValueError(
-            f"{paths.folds}: {len(rows)} rows, {len(ids)} training rows, {len(missing)} without a fold"
-            f"{', first: ' + missing[0] if missing else ''}; run make folds"
-        )
+        without = f"{len(missing)} without a fold{', first: ' + missing[0] if missing else ''}"
+        raise ValueError(f"{paths.folds}: {len(rows)} rows, {len(ids)} training rows, {without}; run make folds")
     fold, group = np.array([rows[id] for id in ids]).T
     return LabelledRows(ids, names, y, fold, group)

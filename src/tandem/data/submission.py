@@ -84,10 +84,8 @@ def validate_submission(
     n_labels = pred.sum(1)
     rows = np.flatnonzero((n_labels < competition.least) | (n_labels > competition.most))
     if len(rows):
-        raise ValueError(
-            f"{path}: row {rows[0] + 1} ({ids[rows[0]]}) has {n_labels[rows[0]]} labels; "
-            f"expected {competition.least} to {competition.most}"
-        )
+        row, expected = rows[0], f"expected {competition.least} to {competition.most}"
+        raise ValueError(f"{path}: row {row + 1} ({ids[row]}) has {n_labels[row]} labels; {expected}")
 
 
 def expected_rows(competition: Competition, folder: Path) -> tuple[list[str], list[str], str]:
@@ -130,10 +128,7 @@ def local_scores(
 def detect_drift(
     out_of_fold: dict[str, float], test: dict[str, float], rows: int, test_rows: int
 ) -> dict[str, dict[str, float]]:
-    """Labels whose predicted rates differ by more than chance: 4 standard errors, and a tenth of the rate.
-
-    `out_of_fold` and `test` are {label: rate}, `rows` and `test_rows` the numbers of rows.
-    """
+    """Of {label: rate}, those that differ by more than chance: 4 standard errors, and a tenth of the rate."""
     drifted = {}
     for name, rate in out_of_fold.items():
         mean = (rate * rows + test[name] * test_rows) / (rows + test_rows)
