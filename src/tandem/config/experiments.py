@@ -1,6 +1,6 @@
 """Experiments: a TOML file in `configs/` lists only what differs from the defaults written here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -8,8 +8,9 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from tandem.artifacts.paths import check_name
 from tandem.config import training
+from tandem.config.competition import Competition
 from tandem.config.encoders import CaptionEncoder, Encoder, ImageEncoder, TokenEncoder, TrunkEncoder
-from tandem.config.toml_files import Section, read_toml, validate
+from tandem.config.toml_files import Section, config_files, read_toml, validate
 
 
 class _Experiment(Section):
@@ -222,3 +223,35 @@ def located(experiment: Experiment, root: Path) -> Experiment:
         return encoder.with_weights(str(root / name)) if name and (root / name).exists() else encoder
 
     return experiment.with_pretrained(locate)
+
+
+def load_experiments(configs: Path, competition: Competition, source: Path) -> dict[str, Experiment]:
+    """By name, those that fit the competition: without a caption column, only those that need none.
+
+    `source` is the competition's file, for messages. Raises ValueError where an experiment learns from one that is
+    not there or from itself, or where a default experiment has no file or needs captions that are not there.
+    """
+    experiments = {name: load_experiment(file) for name, file in config_files(configs).items()}
+    chains = {name: _with_teachers(name, experiments) for name in experiments}
+    unknown = [name for name in competition.experiments if name not in experiments]
+    if unknown:
+        raise ValueError(f"{source}: experiments: {unknown} have no file in configs/; there are {sorted(experiments)}")
+    if competition.caption:
+        return experiments
+    need = [name for name in competition.experiments if "caption" in experiments[name].reads]
+    if need:
+        raise ValueError(f"{source}: experiments {need} read captions; no caption column is named")
+    fitting = [name for name, chain in chains.items() if all(experiments[e].reads == {"image"} for e in chain)]
+    return {name: experiments[name] for name in fitting}
+
+
+def _with_teachers(name: str, experiments: Mapping[str, Experiment]) -> list[str]:
+    """It, its teacher, the teacher's teacher, ...; raises ValueError where one is not there, or comes back."""
+    chain = [name]
+    while teacher := experiments[chain[-1]].teacher:
+        if teacher not in experiments:
+            raise ValueError(f"configs/{chain[-1]}.toml: pseudo.teacher: there is no configs/{teacher}.toml")
+        if teacher in chain:
+            raise ValueError(f"configs/{name}.toml: pseudo.teacher: {' <- '.join([*chain, teacher])}")
+        chain.append(teacher)
+    return chain

@@ -41,6 +41,5 @@ def share_terminal(lock: RLock, line: int) -> None:
 def print_line(text: str) -> None:
     """Prints a line above the bars."""
     shared = _Process.line is not None and sys.stdout.isatty()
-    clear = "\r\x1b[K" if shared else ""  # another process's bar may stand there
-    tqdm.write(clear + text)
+    tqdm.write(("\r\x1b[K" if shared else "") + text)  # clears the line: another process's bar may be there
     sys.stdout.flush()
