@@ -11,7 +11,7 @@ Modality = Literal["image", "caption"]
 
 
 class _Encoder(Section):
-    """What all encoders have in common; class variables and properties are no part of `slug`."""
+    """What all encoders have in common."""
 
     reads: ClassVar[Modality]
     cached_map: ClassVar[bool] = False  # writes maps that trained layers continue from, not one vector a row
