@@ -14,16 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 # placeholder colours: each is replaced by a variable of the page's style sheet
-INK, MUTED, LINE = "#010101", "#010102", "#010103"
-ACCENT, SECOND, WARM = "#010104", "#010105", "#010106"
-THEME = {
-    INK: "var(--ink)",
-    MUTED: "var(--muted)",
-    LINE: "var(--line)",
-    ACCENT: "var(--accent)",
-    SECOND: "var(--second)",
-    WARM: "var(--warm)",
-}
+VARIABLES = ("ink", "muted", "line", "accent", "second", "warm")
+THEME = {f"#01010{i}": f"var(--{name})" for i, name in enumerate(VARIABLES, 1)}
+INK, MUTED, LINE, ACCENT, SECOND, WARM = THEME
 STYLE: Any = {  # matplotlib types the keys as literals
     "svg.fonttype": "none",
     "svg.hashsalt": "tandem",

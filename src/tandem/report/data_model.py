@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from tandem.decoding import Rule
-from tandem.metrics import f_beta
 
 
 @dataclass(frozen=True)
@@ -26,10 +25,8 @@ class Split:
 
 @dataclass(frozen=True)
 class ScoredExperiment:
-    """An experiment that has a scores.json.
+    """An experiment with its scores.json and run.json.
 
-    scores      scores.json
-    run         run.json
     proba       (n, c) out-of-fold probabilities
     modalities  which of `image` and `caption` are its inputs
     local       the scores of its submission against the solution, or None
@@ -52,8 +49,7 @@ class FocusExperiment:
     pred        (n, c) bool, cross-fitted: no row was decoded by parameters tuned on it
     recipe      thresholds.json
     terms       (n, c, 5) tandem.artifacts.contributions.TERMS of each out-of-fold logit, or None
-    test_proba  (m, c) probabilities of the test rows, or None
-    test_pred   (m, c) bool, test_proba decoded, or None
+    test_pred   (m, c) bool, the label sets of the test rows, or None
     submission  the JSON file beside its submission, or None
     """
 
@@ -61,7 +57,6 @@ class FocusExperiment:
     pred: np.ndarray
     recipe: dict
     terms: np.ndarray | None = None
-    test_proba: np.ndarray | None = None
     test_pred: np.ndarray | None = None
     submission: dict | None = None
 
@@ -89,11 +84,9 @@ class ReportData:
     """Everything a report can show; what does not exist yet is None or empty.
 
     names     (c,) label names
-    y         (n, c) uint8
-    fold      (n,) or None without a fold map; group (n,) of near-duplicates likewise
-    focus     None before an experiment is scored
-    features  ((n, d), (m, d)) frozen image features of train and test, or None
-    findings  the report of the data check, or None
+    y         (n, c) uint8; fold and group of near-duplicates (n,)
+    features  ((n, d), (m, d)) frozen image features of train and test
+    findings  the report of the data check
     missing   (what does not exist yet, the command that makes it)
     """
 
@@ -101,18 +94,12 @@ class ReportData:
     rule: Rule
     names: tuple[str, ...]
     y: np.ndarray
+    fold: np.ndarray
+    group: np.ndarray
     train: Split
     test: Split | None = None
-    fold: np.ndarray | None = None
-    group: np.ndarray | None = None
     experiments: Sequence[ScoredExperiment] = ()
     focus: FocusExperiment | None = None
     features: tuple[np.ndarray, np.ndarray] | None = None
     findings: dict | None = None
     missing: Sequence[tuple[str, str]] = ()
-
-
-def row_scores(y: np.ndarray, pred: np.ndarray, beta: float) -> np.ndarray:
-    """(n,) F-beta of each row."""
-    y, pred = y.astype(bool), pred.astype(bool)
-    return f_beta((y & pred).sum(1), y.sum(1), pred.sum(1), beta)

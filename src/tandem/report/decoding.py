@@ -16,35 +16,23 @@ NAMED = 6  # points of the chart with a label name
 
 def decoders(scores: dict) -> list[dict]:
     """One row per decoder; `gain` is over the one marked `reference`, with its paired 95 % interval."""
+    used, reference = scores["decoder"], default_decoder(scores["metric"])
     return [
-        {
-            "name": name,
-            "about": DECODERS.get(name, ""),
-            "used": name == scores["decoder"],
-            "reference": name == default_decoder(scores["metric"]),
-        }
-        | figures
+        {"name": name, "about": DECODERS.get(name, ""), "used": name == used, "reference": name == reference} | figures
         for name, figures in scores["decoders"].items()
     ]
 
 
 def rates(data: ReportData, focus: FocusExperiment) -> list[dict]:
     """One row per label: the share of rows that have it, that get it out of fold and on test, and whether it drifts."""
-    oof, test = focus.pred.mean(0), None
-    drifting: dict[str, dict] = {}
+    true, oof = (dict(zip(data.names, table.mean(0).tolist(), strict=True)) for table in (data.y, focus.pred))
+    test, drifting = dict.fromkeys(data.names), {}
     if focus.test_pred is not None:
-        test = focus.test_pred.mean(0)
-        oof_rate, test_rate = (dict(zip(data.names, rate.tolist(), strict=True)) for rate in (oof, test))
-        drifting = detect_drift(oof_rate, test_rate, len(data.y), len(focus.test_pred))
+        test = dict(zip(data.names, focus.test_pred.mean(0).tolist(), strict=True))
+        drifting = detect_drift(oof, test, len(data.y), len(focus.test_pred))
     return [
-        {
-            "name": name,
-            "true": float(data.y[:, j].mean()),
-            "oof": float(oof[j]),
-            "test": None if test is None else float(test[j]),
-            "drifts": name in drifting,
-        }
-        for j, name in enumerate(data.names)
+        {"name": name, "true": true[name], "oof": oof[name], "test": test[name], "drifts": name in drifting}
+        for name in data.names
     ]
 
 
