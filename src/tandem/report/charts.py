@@ -8,7 +8,6 @@ from typing import Any
 
 import matplotlib
 from markupsafe import Markup
-from matplotlib.axes import Axes
 from matplotlib.axis import XAxis, YAxis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
@@ -66,13 +65,6 @@ def logarithmic(axis: XAxis | YAxis, low: float, high: float) -> None:
     getattr(axis.axes, f"set_{axis.axis_name}scale")("log", subs=[])
     axis.set_major_locator(LogLocator(subs=subs))
     axis.set_major_formatter("{x:,g}")
-
-
-def label_axes(axes: Axes, x: str = "", y: str = "", title: str = "") -> None:
-    """Sets the names of both axes and the title."""
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-    axes.set_title(title)
 
 
 def _inline(svg: str, name: str, about: str, pixels: float) -> str:

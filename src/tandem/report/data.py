@@ -7,7 +7,7 @@ from matplotlib.collections import PathCollection
 
 from tandem.data.folds import label_shares
 from tandem.data.split_tables import word_counts
-from tandem.report.charts import ACCENT, SECOND, chart, label_axes
+from tandem.report.charts import ACCENT, SECOND, chart
 from tandem.report.data_model import FocusExperiment, ReportData
 
 FREQUENT = 30  # labels in the table of co-occurrence
@@ -58,12 +58,15 @@ def caption_chart(data: ReportData) -> Markup | None:
     edges = np.arange(high + 2) - 0.5 if high <= 60 else np.linspace(0, high, 61)
 
     def draw(axes: Axes) -> None:
-        styles: list[dict] = [{"histtype": "stepfilled", "color": ACCENT, "alpha": 0.35}, {"histtype": "step", "color": SECOND}]
+        styles: list[dict] = [
+            {"histtype": "stepfilled", "color": ACCENT, "alpha": 0.35},
+            {"histtype": "step", "color": SECOND},
+        ]
         for (split, values), style in zip(lengths.items(), styles, strict=False):
             weights, label = np.full(len(values), 100 / len(values)), f"{split}, mean {values.mean():.1f}"
             axes.hist(np.clip(values, 0, high), edges.tolist(), weights=weights, label=label, **style)
         axes.legend()
-        label_axes(axes, "words per caption", "% of rows")
+        axes.set(xlabel="words per caption", ylabel="% of rows")
 
     return chart("words", "histogram of words per caption", draw)
 
@@ -84,7 +87,7 @@ def size_chart(data: ReportData) -> Markup:
         for handle in axes.legend(markerscale=1).legend_handles:
             if isinstance(handle, PathCollection):
                 handle.set_sizes([22])
-        label_axes(axes, "width, pixels", "height, pixels")
+        axes.set(xlabel="width, pixels", ylabel="height, pixels")
 
     return chart("sizes", "width and height of the images", draw)
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from tandem.data.submission import detect_drift
 from tandem.decoding import DECODERS, default_decoder
-from tandem.report.charts import ACCENT, MUTED, WARM, chart, label_axes, logarithmic
+from tandem.report.charts import ACCENT, MUTED, WARM, chart, logarithmic
 from tandem.report.data_model import FocusExperiment, ReportData
 
 NAMED = 6  # points of the chart with a label name
@@ -53,7 +53,6 @@ def rate_chart(rows: list[dict]) -> Markup | None:
         style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8, "color": MUTED}
         for i in np.argsort(-np.abs(np.log(y / x)))[:NAMED]:
             axes.annotate(shown[i]["name"][:16], (x[i], y[i]), (5, 3), **style)
-        axes.set(xlim=(low, high), ylim=(low, high))
-        label_axes(axes, "% predicted out of fold", "% predicted on test")
+        axes.set(xlim=(low, high), ylim=(low, high), xlabel="% predicted out of fold", ylabel="% predicted on test")
 
     return chart("rates", "predicted rate of each label out of fold and on the test rows", draw, 3.9, 3.2)

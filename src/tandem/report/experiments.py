@@ -7,7 +7,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from tandem.metrics import METRICS, f1_per_row, paired_mean
-from tandem.report.charts import ACCENT, INK, MUTED, WARM, chart, label_axes, logarithmic
+from tandem.report.charts import ACCENT, INK, MUTED, WARM, chart, logarithmic
 from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment
 
 COLUMNS = ("f1_samples", "f1_micro", "f1_macro", "optimism", "fold_spread", "map", "log_loss")
@@ -87,7 +87,7 @@ def cost_chart(experiments: Sequence[ScoredExperiment], focus: str) -> Markup | 
             axes.scatter(x, y, s=area, color=colour, zorder=3)
             at = (6, offsets[e.name])
             axes.annotate(e.name, (x, y), at, textcoords="offset points", fontsize=8, color=ink, weight=weight)
-        label_axes(axes, "seconds of training, all folds (log)", "score, cross-fitted")
+        axes.set(xlabel="seconds of training, all folds (log)", ylabel="score, cross-fitted")
 
     return chart("cost", "score of each experiment against its seconds of training", draw, 7.4, 3.6)
 

@@ -6,7 +6,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from tandem.report.charts import ACCENT, SECOND, chart, label_axes, logarithmic
+from tandem.report.charts import ACCENT, SECOND, chart, logarithmic
 from tandem.report.data_model import ScoredExperiment
 
 CHARTS = 16  # experiments with a chart
@@ -61,7 +61,7 @@ def _chart(experiment: str, loss: list[list[float]], f1: list[list[float]]) -> M
                 epochs, marker = range(1, len(line) + 1), "o" if len(line) < 3 else None
                 panel.plot(epochs, line, color=colour, lw=1.1, alpha=0.6, marker=marker, ms=3)
             panel.locator_params("x", integer=True)
-            label_axes(panel, "epoch", "", name)
+            panel.set(xlabel="epoch", title=name)
         if min(map(min, loss)) > 0:
             logarithmic(panels[0].yaxis, min(map(min, loss)), max(map(max, loss)))
 

@@ -19,39 +19,25 @@ OPTIMISM = 0.01  # in-sample score minus cross-fitted score
 
 @dataclass(frozen=True)
 class Advice:
-    """One thing to try.
+    """One thing to try."""
 
-    title    what to do
-    why      the numbers that support it; `section` of the page shows them
-    gain     the largest possible gain in score, if known
-    command  the command to run, or ""
-    label    the label it is about, or ""
-    """
-
-    title: str
-    why: str
-    section: str
-    gain: float | None = None
-    command: str = ""
-    label: str = ""
+    title: str  # what to do
+    why: str  # the numbers that support it
+    section: str  # of the page, that shows them
+    gain: float | None = None  # the largest possible one in score, if known
+    command: str = ""  # to run
+    label: str = ""  # that it is about
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Results of other sections that the rules use.
+    """Results of other sections that the rules use."""
 
-    classes      of classes.per_class
-    bounds       of classes.upper_bounds
-    errors       of label_errors.label_errors
-    drift        of drift.drift
-    score_error  half the width of the 95 % interval of the score
-    """
-
-    classes: list[dict]
-    bounds: dict[str, float]
-    errors: dict
-    drift: dict | None
-    score_error: float
+    classes: list[dict]  # of classes.per_class
+    bounds: dict[str, float]  # of classes.upper_bounds
+    errors: dict  # of label_errors.label_errors
+    drift: dict | None  # of drift.drift
+    score_error: float  # half the width of the 95 % interval of the score
 
 
 def weak_labels(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:

@@ -180,7 +180,7 @@ function mistakeCard(item) {
   return box;
 }
 function labelErrorCard(item) {
-  const [box, side] = card(item, `fold ${item.fold}`);
+  const [box, side] = card(item, item.fold === null ? "" : `fold ${item.fold}`);
   side.append(titled("given", chips(item.true, new Map(item.wrong.map((cell) => [cell.label, cell.kind])))));
   box.append(cellsOf(item));
   return box;
