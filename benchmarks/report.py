@@ -16,8 +16,7 @@ from tandem.decoding import Decoder, Rule, default_decoder
 from tandem.logits import logit, sigmoid
 from tandem.metrics import METRICS, f1_per_row, log_loss, mean_average_precision
 from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment, Split
-from tandem.report.page import build
-from tandem.report.thumbnails import thumbnails
+from tandem.report.page import build, thumbnails
 
 ROWS, TEST_ROWS, FOLDS = 8000, 2000, 5
 PHOTOS = 200  # files, each the image of 40 rows: the cost is in opening them

@@ -24,7 +24,7 @@ from tandem.report.decoding import decoders, rates
 from tandem.report.experiments import jackknife, score_error, table
 from tandem.report.label_errors import differing_duplicates, likely_errors
 from tandem.report.mistakes import FALSE_NEGATIVE, likely_causes, mean_terms, mistakes, worst_rows
-from tandem.report.thumbnails import SIDE, thumbnails
+from tandem.report.page import SIDE, thumbnails
 from tandem.report.training_curves import curves, last_decrease
 
 NAMES = ("cat", "dog", "sea")

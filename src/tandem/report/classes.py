@@ -75,24 +75,18 @@ def calibration(proba: np.ndarray, y: np.ndarray) -> tuple[list[list[float]], fl
     return [[round(p, 4), round(r, 4), n] for p, r, n in bins], gap
 
 
-def _above(proba: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(rows by decreasing probability, number of rows at or above each threshold of GRID)."""
-    order = np.argsort(-proba, kind="stable")
-    return order, np.searchsorted(-proba[order], -GRID, side="right")
-
-
 def f_curve(proba: np.ndarray, y: np.ndarray, beta: float) -> np.ndarray:
     """(len(GRID),) F-beta of one label at each threshold, over all rows."""
-    order, above = _above(proba)
-    hits = np.concatenate([[0], y[order].cumsum()])
-    return f_beta(hits[above], hits[-1], above, beta)
+    pred = proba[:, None] >= GRID
+    return f_beta(pred[y.astype(bool)].sum(0), y.sum(), pred.sum(0), beta)
 
 
 def metric_curves(proba: np.ndarray, y: np.ndarray, thresholds: np.ndarray, rule: Rule) -> np.ndarray:
     """(c, len(GRID)) the competition's score as the threshold of one label varies and the others stay fixed."""
     labels, pred = SortedLabels(proba, y, rule), proba >= thresholds
     size, overlap = pred.sum(1), (pred & labels.y).sum(1)
-    return np.array([labels.curve(pred, overlap, size, j)[_above(p)[1]] for j, p in enumerate(proba.T)])
+    above = [(p[:, None] >= GRID).sum(0) for p in proba.T]
+    return np.array([labels.curve(pred, overlap, size, j)[rows] for j, rows in enumerate(above)])
 
 
 def confused_labels(j: int, y: np.ndarray, pred: np.ndarray) -> dict[str, list[list[int]]]:

@@ -4,6 +4,7 @@ Nothing is written but the cross-fitted label sets: they take a minute for 80 la
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 
 import numpy as np
@@ -34,7 +35,11 @@ def gather(experiments: Experiments, wanted: str = "") -> ReportData:
         raise FileNotFoundError(f"no {', '.join(lacking)}; run: make folds COMP={paths.comp}")
     rows, rule = read_labelled_rows(paths), Rule.of(experiments.competition)
     scored, stale = read_experiments(experiments, rows)
-    name = choose(scored, wanted, paths.comp)
+    if wanted and wanted not in scored:
+        there = f"not scored; there are {sorted(scored)}"
+        raise ValueError(f"EXP={wanted}: {there}; run: make train COMP={paths.comp} EXPS={wanted}")
+    best = max(scored, key=lambda name: scored[name].scores["score"], default="")
+    name = wanted or (STACK if STACK in scored else best)  # "" where nothing is scored
     focus = read_focus(experiments[name], rows, rule, scored[name]) if name else None
     return ReportData(
         paths.comp,
@@ -74,16 +79,6 @@ def read_experiments(experiments: Experiments, rows: LabelledRows) -> tuple[dict
         proba = oof.aligned_to(rows.ids)
         found[one.name] = ScoredExperiment(one.name, one.scores, one.run, proba, one.reads, local, logs)
     return found, stale
-
-
-def choose(scored: dict[str, ScoredExperiment], wanted: str, comp: str) -> str:
-    """The name of the experiment in focus; "" where nothing is scored."""
-    if wanted and wanted not in scored:
-        raise ValueError(
-            f"EXP={wanted}: not scored; there are {sorted(scored)}; run: make train COMP={comp} EXPS={wanted}"
-        )
-    best = max(scored, key=lambda name: scored[name].scores["score"], default="")
-    return wanted or (STACK if STACK in scored else best)
 
 
 def read_focus(experiment: ExperimentDir, rows: LabelledRows, rule: Rule, scored: ScoredExperiment) -> FocusExperiment:
@@ -132,10 +127,8 @@ def read_image_features(paths: Paths, experiments: Experiments) -> tuple[np.ndar
     files = [file for slug in slugs if (file := paths.features(slug, "train")).exists()]
     for file in sorted(files, key=lambda f: (f.stat().st_size, f.name)):
         slug = file.name.removesuffix(".train.npy")
-        try:
+        with suppress(ValueError, FileNotFoundError):  # of other rows, or none yet
             return _first_view(paths, slug, "train"), _first_view(paths, slug, "test")
-        except (ValueError, FileNotFoundError):  # of other rows, or none yet
-            continue
     return None
 
 

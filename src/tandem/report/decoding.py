@@ -25,13 +25,16 @@ def decoders(scores: dict) -> list[dict]:
 
 def rates(data: ReportData, focus: FocusExperiment) -> list[dict]:
     """One row per label: the share of rows that have it, that get it out of fold and on test, and whether it drifts."""
-    true, oof = (dict(zip(data.names, table.mean(0).tolist(), strict=True)) for table in (data.y, focus.pred))
-    test, drifting = dict.fromkeys(data.names), {}
+
+    def rate_of(table: np.ndarray) -> dict[str, float]:
+        return dict(zip(data.names, table.mean(0).tolist(), strict=True))
+
+    true, oof, test, drifting = rate_of(data.y), rate_of(focus.pred), dict[str, float](), dict[str, dict]()
     if focus.test_pred is not None:
-        test = dict(zip(data.names, focus.test_pred.mean(0).tolist(), strict=True))
+        test = rate_of(focus.test_pred)
         drifting = detect_drift(oof, test, len(data.y), len(focus.test_pred))
     return [
-        {"name": name, "true": true[name], "oof": oof[name], "test": test[name], "drifts": name in drifting}
+        {"name": name, "true": true[name], "oof": oof[name], "test": test.get(name), "drifts": name in drifting}
         for name in data.names
     ]
 

@@ -40,10 +40,10 @@ def mean_terms(terms: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def likely_causes(terms: np.ndarray, means: np.ndarray, kind: str) -> np.ndarray:
-    """(k,) index into CAUSES: the term of `terms` (k, 5) that differs most from its mean in the direction of the error.
+    """(k,) index into CAUSES: the one of `terms` (k, 5) that differs most from its mean in the direction of the error.
 
-    For a false negative it is the term furthest below its mean over rows with the label, for a false positive the
-    one furthest above its mean over rows without it.
+    For a false negative it is furthest below its mean over rows with the label, for a false positive furthest above
+    its mean over rows without it.
 
     >>> likely_causes(np.array([[0.5, 2.0, 0.1, 0.0, -3.0]]), np.array([[2.5, 2.0, 0.0, 0.0, -3.0]]), FALSE_NEGATIVE)
     array([0])

@@ -1,17 +1,22 @@
-"""The report page: the figures of all sections in one HTML file that makes no network request."""
+"""The report page: figures of all sections, and thumbnails, in one HTML file that makes no network request."""
 
 import base64
 import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
+from PIL import Image
 
 from tandem.artifacts.contributions import TERMS
 from tandem.artifacts.term_names import TERM_NAMES
-from tandem.html import templates
+from tandem.data.image_io import BadImage, load_rgb
+from tandem.data.image_loader import ahead
+from tandem.html import data_uri, templates
 from tandem.metrics import f1_per_row
 from tandem.report import data as data_section
 from tandem.report import decoding
@@ -22,11 +27,12 @@ from tandem.report.drift import drift
 from tandem.report.experiments import cost_chart, metric_names, score_error, table
 from tandem.report.label_errors import differing_duplicates, label_errors
 from tandem.report.mistakes import CAUSES, cause_counts, mistakes
-from tandem.report.thumbnails import thumbnails
 from tandem.report.training_curves import training
+from tandem.runtime.resources import threads
 
 ASSETS = files("tandem.report") / "assets"
 SCRIPTS = ("charts.js", "page.js")
+SIDE, QUALITY = 112, 62  # of a thumbnail: pixels of the longer side, JPEG quality
 SECTIONS = {
     "summary": "Summary",
     "experiments": "Experiments",
@@ -114,6 +120,22 @@ def render(context: dict[str, Any], payload: dict[str, Any]) -> str:
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
         payload=payload,
     )
+
+
+def thumbnails(files: Sequence[Path], rows: Iterable[int]) -> dict[int, str]:
+    """The data URI of each of `rows`; "" for a file that cannot be read."""
+    wanted = sorted(set(rows))
+    made = ahead(_thumbnail, [files[row] for row in wanted], threads(), depth=4 * threads())
+    return dict(zip(wanted, made, strict=True))
+
+
+def _thumbnail(file: Path) -> str:
+    try:
+        image = load_rgb(file)
+    except BadImage:
+        return ""
+    image.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return data_uri(image, "JPEG", quality=QUALITY, optimize=True)
 
 
 def number(value: float | None, digits: int = 4) -> str:
