@@ -1,4 +1,4 @@
-"""A toy competition of red and blue squares, trained in seconds: for what asks a trained fusion network."""
+"""A toy competition of red and blue squares, trained in seconds, for tests that need a trained fusion network."""
 
 import numpy as np
 from checked import train, write_competition, write_experiment, write_folds, write_split
@@ -24,7 +24,7 @@ def photo(red: bool) -> Image.Image:
 
 
 def build(paths: Paths) -> Paths:
-    """Trains, in the current folder, `join`, a fusion network with a trunk, and `words`, which reads captions alone."""
+    """Trains, in the current folder, `join`, a fusion network with a trunk, and `words`, which reads only captions."""
     weights = tiny_backbone(paths.root / "tiny.safetensors")
     join = FusionExperiment(
         kind="fusion",

@@ -1,4 +1,4 @@
-"""Networks cut in two: the parts together are the whole."""
+"""Networks split in two: both parts together compute the same."""
 
 import numpy as np
 import pytest
@@ -78,7 +78,7 @@ def test_early_tensors_are_those_that_the_early_stages_need(files, tmp_path):
     assert np.abs(got - expected).max() < 1e-3
 
 
-def test_a_residual_network_with_weights_from_a_file_can_be_cut_too(files, tmp_path):
+def test_a_residual_network_with_weights_from_a_file_can_be_split_too(files, tmp_path):
     cfg = TrunkEncoder(model="resnet10t", weights=weights_of("resnet10t", tmp_path), size=64, tune="layer3")
     (maps,) = trunk.load_encoder(cfg.model_copy(update={"mirror": False}))(files[:1])
     assert maps.shape == (1, 1, 8, 8, 128)
@@ -95,12 +95,12 @@ def test_with_nothing_to_tune_the_late_stages_start_from_pixels():
     assert torch.allclose(got, whole(cfg, photo(0)[None]), atol=1e-4)
 
 
-def test_a_place_that_is_not_in_the_network_is_refused_with_those_that_are():
+def test_an_unknown_place_to_split_is_an_error_that_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"tune = 'layer4': tf_efficientnet_lite0 can be split before .*'blocks.5.0'"):
         trunk.late_stages(TrunkEncoder(tune="layer4"))
 
 
-def test_a_transformer_is_no_sequence_that_can_be_cut(tmp_path):
+def test_a_transformer_cannot_be_split(tmp_path):
     name = "vit_tiny_patch16_224"
     with pytest.raises(ValueError, match=f"model = '{name}': not a plain sequence"):
         trunk.late_stages(TrunkEncoder(model=name, weights=weights_of(name, tmp_path), size=224, tune="blocks.11"))
@@ -119,7 +119,7 @@ def test_a_frozen_transformer_of_any_size_gives_its_class_token_and_the_mean_of_
     assert np.allclose(vectors[0, 0, 192:], states[0, 1:].mean(0), atol=1e-4)
 
 
-def test_a_size_that_no_patches_fill_is_refused(files, tmp_path):
+def test_a_size_that_is_no_multiple_of_the_patch_is_refused(files, tmp_path):
     name = "vit_tiny_patch16_224"
     cfg = ImageEncoder(model=name, weights=weights_of(name, tmp_path), size=70)
     with pytest.raises(ValueError, match="size = 70: vit_tiny_patch16_224 takes multiples of 16, such as 64"):

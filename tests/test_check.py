@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tandem.artifacts.atomic_io import read_json
+from tandem.artifacts.atomic_io import read_json, write_text
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import Competition, to_toml
 from tandem.data.issues import KINDS, Issue, group_by_kind
@@ -37,6 +37,7 @@ class Toy:
         self.header = "id,labels,caption"
         self.options: dict = {"labels": LABELS}
         (self.paths.input / "data").mkdir(parents=True)
+        write_text(self.paths.configs / "x.toml", 'kind = "finetune"\n')
         for seed in range(7):
             photo(seed).save(self.image(seed))
 

@@ -59,7 +59,7 @@ def test_an_unknown_key_of_a_competition_is_named(tmp_path):
     assert message == f"{tmp_path}/competition.toml: laest: unknown key"
 
 
-def test_a_wrong_type_is_named_with_what_came(tmp_path):
+def test_a_wrong_type_is_named_with_the_value(tmp_path):
     message = refused(tmp_path, "n = 5", 'n = "five"')
     assert "folds.n" in message and "integer" in message and "'five'" in message
 
@@ -85,7 +85,7 @@ def test_broken_toml_is_named(tmp_path):
     assert "competition.toml: not valid TOML" in refused(tmp_path, "most = 2", "most = ")
 
 
-def test_a_missing_competition_says_how_to_import_it(tmp_path):
+def test_a_missing_competition_is_an_error_with_the_import_command(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"run: make import ZIP=<file.zip> COMP=birds"):
         load_competition(tmp_path / "birds" / "competition.toml")
 
@@ -117,7 +117,7 @@ def test_a_value_out_of_range_is_named(tmp_path):
         load_experiment(write(tmp_path / "bad.toml", 'kind = "tfidf"\n[tfidf]\nwords = 9\n'))
 
 
-def test_a_head_that_sees_nothing_is_refused(tmp_path):
+def test_a_head_without_an_encoder_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"needs an \[image\] section"):
         load_experiment(write(tmp_path / "bad.toml", 'kind = "head"\n'))
 
@@ -141,7 +141,7 @@ def test_slugs_are_safe_file_names():
     assert slug != CaptionEncoder(model="other/bge-large-en-v1.5", max_tokens=32).slug
 
 
-def test_a_file_says_only_what_differs_from_its_base(tmp_path):
+def test_a_file_lists_only_what_differs_from_its_base(tmp_path):
     (tmp_path / "join.toml").write_text('kind = "fusion"\n[caption]\n[fusion]\nrank = 7\nheads = 1\n')
     (tmp_path / "plain.toml").write_text('base = "join"\n[fusion]\nhow = "concat"\nheads = 3\n')
     made = load_experiment(tmp_path / "plain.toml").fusion
@@ -149,7 +149,7 @@ def test_a_file_says_only_what_differs_from_its_base(tmp_path):
 
 
 @pytest.mark.parametrize(("base", "message"), [("none", "there is no file"), ("a", "comes back to a.toml")])
-def test_a_base_that_is_missing_or_goes_round_is_refused(tmp_path, base, message):
+def test_a_base_that_is_missing_or_circular_is_refused(tmp_path, base, message):
     (tmp_path / "a.toml").write_text(f'base = "{base}"\n')
     with pytest.raises(ValueError, match=rf"a\.toml: base: {message}"):
         load_experiment(tmp_path / "a.toml")

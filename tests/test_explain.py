@@ -34,7 +34,6 @@ from tandem.models.inputs import Maps
 from tandem.models.registry import make_model
 from tandem.runtime import torch_setup as runtime
 from tandem.stages import explain
-from tandem.training.fold_job import Job
 from tandem.training.split_inputs import read_inputs
 
 

@@ -3,14 +3,15 @@ import pytest
 
 from tandem.artifacts.atomic_io import read_json
 from tandem.features import feature_store as store
-from tandem.features.feature_store import features_key, read_features, write_features
+from tandem.features.feature_store import read_features, write_features
+from tandem.graph.keys import read_record
 
 IDS = [f"{i}.jpg" for i in range(11)]
 VALUES = np.arange(11 * 2 * 3, dtype=np.float32).reshape(11, 2, 3)
 
 
 class Encoder:
-    """Yields the rows of VALUES two at a time, remembers where it was started, and can die on the way."""
+    """Yields the rows of VALUES two at a time, remembers where it was started, and can be stopped by an error."""
 
     def __init__(self, dies_at: int = 99):
         self.dies_at = dies_at
@@ -30,7 +31,12 @@ def small_chunks(monkeypatch):
 
 
 def write(path, key, encode, ids=IDS):
-    write_features(path, key, ids, encode, {"encoder": "toy"}, "rows")
+    write_features(path, ids, encode, {"key": key, "inputs": {"encoder": "toy"}}, "rows")
+
+
+def key_of(path) -> str:
+    """The key that a record holds; "" without a record."""
+    return read_record(path.with_suffix(".meta.json")).get("key", "")
 
 
 def test_features_are_kept_with_ids_key_and_shape(tmp_path):
@@ -38,16 +44,16 @@ def test_features_are_kept_with_ids_key_and_shape(tmp_path):
     write(path, "k1", Encoder())
     assert read_features(path, IDS).tolist() == VALUES.tolist()
     assert read_features(path, IDS).dtype == np.float16
-    assert features_key(path) == "k1"
-    assert read_json(path.with_suffix(".meta.json")) == {"key": "k1", "shape": [11, 2, 3], "encoder": "toy"}
+    assert key_of(path) == "k1"
+    assert read_json(path.with_suffix(".meta.json")) == {"key": "k1", "inputs": {"encoder": "toy"}, "shape": [11, 2, 3]}
     assert sorted(f.suffix for f in path.parent.iterdir()) == [".json", ".json", ".npy"]
 
 
-def test_a_killed_run_goes_on_after_the_last_saved_chunk_and_ends_in_the_same_array(tmp_path):
+def test_a_killed_run_continues_after_the_last_saved_chunk_and_ends_in_the_same_array(tmp_path):
     path, encoder = tmp_path / "toy.train.npy", Encoder(dies_at=6)
     with pytest.raises(RuntimeError, match="killed"):
         write(path, "k1", encoder)
-    assert features_key(path) == "" and not path.exists()
+    assert key_of(path) == "" and not path.exists()
     encoder.dies_at = 99
     write(path, "k1", encoder)
     assert encoder.started == [0, 4]
@@ -70,7 +76,7 @@ def test_another_key_starts_over(tmp_path):
     encoder.dies_at = 99
     write(path, "k2", encoder)
     assert encoder.started == [0, 0]
-    assert features_key(path) == "k2"
+    assert key_of(path) == "k2"
 
 
 def test_a_damaged_state_file_starts_over(tmp_path):
@@ -83,7 +89,7 @@ def test_a_damaged_state_file_starts_over(tmp_path):
     assert encoder.started == [0, 0]
 
 
-def test_a_value_that_leaves_float16_is_refused_with_its_row(tmp_path):
+def test_a_value_beyond_float16_is_an_error_that_names_its_row(tmp_path):
     def encode(start):
         yield VALUES[:4]
         with np.errstate(over="ignore"):
@@ -91,7 +97,7 @@ def test_a_value_that_leaves_float16_is_refused_with_its_row(tmp_path):
 
     with pytest.raises(ValueError, match=r"toy\.train\.npy: features of row 5 or after are not finite"):
         write(tmp_path / "toy.train.npy", "k1", encode)
-    assert features_key(tmp_path / "toy.train.npy") == ""
+    assert key_of(tmp_path / "toy.train.npy") == ""
 
 
 def test_an_encoder_that_stops_early_is_an_error(tmp_path):
@@ -108,7 +114,7 @@ def test_rows_are_found_by_id_and_a_missing_one_is_named(tmp_path):
         read_features(path, ["7.jpg", "99.jpg"])
 
 
-def test_a_run_that_dies_between_its_last_files_leaves_no_old_features(tmp_path):
+def test_a_run_that_is_killed_between_its_last_files_leaves_no_old_features(tmp_path):
     path = tmp_path / "toy.train.npy"
     write(path, "k1", Encoder())
     path.with_suffix(".meta.json").unlink()

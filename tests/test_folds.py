@@ -1,14 +1,14 @@
 import csv
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from checked import run_tasks, write_competition, write_experiment
 
-from tandem.artifacts.atomic_io import write_json
 from tandem.artifacts.paths import Paths
+from tandem.config.experiments import TfidfExperiment
 from tandem.data.folds import assign_folds, label_shares, make_folds
 from tandem.data.split_tables import write_images, write_labels
-from tandem.stages.folds import main
+from tandem.graph.declared_stages import Graph
 
 
 def labels(n: int, seed: int = 0) -> np.ndarray:
@@ -77,12 +77,13 @@ def checked(tmp_path, monkeypatch):
     columns = {"id": ids, "file": ids, "sha": shas, "hash": [bytes(64)] * 10}
     write_images(paths.images("train"), columns | {k: [1] * 10 for k in ("width", "height", "bytes")})
     write_labels(paths.labels, ids, ("cat", "dog"), np.array([[1, i % 2] for i in range(10)]))
-    write_json(paths.folds_config, {"n": 2, "seed": 0})
+    write_competition(paths, ("cat", "dog"), folds={"n": 2}, experiments=["words"])
+    write_experiment(paths, "words", TfidfExperiment(kind="tfidf"))
     return paths
 
 
 def test_the_stage_writes_one_row_an_image_and_prints_the_shares(checked, capsys):
-    main(SimpleNamespace(comp="toy"))
+    run_tasks(checked, "folds")
     with checked.folds.open() as file:
         rows = list(csv.DictReader(file))
     assert [row["id"] for row in rows] == [f"{i}.jpg" for i in range(10)]
@@ -93,13 +94,12 @@ def test_the_stage_writes_one_row_an_image_and_prints_the_shares(checked, capsys
     assert "dog" in printed
 
 
-def test_unchecked_rows_send_the_user_to_make(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError, match="make folds COMP=toy"):
-        main(SimpleNamespace(comp="toy"))
+def test_rows_are_checked_before_they_are_split(checked):
+    graph = Graph.open(checked)
+    assert list(graph.tasks(graph.goal("folds"))) == ["check", "folds"]
 
 
 def test_labels_and_images_of_other_rows_are_refused(checked):
     write_labels(checked.labels, ["0.jpg"], ("cat", "dog"), np.array([[1, 0]]))
     with pytest.raises(ValueError, match=r"has 1 ids, .* 10, and they differ; run: make check"):
-        main(SimpleNamespace(comp="toy"))
+        run_tasks(checked, "folds")

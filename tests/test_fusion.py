@@ -1,4 +1,7 @@
-"""The fusion network on small problems with a known answer: two labels are seen, one is read, one needs both."""
+"""The fusion network on small problems with a known answer.
+
+Two labels depend on the image, one on the caption, one on both.
+"""
 
 from dataclasses import replace
 
@@ -47,13 +50,14 @@ def ids(n: int) -> list[str]:
 
 
 def toy(n: int = 400) -> tuple[Inputs, np.ndarray]:
-    """Labels: two of the photo's numbers positive, one of the caption's, and one of each of the same sign."""
+    """Labels: two image features positive, one caption feature, and one of each with the same sign."""
     x = np.random.default_rng(0).normal(size=(n, 1, 8)).astype(np.float16)
-    seen, read = x[:, :, :4], x[:, :, 4:]
+    image, caption = x[:, :, :4], x[:, :, 4:]
     y = np.stack(
-        [seen[:, 0, 0] > 0, seen[:, 0, 1] > 0, read[:, 0, 0] > 0, (seen[:, 0, 2] > 0) == (read[:, 0, 1] > 0)], 1
+        [image[:, 0, 0] > 0, image[:, 0, 1] > 0, caption[:, 0, 0] > 0, (image[:, 0, 2] > 0) == (caption[:, 0, 1] > 0)],
+        1,
     )
-    return Inputs(ids(n), {IMAGES.slug: seen, CAPTIONS.slug: read}), y.astype(np.uint8)
+    return Inputs(ids(n), {IMAGES.slug: image, CAPTIONS.slug: caption}), y.astype(np.uint8)
 
 
 def without(inputs: Inputs, slug: str) -> Inputs:
@@ -70,12 +74,12 @@ def learned() -> tuple[FusionModel, Inputs, np.ndarray]:
     return model, inputs, y
 
 
-def test_it_learns_what_is_seen_what_is_read_and_what_needs_both(learned):
+def test_it_learns_labels_of_the_image_of_the_caption_and_of_both(learned):
     model, inputs, y = learned
     assert (((model.predict_proba(inputs) > 0.5) == y).mean(0) > [0.95, 0.95, 0.95, 0.85]).all()
 
 
-def test_before_it_learned_anything_it_predicts_how_often_each_label_occurs():
+def test_an_untrained_network_predicts_the_rate_of_each_label():
     inputs, _ = toy()
     y = np.zeros((400, 4), np.uint8)
     y[:100, 0], y[:300, 1], y[:1, 2] = 1, 1, 1
@@ -86,7 +90,7 @@ def test_before_it_learned_anything_it_predicts_how_often_each_label_occurs():
     assert 0 <= entry["f1"] <= 1
 
 
-def test_the_terms_say_where_a_label_comes_from(learned):
+def test_the_largest_term_is_that_of_the_modality_a_label_depends_on(learned):
     model, inputs, _ = learned
     share = np.abs(model.predict_terms(inputs)[BOTH]).mean(0)
     assert share[0, IMAGE] > 3 * share[0, CAPTION]
@@ -106,7 +110,7 @@ def test_terms_add_up_to_the_logit_and_are_0_on_average(how):
 
 
 @pytest.mark.parametrize(("setting", "missing"), [(NO_IMAGE, IMAGES.slug), (NO_CAPTION, CAPTIONS.slug)])
-def test_a_missing_part_is_not_looked_at_and_the_other_still_says_what_it_knows(learned, setting, missing):
+def test_a_missing_modality_has_no_influence_and_the_other_one_suffices_for_its_labels(learned, setting, missing):
     model, inputs, y = learned
     terms = model.predict_terms(inputs)[setting]
     assert (terms == model.predict_terms(without(inputs, missing))[setting]).all()
@@ -155,7 +159,7 @@ def test_a_killed_fold_ends_in_the_same_predictions(tmp_path):
 
 
 @pytest.mark.parametrize(("part", "term"), [("frozen", IMAGE), ("caption", CAPTION)])
-def test_with_one_part_alone_all_of_the_logit_is_its_own(part, term):
+def test_with_one_modality_the_whole_logit_is_its_term(part, term):
     inputs, y = toy(100)
     parts = {"frozen": {"frozen": [IMAGES]}, "caption": {"caption": CAPTIONS}}[part]
     model = FusionModel(experiment(train={"epochs": 2}, **parts), 4)
@@ -170,7 +174,7 @@ def test_with_one_part_alone_all_of_the_logit_is_its_own(part, term):
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory) -> tuple[list, np.ndarray]:
-    """48 photos: a red or a green half, left or right."""
+    """48 images: a red or a green half, left or right."""
     folder = tmp_path_factory.mktemp("shapes")
     files, y = [], np.random.default_rng(0).integers(0, 2, (48, 2)).astype(np.uint8)
     for i, (red, left) in enumerate(y):
@@ -213,7 +217,7 @@ def test_late_stages_of_both_trunks_are_trained_and_saved(shapes, tmp_path, how)
 
 
 @pytest.mark.parametrize(("rates", "learns"), [({}, True), (STILL, False)])
-def test_at_a_rate_of_0_both_trunks_stay_as_they_are(shapes, rates, learns):
+def test_at_a_learning_rate_of_0_both_trunks_stay_unchanged(shapes, rates, learns):
     files, y = shapes
     inputs = trunk_inputs(files, TRUNK, TOKENS, words(y))
     train = {"epochs": 1, "batch": 16} | rates
@@ -225,23 +229,23 @@ def test_at_a_rate_of_0_both_trunks_stay_as_they_are(shapes, rates, learns):
         assert any(not torch.equal(a, b) for a, b in pairs) == learns
 
 
-def test_trunks_that_stay_as_they_are_look_at_a_row_once_however_many_epochs_there_are(shapes, monkeypatch):
+def test_frozen_trunks_compute_each_row_once_whatever_the_number_of_epochs(shapes, monkeypatch):
     files, y = shapes
-    inputs, forward, looks = trunk_inputs(files, TRUNK, TOKENS, words(y)), Trunks.forward, []
+    inputs, forward, sizes = trunk_inputs(files, TRUNK, TOKENS, words(y)), Trunks.forward, []
 
     def counted(self, batch):
-        looks.append(len(batch["maps"]))
+        sizes.append(len(batch["maps"]))
         return forward(self, batch)
 
     monkeypatch.setattr(Trunks, "forward", counted)
     total = {}
     for epochs in (1, 5):
-        looks.clear()
+        sizes.clear()
         train = {"epochs": epochs, "batch": 16} | STILL
         model = FusionModel(experiment(train=train, trunk=TRUNK, tokens=TOKENS), 2)
         log = model.fit(inputs, y, TrainingRun(0))
         assert len(log) == epochs
-        total[epochs] = sum(looks)
+        total[epochs] = sum(sizes)
     assert total[1] == total[5] == 4 * 48  # two views to train from, two to predict
 
 
@@ -278,7 +282,7 @@ def test_without_a_cache_the_whole_network_is_trained_from_pixels(shapes):
 # ---- on disk
 
 
-def test_rows_of_large_tensors_are_kept_to_a_part_in_127_and_small_ones_better():
+def test_large_tensors_are_rounded_to_a_127th_of_each_row_and_small_ones_less():
     large = torch.randn(64, 80, generator=torch.Generator().manual_seed(0)) * torch.logspace(-3, 3, 64)[:, None]
     state = {
         "large": large,
@@ -309,7 +313,7 @@ def outputs(both: float, no_caption: float, no_image: float, likeness: float = 1
     return Outputs(settings, torch.zeros(1), none, like, torch.zeros(2))
 
 
-def test_the_loss_weighs_each_setting_by_its_probability():
+def test_the_loss_weights_each_setting_by_its_probability():
     one = (torch.ones(1, 1), None)
     far = 50.0  # a logit whose loss is 0
     half = float(np.log(2))
@@ -319,24 +323,24 @@ def test_the_loss_weighs_each_setting_by_its_probability():
     assert loss(outputs(far, far, 0), one) == pytest.approx(0.2 * half)
 
 
-def test_each_further_task_costs_its_weight():
+def test_each_auxiliary_loss_has_its_weight():
     one, far = (torch.ones(1, 1), None), 50.0
     plain = fusion_loss(experiment({"count": 0.0, "embedding": 0.0}))
-    told = fusion_loss(experiment({"count": 0.0, "embedding": 0.5}))
+    aligned = fusion_loss(experiment({"count": 0.0, "embedding": 0.5}))
     counted = fusion_loss(experiment({"count": 0.5, "embedding": 0.0}))
     opposite = outputs(far, far, far, likeness=-1.0)
-    assert told(opposite, one) - plain(opposite, one) == pytest.approx(0.5 * 2)
+    assert aligned(opposite, one) - plain(opposite, one) == pytest.approx(0.5 * 2)
     assert counted(opposite, one) - plain(opposite, one) == pytest.approx(0.5)  # exp(0) - 1 * 0
 
 
-def test_a_label_that_counts_for_nothing_costs_nothing():
+def test_a_label_of_weight_0_has_no_loss():
     loss = fusion_loss(experiment({"modality_dropout": 0.0, "count": 0.0, "embedding": 0.0}))
     terms = torch.zeros(1, 2, 1, 3)
-    said = Outputs({BOTH: terms}, torch.zeros(1), torch.zeros(1, 2), torch.ones(1, 2), torch.zeros(2))
+    predicted = Outputs({BOTH: terms}, torch.zeros(1), torch.zeros(1, 2), torch.ones(1, 2), torch.zeros(2))
     soft = torch.tensor([[1.0], [0.5]])
     for weights in ([[1.0], [0.0]], [[0.25], [0.25]]):
-        assert loss(said, (soft, torch.tensor(weights))) == pytest.approx(float(np.log(2)))
-    assert loss(said, (soft, torch.zeros(2, 1))) == 0
+        assert loss(predicted, (soft, torch.tensor(weights))) == pytest.approx(float(np.log(2)))
+    assert loss(predicted, (soft, torch.zeros(2, 1))) == 0
 
 
 def test_learned_weights_are_learned():

@@ -5,18 +5,18 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from checked import write_folds, write_split
+from checked import fake_features, run_tasks, write_competition, write_experiment, write_folds, write_split
 
-from tandem.artifacts.atomic_io import read_json, write_json
+from tandem.artifacts.atomic_io import read_json
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.config.encoders import CaptionEncoder, ImageEncoder
 from tandem.config.experiments import FusionExperiment
 from tandem.config.training import Fusion, FusionTraining
 from tandem.data.split_tables import write_labels
-from tandem.features.feature_store import write_features
+from tandem.graph.declared_stages import Graph
 from tandem.logits import sigmoid
-from tandem.stages import decode, scores, train
+from tandem.stages import scores
 
 NAMES = ("seen", "read")
 N, TEST = 60, ["98.jpg", "99.jpg"]
@@ -38,25 +38,18 @@ def paths(tmp_path, monkeypatch) -> Paths:
         fusion=small,
         train=FusionTraining(epochs=30, batch=8, min_steps=0, lr=1e-2, tune_from=0),
     )
+    write_competition(paths, NAMES, experiments=["join"])
+    write_experiment(paths, "join", experiment)
     for split, ids, x in (("train", IDS, X[:N]), ("test", TEST, X[N:])):
         write_split(paths, split, ids, captions=ids)
-        for column, encoder in enumerate(experiment.encoders):
-            values = x[:, None, column : column + 1]
-            write_features(paths.features(encoder.slug, split), "k", ids, lambda s, v=values: [v[s:]], {}, "rows")
+        fake_features(paths, experiment, split, [x[:, None, column : column + 1] for column in range(2)])
     write_labels(paths.labels, IDS, NAMES, Y)
     write_folds(paths, IDS, [n % 3 for n in range(N)])
-    write_json(paths.experiment_config("join"), experiment.model_dump())
-    rule = {"metric": "f1_samples", "beta": 1.0, "least": 1, "most": 2}
-    write_json(paths.metric_config, rule)
     return paths
 
 
-def run(paths: Paths, stage) -> None:
-    stage.main(SimpleNamespace(comp="toy", exp="join", fold=None))
-
-
 def test_terms_of_every_row_add_up_to_what_was_predicted_for_it(paths):
-    run(paths, train)
+    run_tasks(paths, "train join")
     table = pd.read_parquet(paths.contributions("join"))
     assert table["split"].value_counts().to_dict() == {
         "both": 2 * N,
@@ -71,15 +64,15 @@ def test_terms_of_every_row_add_up_to_what_was_predicted_for_it(paths):
 
 
 def test_the_run_says_which_label_is_seen_and_which_is_read(paths):
-    run(paths, train)
+    run_tasks(paths, "train join")
     found = read_json(paths.run("join"))["shares"]
     assert found["seen"]["image"] > found["seen"]["caption"]
     assert found["read"]["caption"] > found["read"]["image"]
 
 
 def test_scores_are_shown_without_captions_and_without_photos(paths, capsys):
-    run(paths, train)
-    run(paths, decode)
+    run_tasks(paths, "train join")
+    run_tasks(paths, "decode join")
     without = read_json(paths.scores("join"))["without"]
     assert set(without) == {"captions", "photos"}
     assert all(w["log_loss"] > read_json(paths.scores("join"))["log_loss"] for w in without.values())
@@ -89,17 +82,17 @@ def test_scores_are_shown_without_captions_and_without_photos(paths, capsys):
 
 
 def test_what_is_lost_is_written_again_and_nothing_is_fitted_twice(paths):
-    run(paths, train)
+    run_tasks(paths, "train join")
     before = {f: f.read_bytes() for f in (paths.oof("join"), paths.test("join"))}
     table = pd.read_parquet(paths.contributions("join"))
     fitted = paths.model("join", 0, ".safetensors").stat().st_mtime_ns
     paths.contributions("join").unlink()
-    run(paths, train)
+    run_tasks(paths, "train join")
     assert pd.read_parquet(paths.contributions("join")).equals(table)
     assert {f: f.read_bytes() for f in before} == before
     assert paths.model("join", 0, ".safetensors").stat().st_mtime_ns == fitted
     paths.model("join", 1, ".terms.parquet").unlink()  # so the fold is not whole
-    run(paths, train)
+    run_tasks(paths, "train join")
     assert paths.model("join", 1, ".terms.parquet").exists()
 
 
@@ -107,21 +100,20 @@ def test_what_is_lost_is_written_again_and_nothing_is_fitted_twice(paths):
 
 
 def add_student(paths: Paths, **pseudo) -> None:
-    teacher = read_json(paths.experiment_config("join"))
+    teacher = Graph.open(paths).experiments["join"].model_dump()
     student = FusionExperiment.model_validate(teacher | {"pseudo": {"teacher": "join"} | pseudo}, strict=False)
-    write_json(paths.experiment_config("student"), student.model_dump())
+    write_experiment(paths, "student", student)
 
 
 def out_of_fold(paths: Paths, name: str, k: int) -> list:
-    main = SimpleNamespace(comp="toy", exp=name, fold=None)
-    train.main(main)
+    run_tasks(paths, f"train {name}")
     return Predictions.read(paths.oof(name)).proba[np.arange(N) % 3 == k].tolist()
 
 
 def test_a_student_learns_from_the_test_rows_and_its_teacher_comes_first(paths):
     add_student(paths)
-    with pytest.raises(ValueError, match="student learns from join; run make train EXPS=join first"):
-        out_of_fold(paths, "student", 0)
+    tasks = list(Graph.open(paths).tasks(["train student"]))
+    assert tasks.index("train join") < tasks.index("train student")
     taught = out_of_fold(paths, "join", 0)
     assert out_of_fold(paths, "student", 0) != taught
 

@@ -187,7 +187,7 @@ def test_where_nothing_sensible_can_be_written_the_error_says_why(tmp_path, file
 
 def run_import(tmp_path, monkeypatch, capsys, *args):
     monkeypatch.chdir(tmp_path)
-    status = main(["import", "--comp", "mine", *map(str, args)])
+    status = main(["import", "mine", *map(str, args)])
     out, err = capsys.readouterr()
     return status, out, err[err.find("error:") :]
 
@@ -255,5 +255,5 @@ def test_an_import_of_nothing_says_how_to_call_it(tmp_path, monkeypatch, capsys)
 def test_a_folder_is_imported_too_but_not_as_the_sample(tmp_path, monkeypatch, capsys):
     source = folder(tmp_path / "source", COCO)
     assert run_import(tmp_path, monkeypatch, capsys, "--dir", source)[0] == 0
-    assert main(["import", "--comp", "sample", "--dir", str(source)]) == 2
+    assert main(["import", "sample", "--dir", str(source)]) == 2
     assert "give yours a name: COMP=<name>" in capsys.readouterr().err

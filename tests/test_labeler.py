@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import toy
+from checked import changed_json
 from PIL import Image
 
 import tandem
 from tandem import Labeler
-from tandem.artifacts.atomic_io import read_json, write_json
+from tandem.artifacts.atomic_io import read_json
 from tandem.artifacts.contributions import TERMS
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
@@ -30,9 +31,8 @@ def labeler(trained) -> Labeler:
 
 
 def pipeline_rows(paths: Paths) -> tuple[list[Path], list[str]]:
-    return [paths.input / f for f in read_images(paths.images("test"))["file"]], read_captions(paths.captions("test"))[
-        1
-    ]
+    files = read_images(paths.images("test"))["file"]
+    return [paths.input / file for file in files], read_captions(paths.captions("test"))[1]
 
 
 def probabilities(found) -> np.ndarray:
@@ -48,14 +48,14 @@ def test_new_images_are_labelled_as_the_pipeline_labels_the_test_rows(trained, n
 
 def test_the_stack_that_learned_is_the_one_that_labels(trained, labeler):
     assert read_json(trained.run("stack"))["kept"] == "stack"
-    assert labeler.panel.stack.second.boosted and labeler.panel.stack.reads_words
+    assert labeler.predictor.stack.second.boosted and labeler.predictor.stack.reads_words
 
 
 def test_terms_add_up_to_the_logit(trained, labeler):
     files, captions = pipeline_rows(trained)
-    plain, why = list(labeler.label(files, captions)), list(labeler.label(files, captions, why=True))
-    assert [one.labels for one in why] == [one.labels for one in plain]
-    for one, other in zip(why, plain, strict=True):
+    plain, explained = list(labeler.label(files, captions)), list(labeler.label(files, captions, terms=True))
+    assert [one.labels for one in explained] == [one.labels for one in plain]
+    for one, other in zip(explained, plain, strict=True):
         for name in labeler.names:
             assert set(one.terms[name]) == set(TERMS)
             assert sigmoid(sum(one.terms[name].values())) == pytest.approx(other.proba[name], abs=1e-4)
@@ -64,7 +64,7 @@ def test_terms_add_up_to_the_logit(trained, labeler):
 
 def test_without_a_caption_the_members_that_need_none_label_together(trained, labeler):
     stack, names = load_no_caption_stack(trained, "stack")
-    assert [m.name for m in labeler.blind.members] == names == ["join", "looks"]
+    assert [m.name for m in labeler.no_caption.members] == names == ["join", "looks"]
     files, captions = pipeline_rows(trained)
     some = [captions[0], None, "  ", *captions[3:]]
     found = list(labeler.label(files, some))
@@ -76,18 +76,18 @@ def test_without_a_caption_the_members_that_need_none_label_together(trained, la
     assert np.allclose(probabilities(found[3:]), probabilities(whole[3:]), atol=1e-5)
 
 
-def test_a_fusion_network_that_imagines_the_caption_has_a_decoder_of_its_own_for_that(trained):
+def test_a_fusion_network_without_a_caption_has_a_decoder_of_its_own(trained):
     labeler = Labeler.of(trained, "join")
-    assert labeler.blind.members == labeler.panel.members and labeler.blind.blind
-    assert read_json(trained.thresholds("join"))["without"]["captions"]["decoder"] == labeler.blind.decoder.name
+    assert labeler.no_caption.members == labeler.predictor.members and labeler.no_caption.without_captions
+    assert read_json(trained.thresholds("join"))["without"]["captions"]["decoder"] == labeler.no_caption.decoder.name
     files, captions = pipeline_rows(trained)
     seen, read = list(labeler.label(files)), list(labeler.label(files, captions))
     assert not np.allclose(probabilities(seen), probabilities(read), atol=0.01)
 
 
-def test_where_nothing_does_without_a_caption_that_is_said_before_anything_is_labelled(trained):
-    labeler = Labeler(trained, Labeler.of(trained, "words").panel, blind=None)
-    with pytest.raises(ValueError, match="a caption is missing, and no trained experiment does without"):
+def test_where_every_experiment_needs_a_caption_a_missing_one_is_an_error_before_anything_is_labelled(trained):
+    labeler = Labeler(trained, Labeler.of(trained, "words").predictor, no_caption=None)
+    with pytest.raises(ValueError, match="a caption is missing, and every trained experiment needs one"):
         labeler.label(["a.jpg", "b.jpg"], ["a cat", ""])
 
 
@@ -98,45 +98,58 @@ def copied(trained, tmp_path) -> Paths:
     return Paths("toy", tmp_path / "copied")
 
 
-def changed(file: Path, **values) -> None:
-    write_json(file, read_json(file) | values)
+def set_seed(paths: Paths, name: str, old: int, new: int) -> None:
+    file = paths.configs / f"{name}.toml"
+    text = file.read_text()
+    assert f"seed = {old}\n" in text
+    file.write_text(text.replace(f"seed = {old}\n", f"seed = {new}\n"))
 
 
-def test_models_that_are_no_longer_those_that_were_scored_label_nothing(copied):
-    changed(copied.experiment_config("looks"), seed=1)
-    for name in ("looks", "stack"):
-        with pytest.raises(ValueError, match="'looks' has other settings .*; run: make train COMP=toy EXPS=looks"):
-            Labeler.of(copied, name)
-    changed(copied.experiment_config("looks"), seed=0)
-    changed(copied.model("looks", 1, ".json"), key="of a training that was broken off")
-    with pytest.raises(ValueError, match="'looks' has other settings"):
+def test_models_of_other_settings_than_the_file_or_of_an_unfinished_training_label_nothing(copied):
+    set_seed(copied, "looks", 0, 1)
+    with pytest.raises(
+        ValueError, match="'looks' is stale: configs/looks.toml seed 0 -> 1; run: make train COMP=toy EX"
+    ):
+        Labeler.of(copied, "looks")
+    with pytest.raises(ValueError, match="'stack' is stale: its member looks: .* 0 -> 1; run: make submit COMP=toy"):
+        Labeler.of(copied, "stack")
+    set_seed(copied, "looks", 1, 0)
+    changed_json(copied.model("looks", 1, ".json"), key="of a training that was broken off")
+    with pytest.raises(ValueError, match="its member looks: its training was broken off"):
         Labeler.of(copied, "stack")
 
 
 def test_a_stack_whose_member_was_trained_again_labels_nothing(copied):
-    changed(copied.run("stack"), members=read_json(copied.run("stack"))["members"] | {"words": "before"})
-    with pytest.raises(ValueError, match="a member of 'stack' was trained again since; run: make submit COMP=toy"):
+    changed_json(copied.run("stack"), members=read_json(copied.run("stack"))["members"] | {"words": "before"})
+    with pytest.raises(ValueError, match="its member words was trained again since; run: make submit COMP=toy"):
         Labeler.of(copied)
 
 
-def test_an_experiment_on_other_labels_or_settings_does_not_stand_in_for_a_missing_caption(copied):
-    assert [m.name for m in Labeler.of(copied, "words").blind.members] == ["looks"]
-    changed(copied.thresholds("looks"), labels=["cat", "sea"])
-    assert [m.name for m in Labeler.of(copied, "words").blind.members] == ["join"]
-    changed(copied.experiment_config("join"), seed=1)
-    assert Labeler.of(copied, "words").blind is None
+def test_a_decoder_for_another_metric_labels_nothing(copied):
+    text = copied.competition.read_text()
+    copied.competition.write_text(text.replace('"f1_samples"', '"f1_macro"'))
+    with pytest.raises(ValueError, match="'stack' is stale: competition.toml metric 'f1_samples' -> 'f1_macro'"):
+        Labeler.of(copied)
 
 
-def test_a_stack_that_reads_how_long_captions_are_does_not_label_without(copied):
+def test_an_experiment_on_other_labels_or_settings_does_not_label_images_without_a_caption(copied):
+    assert [m.name for m in Labeler.of(copied, "words").no_caption.members] == ["looks"]
+    changed_json(copied.thresholds("looks"), labels=["cat", "sea"])
+    assert [m.name for m in Labeler.of(copied, "words").no_caption.members] == ["join"]
+    set_seed(copied, "join", 0, 1)
+    assert Labeler.of(copied, "words").no_caption is None
+
+
+def test_a_stack_that_depends_on_the_length_of_captions_does_not_label_without(copied):
     labeler = Labeler.of(copied)
-    looks = [m for m in labeler.panel.members if m.name == "looks"]
-    panel = replace(labeler.panel, members=looks)
-    assert panel.reads_captions and not replace(panel, stack=None).reads_captions
+    looks = [m for m in labeler.predictor.members if m.name == "looks"]
+    predictor = replace(labeler.predictor, members=looks)
+    assert predictor.reads_captions and not replace(predictor, stack=None).reads_captions
 
 
 def test_fewer_folds_are_fewer_models(trained):
     labeler = Labeler.of(trained, "stack", folds=1)
-    assert {len(member.ensemble.models) for member in labeler.panel.members} == {1}
+    assert {len(member.ensemble.models) for member in labeler.predictor.members} == {1}
 
 
 def test_an_encoder_that_members_share_runs_once(trained):
@@ -158,7 +171,7 @@ def test_captions_that_are_not_one_an_image_are_refused(labeler):
         labeler.label(["a.jpg", "b.jpg"], ["a cat"])
 
 
-def test_what_is_not_trained_says_what_to_run(trained, tmp_path):
+def test_what_is_not_trained_is_an_error_with_the_command_that_trains_it(trained, tmp_path):
     with pytest.raises(FileNotFoundError, match="run: make submit COMP=toy"):
         Labeler.of(Paths("toy", tmp_path))
     with pytest.raises(FileNotFoundError, match="run: make train COMP=toy EXPS=fast"):
@@ -173,7 +186,7 @@ def test_the_package_opens_without_torch():
     assert tandem.Labeler is Labeler
 
 
-# ---- what people have
+# ---- kinds of image files
 
 
 def saved(folder: Path, name: str, image: Image.Image, **options) -> Path:
@@ -218,7 +231,7 @@ def test_grey_and_16_bit_photos_are_labelled(labeler, tmp_path):
     assert np.abs(probabilities(found[:1]) - probabilities(found[1:])).max() < 0.05
 
 
-def test_what_can_not_be_read_says_why_and_the_others_are_labelled(trained, labeler, tmp_path):
+def test_an_unreadable_image_has_the_reason_and_the_others_are_labelled(trained, labeler, tmp_path):
     files, captions = pipeline_rows(trained)
     (tmp_path / "text.jpg").write_text("no photo")
     (tmp_path / "half.jpg").write_bytes(files[0].read_bytes()[:300])

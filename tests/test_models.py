@@ -92,7 +92,7 @@ def test_a_linear_head_and_two_views_and_two_encoders_fit_too():
     assert ((model.predict_proba(both) > 0.5) == y).mean() > 0.95
 
 
-def test_inputs_take_rows_in_the_order_asked():
+def test_inputs_take_rows_in_the_given_order():
     numbers = np.arange(3)[:, None, None]
     maps = {"m": Maps((numbers,))}
     inputs = Inputs(["x", "y", "z"], {"f": numbers}, maps, ["a", "b", "c"], ["0", "1", "2"])
@@ -136,13 +136,13 @@ def test_a_label_that_never_occurs_gets_its_smoothed_rate():
     assert proba[0, 2] == pytest.approx(0.5 / 31)
 
 
-def test_tfidf_without_any_common_word_says_so():
+def test_tfidf_without_a_common_word_is_an_error():
     model = TfidfModel(TfidfExperiment(kind="tfidf", tfidf=Tfidf(characters=0, min_rows=2)), 2)
     with pytest.raises(ValueError, match="no n-gram in 2 or more of 2 captions"):
         model.fit(Inputs(ids(2), captions=["one", "two"]), np.eye(2, dtype=np.uint8), TrainingRun(0))
 
 
-# ---- engine
+# ---- trainer
 
 
 def small_network() -> nn.Module:
@@ -169,7 +169,7 @@ def weights(network) -> list[list[float]]:
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.9])
-def test_a_killed_run_goes_on_from_its_checkpoint_and_ends_in_the_same_weights(tmp_path, ema):
+def test_a_killed_run_continues_from_its_checkpoint_and_ends_in_the_same_weights(tmp_path, ema):
     cfg = Training(epochs=4, batch=40, lr=1e-2, ema=ema, accumulate=2)
 
     def kill(entry):
@@ -187,7 +187,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint_and_ends_in_the_same_weights(t
     assert weights(resumed) == weights(whole)
 
 
-def test_the_rate_warms_up_and_then_falls_to_zero():
+def test_the_learning_rate_warms_up_and_then_falls_to_zero():
     log = train(small_network(), Training(epochs=10, batch=40, lr=1.0, warmup=0.2, weight_decay=0))
     rates = [entry["lr"] for entry in log]
     assert rates[0] < rates[1] == max(rates) == 1.0
@@ -201,7 +201,7 @@ def test_the_averaged_weights_are_the_ones_used():
     assert weights(plain) != weights(mean)
 
 
-def test_an_average_lies_between_where_it_was_and_where_it_goes():
+def test_averaged_weights_lie_between_the_old_and_the_new_ones():
     network = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(network.weight)
     average = averaged(network, 0.5)
@@ -212,7 +212,7 @@ def test_an_average_lies_between_where_it_was_and_where_it_goes():
 
 
 @pytest.mark.parametrize("loss", sorted(LOSSES))
-def test_every_loss_falls_on_a_problem_that_can_be_learnt(loss):
+def test_every_loss_falls_on_a_learnable_problem(loss):
     log = train(small_network(), Training(epochs=8, batch=40, lr=1e-2, loss=loss))
     assert log[-1]["loss"] < 0.8 * log[0]["loss"]
 
@@ -229,7 +229,7 @@ def test_an_unknown_loss_lists_the_known_ones():
         make_loss("mse")
 
 
-def test_a_loss_that_leaves_the_numbers_is_an_error():
+def test_a_loss_that_is_not_finite_is_an_error():
     network = small_network()
     nn.init.constant_(network[0].weight, float("inf"))
     with pytest.raises(ValueError, match=r"in epoch 1; lower train\.lr"):
@@ -280,7 +280,7 @@ def test_an_augmentation_depends_on_seed_epoch_and_row_alone(drawings):
     assert (Augmenter(Augment(), 32, seed=1).batch(files, rows, epoch=0) != first).any()
 
 
-def test_encoding_gives_a_vector_for_the_image_and_one_for_its_mirror(drawings):
+def test_encoding_gives_a_vector_for_the_image_and_one_for_its_mirror_image(drawings):
     cfg = ImageEncoder(size=64, mirror=True)
     (block,) = image_encoder.load_encoder(cfg)(drawings[0][:3])
     assert block.shape == (3, 2, 2 * 1280) and block.dtype == np.float32
@@ -303,11 +303,11 @@ def test_a_prepared_network_has_no_batch_norms_and_computes_the_same():
 # ---- weights
 
 
-def test_timm_imports_beside_this_torch():
+def test_timm_imports_with_this_torch():
     assert LITE0 in import_timm().list_models()
 
 
-def test_weights_of_another_shape_are_refused_by_the_name_of_the_tensor(tmp_path):
+def test_weights_of_another_shape_are_an_error_that_names_the_tensor(tmp_path):
     state = {k: t.contiguous() for k, t in import_timm().create_model("resnet10t").state_dict().items()}
     save_file(state, tmp_path / "right.safetensors")
     network = load_backbone("resnet10t", str(tmp_path / "right.safetensors"), n_outputs=2)
@@ -329,7 +329,7 @@ def test_absent_weights_are_named():
         weights_identity(ImageEncoder(weights="absent.safetensors"))
 
 
-def test_weights_that_neither_package_nor_hub_has_are_an_error_that_says_what_to_do():
+def test_weights_that_neither_package_nor_hub_has_are_an_error_with_a_remedy():
     with pytest.raises(ValueError, match=r"'resnet10t': the weights could not be fetched.*path\.safetensors"):
         load_backbone("resnet10t", "")
 

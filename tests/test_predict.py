@@ -1,4 +1,4 @@
-"""The predict stage: a folder in, a file out; what can't be read, what is there already, and what it exits with."""
+"""The predict stage: from a folder to a file; unreadable files, rows that are in the file already, exit status."""
 
 import csv
 import json
@@ -31,7 +31,7 @@ def predict(trained, folder, monkeypatch):
 
     def run(out: Path | str, **changes) -> int:
         given = {"comp": "toy", "bundle": None, "images": folder, "captions": None, "out": str(out)}
-        return main(SimpleNamespace(**(given | {"exp": "stack", "folds": 1} | changes)))
+        return main(SimpleNamespace(**(given | {"exp": "stack", "fast": False, "folds": 1} | changes)))
 
     return run
 
@@ -66,13 +66,13 @@ def test_a_dash_is_standard_output_and_nothing_else_is_printed_there(predict, ca
     assert predict("-") == 0
     printed = capsys.readouterr()
     assert printed.out.startswith(",".join(header(NAMES)) + "\n") and printed.out.count(",no,\n") == 3
-    assert "3 of 3 from the photo alone, by join, looks" in printed.err
+    assert "3 of 3 from the image alone, by join, looks" in printed.err
 
 
-def test_of_captions_that_nothing_reads_nothing_is_said(predict, tmp_path, capsys):
+def test_captions_that_no_model_uses_are_not_mentioned(predict, tmp_path, capsys):
     assert predict(tmp_path / "out.csv", exp="looks") == 0
     assert {row["caption"] for row in rows(tmp_path / "out.csv")} == {"no"}
-    assert "photo alone" not in capsys.readouterr().err
+    assert "image alone" not in capsys.readouterr().err
 
 
 def test_another_suffix_is_refused_before_anything_is_loaded(predict):
@@ -92,7 +92,7 @@ def test_unreadable_files_do_not_stop_it_are_listed_and_give_status_3(predict, f
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
-def test_a_killed_run_goes_on_and_ends_in_the_same_file(predict, tmp_path, suffix, capsys):
+def test_a_killed_run_continues_and_ends_in_the_same_file(predict, tmp_path, suffix, capsys):
     whole, killed = tmp_path / f"whole.{suffix}", tmp_path / f"killed.{suffix}"
     predict(whole)
     text = whole.read_bytes()

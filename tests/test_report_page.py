@@ -4,13 +4,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from checked import changed_json, write_competition, write_experiment
 from PIL import Image
 
-from tandem.artifacts.atomic_io import read_json, write_json, write_text
+from tandem.artifacts.atomic_io import write_json, write_text
 from tandem.artifacts.contributions import TERMS, write_contributions
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
-from tandem.config.competition import Competition, Labels, load_competition, to_toml
 from tandem.config.encoders import ImageEncoder
 from tandem.config.experiments import HeadExperiment, TfidfExperiment
 from tandem.data.issues import Issue, check_report
@@ -19,6 +19,9 @@ from tandem.data.split_tables import read_labels, write_captions, write_images, 
 from tandem.data.submission import detect_drift
 from tandem.decoding import Decoder, Rule
 from tandem.decoding.scoring import score
+from tandem.graph.declared_stages import Graph
+from tandem.graph.experiment_dir import Experiments
+from tandem.graph.keys import STACK, decoder_settings
 from tandem.logits import logit
 from tandem.report.collect import gather
 from tandem.report.data_model import ReportData
@@ -55,12 +58,11 @@ def rows(paths: Paths, split: str, n: int, captions: bool) -> list[str]:
 
 def checked(paths: Paths, captions: bool = True, test: bool = True) -> np.ndarray:
     """A competition of 90 rows after `make folds`: its labels."""
-    labels = Labels(format="separated", column="labels", separator="|", names=list(NAMES))
-    competition = Competition(
-        id="id", caption="caption" if captions else None, images="data", labels=labels, most=3,
-        experiments=["photo", "words"],
-    )  # fmt: skip
-    write_text(paths.competition, to_toml(competition))
+    members = ["photo", "words"] if captions else ["photo", "pixels"]
+    write_competition(paths, NAMES, caption="caption" if captions else None, most=3, experiments=members)
+    for name in ("photo", "pixels"):
+        write_experiment(paths, name, HeadExperiment(kind="head", image=ImageEncoder()))
+    write_experiment(paths, "words", TfidfExperiment(kind="tfidf"))
     rng = np.random.default_rng(0)
     ids = rows(paths, "train", N, captions)
     if test:
@@ -79,24 +81,29 @@ def checked(paths: Paths, captions: bool = True, test: bool = True) -> np.ndarra
 def experiment(paths: Paths, name: str, noise: float, explained: bool = False, test: bool = True) -> None:
     """Trained, scored and, where it is explained, submitted."""
     labelled, rng = read_labelled_rows(paths), np.random.default_rng(len(name))
-    words, photo = TfidfExperiment(kind="tfidf"), HeadExperiment(kind="head", image=ImageEncoder())
-    write_json(paths.experiment_config(name), (words if name == "words" else photo).model_dump())
+    graph = Graph.open(paths)
+    oof = graph.predictions(name, ())[0]
     y = labelled.y
     proba = np.clip((1 - noise) * y + noise * rng.random(y.shape), 0.01, 0.99).astype(np.float32)
-    origin = {"key": name, "folds": labelled.fold_digest, "competition": paths.comp}
+    origin = {"key": oof.key, "folds": labelled.fold_digest, "competition": paths.comp}
     Predictions(labelled.ids, NAMES, proba, origin).write(paths.oof(name))
     recipe, scores = score(proba, y, labelled.fold, NAMES, RULE)
+    made_from = {"predictions": oof.key, **decoder_settings(graph.competition)}
+    recipe |= {"key": "d", "inputs": made_from}
     write_json(paths.thresholds(name), recipe)
     write_json(paths.scores(name), scores)
-    run = {"experiment": name, "seconds": 12.0, "model_mb": 3.0, "key": "k"}
-    for k in range(3):
-        log = [{"epoch": e, "loss": 1 / e, "f1": 1 - 1 / (e + 1), "bag": 0} for e in (1, 2, 3)]
-        write_json(paths.model(name, k, ".json"), {"log": log})
+    run = {"experiment": name, "seconds": 12.0, "model_mb": 3.0, "folds": [0, 1, 2], **oof.made_from}
+    if name != STACK:
+        run["config"] = graph.experiments[name].model_dump()
+        for k in range(3):
+            log = [{"epoch": e, "loss": 1 / e, "f1": 1 - 1 / (e + 1), "bag": 0} for e in (1, 2, 3)]
+            write_json(paths.model(name, k, ".json"), {**graph.fold(name, k).made_from, "log": log})
     if explained:
         terms = rng.normal(size=(N, 4, len(TERMS))).astype(np.float32)
         terms[:, :, -1] += logit(proba) - terms.sum(-1)
         write_contributions(paths.contributions(name), NAMES, [("train", labelled.ids, terms)])
-        run |= {"members": {"photo": "k", "words": "k"}, "kept": "stack", "dropped": ["photo"],
+        members = {member: graph.oof(member).key for member in ("photo", "words")}
+        run |= {"members": members, "kept": "stack", "dropped": ["photo"],
                 "weights": {"words": 1.0}, "third_level": {"weighted": 1.0}, "shares": {}}  # fmt: skip
     write_json(paths.run(name), run)
     if test:
@@ -260,7 +267,7 @@ def test_what_is_missing_is_named_with_the_command_that_brings_it(tmp_path, monk
     paths = Paths("bare")
     checked(paths, captions=False, test=False)
     assert "make submit COMP=bare" in make(paths)
-    assert 'run: make train COMP=bare EXPS="photo words"' in capsys.readouterr().out
+    assert 'run: make train COMP=bare EXPS="photo pixels"' in capsys.readouterr().out
     experiment(paths, "photo", 0.8, test=False)
     html = make(paths)
     printed = capsys.readouterr().out
@@ -271,7 +278,7 @@ def test_what_is_missing_is_named_with_the_command_that_brings_it(tmp_path, monk
 
 
 def look(paths: Paths, exp: str = "") -> ReportData:
-    return gather(paths, load_competition(paths.competition), exp)
+    return gather(Experiments(paths), exp)
 
 
 def test_without_a_stack_the_report_is_about_the_best_experiment_or_the_named_one(tmp_path):
@@ -281,7 +288,7 @@ def test_without_a_stack_the_report_is_about_the_best_experiment_or_the_named_on
     experiment(paths, "words", 0.3)
     assert look(paths).focus.name == "words"
     assert look(paths, "photo").focus.name == "photo"
-    with pytest.raises(ValueError, match="--exp nothing: not scored; there are"):
+    with pytest.raises(ValueError, match="EXP=nothing: not scored; there are"):
         look(paths, "nothing")
 
 
@@ -307,8 +314,8 @@ def test_a_stack_of_members_that_were_trained_again_is_named(tmp_path):
     for name in ("photo", "words", "stack"):
         experiment(paths, name, 0.8, explained=name == "stack")
     assert not [what for what, _ in look(paths).missing if "again" in what]
-    write_json(paths.run("words"), read_json(paths.run("words")) | {"key": "another"})
-    line = ("a stack of today's words, trained again since", "make submit COMP=older")
+    changed_json(paths.run("words"), key="another")
+    line = ("a current stack: its member words was trained again since", "make submit COMP=older")
     assert line in look(paths).missing
 
 

@@ -6,14 +6,18 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from checked import write_competition
 
 from tandem.artifacts.atomic_io import write_json
 from tandem.artifacts.paths import Paths
+from tandem.config.competition import load_competition
 from tandem.decoding import Rule
 from tandem.decoding.scoring import score
+from tandem.graph.declared_stages import decoder_settings
 from tandem.stages.scores import main
 
 SRC = Path(__file__).parents[1] / "src"
+NAMES = ("cat", "dog")
 
 
 def problem(noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -23,10 +27,14 @@ def problem(noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.clip((1 - noise) * y + noise * rng.random((90, 2)), 0, 1), y, np.arange(90) % 3
 
 
-def write_scores(paths: Paths, name: str, noise: float) -> dict:
-    scores = score(*problem(noise), ("cat", "dog"), Rule())[1]
+def write_scores(paths: Paths, name: str, noise: float, metric: str = "f1_samples") -> dict:
+    """As they are decoded by this metric, which competition.toml then names."""
+    write_competition(paths, NAMES, metric=metric)
+    decoder, scores = score(*problem(noise), NAMES, Rule(metric=metric))
+    settings = decoder_settings(load_competition(paths.competition))
+    write_json(paths.thresholds(name), decoder | {"key": "d", "inputs": {"predictions": "k", **settings}})
     write_json(paths.scores(name), scores)
-    run = {"experiment": name, "seconds": 12.3, "model_mb": 4.5, "log_loss": {"not": "a score"}}
+    run = {"experiment": name, "key": "k", "seconds": 12.3, "model_mb": 4.5, "log_loss": {"not": "a score"}}
     write_json(paths.run(name), run)
     return scores
 
@@ -49,12 +57,8 @@ def test_the_best_experiment_stands_first(paths, capsys):
 
 
 def test_what_another_metric_scored_stands_last_and_is_marked(paths, capsys):
-    for name, noise, metric in (("old", 0.1, "f1_samples"), ("new", 0.9, "f1_macro")):
-        write_scores(paths, name, noise)
-        decoder, scores = score(*problem(noise), ("cat", "dog"), Rule(metric=metric))
-        write_json(paths.thresholds(name), decoder)
-        write_json(paths.scores(name), scores)
-    write_json(paths.metric_config, {"metric": "f1_macro", "beta": 1.0, "least": 1, "most": 10**6})
+    write_scores(paths, "old", 0.1)
+    write_scores(paths, "new", 0.9, metric="f1_macro")
     main(SimpleNamespace(comp="toy"))
     table, decoders = capsys.readouterr().out.split("decoders:")
     lines = [line.split()[:2] for line in table.splitlines() if line.split()[:1] in (["old"], ["new"])]
@@ -100,11 +104,11 @@ def python(code: str, folder: Path) -> str:
     return run.stdout
 
 
-def test_the_table_is_printed_without_torch_pandas_or_numpy(paths, tmp_path):
+def test_the_table_is_printed_without_torch_pandas_or_scipy(paths, tmp_path):
     write_scores(paths, "only", 0.5)
     code = (
-        "import sys; from tandem.__main__ import main; main(['scores', '--comp', 'toy'])\n"
-        "print('heavy:', {'torch', 'pandas', 'numpy', 'pyarrow', 'sklearn'} & set(sys.modules))"
+        "import sys; from tandem.__main__ import main; main(['scores', 'toy'])\n"
+        "print('heavy:', {'torch', 'pandas', 'scipy', 'sklearn', 'matplotlib', 'timm'} & set(sys.modules))"
     )
     printed = python(code, tmp_path)
     assert "only" in printed and "heavy: set()" in printed

@@ -306,7 +306,7 @@ def test_only_this_machine_reaches_it_and_a_port_in_use_says_what_to_do():
 
 
 def test_the_stage_prints_its_address_and_ends_cleanly_when_interrupted(fusion_toy):
-    words = ["serve", "--comp", "toy", "--port", "0", "--exp", "join", "--folds", "1"]
+    words = ["serve", "toy", "--port", "0", "--exp", "join", "--folds", "1"]
     process = subprocess.Popen(
         [sys.executable, "-m", "tandem", *words],
         cwd=fusion_toy.root,

@@ -1,8 +1,8 @@
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from checked import run_tasks
 
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
@@ -17,7 +17,6 @@ from tandem.data.submission import (
     submission_csv,
     validate_submission,
 )
-from tandem.stages import submit
 
 PRED = np.array([[1, 1], [0, 1]], bool)
 IDS = ["b.jpg", "a.jpg"]
@@ -151,6 +150,6 @@ def test_an_unusable_solution_costs_no_submission(trained, tmp_path, monkeypatch
     ids = Predictions.read(paths.test("stack")).ids
     (paths.input / "test.csv").write_text("\n".join(["id", *ids]) + "\n")
     (paths.input / "solution.csv").write_text(f"id,labels\n{ids[0]},moon\n")
-    submit.main(SimpleNamespace(comp="toy", exp="stack"))
+    run_tasks(paths, "submit stack")
     assert read_table(paths.submission("stack")).column("id") == list(ids)
     assert "no local leaderboard: input/toy/solution.csv: row 1: label 'moon' is not one" in capsys.readouterr().out

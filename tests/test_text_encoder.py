@@ -1,4 +1,4 @@
-"""The shipped sentence encoder, for real."""
+"""The sentence encoder of the installed package."""
 
 import numpy as np
 

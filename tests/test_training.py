@@ -1,18 +1,18 @@
 import os
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from checked import write_folds, write_split
+from checked import run_tasks, write_competition, write_experiment, write_folds, write_split
 
-from tandem.artifacts.atomic_io import read_json, write_json, write_text
+from tandem.artifacts.atomic_io import read_json, write_text
 from tandem.artifacts.paths import Paths
-from tandem.artifacts.predictions import Predictions, read_provenance
+from tandem.artifacts.predictions import Predictions
 from tandem.config.experiments import FusionExperiment, TfidfExperiment
 from tandem.data.labelled_rows import read_labelled_rows
 from tandem.data.split_tables import write_captions, write_labels
-from tandem.stages.train import main
-from tandem.training.fold_job import Job
+from tandem.graph.declared_stages import Graph
+from tandem.graph.keys import Artifact
+from tandem.training.fold_job import FoldJob
 
 NAMES = ("cat", "dog")
 CAPTIONS = ["a red cat", "the cat sleeps", "one dog", "a dog runs", "cat and dog", "a big cat"] * 3
@@ -31,17 +31,31 @@ def paths(tmp_path, monkeypatch) -> Paths:
     write_split(paths, "test", ["98.jpg", "99.jpg"], TEST)
     write_labels(paths.labels, IDS, NAMES, Y)
     write_folds(paths, IDS, FOLD)
+    write_competition(paths, NAMES, experiments=["words"])
     write_config(paths)
     return paths
 
 
 def write_config(paths: Paths, **changes) -> None:
-    experiment = TfidfExperiment(kind="tfidf", **changes)
-    write_json(paths.experiment_config("words"), experiment.model_dump())
+    write_experiment(paths, "words", TfidfExperiment(kind="tfidf", **changes))
 
 
-def train(fold: int | None = None) -> None:
-    main(SimpleNamespace(comp="toy", exp="words", fold=fold))
+def train() -> None:
+    run_tasks(Paths("toy"), "train words")
+
+
+def artifact(paths: Paths, k: int) -> Artifact:
+    return Graph.open(paths).fold("words", k)
+
+
+def fit_fold(paths: Paths, k: int) -> None:
+    """Fits one fold alone."""
+    job = FoldJob(paths, "words", Graph.open(paths).experiments["words"])
+    job.fit_fold(k, artifact(paths, k).made_from, lambda entry: None)
+
+
+def is_current(paths: Paths, k: int) -> bool:
+    return not artifact(paths, k).stale_reason()
 
 
 def fold_of(paths: Paths, k: int) -> list:
@@ -72,15 +86,13 @@ def test_labels_of_a_fold_do_not_change_its_out_of_fold_rows(paths):
     assert after[0] != before[0] and after[2] != before[2]
 
 
-def test_a_second_run_fits_nothing(paths):
+def test_a_second_run_fits_and_writes_nothing(paths):
     train()
-    weights = [paths.model("words", k, ".safetensors") for k in range(3)]
-    for file in [*weights, paths.oof("words"), paths.test("words")]:
+    written = [paths.model("words", k, ".safetensors") for k in range(3)] + [paths.oof("words"), paths.test("words")]
+    for file in written:
         os.utime(file, (1000, 1000))
     train()
-    assert [file.stat().st_mtime for file in weights] == [1000] * 3
-    assert paths.oof("words").stat().st_mtime > 1000  # so that make sees it newer than what it was built from
-    assert paths.test("words").stat().st_mtime > 1000
+    assert [file.stat().st_mtime for file in written] == [1000] * 5
 
 
 def test_a_new_test_set_fits_nothing_but_is_predicted(paths):
@@ -101,11 +113,9 @@ def test_late_stages_learn_from_as_many_labelled_rows_as_are_asked_for(rows, rat
 
 
 def test_one_fold_can_be_fitted_alone(paths):
-    train(fold=1)
-    assert [Job(paths, "words").fold_is_current(k) for k in range(3)] == [False, True, False]
+    fit_fold(paths, 1)
+    assert [is_current(paths, k) for k in range(3)] == [False, True, False]
     assert not paths.oof("words").exists()
-    with pytest.raises(ValueError, match=r"--fold 7: expected one of \[0, 1, 2\]"):
-        train(fold=7)
 
 
 def changed_config(paths):
@@ -126,34 +136,27 @@ def changed_captions(paths):
 
 @pytest.mark.parametrize("change", [changed_config, changed_folds, changed_labels, changed_captions])
 def test_a_fold_is_current_until_what_made_it_changes(paths, change):
-    Job(paths, "words").fit_fold(0, lambda entry: None)
-    assert Job(paths, "words").fold_is_current(0)
+    fit_fold(paths, 0)
+    assert is_current(paths, 0)
     change(paths)
-    assert not Job(paths, "words").fold_is_current(0)
+    assert not is_current(paths, 0)
 
 
 def test_a_fold_whose_file_is_gone_is_not_current(paths):
-    Job(paths, "words").fit_fold(0, lambda entry: None)
+    fit_fold(paths, 0)
     paths.model("words", 0, ".safetensors").unlink()
-    assert not Job(paths, "words").fold_is_current(0)
+    assert not is_current(paths, 0)
 
 
 def test_the_checkpoint_of_another_configuration_is_removed(paths):
     stale, other = paths.model("words", 0, ".abc.checkpoint"), paths.model("words", 1, ".abc.checkpoint")
     write_text(stale, "")
     write_text(other, "")
-    Job(paths, "words").fit_fold(0, lambda entry: None)
+    fit_fold(paths, 0)
     assert not stale.exists() and other.exists()
 
 
 def test_a_fold_map_that_lacks_a_row_is_refused(paths):
     write_text(paths.folds, paths.folds.read_text().replace("3.jpg,0,3\n", "", 1))
     with pytest.raises(ValueError, match=r"17 rows, 18 training rows, 1 without a fold, first: 3\.jpg"):
-        Job(paths, "words")
-
-
-def test_without_test_rows_there_are_no_test_predictions(paths):
-    paths.images("test").unlink()
-    train()
-    assert paths.oof("words").exists()
-    assert read_provenance(paths.test("words")) == {}
+        train()

@@ -28,6 +28,7 @@ STAGES = {
     "report": "write one HTML page about a submission",
 }
 DEFAULT = "sample"
+BUILD = ("plan", "folds", "features", "train", "pseudo", "stack", "decode", "submit")  # what they need comes first
 # read when a process starts: idle threads must not spin beside another process's, and glibc keeps the memory of a
 # step's large tensors for the next step
 ENVIRONMENT = {
@@ -47,12 +48,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, summary in STAGES.items():
         command = commands.add_parser(name, help=summary, description=summary)
         command.add_argument("comp", nargs="?", default=DEFAULT, help=f"a folder in input/; else {DEFAULT}")
+        if name in BUILD:
+            command.add_argument("--exps", default="", help='experiments, such as "image_lite0 text_minilm"')
+            command.add_argument("--jobs", type=int, default=1, help="tasks that run at once; no result depends on it")
         if name == next((a for a in argv if not a.startswith("-")), None):
             module = importlib.import_module(f"tandem.stages.{name}" + ("_" if name == "import" else ""))
-            module.add_arguments(command)
+            if hasattr(module, "add_arguments"):
+                module.add_arguments(command)
     args = parser.parse_args(argv)
     try:
-        return module.main(args) or 0
+        if hasattr(module, "main"):
+            return module.main(args) or 0
+        from tandem.stages._run import bring_up_to_date
+
+        bring_up_to_date(args.comp, args.stage, args.exps, args.jobs)
+        return 0
     except (ValueError, OSError) as error:  # OSError: no such file, no permission, a full disk
         print(f"error: {error}", file=sys.stderr)
         return 2

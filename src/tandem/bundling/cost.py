@@ -15,8 +15,8 @@ from tandem.config.experiments import Experiment
 from tandem.data.image_loader import ahead, squares
 from tandem.features.extract import used_tensors
 from tandem.features.int8 import pack
-from tandem.graph.declared_stages import STACK
 from tandem.graph.experiment_dir import ExperimentDir
+from tandem.graph.keys import STACK
 from tandem.inference.fold_models import Encoders, Member, NewRows
 from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import device, single_thread

@@ -91,11 +91,9 @@ class Costs:
     def with_most_folds(self, choice: Choice, budget: Budget) -> Choice:
         """With as many models of each experiment as the budget allows, at least one."""
         most = max(self.experiments[name].folds for name in choice.experiments)
-        for folds in range(most, 0, -1):
-            cost = self.total(choice.kind, choice.experiments, folds)
-            if budget.allows(cost) or folds == 1:
-                return replace(choice, folds=folds, cost=cost)
-        raise ValueError(f"{choice.title} has no models")
+        costs = {k: self.total(choice.kind, choice.experiments, k) for k in range(most, 0, -1)}
+        folds = next((k for k, cost in costs.items() if budget.allows(cost)), 1)
+        return replace(choice, folds=folds, cost=costs[folds])
 
     def with_fallback(self, choice: Choice, scores: Mapping[str, float], budget: Budget) -> Choice:
         """`with_most_folds`, and the fallback that leaves room for most models, then of best score.

@@ -10,8 +10,6 @@ from functools import cache
 
 import numpy as np
 from PIL import Image
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 SIDE = 64  # pixels of the small grey version
 BITS = 256  # coefficients kept
@@ -59,6 +57,9 @@ def _count_bits(bits: np.ndarray) -> np.ndarray:
 
 def _components(pairs: np.ndarray, n: int) -> np.ndarray:
     """(n,) component of each row in the graph whose edges are `pairs`, numbered in order of appearance."""
+    from scipy.sparse import coo_array  # only here: the graph of tasks imports this module
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
     label = connected_components(graph, directed=False)[1]
     first, inverse = np.unique(label, return_index=True, return_inverse=True)[1:]

@@ -47,5 +47,5 @@ def score(
 def _score_decoder(cv: NestedCV, name: str) -> dict[str, float]:
     cross_fitted = cv.score(name)
     in_sample = cv.rule.score(cv.y, cv.decoder(name)(cv.proba))
-    optimism, (gain, low, high) = in_sample - cross_fitted, cv.gain(name)
-    return {"score": cross_fitted, "in_sample": in_sample, "optimism": optimism, "gain": gain, "low": low, "high": high}
+    values = (cross_fitted, in_sample, in_sample - cross_fitted, *cv.gain(name))
+    return dict(zip(("score", "in_sample", "optimism", "gain", "low", "high"), values, strict=True))

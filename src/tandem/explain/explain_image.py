@@ -23,8 +23,8 @@ from tandem.explain.explanation import (
 )
 from tandem.explain.words import word_effects
 from tandem.features.extract import load_encoder
-from tandem.graph.declared_stages import STACK
 from tandem.graph.experiment_dir import ExperimentDir, Experiments
+from tandem.graph.keys import STACK
 from tandem.models.fold_ensemble import FoldEnsemble
 from tandem.training.split_inputs import read_inputs
 

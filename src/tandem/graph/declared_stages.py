@@ -1,10 +1,10 @@
 """What each stage reads, what it writes, and the settings that matter to it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tandem.artifacts.paths import Paths
 from tandem.config import method_versions as version
@@ -14,14 +14,14 @@ from tandem.config.experiment_set import load_experiments
 from tandem.config.experiments import Experiment
 from tandem.data.image_scan import folder_state
 from tandem.features.weights_identity import weights_identity
-from tandem.graph.keys import NEW, Artifact, Sources
+from tandem.graph.keys import NEW, STACK, Artifact, decoder_settings
+from tandem.graph.sources import Sources
 
-STACK = "stack"
+R = TypeVar("R")
 GPU = "gpu"  # EXPS=gpu: all experiments whose names begin with gpu_
 TERMS = ".terms.parquet"  # contributions beside a fold's predictions
 CHECKED_SETTINGS = {"id", "caption", "images", "suffix", "labels", "least", "most"}
 SUBMITTED_SETTINGS = {"id", "labels", "test", "sample_submission", "solution"}
-RULE = {"metric", "beta", "least", "most"}
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,19 @@ class Task:
         return [(artifact, why) for artifact in self.artifacts if (why := reasons[artifact.name])]
 
 
+def kept(method: Callable[..., R]) -> Callable[..., R]:
+    """Works out each result once for one graph."""
+
+    @wraps(method)
+    def once(graph: "Graph", *args: Any) -> R:
+        key = (method.__name__, *args)
+        if key not in graph.results:
+            graph.results[key] = method(graph, *args)
+        return graph.results[key]
+
+    return once
+
+
 class Graph:
     """Everything that can be made for one competition, as tasks that name what they need."""
 
@@ -65,7 +78,7 @@ class Graph:
     ) -> None:
         self.paths, self.competition, self.experiments = paths, competition, dict(experiments)
         self.sources = Sources(paths, assumed)
-        self._kept: dict[Any, Any] = {}
+        self.results: dict[tuple, Any] = {}
 
     @classmethod
     def open(cls, paths: Paths, more: Mapping[str, Experiment] | None = None) -> "Graph":
@@ -106,6 +119,7 @@ class Graph:
             "folds": ["folds"],
             "features": [f"features {e.slug}" for name in chosen for e in self.experiments[name].encoders],
             "train": [*trained, *scored],
+            "decode": [*trained, *scored],
             "stack": [STACK, f"decode {STACK}"],
             "submit": [*scored, f"submit {submitted}"],
         }
@@ -119,7 +133,7 @@ class Graph:
 
         def add(name: str) -> None:
             if name not in found:
-                task = self.task(name, names)
+                task = self.task(name, tuple(names))
                 for need in task.needs:
                     add(need)
                 found[name] = task
@@ -128,7 +142,8 @@ class Graph:
             add(goal)
         return found
 
-    def task(self, name: str, names: Sequence[str] = ()) -> Task:
+    @kept
+    def task(self, name: str, names: tuple[str, ...] = ()) -> Task:
         stage, _, subject = name.partition(" ")
         if stage == STACK:
             return self._stack(self.chosen(names))
@@ -179,6 +194,7 @@ class Graph:
         artifact = Artifact("folds", (self.paths.folds,), self.paths.folds_record, inputs)
         return Task("folds", "folds", (artifact,), ("check",))
 
+    @kept
     def features(self, encoder: Encoder, split: str) -> Artifact:
         """The frozen features of one split."""
         file = self.paths.features(encoder.slug, split)
@@ -207,6 +223,7 @@ class Graph:
             inputs["weights"] = weights_identity(experiment.pixel_network, self.sources.cache.digest_of)
         return inputs
 
+    @kept
     def fold(self, name: str, k: int) -> Artifact:
         """One experiment's model of one fold and its held-out predictions."""
         experiment = self.experiments[name].as_trained(self.sources.labelled_rows)
@@ -229,6 +246,7 @@ class Graph:
         files = tuple(self.paths.model(name, k, suffix) for suffix in suffixes)
         return Artifact(f"{name} fold {k}", files, self.paths.model(name, k, ".json"), inputs)
 
+    @kept
     def oof(self, name: str) -> Artifact:
         """The held-out predictions of all folds of an experiment."""
         inputs = {f"fold {k}": self.fold(name, k).key for k in self.fold_numbers}
@@ -236,6 +254,7 @@ class Graph:
         files = (self.paths.oof(name), *contributions)
         return Artifact(f"{name} out of fold", files, self.paths.run(name), inputs)
 
+    @kept
     def test(self, name: str) -> Artifact:
         """The mean predictions of an experiment's folds for the test rows."""
         inputs = {"models": self.oof(name).key, **self._read(self.experiments[name], "test")}
@@ -308,8 +327,3 @@ class Graph:
     def _submission_inputs(self) -> Iterator[Path]:
         for name in ("test", "sample_submission", "solution"):
             yield self.paths.input / getattr(self.competition, name)
-
-
-def decoder_settings(competition: Competition) -> dict[str, Any]:
-    """The settings that a decoder depends on."""
-    return {"competition.toml": competition.model_dump(mode="json", include=RULE), "decoder version": version.DECODER}

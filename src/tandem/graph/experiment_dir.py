@@ -3,16 +3,18 @@
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tandem.artifacts.atomic_io import read_json
 from tandem.artifacts.paths import Paths
-from tandem.artifacts.predictions import Predictions
 from tandem.config.competition import Competition, load_competition
 from tandem.config.experiments import Experiment, located, make_experiment
-from tandem.decoding import Decoder
-from tandem.graph.declared_stages import STACK, Graph, decoder_settings
-from tandem.graph.keys import NONE, Artifact, read_record, reason
+from tandem.graph.keys import NONE, STACK, Artifact, decoder_settings, read_record, reason
+
+if TYPE_CHECKING:  # imported where they are used: `make scores` needs none of them
+    from tandem.artifacts.predictions import Predictions
+    from tandem.decoding import Decoder
+    from tandem.graph.declared_stages import Graph
 
 
 class ExperimentDir:
@@ -91,16 +93,22 @@ class ExperimentDir:
     def labels(self) -> tuple[str, ...]:
         return tuple(self.thresholds["labels"])
 
-    def decoder(self, without: str = "") -> Decoder:
+    def decoder(self, without: str = "") -> "Decoder":
         """The tuned decoder; `without` "captions" or "photos": the one for rows that lack them, where there is one."""
+        from tandem.decoding import Decoder
+
         recipe = self.thresholds
         return Decoder.from_json(recipe.get("without", {}).get(without, recipe) if without else recipe)
 
-    def oof(self) -> Predictions:
+    def oof(self) -> "Predictions":
+        from tandem.artifacts.predictions import Predictions
+
         return Predictions.read(self.paths.oof(self.name))
 
-    def test(self) -> Predictions | None:
+    def test(self) -> "Predictions | None":
         """None where the test rows are not predicted."""
+        from tandem.artifacts.predictions import Predictions
+
         file = self.paths.test(self.name)
         return Predictions.read(file) if file.is_file() else None
 
@@ -148,7 +156,7 @@ class ExperimentDir:
                 return f"its member {member}: {there.stale}"
         return ""
 
-    def _stale_models(self, graph: Graph) -> str:
+    def _stale_models(self, graph: "Graph") -> str:
         for k in self.folds:
             record = read_record(self.paths.model(self.name, k, ".json"))
             if record.get("key") != self.run["inputs"].get(f"fold {k}"):
@@ -201,7 +209,9 @@ class Experiments:
         return load_competition(self.paths.competition)
 
     @cached_property
-    def graph(self) -> Graph:
+    def graph(self) -> "Graph":
+        from tandem.graph.declared_stages import Graph
+
         return Graph.open(self.paths)
 
     def __getitem__(self, name: str) -> ExperimentDir:
@@ -218,6 +228,6 @@ def command_for(comp: str, name: str = STACK) -> str:
     return f"make submit COMP={comp}" if name == STACK else f"make train COMP={comp} EXPS={name}"
 
 
-def same_rows(predictions: Predictions, names: Sequence[str], fold_map: str) -> bool:
+def same_rows(predictions: "Predictions", names: Sequence[str], fold_map: str) -> bool:
     """Whether predictions are of these labels and this fold map."""
     return predictions.names == tuple(names) and predictions.provenance.get("folds") == fold_map

@@ -1,26 +1,19 @@
 """Content keys: one digest of everything that an artifact depends on, and why two of them differ."""
 
 import json
-import os
-import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
-from tandem.artifacts.atomic_io import digest, read_json, write_json
-from tandem.artifacts.digest_cache import DigestCache
-from tandem.artifacts.paths import Paths
-from tandem.artifacts.predictions import read_provenance
-from tandem.data.check_competition import content_digest
-from tandem.data.folds import fold_map_digest, read_fold_map
+from tandem.artifacts.atomic_io import digest, read_json
+from tandem.config import method_versions as version
+from tandem.config.competition import Competition
 
 NEW = "not made yet"  # the reason of what has no record
 NONE = "none"  # the digest of what does not exist
+STACK = "stack"
 SHOWN = 3  # differences that a reason names
 
 
@@ -62,6 +55,8 @@ class Artifact:
 def read_record(file: Path) -> dict[str, Any]:
     """The JSON object, or the metadata of a parquet file; empty where it is absent, damaged or holds no key."""
     if file.suffix == ".parquet":
+        from tandem.artifacts.predictions import read_provenance  # pyarrow takes a quarter of a second
+
         found = read_provenance(file)
     else:
         try:
@@ -102,75 +97,7 @@ def _shown(value: object) -> str:
     return "none" if value is None else str(value) if isinstance(value, int | float) else f"{value!r:.40}"
 
 
-class Sources:
-    """Digests of what comes from outside the graph: tables, folds, weights, and the precision of this machine.
-
-    A file is read again only where its size or time stamp changed. `assumed` stands for what is not written yet, under
-    the same names, such as "train.images" and "fold map".
-    """
-
-    def __init__(self, paths: Paths, assumed: Mapping[str, str] | None = None) -> None:
-        self.paths, self.assumed = paths, dict(assumed or {})
-        self.cache = DigestCache(paths.digests)
-
-    def file(self, file: Path) -> str:
-        """Of the content; "none" where there is no such file."""
-        return self.cache.digest_of(file) if file.is_file() else NONE
-
-    def table(self, name: str) -> str:
-        """Of a checked table's content, such as "train.captions"; "none" where there is none."""
-        return self._value(name, self.paths.build / f"{name}.parquet", "content", content_digest)
-
-    @property
-    def fold_map(self) -> str:
-        """Of the ids and their folds; "none" where there are no folds."""
-        return self._value("fold map", self.paths.folds, "fold map", lambda f: fold_map_digest(*read_fold_map(f)))
-
-    @property
-    def fold_numbers(self) -> tuple[int, ...]:
-        """The folds that there are; empty where there are none."""
-        found = self._value("fold numbers", self.paths.folds, "fold numbers", _numbers)
-        return () if found == NONE else tuple(map(int, found.split()))
-
-    @property
-    def labelled_rows(self) -> int:
-        """Number of training rows with labels; 0 where nothing is checked yet."""
-        found = self._value("labelled rows", self.paths.labels, "rows", lambda f: str(pq.read_metadata(f).num_rows))
-        return 0 if found == NONE else int(found)
-
-    def _value(self, name: str, file: Path, kept: str, compute: Callable[[Path], str]) -> str:
-        if self.assumed:
-            return self.assumed.get(name, NONE)
-        return self.cache.value(file, kept, lambda: compute(file)) if file.is_file() else NONE
-
-    @cached_property
-    def precision(self) -> dict[str, str]:
-        """In what frozen image and caption networks are computed here; torch is asked once a machine."""
-        machine = _machine()
-        known = read_record(self.paths.precision)
-        if known.get("key") == machine:
-            return known["precision"]
-        from tandem.runtime.torch_setup import device, has_bfloat16
-
-        kind = device().type
-        image = "bfloat16" if has_bfloat16(kind) else "float32"
-        found = {"image": image, "caption": image if kind == "cuda" else "float32"}
-        write_json(self.paths.precision, {"key": machine, "precision": found})
-        return found
-
-
-def _numbers(folds: Path) -> str:
-    return " ".join(map(str, sorted(set(read_fold_map(folds)[1]))))
-
-
-def _machine() -> str:
-    """Names this machine's processors and torch, without loading torch."""
-    info = Path("/proc/cpuinfo")
-    flags = next((line for line in _lines(info) if line.startswith(("flags", "Features"))), "")
-    gpus = sorted(p.name for p in Path("/proc/driver/nvidia/gpus").glob("*"))
-    parts = [version("torch"), platform.machine(), platform.system(), flags, gpus]
-    return digest([*parts, os.environ.get("CUDA_VISIBLE_DEVICES", "")])
-
-
-def _lines(file: Path) -> list[str]:
-    return file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
+def decoder_settings(competition: Competition) -> dict[str, Any]:
+    """The settings that a decoder depends on, as inputs."""
+    rule = competition.model_dump(mode="json", include={"metric", "beta", "least", "most"})
+    return {"competition.toml": rule, "decoder version": version.DECODER}

@@ -53,14 +53,14 @@ def carry_out(
         try:
             while sorter.is_active():
                 for name in _ready(sorter):
-                    step = step_of(graph.task(name, members))
+                    step = step_of(graph.task(name, tuple(members)))
                     if step is None:
                         sorter.done(name)
                     else:
                         running[pool.submit(run, step)] = name
                         ran += 1
                 if not running:
-                    continue
+                    break
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     future.result()
                     sorter.done(running.pop(future))

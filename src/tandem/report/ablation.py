@@ -47,7 +47,7 @@ def variants(name: str, experiment: FusionExperiment) -> dict[str, Experiment]:
     """
     values = experiment.model_dump(exclude_none=True)
     changes = CHANGES | {"pseudo": {"pseudo": {"teacher": name}}}
-    if not (experiment.trunk or experiment.tokens):
+    if not any(part.cached_map for part in experiment.pretrained):
         changes.pop("no_tuning")
     if len(experiment.reads) < 2:
         changes = {key: change for key, change in changes.items() if key not in BOTH_MODALITIES}

@@ -18,8 +18,8 @@ from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.data.split_tables import read_captions, read_images
 from tandem.decoding import NestedCV, Rule
 from tandem.features.feature_store import read_features
-from tandem.graph.declared_stages import STACK
 from tandem.graph.experiment_dir import ExperimentDir, Experiments, same_rows
+from tandem.graph.keys import STACK
 from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment, Split
 from tandem.runtime.resources import threads
 

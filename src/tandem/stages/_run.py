@@ -1,7 +1,6 @@
 """Brings what a make target asks for up to date: every stale task of the graph, in order."""
 
 import time
-from argparse import ArgumentParser
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -14,17 +13,11 @@ from tandem.runtime.progress import print_line
 from tandem.sample import NAME as SAMPLE
 
 
-def add_goal_arguments(parser: ArgumentParser) -> None:
-    """Arguments of every stage that builds what it needs first."""
-    parser.add_argument("--exps", default="", help='experiments, such as "image_lite0 text_minilm"')
-    parser.add_argument("--jobs", type=int, default=1, help="tasks that run at once; no result depends on it")
-
-
-def bring_up_to_date(paths: Paths, target: str, exps: str | Sequence[str] = "", jobs: int = 1) -> Graph:
+def bring_up_to_date(comp: str, target: str, exps: str | Sequence[str] = "", jobs: int = 1) -> None:
     """Runs all stale tasks of a target for these experiments; prints a line where there is nothing to do."""
     if jobs < 1:
         raise ValueError(f"JOBS={jobs}: expected 1 or more")
-    names = exps.split() if isinstance(exps, str) else list(exps)
+    paths, names = Paths(comp), exps.split() if isinstance(exps, str) else list(exps)
     with only_run(paths):
         graph = open_graph(paths)
         started = time.perf_counter()
@@ -33,7 +26,6 @@ def bring_up_to_date(paths: Paths, target: str, exps: str | Sequence[str] = "", 
         print_line(f"{target}: {ran} task{'s' * (ran > 1)}, {time.perf_counter() - started:.0f} s")
     else:
         print(f"Nothing to be done for {target!r}: all results are current.")
-    return graph.again()
 
 
 def open_graph(paths: Paths) -> Graph:

@@ -19,8 +19,9 @@ from tandem.config.encoders import Encoder
 from tandem.config.experiments import Experiment, FusionExperiment
 from tandem.decoding import NestedCV, Rule
 from tandem.features.extract import load_encoder, split_rows
-from tandem.graph.declared_stages import STACK, Graph
+from tandem.graph.declared_stages import Graph
 from tandem.graph.experiment_dir import same_rows
+from tandem.graph.keys import STACK
 from tandem.graph.lock import only_run
 from tandem.graph.plan import carry_out
 from tandem.report.ablation import Comparison, Row, csv_table, draw, markdown, split_for_decoders, variants
@@ -34,30 +35,32 @@ TIMED = 128  # images
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--exp", default="fusion", help="the fusion network")
+    parser.add_argument("--exp", default="", help="the fusion network; without: the first of the competition's own")
     parser.add_argument("--folds", type=int, default=0, help="only so many folds; 0: all")
 
 
 def main(args: Namespace) -> None:
     use_threads()
-    paths, name = Paths(args.comp), args.exp
+    paths = Paths(args.comp)
     with only_run(paths):
-        graph, networks = _open_graph(paths, name)
+        name, graph, networks = _open_graph(paths, args.exp)
         graph = _make_features(graph, [name, *networks])
         if not 0 <= args.folds <= len(graph.fold_numbers):
-            raise ValueError(f"--folds {args.folds}: expected 0 to {len(graph.fold_numbers)}")
+            raise ValueError(f"FOLDS={args.folds}: expected 0 to {len(graph.fold_numbers)}")
         _Ablation(graph, name, list(graph.fold_numbers)[: args.folds or None]).run(list(networks))
     print(f"{paths.ablation('.md')}, .csv and .png")
 
 
-def _open_graph(paths: Paths, name: str) -> tuple[Graph, dict[str, Experiment]]:
-    """(graph with the variants of the network, these by name)."""
+def _open_graph(paths: Paths, name: str) -> tuple[str, Graph, dict[str, Experiment]]:
+    """(name of the network, graph with its variants, these by name)."""
     graph = Graph.open(paths)
+    own = (one for one in graph.competition.experiments if graph.experiments[one].explains)
+    name = name or next(own, "fusion")
     experiment = graph.experiments[graph.chosen([name])[0]]
     if not isinstance(experiment, FusionExperiment):
-        raise ValueError(f"--exp {name}: expected an experiment of kind fusion, got {experiment.kind!r}")
+        raise ValueError(f"EXP={name}: expected an experiment of kind fusion, got {experiment.kind!r}")
     networks = variants(name, experiment)
-    return Graph.open(paths, networks), networks
+    return name, Graph.open(paths, networks), networks
 
 
 def _make_features(graph: Graph, names: list[str]) -> Graph:

@@ -24,14 +24,14 @@ CHECKED = 64  # images
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--mb", type=float, default=100.0, help="most megabytes")
-    parser.add_argument("--ms", type=float, default=float("inf"), help="most milliseconds an image")
+    parser.add_argument("--budget-mb", type=float, default=100.0, help="most megabytes")
+    parser.add_argument("--budget-ms", type=float, default=float("inf"), help="most milliseconds an image")
     parser.add_argument("--exp", help="bundle this experiment, whatever it costs: stack, fast, ...")
     parser.add_argument("--folds", type=int, default=0, help="with --exp: only so many of its models; 0: all")
 
 
 def main(args: Namespace) -> None:
-    paths, budget = Paths(args.comp), Budget(args.mb, args.ms)
+    paths, budget = Paths(args.comp), Budget(args.budget_mb, args.budget_ms)
     experiments = Experiments(paths)
     with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
         work = Path(folder)

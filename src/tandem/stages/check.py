@@ -4,7 +4,7 @@ Every row and every image is looked at, and the ids of a sample submission. The 
 content changes, and last `checked.json` are written only where nothing would make training wrong.
 """
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Sequence
 
 from rich.table import Table
@@ -21,10 +21,6 @@ from tandem.runtime.console import make_console
 from tandem.stages._run import open_graph
 
 STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """The competition is all that it needs."""
 
 
 def main(args: Namespace) -> int:

@@ -1,7 +1,5 @@
 """Decode: oof/C/E/{oof,contributions}.parquet, folds, competition.toml -> oof/C/E/{scores,thresholds}.json."""
 
-from argparse import ArgumentParser, Namespace
-
 from tandem.artifacts.atomic_io import write_json
 from tandem.artifacts.contributions import NO_CAPTION, NO_IMAGE, read_contributions
 from tandem.artifacts.paths import Paths
@@ -14,18 +12,9 @@ from tandem.graph.experiment_dir import same_rows
 from tandem.graph.plan import Step
 from tandem.logits import sigmoid
 from tandem.runtime.resources import threads
-from tandem.stages._run import add_goal_arguments, bring_up_to_date
 
 KEPT = ("score", "in_sample", "optimism", "fold_spread", "f1_samples", "f1_micro", "f1_macro", "map", "log_loss")
 MISSING = {NO_CAPTION: "captions", NO_IMAGE: "photos"}
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    add_goal_arguments(parser)
-
-
-def main(args: Namespace) -> None:
-    bring_up_to_date(Paths(args.comp), "train", args.exps, args.jobs)
 
 
 def run(paths: Paths, step: Step) -> None:

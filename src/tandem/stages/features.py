@@ -5,23 +5,12 @@ Beside it: `.ids.json` (the rows) and `.meta.json` (encoder, key and inputs). On
 encoder is loaded once.
 """
 
-from argparse import ArgumentParser, Namespace
-
 from tandem.artifacts.paths import Paths
 from tandem.features.extract import encode_split, load_encoder
 from tandem.features.weights_identity import UNRESOLVED, weights_identity
 from tandem.graph.declared_stages import Graph
 from tandem.graph.plan import Step
 from tandem.runtime.torch_setup import use_threads
-from tandem.stages._run import add_goal_arguments, bring_up_to_date
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    add_goal_arguments(parser)
-
-
-def main(args: Namespace) -> None:
-    bring_up_to_date(Paths(args.comp), "features", args.exps, args.jobs)
 
 
 def run(paths: Paths, step: Step) -> None:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,15 +15,6 @@ from tandem.config.competition import load_competition
 from tandem.data.folds import label_shares, make_folds
 from tandem.data.split_tables import read_images, read_labels
 from tandem.graph.plan import Step
-from tandem.stages._run import add_goal_arguments, bring_up_to_date
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    add_goal_arguments(parser)
-
-
-def main(args: Namespace) -> None:
-    bring_up_to_date(Paths(args.comp), "folds", args.exps, args.jobs)
 
 
 def run(paths: Paths, step: Step) -> None:

@@ -9,13 +9,12 @@ from tandem.data.split_tables import read_images, read_labels
 from tandem.graph.declared_stages import Graph
 from tandem.graph.keys import NEW
 from tandem.graph.plan import Step, steps
-from tandem.stages._run import add_goal_arguments, open_graph
+from tandem.stages._run import open_graph
 
 WIDTH = 32  # of the column of names
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    add_goal_arguments(parser)
     parser.add_argument("--target", default="submit", help="the make target to plan (default: submit)")
 
 

@@ -14,7 +14,7 @@ from typing import TextIO
 
 from tandem.artifacts.paths import Paths, local_path
 from tandem.config.competition import load_competition
-from tandem.graph.declared_stages import STACK
+from tandem.graph.keys import STACK
 from tandem.inference.image_folder import list_images, read_image_captions
 from tandem.inference.labeler import Labeler
 from tandem.inference.results import (
@@ -98,7 +98,7 @@ def open_labeler(args: Namespace) -> Labeler:
             f"FAST=1: configs/{FAST}.toml reads captions, and {paths.comp} has none; without FAST the models of the "
             "submission label"
         )
-    bring_up_to_date(paths, "train", FAST)
+    bring_up_to_date(args.comp, "train", FAST)
     return Labeler.of(paths, FAST, args.folds)
 
 

@@ -1,14 +1,10 @@
 """Pseudo: unlabelled rows and trained teachers -> oof/C/E/* of every experiment that has a [pseudo] section."""
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 
 from tandem.artifacts.paths import Paths
 from tandem.report.scores_table import show_scores
-from tandem.stages._run import add_goal_arguments, bring_up_to_date, open_graph
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    add_goal_arguments(parser)
+from tandem.stages._run import bring_up_to_date, open_graph
 
 
 def main(args: Namespace) -> None:
@@ -16,5 +12,5 @@ def main(args: Namespace) -> None:
     students = [name for name, e in open_graph(paths).experiments.items() if e.teacher]
     if not students:
         raise ValueError("no experiment in configs/ has a [pseudo] section that fits this competition")
-    bring_up_to_date(paths, "train", args.exps or students, args.jobs)
+    bring_up_to_date(args.comp, "train", args.exps or students, args.jobs)
     show_scores(paths)

@@ -1,13 +1,9 @@
 """Scores: oof/C/*/{scores,run}.json, submissions/C/*.json -> a table in the terminal, best first."""
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 
 from tandem.artifacts.paths import Paths
 from tandem.report.scores_table import show_scores
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """The competition is all that it needs."""
 
 
 def main(args: Namespace) -> None:

@@ -22,8 +22,8 @@ def main(args: Namespace) -> None:
         import uvicorn
 
         from tandem.explain.explanation import default_experiment
-        from tandem.graph.declared_stages import STACK
         from tandem.graph.experiment_dir import Experiments
+        from tandem.graph.keys import STACK
         from tandem.inference.labeler import Labeler
         from tandem.runtime.torch_setup import use_threads
         from tandem.web.app import make_app

@@ -5,7 +5,6 @@ that need no caption form a smaller stack for rows without one, in models/C/stac
 """
 
 import time
-from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -27,25 +26,15 @@ from tandem.data.split_tables import read_captions, word_counts
 from tandem.ensemble.fit_stack import LEARNED, StackFit, fit_no_caption_stack, fit_stack
 from tandem.ensemble.stack_store import read_stack, save_no_caption_stack, write_stack
 from tandem.ensemble.stacking import StackInputs
-from tandem.graph.declared_stages import STACK
 from tandem.graph.experiment_dir import same_rows
-from tandem.graph.keys import Artifact
+from tandem.graph.keys import STACK, Artifact
 from tandem.graph.plan import Step
 from tandem.logits import logit, sigmoid
 from tandem.runtime.resources import peak_mb, threads, versions
-from tandem.stages._run import add_goal_arguments, bring_up_to_date
 
 SEED = 0
 
 Members = Mapping[str, Experiment]
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    add_goal_arguments(parser)
-
-
-def main(args: Namespace) -> None:
-    bring_up_to_date(Paths(args.comp), STACK, args.exps, args.jobs)
 
 
 def run(paths: Paths, step: Step) -> None:

@@ -4,7 +4,7 @@ The JSON holds what made the CSV and its scores; both appear only after the CSV 
 """
 
 import os
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 
 from tandem.artifacts.atomic_io import file_digest, write_json, write_text
 from tandem.artifacts.paths import Paths
@@ -13,17 +13,12 @@ from tandem.data.submission import detect_drift, expected_rows, local_scores, su
 from tandem.graph.experiment_dir import Experiments
 from tandem.graph.plan import Step
 from tandem.report.scores_table import show_scores
-from tandem.stages._run import add_goal_arguments, bring_up_to_date
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    add_goal_arguments(parser)
+from tandem.stages._run import bring_up_to_date
 
 
 def main(args: Namespace) -> None:
-    paths = Paths(args.comp)
-    bring_up_to_date(paths, "submit", args.exps, args.jobs)
-    show_scores(paths)
+    bring_up_to_date(args.comp, "submit", args.exps, args.jobs)
+    show_scores(Paths(args.comp))
 
 
 def run(paths: Paths, step: Step) -> None:

@@ -4,7 +4,6 @@
 explains its logits also `contributions.parquet`: out of fold (both, no_caption, no_image) and for the test rows.
 """
 
-from argparse import ArgumentParser, Namespace
 from typing import Any
 
 import numpy as np
@@ -13,29 +12,26 @@ from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.artifacts.contributions import BOTH, modality_shares, read_contributions, write_contributions
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
-from tandem.graph.declared_stages import Task
+from tandem.features.pretrained_weights import load_pretrained
+from tandem.features.weights_identity import UNRESOLVED, weights_identity
+from tandem.graph.declared_stages import Graph, Task
 from tandem.graph.experiment_dir import Experiments
 from tandem.graph.keys import Artifact
-from tandem.graph.plan import Step
+from tandem.graph.plan import Step, step_of
 from tandem.logits import sigmoid
 from tandem.runtime.resources import peak_mb, versions
 from tandem.runtime.torch_setup import use_threads
-from tandem.stages._run import add_goal_arguments, bring_up_to_date
 from tandem.training.fold_job import FoldJob
 from tandem.training.parallel_folds import fit_folds
 from tandem.training.split_inputs import read_inputs
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    add_goal_arguments(parser)
-
-
-def main(args: Namespace) -> None:
-    bring_up_to_date(Paths(args.comp), "train", args.exps, args.jobs)
-
-
 def run(paths: Paths, step: Step) -> None:
     use_threads()
+    network = step.task.config.pixel_network
+    if network and weights_identity(network).endswith(UNRESOLVED):
+        load_pretrained(network)  # downloads the weights, so that their revision is known
+        step = step_of(Graph.open(paths).task(step.task.name)) or step
     *folds, oof, test = step.task.artifacts
     numbers = [artifact.inputs["fold"] for artifact in folds]
     job = make_job(paths, step.task)

@@ -7,9 +7,7 @@ import sys
 import time
 
 import pytest
-from test_training import fold_of, paths, train, write_config  # noqa: F401
-
-from tandem.training.fold_job import Job
+from test_training import fit_fold, fold_of, is_current, paths, train, write_config  # noqa: F401
 
 WAITS = """
 import os, time
@@ -47,12 +45,12 @@ def test_side_by_side_folds_are_those_of_one_after_another(paths, monkeypatch, c
 
 
 def test_only_what_is_missing_is_fitted(paths, monkeypatch):  # noqa: F811
-    train(fold=1)
+    fit_fold(paths, 1)
     made = paths.model("words", 1, ".safetensors").stat().st_mtime_ns
     monkeypatch.setenv("TANDEM_THREADS", "2")
     train()
     assert paths.model("words", 1, ".safetensors").stat().st_mtime_ns == made
-    assert all(map(Job(paths, "words").fold_is_current, range(3)))
+    assert all(is_current(paths, k) for k in range(3))
 
 
 def test_what_goes_wrong_in_a_process_is_raised_here(paths, monkeypatch):  # noqa: F811
