@@ -1,8 +1,8 @@
-"""What pseudo-labels are worth with few labels: 250 to all labelled rows of a competition, the rest without labels.
+"""The gain of pseudo-labels with few labels: 250 to all labelled rows of a competition, the rest without labels.
 
-Both sides are the network of configs/fast.toml: frozen photo and caption features, gated. A network of fold k never saw
-a label of fold k, nor did the teacher whose probabilities it learns from; it is scored on all rows of fold k, with 0.5
-and the most probable label where a row would be empty, so nothing is tuned. Needs the features of `--comp`:
+Both sides are the network of configs/fast.toml: frozen image and caption features, gated. No network of fold k was
+trained on a label of fold k, nor was the teacher whose probabilities it learns from; it is scored on all rows of fold
+k, with 0.5 and the most probable label where a row would be empty, so nothing is tuned. Needs the features of `--comp`:
 make train COMP=coco19 EXPS=fast.
 """
 
@@ -20,7 +20,6 @@ from tandem.config.experiments import FusionExperiment, load_experiment
 from tandem.data.labelled_rows import read_labelled_rows
 from tandem.decoding import Rule
 from tandem.decoding.label_rule import binarize
-from tandem.features.feature_store import features_key
 from tandem.metrics import paired_interval
 from tandem.models.base import TrainingRun
 from tandem.models.fusion import FusionModel
@@ -62,7 +61,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=2, help="how many folds are held out, one after the other")
     args = parser.parse_args()
     paths, cfg = Paths(args.comp), load_experiment(Path("configs/fast.toml"))
-    if not all(features_key(paths.features(e.slug, "train")) for e in cfg.encoders):
+    if not all(paths.features(e.slug, "train").exists() for e in cfg.encoders):
         print(f"skipped: {args.comp} has no features yet; run: make train COMP={args.comp} EXPS=fast")
         return
     rows, inputs = read_labelled_rows(paths), read_inputs(paths, cfg, "train")

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from tandem.artifacts.atomic_io import write_json, write_text
+from tandem.artifacts.atomic_io import write_text
 from tandem.artifacts.paths import Paths
 from tandem.config.encoders import Encoder
-from tandem.config.experiments import load_experiment
+from tandem.config.experiments import FusionExperiment, load_experiment
 from tandem.data.split_tables import write_captions, write_images, write_labels
 from tandem.features.feature_store import write_features
 from tandem.runtime.resources import peak_mb, threads
-from tandem.training.fold_job import Job
+from tandem.training.fold_job import FoldJob
 from tandem.training.parallel_folds import fit, fit_folds
 
 ROWS, LABELS, FOLDS, TOKENS = 1600, 18, 5, 12
@@ -25,15 +25,15 @@ SHAPES = {"trunk": (2, 16, 16, 112), "tokens": (1, 32, 384), "image": (1, 2560)}
 
 
 def features(encoder: Encoder, rng: np.random.Generator) -> np.ndarray:
-    """(n, views, ...), as large as what the encoder says of a real row."""
+    """(n, views, ...), as large as the features of real rows."""
     values = rng.random((ROWS, *SHAPES[encoder.kind]), np.float32)
     if encoder.kind == "tokens":
         values[:, :, TOKENS:] = 0
     return values
 
 
-def competition(folder: Path) -> Paths:
-    """A checked competition of random rows, folded and encoded."""
+def prepared(folder: Path) -> FoldJob:
+    """Random rows of a competition with folds and features."""
     paths, rng = Paths("bench", folder), np.random.default_rng(0)
     ids = [str(i) for i in range(ROWS)]
     images = {"id": ids, "file": ids, "width": [1] * ROWS, "height": [1] * ROWS, "bytes": [1] * ROWS}
@@ -43,26 +43,25 @@ def competition(folder: Path) -> Paths:
     write_labels(paths.labels, ids, tuple(f"label {j}" for j in range(LABELS)), y)
     write_text(paths.folds, "id,fold,group\n" + "".join(f"{i},{i % FOLDS},{i}\n" for i in range(ROWS)))
     experiment = load_experiment(Path("configs/fusion.toml"))
+    assert isinstance(experiment, FusionExperiment)
     short = experiment.train.model_copy(update={"epochs": 2, "min_steps": 0, "tune_from": 0})
     experiment = experiment.model_copy(update={"train": short})
-    write_json(paths.experiment_config("fusion"), experiment.model_dump())
     for encoder in experiment.encoders:
         file = paths.features(encoder.slug, "train")
-        write_features(file, "", ids, lambda start, e=encoder: iter([features(e, rng)]), {}, "rows")
-    return paths
+        write_features(file, ids, lambda start, e=encoder: iter([features(e, rng)]), {"key": ""}, "rows")
+    return FoldJob(paths, "fusion", experiment)
 
 
 def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with tempfile.TemporaryDirectory() as folder:
-        paths = competition(Path(folder))
-        job = Job(paths, "fusion")
+        job = prepared(Path(folder))
         start = time.perf_counter()
-        fit_folds([job], job.folds[:2])
+        fit_folds([(job, k, {"key": "together"}) for k in (0, 1)], range(FOLDS))
         together, mb = time.perf_counter() - start, peak_mb()
         start = time.perf_counter()
-        for k in job.folds[:2]:
-            fit(job, k)
+        for k in (0, 1):
+            fit(job, k, {"key": "apart"}, FOLDS)
         apart = time.perf_counter() - start
     print(f"two folds on {threads()} threads: {together:.1f} s side by side, {apart:.1f} s one after another")
     print(f"the larger process held {mb} MB")

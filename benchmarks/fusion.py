@@ -1,5 +1,5 @@
-"""The fusion network of configs/fusion.toml: an epoch with cached trunks against one that computes them, and what
-an ensemble of five folds weighs and takes to label images, from JPEG files on.
+"""The fusion network of configs/fusion.toml: an epoch with cached trunks against one that computes them, and the
+megabytes of an ensemble of five folds and its time to label images, from JPEG files on.
 
 Both sides of the epoch train the same layers in the same batches; the slow one computes what comes before them, the
 frozen Lite2 too, timed by itself. `fusion_trunk_cache_speedup` leaves that Lite2 out.
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tandem.bundling.cost import carried_mb, zipped_mb
+from tandem.bundling.cost import tensor_mb, zipped_mb
 from tandem.config.encoders import ImageEncoder
 from tandem.config.experiments import FusionExperiment, load_experiment
 from tandem.data.image_loader import load_square
@@ -53,7 +53,7 @@ WORDS = [
 
 
 class Computed:
-    """Reads like `Maps`, but computes what it is asked for, every time."""
+    """Has the interface of `Maps`, but computes the requested rows every time."""
 
     def __init__(self, cached: Maps, compute: Callable[[np.ndarray], np.ndarray], rows: np.ndarray | None = None):
         self.cached, self.compute = cached, compute
@@ -76,16 +76,16 @@ def computed(cfg: FusionExperiment, cached: Inputs, files: list, captions: list)
     early, layers = early_stages(cfg.trunk), early_layers(cfg.tokens)
 
     @torch.inference_mode()
-    def see(rows: np.ndarray) -> np.ndarray:
+    def image_maps(rows: np.ndarray) -> np.ndarray:
         pixels = torch.from_numpy(np.stack([load_square(files[i], cfg.trunk.size) for i in rows]))
         with autocast(pixels.device):
             return early(pixels).float().permute(0, 2, 3, 1).numpy()
 
-    def read(rows: np.ndarray) -> np.ndarray:
+    def states(rows: np.ndarray) -> np.ndarray:
         return token_states(layers, [captions[i] for i in rows])
 
     trunk, tokens = cfg.trunk.slug, cfg.tokens.slug
-    maps = {trunk: Computed(cached.maps[trunk], see), tokens: Computed(cached.maps[tokens], read)}
+    maps = {trunk: Computed(cached.maps[trunk], image_maps), tokens: Computed(cached.maps[tokens], states)}
     return replace(cached, maps=maps)
 
 
@@ -122,14 +122,14 @@ def epoch(cfg: FusionExperiment, inputs: Inputs, y: np.ndarray) -> float:
 
 
 def frozen_seconds(encoder: ImageEncoder, files: list) -> float:
-    """What an epoch would spend in an encoder whose features are not kept."""
+    """Seconds that an epoch would spend in an encoder whose features are not kept."""
     encode = load_encoder(encoder)
     list(encode(files[:8]))  # to warm up
     return timed(lambda: list(encode(files)))[0]
 
 
 def timed(work: Callable[[], T]) -> tuple[float, T]:
-    """(seconds, what it gives)"""
+    """(seconds, result)"""
     start = time.perf_counter()
     result = work()
     return time.perf_counter() - start, result
@@ -163,7 +163,7 @@ def main() -> None:
         file = Path(folder) / "fold.safetensors"
         model.save(file)
         folds = FOLDS * zipped_mb(file.read_bytes())
-        encoders = sum(carried_mb(cfg, {}).values())
+        encoders = sum(tensor_mb(cfg, {}).values())
         print(f"as a bundle has them: {FOLDS} folds {folds:.1f} MB, frozen encoders {encoders:.1f} MB")
         print(f"figure fusion_bundle_mb {folds + encoders:.1f} MB")
 

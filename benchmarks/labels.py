@@ -2,17 +2,18 @@
 
 `python benchmarks/labels.py [COMP] [ROWS ...]`, after `make features` for concat_lite2 (COMP is coco19 unless named).
 Frozen features and the gated fusion network; the other training rows and the test rows are the unlabelled ones. Every
-row of fold k is predicted by networks that saw no label and no photo of fold k; thresholds come from the labelled rows
-of the other folds. Gains are paired over all rows.
+row of fold k is predicted by networks trained without labels and images of fold k; thresholds come from the labelled
+rows of the other folds. Gains are paired over all rows.
 """
 
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 
-from tandem.artifacts.atomic_io import read_json
 from tandem.artifacts.paths import Paths
+from tandem.config.competition import load_competition
 from tandem.config.experiments import FusionExperiment, load_experiment
 from tandem.config.training import Fusion, FusionTraining
 from tandem.data.labelled_rows import read_labelled_rows
@@ -78,7 +79,7 @@ def main(comp: str = "coco19", *sizes: str) -> None:
         print(f"left out: needs make folds features EXPS=concat_lite2 COMP={comp}")
         return
     rows = read_labelled_rows(paths)
-    rule = Rule(**read_json(paths.metric_config) | {"metric": "f1_samples"})
+    rule = replace(Rule.of(load_competition(paths.competition)), metric="f1_samples")
     inputs, test = (read_inputs(paths, cfg, split) for split in ("train", "test"))
     order = np.random.default_rng(0).permutation(len(rows.ids))
     print("labelled  teacher  student     gain  95 % interval        seconds")

@@ -59,10 +59,12 @@ def test_a_real_competition_goes_from_zip_to_submission_and_make_does_nothing_tw
     assert len(oof) == oof["id"].nunique() == 400
     assert oof.shape[1] == 19
 
-    assert "Nothing to be done" in make(checkout, "submit", "COMP=mini")
+    again = make(checkout, "submit", "COMP=mini")
+    assert again.splitlines()[0] == "Nothing to be done for 'submit': all results are current."
 
-    planned = make(checkout, "-n", "submit", "COMP=mini", "EXPS=gpu")
-    assert "--exp gpu_convnextv2_finetune" in planned and "submit --comp mini --exp stack" in planned
+    planned = dict(line.split(maxsplit=1) for line in make(checkout, "plan", "COMP=mini", "EXPS=gpu").splitlines())
+    assert planned["gpu_convnextv2_finetune"] == "new"
+    assert planned["stack"].startswith("stale: gpu_")
 
     config = checkout / "configs/text_tfidf.toml"
     models = times(checkout, "models/mini/*/fold*")

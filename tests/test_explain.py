@@ -28,12 +28,14 @@ from tandem.explain.pictures import overlay
 from tandem.explain.terminal import lines
 from tandem.explain.words import word_effects
 from tandem.features import text_backbone_split as tokens
+from tandem.graph.experiment_dir import Experiments
 from tandem.logits import logit, sigmoid
 from tandem.models.fold_ensemble import FoldEnsemble
 from tandem.models.inputs import Maps
 from tandem.models.registry import make_model
 from tandem.runtime import torch_setup as runtime
 from tandem.stages import explain
+from tandem.training.fold_job import FoldJob
 from tandem.training.split_inputs import read_inputs
 
 
@@ -154,6 +156,10 @@ def paths(fusion_toy, monkeypatch) -> Paths:
     return fusion_toy
 
 
+def job_of(paths: Paths) -> FoldJob:
+    return FoldJob(paths, "join", Experiments(paths)["join"].config)
+
+
 def explained(paths: Paths, image: str, capsys, exp: str = "join") -> tuple[str, str]:
     """(page, what is printed)."""
     explain.main(SimpleNamespace(comp="toy", id=image, exp=exp))
@@ -170,8 +176,8 @@ def test_a_training_image_is_explained_by_the_model_of_its_held_out_fold(paths, 
     held_out = Predictions.read(paths.model("join", 1, ".parquet")).aligned_to(["3.png"])[0]
     assert found.predictions[0].proba.tolist() == held_out.tolist()
     assert found.truth.tolist() == [True, False]
-    model = make_model(Job(paths, "join").experiment, 2).load(paths.model("join", 1, ".safetensors"))
-    row = Job(paths, "join").inputs.take(np.array([3]))
+    model = make_model(job_of(paths).experiment, 2).load(paths.model("join", 1, ".safetensors"))
+    row = job_of(paths).inputs.take(np.array([3]))
     terms = model.predict_terms(row)
     assert np.allclose(found.predictions[0].terms, terms[BOTH][0], atol=1e-4)
     for name in (NO_CAPTION, NO_IMAGE):
@@ -192,7 +198,7 @@ def test_a_test_image_is_explained_by_all_fold_models_and_has_no_truth(paths, ca
     assert "the mean of 2 fold models" in printed and "<th>true</th>" not in page
     found = explain_image(paths, "99.png", "join")
     assert np.allclose(found.predictions[0].proba, Predictions.read(paths.test("join")).aligned_to(["99.png"])[0])
-    experiment = Job(paths, "join").experiment
+    experiment = job_of(paths).experiment
     row = read_inputs(paths, experiment, "test").take(np.array([1]))
     files = [paths.model("join", k, ".safetensors") for k in (0, 1)]
     each = [heat_maps(FoldEnsemble.load(experiment, 2, [file]), row, found.shown, False) for file in files]
@@ -202,7 +208,7 @@ def test_a_test_image_is_explained_by_all_fold_models_and_has_no_truth(paths, ca
 def test_the_effect_of_a_word_is_the_change_of_the_logit_without_it(paths):
     found = explain_image(paths, "3.png", "join")
     assert found.words.pieces == ("a", " red", " thing")
-    job = Job(paths, "join")
+    job = job_of(paths)
     (states,) = tokens.load_encoder(job.experiment.tokens)(["a thing"])
     row = job.inputs.take(np.array([3]))
     model = make_model(job.experiment, 2).load(paths.model("join", 1, ".safetensors"))
@@ -215,9 +221,9 @@ def test_the_effect_of_a_word_is_the_change_of_the_logit_without_it(paths):
 
 
 def test_the_mirrored_view_is_turned_back(paths):
-    experiment = Job(paths, "join").experiment
+    experiment = job_of(paths).experiment
     model = make_model(experiment, 2).load(paths.model("join", 0, ".safetensors"))
-    row = Job(paths, "join").inputs.take(np.array([1]))
+    row = job_of(paths).inputs.take(np.array([1]))
     plain, mirrored = (batch["maps"].numpy() for batch in model.each_view(row))
     assert not np.array_equal(plain, mirrored)
     slug, ensemble = experiment.trunk.slug, FoldEnsemble(experiment, [model])
@@ -255,12 +261,13 @@ def test_with_a_stack_its_terms_are_shown_as_well(paths, capsys):
         for file, ids in ((paths.oof("stack"), IDS), (paths.test("stack"), TEST)):
             Predictions(ids, NAMES, proba[: len(ids)]).write(file)
         write_contributions(paths.contributions("stack"), NAMES, [("train", IDS, terms)])
+        write_json(paths.run("stack"), {"members": {"join": ""}})
         write_json(paths.thresholds("stack"), read_json(paths.thresholds("join")))
         page, printed = explained(paths, "3.png", capsys)
         assert "Terms of each logit: stack" in page and "stack: terms of each logit" in printed
         assert "other labels" in page and "−3.00" in page and "+3.00" in printed
         Predictions(IDS, ("red", "green"), proba).write(paths.oof("stack"))
-        with pytest.raises(ValueError, match="made with another label list; run: make stack COMP=toy"):
+        with pytest.raises(ValueError, match="made with another label list; run: make submit COMP=toy"):
             explain_image(paths, "3.png", "join")
     finally:
         for file in paths.experiment("stack").iterdir():
@@ -272,7 +279,9 @@ def test_stale_models_are_refused(paths):
     before = read_json(file)
     try:
         write_json(file, before | {"key": "another"})
-        with pytest.raises(ValueError, match="run: make train COMP=toy EXPS=join"):
+        with pytest.raises(
+            ValueError, match="'join' is stale: its training was broken off; run: make train COMP=toy EXPS=join"
+        ):
             explain_image(paths, "0.png", "join")
     finally:
         write_json(file, before)
@@ -281,21 +290,24 @@ def test_stale_models_are_refused(paths):
 
 
 def test_without_a_name_a_trained_experiment_with_terms_is_explained(paths, tmp_path, capsys):
-    assert default_experiment(paths) == "join"  # neither `words`, which has no terms, nor one that is not trained
+    assert (
+        default_experiment(Experiments(paths)) == "join"
+    )  # neither `words`, which has no terms, nor one that is not trained
     page, _ = explained(paths, "3.png", capsys, exp=None)
     assert page == render(explain_image(paths, "3.png", "join"))
-    assert default_experiment(Paths("toy", tmp_path)) is None
+    assert default_experiment(Experiments(Paths("toy", tmp_path))) == ""
 
 
 def test_fusion_comes_before_the_first_by_name(tmp_path):
     paths = Paths("toy", tmp_path)
     for name in ("a", "fusion"):
-        experiment = FusionExperiment(kind="fusion", trunk=TrunkEncoder())
-        write_json(paths.experiment_config(name), experiment.model_dump())
-    write_json(paths.thresholds("a"), {})
-    assert default_experiment(paths) == "a"
-    write_json(paths.thresholds("fusion"), {})
-    assert default_experiment(paths) == "fusion"
+        config = FusionExperiment(kind="fusion", trunk=TrunkEncoder()).model_dump()
+        write_json(paths.run(name), {"config": config})
+        write_json(paths.thresholds(name), {})
+    write_json(paths.scores("a"), {})
+    assert default_experiment(Experiments(paths)) == "a"
+    write_json(paths.scores("fusion"), {})
+    assert default_experiment(Experiments(paths)) == "fusion"
 
 
 def test_the_same_image_gives_the_same_page(paths):

@@ -1,30 +1,88 @@
-"""What make refuses before it runs anything."""
+"""What make passes on, what it refuses before it runs anything, and how much it holds."""
 
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tandem.__main__ import main
+
 ROOT = Path(__file__).parents[1]
+
+
+def make(*words: str) -> subprocess.CompletedProcess[str]:
+    """Prints the recipe, with single spaces, and runs nothing."""
+    run = subprocess.run(["make", "-n", *words], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    run.stdout = re.sub(" +", " ", run.stdout)
+    return run
 
 
 @pytest.mark.parametrize("comp", ["", "two names", "..", "a/b", "*", "a;b"])
 def test_a_competition_without_one_name_is_refused_before_anything_is_cleaned(comp):
-    run = subprocess.run(["make", "-n", "clean", f"COMP={comp}"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    run = make("clean", f"COMP={comp}")
     assert run.returncode == 2
     assert f"COMP='{comp}': expected the name of one competition" in run.stderr
     assert "rm" not in run.stdout
 
 
 def test_any_other_name_is_one():
-    words = ["make", "-n", "clean", "COMP=coco19-mini_2"]
-    run = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    run = make("clean", "COMP=coco19-mini_2")
     assert run.returncode == 0, run.stderr
     assert "build/coco19-mini_2" in run.stdout
 
 
 def test_an_old_make_is_refused_by_name():
-    words = ["make", "-n", "help", "MAKE_VERSION=3.81"]
-    run = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    run = make("help", "MAKE_VERSION=3.81")
     assert run.returncode == 2
     assert "GNU make 3.81 is too old, 4.2 or newer is needed" in run.stderr
+
+
+JOBS = [(["-j3"], 3), (["--jobs=3"], 3), (["JOBS=3"], 3), (["-j3", "JOBS=2"], 2), (["-k"], 1), ([], 1)]
+
+
+@pytest.mark.parametrize(("words", "jobs"), JOBS)
+def test_the_number_of_jobs_is_passed_on(words, jobs):
+    run = make("submit", "COMP=x", *words)
+    assert run.returncode == 0, run.stderr
+    assert f'-m tandem submit x --jobs "{jobs}"' in run.stdout
+
+
+def test_the_chosen_experiments_are_passed_on_as_one_argument():
+    printed = make("train", "COMP=x", "EXPS=image_lite0 text_minilm").stdout
+    assert '-m tandem train x --exps "image_lite0 text_minilm" --jobs "1"' in printed
+
+
+VARIABLES = (
+    "COMP=x ZIP=a DIR=b TARGET=c EXPS=d EXP=e ID=f FOLDS=1 IMAGES=g OUT=h CAPTIONS=i FAST=1 BUNDLE=j PORT=1 "
+    "BUDGET_MB=1 BUDGET_MS=1"
+)
+
+
+@pytest.mark.parametrize(
+    ("target", "options"),
+    [
+        ("import", "--zip --dir"),
+        ("plan", "--exps --jobs --target"),
+        ("submit", "--exps --jobs"),
+        ("report", "--exp"),
+        ("explain", "--id --exp"),
+        ("ablation", "--exp --folds"),
+        ("predict", "--bundle --exp --fast --folds --images --out --captions"),
+        ("bundle", "--budget-mb --budget-ms --exp --folds"),
+        ("serve", "--port --folds --exp --bundle"),
+    ],
+)
+def test_the_stage_has_every_option_that_make_passes(target, options, capsys):
+    printed = make(target, *VARIABLES.split()).stdout
+    assert re.findall(r" (--[a-z-]+)", printed.split("-m tandem")[-1]) == options.split()
+    with pytest.raises(SystemExit):
+        main([target, "--help"])
+    assert set(options.split()) <= set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+
+
+def test_the_makefile_stays_small_and_plain():
+    text = (ROOT / "Makefile").read_text()
+    assert len(text.splitlines()) <= 90
+    assert "$(eval" not in text
+    assert not re.search(r"^\s*-?s?include\b", text, re.MULTILINE)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from checked import run_tasks
 
+from tandem.artifacts.atomic_io import read_json
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.config.competition import Competition
@@ -143,13 +144,34 @@ def test_on_few_test_rows_a_difference_is_chance():
     assert detect_drift({"cat": 0.20}, {"cat": 0.30}, 1000, 20) == {}
 
 
-def test_an_unusable_solution_costs_no_submission(trained, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def copied(trained, tmp_path, monkeypatch) -> Paths:
+    """A trained competition with a test table."""
     shutil.copytree(trained.root, tmp_path / "copied")
     monkeypatch.chdir(tmp_path / "copied")
     paths = Paths("toy")
-    ids = Predictions.read(paths.test("stack")).ids
-    (paths.input / "test.csv").write_text("\n".join(["id", *ids]) + "\n")
+    (paths.input / "test.csv").write_text("\n".join(["id", *ids_of_test_rows(paths)]) + "\n")
+    return paths
+
+
+def ids_of_test_rows(paths: Paths) -> tuple[str, ...]:
+    return Predictions.read(paths.test("stack")).ids
+
+
+def test_an_unusable_solution_costs_no_submission(copied, capsys):
+    paths, ids = copied, ids_of_test_rows(copied)
     (paths.input / "solution.csv").write_text(f"id,labels\n{ids[0]},moon\n")
     run_tasks(paths, "submit stack")
     assert read_table(paths.submission("stack")).column("id") == list(ids)
     assert "no local leaderboard: input/toy/solution.csv: row 1: label 'moon' is not one" in capsys.readouterr().out
+
+
+def test_a_solution_that_is_added_later_scores_the_submission(copied):
+    run_tasks(copied, "submit stack")
+    file = copied.submission("stack").with_suffix(".json")
+    assert read_json(file)["local_leaderboard"] is None
+    (copied.input / "solution.csv").write_text(
+        "\n".join(["id,labels", *(f"{id},cat" for id in ids_of_test_rows(copied))]) + "\n"
+    )
+    run_tasks(copied, "submit stack")
+    assert set(read_json(file)["local_leaderboard"]) == {"f1_samples", "f1_micro", "f1_macro"}

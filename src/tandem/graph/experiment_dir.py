@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tandem.artifacts.atomic_io import read_json
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import Competition, load_competition
-from tandem.config.experiments import Experiment, located, make_experiment
+from tandem.config.experiments import Experiment, make_experiment
 from tandem.graph.keys import NONE, STACK, Artifact, decoder_settings, read_record, reason
 
 if TYPE_CHECKING:  # imported where they are used: `make scores` needs none of them
@@ -65,8 +65,8 @@ class ExperimentDir:
 
     @cached_property
     def config(self) -> Experiment:
-        """The settings it was trained with; weights below the root, such as a bundle's, by their whole path."""
-        return located(make_experiment(self.run["config"], self.paths.run(self.name)), self.paths.root)
+        """The settings it was trained with."""
+        return make_experiment(self.run["config"], self.paths.run(self.name))
 
     @property
     def configs(self) -> list[Experiment]:

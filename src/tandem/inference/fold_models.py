@@ -9,6 +9,7 @@ import numpy as np
 
 from tandem.artifacts.contributions import BOTH, NO_CAPTION
 from tandem.config.encoders import Encoder
+from tandem.config.experiments import located
 from tandem.features.extract import load_encoder
 from tandem.graph.experiment_dir import ExperimentDir
 from tandem.models.fold_ensemble import FoldEnsemble, in_setting
@@ -92,7 +93,7 @@ class Member:
         Raises FileNotFoundError where it is not trained, ValueError where its models are stale.
         """
         trained.require_current()
-        self.name, self.experiment = trained.name, trained.config
+        self.name, self.experiment = trained.name, located(trained.config, trained.paths.root)
         self.ensemble = FoldEnsemble.load(self.experiment, len(trained.labels), trained.models(folds))
 
     def terms(self, rows: NewRows, encoders: Encoders, without_captions: bool = False) -> np.ndarray:
