@@ -18,16 +18,11 @@ from tandem.models.inputs import Inputs, build_inputs
 
 @dataclass(frozen=True)
 class NewRows:
-    """Images decoded once, and their captions.
+    """Images decoded once, and their captions."""
 
-    squares   (n, size, size, 3) uint8 by size
-    captions  (n,) str, "" for none
-    features  (n, views, ...) float16 by slug of the encoder, of those that were run so far
-    """
-
-    squares: Mapping[int, Sequence[np.ndarray]]
-    captions: Sequence[str]
-    features: dict[str, np.ndarray] = field(default_factory=dict)
+    squares: Mapping[int, Sequence[np.ndarray]]  # (n, size, size, 3) uint8 by size
+    captions: Sequence[str]  # (n,), "" for none
+    features: dict[str, np.ndarray] = field(default_factory=dict)  # (n, views, ...) float16 by slug of each encoder run
 
     def __len__(self) -> int:
         return len(self.captions)
