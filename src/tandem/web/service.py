@@ -18,7 +18,7 @@ from tandem.explain.attribution import heat_maps
 from tandem.explain.pictures import heat_uri
 from tandem.explain.words import word_effects
 from tandem.inference.fold_models import NewRows
-from tandem.inference.labeler import Labeler, Predictor
+from tandem.inference.labeler import Labeler
 
 MAX_CAPTION = 2000  # characters
 
@@ -61,7 +61,7 @@ class LabelService:
         (found,) = self.labeler.label([photo], [caption], terms=True)
         if found.problem:
             raise ValueError(found.problem)
-        predictor, terms = self._predictor(caption), found.terms or {}
+        predictor, terms = self.labeler.predictor_for(caption), found.terms or {}
         ranked = sorted((found.proba or {}).items(), key=lambda item: -item[1])
         return {
             "labels": list(found.labels),
@@ -72,19 +72,19 @@ class LabelService:
         }
 
     def explain(self, photo: Path, caption: str, label: str) -> dict:
-        """A heat map as a data URI, of the first member with a trunk, and the effect of each word on the label's logit."""
+        """A heat map (data URI) of the first member with a trunk, and the effect of each word on the label's logit."""
         if label not in self.labeler.names:
             raise ValueError(f"label {label!r:.80}: expected one of {', '.join(self.labeler.names)}")
-        number, predictor = self.labeler.names.index(label), self._predictor(caption)
+        number, predictor = self.labeler.names.index(label), self.labeler.predictor_for(caption)
         try:
             width, height = load_rgb(photo).size
         except BadImage as error:
             raise ValueError(str(error).removeprefix(f"{photo}: ")) from error
-        row = NewRows({size: [image] for size, image in squares(photo, self.labeler.sizes).items()}, [caption])
+        pixels = {size: [image] for size, image in squares(photo, self.labeler.sizes).items()}
+        row = NewRows(self.labeler.encoders, pixels, [caption])
         out: dict = {"heat": None, "words": None}
         if member := next((m for m in predictor.members if m.experiment.has_trunk), None):
-            inputs = member.inputs(row, self.labeler.encoders)
-            (heat,) = heat_maps(member.ensemble, inputs, [number], not caption.strip())
+            (heat,) = heat_maps(member.ensemble, member.inputs(row), [number], not caption.strip())
             out |= {"heat": heat_uri(heat, width, height), "heat_model": member.name}
         if caption.strip() and predictor.reads_captions:
             words = word_effects(caption, lambda captions: self._logits(row, captions))
@@ -92,18 +92,14 @@ class LabelService:
             out["words"] = [{"text": text, "effect": effect} for text, effect in effects]
         return out
 
-    def _predictor(self, caption: str) -> Predictor:
-        no_caption = self.labeler.no_caption
-        return no_caption if no_caption and not caption.strip() else self.labeler.predictor
-
     def _logits(self, row: NewRows, captions: Sequence[str]) -> np.ndarray:
         """(n, c) of one image with each of `captions`; a blank caption is a missing one."""
-        out, encode = np.zeros((len(captions), len(self.labeler.names))), self.labeler.encoders
-        for predictor in {id(p): p for p in map(self._predictor, captions)}.values():
-            used = [i for i, caption in enumerate(captions) if self._predictor(caption) is predictor]
+        out, predictor_for = np.zeros((len(captions), len(self.labeler.names))), self.labeler.predictor_for
+        for predictor in {id(p): p for p in map(predictor_for, captions)}.values():
+            used = [i for i, caption in enumerate(captions) if predictor_for(caption) is predictor]
             rows = replace(row.take([0] * len(used)), captions=[captions[i] for i in used])
             for encoder in [e for member in predictor.members for e in member.experiment.encoders]:
                 if encoder.reads == "image":  # once for all rows
-                    rows.features[encoder.slug] = encode(encoder, row).repeat(len(used), axis=0)
-            out[used] = predictor.terms(rows, encode).sum(-1)
+                    rows.encoded[encoder.slug] = row.features(encoder).repeat(len(used), axis=0)
+            out[used] = predictor.terms(rows).sum(-1)
         return out
