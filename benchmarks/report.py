@@ -6,20 +6,17 @@ at 0.5 (decode.py measures decoding). From arrays to the finished page; the imag
 
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from tandem.artifacts.contributions import TERMS
-from tandem.decoding import Decoder, Rule
+from tandem.decoding import Decoder, Rule, default_decoder
 from tandem.logits import logit, sigmoid
-from tandem.metrics import METRICS, log_loss, mean_average_precision
-from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment, Split, row_scores
-from tandem.report.page import build
-from tandem.report.thumbnails import thumbnails
-from tandem.runtime.resources import threads
+from tandem.metrics import METRICS, f1_per_row, log_loss, mean_average_precision
+from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment, Split
+from tandem.report.page import build, thumbnails
 
 ROWS, TEST_ROWS, FOLDS = 8000, 2000, 5
 PHOTOS = 200  # files, each the image of 40 rows: the cost is in opening them
@@ -49,25 +46,22 @@ def report_data(c: int, files: list[Path]) -> ReportData:
     z = logit(prior) * 0.6 + 2.4 * (2.0 * y - 1) + 1.8 * rng.standard_normal((ROWS, c))
     proba, fold = sigmoid(z).astype(np.float32), np.arange(ROWS) % FOLDS
     names, rule = tuple(f"label {j}" for j in range(c)), Rule()
-    decoder = Decoder("fixed", rule, np.full(c, 0.5))
+    decoder = Decoder(default_decoder(rule.metric), rule, np.full(c, 0.5))
     test, pred = proba[rng.permutation(ROWS)[:TEST_ROWS]], decoder(proba)
     f = {name: metric(y, pred) for name, metric in METRICS.items()}
     same = {"score": f["f1_samples"], "in_sample": f["f1_samples"], "optimism": 0.0}
-    scores = same | f | {"metric": "f1_samples", "decoder": "fixed", "fold_spread": 0.0, "rows": ROWS}
-    scores |= {
-        "decoders": {"fixed": same | {"gain": 0.0, "low": 0.0, "high": 0.0}},
-        "labels_per_row": pred.sum(1).mean(),
-    }
+    scores = same | f | {"metric": "f1_samples", "decoder": decoder.name, "fold_spread": 0.0, "rows": ROWS}
+    scores["decoders"] = {decoder.name: same | {"gain": 0.0, "low": 0.0, "high": 0.0}}
     scores |= {"map": mean_average_precision(y, proba), "log_loss": log_loss(y, proba)}
     scores["labels_per_row"] = float(pred.sum(1).mean())
     terms = rng.normal(size=(ROWS, c, len(TERMS))).astype(np.float32)
     run, modalities = {"seconds": 60.0, "model_mb": 50.0}, frozenset({"image", "caption"})
     scored = ScoredExperiment("stack", scores, run, proba, modalities)
-    focus = FocusExperiment(scored, pred, decoder.to_json(names), terms, test, decoder(test))
+    focus = FocusExperiment(scored, pred, decoder.to_json(names), terms, decoder(test))
     train, unseen = split(ROWS, files, rng), split(TEST_ROWS, files, rng)
     features = tuple(rng.normal(size=(n, 1280)).astype(np.float32) for n in (ROWS, TEST_ROWS))
     group = np.arange(ROWS)
-    return ReportData("bench", rule, names, y, train, unseen, fold, group, [scored], focus, features)
+    return ReportData("bench", rule, names, y, fold, group, train, unseen, [scored], focus, features)
 
 
 def main() -> None:
@@ -76,13 +70,13 @@ def main() -> None:
         for c in (18, 500):
             found = report_data(c, files)
             clock, cpu = time.perf_counter(), time.process_time()
-            html = build(found, partial(thumbnails, found.train.files, threads=threads()))
+            html = build(found)
             print(f"figure report_{c}_labels {time.perf_counter() - clock:.1f} s")
             print(f"figure report_{c}_labels_cpu {time.process_time() - cpu:.1f} s")
             print(f"figure report_{c}_labels_size {len(html.encode()) / 1e6:.1f} MB")
-            wrong = np.flatnonzero(row_scores(found.y, found.focus.pred, 1.0) < 1).tolist()
+            wrong = np.flatnonzero(f1_per_row(found.y, found.focus.pred, 1.0) < 1).tolist()
             clock = time.perf_counter()
-            every = sum(map(len, thumbnails(found.train.files, wrong, threads()).values()))
+            every = sum(map(len, thumbnails(found.train.files, wrong).values()))
             print(f"figure every_wrong_row_{c}_labels {time.perf_counter() - clock:.1f} s")
             print(f"figure every_wrong_row_{c}_labels_size {every / 1e6:.1f} MB")
 

@@ -55,8 +55,8 @@ def test_gains_are_over_the_full_network_which_has_none():
     fold, rule = np.arange(200) % 5, Rule(least=0)
     comparison = Comparison(y, fold, rule, NestedCV(good, y, fold, rule).cross_val_predict("auto"))
     rows = [comparison.row("parts", name, proba) for name, proba in (("f", good), ("f-noise", noise))]
-    assert rows[0].score == 1.0 and rows[0].gain == (0.0, 0.0, 0.0)
-    gain, low, high = rows[1].gain
+    assert rows[0].score == 1.0 and (rows[0].gain, rows[0].low, rows[0].high) == (0.0, 0.0, 0.0)
+    gain, low, high = rows[1].gain, rows[1].low, rows[1].high
     assert rows[1].score - 1 == pytest.approx(gain) and low < gain < high < 0
     text = markdown("t", rows, "f")
     assert "| f | 1.0000 |  |  |" in text
@@ -71,7 +71,7 @@ def test_every_decoder_has_its_row():
 
 
 def test_a_row_without_a_network_of_its_own_has_no_cost_in_the_csv():
-    row = Row("stack", "experiments", 0.5, (0.1, 0.0, 0.2), 0.25, 1.5, mb=2.0)
+    row = Row("experiments", "stack", 0.5, 0.1, 0.0, 0.2, 0.25, 1.5, mb=2.0)
     assert csv_table([row]).splitlines() == [
         "group,name,score,gain,low,high,map,log_loss,seconds,mb,ms",
         "experiments,stack,0.500000,0.100000,0.000000,0.200000,0.250000,1.500000,,2.0000,",

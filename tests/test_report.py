@@ -21,11 +21,10 @@ from tandem.report.classes import GRID, calibration, f_curve, gain_per_label, me
 from tandem.report.data import co_occurrence
 from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment, Split
 from tandem.report.decoding import decoders, rates
-from tandem.report.experiments import table
+from tandem.report.experiments import jackknife, score_error, table
 from tandem.report.label_errors import differing_duplicates, likely_errors
 from tandem.report.mistakes import FALSE_NEGATIVE, likely_causes, mean_terms, mistakes, worst_rows
-from tandem.report.score_error import jackknife, score_error
-from tandem.report.thumbnails import SIDE, thumbnails
+from tandem.report.page import SIDE, thumbnails
 from tandem.report.training_curves import curves, last_decrease
 
 NAMES = ("cat", "dog", "sea")
@@ -65,6 +64,7 @@ def report_data(**more) -> ReportData:
         "y": y,
         "train": split(len(y)),
         "fold": fold,
+        "group": np.arange(len(y)),
         "experiments": [stack, *singles],
         "focus": FocusExperiment(stack, pred, recipe),
     }
@@ -298,7 +298,7 @@ def test_a_chart_has_the_pages_colours_no_foreign_ids_and_escapes_names():
 
 def test_thumbnails_are_small_jpegs_and_a_lost_file_has_none(tmp_path):
     Image.new("RGB", (400, 300), "red").save(tmp_path / "a.png")
-    made = thumbnails([tmp_path / "a.png", tmp_path / "lost.png"], [1, 0, 0], threads=2)
+    made = thumbnails([tmp_path / "a.png", tmp_path / "lost.png"], [1, 0, 0])
     assert made[1] == "" and made[0].startswith("data:image/jpeg;base64,/9j/") and len(made[0]) < 3000
     assert SIDE <= 128
 

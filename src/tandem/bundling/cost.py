@@ -32,14 +32,13 @@ def measure_costs(experiments: Sequence[ExperimentDir], files: Sequence[Path], c
     members = {one.name: Member(one, folds=1) for one in experiments}
     sizes = sorted(set().union(*(m.experiment.image_sizes for m in members.values())))
     decode_ms, opened = time_rows(lambda: list(ahead(lambda file: squares(file, sizes), files, threads())), len(files))
-    rows = NewRows({size: [o[size] for o in opened] for size in sizes}, captions)
-    encoders = Encoders()
-    shared = _encoder_costs([m.experiment for m in members.values()], rows, encoders)
+    rows = NewRows(Encoders(), {size: [o[size] for o in opened] for size in sizes}, captions)
+    shared = _encoder_costs([m.experiment for m in members.values()], rows)
     costs, tensors = {}, dict[str, float]()
     for one in experiments:
         member = members[one.name]
-        member.terms(rows, encoders)  # to warm up; the features of its encoders are computed by now
-        ms, _ = time_rows(partial(member.terms, rows, encoders), len(rows))
+        member.terms(rows)  # to warm up; the features of its encoders are computed by now
+        ms, _ = time_rows(partial(member.terms, rows), len(rows))
         own = tensor_mb(member.experiment, tensors)
         tensors |= own
         mb = zipped_mb(one.models(1)[0].read_bytes())
@@ -51,17 +50,13 @@ def measure_costs(experiments: Sequence[ExperimentDir], files: Sequence[Path], c
     return Costs(costs, shared, Cost(CODE_MB, decode_ms), Cost(stack_mb))
 
 
-def _encoder_costs(experiments: Sequence[Experiment], rows: NewRows, encoders: Encoders) -> dict[str, Cost]:
+def _encoder_costs(experiments: Sequence[Experiment], rows: NewRows) -> dict[str, Cost]:
     """By slug; computes the features of all rows."""
     by_slug = {encoder.slug: encoder for experiment in experiments for encoder in experiment.encoders}
     few = rows.take(range(min(WARM_UP, len(rows))))
     for encoder in by_slug.values():
-        encoders(encoder, few)  # loads it
-    costs = {}
-    for slug, encoder in by_slug.items():
-        ms, _ = time_rows(partial(encoders, encoder, rows), len(rows))
-        costs[slug] = Cost(ms=ms)
-    return costs
+        few.features(encoder)  # loads it
+    return {slug: Cost(ms=time_rows(partial(rows.features, e), len(rows))[0]) for slug, e in by_slug.items()}
 
 
 def time_rows(work: Callable[[], T], n: int) -> tuple[float, T]:

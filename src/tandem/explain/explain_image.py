@@ -46,7 +46,7 @@ def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
             else f"nothing is trained for {paths.comp!r}; run: make submit COMP={paths.comp}"
         )
     experiment.require_current()
-    tables = {split: read_images(paths.images(split)) for split in ("train", "test")}
+    tables = {split: read_images(file) for split in ("train", "test") if (file := paths.images(split)).exists()}
     split, row = find_row(image, {split: table["id"] for split, table in tables.items()})
     rows = read_labelled_rows(paths)
     predictions, missing = _predictions(experiment, rows.names, split, image)
@@ -56,30 +56,19 @@ def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
         truth, fold = rows.y[row].astype(bool), int(rows.fold[row])
         folds, models = [fold], f"the model of fold {fold}, not trained on this image"
     caption = _caption(paths, split, image)
-    found = Explanation(
-        paths.comp,
-        image,
-        split,
-        models,
-        rows.names,
-        caption,
-        load_rgb(paths.input / tables[split]["file"][row]),
-        truth,
-        tuple(predictions),
-        shown_labels(predictions, truth),
-    )
-    reasons = {
-        "heat map": why_no_heat_map(experiment.config, name),
-        "words": why_no_words(experiment.config, name, caption),
-    }
+    photo, shown = load_rgb(paths.input / tables[split]["file"][row]), shown_labels(predictions, truth)
+    about = (paths.comp, image, split, models, rows.names)
+    found = Explanation(*about, caption, photo, truth, tuple(predictions), shown)
+    config = experiment.config
+    reasons = {"heat map": why_no_heat_map(config, name), "words": why_no_words(config, name, caption)}
     missing += [f"{what}: {reason}" for what, reason in reasons.items() if reason]
-    if all(reasons.values()) and not experiment.config.explains:
-        return replace(found, missing=tuple(missing))
-    files = [paths.model(name, k, ".safetensors") for k in folds]
-    ensemble = FoldEnsemble.load(experiment.config, len(rows.names), files)
-    one = read_inputs(paths, experiment.config, split).take(np.array([row]))
     parts: dict = {"missing": tuple(missing)}
-    if experiment.config.explains:
+    if all(reasons.values()) and not config.explains:
+        return replace(found, **parts)
+    files = [paths.model(name, k, ".safetensors") for k in folds]
+    ensemble = FoldEnsemble.load(config, len(rows.names), files)
+    one = read_inputs(paths, config, split).take(np.array([row]))
+    if config.explains:
         terms = ensemble.terms(one)
         parts["single_input"] = {key: part[0].sum(-1) for key, part in terms.items() if key != BOTH}
     if not reasons["heat map"]:

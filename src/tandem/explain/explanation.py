@@ -17,46 +17,32 @@ LEAST, MOST = 3, 8  # labels shown in detail
 
 @dataclass(frozen=True)
 class ExperimentPrediction:
-    """The prediction of one experiment for one image.
-
-    proba  (c,), out of fold for a training row
-    pred   (c,) bool, decoded
-    terms  (c, 5) TERMS, which add up to the logits; None if the experiment has none
-    """
+    """The prediction of one experiment for one image."""
 
     experiment: str
-    proba: np.ndarray
-    pred: np.ndarray
-    terms: np.ndarray | None
+    proba: np.ndarray  # (c,), out of fold for a training row
+    pred: np.ndarray  # (c,) bool, decoded
+    terms: np.ndarray | None  # (c, 5) TERMS, which add up to the logits; None if the experiment has none
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Everything that is shown for one image.
-
-    models        description of the models that were used
-    truth         (c,) bool for a training row, else None
-    predictions   of the experiment, and of the stack if there is one
-    shown         indices of the labels shown in detail, most probable first
-    single_input  (c,) logits by setting, with the caption or the image missing
-    heat          (shown, h, w), at least 0
-    missing       what could not be computed, each with the reason
-    """
+    """Everything that is shown for one image."""
 
     comp: str
     image: str
     split: str
-    models: str
+    models: str  # a description of those that were used
     names: tuple[str, ...]
     caption: str | None
     photo: Image.Image
-    truth: np.ndarray | None
-    predictions: tuple[ExperimentPrediction, ...]
-    shown: tuple[int, ...]
-    single_input: dict[str, np.ndarray] = field(default_factory=dict)
-    heat: np.ndarray | None = None
+    truth: np.ndarray | None  # (c,) bool for a training row
+    predictions: tuple[ExperimentPrediction, ...]  # of the experiment, and of the stack if there is one
+    shown: tuple[int, ...]  # indices of the labels shown in detail, most probable first
+    single_input: dict[str, np.ndarray] = field(default_factory=dict)  # (c,) logits without caption or without image
+    heat: np.ndarray | None = None  # (shown, h, w), at least 0
     words: Words | None = None
-    missing: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()  # what could not be computed, each with the reason
 
 
 def find_row(image: str, ids: dict[str, Sequence[str]]) -> tuple[str, int]:
@@ -100,12 +86,10 @@ def read_prediction(experiment: ExperimentDir, names: Sequence[str], split: str,
 def shown_labels(predictions: Sequence[ExperimentPrediction], truth: np.ndarray | None) -> tuple[int, ...]:
     """Predicted and true labels, then the most probable other ones, ordered by the first prediction."""
     proba = predictions[0].proba
-    wanted = np.any([prediction.pred for prediction in predictions], axis=0)
-    if truth is not None:
-        wanted |= truth
-    order = np.argsort(-proba, kind="stable")
-    first = [int(j) for j in order if wanted[j]][:MOST]
-    others = [int(j) for j in order if not wanted[j]][: max(0, LEAST - len(first))]
+    wanted = np.any([p.pred for p in predictions] + ([] if truth is None else [truth]), axis=0)
+    order = np.argsort(-proba, kind="stable").tolist()
+    first = [j for j in order if wanted[j]][:MOST]
+    others = [j for j in order if not wanted[j]][: max(0, LEAST - len(first))]
     return tuple(sorted(first + others, key=lambda j: -proba[j]))
 
 

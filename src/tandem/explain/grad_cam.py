@@ -19,21 +19,12 @@ def grad_cam(layer: nn.Module, logits: Callable[[], torch.Tensor], labels: Seque
         maps.append(output.detach().float().requires_grad_())  # no gradient is needed before this layer
         return maps[-1]
 
-    hook = layer.register_forward_hook(cut)
-    try:
-        with torch.enable_grad():
-            totals = logits().sum(0)
-    finally:
-        hook.remove()
+    with torch.enable_grad(), layer.register_forward_hook(cut):  # removed at the end of the block
+        totals = logits().sum(0).unbind()
     (last,) = maps
     out = []
     for label in labels:
-        gradient = torch.autograd.grad(totals, last, _one(label, totals), retain_graph=True)[0]
+        gradient = torch.autograd.grad(totals[label], last, retain_graph=True)[0]
         weights = gradient.mean((2, 3), keepdim=True)
         out.append((weights * last.detach()).sum(1).relu())
     return torch.stack(out, 1).cpu().numpy()
-
-
-def _one(label: int, totals: torch.Tensor) -> torch.Tensor:
-    """(c,) one-hot vector of a label."""
-    return torch.zeros_like(totals).index_fill_(0, torch.tensor(label, device=totals.device), 1.0)

@@ -1,9 +1,8 @@
 """An explanation as one self-contained HTML file."""
 
-from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
-from PIL import Image
 
 from tandem.artifacts.contributions import TERMS
 from tandem.artifacts.term_names import SINGLE_INPUT_NAMES, TERM_NAMES
@@ -16,24 +15,6 @@ from tandem.logits import sigmoid
 FAINT = 0.08  # effect of a word, as a share of the largest, below which no number is shown
 
 
-@dataclass(frozen=True)
-class Segment:
-    """The part of a bar that shows one term, in percent of the bar's width."""
-
-    term: str
-    x: float
-    width: float
-
-
-@dataclass(frozen=True)
-class Word:
-    """A word with its effect; `strength` of its colour is 0 to 1."""
-
-    text: str
-    effect: float | None
-    strength: float
-
-
 def render(e: Explanation) -> str:
     """HTML; untrusted text (captions, label names, ids) is escaped."""
     page = templates("tandem.explain", "templates")
@@ -41,7 +22,7 @@ def render(e: Explanation) -> str:
     return page.get_template("explain.html").render(
         e=e,
         photo=photo_uri(e.photo),
-        heat=None if e.heat is None else [_heat(heat, e.photo) for heat in e.heat],
+        heat=None if e.heat is None else [heat_uri(heat, *e.photo.size) for heat in e.heat],
         words=None if e.words is None else [_words(e.words, j, e.shown) for j in e.shown],
         tables=[_table(p.experiment, p.proba, p.terms, e.shown) for p in e.predictions if p.terms is not None],
         single_input=[(SINGLE_INPUT_NAMES[name], sigmoid(logits)) for name, logits in e.single_input.items()],
@@ -67,14 +48,15 @@ def signed(x: float) -> str:
     return "0.00" if abs(x) < 0.005 else f"{x:+.2f}".replace("-", "\N{MINUS SIGN}")
 
 
-def segments(terms: np.ndarray, low: float, high: float) -> list[Segment]:
-    """Terms (5,) end to end from zero on an axis low to high: positive to the right, negative to the left."""
+def segments(terms: np.ndarray, low: float, high: float) -> list[tuple[str, float, float]]:
+    """(term, x, width) of each in percent of the bar: (5,) terms end to end from zero on an axis low to high, positive
+    to the right, negative to the left."""
     per_unit, ends, parts = 100 / (high - low), {True: -low, False: -low}, []
     for name, value in zip(TERMS, terms.tolist(), strict=True):
         if value:
             start = ends[value > 0]
             ends[value > 0] = end = start + value
-            parts.append(Segment(name, round(min(start, end) * per_unit, 2), round(abs(value) * per_unit, 2)))
+            parts.append((name, round(min(start, end) * per_unit, 2), round(abs(value) * per_unit, 2)))
     return parts
 
 
@@ -82,36 +64,20 @@ def _table(experiment: str, proba: np.ndarray, all_terms: np.ndarray, shown: tup
     terms = all_terms[list(shown)]
     low = float(min(np.minimum(terms, 0).sum(1).min(), -1e-3))
     high = float(max(np.maximum(terms, 0).sum(1).max(), 1e-3))
-    rows = [
-        {
-            "label": j,
-            "terms": dict(zip(TERMS, row.tolist(), strict=True)),
-            "logit": float(row.sum()),
-            "proba": float(proba[j]),
-            "bar": segments(row, low, high),
-            "at": round(100 * (float(row.sum()) - low) / (high - low), 2),
-        }
-        for j, row in zip(shown, terms, strict=True)
-    ]
-    return {
-        "experiment": experiment,
-        "rows": rows,
-        "used": [TERMS[i] for i in used_terms(all_terms)],
-        "zero": round(-100 * low / (high - low), 2),
-        "gap": largest_gap(proba, all_terms),
-    }
+    rows = []
+    for j, row in zip(shown, terms, strict=True):
+        logit, values = float(row.sum()), dict(zip(TERMS, row.tolist(), strict=True))
+        position = round(100 * (logit - low) / (high - low), 2)
+        figures = {"label": j, "terms": values, "logit": logit, "proba": float(proba[j]), "at": position}
+        rows.append(figures | {"bar": segments(row, low, high)})
+    used, zero = [TERMS[i] for i in used_terms(all_terms)], round(-100 * low / (high - low), 2)
+    return {"experiment": experiment, "rows": rows, "used": used, "zero": zero, "gap": largest_gap(proba, all_terms)}
 
 
-def _heat(heat: np.ndarray, photo: Image.Image) -> str:
-    """A data URI, or "" if no position is evidence for the label."""
-    return heat_uri(heat, *photo.size) if heat.max() > 0 else ""
-
-
-def _words(words: Words, label: int, shown: tuple[int, ...]) -> list[Word]:
-    largest = full_strength(words.effects[:, list(shown)])
-    out = []
-    for i, piece in enumerate(words.pieces):
-        effect = float(words.effects[i, label]) if i < len(words.effects) else None
-        strength = 0.0 if effect is None else abs(effect) / largest
-        out.append(Word(printable(piece.strip()), effect, strength if strength >= FAINT else 0.0))
+def _words(words: Words, label: int, shown: tuple[int, ...]) -> list[dict]:
+    """Each word with its effect and the `strength` of its colour, 0 to 1; later words have no effect."""
+    largest, out = full_strength(words.effects[:, list(shown)]), []
+    for piece, effect in zip_longest(words.pieces, words.effects[:, label].tolist(), fillvalue=0.0):
+        strength = abs(effect) / largest
+        out.append({"text": piece.strip(), "effect": effect, "strength": strength if strength >= FAINT else 0.0})
     return out

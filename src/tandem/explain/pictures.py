@@ -17,12 +17,12 @@ def photo_uri(photo: Image.Image) -> str:
 
 
 def heat_uri(heat: np.ndarray, width: int, height: int) -> str:
-    """A PNG with the aspect ratio of the image from a map (h, w), at least 0; transparent where the map is 0."""
-    return data_uri(overlay(heat, width, height), "PNG", optimize=True)
+    """A PNG with the aspect ratio of the image from a map (h, w), at least 0; "" if it is 0 everywhere."""
+    return data_uri(overlay(heat, width, height), "PNG", optimize=True) if heat.max() > 0 else ""
 
 
 def overlay(heat: np.ndarray, width: int, height: int) -> Image.Image:
-    """RGBA in matplotlib's inferno, a colour map for colour-blind readers and greyscale print."""
+    """RGBA, transparent where the map is 0, in inferno, a colour map for colour-blind readers and greyscale print."""
     from matplotlib import colormaps
 
     scale = HEAT / max(width, height)

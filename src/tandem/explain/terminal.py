@@ -1,6 +1,7 @@
 """An explanation as tables for the terminal."""
 
 from collections.abc import Iterator
+from itertools import zip_longest
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
@@ -49,10 +50,8 @@ def _labels(e: Explanation) -> Table:
     if e.truth is not None:
         table.add_column("true")
     for j in e.shown:
-        cells = [
-            Text(f"{percent(p.proba[j])} {'✓' if p.pred[j] else ' '}", "green" if p.pred[j] else "")
-            for p in e.predictions
-        ]
+        marks = [("✓", "green") if p.pred[j] else (" ", "") for p in e.predictions]
+        cells = [Text(f"{percent(p.proba[j])} {m}", style) for p, (m, style) in zip(e.predictions, marks, strict=True)]
         cells += [Text(percent(float(sigmoid(logits[j]))), "dim") for logits in e.single_input.values()]
         if e.truth is not None:
             cells.append(Text("yes" if e.truth[j] else ""))
@@ -65,8 +64,7 @@ def _terms(e: Explanation, experiment: str, proba: np.ndarray, all_terms: np.nda
     terms, used = all_terms[list(e.shown)], used_terms(all_terms)
     longest = max(len(printable(e.names[j])) for j in e.shown)
     room = max(NARROWEST, min(WIDEST, width - NUMBER * len(used) - REST - longest))
-    title = f"{experiment}: terms of each logit"
-    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
+    table = Table(box=SIMPLE_HEAD, title=f"{experiment}: terms of each logit", title_justify="left")
     table.add_column("label", style="bold")
     for i in used:
         title = TERM_NAMES[TERMS[i]].replace(" ", "\n", 1)
@@ -77,38 +75,31 @@ def _terms(e: Explanation, experiment: str, proba: np.ndarray, all_terms: np.nda
     for j, row in zip(e.shown, terms, strict=True):
         numbers = [signed(row[i]) for i in used]
         table.add_row(Text(printable(e.names[j])), *numbers, signed(row.sum()), bar(row, float(low), float(high), room))
-    table.caption = (
-        f"largest difference between these sums and the probabilities of {experiment}: "
-        f"{largest_gap(proba, all_terms):.0e}"
-    )
-    table.caption_justify = "left"
+    what = f"largest difference between these sums and the probabilities of {experiment}"
+    table.caption, table.caption_justify = f"{what}: {largest_gap(proba, all_terms):.0e}", "left"
     return table
 
 
 def bar(terms: np.ndarray, low: float, high: float, width: int) -> Text:
     """Terms (5,) end to end from zero: positive ones to the right of the line, negative ones to the left."""
     scale = width / max(high - low, 1e-9)
-    left = [(value, name) for name, value in zip(TERMS, terms, strict=True) if value < 0]
-    right = [(value, name) for name, value in zip(TERMS, terms, strict=True) if value > 0]
-    space = round(-low * scale) - sum(round(-value * scale) for value, _ in left)
-    text = Text(" " * max(0, space))
-    for value, name in reversed(left):
-        text.append("▇" * round(-value * scale), COLOURS[name])
+    blocks = [(round(value * scale), COLOURS[name]) for name, value in zip(TERMS, terms, strict=True)]
+    text = Text(" " * max(0, round(-low * scale) + sum(min(n, 0) for n, _ in blocks)))
+    for n, colour in reversed(blocks):
+        text.append("▇" * -n, colour)  # none for a positive n
     text.append("│")
-    for value, name in right:
-        text.append("▇" * round(value * scale), COLOURS[name])
+    for n, colour in blocks:
+        text.append("▇" * n, colour)
     return text
 
 
 def _words(e: Explanation, words: Words) -> Iterator[RenderableType]:
-    effects = words.effects
-    largest = full_strength(effects[:, list(e.shown)])
+    largest = full_strength(words.effects[:, list(e.shown)])
     yield Text("effect of each word: logit with the word minus logit without it", "italic")
     table = Table.grid(padding=(0, 2))
     for j in e.shown:
         text = Text()
-        for i, piece in enumerate(words.pieces):
-            effect = float(effects[i, j]) if i < len(effects) else 0.0
+        for piece, effect in zip_longest(words.pieces, words.effects[:, j].tolist(), fillvalue=0.0):
             share, colour = abs(effect) / largest, FOR if effect > 0 else AGAINST
             style = f"black on {colour}" if share > STRONG else colour if share > STRONG / 4 else ""
             text.append(printable(piece.strip()), style)

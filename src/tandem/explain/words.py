@@ -12,14 +12,10 @@ WEAK = 0.5  # change of a logit that is not shown in full colour, even if it is 
 
 @dataclass(frozen=True)
 class Words:
-    """The words of a caption and their effects.
+    """The words of a caption and their effects."""
 
-    pieces   each word with the white space before it, then the rest; they join to the caption
-    effects  (words, c) logit with the word minus logit without it
-    """
-
-    pieces: tuple[str, ...]
-    effects: np.ndarray
+    pieces: tuple[str, ...]  # each word with the white space before it, then the rest; they join to the caption
+    effects: np.ndarray  # (words, c) logit with the word minus logit without it
 
 
 def full_strength(effects: np.ndarray) -> float:
@@ -27,19 +23,10 @@ def full_strength(effects: np.ndarray) -> float:
     return float(np.abs(effects).max(initial=WEAK))
 
 
-def pieces_of(caption: str, most: int = MOST) -> tuple[list[str], str]:
-    """(the first `most` words, each with the white space before it; the rest).
-
-    >>> pieces_of("a  red bus ", 2)
-    (['a', '  red'], ' bus ')
-    """
-    found = re.findall(r"\s*\S+", caption)[:most]
-    return found, caption[sum(map(len, found)) :]
-
-
 def word_effects(caption: str, logits_of: Callable[[Sequence[str]], np.ndarray]) -> Words:
     """Calls `logits_of`, captions -> (n, c), once, with the whole caption and every caption without one word."""
-    words, rest = pieces_of(caption)
+    words = re.findall(r"\s*\S+", caption)[:MOST]
+    rest = caption[sum(map(len, words)) :]
     shortened = ["".join(words[:i] + words[i + 1 :]) + rest for i in range(len(words))]
     logits = logits_of([caption, *shortened])
     return Words((*words, rest) if rest else tuple(words), logits[0] - logits[1:])

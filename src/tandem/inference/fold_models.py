@@ -16,72 +16,53 @@ from tandem.models.fold_ensemble import FoldEnsemble, in_setting
 from tandem.models.inputs import Inputs, build_inputs
 
 
-@dataclass(frozen=True)
-class NewRows:
-    """Images decoded once, and their captions.
-
-    squares   (n, size, size, 3) uint8 by size
-    captions  (n,) str, "" for none
-    features  (n, views, ...) float16 by slug of the encoder, of those that were run so far
-    """
-
-    squares: Mapping[int, Sequence[np.ndarray]]
-    captions: Sequence[str]
-    features: dict[str, np.ndarray] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.captions)
-
-    def take(self, rows: Sequence[int]) -> "NewRows":
-        squares = {size: [images[i] for i in rows] for size, images in self.squares.items()}
-        return NewRows(squares, [self.captions[i] for i in rows])
-
-
 class Encoders:
-    """Frozen encoders, each loaded at its first use and run once for the same `NewRows`.
-
-    Several threads may call, each with rows of its own.
-    """
+    """Frozen encoders, each loaded at its first use; several threads may call."""
 
     def __init__(self) -> None:
         self._loaded: dict[str, Callable[[Sequence], Iterator[np.ndarray]]] = {}
         self._caption_lock = threading.Lock()  # a tokenizer serves one thread at a time
 
-    def __call__(self, cfg: Encoder, rows: NewRows) -> np.ndarray:
-        """(n, views, ...) float16, as features are on disk."""
-        if cfg.slug not in rows.features:
-            size = cfg.image_size
-            with self._caption_lock if size is None else nullcontext():
-                blocks = list(self.load(cfg)(rows.captions if size is None else rows.squares[size]))
-            rows.features[cfg.slug] = np.concatenate(blocks).astype(np.float16)
-        return rows.features[cfg.slug]
+    def load(self, encoder: Encoder) -> Callable[[Sequence], Iterator[np.ndarray]]:
+        if encoder.slug not in self._loaded:
+            self._loaded[encoder.slug] = load_encoder(encoder)
+        return self._loaded[encoder.slug]
 
-    def load(self, cfg: Encoder) -> Callable[[Sequence], Iterator[np.ndarray]]:
-        if cfg.slug not in self._loaded:
-            self._loaded[cfg.slug] = load_encoder(cfg)
-        return self._loaded[cfg.slug]
+    def encode(self, encoder: Encoder, items: Sequence) -> np.ndarray:
+        """(n, views, ...) float16, as features are on disk."""
+        with self._caption_lock if encoder.image_size is None else nullcontext():
+            return np.concatenate(list(self.load(encoder)(items))).astype(np.float16)
 
 
 @dataclass(frozen=True)
-class NewSource:
-    """New rows, encoded when a model asks for their features; their ids are their numbers."""
+class NewRows:
+    """Images decoded once and their captions, encoded once, when a model asks for it; their ids are their numbers."""
 
-    rows: NewRows
     encoders: Encoders
+    squares: Mapping[int, Sequence[np.ndarray]]  # (n, size, size, 3) uint8 by size
+    captions: Sequence[str]  # (n,), "" for none
+    encoded: dict[str, np.ndarray] = field(default_factory=dict)  # by slug of the encoder
+
+    def __len__(self) -> int:
+        return len(self.captions)
 
     @property
     def ids(self) -> list[str]:
-        return [str(i) for i in range(len(self.rows))]
-
-    @property
-    def captions(self) -> Sequence[str]:
-        return self.rows.captions
+        return [str(i) for i in range(len(self))]
 
     def images(self, size: int) -> Sequence[np.ndarray]:
-        return self.rows.squares[size]
+        return self.squares[size]
 
     def features(self, encoder: Encoder) -> np.ndarray:
-        return self.encoders(encoder, self.rows)
+        """(n, views, ...) float16."""
+        if encoder.slug not in self.encoded:
+            items = self.captions if encoder.image_size is None else self.squares[encoder.image_size]
+            self.encoded[encoder.slug] = self.encoders.encode(encoder, items)
+        return self.encoded[encoder.slug]
+
+    def take(self, rows: Sequence[int]) -> "NewRows":
+        squares = {size: [images[i] for i in rows] for size, images in self.squares.items()}
+        return NewRows(self.encoders, squares, [self.captions[i] for i in rows])
 
 
 class Member:
@@ -96,11 +77,9 @@ class Member:
         self.name, self.experiment = trained.name, located(trained.config, trained.paths.root)
         self.ensemble = FoldEnsemble.load(self.experiment, len(trained.labels), trained.models(folds))
 
-    def terms(self, rows: NewRows, encoders: Encoders, without_captions: bool = False) -> np.ndarray:
-        """(n, c, 5) of TERMS that add up to the mean of the folds' logits."""
-        terms = self.ensemble.terms(self.inputs(rows, encoders))
-        return in_setting(terms, NO_CAPTION if without_captions else BOTH)
+    def inputs(self, rows: NewRows) -> Inputs:
+        return build_inputs(self.experiment, rows)
 
-    def inputs(self, rows: NewRows, encoders: Encoders) -> Inputs:
-        """What its models read of these rows."""
-        return build_inputs(self.experiment, NewSource(rows, encoders))
+    def terms(self, rows: NewRows, without_captions: bool = False) -> np.ndarray:
+        """(n, c, 5) of TERMS that add up to the mean of the folds' logits."""
+        return in_setting(self.ensemble.terms(self.inputs(rows)), NO_CAPTION if without_captions else BOTH)

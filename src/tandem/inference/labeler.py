@@ -24,36 +24,37 @@ from tandem.runtime.torch_setup import single_thread
 
 CHUNK = 32  # images that a thread labels together
 
-AnyImage = Path | str | Image.Image | np.ndarray  # a file, a PIL image, or (h, w, 3) uint8
+OpenImage = Path | Image.Image | np.ndarray
+AnyImage = str | OpenImage  # a file, a PIL image, or (h, w, 3) uint8
 
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """One experiment, or a stack of several, with the decoder that was tuned for it.
-
-    without_captions  the members predict from the image alone
-    """
+    """One experiment, or a stack of several, with the decoder that was tuned for it."""
 
     members: list[Member]
     names: tuple[str, ...]
     decoder: Decoder
     stack: Stack | None = None
-    without_captions: bool = False
+    without_captions: bool = False  # the members predict from the image alone
 
-    def proba(self, rows: NewRows, encoders: Encoders) -> np.ndarray:
+    def proba(self, rows: NewRows) -> np.ndarray:
         """(n, c)."""
-        terms = self._member_terms(rows, encoders)
+        terms = self._member_terms(rows)
         if self.stack is None:
             return sigmoid(terms[0].sum(-1))
-        return self.stack.predict_proba(self._stack_inputs(rows, terms))
+        return self.stack.predict_proba(_stack_inputs(self.stack, rows, terms))
 
-    def terms(self, rows: NewRows, encoders: Encoders) -> np.ndarray:
+    def terms(self, rows: NewRows) -> np.ndarray:
         """(n, c, 5) of TERMS that add up to the logit."""
-        terms = self._member_terms(rows, encoders)
+        terms = self._member_terms(rows)
         if self.stack is None:
             return terms[0]
         reads = [{"image"} if self.without_captions else set(m.experiment.reads) for m in self.members]
-        return sum_by_term(self.stack.contributions(self._stack_inputs(rows, terms)), reads)
+        return sum_by_term(self.stack.contributions(_stack_inputs(self.stack, rows, terms)), reads)
+
+    def _member_terms(self, rows: NewRows) -> list[np.ndarray]:
+        return [member.terms(rows, self.without_captions) for member in self.members]
 
     @property
     def reads_captions(self) -> bool:
@@ -66,18 +67,10 @@ class Predictor:
     def title(self) -> str:
         return ", ".join(member.name for member in self.members)
 
-    def load(self, encoders: Encoders) -> None:
-        for member in self.members:
-            for encoder in member.experiment.encoders:
-                encoders.load(encoder)
 
-    def _member_terms(self, rows: NewRows, encoders: Encoders) -> list[np.ndarray]:
-        return [member.terms(rows, encoders, self.without_captions) for member in self.members]
-
-    def _stack_inputs(self, rows: NewRows, terms: list[np.ndarray]) -> StackInputs:
-        assert self.stack
-        words = word_counts(rows.captions) if self.stack.reads_words else None
-        return StackInputs.of([sigmoid(t.sum(-1)) for t in terms], words)
+def _stack_inputs(stack: Stack, rows: NewRows, terms: list[np.ndarray]) -> StackInputs:
+    words = word_counts(rows.captions) if stack.reads_words else None
+    return StackInputs.of([sigmoid(t.sum(-1)) for t in terms], words)
 
 
 class Labeler:
@@ -94,8 +87,9 @@ class Labeler:
         self.paths, self.predictor, self.no_caption = paths, predictor, no_caption
         self.names: tuple[str, ...] = predictor.names
         self.encoders = Encoders()
-        members = [member for p in self._predictors() for member in p.members]
-        self.sizes = sorted(set().union(*(member.experiment.image_sizes for member in members)))
+        members = predictor.members + (no_caption.members if no_caption else [])
+        self.experiments = [member.experiment for member in members]
+        self.sizes = sorted(set().union(*(experiment.image_sizes for experiment in self.experiments)))
 
     @classmethod
     def of(cls, paths: Paths, experiment: str = "stack", folds: int = 0) -> "Labeler":
@@ -141,16 +135,13 @@ class Labeler:
         missing = dict.fromkeys(self.names, np.nan)
         return np.array([list((proba or missing).values()) for proba in rows]).reshape(-1, len(self.names))
 
-    def _predictors(self) -> list[Predictor]:
-        found = [self.predictor, self.no_caption] if self.no_caption else [self.predictor]
-        return list({id(p): p for p in found if p}.values())
+    def predictor_for(self, caption: str) -> Predictor:
+        return self.predictor if caption.strip() or self.no_caption is None else self.no_caption
 
-    def _stream(
-        self, images: list[Path | Image.Image | np.ndarray], captions: list[str], terms: bool
-    ) -> Iterator[LabelledImage]:
+    def _stream(self, images: list[OpenImage], captions: list[str], terms: bool) -> Iterator[LabelledImage]:
         """Chunks side by side, each by one thread from its files to its labels."""
-        for predictor in self._predictors():
-            predictor.load(self.encoders)
+        for encoder in [encoder for experiment in self.experiments for encoder in experiment.encoders]:
+            self.encoders.load(encoder)
         chunks = [slice(start, start + CHUNK) for start in range(0, len(images), CHUNK)]
 
         def work(chunk: slice) -> list[LabelledImage]:
@@ -160,41 +151,34 @@ class Labeler:
         for results in ahead(work, chunks, threads(), threads() + 1):
             yield from results
 
-    def _open(self, image: Path | Image.Image | np.ndarray) -> dict[int, np.ndarray] | str:
-        """Its squares, or why it can't be read."""
-        try:
-            return squares(image, self.sizes)
-        except BadImage as error:
-            return " ".join(str(error).removeprefix(f"{image}: ").split())
-
-    def _chunk(
-        self, images: list[Path | Image.Image | np.ndarray], captions: list[str], terms: bool
-    ) -> list[LabelledImage]:
+    def _chunk(self, images: list[OpenImage], captions: list[str], terms: bool) -> list[LabelledImage]:
         names = [str(image) if isinstance(image, Path) else "" for image in images]
-        opened = [self._open(image) for image in images]
-        results = {i: LabelledImage(names[i], problem=o) for i, o in enumerate(opened) if isinstance(o, str)}
-        readable = [(i, o) for i, o in enumerate(opened) if not isinstance(o, str)]
-        for predictor, wanted in ((self.predictor, True), (self.no_caption, False)):
-            rows = [(i, o) for i, o in readable if bool(captions[i].strip()) is wanted]
-            if rows and predictor:
-                pixels = {size: [o[size] for _, o in rows] for size in self.sizes}
-                new = NewRows(pixels, [captions[i] for i, _ in rows])
-                found = self._label(predictor, [names[i] for i, _ in rows], new, terms)
-                results |= zip((i for i, _ in rows), found, strict=True)
+        opened, results = dict[int, dict[int, np.ndarray]](), dict[int, LabelledImage]()
+        for i, image in enumerate(images):
+            try:
+                opened[i] = squares(image, self.sizes)
+            except BadImage as error:
+                results[i] = LabelledImage(names[i], problem=" ".join(str(error).removeprefix(f"{image}: ").split()))
+        for captioned in (True, False):
+            if used := [i for i in opened if bool(captions[i].strip()) is captioned]:
+                pixels = {size: [opened[i][size] for i in used] for size in self.sizes}
+                rows = NewRows(self.encoders, pixels, [captions[i] for i in used])
+                found = self._label(self.predictor_for(captions[used[0]]), [names[i] for i in used], rows, terms)
+                results |= zip(used, found, strict=True)
         return [results[i] for i in range(len(images))]
 
     def _label(
         self, predictor: Predictor, images: list[str], rows: NewRows, with_terms: bool
     ) -> Iterator[LabelledImage]:
-        terms = predictor.terms(rows, self.encoders) if with_terms else None
-        proba = predictor.proba(rows, self.encoders) if terms is None else sigmoid(terms.sum(-1))
+        terms = predictor.terms(rows) if with_terms else None
+        proba = predictor.proba(rows) if terms is None else sigmoid(terms.sum(-1))
         for i, (image, chosen) in enumerate(zip(images, predictor.decoder(proba), strict=True)):
             order = np.argsort(-proba[i], kind="stable")
             yield LabelledImage(
                 image,
                 tuple(self.names[j] for j in order if chosen[j]),
                 dict(zip(self.names, proba[i].tolist(), strict=True)),
-                terms=None if terms is None else _by_label(self.names, terms[i]),
+                terms=None if terms is None else dict(zip(self.names, map(_by_term, terms[i].tolist()), strict=True)),
                 without_caption=predictor is self.no_caption,
             )
 
@@ -236,5 +220,5 @@ def no_caption_scores(experiments: Sequence[ExperimentDir], labels: Sequence[str
     return scores
 
 
-def _by_label(names: tuple[str, ...], terms: np.ndarray) -> dict[str, dict[str, float]]:
-    return {name: dict(zip(TERMS, row, strict=True)) for name, row in zip(names, terms.tolist(), strict=True)}
+def _by_term(values: list[float]) -> dict[str, float]:
+    return dict(zip(TERMS, values, strict=True))

@@ -3,44 +3,28 @@
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
-from typing import Any, Self, TypedDict
+from typing import Any
 
 from tandem.config.competition import Labels
 
-
 # bytes of a file name that are not UTF-8 are written as \udc80 to \udcff
-class TextOptions(TypedDict):
-    encoding: str
-    errors: str
-    newline: str
-
-
-TEXT: TextOptions = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
+TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
 
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """The prediction for one image, or the reason why there is none.
-
-    labels           most probable first
-    proba            {label: probability} of all labels; None where the image cannot be read
-    problem          why it cannot be read, or ""
-    terms            if requested, {label: {term: part of the logit}}, see tandem.artifacts.contributions.TERMS
-    without_caption  predicted from the image only, because the caption is missing
-    """
+    """The prediction for one image, or the reason why there is none."""
 
     image: str
-    labels: tuple[str, ...] = ()
-    proba: dict[str, float] | None = None
-    problem: str = ""
-    terms: dict[str, dict[str, float]] | None = None
-    without_caption: bool = False
-
-    def renamed(self, image: str) -> Self:
-        return replace(self, image=image)
+    labels: tuple[str, ...] = ()  # most probable first
+    proba: dict[str, float] | None = None  # of all labels; None where the image cannot be read
+    problem: str = ""  # why it cannot be read
+    terms: dict[str, dict[str, float]] | None = None  # if requested, {label: {term: part of the logit}}
+    without_caption: bool = False  # predicted from the image only, because the caption is missing
 
 
 def label_separator(labels: Labels) -> str:
@@ -94,54 +78,39 @@ def read_finished(path: Path, names: Sequence[str]) -> dict[str, str]:
     """
     if not path.exists():
         return {}
-    json_lines = path.suffix == ".jsonl"
+    rows_of, images, complete = _json_rows if path.suffix == ".jsonl" else _csv_rows, dict[str, str](), 0
     try:
-        with path.open("r+", encoding="utf-8", newline="") as file:
-            images, complete = (_json_lines if json_lines else _csv_rows)(file, header(names))
-            file.seek(0)
-            file.truncate(len(file.read(complete).encode()))
+        with path.open("r+", encoding="utf-8", newline="\n") as file:
+            lines = takewhile(lambda line: line.endswith("\n"), iter(file.readline, ""))
+            for row in rows_of(lines, header(names)):
+                images |= row
+                complete = file.tell()
+            file.seek(complete)
+            file.truncate()
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise ValueError(f"{path}: not written by make predict ({error}); choose another OUT") from error
     return images
 
 
-def _json_lines(lines: Iterator[str], header: list[str]) -> tuple[dict[str, str], int]:
-    """({image: problem}, number of characters in complete lines)."""
-    images: dict[str, str] = {}
-    complete = 0
+def _json_rows(lines: Iterable[str], header: list[str]) -> Iterator[dict[str, str]]:
+    """{image: problem} of each line."""
     for line in lines:
-        if line.endswith("\n"):
-            content = json.loads(line)
-            name, proba = content["image"], content["proba"]
-            if not isinstance(name, str):
-                raise ValueError(f"image {name!r} is not a name")
-            if proba is not None and list(proba) != header[2:-2]:
-                raise ValueError(f"its labels are {list(proba)[:3]}..., expected {header[2:-2][:3]}...")
-            images[escaped_name(name)] = str(content.get("problem") or "")
-            complete += len(line)
-    return images, complete
+        content = json.loads(line)
+        name, proba = content["image"], content["proba"]
+        if not isinstance(name, str):
+            raise ValueError(f"image {name!r} is not a name")
+        if proba is not None and list(proba) != header[2:-2]:
+            raise ValueError(f"its labels are {list(proba)[:3]}..., expected {header[2:-2][:3]}...")
+        yield {escaped_name(name): str(content.get("problem") or "")}
 
 
-def _csv_rows(lines: Iterator[str], header: list[str]) -> tuple[dict[str, str], int]:
-    """({image: problem}, number of characters in complete rows with the header)."""
-    images: dict[str, str] = {}
-    complete, n_read, ended, incomplete = 0, 0, False, False
-
-    def counted() -> Iterator[str]:
-        nonlocal n_read, ended
-        for line in lines:
-            n_read, ended = n_read + len(line), line.endswith("\n")
-            yield line
-
-    for i, row in enumerate(csv.reader(counted())):
-        if incomplete:  # and not the last row
+def _csv_rows(lines: Iterable[str], header: list[str]) -> Iterator[dict[str, str]]:
+    """{} of the header, and {image: problem} of each complete row."""
+    complete = True
+    for i, row in enumerate(csv.reader(lines)):
+        if not complete:  # and not the last row
             raise ValueError(f"row {i} does not have {len(header)} cells")
-        incomplete = len(row) != len(header) or not ended
-        if i == 0 and ended and row != header:
+        if i == 0 and row != header:
             raise ValueError(f"its header is {row[:3]}..., expected {header[:3]}...")
-        if incomplete:
-            continue
-        if i:
-            images[row[0]] = row[-1]
-        complete = n_read
-    return images, complete
+        if complete := len(row) == len(header):
+            yield {row[0]: row[-1]} if i else {}

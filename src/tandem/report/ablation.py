@@ -1,9 +1,8 @@
 """Ablation of a fusion network: the same network without each of its parts, compared on the same held-out rows."""
 
-import csv
-import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,6 @@ CHANGES: dict[str, dict[str, Any]] = {
 BOTH_MODALITIES = ("concat", "film", "attention", "no_gate", "no_modality_dropout", "no_embedding")
 PARTS = 5  # of the held-out rows, where these are of one fold
 
-COLUMNS = ("group", "name", "score", "gain", "low", "high", "map", "log_loss", "seconds", "mb", "ms")
 COLOURS = {"parts": "tab:blue", "experiments": "tab:grey", "decoder": "tab:orange"}
 
 
@@ -55,15 +53,12 @@ def variants(name: str, experiment: FusionExperiment) -> dict[str, Experiment]:
         changes = {key: change for key, change in changes.items() if key not in BOTH_MODALITIES}
     found: dict[str, Experiment] = {}
     for key, change in changes.items():
-        sections = [section for section, part in change.items() if isinstance(part, dict)]
-        if not set(sections) <= {*values, "pseudo"}:
-            continue
-        try:
-            variant = make_experiment(merged(values, change), Path(f"{name}-{key}"))
-        except ValueError:  # attention without tokens, or no input is left
-            continue
-        if variant != experiment and variant not in found.values():
-            found[f"{name}-{key}"] = variant
+        sections = {section for section, part in change.items() if isinstance(part, dict)}
+        if sections <= {*values, "pseudo"}:
+            with suppress(ValueError):  # attention without tokens, or no input is left
+                variant = make_experiment(merged(values, change), Path(f"{name}-{key}"))
+                if variant != experiment and variant not in found.values():
+                    found[f"{name}-{key}"] = variant
     return found
 
 
@@ -77,50 +72,42 @@ def split_for_decoders(fold: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table.
+    """One line of the table; costs are None where it needs no network of its own."""
 
-    gain         over the full network, with its paired 95 % interval; 0 for the full network itself
-    seconds, mb  of one fold
-    ms           an image; None, as the other two, where it needs no network of its own
-    """
-
-    name: str
     group: str
+    name: str
     score: float
-    gain: tuple[float, float, float]
+    gain: float  # over the full network, with its paired 95 % interval
+    low: float
+    high: float
     map: float
     log_loss: float
-    seconds: float | None = None
-    mb: float | None = None
-    ms: float | None = None
+    seconds: float | None = None  # of training one fold
+    mb: float | None = None  # of one fold model
+    ms: float | None = None  # an image
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Held-out rows and the label sets of the full network, which every row of the table is compared with.
+    """Held-out rows and the label sets of the full network, which every row of the table is compared with."""
 
-    y (n, c), fold (n,), full (n, c) cross-fitted label sets
-    """
-
-    y: np.ndarray
-    fold: np.ndarray
+    y: np.ndarray  # (n, c)
+    fold: np.ndarray  # (n,)
     rule: Rule
-    full: np.ndarray
+    full: np.ndarray  # (n, c), cross-fitted
     threads: int = 1
 
-    def row(self, group: str, name: str, proba: np.ndarray) -> Row:
-        """Of probabilities (n, c), decoded as those of the full network were."""
-        cv = NestedCV(proba, self.y, self.fold, self.rule, self.threads)
-        return self._row(group, name, proba, cv.cross_val_predict("auto"))
+    def row(self, group: str, name: str, proba: np.ndarray, pred: np.ndarray | None = None) -> Row:
+        """Of probabilities (n, c) and label sets `pred`; without these, decoded as those of the full network were."""
+        if pred is None:
+            pred = NestedCV(proba, self.y, self.fold, self.rule, self.threads).cross_val_predict("auto")
+        gains = paired_interval(self.rule.metric, self.y, self.full, pred, self.rule.beta)
+        score, average_precision = self.rule.score(self.y, pred), mean_average_precision(self.y, proba)
+        return Row(group, name, score, *gains, average_precision, log_loss(self.y, proba))
 
     def decoder_rows(self, cv: NestedCV) -> list[Row]:
         """One for each decoder of the full network's probabilities; `full` is that of the decoder "auto"."""
-        return [self._row("decoder", name, cv.proba, cv.cross_val_predict(name)) for name in DECODERS]
-
-    def _row(self, group: str, name: str, proba: np.ndarray, pred: np.ndarray) -> Row:
-        gain = paired_interval(self.rule.metric, self.y, self.full, pred, self.rule.beta)
-        score, average_precision = self.rule.score(self.y, pred), mean_average_precision(self.y, proba)
-        return Row(name, group, score, gain, average_precision, log_loss(self.y, proba))
+        return [self.row("decoder", name, cv.proba, cv.cross_val_predict(name)) for name in DECODERS]
 
 
 def markdown(title: str, rows: Sequence[Row], full: str) -> str:
@@ -128,26 +115,23 @@ def markdown(title: str, rows: Sequence[Row], full: str) -> str:
     lines = [f"## {title}", ""]
     head = "| | F | gain | 95 % interval | mAP | log loss | s a fold | MB a fold | ms an image |"
     for group in dict.fromkeys(row.group for row in rows):
-        lines += [f"**{group}**", "", head, "|---|---|---|---|---|---|---|---|---|"]
+        lines += [f"**{group}**", "", head, f"|{9 * '---|'}"]
         for row in (row for row in rows if row.group == group):
-            gain, low, high = row.gain
-            gains = ("", "") if row.name == full else (f"{gain:+.4f}", f"{low:+.4f} to {high:+.4f}")
+            gains = ("", "") if row.name == full else (f"{row.gain:+.4f}", f"{row.low:+.4f} to {row.high:+.4f}")
             cost = (_number(row.seconds, 0), _number(row.mb, 1), _number(row.ms, 1))
-            numbers = (f"{row.score:.4f}", *gains, f"{row.map:.4f}", f"{row.log_loss:.4f}", *cost)
+            numbers = (_number(row.score, 4), *gains, _number(row.map, 4), _number(row.log_loss, 4), *cost)
             lines.append(f"| {row.name.removeprefix(full + '-')} | {' | '.join(numbers)} |")
         lines.append("")
     return "\n".join(lines)
 
 
 def csv_table(rows: Sequence[Row]) -> str:
-    """The COLUMNS of every row."""
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    """The fields of every row."""
+    lines = [[column.name for column in fields(Row)]]
     for row in rows:
-        numbers = [f"{value:.6f}" for value in (row.score, *row.gain, row.map, row.log_loss)]
-        writer.writerow([row.group, row.name, *numbers, *(_number(v, 4) for v in (row.seconds, row.mb, row.ms))])
-    return table.getvalue()
+        group, name, *numbers = astuple(row)
+        lines.append([group, name, *map(_number, numbers, [6] * 6 + [4] * 3)])
+    return "".join(",".join(line) + "\n" for line in lines)
 
 
 def _number(value: float | None, digits: int) -> str:
@@ -161,12 +145,11 @@ def draw(file: Path, title: str, rows: Sequence[Row], full: str) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    shown = sorted((row for row in rows if row.name != full), key=lambda row: row.gain[0])
+    shown = sorted((row for row in rows if row.name != full), key=lambda row: row.gain)
     figure, axes = plt.subplots(figsize=(8, 1.2 + 0.26 * len(shown)), layout="constrained")
     for i, row in enumerate(shown):
-        gain, low, high = row.gain
-        axes.plot([low, high], [i, i], color=COLOURS[row.group], lw=2)
-        axes.plot(gain, i, "o", color=COLOURS[row.group], ms=5)
+        axes.plot([row.low, row.high], [i, i], color=COLOURS[row.group], lw=2)
+        axes.plot(row.gain, i, "o", color=COLOURS[row.group], ms=5)
     axes.axvline(0, color="black", lw=0.8)
     axes.set_yticks(range(len(shown)), [row.name.removeprefix(full + "-") for row in shown])
     axes.set_xlabel(f"F minus that of {full}, paired 95 % interval")

@@ -8,22 +8,14 @@ from typing import Any
 
 import matplotlib
 from markupsafe import Markup
-from matplotlib.axes import Axes
 from matplotlib.axis import XAxis, YAxis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 # placeholder colours: each is replaced by a variable of the page's style sheet
-INK, MUTED, LINE = "#010101", "#010102", "#010103"
-ACCENT, SECOND, WARM = "#010104", "#010105", "#010106"
-THEME = {
-    INK: "var(--ink)",
-    MUTED: "var(--muted)",
-    LINE: "var(--line)",
-    ACCENT: "var(--accent)",
-    SECOND: "var(--second)",
-    WARM: "var(--warm)",
-}
+VARIABLES = ("ink", "muted", "line", "accent", "second", "warm")
+THEME = {f"#01010{i}": f"var(--{name})" for i, name in enumerate(VARIABLES, 1)}
+INK, MUTED, LINE, ACCENT, SECOND, WARM = THEME
 STYLE: Any = {  # matplotlib types the keys as literals
     "svg.fonttype": "none",
     "svg.hashsalt": "tandem",
@@ -73,13 +65,6 @@ def logarithmic(axis: XAxis | YAxis, low: float, high: float) -> None:
     getattr(axis.axes, f"set_{axis.axis_name}scale")("log", subs=[])
     axis.set_major_locator(LogLocator(subs=subs))
     axis.set_major_formatter("{x:,g}")
-
-
-def label_axes(axes: Axes, x: str = "", y: str = "", title: str = "") -> None:
-    """Sets the names of both axes and the title."""
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-    axes.set_title(title)
 
 
 def _inline(svg: str, name: str, about: str, pixels: float) -> str:

@@ -1,14 +1,12 @@
 """Section Per class: scores, threshold, calibration and terms of each label."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from tandem.artifacts.contributions import modality_shares
 from tandem.decoding import Rule
 from tandem.decoding.threshold_search import SortedLabels
 from tandem.metrics import f1_per_label, f_beta, mean_average_precision
-from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment
+from tandem.report.data_model import FocusExperiment, ReportData
 
 BINS = 10
 GRID = np.round(np.linspace(0.02, 0.98, 49), 2)  # thresholds at which the curves are drawn
@@ -19,14 +17,14 @@ def per_class(data: ReportData, focus: FocusExperiment) -> list[dict]:
     """One dict per label, in the order of the names; an undefined figure is None."""
     rule, y, pred, proba = data.rule, data.y.astype(bool), focus.pred, focus.proba
     thresholds, spread = focus.thresholds, focus.recipe.get("spread", {})
-    counts = {"support": y.sum(0), "predicted": pred.sum(0), "hit": (y & pred).sum(0)}
-    f1, gain, ap = (f1_per_label(y, pred, rule.beta), gain_per_label(y, pred, rule), average_precisions(proba, y))
+    counts = np.column_stack([y.sum(0), pred.sum(0), (y & pred).sum(0)]).tolist()
+    f1, gain, ap = f1_per_label(y, pred, rule.beta), gain_per_label(y, pred, rule), average_precisions(proba, y)
     share = modality_shares(data.names, focus.terms) if focus.terms is not None else {}
     metric = None if thresholds is None else metric_curves(proba, y, thresholds, rule)
     ap_of = {e.name: average_precisions(e.proba, y) for e in data.experiments}
     labels = []
     for j, name in enumerate(data.names):
-        support, predicted, hit = (int(counts[key][j]) for key in ("support", "predicted", "hit"))
+        support, predicted, hit = counts[j]
         bins, error = calibration(proba[:, j], y[:, j])
         labels.append(
             {
@@ -56,51 +54,39 @@ def per_class(data: ReportData, focus: FocusExperiment) -> list[dict]:
 
 def average_precisions(proba: np.ndarray, y: np.ndarray) -> list[float | None]:
     """One per label; None for a label without rows."""
-    columns = range(y.shape[1])
-    return [mean_average_precision(y[:, [j]], proba[:, [j]]) if y[:, j].any() else None for j in columns]
+    columns = zip(y.T, proba.T, strict=True)
+    return [mean_average_precision(t[:, None], p[:, None]) if t.any() else None for t, p in columns]
 
 
 def gain_per_label(y: np.ndarray, pred: np.ndarray, rule: Rule) -> np.ndarray:
     """(c,) how much higher the score would be without any error on this one label."""
-    now, gains = rule.score(y, pred), np.zeros(y.shape[1])
-    for j in range(y.shape[1]):
-        perfect = pred.copy()
-        perfect[:, j] = y[:, j]
-        gains[j] = rule.score(y, perfect) - now
-    return gains
+    now, label = rule.score(y, pred), np.arange(y.shape[1])
+    return np.array([rule.score(y, np.where(label == j, y, pred)) - now for j in label])
 
 
 def calibration(proba: np.ndarray, y: np.ndarray) -> tuple[list[list[float]], float]:
     """([mean probability, rate of the label, rows] of each non-empty bin, expected calibration error)."""
     bin_of = np.minimum((proba * BINS).astype(int), BINS - 1)
-    rows = np.bincount(bin_of, minlength=BINS)
-    sums = np.bincount(bin_of, proba, BINS), np.bincount(bin_of, y, BINS)
-    has = rows > 0
-    mean, rate = (total[has] / rows[has] for total in sums)
-    gap = float((np.abs(mean - rate) * rows[has]).sum() / len(y))
-    bins = zip(mean.tolist(), rate.tolist(), rows[has].tolist(), strict=True)
+    filled = np.unique(bin_of)
+    rows, mean, rate = (np.bincount(bin_of, values, BINS)[filled] for values in (None, proba, y))
+    mean, rate = mean / rows, rate / rows
+    gap = float((np.abs(mean - rate) * rows).sum() / len(y))
+    bins = zip(mean.tolist(), rate.tolist(), rows.tolist(), strict=True)
     return [[round(p, 4), round(r, 4), n] for p, r, n in bins], gap
-
-
-def _above(proba: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(rows by decreasing probability, number of rows at or above each threshold of GRID)."""
-    order = np.argsort(-proba, kind="stable")
-    return order, np.searchsorted(-proba[order], -GRID, side="right")
 
 
 def f_curve(proba: np.ndarray, y: np.ndarray, beta: float) -> np.ndarray:
     """(len(GRID),) F-beta of one label at each threshold, over all rows."""
-    order, above = _above(proba)
-    hits = np.concatenate([[0], y[order].cumsum()])
-    return f_beta(hits[above], hits[-1], above, beta)
+    pred = proba[:, None] >= GRID
+    return f_beta(pred[y.astype(bool)].sum(0), y.sum(), pred.sum(0), beta)
 
 
 def metric_curves(proba: np.ndarray, y: np.ndarray, thresholds: np.ndarray, rule: Rule) -> np.ndarray:
     """(c, len(GRID)) the competition's score as the threshold of one label varies and the others stay fixed."""
     labels, pred = SortedLabels(proba, y, rule), proba >= thresholds
     size, overlap = pred.sum(1), (pred & labels.y).sum(1)
-    curves = [labels.curve(pred, overlap, size, j)[_above(proba[:, j])[1]] for j in range(proba.shape[1])]
-    return np.array(curves)
+    above = [(p[:, None] >= GRID).sum(0) for p in proba.T]
+    return np.array([labels.curve(pred, overlap, size, j)[rows] for j, rows in enumerate(above)])
 
 
 def confused_labels(j: int, y: np.ndarray, pred: np.ndarray) -> dict[str, list[list[int]]]:
@@ -132,10 +118,3 @@ def upper_bounds(data: ReportData, focus: FocusExperiment) -> dict[str, float]:
         "no_false_positives": rule.score(y, pred & y),
         "known_counts": rule.score(y, best),
     }
-
-
-def best_other(row: dict, experiments: Sequence[ScoredExperiment], focus: str) -> tuple[str, float] | None:
-    """(name, average precision) of the experiment with the highest on this label, except `focus`."""
-    others = {e.name: row["ap_by_experiment"].get(e.name) for e in experiments if e.name != focus}
-    known = {name: value for name, value in others.items() if value is not None}
-    return max(known.items(), key=lambda item: item[1]) if known else None

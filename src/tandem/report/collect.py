@@ -4,6 +4,7 @@ Nothing is written but the cross-fitted label sets: they take a minute for 80 la
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 
 import numpy as np
@@ -28,24 +29,27 @@ def gather(experiments: Experiments, wanted: str = "") -> ReportData:
 
     Raises FileNotFoundError where not even the checked rows are there, ValueError where `wanted` is not scored.
     """
-    paths, competition = experiments.paths, experiments.competition
-    needed = (paths.labels, paths.images("train"), paths.folds)
-    lacking = [str(path) for path in needed if not path.exists()]
+    paths = experiments.paths
+    lacking = [str(path) for path in (paths.labels, paths.images("train"), paths.folds) if not path.exists()]
     if lacking:
         raise FileNotFoundError(f"no {', '.join(lacking)}; run: make folds COMP={paths.comp}")
-    rows, rule = read_labelled_rows(paths), Rule.of(competition)
+    rows, rule = read_labelled_rows(paths), Rule.of(experiments.competition)
     scored, stale = read_experiments(experiments, rows)
-    name = choose(scored, wanted, paths.comp)
+    if wanted and wanted not in scored:
+        there = f"not scored; there are {sorted(scored)}"
+        raise ValueError(f"EXP={wanted}: {there}; run: make train COMP={paths.comp} EXPS={wanted}")
+    best = max(scored, key=lambda name: scored[name].scores["score"], default="")
+    name = wanted or (STACK if STACK in scored else best)  # "" where nothing is scored
     focus = read_focus(experiments[name], rows, rule, scored[name]) if name else None
     return ReportData(
-        comp=paths.comp,
-        rule=rule,
-        names=rows.names,
-        y=rows.y,
+        paths.comp,
+        rule,
+        rows.names,
+        rows.y,
+        rows.fold,
+        rows.group,
         train=read_split(paths, "train"),
         test=read_split(paths, "test") if paths.images("test").exists() else None,
-        fold=rows.fold,
-        group=rows.group,
         experiments=list(scored.values()),
         focus=focus,
         features=read_image_features(paths, experiments),
@@ -71,54 +75,27 @@ def read_experiments(experiments: Experiments, rows: LabelledRows) -> tuple[dict
         if oof is None or not same_rows(oof, rows.names, rows.fold_digest) or one.undecoded:
             stale.append(one.name)
             continue
-        submission = one.submission
-        found[one.name] = ScoredExperiment(
-            one.name,
-            one.scores,
-            one.run,
-            oof.aligned_to(rows.ids),
-            one.reads,
-            submission["local_leaderboard"] if submission else None,
-            {} if one.is_stack else one.logs(),
-        )
+        local, logs = (one.submission or {}).get("local_leaderboard"), {} if one.is_stack else one.logs()
+        proba = oof.aligned_to(rows.ids)
+        found[one.name] = ScoredExperiment(one.name, one.scores, one.run, proba, one.reads, local, logs)
     return found, stale
 
 
-def choose(scored: dict[str, ScoredExperiment], wanted: str, comp: str) -> str:
-    """The name of the experiment in focus; "" where nothing is scored."""
-    if wanted and wanted not in scored:
-        raise ValueError(
-            f"EXP={wanted}: not scored; there are {sorted(scored)}; run: make train COMP={comp} EXPS={wanted}"
-        )
-    best = max(scored, key=lambda name: scored[name].scores["score"], default="")
-    return wanted or (STACK if STACK in scored else best)
-
-
 def read_focus(experiment: ExperimentDir, rows: LabelledRows, rule: Rule, scored: ScoredExperiment) -> FocusExperiment:
-    """With its rows decoded again, each without what was tuned on it.
-
-    Raises ValueError where that is not the score on disk.
-    """
-    paths, name = experiment.paths, experiment.name
+    """With its rows decoded again, each by parameters tuned on other rows; raises ValueError where its score differs
+    from the one on disk."""
+    paths, name, scores = experiment.paths, experiment.name, scored.scores
     pred = cross_fitted(paths, rows, rule, scored)
     score = rule.score(rows.y, pred)
-    if scored.scores["metric"] != rule.metric or abs(score - scored.scores["score"]) > 1e-9:
+    if scores["metric"] != rule.metric or abs(score - scores["score"]) > 1e-9:
         raise ValueError(
-            f"{paths.scores(name)} has {scored.scores['score']:.4f} {scored.scores['metric']}, its predictions score "
+            f"{paths.scores(name)} has {scores['score']:.4f} {scores['metric']}, its predictions score "
             f"{score:.4f} {rule.metric}; run: {experiment.command}"
         )
     test = experiment.test()
-    if test is not None and test.names != rows.names:
-        test = None
-    return FocusExperiment(
-        scored,
-        pred,
-        experiment.thresholds,
-        read_terms(paths, name, rows.ids),
-        None if test is None else test.proba,
-        None if test is None else experiment.decoder()(test.proba),
-        experiment.submission,
-    )
+    test_pred = experiment.decoder()(test.proba) if test is not None and test.names == rows.names else None
+    terms = read_terms(paths, name, rows.ids)
+    return FocusExperiment(scored, pred, experiment.thresholds, terms, test_pred, experiment.submission)
 
 
 def cross_fitted(paths: Paths, rows: LabelledRows, rule: Rule, scored: ScoredExperiment) -> np.ndarray:
@@ -135,9 +112,7 @@ def cross_fitted(paths: Paths, rows: LabelledRows, rule: Rule, scored: ScoredExp
 def read_terms(paths: Paths, name: str, ids: Sequence[str]) -> np.ndarray | None:
     """(n, c, 5) contributions to the out-of-fold logits with image and caption; None where there are none."""
     file = paths.contributions(name)
-    if not file.exists():
-        return None
-    for split, found, terms in read_contributions(file):
+    for split, found, terms in read_contributions(file) if file.exists() else ():
         if split in (BOTH, "train"):
             row = {name: i for i, name in enumerate(found)}
             return terms[[row[name] for name in ids]]
@@ -152,10 +127,8 @@ def read_image_features(paths: Paths, experiments: Experiments) -> tuple[np.ndar
     files = [file for slug in slugs if (file := paths.features(slug, "train")).exists()]
     for file in sorted(files, key=lambda f: (f.stat().st_size, f.name)):
         slug = file.name.removesuffix(".train.npy")
-        try:
+        with suppress(ValueError, FileNotFoundError):  # of other rows, or none yet
             return _first_view(paths, slug, "train"), _first_view(paths, slug, "test")
-        except (ValueError, FileNotFoundError):  # of other rows, or none yet
-            continue
     return None
 
 
@@ -168,11 +141,10 @@ def missing(
     experiments: Experiments, names: Sequence[str], stale: Sequence[str], focus: FocusExperiment | None
 ) -> list[tuple[str, str]]:
     """What does not exist yet, with the command that makes it."""
-    paths, competition = experiments.paths, experiments.competition
-    comp, found = f"COMP={paths.comp}", []
-    for name in stale:
-        found.append((f"{name}, which was made with another fold map, label list or metric", experiments[name].command))
-    untrained = [name for name in competition.experiments if name not in {*names, *stale}]
+    paths = experiments.paths
+    comp, other = f"COMP={paths.comp}", "which was made with another fold map, label list or metric"
+    found = [(f"{name}, {other}", experiments[name].command) for name in stale]
+    untrained = [name for name in experiments.competition.experiments if name not in {*names, *stale}]
     if untrained:
         found.append((f"scores of {', '.join(untrained)}", f'make train {comp} EXPS="{" ".join(untrained)}"'))
     for name in names:
@@ -182,7 +154,7 @@ def missing(
         found.append(("the stack of these experiments", f"make submit {comp}"))
     if focus is not None:
         exps = "" if focus.name == STACK else f" EXPS={focus.name}"
-        if focus.test_proba is None:
+        if focus.test_pred is None:
             found.append((f"test predictions of {focus.name}", f"make submit {comp}{exps}"))
         elif focus.submission is None:
             found.append((f"the submission of {focus.name}", f"make submit {comp}{exps}"))

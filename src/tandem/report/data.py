@@ -1,14 +1,13 @@
 """Section Data: label frequency and co-occurrence, folds, captions, image sizes, findings of the data check."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 
 from tandem.data.folds import label_shares
-from tandem.report.charts import ACCENT, SECOND, chart, label_axes
+from tandem.data.split_tables import word_counts
+from tandem.report.charts import ACCENT, SECOND, chart
 from tandem.report.data_model import FocusExperiment, ReportData
 
 FREQUENT = 30  # labels in the table of co-occurrence
@@ -16,22 +15,12 @@ FREQUENT = 30  # labels in the table of co-occurrence
 
 def label_counts(data: ReportData) -> list[dict]:
     """One row per label: rows that have it, their share, the share in each fold."""
-    folds = None
-    if data.fold is not None:
-        folds = label_shares(data.y, data.fold, int(data.fold.max()) + 1)
-    rows = []
-    for j, name in enumerate(data.names):
-        row = {"name": name, "rows": int(data.y[:, j].sum()), "share": float(data.y[:, j].mean())}
-        if folds is not None:
-            row["folds"] = folds[j, :-1].tolist()
-            off = folds[j, :-1] - folds[j, -1]
-            row["worst"] = float(off[np.abs(off).argmax()])
-        rows.append(row)
+    shares, rows = label_shares(data.y, data.fold, int(data.fold.max()) + 1), []
+    for name, column, (*folds, overall) in zip(data.names, data.y.T, shares.tolist(), strict=True):
+        worst = max((share - overall for share in folds), key=abs)
+        row = {"name": name, "rows": int(column.sum()), "share": float(column.mean())}
+        rows.append(row | {"folds": folds, "worst": worst})
     return rows
-
-
-def fold_sizes(fold: np.ndarray | None) -> list[int]:
-    return [] if fold is None else np.bincount(fold).tolist()
 
 
 def co_occurrence(y: np.ndarray, names: tuple[str, ...]) -> dict:
@@ -43,11 +32,8 @@ def co_occurrence(y: np.ndarray, names: tuple[str, ...]) -> dict:
     rows = []
     for a, j in enumerate(frequent):
         given = both[a] / max(count[a], 1)
-        lift = given / np.maximum(share, 1e-9)
-        cells: list[list[float] | None] = [
-            [round(float(g), 4), round(float(x), 2), int(n)] for g, x, n in zip(given, lift, both[a], strict=True)
-        ]
-        cells[a] = None
+        figures = zip(given.tolist(), (given / np.maximum(share, 1e-9)).tolist(), both[a].tolist(), strict=True)
+        cells = [None if a == b else [round(g, 4), round(x, 2), n] for b, (g, x, n) in enumerate(figures)]
         rows.append({"name": names[j], "cells": cells})
     return {"names": [names[j] for j in frequent], "rows": rows, "left_out": y.shape[1] - len(frequent)}
 
@@ -62,35 +48,25 @@ def labels_per_row(y: np.ndarray, focus: FocusExperiment | None) -> list[list[fl
     return [row for row in rows if any(row[1:])]
 
 
-def word_counts(captions: Sequence[str]) -> np.ndarray:
-    return np.array([len(caption.split()) for caption in captions])
-
-
 def caption_chart(data: ReportData) -> Markup | None:
     """Histogram of words per caption, train and test; None without captions."""
     if not data.train.captions:
         return None
-    lengths = {"train": word_counts(data.train.captions)}
-    if data.test is not None and data.test.captions:
-        lengths["test"] = word_counts(data.test.captions)
+    captions = {"train": data.train.captions, "test": data.test.captions if data.test else None}
+    lengths = {split: word_counts(texts) for split, texts in captions.items() if texts}
     high = int(np.quantile(np.concatenate(list(lengths.values())), 0.995)) + 1
     edges = np.arange(high + 2) - 0.5 if high <= 60 else np.linspace(0, high, 61)
 
     def draw(axes: Axes) -> None:
-        for (split, values), colour in zip(lengths.items(), (ACCENT, SECOND), strict=False):
-            weights = np.full(len(values), 100 / len(values))
-            filled = split == "train"
-            axes.hist(
-                np.clip(values, 0, high),
-                edges.tolist(),
-                weights=weights,
-                histtype="stepfilled" if filled else "step",
-                color=colour,
-                alpha=0.35 if filled else 1.0,
-                label=f"{split}, mean {values.mean():.1f}",
-            )
+        styles: list[dict] = [
+            {"histtype": "stepfilled", "color": ACCENT, "alpha": 0.35},
+            {"histtype": "step", "color": SECOND},
+        ]
+        for (split, values), style in zip(lengths.items(), styles, strict=False):
+            weights, label = np.full(len(values), 100 / len(values)), f"{split}, mean {values.mean():.1f}"
+            axes.hist(np.clip(values, 0, high), edges.tolist(), weights=weights, label=label, **style)
         axes.legend()
-        label_axes(axes, "words per caption", "% of rows")
+        axes.set(xlabel="words per caption", ylabel="% of rows")
 
     return chart("words", "histogram of words per caption", draw)
 
@@ -99,8 +75,8 @@ def size_chart(data: ReportData) -> Markup:
     """Width against height of the images, train and test; the area of a point grows with the number of images."""
 
     def draw(axes: Axes) -> None:
-        splits = {"train": data.train, "test": data.test}
-        for (split, rows), colour in zip(splits.items(), (ACCENT, SECOND), strict=True):
+        splits = {"train": (data.train, ACCENT), "test": (data.test, SECOND)}
+        for split, (rows, colour) in splits.items():
             if rows is None or not len(rows.ids):
                 continue
             step = max(1, int(rows.sizes[:, :2].max() / 60))
@@ -111,7 +87,7 @@ def size_chart(data: ReportData) -> Markup:
         for handle in axes.legend(markerscale=1).legend_handles:
             if isinstance(handle, PathCollection):
                 handle.set_sizes([22])
-        label_axes(axes, "width, pixels", "height, pixels")
+        axes.set(xlabel="width, pixels", ylabel="height, pixels")
 
     return chart("sizes", "width and height of the images", draw)
 
@@ -120,7 +96,6 @@ def findings(report: dict | None) -> dict | None:
     """The problems that the data check reported, and its findings: repaired rows and others; None without a report."""
     if report is None:
         return None
-    split: dict[bool, list[dict]] = {True: [], False: []}
-    for finding in report["findings"]:
-        split[finding["kind"] == "repaired row"].append(finding)
-    return {"problems": report["problems"], "repaired": split[True], "others": split[False]}
+    repaired = [finding for finding in report["findings"] if finding["kind"] == "repaired row"]
+    others = [finding for finding in report["findings"] if finding["kind"] != "repaired row"]
+    return {"problems": report["problems"], "repaired": repaired, "others": others}

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from tandem.data.submission import detect_drift
 from tandem.decoding import DECODERS, default_decoder
-from tandem.report.charts import ACCENT, MUTED, WARM, chart, label_axes, logarithmic
+from tandem.report.charts import ACCENT, MUTED, WARM, chart, logarithmic
 from tandem.report.data_model import FocusExperiment, ReportData
 
 NAMED = 6  # points of the chart with a label name
@@ -16,35 +16,26 @@ NAMED = 6  # points of the chart with a label name
 
 def decoders(scores: dict) -> list[dict]:
     """One row per decoder; `gain` is over the one marked `reference`, with its paired 95 % interval."""
+    used, reference = scores["decoder"], default_decoder(scores["metric"])
     return [
-        {
-            "name": name,
-            "about": DECODERS.get(name, ""),
-            "used": name == scores["decoder"],
-            "reference": name == default_decoder(scores["metric"]),
-        }
-        | figures
+        {"name": name, "about": DECODERS.get(name, ""), "used": name == used, "reference": name == reference} | figures
         for name, figures in scores["decoders"].items()
     ]
 
 
 def rates(data: ReportData, focus: FocusExperiment) -> list[dict]:
     """One row per label: the share of rows that have it, that get it out of fold and on test, and whether it drifts."""
-    oof, test = focus.pred.mean(0), None
-    drifting: dict[str, dict] = {}
+
+    def rate_of(table: np.ndarray) -> dict[str, float]:
+        return dict(zip(data.names, table.mean(0).tolist(), strict=True))
+
+    true, oof, test, drifting = rate_of(data.y), rate_of(focus.pred), dict[str, float](), dict[str, dict]()
     if focus.test_pred is not None:
-        test = focus.test_pred.mean(0)
-        oof_rate, test_rate = (dict(zip(data.names, rate.tolist(), strict=True)) for rate in (oof, test))
-        drifting = detect_drift(oof_rate, test_rate, len(data.y), len(focus.test_pred))
+        test = rate_of(focus.test_pred)
+        drifting = detect_drift(oof, test, len(data.y), len(focus.test_pred))
     return [
-        {
-            "name": name,
-            "true": float(data.y[:, j].mean()),
-            "oof": float(oof[j]),
-            "test": None if test is None else float(test[j]),
-            "drifts": name in drifting,
-        }
-        for j, name in enumerate(data.names)
+        {"name": name, "true": true[name], "oof": oof[name], "test": test.get(name), "drifts": name in drifting}
+        for name in data.names
     ]
 
 
@@ -65,7 +56,6 @@ def rate_chart(rows: list[dict]) -> Markup | None:
         style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8, "color": MUTED}
         for i in np.argsort(-np.abs(np.log(y / x)))[:NAMED]:
             axes.annotate(shown[i]["name"][:16], (x[i], y[i]), (5, 3), **style)
-        axes.set(xlim=(low, high), ylim=(low, high))
-        label_axes(axes, "% predicted out of fold", "% predicted on test")
+        axes.set(xlim=(low, high), ylim=(low, high), xlabel="% predicted out of fold", ylabel="% predicted on test")
 
     return chart("rates", "predicted rate of each label out of fold and on the test rows", draw, 3.9, 3.2)

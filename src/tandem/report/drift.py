@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix, hstack, spmatrix
 
-from tandem.report.data_model import ReportData, Split
+from tandem.data.split_tables import word_counts
+from tandem.report.data_model import ReportData
 
 ROWS = 16_000  # at most, the same share of both splits
 FOLDS = 3
@@ -40,17 +41,17 @@ def drift(data: ReportData, seed: int = 0) -> dict | None:
     a, b = (np.sort(rng.permutation(len(s.ids))[: max(2 * FOLDS, int(share * len(s.ids)))]) for s in (train, test))
     is_test = np.concatenate([np.zeros(len(a), bool), np.ones(len(b), bool)])
     fold = np.concatenate([rng.permutation(len(side)) % FOLDS for side in (a, b)])  # each fold has rows of both
-    numbers, names = _sizes_and_lengths(train, test, a, b)
+    texts = [train.captions[i] for i in a] + [test.captions[i] for i in b] if train.captions and test.captions else []
+    numbers, names = _sizes_and_lengths(np.concatenate([train.sizes[a], test.sizes[b]]), texts)
     blocks, words = {"sizes and lengths": csr_matrix(_standardised(numbers))}, []
-    features = _differing_features(numbers, names, is_test, LISTED // 2)
-    if train.captions and test.captions:
-        texts = [train.captions[i] for i in a] + [test.captions[i] for i in b]
+    features = _differing_features(numbers, names, is_test)
+    if texts:
         blocks["caption words"], vocabulary, present = _words(texts)
         words = _differing_words(present, vocabulary, is_test)
     if data.features is not None:
         x = np.concatenate([data.features[0][a], data.features[1][b]]).astype(np.float32)
         names = [f"image feature {k}" for k in range(x.shape[1])]
-        features += _differing_features(x, names, is_test, LISTED // 2)
+        features += _differing_features(x, names, is_test)
         blocks["image features"] = csr_matrix(_standardised(_components(x, seed)))
     error = float(np.sqrt((len(is_test) + 1) / (12 * len(a) * len(b))))  # of the Mann-Whitney statistic
     if len(blocks) > 1:
@@ -61,31 +62,26 @@ def drift(data: ReportData, seed: int = 0) -> dict | None:
 
 def _auc(x: csr_matrix, is_test: np.ndarray, fold: np.ndarray) -> float:
     from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import PredefinedSplit, cross_val_score
 
-    score = np.zeros(len(is_test))
-    for k in range(FOLDS):
-        fitted = LogisticRegression(C=C, class_weight="balanced", max_iter=200, tol=1e-3)
-        fitted.fit(x[fold != k], is_test[fold != k])
-        score[fold == k] = fitted.decision_function(x[fold == k])
-    # within folds: scores of different classifiers are not comparable
-    return float(np.mean([roc_auc_score(is_test[fold == k], score[fold == k]) for k in range(FOLDS)]))
+    model = LogisticRegression(C=C, class_weight="balanced", max_iter=200, tol=1e-3)
+    # mean of the folds' AUCs: scores of different classifiers are not comparable
+    return float(np.mean(cross_val_score(model, x, is_test, cv=PredefinedSplit(fold), scoring="roc_auc")))
 
 
-def _sizes_and_lengths(train: Split, test: Split, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, list[str]]:
+def _sizes_and_lengths(sizes: np.ndarray, texts: list[str]) -> tuple[np.ndarray, list[str]]:
     """((n, d), names) of properties that do not depend on the content of image and caption."""
-    sizes = np.concatenate([train.sizes[a], test.sizes[b]]).astype(np.float64)
-    width, height, size = np.maximum(sizes, 1).T
+    width, height, size = np.maximum(sizes.astype(np.float64), 1).T
     columns = {
         "width": width,
         "height": height,
         "log aspect": np.log(width / height),
         "log bytes per pixel": np.log(size / (width * height)),
     }
-    if train.captions and test.captions:
-        texts = [train.captions[i] for i in a] + [test.captions[i] for i in b]
-        columns["caption words"] = np.array([len(text.split()) for text in texts], float)
-        columns["letters per caption word"] = np.array([len(t) / max(len(t.split()), 1) for t in texts])
+    if texts:
+        words = word_counts(texts).astype(float)
+        columns["caption words"] = words
+        columns["letters per caption word"] = np.array(list(map(len, texts))) / np.maximum(words, 1)
     return np.column_stack(list(columns.values())), list(columns)
 
 
@@ -108,30 +104,22 @@ def _differing_words(present: spmatrix, vocabulary: np.ndarray, is_test: np.ndar
     p, q = train / sides[0], test / sides[1]
     mean = (train + test) / sum(sides)
     error = np.sqrt(np.maximum(mean * (1 - mean), 1e-9) * (1 / sides[0] + 1 / sides[1]))
-    z = (q - p) / error
-    best = np.argsort(-np.abs(z), kind="stable")[:LISTED]
-    return [
-        {"name": str(vocabulary[k]), "train": float(p[k]), "test": float(q[k]), "difference": float(z[k])}
-        for k in best
-        if vocabulary[k]
-    ]
+    listed = _largest(vocabulary.tolist(), p, q, (q - p) / error, LISTED)
+    return [word for word in listed if word["name"]]
 
 
-def _differing_features(x: np.ndarray, names: list[str], is_test: np.ndarray, most: int) -> list[dict]:
+def _differing_features(x: np.ndarray, names: list[str], is_test: np.ndarray) -> list[dict]:
     """The features whose means differ most, in standard errors."""
     train, test = x[~is_test].astype(np.float64), x[is_test].astype(np.float64)
     error = np.sqrt(train.var(0) / len(train) + test.var(0) / len(test))
     z = (test.mean(0) - train.mean(0)) / np.maximum(error, 1e-9)
-    best = np.argsort(-np.abs(z), kind="stable")[:most]
-    return [
-        {
-            "name": names[k],
-            "train": float(train[:, k].mean()),
-            "test": float(test[:, k].mean()),
-            "difference": float(z[k]),
-        }
-        for k in best
-    ]
+    return _largest(names, train.mean(0), test.mean(0), z, LISTED // 2)
+
+
+def _largest(names: list[str], train: np.ndarray, test: np.ndarray, z: np.ndarray, most: int) -> list[dict]:
+    """The `most` largest differences `z`, with the means (d,) that they are between."""
+    best, table = np.argsort(-np.abs(z), kind="stable")[:most], np.column_stack([train, test, z]).tolist()
+    return [dict(zip(("name", "train", "test", "difference"), (names[k], *table[k]), strict=True)) for k in best]
 
 
 def _components(x: np.ndarray, seed: int) -> np.ndarray:

@@ -1,14 +1,17 @@
-"""Section Experiments: the table of scores, and score against training time."""
+"""Section Experiments: the table of scores, the sampling error of a score, and score against training time."""
 
 from collections.abc import Sequence
 
+import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from tandem.report.charts import ACCENT, INK, MUTED, WARM, chart, label_axes, logarithmic
-from tandem.report.data_model import ScoredExperiment
+from tandem.metrics import METRICS, f1_per_row, paired_mean
+from tandem.report.charts import ACCENT, INK, MUTED, WARM, chart, logarithmic
+from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment
 
 COLUMNS = ("f1_samples", "f1_micro", "f1_macro", "optimism", "fold_spread", "map", "log_loss")
+PARTS = 50  # of the rows, left out one at a time
 
 
 def metric_names(beta: float) -> dict[str, str]:
@@ -25,22 +28,20 @@ def table(experiments: Sequence[ScoredExperiment], focus: str) -> list[dict]:
     """One row per experiment, best first; below a fusion network its scores without captions and without images."""
     rows = []
     for experiment in sorted(experiments, key=lambda e: -e.scores["score"]):
-        scores, metric = experiment.scores, experiment.scores["metric"]
-        row = {key: scores[key] for key in COLUMNS}
-        row |= {
-            "name": experiment.name,
-            "focus": experiment.name == focus,
+        name, scores = experiment.name, experiment.scores
+        about = {
+            "name": name,
+            "focus": name == focus,
             "modalities": "+".join(sorted(experiment.modalities)),
             "decoder": scores["decoder"],
-            "local": experiment.local[metric] if experiment.local else None,
+            "local": experiment.local[scores["metric"]] if experiment.local else None,
             "seconds": total_seconds(experiment, experiments),
             "mb": experiment.run["model_mb"],
         }
-        rows.append(row)
+        rows.append({key: scores[key] for key in COLUMNS} | about)
+        unknown = dict.fromkeys(("local", "seconds", "mb")) | {"focus": False, "modalities": "", "decoder": ""}
         for lacking, without in scores.get("without", {}).items():
-            unknown = dict.fromkeys(("local", "seconds", "mb"))
-            texts = {"name": f"{experiment.name} without {lacking}", "modalities": "", "decoder": ""}
-            rows.append({key: without[key] for key in COLUMNS} | unknown | texts | {"focus": False})
+            rows.append({key: without[key] for key in COLUMNS} | unknown | {"name": f"{name} without {lacking}"})
     return rows
 
 
@@ -49,6 +50,22 @@ def total_seconds(experiment: ScoredExperiment, experiments: Sequence[ScoredExpe
     members = experiment.run.get("members", {})
     own = {e.name: e.run["seconds"] for e in experiments}
     return experiment.run["seconds"] + sum(own.get(name, 0.0) for name in members)
+
+
+def score_error(data: ReportData, focus: FocusExperiment) -> float:
+    """Half the width of the 95 % interval of the cross-fitted score."""
+    if data.rule.metric == "f1_samples":
+        _, low, high = paired_mean(f1_per_row(data.y, focus.pred, data.rule.beta))
+        return (high - low) / 2
+    return 1.96 * jackknife(data.y, focus.pred, data.rule.metric, data.rule.beta)
+
+
+def jackknife(y: np.ndarray, pred: np.ndarray, metric: str, beta: float) -> float:
+    """Standard error of a pooled metric by the delete-a-group jackknife (Quenouille 1956)."""
+    m = min(PARTS, len(y))
+    part = np.arange(len(y)) % m
+    left = np.array([METRICS[metric](y[part != k], pred[part != k], beta) for k in range(m)])
+    return float(np.sqrt((m - 1) / m * ((left - left.mean()) ** 2).sum()))
 
 
 def cost_chart(experiments: Sequence[ScoredExperiment], focus: str) -> Markup | None:
@@ -64,20 +81,13 @@ def cost_chart(experiments: Sequence[ScoredExperiment], focus: str) -> Markup | 
         # room for the names, which are to the right of the points
         axes.set_xlim(min(seconds.values()) / 1.5, max(seconds.values()) * 3)
         for e in sorted(experiments, key=lambda e: -e.scores["score"]):
-            x, y, bold = seconds[e.name], scores[e.name], e.name == focus
-            colour = WARM if bold else ACCENT
+            x, y, in_focus = seconds[e.name], scores[e.name], e.name == focus
+            colour, ink, weight, area = (WARM, INK, "bold", 34) if in_focus else (ACCENT, MUTED, "normal", 22)
             axes.errorbar(x, y, yerr=e.scores["fold_spread"], color=colour, lw=0.9, alpha=0.55, zorder=2)
-            axes.scatter(x, y, s=34 if bold else 22, color=colour, zorder=3)
-            axes.annotate(
-                e.name,
-                (x, y),
-                (6, offsets[e.name]),
-                textcoords="offset points",
-                fontsize=8,
-                color=INK if bold else MUTED,
-                weight="bold" if bold else "normal",
-            )
-        label_axes(axes, "seconds of training, all folds (log)", "score, cross-fitted")
+            axes.scatter(x, y, s=area, color=colour, zorder=3)
+            at = (6, offsets[e.name])
+            axes.annotate(e.name, (x, y), at, textcoords="offset points", fontsize=8, color=ink, weight=weight)
+        axes.set(xlabel="seconds of training, all folds (log)", ylabel="score, cross-fitted")
 
     return chart("cost", "score of each experiment against its seconds of training", draw, 7.4, 3.6)
 
@@ -88,7 +98,7 @@ def _name_offsets(seconds: dict[str, float], scores: dict[str, float]) -> dict[s
     line = 0.055 * span  # about the height of a line of text
     offsets: dict[str, float] = {}
     taken: list[tuple[float, float]] = []
-    for name in sorted(scores, key=lambda name: scores[name], reverse=True):
+    for name in sorted(scores, key=scores.__getitem__, reverse=True):
         at = scores[name]
         for x, y in taken:
             if 0.2 < x / seconds[name] < 5 and at > y - line:

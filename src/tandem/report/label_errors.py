@@ -26,14 +26,9 @@ def likely_errors(y: np.ndarray, proba: np.ndarray) -> np.ndarray:
     ranked, _, _ = find_multilabel_issues_per_class(
         given, proba[:, both_classes].astype(np.float64), return_indices_ranked_by="self_confidence", n_jobs=1
     )
-    cells = [(int(i), int(j)) for j, rows in zip(both_classes, ranked, strict=True) for i in rows]
-    cells.sort(key=lambda cell: _self_confidence(y, proba, *cell))
-    return np.array(cells, int).reshape(-1, 2)
-
-
-def _self_confidence(y: np.ndarray, proba: np.ndarray, i: int, j: int) -> float:
-    """The probability of the label as given."""
-    return float(proba[i, j] if y[i, j] else 1 - proba[i, j])
+    cells = np.array([(i, j) for j, rows in zip(both_classes, ranked, strict=True) for i in rows], int).reshape(-1, 2)
+    p, given_label = proba[*cells.T], y[*cells.T].astype(bool)
+    return cells[np.argsort(np.where(given_label, p, 1 - p), kind="stable")]
 
 
 def label_errors(data: ReportData, proba: np.ndarray) -> dict:
@@ -41,18 +36,17 @@ def label_errors(data: ReportData, proba: np.ndarray) -> dict:
 
     An error of kind `remove` is a given label that looks wrong, `add` one that looks right and is not given.
     """
-    y = data.y
-    cells = likely_errors(y, proba)
+    y, cells = data.y, likely_errors(data.y, proba)
     rows: dict[int, list[int]] = {}
     for i, j in cells.tolist():
         rows.setdefault(i, []).append(j)
-    shown = []
-    for i, labels in list(rows.items())[:ROWS]:
-        wrong = [
-            {"label": j, "kind": "remove" if y[i, j] else "add", "p": round(float(proba[i, j]), 4)} for j in labels
-        ]
-        shown.append(row_fields(data, i) | {"wrong": wrong})
-    removed = int(y[cells[:, 0], cells[:, 1]].sum())
+
+    def wrong(i: int, j: int) -> dict:
+        return {"label": j, "kind": "remove" if y[i, j] else "add", "p": round(float(proba[i, j]), 4)}
+
+    worst = list(rows.items())[:ROWS]
+    shown = [row_fields(data, i) | {"wrong": [wrong(i, j) for j in labels]} for i, labels in worst]
+    removed = int(y[*cells.T].sum())
     return {
         "cells": len(cells),
         "remove": removed,
@@ -65,8 +59,6 @@ def label_errors(data: ReportData, proba: np.ndarray) -> dict:
 
 def differing_duplicates(data: ReportData) -> list[dict]:
     """Groups of near-duplicate training images whose labels differ; those with most differing labels first."""
-    if data.group is None:
-        return []
     order = np.argsort(data.group, kind="stable")
     starts = np.flatnonzero(np.diff(data.group[order], prepend=-1))
     groups: list[dict] = []

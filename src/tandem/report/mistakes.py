@@ -4,7 +4,8 @@ import numpy as np
 
 from tandem.artifacts.contributions import TERMS
 from tandem.logits import logit
-from tandem.report.data_model import FocusExperiment, ReportData, row_scores
+from tandem.metrics import f1_per_row
+from tandem.report.data_model import FocusExperiment, ReportData
 
 OVERALL = 240  # rows
 PER_CLASS = 480  # rows, shared equally by the labels: half for false negatives, half for false positives
@@ -14,8 +15,9 @@ FALSE_NEGATIVE, FALSE_POSITIVE = "false_negative", "false_positive"
 
 def worst_rows(y: np.ndarray, pred: np.ndarray, proba: np.ndarray, row_score: np.ndarray) -> list[int]:
     """Rows to show: the lowest scores, ties by the most confident errors; and the most confident errors per label."""
-    wrong = y.astype(bool) != pred
-    confidence = np.where(wrong, wrong_logit(y, proba), -np.inf)  # (n, c)
+    wrong, z = y.astype(bool) != pred, logit(proba)
+    # (n, c) logit of the wrong answer: higher where the model is more confident that the given label is wrong
+    confidence = np.where(wrong, np.where(y.astype(bool), -z, z), -np.inf)
     loss = np.where(wrong, np.maximum(confidence, 0.0), 0.0).sum(1)
     order = np.lexsort((-loss, row_score))
     order = order[wrong.any(1)[order]]
@@ -28,27 +30,20 @@ def worst_rows(y: np.ndarray, pred: np.ndarray, proba: np.ndarray, row_score: np
     return [int(i) for i in order if int(i) in chosen]
 
 
-def wrong_logit(y: np.ndarray, proba: np.ndarray) -> np.ndarray:
-    """(n, c) logit of the wrong answer: higher where the model is more confident that the given label is wrong."""
-    z = logit(proba)
-    return np.where(y.astype(bool), -z, z)
-
-
 def mean_terms(terms: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
     """(c, 5) mean terms of each label: over rows with it (for false negatives), over the others (false positives)."""
-    y = y.astype(bool)
-    means = {}
-    for kind, rows in ((FALSE_NEGATIVE, y), (FALSE_POSITIVE, ~y)):
-        total = np.einsum("ncd,nc->cd", terms, rows.astype(terms.dtype))
-        means[kind] = total / np.maximum(rows.sum(0), 1)[:, None]
-    return means
+
+    def mean(rows: np.ndarray) -> np.ndarray:
+        return np.einsum("ncd,nc->cd", terms, rows.astype(terms.dtype)) / np.maximum(rows.sum(0), 1)[:, None]
+
+    return {FALSE_NEGATIVE: mean(y.astype(bool)), FALSE_POSITIVE: mean(~y.astype(bool))}
 
 
 def likely_causes(terms: np.ndarray, means: np.ndarray, kind: str) -> np.ndarray:
-    """(k,) index into CAUSES: the term of `terms` (k, 5) that differs most from its mean in the direction of the error.
+    """(k,) index into CAUSES: the one of `terms` (k, 5) that differs most from its mean in the direction of the error.
 
-    For a false negative it is the term furthest below its mean over rows with the label, for a false positive the
-    one furthest above its mean over rows without it.
+    For a false negative it is furthest below its mean over rows with the label, for a false positive furthest above
+    its mean over rows without it.
 
     >>> likely_causes(np.array([[0.5, 2.0, 0.1, 0.0, -3.0]]), np.array([[2.5, 2.0, 0.0, 0.0, -3.0]]), FALSE_NEGATIVE)
     array([0])
@@ -59,18 +54,15 @@ def likely_causes(terms: np.ndarray, means: np.ndarray, kind: str) -> np.ndarray
 
 def mistakes(data: ReportData, focus: FocusExperiment) -> list[dict]:
     """What the page shows of each row of `worst_rows`; `row` is its position in the training file."""
-    y, score = data.y.astype(bool), row_scores(data.y, focus.pred, data.rule.beta)
+    y, score = data.y.astype(bool), f1_per_row(data.y, focus.pred, data.rule.beta)
     means = mean_terms(focus.terms, y) if focus.terms is not None else None
     rows = []
     for i in worst_rows(data.y, focus.pred, focus.proba, score):
-        cells = np.flatnonzero(y[i] != focus.pred[i])
-        wrong = [_cell(focus, means, i, int(j), FALSE_NEGATIVE if y[i, j] else FALSE_POSITIVE) for j in cells]
-        row = row_fields(data, i) | {
-            "score": round(float(score[i]), 3),
-            "pred": np.flatnonzero(focus.pred[i]).tolist(),
-            "wrong": sorted(wrong, key=lambda cell: -abs(cell["p"] - (cell["kind"] == FALSE_NEGATIVE))),
-        }
-        rows.append(row)
+        cells = np.flatnonzero(y[i] != focus.pred[i]).tolist()
+        wrong = [_cell(focus, means, i, j, FALSE_NEGATIVE if y[i, j] else FALSE_POSITIVE) for j in cells]
+        wrong.sort(key=lambda cell: -abs(cell["p"] - (cell["kind"] == FALSE_NEGATIVE)))
+        figures = {"score": round(float(score[i]), 3), "pred": np.flatnonzero(focus.pred[i]).tolist(), "wrong": wrong}
+        rows.append(row_fields(data, i) | figures)
     return rows
 
 
@@ -82,7 +74,7 @@ def row_fields(data: ReportData, i: int) -> dict:
         "id": data.train.ids[i],
         "caption": captions[i] if captions else None,
         "true": np.flatnonzero(data.y[i]).tolist(),
-        "fold": int(data.fold[i]) if data.fold is not None else None,
+        "fold": int(data.fold[i]),
     }
 
 

@@ -1,31 +1,38 @@
-"""The report page: the figures of all sections in one HTML file that makes no network request."""
+"""The report page: figures of all sections, and thumbnails, in one HTML file that makes no network request."""
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
+from PIL import Image
 
 from tandem.artifacts.contributions import TERMS
 from tandem.artifacts.term_names import TERM_NAMES
-from tandem.html import templates
+from tandem.data.image_io import BadImage, load_rgb
+from tandem.data.image_loader import ahead
+from tandem.html import data_uri, templates
+from tandem.metrics import f1_per_row
 from tandem.report import data as data_section
 from tandem.report import decoding
 from tandem.report.advice import Figures, advise
 from tandem.report.classes import GRID, per_class, upper_bounds
-from tandem.report.data_model import FocusExperiment, ReportData, row_scores
+from tandem.report.data_model import FocusExperiment, ReportData
 from tandem.report.drift import drift
-from tandem.report.experiments import cost_chart, metric_names, table
+from tandem.report.experiments import cost_chart, metric_names, score_error, table
 from tandem.report.label_errors import differing_duplicates, label_errors
 from tandem.report.mistakes import CAUSES, cause_counts, mistakes
-from tandem.report.score_error import score_error
 from tandem.report.training_curves import training
+from tandem.runtime.resources import threads
 
 ASSETS = files("tandem.report") / "assets"
 SCRIPTS = ("charts.js", "page.js")
+SIDE, QUALITY = 112, 62  # of a thumbnail: pixels of the longer side, JPEG quality
 SECTIONS = {
     "summary": "Summary",
     "experiments": "Experiments",
@@ -38,11 +45,9 @@ SECTIONS = {
 }
 
 
-def build(report: ReportData, thumbnails: Callable[[Iterable[int]], dict[int, str]]) -> str:
-    """The HTML; `thumbnails` maps training rows to data URIs.
-
-    Without an experiment in focus only the data section has content, and near-duplicates with different labels.
-    """
+def build(report: ReportData) -> str:
+    """The HTML; without an experiment in focus only the data section has content, and the near-duplicates with
+    different labels."""
     focus, shifts, duplicates = report.focus, drift(report), differing_duplicates(report)
     context: dict[str, Any] = {"report": report, "focus": focus, "duplicates": duplicates}
     context["data"] = _data_figures(report, shifts)
@@ -55,14 +60,14 @@ def build(report: ReportData, thumbnails: Callable[[Iterable[int]], dict[int, st
         wrong, errors = figures["mistakes"]["rows"], figures["label_errors"]["shown"]
         payload |= {"classes": figures["classes"], "mistakes": wrong, "label_errors": errors}
         shown += [row["row"] for row in [*wrong, *errors]]
-    payload["images"] = thumbnails(shown)
+    payload["images"] = thumbnails(report.train.files, shown)
     return render(context, payload)
 
 
 def _data_figures(report: ReportData, shifts: dict | None) -> dict[str, Any]:
     return {
         "labels": data_section.label_counts(report),
-        "folds": data_section.fold_sizes(report.fold),
+        "folds": np.bincount(report.fold).tolist(),
         "together": data_section.co_occurrence(report.y, report.names),
         "per_row": data_section.labels_per_row(report.y, report.focus),
         "captions": data_section.caption_chart(report),
@@ -76,8 +81,7 @@ def _focus_figures(report: ReportData, focus: FocusExperiment, shifts: dict | No
     """The figures of all sections that need a scored experiment."""
     error, rates = score_error(report, focus), decoding.rates(report, focus)
     classes, bounds = per_class(report, focus), upper_bounds(report, focus)
-    errors, wrong = label_errors(report, focus.proba), mistakes(report, focus)
-    scores = row_scores(report.y, focus.pred, report.rule.beta)
+    errors, scores = label_errors(report, focus.proba), f1_per_row(report.y, focus.pred, report.rule.beta)
     return {
         "advice": [asdict(a) for a in advise(report, focus, Figures(classes, bounds, errors, shifts, error))],
         "score_error": error,
@@ -86,7 +90,7 @@ def _focus_figures(report: ReportData, focus: FocusExperiment, shifts: dict | No
         "cost": cost_chart(report.experiments, focus.name),
         "classes": classes,
         "mistakes": {
-            "rows": wrong,
+            "rows": mistakes(report, focus),
             "wrong": int((scores < 1).sum()),
             "none_right": int((scores == 0).sum()),
             "causes": cause_counts(report, focus),
@@ -105,7 +109,6 @@ def render(context: dict[str, Any], payload: dict[str, Any]) -> str:
     environment = templates("tandem.report", "assets")
     environment.filters |= {"number": number, "percent": percent, "signed": signed, "count": count}
     script = "\n".join(texts[name] for name in SCRIPTS)
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     return environment.get_template("page.html").render(
         **context,
         sections=SECTIONS,
@@ -114,9 +117,25 @@ def render(context: dict[str, Any], payload: dict[str, Any]) -> str:
         causes=CAUSES,
         css=Markup(texts["page.css"]),
         script=Markup(script),
-        digest=digest,
+        digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
         payload=payload,
     )
+
+
+def thumbnails(files: Sequence[Path], rows: Iterable[int]) -> dict[int, str]:
+    """The data URI of each of `rows`; "" for a file that cannot be read."""
+    wanted = sorted(set(rows))
+    made = ahead(_thumbnail, [files[row] for row in wanted], threads(), depth=4 * threads())
+    return dict(zip(wanted, made, strict=True))
+
+
+def _thumbnail(file: Path) -> str:
+    try:
+        image = load_rgb(file)
+    except BadImage:
+        return ""
+    image.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return data_uri(image, "JPEG", quality=QUALITY, optimize=True)
 
 
 def number(value: float | None, digits: int = 4) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from tandem.report.charts import ACCENT, SECOND, chart, label_axes, logarithmic
+from tandem.report.charts import ACCENT, SECOND, chart, logarithmic
 from tandem.report.data_model import ScoredExperiment
 
 CHARTS = 16  # experiments with a chart
@@ -36,26 +36,24 @@ def last_value(logs: dict[int, list[dict]], key: str) -> float | None:
 
 def training(experiments: Sequence[ScoredExperiment]) -> list[dict]:
     """One entry per experiment with a log: its last loss and F1 on the training rows, and a chart."""
-    logged = [e for e in experiments if curves(e.logs, "loss")][:CHARTS]
+    logged = [(e, loss) for e in experiments if (loss := curves(e.logs, "loss"))][:CHARTS]
     return [
         {
             "name": e.name,
-            "epochs": max(len(line) for line in curves(e.logs, "loss")),
-            "lines": len(curves(e.logs, "loss")),
+            "epochs": max(map(len, loss)),
+            "lines": len(loss),
             "folds": len(e.logs),
             "loss": last_value(e.logs, "loss"),
             "f1": last_value(e.logs, "f1"),
             "score": e.scores["f1_samples"],
             "decrease": last_decrease(e.logs),
-            "chart": _chart(e),
+            "chart": _chart(e.name, loss, curves(e.logs, "f1")),
         }
-        for e in logged
+        for e, loss in logged
     ]
 
 
-def _chart(experiment: ScoredExperiment) -> Markup:
-    loss, f1 = curves(experiment.logs, "loss"), curves(experiment.logs, "f1")
-
+def _chart(experiment: str, loss: list[list[float]], f1: list[list[float]]) -> Markup:
     def draw(*panels: Axes) -> None:
         shown = zip(panels, (loss, f1), (ACCENT, SECOND), ("loss", "F1 per row, training rows"), strict=False)
         for panel, lines, colour, name in shown:
@@ -63,9 +61,9 @@ def _chart(experiment: ScoredExperiment) -> Markup:
                 epochs, marker = range(1, len(line) + 1), "o" if len(line) < 3 else None
                 panel.plot(epochs, line, color=colour, lw=1.1, alpha=0.6, marker=marker, ms=3)
             panel.locator_params("x", integer=True)
-            label_axes(panel, "epoch", "", name)
-        if min(min(line) for line in loss) > 0:
+            panel.set(xlabel="epoch", title=name)
+        if min(map(min, loss)) > 0:
             logarithmic(panels[0].yaxis, min(map(min, loss)), max(map(max, loss)))
 
-    about, width = f"training of {experiment.name}", 4.6 if f1 else 2.6
-    return chart("training-" + experiment.name, about, draw, width, 2.1, 2 if f1 else 1)
+    width, panels = (4.6, 2) if f1 else (2.6, 1)
+    return chart(f"training-{experiment}", f"training of {experiment}", draw, width, 2.1, panels)

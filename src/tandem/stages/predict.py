@@ -9,6 +9,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -72,7 +73,7 @@ def main(args: Namespace) -> int:
         results = labeler.label([args.images / images[i] for i in left], [captions[i] for i in left])
         with progress(len(left), "label", "img") as bar:
             for i, result in zip(left, results, strict=True):
-                result = result.renamed(images[i])
+                result = replace(result, image=images[i])
                 stream.write(format_line(result, labeler.names, separator, json_lines))
                 problems += [result] if result.problem else []
                 without_caption += result.without_caption

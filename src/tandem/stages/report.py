@@ -5,15 +5,12 @@ A report of what is there: nothing is trained for it, and what is lacking is nam
 
 import time
 from argparse import ArgumentParser, Namespace
-from functools import partial
 
 from tandem.artifacts.atomic_io import write_text
 from tandem.artifacts.paths import Paths
 from tandem.graph.experiment_dir import Experiments
 from tandem.report.collect import gather
 from tandem.report.page import build
-from tandem.report.thumbnails import thumbnails
-from tandem.runtime.resources import threads
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -24,7 +21,7 @@ def main(args: Namespace) -> None:
     start = time.perf_counter()
     paths = Paths(args.comp)
     data = gather(Experiments(paths), args.exp)
-    html = build(data, partial(thumbnails, data.train.files, threads=threads()))
+    html = build(data)
     file = write_text(paths.report, html)
     for what, command in data.missing:
         print(f"not in it: {what}; run: {command}")

@@ -31,9 +31,6 @@ def make_app(service: LabelService) -> Starlette:
     """Images are processed one at a time, in a thread, so that the server stays responsive."""
     about, limiter = service.about, CapacityLimiter(1)
 
-    async def get_about(request: Request) -> JSONResponse:
-        return JSONResponse(about)
-
     def image_endpoint(method: Callable[..., dict], *fields: str) -> Callable:
         async def endpoint(request: Request) -> JSONResponse:
             try:
@@ -50,7 +47,7 @@ def make_app(service: LabelService) -> Starlette:
 
     return Starlette(
         routes=[
-            Route("/about", get_about),
+            Route("/about", lambda request: JSONResponse(about)),
             Route("/label", image_endpoint(service.label), methods=["POST"]),
             Route("/explain", image_endpoint(service.explain, "label"), methods=["POST"]),
             Mount("/", StaticFiles(directory=PAGE, html=True)),

@@ -12,7 +12,6 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-SAFE_METHODS = ("GET", "HEAD")
 
 
 class SameOrigin:
@@ -22,14 +21,12 @@ class SameOrigin:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] not in SAFE_METHODS:
+        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
             headers = Headers(scope=scope)
             origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
             if origin not in (None, f"http://{headers.get('host')}") or site not in ("same-origin", "none"):
-                refusal = JSONResponse({"error": "cross-site request"}, 403)
-                await refusal(scope, receive, send)
-                return
-        await self.app(scope, receive, send)
+                return await JSONResponse({"error": "cross-site request"}, 403)(scope, receive, send)
+        return await self.app(scope, receive, send)
 
 
 class SafeHeaders:

@@ -3,6 +3,8 @@
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +12,13 @@ from PIL import Image
 
 from tandem.artifacts.contributions import TERMS
 from tandem.artifacts.term_names import TERM_NAMES
-from tandem.config.encoders import Encoder
 from tandem.data.image_io import MAX_BYTES, BadImage, load_rgb
 from tandem.data.image_loader import squares
 from tandem.explain.attribution import heat_maps
 from tandem.explain.pictures import heat_uri
 from tandem.explain.words import word_effects
-from tandem.inference.fold_models import Encoders, Member, NewRows
-from tandem.inference.labeler import Labeler, Predictor
+from tandem.inference.fold_models import NewRows
+from tandem.inference.labeler import Labeler
 
 MAX_CAPTION = 2000  # characters
 
@@ -60,78 +61,45 @@ class LabelService:
         (found,) = self.labeler.label([photo], [caption], terms=True)
         if found.problem:
             raise ValueError(found.problem)
-        proba, terms = found.proba or {}, found.terms or {}
-        predictor = self._predictor(caption)
+        predictor, terms = self.labeler.predictor_for(caption), found.terms or {}
+        ranked = sorted((found.proba or {}).items(), key=lambda item: -item[1])
         return {
             "labels": list(found.labels),
-            "all": [
-                {"label": name, "proba": p, "terms": terms[name]}
-                for name, p in sorted(proba.items(), key=lambda item: -item[1])
-            ],
+            "all": [{"label": name, "proba": p, "terms": terms[name]} for name, p in ranked],
             "served": predictor.title,
-            "heat": _trunk_member(predictor) is not None,
+            "heat": any(member.experiment.has_trunk for member in predictor.members),
             "words": bool(caption.strip()) and predictor.reads_captions,
         }
 
     def explain(self, photo: Path, caption: str, label: str) -> dict:
-        """A heat map as a data URI, if a member has a trunk, and the effect of each word on the label's logit."""
+        """A heat map (data URI) of the first member with a trunk, and the effect of each word on the label's logit."""
         if label not in self.labeler.names:
             raise ValueError(f"label {label!r:.80}: expected one of {', '.join(self.labeler.names)}")
-        number, predictor = self.labeler.names.index(label), self._predictor(caption)
+        number, predictor = self.labeler.names.index(label), self.labeler.predictor_for(caption)
         try:
             width, height = load_rgb(photo).size
         except BadImage as error:
             raise ValueError(str(error).removeprefix(f"{photo}: ")) from error
-        images: dict[int, Sequence[np.ndarray]] = {
-            size: [image] for size, image in squares(photo, self.labeler.sizes).items()
-        }
-        rows = NewRows(images, [caption])
+        pixels = {size: [image] for size, image in squares(photo, self.labeler.sizes).items()}
+        row = NewRows(self.labeler.encoders, pixels, [caption])
         out: dict = {"heat": None, "words": None}
-        member = _trunk_member(predictor)
-        if member:
-            inputs = member.inputs(rows, self.labeler.encoders)
-            (heat,) = heat_maps(member.ensemble, inputs, [number], not caption.strip())
-            out["heat"] = heat_uri(heat, width, height) if heat.max() > 0 else ""
-            out["heat_model"] = member.name
+        if member := next((m for m in predictor.members if m.experiment.has_trunk), None):
+            (heat,) = heat_maps(member.ensemble, member.inputs(row), [number], not caption.strip())
+            out |= {"heat": heat_uri(heat, width, height), "heat_model": member.name}
         if caption.strip() and predictor.reads_captions:
-            words = word_effects(caption, lambda captions: self._logits(rows, captions))
-            effects = [*words.effects[:, number].tolist(), *[None] * (len(words.pieces) - len(words.effects))]
-            pairs = zip(words.pieces, effects, strict=True)
-            out["words"] = [{"text": text, "effect": effect} for text, effect in pairs]
+            words = word_effects(caption, lambda captions: self._logits(row, captions))
+            effects = zip_longest(words.pieces, words.effects[:, number].tolist())  # no effect of later words
+            out["words"] = [{"text": text, "effect": effect} for text, effect in effects]
         return out
-
-    def _predictor(self, caption: str) -> Predictor:
-        no_caption = self.labeler.no_caption
-        return no_caption if no_caption and not caption.strip() else self.labeler.predictor
 
     def _logits(self, row: NewRows, captions: Sequence[str]) -> np.ndarray:
         """(n, c) of one image with each of `captions`; a blank caption is a missing one."""
-        out = np.zeros((len(captions), len(self.labeler.names)))
-        encoders = SharedImageEncoders(self.labeler.encoders, row)
-        for predictor in {id(p): p for p in map(self._predictor, captions)}.values():
-            used = [i for i, caption in enumerate(captions) if self._predictor(caption) is predictor]
-            repeated: dict[int, Sequence[np.ndarray]] = {
-                size: list(images) * len(used) for size, images in row.squares.items()
-            }
-            rows = NewRows(repeated, [captions[i] for i in used])
-            out[used] = predictor.terms(rows, encoders).sum(-1)
+        out, predictor_for = np.zeros((len(captions), len(self.labeler.names))), self.labeler.predictor_for
+        for predictor in {id(p): p for p in map(predictor_for, captions)}.values():
+            used = [i for i, caption in enumerate(captions) if predictor_for(caption) is predictor]
+            rows = replace(row.take([0] * len(used)), captions=[captions[i] for i in used])
+            for encoder in [e for member in predictor.members for e in member.experiment.encoders]:
+                if encoder.reads == "image":  # once for all rows
+                    rows.encoded[encoder.slug] = row.features(encoder).repeat(len(used), axis=0)
+            out[used] = predictor.terms(rows).sum(-1)
         return out
-
-
-class SharedImageEncoders(Encoders):
-    """Encoders for rows with the same image: it is encoded once."""
-
-    def __init__(self, encoders: Encoders, row: NewRows) -> None:
-        super().__init__()
-        self._encoders, self._row = encoders, row
-
-    def __call__(self, cfg: Encoder, rows: NewRows) -> np.ndarray:
-        if cfg.reads != "image":
-            return self._encoders(cfg, rows)
-        one = self._encoders(cfg, self._row)
-        return np.broadcast_to(one, (len(rows), *one.shape[1:]))
-
-
-def _trunk_member(predictor: Predictor) -> Member | None:
-    """The first member with a trunk, for the heat map."""
-    return next((m for m in predictor.members if m.experiment.has_trunk), None)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from tandem.report.advice.item import Advice
+from tandem.report.advice.rules import Advice, Figures
 from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment
 from tandem.report.experiments import total_seconds
 from tandem.report.training_curves import last_decrease, last_value
@@ -13,11 +13,8 @@ MODALITY_GAP = 0.02  # in score, between image-only and caption-only models
 NAMED = 3  # experiments listed by name
 
 
-def stack_members(data: ReportData, focus: FocusExperiment, error: float) -> Iterator[Advice]:
-    """Members that a stack dropped, and whether the stack is better than its best member.
-
-    `error` is half the 95 % interval of the stack's score.
-    """
+def stack_members(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
+    """Members that a stack dropped, and whether the stack is better than its best member."""
     run, by_name = focus.scored.run, {e.name: e for e in data.experiments}
     dropped = [by_name[name] for name in run.get("dropped", []) if name in by_name]
     if dropped:
@@ -34,8 +31,8 @@ def stack_members(data: ReportData, focus: FocusExperiment, error: float) -> Ite
     members = [by_name[name] for name in run.get("members", {}) if name in by_name]
     if not members:
         return
-    best = max(members, key=lambda e: e.scores["score"])
-    score, alone = focus.scores["score"], best.scores["score"]
+    best, score, error = max(members, key=lambda e: e.scores["score"]), focus.scores["score"], figures.score_error
+    alone = best.scores["score"]
     if score - alone < error:
         better = run.get("gains", {}).get(focus.name, {}).get(best.name)
         paired = f"; log loss {better[0]:.4f} lower, {better[1]:.4f} to {better[2]:.4f}" if better else ""
@@ -47,7 +44,7 @@ def stack_members(data: ReportData, focus: FocusExperiment, error: float) -> Ite
         )
 
 
-def weaker_modality(data: ReportData) -> Iterator[Advice]:
+def weaker_modality(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
     """Image-only against caption-only models, and what fusion networks lose without one input."""
     alone: dict[str, ScoredExperiment] = {}
     for e in sorted(data.experiments, key=lambda e: e.scores["score"], reverse=True):
@@ -70,7 +67,7 @@ def weaker_modality(data: ReportData) -> Iterator[Advice]:
     yield Advice(title, why, "experiments", command=f"make train COMP={data.comp} EXPS={command}")
 
 
-def fit(data: ReportData) -> Iterator[Advice]:
+def fit(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
     """Overfitting and underfitting, from the training logs."""
     over, under = {}, {}
     for e in sorted(data.experiments, key=lambda e: -e.scores["score"]):

@@ -1,0 +1,164 @@
+"""Advice about labels, the decoder and the test set."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from tandem.artifacts.term_names import TERM_NAMES
+from tandem.decoding import default_decoder
+from tandem.report.data_model import FocusExperiment, ReportData
+
+LABELS = 3  # labels with advice of their own
+RANKED_BETTER = 0.02  # margin in average precision of another experiment
+DOMINANT = 0.6  # share of one term in the movement of a logit
+UNBALANCED = 1.5  # ratio of the losses by the two kinds of errors
+NOISY = 0.01  # suspected errors, as a share of the given labels
+OPTIMISM = 0.01  # in-sample score minus cross-fitted score
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One thing to try."""
+
+    title: str  # what to do
+    why: str  # the numbers that support it
+    section: str  # of the page, that shows them
+    gain: float | None = None  # the largest possible one in score, if known
+    command: str = ""  # to run
+    label: str = ""  # that it is about
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Results of other sections that the rules use."""
+
+    classes: list[dict]  # of classes.per_class
+    bounds: dict[str, float]  # of classes.upper_bounds
+    errors: dict  # of label_errors.label_errors
+    drift: dict | None  # of drift.drift
+    score_error: float  # half the width of the 95 % interval of the score
+
+
+def weak_labels(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
+    """The labels whose errors cost most."""
+    for row in sorted(figures.classes, key=lambda row: -row["gain"])[:LABELS]:
+        if row["gain"] <= 0:
+            continue
+        negatives, positives = row["false_negatives"], row["false_positives"]
+        why = (
+            f"{negatives:,} false negatives and {positives:,} false positives, {row['support']:,} rows have it "
+            f"(F1 {row['f1']:.3f}); without these errors the score would be {row['gain']:.4f} higher"
+        )
+        others = {name: ap for name, ap in row["ap_by_experiment"].items() if name != focus.name}
+        best = max(others, key=others.__getitem__, default="")
+        if best and row["ap"] is not None and others[best] > row["ap"] + RANKED_BETTER:
+            why += f"; {best} alone ranks it better, average precision {others[best]:.3f} against {row['ap']:.3f}"
+        elif row["share"] and max(row["share"].values()) > DOMINANT:
+            term = max(row["share"], key=row["share"].get)
+            why += f"; the term {TERM_NAMES[term]} has a share of {row['share'][term]:.0%} in its logit"
+        title = f"Look at the false {'negatives' if negatives >= positives else 'positives'} of label {row['name']}"
+        yield Advice(title, why, "mistakes", row["gain"], label=row["name"])
+
+
+def error_balance(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
+    """Which kind of error costs more, and whether it is the number of labels or their ranking."""
+    y, pred, bounds, score = data.y, focus.pred, figures.bounds, data.rule.score(data.y, focus.pred)
+    costs = {kind: bounds[f"no_false_{kind}"] - score for kind in ("negatives", "positives")}
+    less, more = sorted(costs, key=costs.__getitem__)
+    if costs[more] > UNBALANCED * costs[less]:
+        yield Advice(
+            f"The false {more} cost more than the false {less}",
+            f"without false {more} the score would be {costs[more]:.4f} higher, without false {less} "
+            f"{costs[less]:.4f}; a row has {y.sum(1).mean():.2f} labels, {pred.sum(1).mean():.2f} are predicted",
+            "classes",
+        )
+    counting, ranking = bounds["known_counts"] - score, 1 - bounds["known_counts"]
+    if counting > 0:
+        what = "ranking (models)" if ranking > counting else "decoding (thresholds, calibration)"
+        yield Advice(
+            f"Largest potential gain: better {what}",
+            f"if the number of labels of each row was known and the most probable ones were predicted, the score would "
+            f"be {bounds['known_counts']:.4f} ({counting:+.4f}); the remaining {ranking:.4f} are errors of ranking",
+            "decoding" if counting >= ranking else "experiments",
+        )
+
+
+def decoder_choice(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
+    """The decoder in use against the best one, and whether the submission was written by it."""
+    scores, recipe, submission = focus.scores, focus.recipe, focus.submission
+    used = scores["decoders"][scores["decoder"]]
+    best, most = max(scores["decoders"].items(), key=lambda item: item[1]["score"])
+    if best != scores["decoder"]:  # a significant gain would have selected it
+        yield Advice(
+            f"Keep the decoder: the gain of {best} is not significant",
+            f"{most['score']:.4f} against {used['score']:.4f} for {scores['decoder']} in use; its gain over "
+            f"{default_decoder(scores['metric'])} is {most['gain']:+.4f}, 95 % interval {most['low']:+.4f} to "
+            f"{most['high']:+.4f}",
+            "decoding",
+        )
+    if submission and submission["decoder"] != recipe:
+        yield Advice(
+            "Write the submission again: it is older than these predictions",
+            f"it was decoded by {submission['decoder']['decoder']}, when the score was "
+            f"{submission['out_of_fold']['score']:.4f}; now {recipe['decoder']} is in use and scores "
+            f"{scores['score']:.4f}",
+            "summary",
+            command=f"make submit COMP={data.comp}",
+        )
+    if used["optimism"] > OPTIMISM:
+        yield Advice(
+            "Use a decoder with fewer parameters: this one overfits",
+            f"{used['in_sample']:.4f} on the rows it was tuned on, {used['score']:.4f} on others; the difference of "
+            f"the simplest decoder is {next(iter(scores['decoders'].values()))['optimism']:.4f}",
+            "decoding",
+        )
+
+
+def wrong_labels(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
+    given, errors = int(data.y.sum()), figures.errors
+    if errors["cells"] > NOISY * given:
+        worst = int(np.argmax(errors["by_label"]))
+        yield Advice(
+            "Review the likely label errors",
+            f"{errors['cells']:,} on {errors['rows']:,} rows ({errors['remove']:,} given labels that may be wrong, "
+            f"{errors['add']:,} that may be missing), against {given:,} given labels; most on label "
+            f"{data.names[worst]} ({errors['by_label'][worst]:,})",
+            "label_errors",
+        )
+
+
+def shifts(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
+    """Label rates and inputs that differ between training and test rows."""
+    drifting = focus.submission["drift"] if focus.submission else None
+    if drifting:
+        name, most = max(drifting.items(), key=lambda d: abs(d[1]["test"] - d[1]["out_of_fold"]))
+        yield Advice(
+            "Check the labels that are predicted at another rate on test",
+            f"{len(drifting)} of {len(data.names)} labels; most {name}: {most['out_of_fold']:.1%} of the rows out of "
+            f"fold, {most['test']:.1%} of the test rows",
+            "decoding",
+        )
+    separations = figures.drift["separations"] if figures.drift else []
+    differing = next((s for s in separations if s.drifts), None)
+    if differing:
+        yield Advice(
+            f"Test rows differ in: {differing.inputs}",
+            f"a classifier separates train from test with AUC {differing.auc:.3f}; "
+            f"without drift it is 0.5 ± {2 * differing.error:.3f}",
+            "data",
+        )
+
+
+def leaderboard(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
+    """Out-of-fold score against the local leaderboard."""
+    if not (focus.scored.local and focus.submission):
+        return
+    rows, score, local = focus.submission["rows"], focus.scores["score"], focus.scored.local[data.rule.metric]
+    expected = figures.score_error * (1 + len(data.y) / max(rows, 1)) ** 0.5
+    if abs(local - score) > expected:
+        yield Advice(
+            "Find out why the local leaderboard disagrees with the folds",
+            f"{local:.4f} on {rows:,} test rows, {score:.4f} out of fold; sampling error explains ±{expected:.4f}",
+            "data",
+        )
