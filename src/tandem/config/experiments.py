@@ -66,8 +66,7 @@ class _Experiment(Section):
         >>> FinetuneExperiment(kind="finetune", size=64).image_sizes
         {64}
         """
-        sizes = {self.image_size, *(encoder.image_size for encoder in self.encoders)}
-        return {size for size in sizes if size is not None}
+        return {size for size in (self.image_size, *(encoder.image_size for encoder in self.encoders)) if size}
 
     @property
     def has_trunk(self) -> bool:
@@ -81,7 +80,6 @@ class _Experiment(Section):
 
     def as_trained(self, rows: int) -> Self:
         """With the settings that are used for this number of labelled rows."""
-        del rows
         return self
 
     def with_pretrained(self, change: Callable[[Encoder], Encoder]) -> Self:
@@ -233,13 +231,11 @@ def load_experiments(configs: Path, competition: Competition, source: Path) -> d
     """
     experiments = {name: load_experiment(file) for name, file in config_files(configs).items()}
     chains = {name: _with_teachers(name, experiments) for name in experiments}
-    unknown = [name for name in competition.experiments if name not in experiments]
-    if unknown:
+    if unknown := [name for name in competition.experiments if name not in experiments]:
         raise ValueError(f"{source}: experiments: {unknown} have no file in configs/; there are {sorted(experiments)}")
     if competition.caption:
         return experiments
-    need = [name for name in competition.experiments if "caption" in experiments[name].reads]
-    if need:
+    if need := [name for name in competition.experiments if "caption" in experiments[name].reads]:
         raise ValueError(f"{source}: experiments {need} read captions; no caption column is named")
     fitting = [name for name, chain in chains.items() if all(experiments[e].reads == {"image"} for e in chain)]
     return {name: experiments[name] for name in fitting}

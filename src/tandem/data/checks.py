@@ -125,11 +125,10 @@ def check_labels(train: Split, table: Table, competition: Competition, issues: l
             found.append(train.issue("not 0 or 1", row, f"column {name!r} holds {cell!r}, expected 0 or 1"))
     unreadable = {issue.id for issue in found if issue.kind != "repeated label"}
     for row, n in enumerate(y.sum(axis=1).tolist()):
-        count = f"{n or 'no'} label{'s' * (n != 1)}"
         if n > most:
-            found.append(train.issue("too many labels", row, f"{count}, at most {most}"))
+            found.append(train.issue("too many labels", row, f"{n} label{'s' * (n != 1)}, at most {most}"))
         elif n < least and train.ids[row] not in unreadable:
-            found.append(train.issue("too few labels", row, f"{count}, at least {least}"))
+            found.append(train.issue("too few labels", row, f"{n or 'no'} label{'s' * (n != 1)}, at least {least}"))
     for name, n in zip(labels.names, y.sum(axis=0).tolist(), strict=True):
         rows = f"{n or 'no'} row{'s have' if n > 1 else ' has'} label {name!r}"
         if n == 0:

@@ -111,10 +111,8 @@ def _body(lines: list[str], first: int, columns: tuple[str, ...]) -> Table:
     # Valid CSV, but a line inside a text starts like a row, or there are quotes in unquoted cells.
     try:
         other = read_unescaped(lines, first, width, valid=dict(zip(plain.lines, keys, strict=True)))
-    except AmbiguousRow:
-        raise
-    except CsvError:
-        if mixed or not are_uniform(keys):
+    except CsvError as error:
+        if isinstance(error, AmbiguousRow) or mixed or not are_uniform(keys):
             raise
         return plain
     differs = [row.line for row, cells in zip(other, plain.rows, strict=False) if row.cells != cells]
