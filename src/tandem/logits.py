@@ -31,9 +31,7 @@ def bce_from_logits(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def smoothed_log_odds(y: np.ndarray) -> np.ndarray:
-    """Log-odds of each label's rate in y (n,) or (n, c), finite for a label that never or always occurs.
-
-    The rate is (positives + 0.5) / (n + 1), its posterior mean under Jeffreys' prior.
+    """Log-odds of each label's rate in y (n,) or (n, c): (positives + 0.5) / (n + 1), the mean under Jeffreys' prior.
 
     >>> smoothed_log_odds(np.array([[0, 1], [0, 0]])).round(3).tolist()
     [-1.609, 0.0]
