@@ -11,7 +11,7 @@ from tandem.config.encoders import CaptionEncoder, ImageEncoder
 from tandem.config.experiments import FusionExperiment, HeadExperiment, TfidfExperiment
 from tandem.data.labelled_rows import read_labelled_rows
 from tandem.data.split_tables import write_captions, write_labels
-from tandem.ensemble.stack_store import read_stack
+from tandem.ensemble.stacking import read_stack
 from tandem.logits import sigmoid
 from tandem.metrics import log_loss
 

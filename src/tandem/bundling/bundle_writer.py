@@ -12,7 +12,7 @@ from tandem.artifacts.atomic_io import digest, file_digest, write_json, write_te
 from tandem.artifacts.paths import Paths, bundle_manifest
 from tandem.bundling.licences import licence_text, weight_licences
 from tandem.config.encoders import Encoder
-from tandem.ensemble.stack_store import load_no_caption_stack, load_stack
+from tandem.ensemble.stacking import load_no_caption_stack, load_stack
 from tandem.features.extract import used_tensors
 from tandem.features.pretrained_weights import save_backbone, save_sentences
 from tandem.graph.experiment_dir import ExperimentDir
