@@ -191,7 +191,7 @@ def test_where_another_process_unpacks_it_first_that_is_opened(packed, cache, mo
 
 def bundle(paths, monkeypatch, **changes) -> None:
     monkeypatch.chdir(paths.root)
-    given = {"comp": "toy", "mb": 100.0, "ms": float("inf"), "exp": None, "folds": 0}
+    given = {"comp": "toy", "budget_mb": 100.0, "budget_ms": float("inf"), "exp": None, "folds": 0}
     stage.main(SimpleNamespace(**(given | changes)))
 
 
@@ -205,11 +205,11 @@ def test_the_best_that_fits_is_packed_and_the_trade_off_is_printed(trained, monk
 
 
 def test_a_smaller_budget_is_kept_and_one_that_is_too_small_names_the_smallest(trained, monkeypatch, capsys):
-    bundle(trained, monkeypatch, mb=1.05)  # without the image network, which is most of it
+    bundle(trained, monkeypatch, budget_mb=1.05)  # without the image network, which is most of it
     assert (trained.root / "bundles" / "toy.zip").stat().st_size < 1.05 * 2**20
     assert "too much" in capsys.readouterr().out
     with pytest.raises(ValueError, match=r"nothing fits 0\.1 MB .* the smallest is words"):
-        bundle(trained, monkeypatch, mb=0.1)
+        bundle(trained, monkeypatch, budget_mb=0.1)
 
 
 def test_one_experiment_is_packed_where_it_is_named(trained, monkeypatch):
@@ -228,8 +228,8 @@ def test_where_every_member_needs_captions_a_fallback_is_packed(trained, tmp_pat
 
 def test_a_mean_of_members_labels_by_the_mean_of_their_logits(trained, tmp_path):
     recipe = read_json(trained.thresholds("join")), read_json(trained.scores("join"))
-    choice = Choice("mean", ("join", "words"), 0.9)
-    mean = as_experiment(Experiments(trained), choice, recipe, tmp_path / "chosen")
+    choice = Choice("mean", ("join", "words"), 0.9, recipe=recipe)
+    mean = as_experiment(Experiments(trained), choice, tmp_path / "chosen")
     write_bundle(mean, 0, tmp_path / "mean")
     files, captions = pipeline_rows(trained)
     found = list(Labeler.load(tmp_path / "mean").label(files, captions))
