@@ -227,8 +227,8 @@ def test_where_every_member_needs_captions_a_fallback_is_packed(trained, tmp_pat
 
 def test_a_mean_of_members_labels_by_the_mean_of_their_logits(trained, tmp_path):
     recipe = read_json(trained.thresholds("join")), read_json(trained.scores("join"))
-    choice = Choice("mean", ("join", "words"), 0.9)
-    mean = as_experiment(Experiments(trained), choice, recipe, tmp_path / "chosen")
+    choice = Choice("mean", ("join", "words"), 0.9, recipe=recipe)
+    mean = as_experiment(Experiments(trained), choice, tmp_path / "chosen")
     write_bundle(mean, 0, tmp_path / "mean")
     files, captions = pipeline_rows(trained)
     found = list(Labeler.load(tmp_path / "mean").label(files, captions))

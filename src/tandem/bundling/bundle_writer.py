@@ -24,6 +24,7 @@ REQUIRED = ("torch", "torchvision", "timm", "sentence-transformers", "numpy", "s
             "pyarrow", "safetensors", "pillow", "pydantic", "tqdm")  # fmt: skip
 DATE = (1980, 1, 1, 0, 0, 0)  # of every file in the zip, so that the same files make the same zip
 SCORES = ("metric", "score", "without")  # fields that labelling reads
+SUFFIXES = (".json", ".safetensors", ".txt")  # of a stack's files
 RECORD = ("key", "inputs")  # of what is in a checkout: a bundle is never stale
 
 
@@ -32,12 +33,13 @@ def write_bundle(
 ) -> dict[str, Any]:
     """Fills the new folder `root` with what labelling by an experiment needs; returns the manifest.
 
-    folds     only the first so many models of each member; 0 is all
-    fallback  for images without a caption, where every member needs captions
+    Of each member only the first `folds` models, 0 is all; `fallback` labels images without a caption, where every
+    member needs captions.
     """
     out = Paths(trained.paths.comp, root)
     _copy(trained.paths.competition, out.competition)
-    members = _packed_members(trained) + ([fallback] if fallback else [])
+    used = load_stack(trained.paths, trained.name)[1] if trained.is_stack else [trained.name]
+    members = [trained.of(name) for name in used] + ([fallback] if fallback else [])
     _write_weights([encoder for member in members for encoder in member.config.pretrained], out)
     for member in members:
         _write_experiment(member, folds, out)
@@ -70,8 +72,11 @@ def write_bundle(
 
 def list_files(root: Path) -> dict[str, dict[str, Any]]:
     """SHA-256 and size of every file below `root`, by its relative path."""
-    files = sorted(file for file in root.rglob("*") if file.is_file())
-    return {file.relative_to(root).as_posix(): {"sha256": sha256(file), "bytes": file.stat().st_size} for file in files}
+    return {name: {"sha256": sha256(file), "bytes": file.stat().st_size} for name, file in _files(root).items()}
+
+
+def _files(root: Path) -> dict[str, Path]:
+    return {file.relative_to(root).as_posix(): file for file in sorted(root.rglob("*")) if file.is_file()}
 
 
 def write_zip(root: Path, path: Path) -> None:
@@ -79,8 +84,8 @@ def write_zip(root: Path, path: Path) -> None:
 
     def write(partial: Path) -> None:
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
-            for file in sorted(file for file in root.rglob("*") if file.is_file()):
-                about = zipfile.ZipInfo(file.relative_to(root).as_posix(), DATE)
+            for name, file in _files(root).items():
+                about = zipfile.ZipInfo(name, DATE)
                 about.compress_type, about.external_attr = zipfile.ZIP_DEFLATED, 0o100644 << 16
                 archive.writestr(about, file.read_bytes())
 
@@ -95,24 +100,14 @@ def bundled_weights(encoder: Encoder) -> str:
     return f"{name}-{digest([encoder.model, own])[:8]}" + (".safetensors" if image else "")
 
 
-def _packed_members(trained: ExperimentDir) -> list[ExperimentDir]:
-    """The members that a stack needs, or the experiment itself."""
-    if not trained.is_stack:
-        return [trained]
-    return [trained.of(name) for name in load_stack(trained.paths, trained.name)[1]]
-
-
 def _write_weights(encoders: Sequence[Encoder], out: Paths) -> None:
-    """The tensors that any of the encoders uses, once for each pretrained model.
-
-    Only those of the frozen parts: the models of the folds have the others.
-    """
+    """The tensors that the frozen parts of the encoders use, once for each pretrained model."""
     sharing: dict[str, list[Encoder]] = {}
     for encoder in encoders:
         sharing.setdefault(bundled_weights(encoder), []).append(encoder)
     for file, users in sharing.items():
-        first, used = users[0], {name for encoder in users for name in used_tensors(encoder)}
-        path = out.weights(file)
+        first, path = users[0], out.weights(file)
+        used = {name for encoder in users for name in used_tensors(encoder)}
         path.parent.mkdir(exist_ok=True)
         if first.reads == "image":
             save_backbone(first.model, first.weights_name, path, used)
@@ -133,14 +128,12 @@ def _write_experiment(member: ExperimentDir, folds: int, out: Paths) -> None:
 
 
 def _write_stack(stack: ExperimentDir, packed: set[str], out: Paths) -> None:
-    folder = stack.paths.models_dir(stack.name)
-    for file in sorted(folder.glob("*")):
-        if file.suffix in (".json", ".safetensors", ".txt"):
-            _copy(file, out.models_dir(stack.name) / file.name)
+    files = [file for file in stack.paths.models_dir(stack.name).glob("*") if file.suffix in SUFFIXES]
     no_caption = load_no_caption_stack(stack.paths, stack.name)
     if no_caption and set(no_caption[1]) <= packed:
-        for file in sorted(stack.paths.no_caption_stack(stack.name).parent.glob("*")):
-            _copy(file, out.no_caption_stack(stack.name).with_name(file.name))
+        files += stack.paths.no_caption_stack(stack.name).parent.glob("*")
+    for file in files:
+        _copy(file, out.root / file.relative_to(stack.paths.root))
     _write_records(stack, out, {"members": dict.fromkeys(stack.members, "")})
 
 

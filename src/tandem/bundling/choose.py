@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,21 +23,14 @@ from tandem.runtime.resources import threads
 TIMED = 64  # images
 MEAN = "mean"
 
-Scored = tuple[dict[str, Any], dict[str, Any]]  # the content of thresholds.json and scores.json
-
 
 @dataclass(frozen=True)
 class Selection:
-    """The chosen ensemble and all that it was chosen from.
-
-    means     decoder and scores of each mean of experiments, by its members
-    left_out  experiments that were not considered, with the reason
-    """
+    """The chosen ensemble and all that it was chosen from."""
 
     chosen: Choice
     choices: list[Choice]
-    means: dict[tuple[str, ...], Scored]
-    left_out: list[str]
+    left_out: list[str]  # experiments that were not considered, with the reason
 
 
 def select_ensemble(experiments: Experiments, budget: Budget) -> Selection:
@@ -53,15 +45,14 @@ def select_ensemble(experiments: Experiments, budget: Budget) -> Selection:
         raise ValueError("\n".join([f"nothing that is trained for {comp!r} is current", *left_out]))
     choices = [choice for choice in map(_as_choice, current) if logits.keys() >= set(choice.members)]
     costs = measure_costs([experiments[name] for name in logits], *first_rows(experiments.paths, TIMED))
-    means: dict[tuple[str, ...], Scored] = {}
     for group in grow_means(logits, rows.y, lambda names: budget.allows(costs.total(MEAN, names, 1))):
         if len(group) > 1:
             proba = sigmoid(np.mean([logits[name] for name in group], axis=0))
-            means[group] = score(proba, rows.y, rows.fold, rows.names, rule, threads())
-            choices.append(Choice(MEAN, group, means[group][1]["score"]))
+            recipe = score(proba, rows.y, rows.fold, rows.names, rule, threads())
+            choices.append(Choice(MEAN, group, recipe[1]["score"], recipe=recipe))
     fallbacks = no_caption_scores([experiments[name] for name in logits], rows.names)
     choices = [costs.with_fallback(choice, fallbacks, budget) for choice in choices]
-    return Selection(choose_best(choices, budget), choices, means, left_out)
+    return Selection(choose_best(choices, budget), choices, left_out)
 
 
 def _split_current(scored: Sequence[ExperimentDir], rows: LabelledRows) -> tuple[list[ExperimentDir], list[str]]:
@@ -81,15 +72,10 @@ def _as_choice(one: ExperimentDir) -> Choice:
     return Choice("stack" if one.is_stack else "single", members, one.scores["score"])
 
 
-def as_experiment(experiments: Experiments, choice: Choice, scored: Scored | None, root: Path) -> ExperimentDir:
-    """The experiment that a choice is; a mean is written as a stack of fixed weights in the new folder `root`.
-
-    `scored` is its decoder and scores, needed for a mean alone.
-    """
+def as_experiment(experiments: Experiments, choice: Choice, root: Path) -> ExperimentDir:
+    """The experiment that a choice is; a mean is written as a stack of fixed weights in the new folder `root`."""
     if choice.kind != MEAN:
         return experiments[choice.members[0] if choice.kind == "single" else choice.kind]
-    if scored is None:
-        raise ValueError(f"{choice.title} has no decoder")
     paths, out, m = experiments.paths, Paths(experiments.paths.comp, root), len(choice.members)
     links = {out.build: paths.build, out.input: paths.input, out.folds: paths.folds, out.configs: paths.configs}
     for name in choice.experiments:
@@ -98,7 +84,7 @@ def as_experiment(experiments: Experiments, choice: Choice, scored: Scored | Non
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(target.resolve())
     out.models_dir(MEAN).mkdir()
-    decoder, scores = scored
+    decoder, scores = choice.recipe
     write_stack(out.models_dir(MEAN), fixed_stack(np.full(m, 1 / m), len(decoder["labels"])))
     write_json(out.thresholds(MEAN), decoder)
     write_json(out.scores(MEAN), scores)

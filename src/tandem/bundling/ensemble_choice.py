@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -35,28 +36,24 @@ class Budget:
 
 @dataclass(frozen=True)
 class ExperimentCost:
-    """The cost of one of its fold models, the number of these, and the names of what it shares with others."""
+    """The cost of an experiment."""
 
-    fold: Cost
-    folds: int
-    shared: frozenset[str]
+    fold: Cost  # of one of its fold models
+    folds: int  # number of these
+    shared: frozenset[str]  # names of what it shares with others
 
 
 @dataclass(frozen=True)
 class Choice:
-    """An ensemble with its score and cost.
+    """An ensemble with its score and cost."""
 
-    kind      "single", "mean" of the members' logits, or "stack"
-    folds     fold models of each member
-    fallback  the experiment for images without a caption, where every member needs captions
-    """
-
-    kind: str
+    kind: str  # "single", "mean" of the members' logits, or "stack"
     members: tuple[str, ...]
     score: float
-    folds: int = 1
+    folds: int = 1  # fold models of each member
     cost: Cost = Cost()
-    fallback: str = ""
+    fallback: str = ""  # the experiment for images without a caption, where every member needs captions
+    recipe: tuple[dict[str, Any], dict[str, Any]] = ({}, {})  # of a mean: content of thresholds.json and scores.json
 
     @property
     def experiments(self) -> tuple[str, ...]:
@@ -71,22 +68,19 @@ class Choice:
 
 @dataclass(frozen=True)
 class Costs:
-    """Costs of all parts: `base` of every ensemble, `shared` by name, counted once, and those of a stack itself."""
+    """Costs of all parts of ensembles."""
 
     experiments: Mapping[str, ExperimentCost]
-    shared: Mapping[str, Cost]
-    base: Cost
-    stack: Cost
+    shared: Mapping[str, Cost]  # by name, counted once
+    base: Cost  # of every ensemble
+    stack: Cost  # of the stack itself
 
     def total(self, kind: str, names: Sequence[str], folds: int) -> Cost:
         """Of an ensemble with up to `folds` models of each experiment."""
-        total = self.base + (self.stack if kind == "stack" else Cost())
         experiments = [self.experiments[name] for name in names]
-        for shared in sorted(frozenset().union(*(e.shared for e in experiments))):
-            total += self.shared[shared]
-        for experiment in experiments:
-            total += experiment.fold.times(min(folds, experiment.folds))
-        return total
+        shared = sorted(frozenset().union(*(e.shared for e in experiments)))
+        parts = [self.shared[name] for name in shared] + [e.fold.times(min(folds, e.folds)) for e in experiments]
+        return sum(parts, start=self.base + (self.stack if kind == "stack" else Cost()))
 
     def with_most_folds(self, choice: Choice, budget: Budget) -> Choice:
         """With as many models of each experiment as the budget allows, at least one."""
@@ -96,16 +90,14 @@ class Costs:
         return replace(choice, folds=folds, cost=costs[folds])
 
     def with_fallback(self, choice: Choice, scores: Mapping[str, float], budget: Budget) -> Choice:
-        """`with_most_folds`, and the fallback that leaves room for most models, then of best score.
+        """`with_most_folds`, and the fallback that leaves room for most models, then of best score, where one fits.
 
-        scores  on rows without a caption, of the experiments that need none; a member among them is the fallback
-                already. Without one where none fits.
+        `scores` on rows without a caption, of the experiments that need none; a member among them is the fallback.
         """
-        alone = self.with_most_folds(choice, budget)
         pairs = [self.with_most_folds(replace(choice, fallback=name), budget) for name in scores]
         pairs = [pair for pair in pairs if budget.allows(pair.cost)]
         if not pairs or set(choice.members) & set(scores):
-            return alone
+            return self.with_most_folds(choice, budget)
         return max(pairs, key=lambda pair: (pair.folds, scores[pair.fallback]))
 
 
@@ -134,8 +126,7 @@ def choose_best(choices: Sequence[Choice], budget: Budget) -> Choice:
     """The highest score within the budget, then the most models, then the smallest; raises ValueError without one."""
     affordable = [choice for choice in choices if budget.allows(choice.cost)]
     if not affordable:
-        small = min(choices, key=lambda c: c.cost.mb)
-        quick = min(choices, key=lambda c: c.cost.ms)
+        small, quick = min(choices, key=lambda c: c.cost.mb), min(choices, key=lambda c: c.cost.ms)
         raise ValueError(
             f"nothing fits {budget.mb:g} MB and {budget.ms:g} ms an image: the smallest is {small.title}, "
             f"{small.cost.mb:.1f} MB and {small.cost.ms:.1f} ms; the quickest {quick.title}, {quick.cost.mb:.1f} MB "

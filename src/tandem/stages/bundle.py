@@ -43,14 +43,11 @@ def main(args: Namespace) -> None:
                 print(line)
             make_console().print(_table(selection, budget, experiments.competition.metric))
             chosen = selection.chosen
-            trained = as_experiment(experiments, chosen, selection.means.get(chosen.members), work / "chosen")
+            trained = as_experiment(experiments, chosen, work / "chosen")
             folds, fallback = chosen.folds, trained.of(chosen.fallback) if chosen.fallback else None
         write_bundle(trained, folds, work / "bundle", fallback)
-        found = verify_bundle(work / "bundle", trained, folds, *first_rows(paths, CHECKED))
-        print(
-            f"checked on {found.rows} rows: probabilities differ by {found.difference:.4f} at most, "
-            f"labels same on {found.same_labels}"
-        )
+        rows, difference, same = verify_bundle(work / "bundle", trained, folds, *first_rows(paths, CHECKED))
+        print(f"checked on {rows} rows: probabilities differ by {difference:.4f} at most, labels same on {same}")
         write_zip(work / "bundle", paths.bundle)
     mb = paths.bundle.stat().st_size / 2**20
     if mb > budget.mb:
