@@ -26,7 +26,6 @@ from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.data.split_tables import read_captions, word_counts
 from tandem.ensemble.fit_stack import LEARNED, StackFit, fit_no_caption_stack, fit_stack
 from tandem.ensemble.stacking import StackInputs, read_stack, write_stack
-from tandem.graph.keys import STACK, Artifact
 from tandem.graph.experiment_dir import same_rows
 from tandem.graph.keys import STACK, Artifact
 from tandem.graph.plan import Step
