@@ -140,3 +140,7 @@ def test_a_student_needs_its_teacher_and_all_rows_without_labels(paths):
     more = {f"features of {slug}, {split}" for slug in slugs(paths, "join") for split in ("test", "unlabelled")}
     assert more <= set(inputs)
     assert not [key for key in graph.fold("join", 1).inputs if "unlabelled" in key]
+
+
+def test_a_stack_is_made_with_the_scores_of_its_members_which_labelling_needs(paths):
+    assert {"decode both", "decode words", "stack", "decode stack"} <= set(Graph.open(paths).goal("stack"))

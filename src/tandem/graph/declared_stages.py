@@ -119,7 +119,7 @@ class Graph:
             "features": [f"features {e.slug}" for name in chosen for e in self.experiments[name].encoders],
             "train": [*trained, *scored],
             "decode": [*trained, *scored],
-            "stack": [STACK, f"decode {STACK}"],
+            "stack": [*scored, STACK, f"decode {STACK}"],
             "submit": [*scored, f"submit {submitted}"],
         }
         if target not in goals:
