@@ -27,10 +27,9 @@ from tandem.explain.page import percent, render, segments
 from tandem.explain.pictures import overlay
 from tandem.explain.terminal import lines
 from tandem.explain.words import word_effects
-from tandem.features import text_backbone_split as tokens
+from tandem.features import text_encoder as tokens
 from tandem.logits import logit, sigmoid
-from tandem.models.base import make_model
-from tandem.models.fold_ensemble import FoldEnsemble
+from tandem.models.base import FoldEnsemble, make_model
 from tandem.models.inputs import Maps
 from tandem.runtime import torch_setup as runtime
 from tandem.stages import explain

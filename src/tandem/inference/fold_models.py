@@ -11,7 +11,7 @@ from tandem.artifacts.contributions import BOTH, NO_CAPTION
 from tandem.config.encoders import Encoder
 from tandem.features.extract import load_encoder
 from tandem.graph.experiment_dir import ExperimentDir
-from tandem.models.fold_ensemble import FoldEnsemble, in_setting
+from tandem.models.base import FoldEnsemble, in_setting
 from tandem.models.inputs import Inputs, build_inputs
 
 

@@ -13,13 +13,10 @@ from tandem.data.image_loader import Image
 
 @dataclass(frozen=True)
 class Maps:
-    """Rows of arrays on disk, (n, views, ...) each, read as if they were one array.
-
-    rows  numbers of the selected rows, over all `parts` in order; None = all
-    """
+    """Rows of arrays on disk, (n, views, ...) each, read as if they were one array."""
 
     parts: tuple[np.ndarray, ...]
-    rows: np.ndarray | None = None
+    rows: np.ndarray | None = None  # numbers of the selected rows, over all `parts` in order; None = all
 
     @property
     def numbers(self) -> np.ndarray:
@@ -50,18 +47,11 @@ class Maps:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Rows of one or more splits in one order; an experiment has only the parts that it reads.
-
-    ids       (n,) str
-    features  by slug of the encoder, (n, views, d) float16
-    maps      by slug of the encoder, (n, views, ...) float16; too large to copy, so they stay on disk
-    captions  (n,) str
-    files     (n,) images
-    """
+    """n rows of one or more splits in one order; an experiment has only the parts that it reads."""
 
     ids: Sequence[str]
-    features: Mapping[str, np.ndarray] = field(default_factory=dict)
-    maps: Mapping[str, Maps] = field(default_factory=dict)
+    features: Mapping[str, np.ndarray] = field(default_factory=dict)  # by slug of the encoder, (n, views, d) float16
+    maps: Mapping[str, Maps] = field(default_factory=dict)  # the same, (n, views, ...); too large to copy, so on disk
     captions: Sequence[str] | None = None
     files: Sequence[Image] | None = None
 

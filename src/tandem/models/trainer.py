@@ -24,19 +24,14 @@ Batch = tuple[Any, Any]  # (what the network takes, what the loss compares its o
 
 @dataclass(frozen=True)
 class Task:
-    """What is trained, on which batches.
-
-    batches      the batches of an epoch, which depend on its number alone; `steps` of them
-    groups       AdamW parameter groups, each with its own peak lr
-    loss         of the network's outputs and the targets of a batch
-    metric_pair  (logits (b, c), y (b, c)) of outputs and targets, for F1 on the training rows
-    """
+    """What is trained, on which batches."""
 
     network: nn.Module
-    batches: Callable[[int], Iterable[Batch]]
-    steps: int
-    groups: list[dict[str, Any]]
-    loss: Callable[[Any, Any], torch.Tensor]
+    batches: Callable[[int], Iterable[Batch]]  # those of an epoch, which depend on its number alone
+    steps: int  # batches in an epoch
+    groups: list[dict[str, Any]]  # AdamW parameter groups, each with its own peak lr
+    loss: Callable[[Any, Any], torch.Tensor]  # of the network's outputs and the targets of a batch
+    # (logits (b, c), y (b, c)) of outputs and targets, for F1 on the training rows
     metric_pair: Callable[[Any, Any], Batch] = lambda outputs, targets: (outputs, targets)
 
 
