@@ -85,10 +85,7 @@ class FoldEnsemble:
         return sum(each, np.zeros(()))
 
     def terms(self, inputs: Inputs) -> dict[str, np.ndarray]:
-        """(n, c, 5) TERMS that add up to `logits`; by setting: both, and where it can, no_caption and no_image.
-
-        A model that does not explain itself has one term, named by what it reads.
-        """
+        """(n, c, 5) TERMS that add up to `logits`, by setting; other models have one term, named by their inputs."""
         if not self.experiment.explains:
             one = np.eye(len(TERMS))[TERMS.index(term_of(self.experiment.reads))]
             return {BOTH: one * self.logits(inputs)[..., None]}

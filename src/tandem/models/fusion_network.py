@@ -130,7 +130,11 @@ class FusionHead(nn.Module):
 
     def forward(self, x: Features) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor | None]:
         if self.image is None or self.caption is None:
-            return self._one_modality(x)
+            hidden = self.image(x.image) if self.image else cast(nn.Module, self.caption)(x.caption)
+            logits = self.alone(hidden)
+            none = torch.zeros_like(logits)
+            parts = [logits, none, none] if self.image else [none, logits, none]
+            return {BOTH: torch.stack(parts, -1)}, self.count(hidden)[:, 0], None
         assert x.caption is not None
         u, v = self.image(x.image), self.caption(x.caption)
         imagined = self.imagine(u)
@@ -142,13 +146,6 @@ class FusionHead(nn.Module):
         }
         count = self.count(torch.cat([u, v], 1))[:, 0]
         return terms, count, cosine_similarity(imagined, x.caption.detach(), dim=1)
-
-    def _one_modality(self, x: Features) -> tuple[dict[str, torch.Tensor], torch.Tensor, None]:
-        hidden = self.image(x.image) if self.image else cast(nn.Module, self.caption)(x.caption)
-        logits = self.alone(hidden)
-        none = torch.zeros_like(logits)
-        parts = [logits, none, none] if self.image else [none, logits, none]
-        return {BOTH: torch.stack(parts, -1)}, self.count(hidden)[:, 0], None
 
 
 def fusion_loss(cfg: FusionExperiment) -> Callable[[Outputs, Targets], torch.Tensor]:

@@ -36,10 +36,9 @@ class Task:
 
 
 def fit(task: Task, cfg: Training, run: TrainingRun) -> list[dict[str, Any]]:
-    """Trains `task.network` in place and returns one entry an epoch: epoch, loss, f1 and lr.
+    """Trains `task.network` in place; an entry an epoch: epoch, loss, lr and F1 per row at 0.5 over the training rows.
 
-    f1 is F1 per row at 0.5 over the training rows, each predicted during its own step. Raises ValueError where the loss
-    is not finite.
+    Each row is predicted during its own step. Raises ValueError where the loss is not finite.
     """
     epochs = max(cfg.epochs, math.ceil(cfg.min_steps / task.steps))
     state = _State(task, cfg, epochs)
@@ -58,9 +57,7 @@ def fit(task: Task, cfg: Training, run: TrainingRun) -> list[dict[str, Any]]:
     return log
 
 
-class _State:
-    """What changes in the course of training."""
-
+class _State:  # what changes in the course of training
     def __init__(self, task: Task, cfg: Training, epochs: int) -> None:
         self.network = task.network
         self.optimiser = torch.optim.AdamW(task.groups, weight_decay=cfg.weight_decay, fused=True)
