@@ -7,9 +7,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tandem.config.encoders import ImageEncoder, TokenEncoder, TrunkEncoder
-from tandem.features import image_backbone_split as trunk
 from tandem.features import image_encoder as images
-from tandem.features import text_backbone_split as tokens
+from tandem.features import image_encoder as trunk
+from tandem.features import text_encoder as tokens
 from tandem.features.image_encoder import Normalise
 from tandem.features.pretrained_weights import load_backbone, load_sentences
 from tandem.runtime import torch_setup as runtime

@@ -15,8 +15,8 @@ from tandem.artifacts.contributions import BOTH, NO_CAPTION, NO_IMAGE, TERMS
 from tandem.config.encoders import CaptionEncoder, ImageEncoder, TokenEncoder, TrunkEncoder
 from tandem.config.experiments import FusionExperiment
 from tandem.config.training import Fusion, FusionTraining
-from tandem.features import image_backbone_split as trunk
-from tandem.features import text_backbone_split as token_encoder
+from tandem.features import image_encoder as trunk
+from tandem.features import text_encoder as token_encoder
 from tandem.features.int8 import pack, unpack
 from tandem.models.base import TrainingRun
 from tandem.models.fusion import FusionModel

@@ -11,21 +11,13 @@ from tandem.artifacts.paths import Paths
 from tandem.config.encoders import Encoder
 from tandem.data.split_tables import read_captions, read_images
 from tandem.features.feature_store import write_features
-from tandem.features.pretrained_weights import load_pretrained
+from tandem.features.pretrained_weights import load_backbone, load_sentences
 
 if TYPE_CHECKING:
     import torch
 
-MODULES = {
-    "image": "image_encoder",
-    "trunk": "image_backbone_split",
-    "caption": "text_encoder",
-    "tokens": "text_backbone_split",
-}
-Encode = Callable[[Sequence], Iterator[np.ndarray]]
 
-
-def load_encoder(cfg: Encoder) -> Encode:
+def load_encoder(cfg: Encoder) -> Callable[[Sequence], Iterator[np.ndarray]]:
     """The encoder with its network loaded: files or captions in order -> (b, views, ...) float32 blocks."""
     return _module(cfg).load_encoder(cfg)
 
@@ -33,23 +25,25 @@ def load_encoder(cfg: Encoder) -> Encode:
 def encode_split(paths: Paths, cfg: Encoder, split: str, made_from: Mapping[str, Any]) -> None:
     """Writes the features of one split; `made_from`: key and inputs, kept beside them."""
     ids, items = split_rows(paths, cfg, split)
-    unit = "img" if cfg.reads == "image" else "captions"
-    path = paths.features(cfg.slug, split)
+    unit, path = "img" if cfg.reads == "image" else "captions", paths.features(cfg.slug, split)
     write_features(path, ids, lambda start: load_encoder(cfg)(items[start:]), made_from, unit)
 
 
 def used_tensors(cfg: Encoder) -> dict[str, "torch.Tensor"]:
     """The tensors of the pretrained model that the encoder uses, by name: of a split one, the early part."""
-    return _module(cfg).early_tensors(cfg) if cfg.cached_map else load_pretrained(cfg).state_dict()
+    if cfg.cached_map:
+        return _module(cfg).early_tensors(cfg)
+    image = cfg.reads == "image"
+    return (load_backbone(cfg.model, cfg.weights_name) if image else load_sentences(cfg.model)).state_dict()
 
 
 def split_rows(paths: Paths, cfg: Encoder, split: str) -> tuple[list[str], Sequence]:
     """(ids, images or captions to encode) of one split."""
-    if cfg.reads == "image":
-        rows = read_images(paths.images(split))
-        return list(rows["id"]), [paths.input / f for f in rows["file"]]
-    return read_captions(paths.captions(split))
+    if cfg.reads == "caption":
+        return read_captions(paths.captions(split))
+    rows = read_images(paths.images(split))
+    return list(rows["id"]), [paths.input / f for f in rows["file"]]
 
 
 def _module(cfg: Encoder) -> ModuleType:
-    return import_module(f"tandem.features.{MODULES[cfg.kind]}")
+    return import_module(f"tandem.features.{'image' if cfg.reads == 'image' else 'text'}_encoder")

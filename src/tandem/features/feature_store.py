@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,10 @@ from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.runtime.progress import progress
 
 CHUNK = 512  # rows between two saved states of a run; a multiple of every encoder's batch
+Encode = Callable[[int], Iterator[np.ndarray]]
 
 
-def _beside(path: Path, suffix: str) -> Path:
-    return path.with_suffix(suffix)
-
-
-def write_features(
-    path: Path,
-    ids: Sequence[str],
-    encode: Callable[[int], Iterator[np.ndarray]],
-    made_from: Mapping[str, Any],
-    unit: str,
-) -> None:
+def write_features(path: Path, ids: Sequence[str], encode: Encode, made_from: Mapping[str, Any], unit: str) -> None:
     """Writes (n, views, ...) float16 to `path`, its ids, shape and `made_from` (key and inputs) beside it.
 
     `encode(start)` yields (b, views, ...) blocks from row `start` on. Raises ValueError where a value is not finite in
@@ -31,15 +23,14 @@ def write_features(
     """
     key = made_from["key"]
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial, state = _beside(path, ".partial.npy"), _beside(path, ".partial.json")
+    partial, state = path.with_suffix(".partial.npy"), path.with_suffix(".partial.json")
     done = _resume(partial, state, key)
     array = np.load(partial, mmap_mode="r+") if done else None
     with progress(len(ids), path.name.rsplit(".", 1)[0], unit, done) as bar:
-        row, saved = done, done
+        row = saved = done
         for block in encode(done):
             if array is None:
-                shape = (len(ids), *block.shape[1:])
-                array = np.lib.format.open_memmap(partial, "w+", np.float16, shape)
+                array = np.lib.format.open_memmap(partial, "w+", np.float16, (len(ids), *block.shape[1:]))
             half = block.astype(np.float16)
             if not np.isfinite(half).all():
                 raise ValueError(f"{path}: features of row {row + 1} or after are not finite in float16")
@@ -56,19 +47,17 @@ def write_features(
     whole = list(array.shape)
     del array
     path.unlink(missing_ok=True)  # a kill before the last line must not leave old features with the new key
-    write_json(_beside(path, ".ids.json"), list(ids))
-    write_json(_beside(path, ".meta.json"), {**made_from, "shape": whole})
+    write_json(path.with_suffix(".ids.json"), list(ids))
+    write_json(path.with_suffix(".meta.json"), {**made_from, "shape": whole})
     partial.rename(path)
     state.unlink(missing_ok=True)
 
 
 def _resume(partial: Path, state: Path, key: str) -> int:
-    try:
+    with suppress(FileNotFoundError, json.JSONDecodeError, KeyError):
         saved = read_json(state)
         if saved["key"] == key and partial.exists():
             return saved["rows"]
-    except (FileNotFoundError, json.JSONDecodeError, KeyError):
-        pass
     partial.unlink(missing_ok=True)
     state.unlink(missing_ok=True)
     return 0
@@ -76,7 +65,7 @@ def _resume(partial: Path, state: Path, key: str) -> int:
 
 def read_features(path: Path, ids: Sequence[str]) -> np.ndarray:
     """(n, views, ...) float16 in the order of `ids`; a memory map where that is the order on disk."""
-    stored = read_json(_beside(path, ".ids.json"))
+    stored = read_json(path.with_suffix(".ids.json"))
     array = np.load(path, mmap_mode="r")
     if stored == list(ids):
         return array

@@ -34,8 +34,7 @@ def unpack(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     for name, tensor in tensors.items():
         if name.endswith(SCALE):
             continue
-        scale = tensors.get(name + SCALE)
-        if scale is not None:
+        if (scale := tensors.get(name + SCALE)) is not None:
             tensor = (tensor.float().flatten(1) * scale.float()).view(tensor.shape)
         out[name] = tensor
     return out

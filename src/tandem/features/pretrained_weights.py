@@ -1,16 +1,15 @@
 """Where pretrained weights come from: a package that ships them, a local safetensors file, or the hub."""
 
+import atexit
 import importlib.util
 import shutil
 import tempfile
-from collections.abc import Container, Iterator
-from contextlib import contextmanager
+from collections.abc import Container
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tandem.artifacts.atomic_io import write_with
-from tandem.config.encoders import Encoder
 
 if TYPE_CHECKING:  # licences and names of packages are read by processes that never load torch
     import torch
@@ -42,17 +41,13 @@ def shipped_sentences(model: str) -> Path | None:
     return folder / inside if folder else None
 
 
-def load_pretrained(cfg: Encoder) -> "nn.Module":
-    """The pretrained model of an encoder, whole, on the CPU."""
-    return load_backbone(cfg.model, cfg.weights_name) if cfg.reads == "image" else load_sentences(cfg.model)
-
-
 def load_backbone(model: str, weights: str, n_outputs: int = 0, dropout: float = 0.0) -> "nn.Module":
     """A timm network with pretrained weights and a new classifier of `n_outputs` (0 = none).
 
     Raises ValueError where the weights don't fit the network, or where neither package nor hub has them.
     """
     import torch
+    from safetensors.torch import load_file
 
     from tandem.runtime.torch_setup import import_timm
 
@@ -61,33 +56,27 @@ def load_backbone(model: str, weights: str, n_outputs: int = 0, dropout: float =
     if model not in timm.list_models() and ":" not in model and "." not in model:
         near = timm.list_models(f"*{model.split('_')[0]}*")[:5]
         raise ValueError(f"model = {model!r} is no timm network; similar names: {near}")
+    try:
+        network = timm.create_model(model, pretrained=not (weights or shipped), drop_rate=dropout)
+    except Exception as error:  # the hub's client raises many kinds: offline, unknown name, no permission
+        if weights or shipped:
+            raise
+        raise ValueError(
+            f"model = {model!r}: the weights could not be fetched from the hub ({type(error).__name__}: {error}); name "
+            f'a local file with weights = "path.safetensors", or use one of {sorted(SHIPPED_BACKBONES)}'
+        ) from error
     if weights:
-        network = timm.create_model(model, pretrained=False, drop_rate=dropout)
-        from safetensors.torch import load_file
-
         _load_by_name(network, load_file(weights), weights)
     elif shipped:
-        network = timm.create_model(model, pretrained=False, drop_rate=dropout)
         _load_by_order(network, torch.load(shipped, map_location="cpu", weights_only=True), shipped)
-    else:
-        try:
-            network = timm.create_model(model, pretrained=True, drop_rate=dropout)
-        except Exception as error:  # the hub's client raises many kinds: offline, unknown name, no permission
-            raise ValueError(
-                f"model = {model!r}: the weights could not be fetched from the hub ({type(error).__name__}: "
-                f'{error}); name a local file with weights = "path.safetensors", or use one of '
-                f"{sorted(SHIPPED_BACKBONES)}"
-            ) from error
     network.reset_classifier(n_outputs)
     return network
 
 
 def _load_by_order(network: "nn.Module", state: "dict[str, torch.Tensor]", source: Path) -> None:
     own = network.state_dict()
-    shapes = [tuple(t.shape) for t in own.values()]
-    given = [tuple(t.shape) for t in state.values()]
-    if given != shapes:
-        raise ValueError(f"{source}: its {len(given)} tensors are not the {len(shapes)} of the network")
+    if [t.shape for t in own.values()] != [t.shape for t in state.values()]:
+        raise ValueError(f"{source}: its {len(state)} tensors are not the {len(own)} of the network")
     network.load_state_dict(dict(zip(own, state.values(), strict=True)))
 
 
@@ -115,14 +104,14 @@ def save_backbone(model: str, weights: str, path: Path, used: Container[str]) ->
     state = load_backbone(model, weights).state_dict()
     state = {k: t if k in used else torch.zeros_like(t) for k, t in state.items()}
     state = {k: (t.half() if t.ndim > 1 else t).contiguous() for k, t in state.items()}
-    write_with(path, lambda partial: save_file(state, partial))
+    write_with(path, partial(save_file, state))
 
 
 def save_sentences(model: str, folder: Path, used: Container[str]) -> None:
     """Writes a folder that `load_sentences` takes as `model`, in int8; tensors not in `used` are zeros."""
-    from safetensors.torch import load_file
+    from safetensors.torch import load_file, save_file
 
-    from tandem.features.int8 import pack
+    from tandem.features.int8 import PACKED, pack
 
     sentences = load_sentences(model).half()
     for name, tensor in sentences.state_dict().items():
@@ -130,22 +119,7 @@ def save_sentences(model: str, folder: Path, used: Container[str]) -> None:
             tensor.zero_()
     sentences.save(str(folder), create_model_card=False)
     for file in folder.rglob("*.safetensors"):
-        packed = pack(load_file(file), set())
-        write_with(file, partial(_save_packed, packed))
-
-
-def _save_packed(tensors: "dict[str, torch.Tensor]", path: Path) -> None:
-    from safetensors.torch import save_file
-
-    from tandem.features.int8 import PACKED
-
-    save_file(tensors, path, PACKED)
-
-
-@cache
-def _temporary() -> tempfile.TemporaryDirectory:
-    """A folder that is removed when this process ends."""
-    return tempfile.TemporaryDirectory(prefix="tandem-")
+        write_with(file, partial(save_file, pack(load_file(file), set()), metadata=PACKED))
 
 
 @cache
@@ -162,7 +136,9 @@ def _unpacked(folder: Path) -> Path:
 
     if not any(is_packed(file) for file in folder.rglob("*.safetensors")):
         return folder
-    copied = Path(tempfile.mkdtemp(dir=_temporary().name)) / folder.name
+    temporary = tempfile.mkdtemp(prefix="tandem-")
+    atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+    copied = Path(temporary) / folder.name
     for file in sorted(f for f in folder.rglob("*") if f.is_file()):
         copy = copied / file.relative_to(folder)
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -178,37 +154,27 @@ def load_sentences(model: str) -> "SentenceTransformer":
     from tandem.runtime.torch_setup import mend_torchvision
 
     mend_torchvision()
+    import sentence_transformers
     import torch
+    from transformers.utils import logging
 
     folder = shipped_sentences(model) or (Path(model) if Path(model).is_dir() else None)
-    import sentence_transformers
-
+    shows_bar = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # a load takes milliseconds
     try:
-        with _no_progress_bar():
-            return sentence_transformers.SentenceTransformer(
-                str(_unpacked(folder) if folder else model),
-                device="cpu",
-                local_files_only=folder is not None,
-                model_kwargs={"use_safetensors": True, "dtype": torch.float32},  # files may be float16
-            )
+        return sentence_transformers.SentenceTransformer(
+            str(_unpacked(folder) if folder else model),
+            device="cpu",
+            local_files_only=folder is not None,
+            model_kwargs={"use_safetensors": True, "dtype": torch.float32},  # files may be float16
+        )
     except Exception as error:  # as above
         raise ValueError(
             f"model = {model!r}: no such folder, and the hub did not give it ({type(error).__name__}: {error}); "
             f"use a local folder or one of {sorted(SHIPPED_SENTENCES)}"
         ) from error
-
-
-@contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    """A load takes milliseconds, so it needs no bar."""
-    from transformers.utils import logging
-
-    enabled = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
     finally:
-        if enabled:
+        if shows_bar:
             logging.enable_progress_bar()
 
 

@@ -17,15 +17,14 @@ from tandem.artifacts.atomic_io import write_with
 from tandem.artifacts.contributions import BOTH, TERMS
 from tandem.config.experiments import FusionExperiment
 from tandem.data.image_loader import ahead, load_square
-from tandem.features.image_backbone_split import late_stages
+from tandem.features.image_encoder import late_stages
 from tandem.features.int8 import pack, unpack
-from tandem.features.text_backbone_split import late_layers
+from tandem.features.text_encoder import late_layers
 from tandem.logits import sigmoid, smoothed_log_odds
 from tandem.models.augmenter import Augmenter, one_cv2_thread
 from tandem.models.base import TrainingRun
 from tandem.models.fusion_network import Batch, Features, FusionNetwork, Outputs, Targets, Trunks, fusion_loss
 from tandem.models.inputs import Inputs
-from tandem.models.trainer import Batch as TrainingBatch
 from tandem.models.trainer import Task, fit, shuffled_batches
 from tandem.runtime.progress import progress
 from tandem.runtime.resources import threads
@@ -81,10 +80,7 @@ class FusionModel:
         return sigmoid(self.predict_terms(inputs)[BOTH].sum(-1))
 
     def predict_terms(self, inputs: Inputs) -> dict[str, np.ndarray]:
-        """(n, c, 5) TERMS that add up to the logit, by setting.
-
-        Each term is relative to its mean over training rows; the means are part of the base.
-        """
+        """(n, c, 5) TERMS that add up to the logit, by setting; the base holds their means over training rows."""
         center, bias = self.network.center.cpu().numpy(), self.network.bias.detach().cpu().numpy()
         out = {}
         for setting, terms in self._raw_terms(FusionBatches(self.cfg, inputs)).items():
@@ -94,8 +90,7 @@ class FusionModel:
 
     def each_view(self, inputs: Inputs) -> Iterator[Batch]:
         """All rows as one batch, once for each view."""
-        on = next(self.network.parameters()).device
-        rows = FusionBatches(self.cfg, inputs)
+        rows, on = FusionBatches(self.cfg, inputs), next(self.network.parameters()).device
         for batch in rows.each_view(np.arange(len(inputs)), rows.views):
             yield to_device(batch, on)
 
@@ -167,7 +162,7 @@ class FusionModel:
         return {name: torch.cat(values) for name, values in found.items()}, widths
 
 
-def _batches(load: Load, views: int, steps: int, targets: Targets, seed: int, epoch: int) -> Iterator[TrainingBatch]:
+def _batches(load: Load, views: int, steps: int, targets: Targets, seed: int, epoch: int) -> Iterator[tuple]:
     y, weights = targets
     chunks = list(shuffled_batches(len(y), views, steps, seed, epoch))
     loaded = ahead(lambda chunk: load(epoch, *chunk[:2]), chunks, 1)
@@ -184,7 +179,7 @@ def _pick(features: dict[str, torch.Tensor], epoch: int, rows: np.ndarray, view:
     return Features(**{name: values[rows, view] for name, values in features.items()})
 
 
-def _metric_pair(outputs: Outputs, targets: Targets) -> TrainingBatch:
+def _metric_pair(outputs: Outputs, targets: Targets) -> tuple[torch.Tensor, torch.Tensor]:
     """(logits (b, c) from both modalities, mean over the heads; y (b, c))."""
     return outputs.terms[BOTH].float().sum(-1).mean(0) + outputs.bias, targets[0]
 

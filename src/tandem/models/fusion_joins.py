@@ -1,7 +1,8 @@
 """Ways to join hidden image and caption features: each gives terms that add up to the logits.
 
 A join maps u (b, h) of the image and v (b, h) of the caption to (b, c, 3): for each label the image term, the caption
-term, and the interaction term.
+term, and the interaction term. The context, which one of them attends to: tokens (b, t, d), which of them are there
+(b, t) bool, and positions (b, p, d') of the image; None where their input is missing.
 """
 
 from collections.abc import Callable
@@ -34,7 +35,7 @@ class Gated(nn.Module):
             # products of about 1, so that their gradients are large enough to learn
             nn.init.normal_(factor.weight, std=2 * cfg.hidden**-0.5)
 
-    def forward(self, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    def forward(self, u: torch.Tensor, v: torch.Tensor, *context: torch.Tensor | None) -> torch.Tensor:
         image, caption = self.image(u), self.caption(v)
         if self.gate:
             gate = 2 * torch.sigmoid(self.gate(torch.cat([u, v], 1)))
@@ -49,7 +50,7 @@ class Concat(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(*hidden_layer(2 * cfg.hidden, cfg.hidden, cfg.dropout), _linear(cfg, n_labels))
 
-    def forward(self, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    def forward(self, u: torch.Tensor, v: torch.Tensor, *context: torch.Tensor | None) -> torch.Tensor:
         both = self.layers(torch.cat([u, v], 1))
         return torch.stack([torch.zeros_like(both), torch.zeros_like(both), both], -1)
 
@@ -64,7 +65,7 @@ class Film(nn.Module):
         nn.init.zeros_(self.scale.bias)
         self.out = _linear(cfg, n_labels)
 
-    def forward(self, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    def forward(self, u: torch.Tensor, v: torch.Tensor, *context: torch.Tensor | None) -> torch.Tensor:
         return torch.stack([self.out(u), self.out(self.shift(v)), self.out(self.scale(v) * u)], -1)
 
 
@@ -81,7 +82,6 @@ class Attention(nn.Module):
         self.out = nn.Sequential(nn.LayerNorm(WIDTH), nn.Dropout(cfg.dropout), nn.Linear(WIDTH, n_labels))
 
     def forward(self, u: torch.Tensor, v: torch.Tensor, *context: torch.Tensor | None) -> torch.Tensor:
-        """`context`: tokens (b, t, d), there (b, t) bool, positions (b, p, d'); None where their input is missing."""
         tokens, there, positions = context
         queries = self.no_tokens.expand(len(u), -1, -1) if tokens is None else self.queries(tokens)
         keys = self.no_positions.expand(len(u), -1, -1) if positions is None else self.keys(positions)

@@ -11,7 +11,7 @@ from torch.nn.functional import cosine_similarity, normalize, poisson_nll_loss
 from tandem.artifacts.contributions import BOTH, NO_CAPTION, NO_IMAGE
 from tandem.config.experiments import FusionExperiment
 from tandem.config.training import Fusion
-from tandem.features.text_backbone_split import is_token
+from tandem.features.text_encoder import is_token
 from tandem.models.fusion_joins import JOINS
 from tandem.models.mlp_head import hidden_layer
 from tandem.models.trainer import bce, make_loss
@@ -120,40 +120,32 @@ class FusionHead(nn.Module):
         self.caption = _hidden(cfg, widths["caption"]) if "caption" in widths else None
         modalities = [part for part in (self.image, self.caption) if part is not None]
         self.count = nn.Linear(len(modalities) * cfg.hidden, 1)
-        self.attends = cfg.how == "attention"
         if len(modalities) < 2:
             self.alone = nn.Linear(cfg.hidden, n_labels, bias=False)
             return
         self.imagine = nn.Linear(cfg.hidden, widths["caption"])
         self.no_image = nn.Parameter(torch.zeros(cfg.hidden))
-        extra = (widths["tokens"], widths["positions"]) if self.attends else ()
+        extra = (widths["tokens"], widths["positions"]) if cfg.how == "attention" else ()
         self.join = JOINS[cfg.how](cfg, n_labels, *extra)
 
     def forward(self, x: Features) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor | None]:
         if self.image is None or self.caption is None:
-            return self._one_modality(x)
+            hidden = self.image(x.image) if self.image else cast(nn.Module, self.caption)(x.caption)
+            logits = self.alone(hidden)
+            none = torch.zeros_like(logits)
+            parts = [logits, none, none] if self.image else [none, logits, none]
+            return {BOTH: torch.stack(parts, -1)}, self.count(hidden)[:, 0], None
         assert x.caption is not None
         u, v = self.image(x.image), self.caption(x.caption)
         imagined = self.imagine(u)
         scaled = normalize(imagined, dim=1) * imagined.shape[1] ** 0.5  # the length of standardised features
         terms = {
-            BOTH: self._join(u, v, x.tokens, x.there, x.positions),
-            NO_CAPTION: self._join(u, self.caption(scaled), None, None, x.positions),
-            NO_IMAGE: self._join(self.no_image.expand_as(u), v, x.tokens, x.there, None),
+            BOTH: self.join(u, v, x.tokens, x.there, x.positions),
+            NO_CAPTION: self.join(u, self.caption(scaled), None, None, x.positions),
+            NO_IMAGE: self.join(self.no_image.expand_as(u), v, x.tokens, x.there, None),
         }
         count = self.count(torch.cat([u, v], 1))[:, 0]
         return terms, count, cosine_similarity(imagined, x.caption.detach(), dim=1)
-
-    def _one_modality(self, x: Features) -> tuple[dict[str, torch.Tensor], torch.Tensor, None]:
-        hidden = self.image(x.image) if self.image else cast(nn.Module, self.caption)(x.caption)
-        logits = self.alone(hidden)
-        none = torch.zeros_like(logits)
-        parts = [logits, none, none] if self.image else [none, logits, none]
-        return {BOTH: torch.stack(parts, -1)}, self.count(hidden)[:, 0], None
-
-    def _join(self, u: torch.Tensor, v: torch.Tensor, *attention: torch.Tensor | None) -> torch.Tensor:
-        """(b, c, 3); `attention`: tokens, there and positions, for the join that attends to them."""
-        return self.join(u, v, *attention) if self.attends else self.join(u, v)
 
 
 def fusion_loss(cfg: FusionExperiment) -> Callable[[Outputs, Targets], torch.Tensor]:

@@ -13,13 +13,10 @@ from tandem.data.image_loader import Image
 
 @dataclass(frozen=True)
 class Maps:
-    """Rows of arrays on disk, (n, views, ...) each, read as if they were one array.
-
-    rows  numbers of the selected rows, over all `parts` in order; None = all
-    """
+    """Rows of arrays on disk, (n, views, ...) each, read as if they were one array."""
 
     parts: tuple[np.ndarray, ...]
-    rows: np.ndarray | None = None
+    rows: np.ndarray | None = None  # numbers of the selected rows, over all `parts` in order; None = all
 
     @property
     def numbers(self) -> np.ndarray:
@@ -50,18 +47,11 @@ class Maps:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Rows of one or more splits in one order; an experiment has only the parts that it reads.
-
-    ids       (n,) str
-    features  by slug of the encoder, (n, views, d) float16
-    maps      by slug of the encoder, (n, views, ...) float16; too large to copy, so they stay on disk
-    captions  (n,) str
-    files     (n,) images
-    """
+    """n rows of one or more splits in one order; an experiment has only the parts that it reads."""
 
     ids: Sequence[str]
-    features: Mapping[str, np.ndarray] = field(default_factory=dict)
-    maps: Mapping[str, Maps] = field(default_factory=dict)
+    features: Mapping[str, np.ndarray] = field(default_factory=dict)  # by slug of the encoder, (n, views, d) float16
+    maps: Mapping[str, Maps] = field(default_factory=dict)  # the same, (n, views, ...); too large to copy, so on disk
     captions: Sequence[str] | None = None
     files: Sequence[Image] | None = None
 
@@ -86,13 +76,12 @@ class Inputs:
 
     def followed_by(self, other: "Inputs") -> "Inputs":
         """These rows, then those of `other`, which has the same parts."""
-        captions, files = other.captions, other.files
         return Inputs(
             [*self.ids, *other.ids],
             {slug: np.concatenate([own, other.features[slug]]) for slug, own in self.features.items()},
             {slug: own.followed_by(other.maps[slug]) for slug, own in self.maps.items()},
-            None if self.captions is None or captions is None else [*self.captions, *captions],
-            None if self.files is None or files is None else [*self.files, *files],
+            None if self.captions is None or other.captions is None else [*self.captions, *other.captions],
+            None if self.files is None or other.files is None else [*self.files, *other.files],
         )
 
     def side_by_side(
@@ -122,12 +111,10 @@ class Source(Protocol):
 
 def build_inputs(experiment: Experiment, source: Source) -> Inputs:
     """What the models of `experiment` read of the rows of `source`."""
-    features = {encoder.slug: source.features(encoder) for encoder in experiment.encoders}
-    cached = {encoder.slug for encoder in experiment.encoders if encoder.cached_map}
     return Inputs(
         source.ids,
-        {slug: values for slug, values in features.items() if slug not in cached},
-        {slug: Maps((values,)) for slug, values in features.items() if slug in cached},
+        {encoder.slug: source.features(encoder) for encoder in experiment.encoders if not encoder.cached_map},
+        {encoder.slug: Maps((source.features(encoder),)) for encoder in experiment.encoders if encoder.cached_map},
         source.captions if "caption" in experiment.reads_rows else None,
         source.images(experiment.image_size) if experiment.image_size else None,
     )

@@ -24,27 +24,21 @@ Batch = tuple[Any, Any]  # (what the network takes, what the loss compares its o
 
 @dataclass(frozen=True)
 class Task:
-    """What is trained, on which batches.
-
-    batches      the batches of an epoch, which depend on its number alone; `steps` of them
-    groups       AdamW parameter groups, each with its own peak lr
-    loss         of the network's outputs and the targets of a batch
-    metric_pair  (logits (b, c), y (b, c)) of outputs and targets, for F1 on the training rows
-    """
+    """What is trained, on which batches."""
 
     network: nn.Module
-    batches: Callable[[int], Iterable[Batch]]
-    steps: int
-    groups: list[dict[str, Any]]
-    loss: Callable[[Any, Any], torch.Tensor]
+    batches: Callable[[int], Iterable[Batch]]  # those of an epoch, which depend on its number alone
+    steps: int  # batches in an epoch
+    groups: list[dict[str, Any]]  # AdamW parameter groups, each with its own peak lr
+    loss: Callable[[Any, Any], torch.Tensor]  # of the network's outputs and the targets of a batch
+    # (logits (b, c), y (b, c)) of outputs and targets, for F1 on the training rows
     metric_pair: Callable[[Any, Any], Batch] = lambda outputs, targets: (outputs, targets)
 
 
 def fit(task: Task, cfg: Training, run: TrainingRun) -> list[dict[str, Any]]:
-    """Trains `task.network` in place and returns one entry an epoch: epoch, loss, f1 and lr.
+    """Trains `task.network` in place; an entry an epoch: epoch, loss, lr and F1 per row at 0.5 over the training rows.
 
-    f1 is F1 per row at 0.5 over the training rows, each predicted during its own step. Raises ValueError where the loss
-    is not finite.
+    Each row is predicted during its own step. Raises ValueError where the loss is not finite.
     """
     epochs = max(cfg.epochs, math.ceil(cfg.min_steps / task.steps))
     state = _State(task, cfg, epochs)
@@ -63,9 +57,7 @@ def fit(task: Task, cfg: Training, run: TrainingRun) -> list[dict[str, Any]]:
     return log
 
 
-class _State:
-    """What changes in the course of training."""
-
+class _State:  # what changes in the course of training
     def __init__(self, task: Task, cfg: Training, epochs: int) -> None:
         self.network = task.network
         self.optimiser = torch.optim.AdamW(task.groups, weight_decay=cfg.weight_decay, fused=True)
