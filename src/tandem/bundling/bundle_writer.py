@@ -1,4 +1,7 @@
-"""Writes a bundle: a slim checkout with all that labelling needs, code and pretrained weights too, in one zip."""
+"""Writes a bundle: a slim checkout with all that labelling needs, code and pretrained weights too, in one zip.
+
+It must predict the same as its source.
+"""
 
 import shutil
 import zipfile
@@ -16,7 +19,8 @@ from tandem.ensemble.stack_store import load_no_caption_stack, load_stack
 from tandem.features.extract import used_tensors
 from tandem.features.pretrained_weights import save_backbone, save_sentences
 from tandem.graph.experiment_dir import ExperimentDir
-from tandem.inference.bundle_reader import FORMAT, sha256
+from tandem.inference.bundle_reader import FORMAT, open_bundle, sha256
+from tandem.inference.labeler import Labeler
 from tandem.runtime.resources import versions
 
 # what labelling imports
@@ -25,6 +29,7 @@ REQUIRED = ("torch", "torchvision", "timm", "sentence-transformers", "numpy", "s
 DATE = (1980, 1, 1, 0, 0, 0)  # of every file in the zip, so that the same files make the same zip
 SCORES = ("metric", "score", "without")  # fields that labelling reads
 SUFFIXES = (".json", ".safetensors", ".txt")  # of a stack's files
+MAX_DIFFERENCE = 0.05  # of a probability, by rounding
 RECORD = ("key", "inputs")  # of what is in a checkout: a bundle is never stale
 
 
@@ -65,14 +70,11 @@ def write_bundle(
     write_text(root / "requirements.txt", "\n".join([*pinned, ""]))
     write_text(root / "LICENSES", licence_text(licences))
     write_text(root / "README.md", readme(manifest))
-    manifest["files"] = list_files(root)
+    manifest["files"] = {
+        name: {"sha256": sha256(file), "bytes": file.stat().st_size} for name, file in _files(root).items()
+    }
     write_json(bundle_manifest(root), manifest)
     return manifest
-
-
-def list_files(root: Path) -> dict[str, dict[str, Any]]:
-    """SHA-256 and size of every file below `root`, by its relative path."""
-    return {name: {"sha256": sha256(file), "bytes": file.stat().st_size} for name, file in _files(root).items()}
 
 
 def _files(root: Path) -> dict[str, Path]:
@@ -149,6 +151,25 @@ def _write_records(trained: ExperimentDir, out: Paths, run: Mapping[str, Any]) -
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
+
+
+def verify_bundle(
+    bundle: Path, trained: ExperimentDir, folds: int, files: Sequence[Path], captions: Sequence[str]
+) -> tuple[int, float, int]:
+    """(images compared, largest difference of a probability, images with the same labels).
+
+    Raises ValueError where a probability differs by more than MAX_DIFFERENCE.
+    """
+    # without a caption the source may choose another fallback, among all its experiments
+    rows = [i for i, caption in enumerate(captions) if caption.strip()] or range(len(files))
+    files, captions = [files[i] for i in rows], [captions[i] for i in rows]
+    labelers = Labeler.of(trained.paths, trained.name, folds), Labeler.of(*open_bundle(bundle))
+    expected, got = (list(labeler.label(files, captions)) for labeler in labelers)
+    pairs = [(a.proba or {}, b.proba or {}) for a, b in zip(expected, got, strict=True)]
+    difference = max(abs(a[name] - b[name]) for a, b in pairs for name in labelers[0].names)
+    if difference > MAX_DIFFERENCE:
+        raise ValueError(f"the bundle's probabilities differ by {difference:.3f}, expected {MAX_DIFFERENCE} or less")
+    return len(files), difference, sum(set(a.labels) == set(b.labels) for a, b in zip(expected, got, strict=True))
 
 
 def readme(manifest: Mapping[str, Any]) -> str:

@@ -1,6 +1,5 @@
 """Selects the ensemble to bundle among the current experiments, their means and the stack."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +39,9 @@ def select_ensemble(experiments: Experiments, budget: Budget) -> Selection:
     if not scored:
         raise FileNotFoundError(f"nothing is trained for {comp!r}; run: {command_for(comp)}")
     rows, rule = read_labelled_rows(experiments.paths), Rule.of(experiments.competition)
-    current, left_out = _split_current(scored, rows)
+    reasons = {one: _why_left_out(one, rows) for one in scored}
+    current = [one for one, why in reasons.items() if not why]
+    left_out = [f"left out: {e.name}, which is stale: {why}; run: {e.command}" for e, why in reasons.items() if why]
     logits = {one.name: logit(one.oof().aligned_to(rows.ids), BOUND) for one in current if not one.is_stack}
     if not logits:
         raise ValueError("\n".join([f"nothing that is trained for {comp!r} is current", *left_out]))
@@ -56,16 +57,10 @@ def select_ensemble(experiments: Experiments, budget: Budget) -> Selection:
     return Selection(choose_best(choices, budget), choices, left_out)
 
 
-def _split_current(scored: Sequence[ExperimentDir], rows: LabelledRows) -> tuple[list[ExperimentDir], list[str]]:
-    """(experiments that are current, a message about each other one)."""
-    current, left_out = [], []
-    for one in scored:
-        same = same_rows(one.oof(), rows.names, rows.fold_digest)  # else its score can't be compared
-        if why := one.stale or one.undecoded or ("" if same else "other folds or labels"):
-            left_out.append(f"left out: {one.name}, which is stale: {why}; run: {one.command}")
-        else:
-            current.append(one)
-    return current, left_out
+def _why_left_out(one: ExperimentDir, rows: LabelledRows) -> str:
+    """Why it is stale, or its score can't be compared; "" where it can."""
+    same = same_rows(one.oof(), rows.names, rows.fold_digest)
+    return one.stale or one.undecoded or ("" if same else "other folds or labels")
 
 
 def _as_choice(one: ExperimentDir) -> Choice:

@@ -75,7 +75,7 @@ def time_rows(work: Callable[[], T], n: int) -> tuple[float, T]:
 
 
 def zipped_mb(data: bytes) -> float:
-    """Megabytes of a file in the zip."""
+    """Of a file in the zip."""
     return len(zlib.compress(data)) / 2**20
 
 

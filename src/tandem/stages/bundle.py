@@ -13,10 +13,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from tandem.artifacts.paths import Paths
-from tandem.bundling.bundle_writer import write_bundle, write_zip
+from tandem.bundling.bundle_writer import verify_bundle, write_bundle, write_zip
 from tandem.bundling.choose import Selection, as_experiment, first_rows, select_ensemble
 from tandem.bundling.ensemble_choice import Budget
-from tandem.bundling.verify import verify_bundle
 from tandem.graph.experiment_dir import Experiments
 from tandem.runtime.console import make_console
 
