@@ -148,5 +148,5 @@ def test_the_table_names_every_part_with_its_cost_and_nothing_is_trained_twice(p
 
 
 def test_only_a_fusion_network_has_parts(paths):
-    with pytest.raises(ValueError, match="--exp words: expected an experiment of kind fusion, got 'tfidf'"):
+    with pytest.raises(ValueError, match="EXP=words: expected an experiment of kind fusion, got 'tfidf'"):
         ablation.main(SimpleNamespace(comp="toy", exp="words", folds=1))

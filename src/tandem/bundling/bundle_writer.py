@@ -6,18 +6,18 @@ It must predict the same as its source.
 import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import distribution, version
 from pathlib import Path
 from typing import Any
 
 from tandem import __version__
 from tandem.artifacts.atomic_io import digest, file_digest, write_json, write_text, write_with
 from tandem.artifacts.paths import Paths, bundle_manifest
-from tandem.bundling.licences import licence_text, weight_licences
 from tandem.config.encoders import Encoder
+from tandem.config.experiments import Experiment
 from tandem.ensemble.stack_store import load_no_caption_stack, load_stack
+from tandem.features import pretrained_weights as pretrained
 from tandem.features.extract import used_tensors
-from tandem.features.pretrained_weights import save_backbone, save_sentences
 from tandem.graph.experiment_dir import ExperimentDir
 from tandem.inference.bundle_reader import FORMAT, open_bundle, sha256
 from tandem.inference.labeler import Labeler
@@ -52,7 +52,7 @@ def write_bundle(
         _write_stack(trained, {member.name for member in members}, out)
     package = Path(__file__).parents[1]
     shutil.copytree(package, out.source, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
-    licences = weight_licences(member.config for member in members)
+    licences = weight_licences([member.config for member in members])
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "tandem": __version__,
@@ -112,9 +112,9 @@ def _write_weights(encoders: Sequence[Encoder], out: Paths) -> None:
         used = {name for encoder in users for name in used_tensors(encoder)}
         path.parent.mkdir(exist_ok=True)
         if first.reads == "image":
-            save_backbone(first.model, first.weights_name, path, used)
+            pretrained.save_backbone(first.model, first.weights_name, path, used)
         else:
-            save_sentences(first.model, path, used)
+            pretrained.save_sentences(first.model, path, used)
 
 
 def _write_experiment(member: ExperimentDir, folds: int, out: Paths) -> None:
@@ -151,6 +151,34 @@ def _write_records(trained: ExperimentDir, out: Paths, run: Mapping[str, Any]) -
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
+
+
+def weight_licences(experiments: Sequence[Experiment]) -> dict[str, str]:
+    """By pretrained model: the name of its licence, then the texts in the package that it came with."""
+    found = {}
+    for model, reads in pretrained_models(experiments).items():
+        shipped = pretrained.SHIPPED_BACKBONES.get(model) or pretrained.SHIPPED_SENTENCES.get(model, ("",))[0]
+        text = pretrained.licence(model, reads)
+        if shipped:
+            about = distribution(shipped.replace("_", "-"))
+            text += f", from the package {about.name} {about.version}"
+            texts = [f for f in about.files or () if f.name.upper().startswith("LICEN")]
+            text += "".join(f"\n\n{f.read_text()}" for f in texts)
+        found[model] = text
+    return found
+
+
+def pretrained_models(experiments: Sequence[Experiment]) -> dict[str, str]:
+    """Pretrained model -> image or caption; also networks whose weights were all trained further."""
+    found: dict[str, str] = {encoder.model: encoder.reads for e in experiments for encoder in e.pretrained}
+    return found | {e.pixel_network.model: "image" for e in experiments if e.pixel_network}
+
+
+def licence_text(licences: dict[str, str]) -> str:
+    own = Path(__file__).parents[3] / "LICENSE"
+    parts = {"Tandem's code": own.read_text(encoding="utf-8") if own.is_file() else "Apache-2.0"}
+    parts |= {f"The weights of {model}": text for model, text in licences.items()}
+    return "\n".join(f"{'=' * 100}\n{what}: {text}\n" for what, text in parts.items())
 
 
 def verify_bundle(

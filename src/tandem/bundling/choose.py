@@ -1,6 +1,5 @@
 """Selects the ensemble to bundle among the current experiments, their means and the stack."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import numpy as np
 from tandem.artifacts.atomic_io import write_json
 from tandem.artifacts.paths import Paths
 from tandem.bundling.cost import measure_costs
-from tandem.bundling.ensemble_choice import Budget, Choice, choose_best, grow_means
+from tandem.bundling.ensemble_choice import Choice, Cost, choose_best, grow_means
 from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.data.split_tables import read_captions, read_images
 from tandem.decoding import Rule
@@ -24,17 +23,11 @@ TIMED = 64  # images
 MEAN = "mean"
 
 
-@dataclass(frozen=True)
-class Selection:
-    """The chosen ensemble and all that it was chosen from."""
+def select_ensemble(experiments: Experiments, budget: Cost) -> tuple[Choice, list[Choice], list[str]]:
+    """(the chosen ensemble, all that it was chosen from, a line about each experiment that was not considered).
 
-    chosen: Choice
-    choices: list[Choice]
-    left_out: list[str]  # experiments that were not considered, with the reason
-
-
-def select_ensemble(experiments: Experiments, budget: Budget) -> Selection:
-    """Raises FileNotFoundError where nothing is trained, ValueError where nothing fits."""
+    Raises FileNotFoundError where nothing is trained, ValueError where nothing fits.
+    """
     comp, scored = experiments.paths.comp, experiments.scored()
     if not scored:
         raise FileNotFoundError(f"nothing is trained for {comp!r}; run: {command_for(comp)}")
@@ -47,14 +40,14 @@ def select_ensemble(experiments: Experiments, budget: Budget) -> Selection:
         raise ValueError("\n".join([f"nothing that is trained for {comp!r} is current", *left_out]))
     choices = [choice for choice in map(_as_choice, current) if logits.keys() >= set(choice.members)]
     costs = measure_costs([experiments[name] for name in logits], *first_rows(experiments.paths, TIMED))
-    for group in grow_means(logits, rows.y, lambda names: budget.allows(costs.total(MEAN, names, 1))):
+    for group in grow_means(logits, rows.y, lambda names: costs.total(MEAN, names, 1).within(budget)):
         if len(group) > 1:
             proba = sigmoid(np.mean([logits[name] for name in group], axis=0))
             recipe = score(proba, rows.y, rows.fold, rows.names, rule, threads())
             choices.append(Choice(MEAN, group, recipe[1]["score"], recipe=recipe))
     fallbacks = no_caption_scores([experiments[name] for name in logits], rows.names)
     choices = [costs.with_fallback(choice, fallbacks, budget) for choice in choices]
-    return Selection(choose_best(choices, budget), choices, left_out)
+    return choose_best(choices, budget), choices, left_out
 
 
 def _why_left_out(one: ExperimentDir, rows: LabelledRows) -> str:
@@ -91,8 +84,7 @@ def as_experiment(experiments: Experiments, choice: Choice, root: Path) -> Exper
 def first_rows(paths: Paths, n: int) -> tuple[list[Path], list[str]]:
     """(images, captions) of the first n test rows, or of training rows where there is no test set."""
     split = "test" if paths.images("test").exists() else "train"
-    images, caption = read_images(paths.images(split)), dict[str, str]()
-    if paths.captions(split).exists():
-        caption = dict(zip(*read_captions(paths.captions(split)), strict=True))
+    images, captions = read_images(paths.images(split)), paths.captions(split)
+    caption = dict(zip(*read_captions(captions), strict=True)) if captions.exists() else {}
     files = [paths.input / file for file in images["file"][:n]]
     return files, [caption.get(name, "") for name in images["id"][:n]]
