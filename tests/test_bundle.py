@@ -25,8 +25,7 @@ from tandem.bundling.ensemble_choice import Choice
 from tandem.config.encoders import CaptionEncoder
 from tandem.config.experiments import FinetuneExperiment, HeadExperiment
 from tandem.data import archive
-from tandem.ensemble.stack_store import write_stack
-from tandem.ensemble.stacking import BOUND, fixed_stack
+from tandem.ensemble.stacking import BOUND, fixed_stack, write_stack
 from tandem.features.int8 import unpack
 from tandem.features.pretrained_weights import load_sentences, save_sentences
 from tandem.graph.experiment_dir import Experiments

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tandem.artifacts.atomic_io import write_json
+from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import Competition, load_competition, to_toml
-from tandem.config.encoders import CaptionEncoder, ImageEncoder, read_encoder
-from tandem.config.experiments import load_experiment, read_resolved
+from tandem.config.encoders import CaptionEncoder, ImageEncoder
+from tandem.config.experiments import load_experiment, make_experiment
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
 text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
@@ -91,14 +91,11 @@ def test_a_missing_competition_is_an_error_with_the_import_command(tmp_path):
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_every_shipped_experiment_loads_and_survives_being_resolved(path, tmp_path):
+def test_every_shipped_experiment_loads_and_survives_run_json(path, tmp_path):
     experiment = load_experiment(path)
-    write_json(tmp_path / "e.json", experiment.model_dump())
-    assert read_resolved(tmp_path / "e.json") == experiment
+    write_json(tmp_path / "run.json", {"config": experiment.model_dump()})
+    assert make_experiment(read_json(tmp_path / "run.json")["config"], path) == experiment
     assert experiment.reads <= {"image", "caption"} and experiment.reads
-    for encoder in experiment.encoders:
-        write_json(tmp_path / "encoder.json", encoder.model_dump())
-        assert read_encoder(tmp_path / "encoder.json") == encoder
 
 
 def test_an_unknown_key_of_an_experiment_is_named_with_its_file(tmp_path):

@@ -1,4 +1,4 @@
-"""The train and decode stages with a model that explains itself: its terms follow it from fold to table."""
+"""The train and decode stages with a model whose logits are sums of terms: from each fold to the tables."""
 
 from types import SimpleNamespace
 
@@ -21,7 +21,7 @@ from tandem.stages import scores
 NAMES = ("seen", "read")
 N, TEST = 60, ["98.jpg", "99.jpg"]
 IDS = [f"{i}.jpg" for i in range(N)]
-X = np.random.default_rng(0).normal(size=(N + 2, 2)).astype(np.float32)  # what the photo, what the caption says
+X = np.random.default_rng(0).normal(size=(N + 2, 2)).astype(np.float32)  # image feature, caption feature
 Y = (X[:N] > 0).astype(np.uint8)
 
 
@@ -63,7 +63,7 @@ def test_terms_of_every_row_add_up_to_what_was_predicted_for_it(paths):
         assert np.allclose(sigmoid(part["logit"]), proba.ravel(), atol=1e-6)
 
 
-def test_the_run_says_which_label_is_seen_and_which_is_read(paths):
+def test_run_json_has_the_share_of_image_and_caption_for_each_label(paths):
     run_tasks(paths, "train join")
     found = read_json(paths.run("join"))["shares"]
     assert found["seen"]["image"] > found["seen"]["caption"]

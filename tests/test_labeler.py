@@ -20,8 +20,7 @@ from tandem.artifacts.contributions import TERMS
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.data.split_tables import read_captions, read_images
-from tandem.ensemble.stack_store import load_no_caption_stack
-from tandem.ensemble.stacking import BOUND
+from tandem.ensemble.stacking import BOUND, load_no_caption_stack
 from tandem.logits import logit, sigmoid
 
 

@@ -1,18 +1,17 @@
 import numpy as np
 import pytest
-from scipy.sparse import csr_matrix
 from sklearn.metrics import average_precision_score, f1_score, fbeta_score
 from sklearn.metrics import log_loss as log_loss_of_sklearn
 
 from tandem.config.encoders import ImageEncoder
-from tandem.config.experiments import FusionExperiment
-from tandem.ensemble.logistic import Logistic
+from tandem.config.experiments import FusionExperiment, TfidfExperiment
+from tandem.ensemble.learners import Logistic
 from tandem.logits import bce_from_logits, logit, smoothed_log_odds
 from tandem.metrics import METRICS, f1_micro, f1_per_label, f1_samples, log_loss, mean_average_precision
 from tandem.models.base import TrainingRun
 from tandem.models.fusion import FusionModel
 from tandem.models.inputs import Inputs
-from tandem.models.tfidf import OneVsRest
+from tandem.models.tfidf import TfidfModel
 
 
 def problem(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -91,7 +90,9 @@ def test_a_label_that_never_occurs_gets_the_same_log_odds_in_every_model():
     y, x = np.zeros((19, 1), np.uint8), np.zeros((19, 2))
     expected = np.log(0.5 / 19.5)  # rate (0 + 0.5) / (19 + 1)
     assert smoothed_log_odds(y).tolist() == pytest.approx([expected])
-    assert OneVsRest(1.0).fit(csr_matrix(x), y).bias.tolist() == smoothed_log_odds(y).tolist()
+    words = TfidfModel(TfidfExperiment(kind="tfidf"), 1)
+    words.fit(Inputs(list(map(str, range(19))), captions=["a cat"] * 19), y, TrainingRun(seed=0))
+    assert words.bias.tolist() == smoothed_log_odds(y).tolist()
     assert [Logistic.fit(x, y[:, 0], np.arange(19) < 5).bias] == smoothed_log_odds(y).tolist()
     encoder = ImageEncoder()
     experiment = FusionExperiment(kind="fusion", frozen=[encoder], train={"epochs": 1, "lr": 1e-9})

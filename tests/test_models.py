@@ -18,10 +18,9 @@ from tandem.models.augmenter import Augmenter
 from tandem.models.base import TrainingRun
 from tandem.models.finetune import FinetunedModel
 from tandem.models.inputs import Inputs, Maps
-from tandem.models.losses import LOSSES, make_loss
 from tandem.models.mlp_head import HeadModel
 from tandem.models.tfidf import TfidfModel
-from tandem.models.trainer import Task, averaged, fit
+from tandem.models.trainer import LOSSES, Task, averaged, fit, make_loss
 from tandem.runtime.torch_setup import import_timm
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's client is first imported, inside a test

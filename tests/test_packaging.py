@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tandem.config.config_folder import base_file, config_files, packaged_configs
 from tandem.config.experiments import load_experiment
+from tandem.config.toml_files import base_file, config_files, packaged_configs
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "tandem"
@@ -64,7 +64,7 @@ def test_a_wheel_declares_the_command_and_what_it_needs(wheel):
 def test_an_installed_package_finds_its_own_configs(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     code = (
-        "from pathlib import Path; from tandem.config.config_folder import config_files\n"
+        "from pathlib import Path; from tandem.config.toml_files import config_files\n"
         "from tandem.config.experiments import load_experiment\n"
         "files = config_files(Path('configs')); load_experiment(files['fusion_pseudo']); print(*files)"
     )

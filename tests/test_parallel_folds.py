@@ -27,7 +27,7 @@ if __name__ == "__main__":
 """
 
 
-def test_side_by_side_folds_are_those_of_one_after_another(paths, monkeypatch, capfd):  # noqa: F811
+def test_folds_trained_at_once_are_those_trained_one_after_another(paths, monkeypatch, capfd):  # noqa: F811
     train()
     one_by_one = [fold_of(paths, k) for k in range(3)]
     for file in paths.model("words", 0, "").parent.iterdir():
@@ -35,9 +35,9 @@ def test_side_by_side_folds_are_those_of_one_after_another(paths, monkeypatch, c
     monkeypatch.setenv("TANDEM_THREADS", "2")
     capfd.readouterr()
     train()
-    said = capfd.readouterr().out
+    printed = capfd.readouterr().out
     assert [fold_of(paths, k) for k in range(3)] == one_by_one
-    assert sorted(line.split(":")[0] for line in said.splitlines()) == [
+    assert sorted(line.split(":")[0] for line in printed.splitlines()) == [
         "words fold 1/3",
         "words fold 2/3",
         "words fold 3/3",
@@ -53,7 +53,7 @@ def test_only_what_is_missing_is_fitted(paths, monkeypatch):  # noqa: F811
     assert all(is_current(paths, k) for k in range(3))
 
 
-def test_what_goes_wrong_in_a_process_is_raised_here(paths, monkeypatch):  # noqa: F811
+def test_an_error_in_a_process_is_raised_in_the_parent(paths, monkeypatch):  # noqa: F811
     write_config(paths, tfidf={"min_rows": 18})
     monkeypatch.setenv("TANDEM_THREADS", "2")
     with pytest.raises(ValueError, match="no terms remain|min_df|max_df"):
@@ -65,19 +65,19 @@ def test_a_killed_run_leaves_no_process_behind(tmp_path):
     script.write_text(WAITS)
     run = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
     child = int(run.stdout.readline())
-    os.kill(child, 0)  # it is there
+    os.kill(child, 0)  # it runs
     run.send_signal(signal.SIGKILL)
     run.wait()
     end = time.monotonic() + 30
-    while _lives(child) and time.monotonic() < end:
+    while _runs(child) and time.monotonic() < end:
         time.sleep(0.1)
-    assert not _lives(child)
+    assert not _runs(child)
 
 
-def _lives(pid: int) -> bool:
+def _runs(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     with open(f"/proc/{pid}/stat") as file:
-        return file.read().rsplit(")", 1)[1].split()[0] != "Z"  # a zombie is only a number
+        return file.read().rsplit(")", 1)[1].split()[0] != "Z"  # a zombie has ended

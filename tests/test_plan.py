@@ -39,26 +39,31 @@ def write_table(file: Path, header: list[str], rows: list[list[str]]) -> None:
         csv.writer(opened).writerows([header, *rows])
 
 
+def write_toy(paths: Paths) -> None:
+    """Photos, tables, settings and weights, in the working folder; nothing is run."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, (ROWS + TEST, 2)).astype(bool)
+    for i in range(ROWS + TEST):
+        draw(paths.input / "data" / f"{i}.jpg", bool(y[i, 1]), i)
+    captions = [f"a {'cat' if cat else 'dog'} here" for cat, _ in y]
+    labels = ["|".join(n for n, has in zip(NAMES, row, strict=True) if has) for row in y]
+    rows = [[f"{i}.jpg", labels[i], captions[i]] for i in range(ROWS)]
+    write_table(paths.input / "train.csv", ["id", "labels", "caption"], rows)
+    rows = [[f"{i}.jpg", captions[i]] for i in range(ROWS, ROWS + TEST)]
+    write_table(paths.input / "test.csv", ["id", "caption"], rows)
+    write_competition(paths, NAMES, least=0, experiments=MEMBERS, folds={"n": 2})
+    write_experiment(paths, "looks", looks(tiny_backbone(Path("tiny.safetensors"))))
+    write_experiment(paths, "words", TfidfExperiment(kind="tfidf"))
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
     """A checkout in which `make submit` has been run."""
     root = tmp_path_factory.mktemp("plan")
     with contextlib.chdir(root), pytest.MonkeyPatch.context() as patch:
         patch.setenv("TANDEM_THREADS", "1")
-        paths, rng = Paths("toy"), np.random.default_rng(0)
-        y = rng.integers(0, 2, (ROWS + TEST, 2)).astype(bool)
-        for i in range(ROWS + TEST):
-            draw(paths.input / "data" / f"{i}.jpg", bool(y[i, 1]), i)
-        captions = [f"a {'cat' if cat else 'dog'} here" for cat, _ in y]
-        labels = ["|".join(n for n, has in zip(NAMES, row, strict=True) if has) for row in y]
-        rows = [[f"{i}.jpg", labels[i], captions[i]] for i in range(ROWS)]
-        write_table(paths.input / "train.csv", ["id", "labels", "caption"], rows)
-        rows = [[f"{i}.jpg", captions[i]] for i in range(ROWS, ROWS + TEST)]
-        write_table(paths.input / "test.csv", ["id", "caption"], rows)
-        write_competition(paths, NAMES, least=0, experiments=MEMBERS, folds={"n": 2})
-        write_experiment(paths, "looks", looks(tiny_backbone(Path("tiny.safetensors"))))
-        write_experiment(paths, "words", TfidfExperiment(kind="tfidf"))
-        run(paths)
+        write_toy(Paths("toy"))
+        run(Paths("toy"))
     return root
 
 

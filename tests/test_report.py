@@ -109,7 +109,7 @@ def test_a_label_without_rows_has_no_figures_and_no_nan():
     assert np.isfinite(row["curve"]).all()
 
 
-def test_upper_bounds_say_what_each_kind_of_error_costs():
+def test_upper_bounds_are_what_each_kind_of_error_costs():
     data = report_data()
     now, limits = data.rule.score(data.y, data.focus.pred), upper_bounds(data, data.focus)
     assert min(limits.values()) >= now and limits["no_false_negatives"] < 1 and limits["no_false_positives"] < 1

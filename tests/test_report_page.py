@@ -329,12 +329,12 @@ def test_rows_are_decoded_once_and_again_when_the_predictions_change(tmp_path):
     assert (look(paths).focus.pred != first).any() and paths.decoded("photo").stat().st_mtime_ns != made
 
 
-def test_the_report_scores_what_the_table_of_scores_says(whole):
+def test_the_report_has_the_score_of_scores_json(whole):
     found = look(whole)
     assert found.rule.score(found.y, found.focus.pred) == found.focus.scores["score"]
 
 
-def test_without_folds_the_error_says_what_to_run(tmp_path, monkeypatch):
+def test_without_folds_the_error_names_the_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     paths = Paths("new")
     checked(paths)

@@ -107,12 +107,12 @@ def test_nothing_is_pickled(path):
 
 
 def spelled_folders(path: Path) -> set[str]:
-    """Folder names in `... / "oof"`, `"oof" / ...` and `Path("oof/...")`."""
+    """Folder names in `... / "oof"`, `"oof" / ...`, `Path("oof/...")` and the table of paths."""
     found = []
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
             found += [node.left, node.right]
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Path"):
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("Path", "_Place", "_Places")):
             found += node.args
     texts = [node.value for node in found if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     return {text.split("/")[0] for text in texts} & FOLDERS

@@ -76,7 +76,7 @@ def test_every_decoder_is_shown_with_its_gain_and_the_one_in_use_is_marked(paths
         assert f"{decoder['score']:.4f}" + ("*" if name == scores["decoder"] else "") in printed
 
 
-def test_nothing_scored_is_an_error_that_says_what_to_run(paths):
+def test_nothing_scored_is_an_error_that_names_the_command(paths):
     with pytest.raises(FileNotFoundError, match="nothing has been scored for 'toy'; run: make train COMP=toy"):
         main(SimpleNamespace(comp="toy"))
 
@@ -104,11 +104,11 @@ def python(code: str, folder: Path) -> str:
     return run.stdout
 
 
-def test_the_table_is_printed_without_torch_pandas_or_scipy(paths, tmp_path):
+def test_the_table_is_printed_without_torch_pandas_or_numpy(paths, tmp_path):
     write_scores(paths, "only", 0.5)
     code = (
         "import sys; from tandem.__main__ import main; main(['scores', 'toy'])\n"
-        "print('heavy:', {'torch', 'pandas', 'scipy', 'sklearn', 'matplotlib', 'timm'} & set(sys.modules))"
+        "print('heavy:', {'torch', 'pandas', 'numpy', 'pyarrow', 'scipy', 'sklearn'} & set(sys.modules))"
     )
     printed = python(code, tmp_path)
     assert "only" in printed and "heavy: set()" in printed

@@ -11,7 +11,7 @@ from tandem.config.encoders import CaptionEncoder, ImageEncoder
 from tandem.config.experiments import FusionExperiment, HeadExperiment, TfidfExperiment
 from tandem.data.labelled_rows import read_labelled_rows
 from tandem.data.split_tables import write_captions, write_labels
-from tandem.ensemble.stack_store import read_stack
+from tandem.ensemble.stacking import read_stack
 from tandem.logits import sigmoid
 from tandem.metrics import log_loss
 
@@ -71,7 +71,7 @@ def test_contributions_of_every_row_add_up_to_its_probability(paths):
         assert np.allclose(sigmoid(rows["logit"]), proba.to_numpy(), atol=1e-4)
 
 
-def test_a_member_that_saw_the_labels_through_another_fold_map_is_refused(paths):
+def test_a_member_of_another_fold_map_is_refused(paths):
     write_member(paths, "two", read_labelled_rows(paths).y.astype(float), folds="another")
     with pytest.raises(ValueError, match="different fold maps"):
         stack("one", "two")

@@ -11,11 +11,7 @@ def clip_proba(proba: np.ndarray | float, bound: float = BOUND) -> np.ndarray:
 
 
 def logit(proba: np.ndarray | float, bound: float = BOUND) -> np.ndarray:
-    """log(p / (1 - p)) in float64, with p kept `bound` away from 0 and 1.
-
-    >>> float(logit(0.5))
-    0.0
-    """
+    """log(p / (1 - p)) in float64, with p kept `bound` away from 0 and 1."""
     p = clip_proba(proba, bound)
     return np.log(p) - np.log1p(-p)
 
@@ -35,9 +31,7 @@ def bce_from_logits(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def smoothed_log_odds(y: np.ndarray) -> np.ndarray:
-    """Log-odds of each label's rate in y (n,) or (n, c), finite for a label that never or always occurs.
-
-    The rate is (positives + 0.5) / (n + 1), its posterior mean under Jeffreys' prior.
+    """Log-odds of each label's rate in y (n,) or (n, c): (positives + 0.5) / (n + 1), the mean under Jeffreys' prior.
 
     >>> smoothed_log_odds(np.array([[0, 1], [0, 0]])).round(3).tolist()
     [-1.609, 0.0]

@@ -22,8 +22,7 @@ def f1_samples(y: np.ndarray, pred: np.ndarray, beta: float = 1.0) -> float:
 
 def f1_micro(y: np.ndarray, pred: np.ndarray, beta: float = 1.0) -> float:
     """Micro F1: F-beta of all cells together."""
-    y, pred = y.astype(bool), pred.astype(bool)
-    return float(f_beta((y & pred).sum(), y.sum(), pred.sum(), beta))
+    return f1_samples(y.reshape(1, -1), pred.reshape(1, -1), beta)
 
 
 def f1_macro(y: np.ndarray, pred: np.ndarray, beta: float = 1.0) -> float:
@@ -39,8 +38,7 @@ def f1_per_row(y: np.ndarray, pred: np.ndarray, beta: float = 1.0) -> np.ndarray
 
 def f1_per_label(y: np.ndarray, pred: np.ndarray, beta: float = 1.0) -> np.ndarray:
     """(c,) F-beta of each label over all rows."""
-    y, pred = y.astype(bool), pred.astype(bool)
-    return f_beta((y & pred).sum(0), y.sum(0), pred.sum(0), beta)
+    return f1_per_row(y.T, pred.T, beta)
 
 
 def paired_interval(
@@ -48,8 +46,7 @@ def paired_interval(
 ) -> tuple[float, float, float]:
     """(gain of `other` over `baseline`, lower, upper): paired 95 % interval of label sets predicted for the same rows.
 
-    For F1 per row from the normal approximation of the rows' differences; for micro F1 and macro F1 from a Poisson
-    bootstrap of the rows.
+    For F1 per row by the normal approximation; for micro F1 and macro F1 from a Poisson bootstrap of the rows.
     """
     if metric == "f1_samples":
         return paired_mean(f1_per_row(y, other, beta) - f1_per_row(y, baseline, beta))
@@ -59,19 +56,14 @@ def paired_interval(
 
     def resampled() -> float:
         weight = rng.poisson(1.0, len(y)).astype(np.float32)
-        sums = [weight @ a for a in cells]
-        if metric == "f1_micro":
-            sums = [s.sum() for s in sums]
+        sums = ((weight @ a).sum() if metric == "f1_micro" else weight @ a for a in cells)
         true, predicted, overlap, other_predicted, other_overlap = sums
-        gain = f_beta(other_overlap, true, other_predicted, beta).mean()
-        return float(gain - f_beta(overlap, true, predicted, beta).mean())
+        before = f_beta(overlap, true, predicted, beta).mean()
+        return float(f_beta(other_overlap, true, other_predicted, beta).mean() - before)
 
     low, high = np.quantile([resampled() for _ in range(BOOTSTRAP)], [0.025, 0.975])
     gain = METRICS[metric](y, other, beta) - METRICS[metric](y, baseline, beta)
     return float(gain), float(low), float(high)
-
-
-METRICS: dict[str, Callable[..., float]] = {"f1_samples": f1_samples, "f1_micro": f1_micro, "f1_macro": f1_macro}
 
 
 def mean_average_precision(y: np.ndarray, proba: np.ndarray) -> float:
@@ -81,9 +73,8 @@ def mean_average_precision(y: np.ndarray, proba: np.ndarray) -> float:
 
 def _average_precision(y: np.ndarray, proba: np.ndarray) -> float:
     order = np.argsort(-proba, kind="stable")
-    hit = y[order].astype(np.float64)
     last = np.append(np.diff(proba[order]) != 0, True)  # rows of equal probability share one threshold
-    true = hit.cumsum()[last]
+    true = y[order].astype(np.float64).cumsum()[last]
     precision = true / (np.flatnonzero(last) + 1)
     return float((np.diff(true, prepend=0) * precision).sum() / true[-1])
 
@@ -104,3 +95,6 @@ def paired_mean(difference: np.ndarray) -> tuple[float, float, float]:
     mean = float(difference.mean())
     half = 1.96 * float(difference.std(ddof=1)) / len(difference) ** 0.5 if len(difference) > 1 else float("inf")
     return mean, mean - half, mean + half
+
+
+METRICS: dict[str, Callable[..., float]] = {"f1_samples": f1_samples, "f1_micro": f1_micro, "f1_macro": f1_macro}

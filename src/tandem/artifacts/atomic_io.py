@@ -25,7 +25,7 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def write_json(path: Path, value: Any) -> Path:
-    return write_text(path, _json_text(value))
+    return write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def write_if_changed(path: Path, write: Callable[[Path], object]) -> bool:
@@ -37,14 +37,6 @@ def write_if_changed(path: Path, write: Callable[[Path], object]) -> bool:
         return False
     os.replace(new, path)
     return True
-
-
-def write_json_if_changed(path: Path, value: Any) -> bool:
-    return write_if_changed(path, lambda partial: partial.write_text(_json_text(value), encoding="utf-8"))
-
-
-def _json_text(value: Any) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
 
 
 def read_json(path: Path) -> Any:

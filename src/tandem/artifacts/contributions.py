@@ -29,15 +29,11 @@ def term_of(modalities: set[str]) -> str:
 
 
 def sum_by_term(parts: np.ndarray, modalities: Sequence[set[str]]) -> np.ndarray:
-    """(n, c, 5) TERMS from a stack's (n, c, m + 2): one part for each member, then context and base.
-
-    `modalities` (m,) are the inputs of each member.
-    """
+    """(n, c, 5) TERMS from a stack's (n, c, m + 2): a part for each member, with its inputs, then context and base."""
     out = np.zeros((*parts.shape[:2], len(TERMS)), np.float32)
     for i, inputs in enumerate(modalities):
         out[:, :, TERMS.index(term_of(inputs))] += parts[:, :, i]
-    out[:, :, TERMS.index("context")] += parts[:, :, -2]
-    out[:, :, TERMS.index("base")] += parts[:, :, -1]
+    out[:, :, 3:] += parts[:, :, -2:]
     return out
 
 
@@ -65,10 +61,8 @@ def read_contributions(path: Path) -> list[SplitTerms]:
     parts = []
     for split in pc.unique(whole["split"]).to_pylist():
         table = whole.filter(pc.equal(whole["split"], split))
-        ids = table["id"].to_pylist()
-        c = len(set(table["label"].to_pylist()))
-        terms = np.column_stack([table[term].to_numpy() for term in TERMS])
-        parts.append((split, ids[::c], terms.reshape(-1, c, len(TERMS))))
+        c = len(pc.unique(table["label"]))
+        parts.append((split, table["id"].to_pylist()[::c], _terms(table).reshape(-1, c, len(TERMS))))
     return parts
 
 
@@ -77,6 +71,10 @@ def read_image_terms(path: Path, split: str, image: str) -> np.ndarray:
     table = pq.read_table(path, filters=[("split", "==", split), ("id", "==", image)])
     if not len(table):
         raise ValueError(f"{path}: no row for {image!r} of {split!r}; run make stack")
+    return _terms(table)
+
+
+def _terms(table: pa.Table) -> np.ndarray:
     return np.column_stack([table[term].to_numpy() for term in TERMS])
 
 

@@ -13,10 +13,7 @@ Stamp = tuple[int, int, int]  # size in bytes, mtime in ns, inode
 
 
 class DigestCache:
-    """Digests of file contents (see `file_digest`), read again only where size, time stamp or inode changed.
-
-    `file` holds them between runs; a damaged one, or one of another version, counts as empty.
-    """
+    """Digests of file contents (see `file_digest`), kept in `file`; a damaged or older one counts as empty."""
 
     def __init__(self, file: Path) -> None:
         self.file = file

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,26 @@ def check_name(kind: str, name: str) -> str:
 
 
 @dataclass(frozen=True)
+class _Place:
+    """A path of a competition, as an attribute."""
+
+    pattern: str
+
+    def __get__(self, paths: "Paths", owner: type) -> Path:
+        return paths.root / self.pattern.format(comp=paths.comp)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """The paths of experiments or splits by name, as a method."""
+
+    pattern: str
+
+    def __get__(self, paths: "Paths", owner: type) -> Callable[[str], Path]:
+        return lambda name: paths.root / self.pattern.format(comp=paths.comp, name=name)
+
+
+@dataclass(frozen=True)
 class Paths:
     """Every file of one competition; `root` is the checkout.
 
@@ -38,149 +59,58 @@ class Paths:
         check_name("competition", self.comp)
 
     # what the user provides
-    @property
-    def input(self) -> Path:
-        return self.root / "input" / self.comp
-
-    @property
-    def competition(self) -> Path:
-        return self.input / "competition.toml"
-
-    @property
-    def configs(self) -> Path:
-        return self.root / "configs"
+    input = _Place("input/{comp}")
+    competition = _Place("input/{comp}/competition.toml")
+    configs = _Place("configs")
 
     # what `check` and the graph keep: safe to delete
-    @property
-    def build(self) -> Path:
-        return self.root / "build" / self.comp
-
-    @property
-    def lock(self) -> Path:
-        return self.build / "lock"
-
-    @property
-    def digests(self) -> Path:
-        return self.build / "digests.json"
-
-    @property
-    def precision(self) -> Path:
-        return self.build / "precision.json"
-
-    def images(self, split: str) -> Path:
-        return self.build / f"{split}.images.parquet"
-
-    def captions(self, split: str) -> Path:
-        return self.build / f"{split}.captions.parquet"
-
-    def decoded(self, experiment: str) -> Path:
-        return self.build / "decoded" / f"{experiment}.parquet"
-
-    @property
-    def labels(self) -> Path:
-        return self.build / "train.labels.parquet"
-
-    @property
-    def scan_cache(self) -> Path:
-        return self.build / "scan.parquet"
-
-    @property
-    def checked(self) -> Path:
-        """The record of the check, written last."""
-        return self.build / "checked.json"
-
-    @property
-    def folds_record(self) -> Path:
-        return self.folds.with_suffix(".json")
+    build = _Place("build/{comp}")
+    lock = _Place("build/{comp}/lock")
+    digests = _Place("build/{comp}/digests.json")
+    precision = _Place("build/{comp}/precision.json")
+    scan_cache = _Place("build/{comp}/scan.parquet")
+    images = _Places("build/{comp}/{name}.images.parquet")  # of a split
+    captions = _Places("build/{comp}/{name}.captions.parquet")
+    labels = _Place("build/{comp}/train.labels.parquet")
+    checked = _Place("build/{comp}/checked.json")  # the record of the check, written last
+    decoded = _Places("build/{comp}/decoded/{name}.parquet")
 
     # what the stages write
-    @property
-    def reports_dir(self) -> Path:
-        return self.root / "reports" / self.comp
+    check_report = _Place("reports/{comp}/check.json")
+    report = _Place("reports/{comp}/index.html")
+    ablation = _Places("reports/{comp}/ablation{name}")
+    folds = _Place("folds/{comp}.csv")
+    folds_record = _Place("folds/{comp}.json")
+    oof_dir = _Place("oof/{comp}")  # one folder an experiment
+    experiment = _Places("oof/{comp}/{name}")
+    oof = _Places("oof/{comp}/{name}/oof.parquet")
+    test = _Places("oof/{comp}/{name}/test.parquet")
+    run = _Places("oof/{comp}/{name}/run.json")
+    thresholds = _Places("oof/{comp}/{name}/thresholds.json")
+    scores = _Places("oof/{comp}/{name}/scores.json")
+    contributions = _Places("oof/{comp}/{name}/contributions.parquet")
+    models_dir = _Places("models/{comp}/{name}")
+    stack = _Places("models/{comp}/{name}/stack.json")  # only a stack has it; its other files lie beside it
+    no_caption_stack = _Places("models/{comp}/{name}/no_caption/stack.json")  # of the members that need no caption
+    submission = _Places("submissions/{comp}/{name}.csv")
 
-    @property
-    def check_report(self) -> Path:
-        return self.reports_dir / "check.json"
-
-    @property
-    def report(self) -> Path:
-        return self.reports_dir / "index.html"
-
-    def ablation(self, suffix: str) -> Path:
-        return self.reports_dir / f"ablation{suffix}"
+    # a bundle: the same layout in a zip, and these at its top
+    bundle = _Place("bundles/{comp}.zip")
+    weights = _Places("weights/{name}")
+    source = _Place("tandem")
 
     def explanation(self, image: str) -> Path:
         """An id may be any text: other characters than letters, digits, - and . become _, and a digest is added."""
         safe = re.sub(r"[^A-Za-z0-9.-]", "_", image).lstrip(".")[:60]
         if safe != image:
             safe += "-" + hashlib.sha256(image.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-        return self.reports_dir / "explain" / f"{safe}.html"
-
-    @property
-    def folds(self) -> Path:
-        return self.root / "folds" / f"{self.comp}.csv"
-
-    @property
-    def features_dir(self) -> Path:
-        return self.root / "features" / self.comp
+        return self.root / "reports" / self.comp / "explain" / f"{safe}.html"
 
     def features(self, encoder: str, split: str) -> Path:
-        return self.features_dir / f"{encoder}.{split}.npy"
-
-    def models_dir(self, experiment: str) -> Path:
-        return self.root / "models" / self.comp / experiment
+        return self.root / "features" / self.comp / f"{encoder}.{split}.npy"
 
     def model(self, experiment: str, fold: int, suffix: str) -> Path:
         return self.models_dir(experiment) / f"fold{fold}{suffix}"
-
-    def stack(self, experiment: str) -> Path:
-        """Only a stack has it; its other files lie beside it."""
-        return self.models_dir(experiment) / "stack.json"
-
-    def no_caption_stack(self, experiment: str) -> Path:
-        """The stack for rows without a caption, of the members that need none."""
-        return self.models_dir(experiment) / "no_caption" / "stack.json"
-
-    @property
-    def oof_dir(self) -> Path:
-        """One folder an experiment."""
-        return self.root / "oof" / self.comp
-
-    def experiment(self, experiment: str) -> Path:
-        return self.oof_dir / experiment
-
-    def oof(self, experiment: str) -> Path:
-        return self.experiment(experiment) / "oof.parquet"
-
-    def test(self, experiment: str) -> Path:
-        return self.experiment(experiment) / "test.parquet"
-
-    def run(self, experiment: str) -> Path:
-        return self.experiment(experiment) / "run.json"
-
-    def thresholds(self, experiment: str) -> Path:
-        return self.experiment(experiment) / "thresholds.json"
-
-    def scores(self, experiment: str) -> Path:
-        return self.experiment(experiment) / "scores.json"
-
-    def contributions(self, experiment: str) -> Path:
-        return self.experiment(experiment) / "contributions.parquet"
-
-    def submission(self, experiment: str) -> Path:
-        return self.root / "submissions" / self.comp / f"{experiment}.csv"
-
-    # a bundle: the same layout in a zip, and these at its top
-    @property
-    def bundle(self) -> Path:
-        return self.root / "bundles" / f"{self.comp}.zip"
-
-    def weights(self, name: str) -> Path:
-        return self.root / "weights" / name
-
-    @property
-    def source(self) -> Path:
-        return self.root / "tandem"
 
 
 def bundle_manifest(root: Path) -> Path:

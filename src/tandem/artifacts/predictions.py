@@ -18,18 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Predictions:
-    """Probabilities for some images.
+    """Probabilities for some images."""
 
-    ids         (n,) str     image ids, unique
-    names       (c,) str     label names: the columns of `proba`
-    proba       (n, c) f4    in [0, 1]
-    provenance  `folds` (digest of the fold map), `key` (digest of all inputs) and more, stored in the file
-    """
-
-    ids: Sequence[str]
-    names: tuple[str, ...]
-    proba: np.ndarray
-    provenance: dict[str, Any] = field(default_factory=dict)
+    ids: Sequence[str]  # (n,) of the images, unique
+    names: tuple[str, ...]  # (c,) of the labels: the columns of `proba`
+    proba: np.ndarray  # (n, c) f4 in [0, 1]
+    provenance: dict[str, Any] = field(default_factory=dict)  # digests of the fold map and of all inputs, and more
 
     def __post_init__(self) -> None:
         if self.proba.shape != (len(self.ids), len(self.names)):
@@ -90,16 +84,13 @@ def check_same_origin(members: dict[str, Predictions]) -> None:
     """Raises ValueError unless all members share competition, rows, label order and fold map."""
     (first, reference), *rest = members.items()
     for name, member in rest:
+        both, again = f"{name} and {first}", "run make train again for both"
         if member.names != reference.names:
-            raise ValueError(
-                f"{name} and {first} differ in label names or order: {member.names[:3]}... and {reference.names[:3]}..."
-            )
+            names = f"{member.names[:3]}... and {reference.names[:3]}..."
+            raise ValueError(f"{both} differ in label names or order: {names}")
         if member.provenance.get("folds") != reference.provenance.get("folds"):
-            raise ValueError(f"{name} and {first} were trained on different fold maps; run make train again for both")
+            raise ValueError(f"{both} were trained on different fold maps; {again}")
         if member.provenance.get("competition") != reference.provenance.get("competition"):
-            raise ValueError(f"{name} and {first} belong to different competitions; run make train again for both")
-        if set(member.ids) != set(reference.ids):
-            different = sorted(set(member.ids) ^ set(reference.ids))
-            raise ValueError(
-                f"{name} and {first} have different rows, first: {different[0]}; run make train again for both"
-            )
+            raise ValueError(f"{both} belong to different competitions; {again}")
+        if different := set(member.ids) ^ set(reference.ids):
+            raise ValueError(f"{both} have different rows, first: {min(different)}; {again}")

@@ -15,7 +15,7 @@ from tandem.artifacts.atomic_io import digest, file_digest, write_json, write_te
 from tandem.artifacts.paths import Paths, bundle_manifest
 from tandem.config.encoders import Encoder
 from tandem.config.experiments import Experiment
-from tandem.ensemble.stack_store import load_no_caption_stack, load_stack
+from tandem.ensemble.stacking import load_no_caption_stack, load_stack
 from tandem.features import pretrained_weights as pretrained
 from tandem.features.extract import used_tensors
 from tandem.graph.experiment_dir import ExperimentDir

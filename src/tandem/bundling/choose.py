@@ -12,8 +12,7 @@ from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.data.split_tables import read_captions, read_images
 from tandem.decoding import Rule
 from tandem.decoding.scoring import score
-from tandem.ensemble.stack_store import load_stack, write_stack
-from tandem.ensemble.stacking import BOUND, fixed_stack
+from tandem.ensemble.stacking import BOUND, fixed_stack, load_stack, write_stack
 from tandem.graph.experiment_dir import ExperimentDir, Experiments, command_for, same_rows
 from tandem.inference.labeler import no_caption_scores
 from tandem.logits import logit, sigmoid

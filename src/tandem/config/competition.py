@@ -1,14 +1,16 @@
 """`competition.toml`: the columns of a competition, its labels, metric and folds."""
 
-import tomllib
+import json
+from collections.abc import Container
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 
-from tandem.config.toml_files import Section, explain
+from tandem.config.toml_files import Section, parse_toml, validate
 
-METRICS = ("f1_samples", "f1_micro", "f1_macro")
+Metric = Literal["f1_samples", "f1_micro", "f1_macro"]
+METRICS: tuple[Metric, ...] = get_args(Metric)
 
 
 def _inside(path: str) -> str:
@@ -23,21 +25,26 @@ RelativePath = Annotated[str, AfterValidator(_inside)]
 class Labels(Section):
     """How the labels of a row are written, and their names in the order of the columns of every label matrix."""
 
-    format: Literal["separated", "columns"]
+    format: Literal["separated", "columns"] = Field(
+        description="separated: one column; columns: one 0/1 column a label"
+    )
     column: str = ""  # separated: the column of the labels
     separator: str = " "  # separated: the text between two labels
     names: list[str] = Field(min_length=2)
 
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the training table that hold labels."""
+        return [self.column] if self.format == "separated" else self.names
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        repeated = {n for n in self.names if self.names.count(n) > 1}
-        if repeated:
-            raise ValueError(f"label names are repeated: {sorted(repeated)}")
+        if repeated := sorted({n for n in self.names if self.names.count(n) > 1}):
+            raise ValueError(f"label names are repeated: {repeated}")
         if self.format == "separated":
             if not self.column:
                 raise ValueError("format = 'separated' needs column = '<the column that holds the labels>'")
-            split = [n for n in self.names if self.separator in n]
-            if split:
+            if split := [n for n in self.names if self.separator in n]:
                 raise ValueError(f"label name {split[0]!r} contains the separator {self.separator!r}")
         return self
 
@@ -50,23 +57,23 @@ class Folds(Section):
 
 
 class Competition(Section):
-    """The content of `competition.toml`."""
+    """The content of `competition.toml`; a description is a comment there."""
 
-    id: str  # the column of image ids
-    caption: str | None = None  # the column of captions, if any
-    images: RelativePath  # folder of the images, inside the competition's folder
-    suffix: str = ""  # added to an id to get its file name; "" where ids include it
-    labels: Labels
-    metric: Literal["f1_samples", "f1_micro", "f1_macro"] = "f1_samples"
-    beta: float = Field(1.0, gt=0)
-    least: int = Field(1, ge=0)  # fewest labels of a row
-    most: int = Field(ge=1)  # most labels of a row
+    id: str = Field(description="the column that names the image")
+    caption: str | None = Field(None, description="the column of captions")
+    images: RelativePath = Field(description="folder of the images")
+    suffix: str = Field("", description="added to an id to name its file")
+    metric: Metric = Field("f1_samples", description=f"one of {', '.join(METRICS)}")
+    beta: float = Field(1.0, gt=0, description="1.0 is F1")
+    least: int = Field(1, ge=0, description="labels on a row, at least")
+    most: int = Field(ge=1, description="and at most")
     train: RelativePath = "train.csv"
     test: RelativePath = "test.csv"
-    unlabelled: RelativePath | None = None  # more rows, without labels, for `make pseudo`
-    solution: RelativePath = "solution.csv"  # the test labels, if known
-    sample_submission: RelativePath = "sample_submission.csv"
-    experiments: list[str] = Field(min_length=1)  # what `make submit` trains and stacks
+    unlabelled: RelativePath | None = Field(None, description="more rows, for make pseudo")
+    solution: RelativePath = Field("solution.csv", description="the test labels, where they are known")
+    sample_submission: RelativePath = Field("sample_submission.csv", description="where there is one")
+    experiments: list[str] = Field(min_length=1)
+    labels: Labels
     folds: Folds = Folds()
 
     @property
@@ -88,51 +95,27 @@ def load_competition(path: Path) -> Competition:
     if not path.exists():
         name = path.parent.name
         raise FileNotFoundError(f"{path} does not exist; run: make import ZIP=<file.zip> COMP={name}")
-    try:
-        return Competition.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path}: not valid TOML: {error}") from error
-    except ValidationError as error:
-        raise explain(path, error) from error
+    return validate(TypeAdapter(Competition), parse_toml(path), path)
 
 
-def _string(text: str) -> str:
-    escapes = {c: f"\\u{ord(c):04x}" for c in (*map(chr, range(32)), "\x7f")}
-    escapes |= {"\\": "\\\\", '"': '\\"', "\t": "\\t", "\n": "\\n", "\r": "\\r"}
-    return '"' + "".join(escapes.get(c, c) for c in text) + '"'
+def _toml_lines(section: Section, skip: Container[str] = ()) -> list[str]:
+    """The keys of a section without those of its sections, and without optional ones that are not set."""
+    lines = []
+    for key, field in type(section).model_fields.items():
+        value = getattr(section, key)
+        if key in skip or isinstance(value, Section) or (field.default is None and not value):
+            continue
+        text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        lines.append(f"{key} = {text}" + (f"  # {field.description}" if field.description else ""))
+    return lines
 
 
 def to_toml(competition: Competition) -> str:
     """TOML with comments that `load_competition` reads back to an equal object."""
-    c, labels = competition, competition.labels
-    lines = [
-        f"id = {_string(c.id)}  # the column that names the image",
-        *([f"caption = {_string(c.caption)}  # the column of captions"] if c.caption else []),
-        f"images = {_string(c.images)}  # folder of the images",
-        f"suffix = {_string(c.suffix)}  # added to an id to name its file",
-        f"metric = {_string(c.metric)}  # one of {', '.join(METRICS)}",
-        f"beta = {c.beta}  # 1.0 is F1",
-        f"least = {c.least}  # labels on a row, at least",
-        f"most = {c.most}  # and at most",
-        f"train = {_string(c.train)}",
-        f"test = {_string(c.test)}",
-        *([f"unlabelled = {_string(c.unlabelled)}  # more rows, for make pseudo"] if c.unlabelled else []),
-        f"solution = {_string(c.solution)}  # the test labels, where they are known",
-        f"sample_submission = {_string(c.sample_submission)}  # where there is one",
-        "# what `make submit` trains and stacks: names of files in configs/",
-        "experiments = [" + ", ".join(_string(e) for e in c.experiments) + "]",
-        "",
-        "[labels]",
-        f"format = {_string(labels.format)}  # separated: one column; columns: one 0/1 column a label",
-        *(
-            [f"column = {_string(labels.column)}", f"separator = {_string(labels.separator)}"]
-            if labels.format == "separated"
-            else []
-        ),
-        "names = [" + ", ".join(_string(n) for n in labels.names) + "]",
-        "",
-        "[folds]  # a change here retrains everything",
-        f"n = {c.folds.n}",
-        f"seed = {c.folds.seed}",
-    ]
-    return "\n".join(lines) + "\n"
+    *top, experiments = _toml_lines(competition)
+    top += ["# what `make submit` trains and stacks: names of files in configs/", experiments]
+    labels = _toml_lines(
+        competition.labels, () if competition.labels.format == "separated" else ("column", "separator")
+    )
+    folds = ["[folds]  # a change here retrains everything", *_toml_lines(competition.folds)]
+    return "\n".join([*top, "", "[labels]", *labels, "", *folds, ""])

@@ -1,9 +1,8 @@
 """Settings of the frozen encoders."""
 
-from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
 from tandem.artifacts.atomic_io import digest
 from tandem.config.toml_files import Section
@@ -12,7 +11,7 @@ Modality = Literal["image", "caption"]
 
 
 class _Encoder(Section):
-    """What all encoders have in common; class variables and properties are no part of `slug`."""
+    """What all encoders have in common."""
 
     reads: ClassVar[Modality]
     cached_map: ClassVar[bool] = False  # writes maps that trained layers continue from, not one vector a row
@@ -93,8 +92,3 @@ class TokenEncoder(_Encoder):
 
 
 Encoder = Annotated[ImageEncoder | TrunkEncoder | CaptionEncoder | TokenEncoder, Field(discriminator="kind")]
-_ENCODER: TypeAdapter[Encoder] = TypeAdapter(Encoder)
-
-
-def read_encoder(path: Path) -> Encoder:
-    return _ENCODER.validate_json(path.read_text(encoding="utf-8"))

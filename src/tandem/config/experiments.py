@@ -1,25 +1,16 @@
 """Experiments: a TOML file in `configs/` lists only what differs from the defaults written here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 
 from tandem.artifacts.paths import check_name
+from tandem.config import training
+from tandem.config.competition import Competition
 from tandem.config.encoders import CaptionEncoder, Encoder, ImageEncoder, TokenEncoder, TrunkEncoder
-from tandem.config.toml_files import Section, explain, read_toml
-from tandem.config.training import (
-    Augment,
-    FinetuneTraining,
-    Fusion,
-    FusionTraining,
-    Head,
-    HeadTraining,
-    Pseudo,
-    Tfidf,
-    Training,
-)
+from tandem.config.toml_files import Section, config_files, read_toml, validate
 
 
 class _Experiment(Section):
@@ -46,8 +37,7 @@ class _Experiment(Section):
     @property
     def uses_bfloat16(self) -> bool:
         """Whether it is trained in bfloat16 where the hardware computes in it."""
-        train = getattr(self, "train", None)
-        return isinstance(train, Training) and train.bfloat16
+        return getattr(getattr(self, "train", None), "bfloat16", False)
 
     @property
     def reads_rows(self) -> set[str]:
@@ -76,8 +66,7 @@ class _Experiment(Section):
         >>> FinetuneExperiment(kind="finetune", size=64).image_sizes
         {64}
         """
-        sizes = {self.image_size, *(encoder.image_size for encoder in self.encoders)}
-        return {size for size in sizes if size is not None}
+        return {size for size in (self.image_size, *(encoder.image_size for encoder in self.encoders)) if size}
 
     @property
     def has_trunk(self) -> bool:
@@ -85,29 +74,21 @@ class _Experiment(Section):
         return getattr(self, "trunk", None) is not None
 
     @property
-    def pseudo_labels(self) -> Pseudo | None:
-        """How it is trained on unlabelled rows too."""
-        return getattr(self, "pseudo", None)
-
-    @property
     def teacher(self) -> str | None:
         """The experiment whose fold models label the unlabelled rows."""
-        return self.pseudo_labels.teacher if self.pseudo_labels else None
+        return getattr(getattr(self, "pseudo", None), "teacher", None)
 
     def as_trained(self, rows: int) -> Self:
         """With the settings that are used for this number of labelled rows."""
-        del rows
         return self
 
     def with_pretrained(self, change: Callable[[Encoder], Encoder]) -> Self:
         """With `change(part)` in place of each of `pretrained`."""
-        values: dict[str, Any] = {}
-        for key in ("image", "trunk", "caption", "tokens"):
-            if (part := getattr(self, key, None)) is not None:
-                values[key] = change(part)
+        parts = {key: getattr(self, key, None) for key in ("image", "trunk", "caption", "tokens")}
+        changed: dict[str, Any] = {key: change(part) for key, part in parts.items() if part is not None}
         if frozen := getattr(self, "frozen", ()):
-            values["frozen"] = tuple(map(change, frozen))
-        return self.model_copy(update=values)
+            changed["frozen"] = tuple(map(change, frozen))
+        return self.model_copy(update=changed)
 
 
 class HeadExperiment(_Experiment):
@@ -116,8 +97,8 @@ class HeadExperiment(_Experiment):
     kind: Literal["head"]
     image: ImageEncoder | None = None
     caption: CaptionEncoder | None = None
-    head: Head = Head()
-    train: HeadTraining = HeadTraining()
+    head: training.Head = training.Head()
+    train: training.HeadTraining = training.HeadTraining()
 
     @model_validator(mode="after")
     def _has_an_encoder(self) -> Self:
@@ -139,8 +120,8 @@ class FinetuneExperiment(_Experiment):
     weights: str = ""  # as in ImageEncoder
     size: int = Field(224, ge=32, le=1024)  # pixels
     dropout: float = Field(0.2, ge=0, lt=1)
-    train: FinetuneTraining = FinetuneTraining()
-    augment: Augment = Augment()
+    train: training.FinetuneTraining = training.FinetuneTraining()
+    augment: training.Augment = training.Augment()
 
     @property
     def pixel_network(self) -> "FinetuneExperiment":
@@ -160,10 +141,10 @@ class FusionExperiment(_Experiment):
     frozen: tuple[ImageEncoder, ...] = Field((), strict=False)
     caption: CaptionEncoder | None = None
     tokens: TokenEncoder | None = None  # the caption model's last layers are trained
-    fusion: Fusion = Fusion()
-    train: FusionTraining = FusionTraining()
-    augment: Augment = Augment()  # where the trunk is trained from pixels
-    pseudo: Pseudo | None = None
+    fusion: training.Fusion = training.Fusion()
+    train: training.FusionTraining = training.FusionTraining()
+    augment: training.Augment = training.Augment()  # where the trunk is trained from pixels
+    pseudo: training.Pseudo | None = None
 
     @model_validator(mode="after")
     def _has_its_parts(self) -> Self:
@@ -196,8 +177,8 @@ class FusionExperiment(_Experiment):
         """On fewer rows than `tune_from` the pretrained late stages and layers are not trained."""
         if rows >= self.train.tune_from:
             return self
-        train = self.train.model_copy(update={"backbone_lr": 0.0, "caption_lr": 0.0})
-        return self.model_copy(update={"train": train})
+        frozen = self.train.model_copy(update={"backbone_lr": 0.0, "caption_lr": 0.0})
+        return self.model_copy(update={"train": frozen})
 
 
 class TfidfExperiment(_Experiment):
@@ -208,7 +189,7 @@ class TfidfExperiment(_Experiment):
     """
 
     kind: Literal["tfidf"]
-    tfidf: Tfidf = Tfidf()
+    tfidf: training.Tfidf = training.Tfidf()
 
     @property
     def reads_rows(self) -> set[str]:
@@ -222,25 +203,14 @@ _EXPERIMENT: TypeAdapter[Experiment] = TypeAdapter(Experiment)
 
 
 def load_experiment(path: Path) -> Experiment:
-    """Reads a file of `configs/`, on top of the file that its `base` names.
-
-    Raises ValueError that names the file and the key.
-    """
+    """Reads a file of `configs/`, on top of the file that its `base` names; errors as `make_experiment`."""
     check_name(f"{path}: experiment", path.stem)
     return make_experiment(read_toml(path), path)
 
 
 def make_experiment(values: dict[str, Any], path: Path) -> Experiment:
     """The experiment with these values; raises ValueError that names `path` and the key."""
-    try:
-        return _EXPERIMENT.validate_python(values)
-    except ValidationError as error:
-        raise explain(path, error) from error
-
-
-def read_resolved(path: Path) -> Experiment:
-    """Reads an experiment from the JSON that `resolve` wrote, every default written out."""
-    return _EXPERIMENT.validate_json(path.read_text(encoding="utf-8"))
+    return validate(_EXPERIMENT, values, path)
 
 
 def located(experiment: Experiment, root: Path) -> Experiment:
@@ -251,3 +221,33 @@ def located(experiment: Experiment, root: Path) -> Experiment:
         return encoder.with_weights(str(root / name)) if name and (root / name).exists() else encoder
 
     return experiment.with_pretrained(locate)
+
+
+def load_experiments(configs: Path, competition: Competition, source: Path) -> dict[str, Experiment]:
+    """By name, those that fit the competition: without a caption column, only those that need none.
+
+    `source` is the competition's file, for messages. Raises ValueError where an experiment learns from one that is
+    not there or from itself, or where a default experiment has no file or needs captions that are not there.
+    """
+    experiments = {name: load_experiment(file) for name, file in config_files(configs).items()}
+    chains = {name: _with_teachers(name, experiments) for name in experiments}
+    if unknown := [name for name in competition.experiments if name not in experiments]:
+        raise ValueError(f"{source}: experiments: {unknown} have no file in configs/; there are {sorted(experiments)}")
+    if competition.caption:
+        return experiments
+    if need := [name for name in competition.experiments if "caption" in experiments[name].reads]:
+        raise ValueError(f"{source}: experiments {need} read captions; no caption column is named")
+    fitting = [name for name, chain in chains.items() if all(experiments[e].reads == {"image"} for e in chain)]
+    return {name: experiments[name] for name in fitting}
+
+
+def _with_teachers(name: str, experiments: Mapping[str, Experiment]) -> list[str]:
+    """It, its teacher, the teacher's teacher, ...; raises ValueError where one is not there, or comes back."""
+    chain = [name]
+    while teacher := experiments[chain[-1]].teacher:
+        if teacher not in experiments:
+            raise ValueError(f"configs/{chain[-1]}.toml: pseudo.teacher: there is no configs/{teacher}.toml")
+        if teacher in chain:
+            raise ValueError(f"configs/{name}.toml: pseudo.teacher: {' <- '.join([*chain, teacher])}")
+        chain.append(teacher)
+    return chain

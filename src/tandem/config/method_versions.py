@@ -11,12 +11,3 @@ TRAINER = 1  # models of a fold: models/, training/
 STACK = 1  # second and third level: ensemble/
 DECODER = 1  # label sets, thresholds and scores: decoding/
 SUBMISSION = 1  # the CSV file: data/submission.py
-
-
-def named(**versions: int) -> dict[str, int]:
-    """As inputs of an artifact.
-
-    >>> named(stack=1)
-    {'stack version': 1}
-    """
-    return {f"{method} version": version for method, version in versions.items()}

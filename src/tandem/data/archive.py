@@ -6,11 +6,9 @@ import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
-
-from tqdm import tqdm
 
 from tandem.runtime.progress import progress
 
@@ -31,17 +29,19 @@ def unpack_zip(archive: Path, folder: Path) -> int:
     """
     if archive.is_dir():
         raise ValueError(f"{archive} is a folder; run: make import DIR={archive} COMP={folder.name}")
+    if not archive.exists():
+        raise FileNotFoundError(f"{archive} does not exist; expected a zip file")
     try:
         with zipfile.ZipFile(archive) as opened:
             members = _checked(archive, opened)
-            sizes = [member.file_size for member in members.values()]
             limit = FREE_BYTES + MAX_RATIO * archive.stat().st_size
-            _build(folder, sizes, lambda partial, bar: _extract(opened, members, partial, limit, bar))
+
+            def write(target: str, path: Path) -> None:
+                nonlocal limit
+                limit -= _extract(opened, members[target], path, limit)
+
+            _build(folder, {target: member.file_size for target, member in members.items()}, write)
             return len(members)
-    except FileNotFoundError as error:
-        if error.filename is None or Path(error.filename) != archive:
-            raise
-        raise FileNotFoundError(f"{archive} does not exist; expected a zip file") from error
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ValueError(f"{archive}: damaged, or not a zip file: {error}; download it again") from error
     except NotImplementedError as error:
@@ -65,14 +65,14 @@ def copy_folder(source: Path, folder: Path) -> int:
             path = Path(here, name)
             if path.is_symlink() and (path.is_dir() or not path.resolve().is_relative_to(root)):
                 raise ValueError(f"{path} is a link to {os.readlink(path)}; put the real files there")
-        for name in sorted(set(names) - JUNK):
-            path = Path(here, name)
+            if path.is_dir():
+                continue
             if not path.is_file():
                 raise ValueError(f"{path} is not a regular file; remove it")
             files[path.relative_to(source).as_posix()] = path
     files = _without_top_folder(files)
-    sizes = [path.stat().st_size for path in files.values()]
-    _build(folder, sizes, lambda partial, bar: _copy_files(files, partial, bar))
+    sizes = {target: path.stat().st_size for target, path in files.items()}
+    _build(folder, sizes, lambda target, path: shutil.copyfile(files[target], path))
     return len(files)
 
 
@@ -83,8 +83,7 @@ def _checked(archive: Path, opened: zipfile.ZipFile) -> dict[str, zipfile.ZipInf
         name = member.orig_filename
         if JUNK & set(name.split("/")) or name.startswith("._") or "/._" in name:
             continue
-        problem = _problem(member)
-        if problem:
+        if problem := _problem(member):
             raise ValueError(f"{archive}: member {name!r} {problem}")
         if member.is_dir():
             continue
@@ -97,8 +96,7 @@ def _checked(archive: Path, opened: zipfile.ZipFile) -> dict[str, zipfile.ZipInf
     if not members:
         raise ValueError(f"{archive}: contains no files")
     for target in members:
-        parent = next((str(p) for p in PurePosixPath(target).parents if str(p) in members), None)
-        if parent:
+        if parent := next((str(p) for p in PurePosixPath(target).parents if str(p) in members), None):
             raise ValueError(f"{archive}: member {parent!r} is both a file and a folder")
     total = sum(member.file_size for member in members.values())
     if total > MAX_TOTAL_BYTES:
@@ -109,77 +107,57 @@ def _checked(archive: Path, opened: zipfile.ZipFile) -> dict[str, zipfile.ZipInf
 def _problem(member: zipfile.ZipInfo) -> str:
     """The reason not to unpack this member, or ''."""
     name, kind = member.orig_filename, stat.S_IFMT(member.external_attr >> 16)
-    if not name.strip("/") or any(ord(c) < 32 for c in name):
-        return "has an invalid name"
-    if "\\" in name:
-        return "contains a backslash; expected / between folders"
-    if name.startswith("/") or re.match(r"[A-Za-z]:", name):
-        return "has an absolute path"
-    if ".." in name.split("/"):
-        return "leaves the folder with '..'"
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return "is a link or a device; only files and folders are unpacked"
-    if member.flag_bits & 1:
-        return "is encrypted; unpack the archive by hand and run: make import DIR=<folder> COMP=<name>"
-    if member.file_size > MAX_MEMBER_BYTES:
-        return f"unpacks to {member.file_size} bytes; the limit is {MAX_MEMBER_BYTES}"
-    return ""
+    by_hand = "unpack the archive by hand and run: make import DIR=<folder> COMP=<name>"
+    problems = {
+        "has an invalid name": not name.strip("/") or any(ord(c) < 32 for c in name),
+        "contains a backslash; expected / between folders": "\\" in name,
+        "has an absolute path": name.startswith("/") or re.match(r"[A-Za-z]:", name),
+        "leaves the folder with '..'": ".." in name.split("/"),
+        "is a link or a device; only files and folders are unpacked": kind not in (0, stat.S_IFREG, stat.S_IFDIR),
+        f"is encrypted; {by_hand}": member.flag_bits & 1,
+        f"unpacks to {member.file_size} bytes; the limit is {MAX_MEMBER_BYTES}": member.file_size > MAX_MEMBER_BYTES,
+    }
+    return next((problem for problem, found in problems.items() if found), "")
 
 
 def _without_top_folder(files: dict[str, T]) -> dict[str, T]:
     """The files without their common top folder, where it directly contains a CSV file."""
     tops = {target.partition("/")[0] for target in files}
-    tables = [target for target in files if target.lower().endswith(".csv")]
-    if len(tops) > 1 or not any(target.count("/") == 1 for target in tables):
+    if len(tops) > 1 or not any(target.count("/") == 1 and target.lower().endswith(".csv") for target in files):
         return files
     return {target.partition("/")[2]: file for target, file in files.items()}
 
 
-def _build(folder: Path, sizes: list[int], fill: Callable[[Path, tqdm], None]) -> None:
-    """Fills a temporary folder beside `folder`, then renames it."""
+def _build(folder: Path, sizes: dict[str, int], write: Callable[[str, Path], object]) -> None:
+    """Calls `write(target, path)` for each {target: bytes} in a temporary folder beside `folder`, then renames it."""
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} exists already and is not empty; remove it or choose another name")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder.parent).free
-    if sum(sizes) > free:
-        raise ValueError(f"{folder}: needs {sum(sizes)} bytes of disk space, {free} are free")
+    total, free = sum(sizes.values()), shutil.disk_usage(folder.parent).free
+    if total > free:
+        raise ValueError(f"{folder}: needs {total} bytes of disk space, {free} are free")
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
+        for parent in {PurePosixPath(target).parent for target in sizes}:
+            (partial / parent).mkdir(parents=True, exist_ok=True)
         with progress(len(sizes), f"writing {folder}", "files") as bar:
-            fill(partial, bar)
+            for target in sizes:
+                write(target, partial / target)
+                bar.update()
         os.replace(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _make_folders(targets: Iterable[str], partial: Path) -> None:
-    for parent in {PurePosixPath(target).parent for target in targets}:
-        (partial / parent).mkdir(parents=True, exist_ok=True)
-
-
-def _extract(
-    opened: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], partial: Path, limit: int, bar: tqdm
-) -> None:
-    """Counts the bytes actually written, because the sizes in the archive may be wrong."""
-    _make_folders(members, partial)
-    for target, member in members.items():
-        size = 0
-        with opened.open(member) as source, (partial / target).open("wb") as file:
-            while block := source.read(CHUNK):
-                size += len(block)
-                limit -= len(block)
-                if size > member.file_size or limit < 0:
-                    raise ValueError(
-                        f"{opened.filename}: member {member.filename!r} unpacks to more bytes than allowed"
-                    )
-                file.write(block)
-        bar.update()
-
-
-def _copy_files(files: dict[str, Path], partial: Path, bar: tqdm) -> None:
-    _make_folders(files, partial)
-    for target, path in files.items():
-        shutil.copyfile(path, partial / target)
-        bar.update()
+def _extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, limit: int) -> int:
+    """The number of bytes written, counted on the way, because the sizes in the archive may be wrong."""
+    size = 0
+    with opened.open(member) as source, path.open("wb") as file:
+        while block := source.read(CHUNK):
+            size += len(block)
+            if size > min(member.file_size, limit):
+                raise ValueError(f"{opened.filename}: member {member.filename!r} unpacks to more bytes than allowed")
+            file.write(block)
+    return size

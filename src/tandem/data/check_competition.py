@@ -6,25 +6,13 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from tandem.artifacts.paths import SPLITS, Paths
 from tandem.config.competition import Competition
-from tandem.data.checks import (
-    Split,
-    check_captions,
-    check_duplicates,
-    check_ids,
-    check_images,
-    check_labels,
-    check_sample,
-    check_table,
-    make_split,
-    needed_columns,
-)
-from tandem.data.csv_reader import Table, read_table
+from tandem.data import checks
+from tandem.data.csv_reader import read_table
 from tandem.data.image_scan import ImageInfo, scan_images
 from tandem.data.issues import Issue, count_errors
 from tandem.data.label_codec import LabelCodec
@@ -35,28 +23,18 @@ from tandem.data.split_tables import read_captions, read_images, read_labels, wr
 class CheckedTables:
     """The rows of a competition and their issues.
 
-    rows      number of rows of each split's CSV file
-    issues    in the order of the checks
-    images    {split: columns as split_tables.IMAGE_SCHEMA names them}
-    captions  {split: (n,) captions}; empty for a competition without captions
-    names     (c,) label names
-    y         (n, c) uint8 of the training rows
-    n_images  number of image files inspected
-    n_opened  how many of them were opened, because they were not in the cache
-    seconds   time taken by the images
-
     Where a column is missing or a table is empty, nothing but `rows` and `issues` is filled in.
     """
 
-    rows: dict[str, int]
-    issues: list[Issue]
-    images: Mapping[str, dict[str, list]]
-    captions: Mapping[str, list[str]]
-    names: tuple[str, ...]
-    y: np.ndarray
-    n_images: int = 0
-    n_opened: int = 0
-    seconds: float = 0.0
+    rows: dict[str, int]  # {split: number of rows of its CSV file}
+    issues: list[Issue]  # in the order of the checks
+    images: Mapping[str, dict[str, list]]  # {split: columns as split_tables.IMAGE_SCHEMA names them}
+    captions: Mapping[str, list[str]]  # {split: (n,) captions}; empty for a competition without captions
+    names: tuple[str, ...]  # of the labels
+    y: np.ndarray  # (n, c) uint8 of the training rows
+    n_images: int = 0  # image files inspected
+    n_opened: int = 0  # how many of them were opened, because they were not in the cache
+    seconds: float = 0.0  # taken by the images
 
     @property
     def n_errors(self) -> int:
@@ -69,27 +47,27 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
     Raises FileNotFoundError where a CSV file that the competition names does not exist.
     """
     files = {name: folder / getattr(competition, name) for name in competition.splits}
-    tables = {name: _read_split(file, name) for name, file in files.items()}
+    for name, file in files.items():
+        if not file.exists():
+            raise FileNotFoundError(f"{file} does not exist; add it, or correct {name} in competition.toml")
+    tables = {name: read_table(file) for name, file in files.items()}
     rows = {name: len(table.rows) for name, table in tables.items()}
     names = tuple(competition.labels.names)
     issues: list[Issue] = []
     for name, table in tables.items():
-        issues += check_table(str(files[name]), table, needed_columns(competition, name))
+        issues += checks.check_table(str(files[name]), table, competition, labelled=name == "train")
     if issues:
         return CheckedTables(rows, issues, {}, {}, names, np.zeros((0, len(names)), np.uint8))
 
-    splits: dict[str, Split] = {}
-    for name, table in tables.items():
-        splits[name], split_issues = make_split(str(files[name]), table, competition)
-        issues += split_issues
+    splits = {name: checks.make_split(str(files[name]), table, competition, issues) for name, table in tables.items()}
     sample = folder / competition.sample_submission
     if sample.is_file():
-        issues += check_sample(splits["test"], read_table(sample), str(sample), competition)
-    y, label_issues = check_labels(splits["train"], tables["train"], competition)
-    issues += [*check_ids(*splits.values()), *label_issues]
+        issues += checks.check_sample(splits["test"], read_table(sample), str(sample), competition)
+    issues += checks.check_ids(*splits.values())
+    y = checks.check_labels(splits["train"], tables["train"], competition, issues)
     captions = {name: tables[name].column(competition.caption) for name in splits if competition.caption}
     for name, texts in captions.items():
-        issues += check_captions(splits[name], texts)
+        issues += checks.check_captions(splits[name], texts)
 
     started = time.perf_counter()
     needed = dict.fromkeys(file for split in splits.values() for file in split.images if file)
@@ -98,10 +76,15 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
         infos, n_opened = scan_images(folder, list(needed), scan_cache)
     seconds = time.perf_counter() - started
     for split in splits.values():
-        issues += check_images(split, infos)
+        issues += checks.check_images(split, infos)
     cells = LabelCodec(names, competition.labels.separator).decode(y)
-    issues += check_duplicates(splits["train"], splits["test"], infos, cells)
-    images = {name: _image_columns(split, infos) for name, split in splits.items()}
+    issues += checks.check_duplicates(splits["train"], splits["test"], infos, cells)
+    images: dict[str, dict[str, list]] = {}
+    fields = {"width": "width", "height": "height", "bytes": "size", "sha": "sha", "hash": "hash"}
+    for name, split in splits.items():
+        found = [infos.get(file, ImageInfo()) for file in split.images]  # an unsafe id has no image
+        images[name] = {"id": list(split.ids), "file": list(split.images)}
+        images[name] |= {column: [getattr(info, field) for info in found] for column, field in fields.items()}
     return CheckedTables(rows, issues, images, captions, names, y, len(infos), n_opened, seconds)
 
 
@@ -112,14 +95,14 @@ def write_checked(paths: Paths, checked: CheckedTables) -> None:
     """
     if checked.n_errors:
         raise ValueError(f"{paths.comp}: {checked.n_errors} errors; run: make check COMP={paths.comp}")
+    for split, columns in checked.images.items():
+        write_images(paths.images(split), columns)
+    for split, texts in checked.captions.items():
+        write_captions(paths.captions(split), checked.images[split]["id"], texts)
     for split in SPLITS:
-        if split in checked.images:
-            write_images(paths.images(split), checked.images[split])
-        else:
+        if split not in checked.images:
             paths.images(split).unlink(missing_ok=True)
-        if split in checked.captions:
-            write_captions(paths.captions(split), checked.images[split]["id"], checked.captions[split])
-        else:
+        if split not in checked.captions:
             paths.captions(split).unlink(missing_ok=True)
     write_labels(paths.labels, checked.images["train"]["id"], checked.names, checked.y)
 
@@ -130,14 +113,11 @@ def content_digests(checked: CheckedTables) -> dict[str, str]:
     `{split}.images`: ids and digests of the image files; `{split}.captions`: ids and captions;
     `train.labels`: ids, label names and y.
     """
-    digests = {}
-    for split, columns in checked.images.items():
-        ids = columns["id"]
-        digests[f"{split}.images"] = _texts_digest(ids, columns["sha"])
-        if split in checked.captions:
-            digests[f"{split}.captions"] = _texts_digest(ids, checked.captions[split])
-        if split == "train":
-            digests["train.labels"] = _texts_digest(ids, checked.names, data=checked.y.tobytes())
+    ids = {split: columns["id"] for split, columns in checked.images.items()}
+    digests = {f"{split}.images": _texts_digest(ids[split], checked.images[split]["sha"]) for split in ids}
+    digests |= {f"{split}.captions": _texts_digest(ids[split], texts) for split, texts in checked.captions.items()}
+    if "train" in ids:
+        digests["train.labels"] = _texts_digest(ids["train"], checked.names, data=checked.y.tobytes())
     return digests
 
 
@@ -150,20 +130,6 @@ def content_digest(table: Path) -> str:
         return _texts_digest(*read_captions(table))
     ids, names, y = read_labels(table)
     return _texts_digest(ids, names, data=y.tobytes())
-
-
-def _read_split(path: Path, split: str) -> Table:
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist; add it, or correct {split} in competition.toml")
-    return read_table(path)
-
-
-def _image_columns(split: Split, infos: Mapping[str, ImageInfo]) -> dict[str, list]:
-    """The columns of split_tables.IMAGE_SCHEMA; a row without a safe file has those of an empty ImageInfo."""
-    rows = [infos.get(file, ImageInfo()) for file in split.images]
-    columns: dict[str, list[Any]] = {"id": list(split.ids), "file": list(split.images)}
-    columns["bytes"] = [row.size for row in rows]
-    return columns | {name: [getattr(row, name) for row in rows] for name in ("width", "height", "sha", "hash")}
 
 
 def _texts_digest(*columns: Sequence[str], data: bytes = b"") -> str:

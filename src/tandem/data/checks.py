@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -10,25 +9,19 @@ from tandem.config.competition import Competition, Labels
 from tandem.data.csv_reader import Table
 from tandem.data.image_scan import ImageInfo, image_file
 from tandem.data.issues import Issue
-from tandem.data.label_codec import FLAGS, LabelCodec
+from tandem.data.label_codec import LabelCodec, encode_flags
 from tandem.data.near_duplicates import group_near_duplicates
 from tandem.data.submission import submission_columns
 
 
 @dataclass(frozen=True)
 class Split:
-    """The rows of train or test, from one CSV file.
+    """The rows of one CSV file."""
 
-    file    path of the CSV file, for messages
-    lines   (n,) first line of each row in the CSV file, from 1
-    ids     (n,) str
-    images  (n,) str     image file of each row, relative to the competition's folder; "" where the id is unsafe
-    """
-
-    file: str
-    lines: Sequence[int]
+    file: str  # for messages
+    lines: Sequence[int]  # (n,) first line of each row, from 1
     ids: Sequence[str]
-    images: Sequence[str]
+    images: Sequence[str]  # (n,) image files, relative to the competition's folder; "" where the id is unsafe
 
     def issue(self, kind: str, row: int, message: str) -> Issue:
         return Issue(kind, message, self.file, self.lines[row], self.ids[row])
@@ -37,39 +30,28 @@ class Split:
         return f"{self.ids[row]} (line {self.lines[row]})"
 
 
-def needed_columns(competition: Competition, split: str) -> list[str]:
-    labels = competition.labels
-    names = [competition.id] + ([competition.caption] if competition.caption else [])
-    if split == "train":
-        names += [labels.column] if labels.format == "separated" else labels.names
-    return names
+def check_table(file: str, table: Table, competition: Competition, labelled: bool) -> Iterator[Issue]:
+    """Missing columns and an empty table: with these nothing else can be checked."""
+    for name in (competition.id, competition.caption, *(competition.labels.columns if labelled else ())):
+        if name and name not in table.columns:
+            message = f"no column {name!r}; the columns are {', '.join(table.columns)}"
+            yield Issue("missing column", message, file, 1)
+    if not table.rows:
+        yield Issue("no rows", "the table is empty", file, 1)
 
 
-def check_table(file: str, table: Table, needed: Sequence[str]) -> list[Issue]:
-    """Missing columns and an empty table: without these nothing else can be checked."""
-    known = ", ".join(table.columns)
-    issues = [
-        Issue("missing column", f"no column {name!r}; the columns are {known}", file, 1)
-        for name in needed
-        if name not in table.columns
-    ]
-    return issues if table.rows else [*issues, Issue("no rows", "the table is empty", file, 1)]
-
-
-def make_split(file: str, table: Table, competition: Competition) -> tuple[Split, list[Issue]]:
-    """The rows of one table, with the issues of unsafe ids and of rows repaired while reading."""
-    ids, images, issues = table.column(competition.id), [], []
+def make_split(file: str, table: Table, competition: Competition, issues: list[Issue]) -> Split:
+    """The rows of one table; unsafe ids and rows repaired while reading are added to `issues`."""
+    ids, images = table.column(competition.id), []
     for line, id in zip(table.lines, ids, strict=True):
         try:
             images.append(image_file(competition.images, id, competition.suffix))
         except ValueError as error:
             images.append("")
             issues.append(Issue("unsafe id", str(error), file, line, id))
-    repaired = [
-        Issue("repaired row", f"read as one row: {repair.text.strip()[:200]!r}", file, repair.line)
-        for repair in table.repaired
-    ]
-    return Split(file, table.lines, ids, images), issues + repaired
+    for repair in table.repaired:
+        issues.append(Issue("repaired row", f"read as one row: {repair.text.strip()[:200]!r}", file, repair.line))
+    return Split(file, table.lines, ids, images)
 
 
 def check_ids(train: Split, test: Split, *others: Split) -> Iterator[Issue]:
@@ -78,13 +60,11 @@ def check_ids(train: Split, test: Split, *others: Split) -> Iterator[Issue]:
         first: dict[str, int] = {}
         for row, id in enumerate(split.ids):
             if first.setdefault(id, row) != row:
-                message = f"id {id!r} is already on line {split.lines[first[id]]}"
-                yield split.issue("repeated id", row, message)
+                yield split.issue("repeated id", row, f"id {id!r} is already on line {split.lines[first[id]]}")
     in_train = dict(zip(train.ids, train.lines, strict=True))
     for row, id in enumerate(test.ids):
         if id in in_train:
-            message = f"id {id!r} is also at {train.file}:{in_train[id]}"
-            yield test.issue("id in train and test", row, message)
+            yield test.issue("id in train and test", row, f"id {id!r} is also at {train.file}:{in_train[id]}")
 
 
 def check_sample(test: Split, sample: Table, file: str, competition: Competition) -> Iterator[Issue]:
@@ -94,13 +74,12 @@ def check_sample(test: Split, sample: Table, file: str, competition: Competition
     except ValueError as error:
         yield Issue("sample submission differs", str(error), file, 1)
         return
-    test_ids, sample_ids = set(test.ids), set(sample.column(competition.id))
-    for id, line in zip(sample.column(competition.id), sample.lines, strict=True):
-        if id not in test_ids:
-            yield Issue("sample submission differs", f"id {id!r} is not in {test.file}", file, line, id)
-    for row, id in enumerate(test.ids):
-        if id not in sample_ids:
-            yield test.issue("sample submission differs", row, f"id {id!r} is not in {file}")
+    ids = sample.column(competition.id)
+    for ours, other in ((Split(file, sample.lines, ids, ids), test), (test, Split(file, sample.lines, ids, ids))):
+        known = set(other.ids)
+        for row, id in enumerate(ours.ids):
+            if id not in known:
+                yield ours.issue("sample submission differs", row, f"id {id!r} is not in {other.file}")
 
 
 def check_images(split: Split, infos: Mapping[str, ImageInfo]) -> Iterator[Issue]:
@@ -117,10 +96,10 @@ def check_captions(split: Split, captions: Sequence[str]) -> Iterator[Issue]:
             yield split.issue("empty caption", row, f"the caption of {split.ids[row]!r} is empty")
 
 
-def encode_separated(split: Split, cells: Sequence[str], labels: Labels) -> tuple[np.ndarray, list[Issue]]:
-    """(y, issues) of one column of separated label names; unknown labels are left out of y."""
+def _encode_separated(split: Split, cells: Sequence[str], labels: Labels, issues: list[Issue]) -> np.ndarray:
+    """(n, c) of one column of separated label names, without unknown ones."""
     codec = LabelCodec(labels.names, labels.separator)
-    known, issues, clean = set(labels.names), [], []
+    known, clean = set(labels.names), []
     for row, cell in enumerate(cells):
         names = codec.split(cell)
         for name in dict.fromkeys(names):
@@ -128,57 +107,36 @@ def encode_separated(split: Split, cells: Sequence[str], labels: Labels) -> tupl
                 expected = f"one of the {len(known)} labels {labels.names[0]} ... {labels.names[-1]}"
                 issues.append(split.issue("unknown label", row, f"label {name!r} is not {expected}"))
             elif names.count(name) > 1:
-                message = f"label {name!r} occurs {names.count(name)} times in {cell!r}"
-                issues.append(split.issue("repeated label", row, message))
+                times = f"{names.count(name)} times in {cell!r}"
+                issues.append(split.issue("repeated label", row, f"label {name!r} occurs {times}"))
         clean.append(labels.separator.join(name for name in names if name in known))
-    return codec.encode(clean), issues
+    return codec.encode(clean)
 
 
-def encode_columns(split: Split, columns: Mapping[str, Sequence[str]]) -> tuple[np.ndarray, list[Issue]]:
-    """(y, issues) of one 0/1 column per label name; any other cell is 0 in y."""
-    issues = [
-        split.issue("not 0 or 1", row, f"column {name!r} holds {cell!r}, expected 0 or 1")
-        for name, cells in columns.items()
-        for row, cell in enumerate(cells)
-        if cell.strip() not in FLAGS
-    ]
-    y = [[FLAGS.get(cell.strip(), 0) for cell in cells] for cells in columns.values()]
-    return np.array(y, np.uint8).T, sorted(issues, key=lambda issue: issue.line)
-
-
-def check_counts(split: Split, y: np.ndarray, least: int, most: int, unreadable: set[str]) -> Iterator[Issue]:
-    """Rows with fewer or more labels than allowed; rows whose id is in `unreadable` may have fewer."""
-    counts = y.sum(axis=1)
-    for row in np.flatnonzero((counts < least) | (counts > most)).tolist():
-        n = int(counts[row])
-        labels = f"{n or 'no'} label{'s' * (n != 1)}"
-        if n > most:
-            yield split.issue("too many labels", row, f"{labels}, at most {most}")
-        elif split.ids[row] not in unreadable:
-            yield split.issue("too few labels", row, f"{labels}, at least {least}")
-
-
-def check_names(file: str, names: Sequence[str], y: np.ndarray, n_folds: int) -> Iterator[Issue]:
-    """Labels that no row has, or fewer rows than there are folds."""
-    for name, count in zip(names, y.sum(axis=0).tolist(), strict=True):
-        if count == 0:
-            yield Issue("label without rows", f"no row has label {name!r}", file)
-        elif count < n_folds:
-            rows = f"{count} row{'s have' if count > 1 else ' has'}"
-            yield Issue("rare label", f"{rows} label {name!r}, fewer than the {n_folds} folds", file)
-
-
-def check_labels(train: Split, table: Table, competition: Competition) -> tuple[np.ndarray, list[Issue]]:
-    """(y, issues): y (n, c) uint8, valid where no issue is an error."""
-    labels = competition.labels
+def check_labels(train: Split, table: Table, competition: Competition, issues: list[Issue]) -> np.ndarray:
+    """y (n, c) uint8, valid where no error is added to `issues`."""
+    labels, least, most = competition.labels, competition.least, competition.most
+    found: list[Issue] = []
     if labels.format == "separated":
-        y, issues = encode_separated(train, table.column(labels.column), labels)
+        y = _encode_separated(train, table.column(labels.column), labels, found)
     else:
-        y, issues = encode_columns(train, {name: table.column(name) for name in labels.names})
-    unreadable = {issue.id for issue in issues if issue.kind != "repeated label"}
-    issues += check_counts(train, y, competition.least, competition.most, unreadable)
-    issues += check_names(train.file, labels.names, y, competition.folds.n)
-    return y, issues
+        y, wrong = encode_flags({name: table.column(name) for name in labels.names})
+        for row, name, cell in sorted(wrong, key=lambda cell: cell[0]):
+            found.append(train.issue("not 0 or 1", row, f"column {name!r} holds {cell!r}, expected 0 or 1"))
+    unreadable = {issue.id for issue in found if issue.kind != "repeated label"}
+    for row, n in enumerate(y.sum(axis=1).tolist()):
+        if n > most:
+            found.append(train.issue("too many labels", row, f"{n} label{'s' * (n != 1)}, at most {most}"))
+        elif n < least and train.ids[row] not in unreadable:
+            found.append(train.issue("too few labels", row, f"{n or 'no'} label{'s' * (n != 1)}, at least {least}"))
+    for name, n in zip(labels.names, y.sum(axis=0).tolist(), strict=True):
+        rows = f"{n or 'no'} row{'s have' if n > 1 else ' has'} label {name!r}"
+        if n == 0:
+            found.append(Issue("label without rows", rows, train.file))
+        elif n < competition.folds.n:
+            found.append(Issue("rare label", f"{rows}, fewer than the {competition.folds.n} folds", train.file))
+    issues += found
+    return y
 
 
 def check_duplicates(
@@ -190,17 +148,16 @@ def check_duplicates(
         for row, file in enumerate(split.images):
             if file and not infos[file].problem:
                 first.setdefault(file, (split, row))
-    rows = list(first.values())
-    images = [infos[split.images[row]] for split, row in rows]
-    groups = group_near_duplicates([image.hash for image in images], [image.sha for image in images])
-    order = np.argsort(groups, kind="stable")
-    edges = np.flatnonzero(np.diff(groups[order], prepend=-1, append=-1))
-    for start, end in pairwise(edges.tolist()):
-        if end - start < 2:
+    images = [infos[file] for file in first]
+    numbers = group_near_duplicates([image.hash for image in images], [image.sha for image in images])
+    groups: dict[int, list[str]] = {}  # in order of their first rows
+    for number, file in zip(numbers.tolist(), first, strict=True):
+        groups.setdefault(number, []).append(file)
+    for files in groups.values():
+        if len(files) < 2:
             continue
-        members = [rows[i] for i in order[start:end]]
-        same_file = len({images[i].sha for i in order[start:end]}) == 1
-        how = "the same file" if same_file else "look alike"
+        members = [first[file] for file in files]
+        how = "the same file" if len({infos[file].sha for file in files}) == 1 else "look alike"
         in_train = [row for split, row in members if split is train]
         if len(in_train) > 1:
             places = ", ".join(map(train.place, in_train))

@@ -11,8 +11,6 @@ CELL = re.compile(r'"([^"]*+(?:""[^"]*+)*+)"|([^",\r\n][^,\r\n]*|)')
 KEY = re.compile(r'(?:"([^",\r\n]+)"|([^",\r\n]+)),')
 SUFFIX = re.compile(r"\.[A-Za-z]{2,4}$")
 RARE = 0.01  # share of rows: a rarer shape may come from a line inside a text
-
-
 Cells = tuple[list[str], list[bool]]  # the cells of a row, and whether each is quoted
 
 
@@ -94,16 +92,11 @@ def has_bare_quote(cells: list[str], quoted: list[bool]) -> bool:
 
 @dataclass(frozen=True)
 class Grammar:
-    """The form of the rows of a file.
+    """The form of the rows of a file."""
 
-    kinds         one letter a column: n never quoted, c code, sometimes quoted, t text, always quoted, T text,
-                  sometimes quoted
-    level, known  the shapes of the first cell, see `shape`
-    """
-
-    kinds: str
+    kinds: str  # a letter a column: n never quoted; c code, sometimes quoted; t text, always quoted; T text, sometimes
     level: int
-    known: set[str]
+    known: set[str]  # shapes of the first cell, see `shape`
 
     @property
     def head(self) -> re.Pattern[str]:
@@ -134,13 +127,10 @@ class Grammar:
 
     def _cells(self, kind: str, text: str, at: int) -> Iterator[tuple[int, str]]:
         if text[at : at + 1] != '"':
-            if kind != "t":
-                cell = UNQUOTED.match(text, at)
-                if cell:
-                    yield cell.end(), cell[0]
+            if kind != "t" and (cell := UNQUOTED.match(text, at)):
+                yield cell.end(), cell[0]
         elif kind == "c":
-            end = text.find('"', at + 1)
-            if end > 0:
+            if (end := text.find('"', at + 1)) > 0:
                 yield end + 1, text[at + 1 : end]
         elif kind in "tT":
             for quote in re.compile(r'"(?=,|\Z)').finditer(text, at + 1):
@@ -172,7 +162,6 @@ def _kind(column: list[tuple[str, bool]]) -> str:
     if not any(quoted for _, quoted in column):
         return "n"
     marks = set().union(*(cell for cell, _ in column))
-    is_text = '"' in marks or (any(c.isspace() for c in marks) and any(c.isalpha() for c in marks))
-    if not is_text:
-        return "c"
-    return "t" if all(quoted for _, quoted in column) else "T"
+    if '"' in marks or (any(c.isspace() for c in marks) and any(c.isalpha() for c in marks)):
+        return "t" if all(quoted for _, quoted in column) else "T"
+    return "c"

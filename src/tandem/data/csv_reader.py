@@ -21,18 +21,12 @@ class Repair:
 
 @dataclass(frozen=True)
 class Table:
-    """The content of a CSV file.
+    """The content of a CSV file."""
 
-    columns   names in the header, none empty or repeated
-    rows      one cell a column
-    lines     first line of each row in the file, from 1
-    repaired  rows with unescaped quotes
-    """
-
-    columns: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-    lines: list[int]
-    repaired: list[Repair] = field(default_factory=list)
+    columns: tuple[str, ...]  # none empty or repeated
+    rows: list[tuple[str, ...]]  # one cell a column
+    lines: list[int]  # first line of each row in the file, from 1
+    repaired: list[Repair] = field(default_factory=list)  # rows with unescaped quotes
 
     def column(self, name: str) -> list[str]:
         """(n,) cells; raises ValueError where there is no such column."""
@@ -46,8 +40,7 @@ def read_table(path: Path) -> Table:
     """All rows; raises ValueError with file and line where a row is ambiguous."""
     lines = _lines(path)
     try:
-        first, columns = _header(lines)
-        return _body(lines, first, columns)
+        return _body(lines, *_header(lines))
     except CsvError as error:
         raise ValueError(f"{path}: line {error.line}: {error}") from None
 
@@ -86,11 +79,9 @@ def _header(lines: list[str]) -> tuple[int, tuple[str, ...]]:
     except (csv.Error, StopIteration) as error:
         raise CsvError(1, f"the header cannot be read: {error}; expected the names of the columns") from error
     line = reader.line_num
-    unnamed = [j for j, name in enumerate(columns, 1) if not name.strip()]
-    if unnamed:
+    if unnamed := [j for j, name in enumerate(columns, 1) if not name.strip()]:
         raise CsvError(line, f"column {unnamed[0]} of the header has no name; give it one")
-    repeated = sorted({name for name in columns if columns.count(name) > 1})
-    if repeated:
+    if repeated := sorted({name for name in columns if columns.count(name) > 1}):
         raise CsvError(line, f"the header repeats {repeated}; give every column its own name")
     if len(columns) == 1 and any(mark in columns[0] for mark in ";\t"):
         raise CsvError(line, f"the header {columns[0]!r} has no comma; save the file with commas between columns")
@@ -120,10 +111,8 @@ def _body(lines: list[str], first: int, columns: tuple[str, ...]) -> Table:
     # Valid CSV, but a line inside a text starts like a row, or there are quotes in unquoted cells.
     try:
         other = read_unescaped(lines, first, width, valid=dict(zip(plain.lines, keys, strict=True)))
-    except AmbiguousRow:
-        raise
-    except CsvError:
-        if mixed or not are_uniform(keys):
+    except CsvError as error:
+        if isinstance(error, AmbiguousRow) or mixed or not are_uniform(keys):
             raise
         return plain
     differs = [row.line for row, cells in zip(other, plain.rows, strict=False) if row.cells != cells]

@@ -1,8 +1,7 @@
-"""Reads CSV files whose quoted texts contain unescaped quotes.
+"""Reads CSV files whose quoted texts contain unescaped quotes, commas and line breaks.
 
-Such a text may also contain commas and line breaks, so neither a quote nor a line end marks the end of a row. Row ends
-are located with a grammar learned from the lines that are valid rows: the form of the first cell, and which columns
-are quoted.
+Row ends are located with a grammar learned from the lines that are valid rows: the form of the first cell, and which
+columns are quoted.
 """
 
 from dataclasses import dataclass
@@ -26,8 +25,8 @@ class AmbiguousRow(CsvError):
     """A line that may be a row of its own or a part of the text before it."""
 
     def __init__(self, line: int) -> None:
-        message = "can be read as a row of its own or as a part of the quoted text before it"
-        super().__init__(line, f"{message}; remove the line break or the quotes from that text")
+        advice = "remove the line break or the quotes from that text"
+        super().__init__(line, f"can be read as a row of its own or as a part of the quoted text before it; {advice}")
 
 
 class WrongWidth(CsvError):
@@ -56,7 +55,7 @@ class RowReadings:
         return self.strict is not None and bool(self.raw) and self.raw != [self.strict]
 
 
-def read_row(grammar: Grammar, lines: list[str], start: int, alone: Cells | None) -> RowReadings | None:
+def _read_row(grammar: Grammar, lines: list[str], start: int, alone: Cells | None) -> RowReadings | None:
     """None where these lines are not one row; `alone` are the cells of the first line, if it is a row."""
     text = "".join(lines).rstrip("\r\n")
     split = alone if len(lines) == 1 else split_cells(text, len(grammar.kinds))
@@ -80,11 +79,10 @@ def read_unescaped(
     readings: list[RowReadings] = []
     head = grammar.head
     for i in range(start + 1, len(lines)):
-        line = lines[i]
-        known, opens = grammar.is_key(key_of(line)), head.match(line) is not None
+        known, opens = grammar.is_key(key_of(lines[i])), head.match(lines[i]) is not None
         if not (known or opens):
             continue
-        row = read_row(grammar, lines[start:i], start, alone[start])
+        row = _read_row(grammar, lines[start:i], start, alone[start])
         begins = opens or alone[i] is not None
         if row and begins and (known or (row.strict and alone[i])):
             if valid and i + 1 not in valid:
@@ -95,13 +93,13 @@ def read_unescaped(
             raise CsvError(i + 1, f"starts like a row, but differs from the others; expected {grammar.describe()}")
         elif known and begins:
             raise CsvError(start + 1, f"the row does not end before the next one, on line {i + 1}; {ADVICE}")
-    row = read_row(grammar, lines[start:], start, alone[start])
+    row = _read_row(grammar, lines[start:], start, alone[start])
     if row is None:
         raise CsvError(start + 1, f"the row cannot be read; expected {grammar.describe()}; {ADVICE}")
-    return choose_readings([*readings, row])
+    return _choose_readings([*readings, row])
 
 
-def choose_readings(readings: list[RowReadings]) -> list[Row]:
+def _choose_readings(readings: list[RowReadings]) -> list[Row]:
     """One reading for each row: a file either doubles all quotes inside texts or none."""
     for reading in readings:
         if reading.strict is None and len(reading.raw) > 1:
@@ -109,15 +107,11 @@ def choose_readings(readings: list[RowReadings]) -> list[Row]:
     unescaped = [reading.line for reading in readings if reading.strict is None]
     doubled = [reading.line for reading in readings if reading.doubled]
     if doubled and 0 < len(unescaped) < CLEAR * len(doubled):
-        raise CsvError(
-            doubled[0],
-            f'doubles the quotes inside its text, line {unescaped[0]} does not: "" may be one quote or two; '
-            f"double them in line {unescaped[0]} too",
-        )
-    rows = []
-    for reading in readings:
-        if reading.strict is None or (reading.doubled and unescaped):
-            rows.append(Row(reading.line, reading.raw[0], repaired=True))
-        else:
-            rows.append(Row(reading.line, reading.strict, repaired=False))
-    return rows
+        message = f'doubles the quotes inside its text, line {unescaped[0]} does not: "" may be one quote or two'
+        raise CsvError(doubled[0], f"{message}; double them in line {unescaped[0]} too")
+    return [
+        Row(reading.line, reading.raw[0], repaired=True)
+        if reading.strict is None or (reading.doubled and unescaped)
+        else Row(reading.line, reading.strict, repaired=False)
+        for reading in readings
+    ]

@@ -13,10 +13,7 @@ from tandem.data.near_duplicates import group_near_duplicates
 def make_folds(
     y: np.ndarray, hashes: Sequence[bytes], shas: Sequence[str], n_folds: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(fold, group), each (n,): `group` joins near-duplicates, and rows of one group share a fold.
-
-    y (n, c) 0/1; hashes (n,) perceptual hashes and shas (n,) digests of the image files.
-    """
+    """(fold, group), each (n,): `group` joins near-duplicates, by perceptual hashes and digests of the image files."""
     group = group_near_duplicates(hashes, shas)
     return assign_folds(y, group, n_folds, seed), group
 
@@ -33,10 +30,8 @@ def assign_folds(y: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> 
         raise ValueError(f"there are {len(y)} rows of labels but {len(groups)} groups")
     names, member = np.unique(groups, return_inverse=True)
     if n_folds > len(names):
-        raise ValueError(
-            f"{n_folds} folds, but {len(groups)} rows make only {len(names)} groups (near-duplicates stay "
-            f"together); set n to at most {len(names)} under [folds] in competition.toml"
-        )
+        few = f"{n_folds} folds, but {len(groups)} rows make only {len(names)} groups (near-duplicates stay together)"
+        raise ValueError(f"{few}; set n to at most {len(names)} under [folds] in competition.toml")
     any_label = np.zeros((len(names), y.shape[1]), np.uint8)
     np.maximum.at(any_label, member, y)
     splitter = MultilabelStratifiedKFold(n_splits=n_folds, shuffle=True, random_state=seed)

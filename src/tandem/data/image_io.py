@@ -10,15 +10,8 @@ MAX_BYTES = 64 * 2**20
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"}
 ORIENTATION = 0x0112  # the EXIF tag
-TRANSPOSES = {  # EXIF orientation: what turns the image upright
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+STEPS = ["FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"]
+TRANSPOSES = {orientation: Image.Transpose[name] for orientation, name in enumerate(STEPS, 2)}  # to turn it upright
 
 
 class BadImage(ValueError):
@@ -46,14 +39,18 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def _check_size(size: int) -> None:
+    if size > MAX_BYTES:
+        raise BadImage(f"oversized: {size:,} bytes, at most {MAX_BYTES:,} are read")
+
+
 def decode(data: bytes, min_side: int = 0) -> Image.Image:
     """RGB, turned upright by EXIF, see `to_rgb`; raises BadImage.
 
     `min_side`: pixels that both sides must keep; a larger JPEG is decoded at 1/2, 1/4 or 1/8 of its size, which takes
     a third of the time. 0: full size.
     """
-    if len(data) > MAX_BYTES:
-        raise BadImage(f"oversized: {len(data):,} bytes, at most {MAX_BYTES:,} are read")
+    _check_size(len(data))
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         width, height = image.size
@@ -78,9 +75,7 @@ def decode(data: bytes, min_side: int = 0) -> Image.Image:
 def read(path: Path) -> bytes:
     """The file's bytes; raises BadImage where it is missing or oversized."""
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise BadImage(f"oversized: {size:,} bytes, at most {MAX_BYTES:,} are read")
+        _check_size(path.stat().st_size)
         return path.read_bytes()
     except FileNotFoundError as error:
         raise BadImage("missing: no such file") from error
@@ -89,7 +84,7 @@ def read(path: Path) -> bytes:
 
 
 def load_rgb(path: Path, min_side: int = 0) -> Image.Image:
-    """Decodes a file (see `decode`); raises BadImage with its path, also where the file is missing."""
+    """Decodes a file (see `decode`); raises BadImage with its path."""
     try:
         return decode(read(path), min_side)
     except BadImage as error:

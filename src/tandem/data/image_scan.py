@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path, PurePosixPath
 
@@ -36,17 +37,8 @@ class ImageInfo:
 Stamp = tuple[int, int]  # size and mtime_ns: a file with an unchanged stamp is not opened again
 Cache = dict[str, tuple[Stamp, ImageInfo]]
 CACHE_SCHEMA = pa.schema(
-    [
-        ("file", pa.string()),
-        ("size", pa.int64()),
-        ("mtime_ns", pa.int64()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("bytes_read", pa.int64()),
-        ("sha", pa.string()),
-        ("hash", pa.binary(HASH_BYTES)),
-        ("problem", pa.string()),
-    ],
+    {"file": pa.string(), "size": pa.int64(), "mtime_ns": pa.int64(), "width": pa.int32(), "height": pa.int32()}
+    | {"bytes_read": pa.int64(), "sha": pa.string(), "hash": pa.binary(HASH_BYTES), "problem": pa.string()},
     metadata={"version": VERSION},
 )
 
@@ -77,30 +69,26 @@ def inspect_image(path: Path) -> ImageInfo:
 
 def file_stamp(path: Path) -> Stamp | None:
     """None where the file does not exist."""
-    try:
+    with suppress(OSError):
         status = path.stat()
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns
+        return status.st_size, status.st_mtime_ns
+    return None
 
 
 def read_cache(path: Path) -> Cache:
     """Empty where the file is missing, damaged or of another version."""
-    try:
+    with suppress(OSError, pa.ArrowInvalid):
         table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid):
-        return {}
-    if (table.schema.metadata or {}).get(b"version", b"").decode() != VERSION:
-        return {}
-    rows = zip(*(table[name].to_pylist() for name in CACHE_SCHEMA.names), strict=True)
-    return {file: ((size, mtime_ns), ImageInfo(*rest)) for file, size, mtime_ns, *rest in rows}
+        if (table.schema.metadata or {}).get(b"version") == VERSION.encode():
+            rows = (row.values() for row in table.to_pylist())
+            return {file: ((size, mtime_ns), ImageInfo(*rest)) for file, size, mtime_ns, *rest in rows}
+    return {}
 
 
 def write_cache(path: Path, cache: Cache) -> None:
     rows = [(file, *stamp, *astuple(info)) for file, (stamp, info) in cache.items()]
-    columns = zip(*rows, strict=True) if rows else [()] * len(CACHE_SCHEMA)
-    arrays = [pa.array(c, field.type) for c, field in zip(columns, CACHE_SCHEMA, strict=True)]
-    table = pa.Table.from_arrays(arrays, schema=CACHE_SCHEMA)
+    named = [dict(zip(CACHE_SCHEMA.names, row, strict=True)) for row in rows]
+    table = pa.Table.from_pylist(named, schema=CACHE_SCHEMA)
     write_with(path, lambda partial: pq.write_table(table, partial))
 
 
@@ -121,8 +109,7 @@ def scan_images(folder: Path, files: Sequence[str], cache_path: Path) -> tuple[d
             for n, (file, info) in enumerate(zip(pending, inspected, strict=True), start=1):
                 infos[file] = info
                 bar.update()
-                stamp = stamps[file]
-                if stamp:
+                if stamp := stamps[file]:
                     cache[file] = stamp, info
                 if n % FLUSH == 0:
                     write_cache(cache_path, cache)
@@ -145,20 +132,14 @@ def folder_state(folder: Path) -> str:
 
 def _walk(folder: str, prefix: str) -> Iterator[tuple[str, int | str, int]]:
     """(name below the first folder, size in bytes, modification time in ns) of all files."""
-    try:
+    entries: list[os.DirEntry[str]] = []
+    with suppress(FileNotFoundError, NotADirectoryError):
         entries = list(os.scandir(folder))
-    except (FileNotFoundError, NotADirectoryError):
-        return
     for entry in entries:
         name = prefix + entry.name
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(entry.path, name + "/")
             continue
-        try:
-            if entry.is_dir():
-                yield name, os.readlink(entry.path), 0
-            else:
-                status = entry.stat()
-                yield name, status.st_size, status.st_mtime_ns
-        except FileNotFoundError:  # a link without a target, or deleted meanwhile: a missing image
-            continue
+        with suppress(FileNotFoundError):  # a link without a target, or deleted meanwhile: a missing image
+            status = entry.stat()
+            yield (name, os.readlink(entry.path), 0) if entry.is_dir() else (name, status.st_size, status.st_mtime_ns)

@@ -2,14 +2,15 @@
 
 import os
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 from tandem.config.competition import Competition
 from tandem.data.csv_reader import Table, read_table
-from tandem.data.infer_images import ImageIndex, best_place
+from tandem.data.image_io import SUFFIXES
 from tandem.data.infer_labels import guess_labels
 from tandem.data.submission import preview, submission_columns
 
@@ -19,26 +20,56 @@ IMAGES_ONLY = ["image_lite0", "image_lite2", "image_tuned"]
 
 @dataclass(frozen=True)
 class Inference:
-    """An inferred competition.
-
-    notes      what was inferred
-    questions  what is uncertain, and the key of competition.toml to edit
-    roles      {role: file}; the roles are train, test, sample_submission and solution
-    tables     {role: table}, of all but the solution
-    counts     {label: number of training rows}
-    """
+    """An inferred competition; the roles of files are train, test, sample_submission and solution."""
 
     competition: Competition
-    notes: list[str]
-    questions: list[str]
-    roles: dict[str, str] = field(default_factory=dict)
-    tables: dict[str, Table] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
+    notes: list[str]  # what was inferred
+    questions: list[str]  # what is uncertain, and the key of competition.toml to edit
+    roles: dict[str, str]  # {role: file}
+    tables: dict[str, Table]  # {role: table} of all but the solution
+    counts: dict[str, int]  # {label: number of training rows}
+
+
+class ImageIndex:
+    """The image files of a folder, searchable by id.
+
+    >>> ImageIndex(["data/7.jpg", "data/8.jpg"]).count_places(["7", "8", "9"])
+    Counter({('data', '.jpg'): 2})
+    """
+
+    def __init__(self, files: Iterable[str]) -> None:
+        self.files = [file for file in files if PurePosixPath(file).suffix.lower() in SUFFIXES]
+        self._by_name: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for file in self.files:
+            path = PurePosixPath(file)
+            self._by_name[path.name].append((file, ""))
+            self._by_name[path.stem].append((file, path.suffix))
+
+    def count_places(self, ids: Sequence[str]) -> Counter[tuple[str, str]]:
+        """Number of ids that name a file in each (folder, suffix)."""
+        places: Counter[tuple[str, str]] = Counter()
+        for id in ids:
+            for file, suffix in self._by_name.get(id.rsplit("/", 1)[-1], ()):
+                if f"/{file}".endswith(f"/{id}{suffix}"):
+                    places[file[: len(file) - len(id + suffix)].rstrip("/") or ".", suffix] += 1
+        return places
+
+    def largest_folder(self) -> str:
+        """The folder with the most images; '.' where there are none."""
+        folders = Counter(PurePosixPath(file).parent.as_posix() for file in self.files)
+        return folders.most_common(1)[0][0] if folders else "."
+
+
+def best_place(places: Counter[tuple[str, str]]) -> tuple[str, str]:
+    """The (folder, suffix) of most ids; of equals, the one with the shortest folder name."""
+    return min(places, key=lambda place: (-places[place], len(place[0]), place))
 
 
 def infer_competition(folder: Path) -> Inference:
     """The most likely competition; raises ValueError where none can be inferred."""
-    files = list_files(folder)
+    files = sorted(
+        Path(here, name).relative_to(folder).as_posix() for here, _, names in os.walk(folder) for name in names
+    )
     questions: list[str] = []
     roles = find_tables(files, folder, questions)
     tables = {role: read_table(folder / name) for role, name in roles.items() if role != "solution"}
@@ -68,12 +99,9 @@ def infer_tables(
     caption = find_caption(train, shared, notes)
     rest = [c for c in train.columns if c not in (id, caption)]
     guess = guess_labels(train, named or [c for c in rest if c not in shared] or rest)
-    labelled = guess.labels.names if guess.labels.format == "columns" else [guess.labels.column]
     questions += guess.questions
-    unused = [c for c in rest if c not in labelled]
-    if unused:
+    if unused := [c for c in rest if c not in guess.labels.columns]:
         notes.append(f"not used: {preview(unused)}")
-    files: dict[str, Any] = dict(roles)
     competition = Competition(
         id=id,
         caption=caption,
@@ -83,7 +111,7 @@ def infer_tables(
         least=guess.least,
         most=max(guess.most, 1),
         experiments=WITH_CAPTIONS if caption else IMAGES_ONLY,
-        **files,
+        **cast(dict[str, Any], roles),
     )
     if sample:
         try:
@@ -91,13 +119,6 @@ def infer_tables(
         except ValueError as error:
             questions.append(f"{roles['sample_submission']}: {error}: rename columns, or remove the file")
     return Inference(competition, notes, questions, roles, tables, guess.counts)
-
-
-def list_files(folder: Path) -> list[str]:
-    """Paths of all files relative to `folder`, with /, sorted."""
-    return sorted(
-        Path(here, name).relative_to(folder).as_posix() for here, _, names in os.walk(folder) for name in names
-    )
 
 
 def find_tables(files: Sequence[str], folder: Path, questions: list[str]) -> dict[str, str]:
@@ -110,9 +131,8 @@ def find_tables(files: Sequence[str], folder: Path, questions: list[str]) -> dic
     roles: dict[str, str] = {}
 
     def assign(role: str, fits: Callable[[str], bool]) -> None:
-        free = [table for table in tables if table not in roles.values()]
-        fitting = [table for table in free if fits(PurePosixPath(table).stem.lower())]
-        if fitting:
+        free = (table for table in tables if table not in roles.values())
+        if fitting := [table for table in free if fits(PurePosixPath(table).stem.lower())]:
             roles[role] = min(fitting, key=lambda t: (t.count("/"), len(PurePosixPath(t).name), t))
 
     assign("solution", lambda stem: "solution" in stem and "sample" not in stem)
@@ -135,10 +155,8 @@ def find_id(train: Table, test: Table | None, sample: Table | None, images: Imag
     if sample and not test:
         columns = [c for c in columns if c in sample.columns] or columns
     if test and not columns:
-        raise ValueError(
-            f"no column is in both the training and the test table: {list(train.columns)} and {list(test.columns)}; "
-            f"expected the same name for the column of ids"
-        )
+        both = f"{list(train.columns)} and {list(test.columns)}; expected the same name for the column of ids"
+        raise ValueError(f"no column is in both the training and the test table: {both}")
     n_images = {c: max(images.count_places(train.column(c)).values(), default=0) for c in columns}
     distinct = {c: len(set(train.column(c)) - {""}) / len(train.rows) for c in columns}
     named = [c for c in columns if n_images[c]]
@@ -156,15 +174,13 @@ def find_images(id: str, tables: dict[str, Table | None], images: ImageIndex, qu
     ids = {split: table.column(id) for split, table in tables.items() if table and id in table.columns}
     places = {split: images.count_places(values) for split, values in ids.items()}
     if not places["train"]:
-        questions.append(
-            f"column {id!r} (such as {ids['train'][0]!r}) names none of "
-            f"the {len(images.files):,} image files: add the images, or edit images and suffix"
-        )
+        column, n = f"column {id!r} (such as {ids['train'][0]!r})", len(images.files)
+        questions.append(f"{column} names none of the {n:,} image files: add the images, or edit images and suffix")
         return images.largest_folder(), ""
     place = best_place(places["train"])
+    pattern = file_pattern(place, id)
     for split, values in ids.items():
-        common = set(values) & set(ids["train"]) if split != "train" else set()
-        if common:
+        if split != "train" and (common := set(values) & set(ids["train"])):
             questions.append(
                 f"{len(common):,} {split} ids are also ids of train rows, such as {min(common)!r}: each image needs "
                 f"its own id; give the {split} images and ids other names"
@@ -172,34 +188,27 @@ def find_images(id: str, tables: dict[str, Table | None], images: ImageIndex, qu
             continue
         n = places[split][place]
         if places[split] and not n:
-            questions.append(
-                f"train images are {file_pattern(place, id)}, {split} images "
-                f"{file_pattern(best_place(places[split]), id)}: "
-                f"move all images to one folder and edit images and suffix"
-            )
+            where = f"train images are {pattern}, {split} images {file_pattern(best_place(places[split]), id)}"
+            questions.append(f"{where}: move all images to one folder and edit images and suffix")
         elif n < len(values):
-            questions.append(
-                f"{len(values) - n:,} of {len(values):,} {split} rows have no image at "
-                f"{file_pattern(place, id)}: make check lists them"
-            )
+            rows = f"{len(values) - n:,} of {len(values):,} {split} rows"
+            questions.append(f"{rows} have no image at {pattern}: make check lists them")
     return place
 
 
 def file_pattern(place: tuple[str, str], id: str) -> str:
-    """Pattern of the image files, such as data/<id>.jpg."""
+    """Such as data/<id>.jpg."""
     return f"{place[0]}/<{id}>{place[1]}"
 
 
 def find_caption(train: Table, columns: Sequence[str], notes: list[str]) -> str | None:
     """The column with the longest texts, or None where no column has texts of three words on average."""
-    lengths = {}
+    lengths = {}  # of all texts together
     for column in columns:
         cells = train.column(column)
         if sum(len(re.findall(r"[^\W\d_]+", cell)) for cell in cells) >= 3 * len(cells):
-            lengths[column] = sum(map(len, cells)) / len(cells)
-    if not lengths:
-        return None
-    best = max(lengths, key=lengths.__getitem__)
+            lengths[column] = sum(map(len, cells))
+    best = max(lengths, key=lengths.__getitem__, default=None)
     if len(lengths) > 1:
         notes.append(f"caption: {best}, the longest texts of {', '.join(lengths)}")
     return best

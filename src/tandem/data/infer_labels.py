@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tandem.config.competition import Labels
 from tandem.data.csv_reader import Table
-from tandem.data.label_codec import FLAGS, natural_key, split_cell
+from tandem.data.label_codec import FLAGS, encode_flags, natural_key, split_cell
 
 MARKS = "|;,"  # likely separators; a space may also be part of a name
 HINTS = ("label", "tag", "target", "class", "categor", "attribute", "genre")
@@ -15,18 +15,13 @@ MANY = 1000  # distinct names; a column with more is unlikely to hold labels
 
 @dataclass(frozen=True)
 class LabelGuess:
-    """Inferred labels of a training table.
-
-    least, most  fewest and most labels of a row
-    counts       number of rows of each label
-    questions    what the user should verify
-    """
+    """Inferred labels of a training table."""
 
     labels: Labels
-    least: int
+    least: int  # fewest labels of a row
     most: int
-    counts: dict[str, int]
-    questions: list[str] = field(default_factory=list)
+    counts: dict[str, int]  # rows of each label
+    questions: list[str]  # what the user should verify
 
 
 def guess_labels(train: Table, candidates: Sequence[str]) -> LabelGuess:
@@ -34,33 +29,23 @@ def guess_labels(train: Table, candidates: Sequence[str]) -> LabelGuess:
     cells = {name: train.column(name) for name in candidates}
     flags = [name for name in candidates if set(cells[name]) <= set(FLAGS)]
     if len(flags) > 1:
-        return _columns(flags, cells)
-    guesses = {name: _separated(name, cells[name]) for name in candidates}
-    usable = {name: guess for name, guess in guesses.items() if guess}
+        y = encode_flags({name: cells[name] for name in flags})[0]
+        sizes, counts = y.sum(axis=1).tolist(), dict(zip(flags, y.sum(axis=0).tolist(), strict=True))
+        return LabelGuess(Labels(format="columns", names=flags), min(sizes), max(sizes), counts, [])
+    usable = {name: guess for name in candidates if (guess := _separated(name, cells[name]))}
     if not usable:
-        raise ValueError(
-            f"none of the columns {list(candidates)} holds labels; expected one column of separated names, "
-            f"such as cat|dog (not lists, such as ['cat', 'dog']), or one column of 0 and 1 for each label"
-        )
-    best = min(usable, key=lambda name: _rank(name, usable[name]))
-    guess = usable[best]
-    if len(usable) > 1:
-        others = [name for name in usable if name != best]
-        guess.questions.append(f"labels are read from column {best!r}, not from {others}: edit labels.column")
-    return guess
+        separated = "one column of separated names, such as cat|dog (not lists, such as ['cat', 'dog'])"
+        expected = f"{separated}, or one column of 0 and 1 for each label"
+        raise ValueError(f"none of the columns {list(candidates)} holds labels; expected {expected}")
 
+    def rank(name: str) -> tuple[bool, bool, int]:
+        hinted = any(hint in name.lower() for hint in HINTS)
+        return not hinted, usable[name].most < 2, len(usable[name].labels.names)
 
-def _rank(name: str, guess: LabelGuess) -> tuple[bool, bool, int]:
-    """Sort key: the most likely label column first."""
-    hinted = any(hint in name.lower() for hint in HINTS)
-    return not hinted, guess.most < 2, len(guess.labels.names)
-
-
-def _columns(names: list[str], cells: dict[str, list[str]]) -> LabelGuess:
-    columns = [[FLAGS[cell] for cell in cells[name]] for name in names]
-    sizes = [sum(row) for row in zip(*columns, strict=True)]
-    counts = {name: sum(column) for name, column in zip(names, columns, strict=True)}
-    return LabelGuess(Labels(format="columns", names=names), min(sizes), max(sizes), counts)
+    best = min(usable, key=rank)
+    if others := [name for name in usable if name != best]:
+        usable[best].questions.append(f"labels are read from column {best!r}, not from {others}: edit labels.column")
+    return usable[best]
 
 
 def _separated(column: str, cells: list[str]) -> LabelGuess | None:
@@ -74,10 +59,9 @@ def _separated(column: str, cells: list[str]) -> LabelGuess | None:
     names = sorted(counts, key=natural_key)
     questions = [f"column {column!r}: {question}"] if question else []
     if len(names) > min(MANY, max(20, len(rows) // 2)):
-        questions.append(
-            f"column {column!r} gives {len(names):,} label names on {len(rows):,} rows, such as {names[0]!r} "
-            f"and {names[-1]!r}: edit labels.column, labels.separator and labels.names if wrong"
-        )
+        many = f"{len(names):,} label names on {len(rows):,} rows, such as {names[0]!r} and {names[-1]!r}"
+        edit = "edit labels.column, labels.separator and labels.names if wrong"
+        questions.append(f"column {column!r} gives {many}: {edit}")
     sizes = [len(row) for row in rows]
     labels = Labels(format="separated", column=column, separator=separator, names=names)
     return LabelGuess(labels, min(sizes), max(sizes), {name: counts[name] for name in names}, questions)

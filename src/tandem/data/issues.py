@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Severity = Literal["error", "warning", "info"]
-SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class IssueKind:
     advice: str
 
 
-KINDS = {
+KINDS = {  # errors first
     "missing image": IssueKind("error", "add the file, delete the row, or correct images in competition.toml"),
     "unreadable image": IssueKind("error", "replace the file, or delete the row"),
     "truncated image": IssueKind("error", "download the file again, or delete the row"),
@@ -71,16 +70,15 @@ class IssueGroup:
 
 
 def group_by_kind(issues: Iterable[Issue]) -> list[IssueGroup]:
-    """One group for each kind, errors first, then in the order of KINDS."""
+    """One group for each kind, in the order of KINDS: errors first."""
     by_kind: dict[str, list[Issue]] = {}
     for issue in issues:
         by_kind.setdefault(issue.kind, []).append(issue)
-    groups = [
+    return [
         IssueGroup(name, kind.severity, len(by_kind[name]), kind.advice, by_kind[name][0])
         for name, kind in KINDS.items()
         if name in by_kind
     ]
-    return sorted(groups, key=lambda group: SEVERITIES.index(group.severity))
 
 
 def count_errors(issues: Iterable[Issue]) -> int:

@@ -1,10 +1,22 @@
 """Label cells of CSV files <-> rows of a 0/1 matrix; the order of its columns is decided here."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}  # how a cell of a label column may be written
+
+
+def encode_flags(columns: Mapping[str, Sequence[str]]) -> tuple[np.ndarray, list[tuple[int, str, str]]]:
+    """(y, wrong) of one 0/1 column a label: y (n, c) uint8, and each wrong cell, 0 in y, as (row, label, cell)."""
+    wrong = [
+        (row, name, cell)
+        for name, cells in columns.items()
+        for row, cell in enumerate(cells)
+        if cell.strip() not in FLAGS
+    ]
+    y = [[FLAGS.get(cell.strip(), 0) for cell in cells] for cells in columns.values()]
+    return np.array(y, np.uint8).T, wrong
 
 
 class LabelCodec:
@@ -32,10 +44,8 @@ class LabelCodec:
         for i, row in enumerate(rows):
             for name in row:
                 if name not in self._column:
-                    raise ValueError(
-                        f"row {i + 1}: label {name!r} is not one of the {len(self.names)} known labels "
-                        f"({self.names[0]} ... {self.names[-1]})"
-                    )
+                    known = f"the {len(self.names)} known labels ({self.names[0]} ... {self.names[-1]})"
+                    raise ValueError(f"row {i + 1}: label {name!r} is not one of {known}")
                 y[i, self._column[name]] = 1
         return y
 

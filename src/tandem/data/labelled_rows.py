@@ -14,20 +14,13 @@ from tandem.data.split_tables import read_labels
 
 @dataclass(frozen=True)
 class LabelledRows:
-    """The training rows.
-
-    ids    (n,) str
-    names  (c,) str    label names
-    y      (n, c) u1   0 or 1
-    fold   (n,) int    the fold that holds a row out
-    group  (n,) int    rows of one group are near-duplicates
-    """
+    """The training rows."""
 
     ids: list[str]
-    names: tuple[str, ...]
-    y: np.ndarray
-    fold: np.ndarray
-    group: np.ndarray
+    names: tuple[str, ...]  # of the labels
+    y: np.ndarray  # (n, c) u1: 0 or 1
+    fold: np.ndarray  # (n,) int: the fold that holds a row out
+    group: np.ndarray  # (n,) int: rows of one group are near-duplicates
 
     @cached_property
     def fold_digest(self) -> str:
@@ -41,12 +34,6 @@ class LabelledRows:
 def read_labelled_rows(paths: Paths) -> LabelledRows:
     """Raises ValueError where the folds are not those of the checked rows."""
     ids, names, y = read_labels(paths.labels)
-    fold, group = _read_folds(paths, ids)
-    return LabelledRows(ids, names, y, fold, group)
-
-
-def _read_folds(paths: Paths, ids: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """(fold, group), each (n,), of these ids."""
     with paths.folds.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         if not {"id", "fold", "group"} <= set(reader.fieldnames or ()):
@@ -56,9 +43,7 @@ def _read_folds(paths: Paths, ids: list[str]) -> tuple[np.ndarray, np.ndarray]:
         rows = {row["id"]: (int(row["fold"]), int(row["group"])) for row in reader}
     missing = [id for id in ids if id not in rows]
     if missing or len(rows) != len(ids):
-        raise ValueError(
-            f"{paths.folds}: {len(rows)} rows, {len(ids)} training rows, {len(missing)} without a fold"
-            f"{', first: ' + missing[0] if missing else ''}; run make folds"
-        )
+        without = f"{len(missing)} without a fold{', first: ' + missing[0] if missing else ''}"
+        raise ValueError(f"{paths.folds}: {len(rows)} rows, {len(ids)} training rows, {without}; run make folds")
     fold, group = np.array([rows[id] for id in ids]).T
-    return fold, group
+    return LabelledRows(ids, names, y, fold, group)

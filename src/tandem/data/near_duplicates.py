@@ -1,8 +1,7 @@
 """Near-duplicate images: a perceptual hash of each image, and groups of similar images.
 
 The hash holds the 256 lowest DCT coefficients of a small grey version: the sign of each, and whether it is strong. Two
-images are similar where the strong signs agree. A nearly uniform image has few strong coefficients and matches only
-exact copies.
+images are similar where the strong signs agree; a nearly uniform one has few and matches only exact copies.
 """
 
 from collections.abc import Sequence
@@ -51,8 +50,7 @@ def _as_words(hashes: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _count_bits(bits: np.ndarray) -> np.ndarray:
-    """(n,) number of set bits in each row."""
-    return np.bitwise_count(bits).sum(axis=1, dtype=np.int64)
+    return np.bitwise_count(bits).sum(axis=1, dtype=np.int64)  # (n,) of each row
 
 
 def _components(pairs: np.ndarray, n: int) -> np.ndarray:
@@ -81,8 +79,7 @@ def identical_pairs(contents: Sequence[str] | np.ndarray) -> np.ndarray:
 def similar_pairs(hashes: Sequence[bytes], pairs_at_once: int = 2**18) -> np.ndarray:
     """(m, 2) pairs that connect all similar images, directly or through others.
 
-    Every pair of different hashes is compared, in blocks. Redundant pairs are dropped, so memory does not grow with
-    the number of similar images squared.
+    All pairs of different hashes are compared, in blocks; redundant ones are dropped, so that memory stays small.
     """
     signs, strong = _as_words(hashes)
     size = _count_bits(strong)

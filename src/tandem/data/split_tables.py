@@ -1,7 +1,6 @@
 """The checked tables of a competition: images, captions (written here, read back here) and labels, in parquet files.
 
-`make check` writes them, each only when its content changes: an edited caption rebuilds no image features, and an
-edited comment in `competition.toml` rebuilds nothing.
+`make check` writes each only when its content changes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,15 +13,9 @@ import pyarrow.parquet as pq
 from tandem.artifacts.atomic_io import write_if_changed
 
 IMAGE_SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("file", pa.string()),  # relative to the competition's folder, with /
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("bytes", pa.int64()),
-        ("sha", pa.string()),  # 16 hex digits of the file's SHA-256
-        ("hash", pa.binary(64)),  # perceptual, see tandem.data.near_duplicates
-    ]
+    # file: relative to the competition's folder; sha: 16 hex digits of the SHA-256; hash: perceptual
+    {"id": pa.string(), "file": pa.string(), "width": pa.int32(), "height": pa.int32()}
+    | {"bytes": pa.int64(), "sha": pa.string(), "hash": pa.binary(64)}
 )
 CAPTION_SCHEMA = pa.schema([("id", pa.string()), ("caption", pa.string())])
 

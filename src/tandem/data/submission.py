@@ -4,13 +4,12 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from tandem.config.competition import Competition
 from tandem.data.csv_reader import Table, read_table
-from tandem.data.label_codec import FLAGS, LabelCodec
+from tandem.data.label_codec import LabelCodec, encode_flags
 from tandem.metrics import METRICS
 
 
@@ -19,11 +18,10 @@ def submission_columns(competition: Competition, sample: Sequence[str] = ()) -> 
 
     Raises ValueError where the sample has other columns than the id and the labels.
     """
-    labels = competition.labels
-    own = [competition.id, *([labels.column] if labels.format == "separated" else labels.names)]
+    own = [competition.id, *competition.labels.columns]
     if not sample:
         return own
-    two = labels.format == "separated" and len(sample) == 2 and competition.id in sample
+    two = competition.labels.format == "separated" and len(sample) == 2 and competition.id in sample
     if not two and sorted(sample) != sorted(own):
         raise ValueError(f"its columns are {preview(sample)}; expected {preview(own)}")
     return list(sample)
@@ -44,13 +42,10 @@ def with_label_column(competition: Competition, columns: Sequence[str]) -> Compe
 
 def submission_csv(competition: Competition, columns: Sequence[str], ids: Sequence[str], pred: np.ndarray) -> str:
     """The text of a submission in the competition's label format; pred (n, c) 0/1."""
-    labels = competition.labels
-    cells: dict[str, list[Any]] = {competition.id: list(ids)}
-    if labels.format == "columns":
-        cells |= dict(zip(labels.names, pred.astype(int).T.tolist(), strict=True))
-    else:
-        (column,) = (name for name in columns if name != competition.id)
-        cells[column] = LabelCodec(labels.names, labels.separator).decode(pred)
+    labels = with_label_column(competition, columns).labels
+    flags = labels.format == "columns"
+    values = pred.astype(int).T.tolist() if flags else [LabelCodec(labels.names, labels.separator).decode(pred)]
+    cells = {competition.id: list(ids)} | dict(zip(labels.columns, values, strict=True))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -64,14 +59,10 @@ def parse_submission(competition: Competition, table: Table) -> tuple[list[str],
     ids = table.column(competition.id)
     if labels.format == "separated":
         return ids, LabelCodec(labels.names, labels.separator).encode(table.column(labels.column))
-    columns = []
-    for name in labels.names:
-        cells = table.column(name)
-        wrong = [i for i, cell in enumerate(cells) if cell.strip() not in FLAGS]
-        if wrong:
-            raise ValueError(f"row {wrong[0] + 1}: column {name!r} holds {cells[wrong[0]]!r}; expected 0 or 1")
-        columns.append([FLAGS[cell.strip()] for cell in cells])
-    return ids, np.array(columns, np.uint8).T
+    y, wrong = encode_flags({name: table.column(name) for name in labels.names})
+    for row, name, cell in wrong:
+        raise ValueError(f"row {row + 1}: column {name!r} holds {cell!r}; expected 0 or 1")
+    return ids, y
 
 
 def validate_submission(
@@ -87,17 +78,14 @@ def validate_submission(
         raise ValueError(f"{path}: {error}") from error
     if len(ids) != len(expected_ids):
         raise ValueError(f"{path}: {len(ids)} rows, expected {len(expected_ids)}")
-    wrong = [i for i, (id, expected) in enumerate(zip(ids, expected_ids, strict=True)) if id != expected]
-    if wrong:
-        i = wrong[0]
-        raise ValueError(f"{path}: row {i + 1} is {ids[i]!r}, expected {expected_ids[i]!r}: wrong order or id")
+    for row, (id, expected) in enumerate(zip(ids, expected_ids, strict=True), 1):
+        if id != expected:
+            raise ValueError(f"{path}: row {row} is {id!r}, expected {expected!r}: wrong order or id")
     n_labels = pred.sum(1)
     rows = np.flatnonzero((n_labels < competition.least) | (n_labels > competition.most))
     if len(rows):
-        raise ValueError(
-            f"{path}: row {rows[0] + 1} ({ids[rows[0]]}) has {n_labels[rows[0]]} labels; "
-            f"expected {competition.least} to {competition.most}"
-        )
+        row, expected = rows[0], f"expected {competition.least} to {competition.most}"
+        raise ValueError(f"{path}: row {row + 1} ({ids[row]}) has {n_labels[row]} labels; {expected}")
 
 
 def expected_rows(competition: Competition, folder: Path) -> tuple[list[str], list[str], str]:
@@ -140,10 +128,7 @@ def local_scores(
 def detect_drift(
     out_of_fold: dict[str, float], test: dict[str, float], rows: int, test_rows: int
 ) -> dict[str, dict[str, float]]:
-    """Labels whose predicted rates differ by more than chance: 4 standard errors, and a tenth of the rate.
-
-    `out_of_fold` and `test` are {label: rate}, `rows` and `test_rows` the numbers of rows.
-    """
+    """Of {label: rate}, those that differ by more than chance: 4 standard errors, and a tenth of the rate."""
     drifted = {}
     for name, rate in out_of_fold.items():
         mean = (rate * rows + test[name] * test_rows) / (rows + test_rows)

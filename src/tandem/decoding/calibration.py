@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tandem.decoding.expected_f import add_label
 from tandem.logits import bce_from_logits, clip_proba, logit, sigmoid
 
 KINDS = ("none", "platt", "beta", "isotonic")
@@ -30,14 +31,9 @@ class Calibration:
         if self.kind == "none":
             return clip_proba(proba)
         if self.kind == "isotonic":
-            columns = []
-            for j, curve in enumerate(self.curves):
-                x, y = np.split(np.array(curve), 2)
-                columns.append(np.interp(proba[:, j], x, y))
-            return clip_proba(np.column_stack(columns))
-        terms = _terms(self.kind, proba)
-        logits = np.einsum("ncd,cd->nc", terms, np.array(self.curves))
-        return clip_proba(sigmoid(logits))
+            knots = [np.split(np.array(curve), 2) for curve in self.curves]
+            return clip_proba(np.column_stack([np.interp(proba[:, j], x, y) for j, (x, y) in enumerate(knots)]))
+        return clip_proba(sigmoid(np.einsum("ncd,cd->nc", _terms(self.kind, proba), np.array(self.curves))))
 
 
 def calibrate(kind: str, proba: np.ndarray, y: np.ndarray) -> Calibration:
@@ -47,8 +43,7 @@ def calibrate(kind: str, proba: np.ndarray, y: np.ndarray) -> Calibration:
     if kind == "isotonic":
         return Calibration(kind, [_isotonic(proba[:, j], y[:, j]) for j in range(y.shape[1])])
     terms = _terms(kind, proba)
-    identity = np.array([0.0, 1.0] if kind == "platt" else [0.0, 1.0, 1.0])
-    return Calibration(kind, [_logistic(terms[:, j], y[:, j], identity) for j in range(y.shape[1])])
+    return Calibration(kind, [_logistic(terms[:, j], y[:, j]) for j in range(y.shape[1])])
 
 
 def _terms(kind: str, proba: np.ndarray) -> np.ndarray:
@@ -58,26 +53,22 @@ def _terms(kind: str, proba: np.ndarray) -> np.ndarray:
     return np.stack([one, logit(p)] if kind == "platt" else [one, np.log(p), -np.log1p(-p)], axis=2)
 
 
-def _logistic(x: np.ndarray, y: np.ndarray, identity: np.ndarray, steps: int = 30) -> list[float]:
+def _logistic(x: np.ndarray, y: np.ndarray) -> list[float]:
     """Penalised coefficients by Newton's method, starting from the identity."""
-    w = identity.copy()
-    penalty = PRIOR * np.eye(len(w))
+    w = identity = np.array([0.0, *[1.0] * (x.shape[1] - 1)])
 
     def objective(w: np.ndarray) -> float:
-        z = x @ w
-        return float(bce_from_logits(z, y).sum() + 0.5 * PRIOR * ((w - identity) ** 2).sum())
+        return float(bce_from_logits(x @ w, y).sum() + 0.5 * PRIOR * ((w - identity) ** 2).sum())
 
-    value = objective(w)
-    for _ in range(steps):
-        p = sigmoid(x @ w)
+    for _ in range(30):
+        p, value = sigmoid(x @ w), objective(w)
         gradient = x.T @ (p - y) + PRIOR * (w - identity)
-        hessian = (x * (p * (1 - p))[:, None]).T @ x + penalty
+        hessian = (x * (p * (1 - p))[:, None]).T @ x + PRIOR * np.eye(len(w))
         step, scale = np.linalg.solve(hessian, gradient), 1.0
         while scale > 1e-6 and objective(w - scale * step) > value:
             scale /= 2
-        new = w - scale * step
-        done, value, w = value - objective(new) < 1e-9, objective(new), new
-        if done:
+        w = w - scale * step
+        if value - objective(w) < 1e-9:
             break
     return w.tolist()
 
@@ -90,28 +81,24 @@ def _isotonic(p: np.ndarray, y: np.ndarray) -> list[float]:
     weight = np.bincount(row).astype(float)
     share = np.bincount(row, np.concatenate([[0.0, 1.0], y])) / weight
     level = isotonic_regression(share, weights=weight).x
-    step = np.diff(level) != 0
-    # of a constant stretch only both ends are stored
-    ends = np.concatenate([[True], step]) | np.concatenate([step, [True]])
+    step = np.concatenate([[True], np.diff(level) != 0, [True]])
+    ends = step[:-1] | step[1:]  # of a constant stretch only both ends are stored
     return [*x[ends].tolist(), *level[ends].tolist()]
 
 
-def fit_size_weights(proba: np.ndarray, y: np.ndarray, steps: int = 200) -> np.ndarray:
+def fit_size_weights(proba: np.ndarray, y: np.ndarray) -> np.ndarray:
     """(s + 1,) weights of the set sizes 0..s, so that the expected share of each size equals the observed one.
 
     P(set) is proportional to its probability under independence times the weight of its size; s is the largest size in
     y. Maximum likelihood by iterative scaling (Darroch and Ratcliff 1972).
     """
-    sizes = y.sum(1)
-    largest = int(sizes.max())
-    observed = (np.bincount(sizes, minlength=largest + 1) + 0.0) / len(sizes)
-    independent = size_distribution(proba, largest)
-    weights = np.ones(largest + 1)
-    for _ in range(steps):
+    observed = np.bincount(y.sum(1)) / len(y)
+    independent = size_distribution(proba, len(observed) - 1)
+    weights = np.ones(len(observed))
+    for _ in range(200):
         mass = independent * weights
         expected = (mass / np.maximum(mass.sum(1, keepdims=True), 1e-300)).mean(0)
-        ratio = np.where(observed > 0, observed / np.maximum(expected, 1e-300), 0.0)
-        weights = weights * ratio
+        weights = weights * np.where(observed > 0, observed / np.maximum(expected, 1e-300), 0.0)
         if np.abs(expected - observed).max() < 1e-6:
             break
     return weights / weights.max()
@@ -119,10 +106,7 @@ def fit_size_weights(proba: np.ndarray, y: np.ndarray, steps: int = 200) -> np.n
 
 def size_distribution(proba: np.ndarray, largest: int) -> np.ndarray:
     """(n, largest + 1): P(the row has s labels) under independence; larger sizes are left out."""
-    sizes = np.zeros((len(proba), largest + 1))
-    sizes[:, 0] = 1.0
+    sizes = np.eye(largest + 1, 1) * np.ones(len(proba))
     for p in proba.T:
-        added = sizes * (1 - p)[:, None]
-        added[:, 1:] += sizes[:, :-1] * p[:, None]
-        sizes = added
-    return sizes
+        sizes = add_label(sizes, p)
+    return np.ascontiguousarray(sizes.T)

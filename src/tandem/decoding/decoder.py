@@ -1,6 +1,6 @@
 """A fitted decoder: thresholds, or expected-F1 sets under calibrated probabilities."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -26,9 +26,6 @@ def default_decoder(metric: str) -> str:
 
     For F1 per row the expected-F1 sets, which are optimal under calibrated probabilities and tune nothing but these;
     else 0.5 for every label.
-
-    >>> default_decoder("f1_samples"), default_decoder("f1_macro")
-    ('expected', 'fixed')
     """
     return "expected" if metric == "f1_samples" else "fixed"
 
@@ -54,18 +51,16 @@ class Decoder:
         """(n, c) bool."""
         if self.thresholds is not None:
             return binarize(proba, self.thresholds, self.rule)
-        rule = self.rule
-        return expected_sets(self.calibration(proba), rule.beta, rule.least, rule.most, self.sizes)
+        return expected_sets(self.calibration(proba), self.rule.beta, self.rule.least, self.rule.most, self.sizes)
 
     def to_json(self, names: tuple[str, ...]) -> dict[str, Any]:
         """The content of thresholds.json, with thresholds by label name."""
-        rule = self.rule
         out: dict[str, Any] = {"decoder": self.name, "about": DECODERS[self.name], "labels": list(names)}
-        out |= {"metric": rule.metric, "beta": rule.beta, "least": rule.least, "most": rule.most}
+        out |= asdict(self.rule)
         if self.thresholds is not None:
             out["thresholds"] = dict(zip(names, self.thresholds.tolist(), strict=True))
         else:
-            out["calibration"] = {"kind": self.calibration.kind, "curves": self.calibration.curves}
+            out["calibration"] = asdict(self.calibration)
         if self.sizes is not None:
             out["sizes"] = self.sizes.tolist()
         if self.strength is not None:
@@ -75,9 +70,7 @@ class Decoder:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Decoder":
         rule = Rule(data["metric"], data["beta"], data["least"], data["most"])
-        strength = float(data["strength"]) if "strength" in data else None
-        if "thresholds" in data:
-            thresholds = np.array([data["thresholds"][name] for name in data["labels"]])
-            return cls(data["decoder"], rule, thresholds, strength=strength)
+        thresholds = np.array([data["thresholds"][name] for name in data["labels"]]) if "thresholds" in data else None
         sizes = np.array(data["sizes"]) if "sizes" in data else None
-        return cls(data["decoder"], rule, None, Calibration(**data["calibration"]), sizes)
+        strength = float(data["strength"]) if "strength" in data else None
+        return cls(data["decoder"], rule, thresholds, Calibration(**data.get("calibration", {})), sizes, strength)

@@ -36,21 +36,20 @@ def expected_sets(
 def _best_sizes(p: np.ndarray, beta: float, least: int, most: int, weights: np.ndarray) -> np.ndarray:
     """(n,) number of most probable labels to take; `p` (n, c) descends in each row."""
     n, c = p.shape
-    largest = len(weights) - 1
     p = p.astype(np.float64).T
-    suffix = _suffix_sizes(p, largest)
-    size = np.arange(largest + 1)
-    mass = suffix[0] * weights[:, None]  # (s, n)
+    # (s, n) P(s of the labels before k are true), and (c + 1, s, n) of those from each k on
+    prefix, suffix = np.eye(len(weights), 1) * np.ones(n), np.zeros((c + 1, len(weights), n))
+    suffix[c] = prefix
+    for k in range(c - 1, -1, -1):
+        suffix[k] = add_label(suffix[k + 1], p[k])
+    mass = suffix[0] * weights[:, None]
     total = mass.sum(0)
     total = np.where(total > 0, total, 1.0)
-    mean_size = (mass * size[:, None]).sum(0) / total
-    best = np.full(n, -np.inf)
-    chosen = np.zeros(n, np.int64)
-    prefix = np.zeros((largest + 1, n))
-    prefix[0] = 1.0
+    mean_size = (mass * np.arange(len(weights))[:, None]).sum(0) / total
+    best, chosen = np.full(n, -np.inf), np.zeros(n, np.int64)
     for k in range(c + 1):
         if k:
-            prefix = _add(prefix, p[k - 1])
+            prefix = add_label(prefix, p[k - 1])
         if least <= k <= most:
             value = _expected_f(prefix, suffix[k], k, beta, weights) / total
             better = value > best + 1e-12
@@ -64,28 +63,17 @@ def _best_sizes(p: np.ndarray, beta: float, least: int, most: int, weights: np.n
 
 def _expected_f(prefix: np.ndarray, suffix: np.ndarray, k: int, beta: float, weights: np.ndarray) -> np.ndarray:
     """(n,) sum over sets of probability x weight x F-beta of the first k labels."""
-    largest = len(weights) - 1
-    value = np.zeros(prefix.shape[1])
     if k == 0:
         return suffix[0] * weights[0]  # F of the empty set against the empty set is 1
-    for overlap in range(1, min(k, largest) + 1):
-        others = np.arange(largest + 1 - overlap)
+    value = np.zeros(prefix.shape[1])
+    for overlap in range(1, min(k + 1, len(weights))):
+        others = np.arange(len(weights) - overlap)
         gain = weights[overlap + others] * (1 + beta**2) * overlap / (beta**2 * (overlap + others) + k)
         value += prefix[overlap] * (gain @ suffix[: len(others)])
     return value
 
 
-def _suffix_sizes(p: np.ndarray, largest: int) -> np.ndarray:
-    """(c + 1, largest + 1, n): P(s of the labels from k on are true)."""
-    c, n = p.shape
-    suffix = np.zeros((c + 1, largest + 1, n))
-    suffix[c, 0] = 1.0
-    for k in range(c - 1, -1, -1):
-        suffix[k] = _add(suffix[k + 1], p[k])
-    return suffix
-
-
-def _add(sizes: np.ndarray, p: np.ndarray) -> np.ndarray:
+def add_label(sizes: np.ndarray, p: np.ndarray) -> np.ndarray:
     """Distribution of the number of true labels (s, n) with one more label of probability p (n,)."""
     added = sizes * (1 - p)
     added[1:] += sizes[:-1] * p

@@ -10,12 +10,9 @@ from tandem.metrics import METRICS
 
 @dataclass(frozen=True)
 class Rule:
-    """The metric, and how many labels a row may have.
+    """The metric (a key of METRICS, with the beta of its F-beta), and how many labels a row may have.
 
-    metric  key of tandem.metrics.METRICS
-    beta    of F-beta
-    least   a row with fewer labels gets its most probable ones
-    most    a row with more keeps its most probable ones
+    A row with fewer than `least` labels gets its most probable ones; one with more than `most` keeps these.
     """
 
     metric: str = "f1_samples"
@@ -46,10 +43,9 @@ def limit_sizes(proba: np.ndarray, pred: np.ndarray, rule: Rule) -> np.ndarray:
     size = pred.sum(1)
     off = np.flatnonzero((size < rule.least) | (size > rule.most))
     if len(off):
-        pred, p = pred.copy(), proba[off]
+        pred = pred.copy()
         # predicted labels come first, then the most probable of the others
-        order = np.lexsort((-p, ~pred[off]), axis=1)
-        rank = np.empty_like(order)
-        np.put_along_axis(rank, order, np.arange(p.shape[1])[None, :], axis=1)
+        order = np.lexsort((-proba[off], ~pred[off]), axis=1)
+        rank = np.argsort(order, axis=1)
         pred[off] = rank < np.clip(size[off], rule.least, rule.most)[:, None]
     return pred

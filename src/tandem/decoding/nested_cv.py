@@ -8,7 +8,7 @@ score includes the cost of every choice.
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -51,14 +51,8 @@ class NestedCV:
 
     def cross_val_predict(self, name: str, without: Folds = NONE) -> np.ndarray:
         """(n, c) bool: each fold decoded by a decoder fitted without it; all False in the folds `without`."""
-
-        def predict() -> np.ndarray:
-            pred = np.zeros(self.proba.shape, bool)
-            for left_out, rows in self._splits(without):
-                pred[rows] = self.decoder(name, left_out)(self.proba[rows])
-            return pred
-
-        return self._cached(("cross_val_predict", name, without), predict)
+        key = ("cross_val_predict", name, without)
+        return self._cached(key, lambda: self._apply(without, partial(self.decoder, name)).astype(bool))
 
     def score(self, name: str, without: Folds = NONE) -> float:
         """The competition's metric of `cross_val_predict`, over the pooled rows."""
@@ -73,8 +67,7 @@ class NestedCV:
 
     def choose(self, without: Folds = NONE) -> str:
         """The decoder of best cross-fitted score, or the default one where the gain over it may be chance."""
-        scores = {name: self.score(name, without) for name in DECODERS}
-        best = max(scores, key=lambda name: scores[name])
+        best = max(DECODERS, key=lambda name: self.score(name, without))
         return best if self.gain(best, without)[1] > 0 else default_decoder(self.rule.metric)
 
     def prepare(self) -> "NestedCV":
@@ -88,43 +81,37 @@ class NestedCV:
         return self
 
     def _fit(self, name: str, without: Folds) -> Decoder:
-        rule, (proba, y) = self.rule, self._rows(without)
-        c = proba.shape[1]
         if name == "auto":
             return self.decoder(self.choose(without), without)
-        if name == "fixed":
-            return Decoder(name, rule, np.full(c, 0.5))
-        if name == "global":
-            return Decoder(name, rule, np.full(c, self._ascent(without)[1]))
+        rule, (proba, y) = self.rule, self._rows(without)
+        if name in ("expected", "gfm"):
+            calibration = self._cached(("best calibration", without), lambda: self._best_calibration(without))
+            sizes = fit_size_weights(calibration(proba), y) if name == "gfm" else None
+            return Decoder(name, rule, None, calibration, sizes)
+        if name == "shrunk":
+            return self._shrunk(self._best_strength(without), without)
         if name == "per_class":
             return Decoder(name, rule, tune_per_class(proba, y, rule))
-        if name == "ascent":
-            return Decoder(name, rule, self._ascent(without)[0])
-        if name == "shrunk":
-            strength = self._best_strength(without)
-            return Decoder(name, rule, self._shrunk(without, strength), strength=strength)
-        calibration = self._best_calibration(without)
-        if name == "expected":
-            return Decoder(name, rule, None, calibration)
-        if name == "gfm":
-            return Decoder(name, rule, None, calibration, fit_size_weights(calibration(proba), y))
-        raise ValueError(f"no decoder {name!r}; there are {[*DECODERS, 'auto']}")
+        if name == "fixed":
+            return Decoder(name, rule, np.full(proba.shape[1], 0.5))
+        if name not in ("global", "ascent"):
+            raise ValueError(f"no decoder {name!r}; there are {[*DECODERS, 'auto']}")
+        own, common = self._ascent(without)
+        return Decoder(name, rule, own if name == "ascent" else np.full(len(own), common))
 
     def _best_strength(self, without: Folds) -> float:
         """How far to shrink: the best of STRENGTHS on folds that the thresholds were not tuned on."""
         rows = self._kept(without)
-        scores = []
-        for strength in STRENGTHS:
-            pred = np.zeros(self.proba.shape, bool)
-            for left_out, held_out in self._splits(without):
-                thresholds = self._shrunk(left_out, strength)
-                pred[held_out] = Decoder("shrunk", self.rule, thresholds)(self.proba[held_out])
-            scores.append(self.rule.score(self.y[rows], pred[rows]))
-        return STRENGTHS[int(np.argmax(scores))]
 
-    def _shrunk(self, without: Folds, strength: float) -> np.ndarray:
+        def score(strength: float) -> float:
+            return self.rule.score(self.y[rows], self._apply(without, partial(self._shrunk, strength))[rows])
+
+        return max(STRENGTHS, key=score)
+
+    def _shrunk(self, strength: float, without: Folds) -> Decoder:
         own, common = self._ascent(without)
-        return shrink(own, common, self._rows(without)[1].sum(0), strength)
+        thresholds = shrink(own, common, self._rows(without)[1].sum(0), strength)
+        return Decoder("shrunk", self.rule, thresholds, strength=strength)
 
     def _ascent(self, without: Folds) -> tuple[np.ndarray, float]:
         """(thresholds by coordinate ascent, the best global threshold)."""
@@ -137,18 +124,12 @@ class NestedCV:
 
     def _best_calibration(self, without: Folds) -> Calibration:
         """Of the kind with the lowest cross-fitted log loss."""
+        rows = self._kept(without)
 
-        def choose() -> Calibration:
-            rows = self._kept(without)
-            losses = {}
-            for kind in KINDS:
-                proba = np.zeros(self.proba.shape)
-                for left_out, held_out in self._splits(without):
-                    proba[held_out] = self._calibration(kind, left_out)(self.proba[held_out])
-                losses[kind] = log_loss(self.y[rows], proba[rows])
-            return self._calibration(min(losses, key=lambda kind: losses[kind]), without)
+        def loss(kind: str) -> float:
+            return log_loss(self.y[rows], self._apply(without, partial(self._calibration, kind))[rows])
 
-        return self._cached(("best calibration", without), choose)
+        return self._calibration(min(KINDS, key=loss), without)
 
     def _calibration(self, kind: str, without: Folds) -> Calibration:
         return self._cached(("calibration", kind, without), lambda: calibrate(kind, *self._rows(without)))
@@ -164,12 +145,15 @@ class NestedCV:
         rows = self._kept(without)
         return self.proba[rows], self.y[rows]
 
-    def _splits(self, without: Folds) -> list[tuple[Folds, np.ndarray]]:
-        """(folds to leave out, rows to decode), in turn; where one fold remains, it is both fitted and decoded."""
-        left = [k for k in self.folds if k not in without]
-        if len(left) == 1:
-            return [(without, self.fold == left[0])]
-        return [(without | {k}, self.fold == k) for k in left]
+    def _apply(self, without: Folds, fit: Callable[[Folds], Callable[[np.ndarray], np.ndarray]]) -> np.ndarray:
+        """(n, c): the probabilities of each fold through what is fitted without it; zero in the folds `without`.
+
+        Where one fold remains, it is both fitted and predicted.
+        """
+        out, left = np.zeros(self.proba.shape), [k for k in self.folds if k not in without]
+        for k in left:
+            out[self.fold == k] = fit(without | {k} if len(left) > 1 else without)(self.proba[self.fold == k])
+        return out
 
     def _cached(self, key: tuple, make: Callable[[], T]) -> T:
         if key not in self._cache:

@@ -1,16 +1,19 @@
-"""Thresholds tuned on the competition's metric: all thresholds between two distinct probabilities are evaluated."""
+"""Thresholds tuned on the competition's metric: all thresholds between two distinct probabilities are evaluated.
+
+The score at every threshold, of one label or of all labels at once, costs one sort and then cumulative sums.
+"""
 
 import numpy as np
 
-from tandem.decoding.label_rule import Rule, binarize
-from tandem.decoding.threshold_search import SortedLabels, best_threshold, global_curve, is_threshold
+from tandem.decoding.label_rule import Rule, binarize, limit_sizes
 from tandem.metrics import f_beta
+
+PASSES = 20  # of `tune_ascent` over all labels, at most
 
 
 def tune_global(proba: np.ndarray, y: np.ndarray, rule: Rule) -> float:
     """The best one threshold for all labels; exact, O(nc log nc)."""
-    descending, curve = global_curve(proba, y, rule)
-    return best_threshold(descending, is_threshold(descending), curve)[1]
+    return _best_threshold(*_global_curve(proba, y, rule))[1]
 
 
 def tune_per_class(proba: np.ndarray, y: np.ndarray, rule: Rule) -> np.ndarray:
@@ -18,20 +21,16 @@ def tune_per_class(proba: np.ndarray, y: np.ndarray, rule: Rule) -> np.ndarray:
 
     Exact, one sort a label. Ignores the competition's metric and its least and most labels a row.
     """
-    n, c = proba.shape
-    thresholds = np.empty(c)
-    sizes = np.arange(n + 1)
-    for j in range(c):
-        column = np.ascontiguousarray(proba[:, j])
-        order = np.argsort(-column)
-        descending = column[order]
-        overlap = np.concatenate([[0], y[order, j].cumsum(dtype=np.int64)])
-        curve = f_beta(overlap, overlap[-1], sizes, rule.beta)
-        thresholds[j] = best_threshold(descending, is_threshold(descending), curve)[1]
-    return thresholds
+    thresholds = []
+    for p, true in zip(np.ascontiguousarray(proba.T), y.T, strict=True):
+        order = np.argsort(-p)
+        overlap = _from_zero(true[order].astype(np.int64))
+        curve = f_beta(overlap, overlap[-1], np.arange(len(p) + 1), rule.beta)
+        thresholds.append(_best_threshold(p[order], curve)[1])
+    return np.array(thresholds)
 
 
-def tune_ascent(proba: np.ndarray, y: np.ndarray, rule: Rule, passes: int = 20) -> np.ndarray:
+def tune_ascent(proba: np.ndarray, y: np.ndarray, rule: Rule) -> np.ndarray:
     """(c,) thresholds by coordinate ascent on the metric, one label at a time until nothing improves.
 
     Each step evaluates every threshold of the label with the least and most labels a row applied. Starts from the best
@@ -40,26 +39,27 @@ def tune_ascent(proba: np.ndarray, y: np.ndarray, rule: Rule, passes: int = 20) 
     labels = SortedLabels(proba, y, rule)
     best_score, best = -1.0, np.full(labels.c, 0.5)
     for start in (tune_global(proba, y, rule), 0.5, tune_per_class(proba, y, rule)):
-        score, thresholds = _ascend(labels, np.broadcast_to(start, labels.c).astype(float), passes)
+        score, thresholds = _ascend(labels, np.broadcast_to(start, labels.c).astype(float))
         if score > best_score + 1e-12:
             best_score, best = score, thresholds
     return best
 
 
-def _ascend(labels: SortedLabels, thresholds: np.ndarray, passes: int) -> tuple[float, np.ndarray]:
+def _ascend(labels: "SortedLabels", thresholds: np.ndarray) -> tuple[float, np.ndarray]:
     pred = labels.proba >= thresholds
     size, overlap = pred.sum(1), (pred & labels.y).sum(1)
     score = labels.rule.score(labels.y, binarize(labels.proba, thresholds, labels.rule))
     since = 0  # steps without an improvement
-    for step in range(passes * labels.c):
+    for step in range(PASSES * labels.c):
         j = step % labels.c
         value, threshold = labels.step(pred, overlap, size, j)
         since += 1
         if value > score + 1e-12:
             score, thresholds[j], since = value, threshold, 0
             column = labels.proba[:, j] >= threshold
-            size += column.astype(np.int64) - pred[:, j]
-            overlap += (column & labels.y[:, j]).astype(np.int64) - (pred[:, j] & labels.y[:, j])
+            change = column.astype(np.int64) - pred[:, j]
+            size += change
+            overlap += change * labels.y[:, j]
             pred[:, j] = column
         if since == labels.c:
             break
@@ -75,3 +75,161 @@ def shrink(own: np.ndarray, common: float, positives: np.ndarray, strength: floa
     if np.isinf(strength):
         return np.full(len(own), common)
     return common + (own - common) * positives / np.maximum(positives + strength, 1)
+
+
+def _best_threshold(descending: np.ndarray, curve: np.ndarray) -> tuple[float, float]:
+    """(score, threshold in the middle between two probabilities) of the best threshold; of equal ones the middle one.
+
+    curve  (n + 1,) score with the m most probable predicted, which a threshold can do where the next is less probable
+    """
+    possible = np.concatenate([[True], descending[1:] != descending[:-1], [True]])
+    curve = np.where(possible, curve, -np.inf)
+    best = float(curve.max())
+    winners = np.flatnonzero(curve >= best - 1e-12)
+    m = int(winners[len(winners) // 2])
+    if m == 0:
+        first = float(descending[0])
+        return best, (1 + first) / 2 if first < 1 else float(np.nextafter(1.0, 2.0))
+    below = float(descending[m]) if m < len(descending) else 0.0
+    return best, (float(descending[m - 1]) + below) / 2
+
+
+class SortedLabels:
+    """Probabilities and labels with each label's rows sorted once, so that a step costs a few passes over the rows.
+
+    proba (n, c), y (n, c) 0/1.
+    """
+
+    def __init__(self, proba: np.ndarray, y: np.ndarray, rule: Rule) -> None:
+        self.proba, self.y, self.rule = proba, y.astype(bool), rule
+        self.n, self.c = proba.shape
+        self.true, self.positives = self.y.sum(1), self.y.sum(0)
+        columns = np.ascontiguousarray(proba.T)
+        self.order = np.argsort(-columns, axis=1, kind="stable").astype(np.int32)  # (c, n)
+        self.descending = np.take_along_axis(columns, self.order, 1)
+        # a row without a predicted label gets its `least` most probable ones, for any thresholds
+        self.first = np.argsort(-proba, axis=1, kind="stable")[:, : rule.least]
+        self.first_overlap = np.take_along_axis(self.y, self.first, 1).sum(1)
+
+    def step(self, pred: np.ndarray, overlap: np.ndarray, size: np.ndarray, j: int) -> tuple[float, float]:
+        """(score, threshold) of label j's best threshold with all other labels as in `pred`.
+
+        pred (n, c) before `limit_sizes`; its `overlap` with the true labels and its `size`, (n,).
+        """
+        return _best_threshold(self.descending[j], self.curve(pred, overlap, size, j))
+
+    def curve(self, pred: np.ndarray, overlap: np.ndarray, size: np.ndarray, j: int) -> np.ndarray:
+        """(n + 1,) score with label j predicted for the m rows where it is most probable."""
+        size = size - pred[:, j]
+        overlap = overlap - (pred[:, j] & self.y[:, j])
+        outside = self._bounded(pred, j, False, overlap, size)
+        inside = self._bounded(pred, j, True, overlap + self.y[:, j], size + 1)
+        order, rule = self.order[j], self.rule
+        if rule.metric == "f1_samples":
+            before = f_beta(outside[0], self.true, outside[1], rule.beta)
+            gain = f_beta(inside[0], self.true, inside[1], rule.beta) - before
+            return (before.sum() + _from_zero(gain[order])) / self.n
+        if rule.metric == "f1_micro":
+            overlap = outside[0].sum() + _from_zero((inside[0] - outside[0])[order])
+            predicted = outside[1].sum() + _from_zero((inside[1] - outside[1])[order])
+            return f_beta(overlap, self.positives.sum(), predicted, rule.beta)
+        return self._macro_curve(pred, j, outside[2], inside[2])
+
+    def _bounded(
+        self, pred: np.ndarray, j: int, member: bool, overlap: np.ndarray, size: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(overlap, size, whether the size limits changed the row), (n,) each, with label j predicted or not."""
+        changed = (size == 0) & (self.rule.least > 0)
+        overlap = np.where(changed, self.first_overlap, overlap)
+        size = np.where(changed, self.first.shape[1], size)
+        odd = np.flatnonzero((size < self.rule.least) | (size > self.rule.most))
+        if len(odd):
+            rows = self._rows(odd, pred, j, member)
+            overlap[odd], size[odd], changed[odd] = (rows & self.y[odd]).sum(1), rows.sum(1), True
+        return overlap, size, changed
+
+    def _macro_curve(self, pred: np.ndarray, j: int, changed_out: np.ndarray, changed_in: np.ndarray) -> np.ndarray:
+        """Macro F1: in rows that the size limits change, adding label j also adds or removes other labels."""
+        order, rank = self.order[j], np.empty(self.n, np.int64)
+        rank[order] = np.arange(self.n)
+        special = np.flatnonzero(changed_out | changed_in)
+        special = special[np.argsort(rank[special])]
+        base, enters = pred.copy(), np.ones(self.n, np.int64)
+        base[:, j] = False
+        base[special] = self._rows(special, pred, j, False)
+        change = self._rows(special, pred, j, True).astype(np.int64) - base[special]  # 1, 0 or -1
+        enters[special] = change[:, j]
+        change[:, j] = 0
+        overlap, predicted = (base & self.y).sum(0), base.sum(0)
+        first = f_beta(overlap, self.positives, predicted, self.rule.beta)
+
+        def curve(label: int, rows: np.ndarray, sign: np.ndarray) -> np.ndarray:
+            hits = overlap[label] + _from_zero(sign * self.y[rows, label])
+            return f_beta(hits, self.positives[label], predicted[label] + _from_zero(sign), self.rule.beta)
+
+        total = curve(j, order, enters[order])
+        total += first.sum() - first[j]
+        for label in np.flatnonzero(change.any(0)).tolist():
+            at = np.flatnonzero(change[:, label])
+            steps = np.zeros(self.n + 1)
+            steps[rank[special[at]] + 1] = np.diff(curve(label, special[at], change[at, label]))
+            total += steps.cumsum()
+        return total / self.c
+
+    def _rows(self, rows: np.ndarray, pred: np.ndarray, j: int, member: bool) -> np.ndarray:
+        """Predicted labels of some rows within the size limits, with label j predicted or not."""
+        part = pred[rows]
+        part[:, j] = member
+        empty = np.flatnonzero(~part.any(1))
+        if self.rule.least and len(empty):  # as `limit_sizes` does, without sorting
+            filled = np.zeros((len(empty), self.c), bool)
+            np.put_along_axis(filled, self.first[rows[empty]], True, axis=1)
+            part[empty] = filled
+        return limit_sizes(self.proba[rows], part, self.rule)
+
+
+def _from_zero(steps: np.ndarray) -> np.ndarray:
+    return np.concatenate([[0], steps.cumsum()])
+
+
+def _global_curve(proba: np.ndarray, y: np.ndarray, rule: Rule) -> tuple[np.ndarray, np.ndarray]:
+    """(descending probabilities of all n x c cells, score with the first m of them predicted)."""
+    (n, c), beta = proba.shape, rule.beta
+    order = np.argsort(-proba, axis=1, kind="stable")
+    hit, p = np.take_along_axis(y, order, 1).astype(np.int64), np.take_along_axis(proba, order, 1)
+    # labels of a row when k reach the threshold, and how many of them are true
+    kept = np.clip(np.arange(c + 1), rule.least, min(rule.most, c))
+    overlap = np.c_[np.zeros(n, np.int64), hit.cumsum(1)][:, kept]
+    # lowering the threshold adds cell after cell, the most probable first
+    flat = np.argsort(-p.ravel(), kind="stable")
+    row, rank = np.divmod(flat, c)
+    hits, sizes = (overlap[row, rank], overlap[row, rank + 1]), (kept[rank], kept[rank + 1])
+    true = y.sum(1)
+    if rule.metric == "f1_samples":
+        gain = f_beta(hits[1], true[row], sizes[1], beta) - f_beta(hits[0], true[row], sizes[0], beta)
+        start = f_beta(overlap[:, 0], true, np.full(n, kept[0]), beta).sum()
+        curve = (start + _from_zero(gain)) / n
+    elif rule.metric == "f1_micro":
+        all_hits = overlap[:, 0].sum() + _from_zero(hits[1] - hits[0])
+        curve = f_beta(all_hits, true.sum(), n * kept[0] + _from_zero(sizes[1] - sizes[0]), beta)
+    else:
+        curve = _global_macro(order, hit, flat, rule)
+    return p.ravel()[flat], curve
+
+
+def _global_macro(order: np.ndarray, hit: np.ndarray, flat: np.ndarray, rule: Rule) -> np.ndarray:
+    """(n c + 1,) macro F1 with the first m cells predicted."""
+    n, c = order.shape
+    always = order[:, : rule.least].ravel()
+    overlap = np.bincount(always, hit[:, : rule.least].ravel(), c)
+    predicted = np.bincount(always, minlength=c)
+    positives = np.bincount(order.ravel(), hit.ravel(), c)
+    first = f_beta(overlap, positives, predicted, rule.beta)
+    change, label, true, rank = np.zeros(n * c + 1), order.ravel()[flat], hit.ravel()[flat], flat % c
+    counted = (rank >= rule.least) & (rank < rule.most)  # the others are always or never predicted
+    for j in range(c):
+        at = np.flatnonzero(counted & (label == j))
+        sizes = predicted[j] + np.arange(1, len(at) + 1)
+        value = f_beta(overlap[j] + true[at].cumsum(), positives[j], sizes, rule.beta)
+        change[at + 1] = np.diff(value, prepend=first[j])
+    return (first.sum() + change.cumsum()) / c

@@ -1,4 +1,4 @@
-"""A trained stack: two levels above the members' logits.
+"""A trained stack, two levels above the members' logits, and its files.
 
 Second level, for each label: LightGBM, logistic regression, the members' weighted mean and their plain mean. Third
 level: the weights of these four, and one shift and scale of their mean.
@@ -6,11 +6,15 @@ level: the weights of these four, and one shift and scale of their mean.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
+from lightgbm import Booster
+from safetensors.numpy import load_file, save_file
 
-from tandem.ensemble.lightgbm import Boosted
-from tandem.ensemble.logistic import Logistic
+from tandem.artifacts.atomic_io import read_json, write_json, write_text, write_with
+from tandem.artifacts.paths import Paths
+from tandem.ensemble.learners import Boosted, Logistic
 from tandem.logits import logit, sigmoid
 
 BOUND = 1e-4  # of a member's probabilities: clips extreme logits
@@ -24,7 +28,6 @@ class StackInputs:
 
     logits     (n, m, c) of the members
     extras     (n, e) features of a row: expected number of labels and, where `has_words`, log(1 + words of the caption)
-    has_words  whether the word counts are among the extras
     """
 
     logits: np.ndarray
@@ -35,9 +38,7 @@ class StackInputs:
     def of(cls, probas: Sequence[np.ndarray], words: np.ndarray | None) -> "StackInputs":
         """From the members' probabilities (n, c) and the captions' word counts (n,), None without captions."""
         logits = np.stack([logit(p, BOUND) for p in probas], axis=1).astype(np.float32)
-        extras = [np.mean([p.sum(1) for p in probas], axis=0)]
-        if words is not None:
-            extras.append(np.log1p(words))
+        extras = [np.mean([p.sum(1) for p in probas], axis=0), *([] if words is None else [np.log1p(words)])]
         return cls(logits, np.column_stack(extras).astype(np.float32), words is not None)
 
     def take(self, rows: np.ndarray) -> "StackInputs":
@@ -73,10 +74,9 @@ class SecondLevel:
         inputs = inputs.keep(self.members)
         n, _, c = inputs.logits.shape
         out = np.zeros((n, len(LEARNERS), c))
-        for j in range(c if self.boosted else 0):
+        for j, (boosted, logistic) in enumerate(zip(self.boosted, self.logistic, strict=True)):
             x = inputs.features(j)
-            out[:, 0, j] = self.boosted[j].logits(x)
-            out[:, 1, j] = self.logistic[j].logits(x)
+            out[:, 0, j], out[:, 1, j] = boosted.logits(x), logistic.logits(x)
         out[:, WEIGHTED] = np.einsum("nmc,m->nc", inputs.logits, self.weights)
         out[:, MEAN] = inputs.logits.mean(1)
         return out
@@ -89,16 +89,13 @@ class SecondLevel:
         inputs = inputs.keep(self.members)
         n, m, c = inputs.logits.shape
         out = np.zeros((n, len(LEARNERS), c, m + 2), np.float32)
-        deviation = inputs.logits - self.center
         for i, weights in ((WEIGHTED, self.weights), (MEAN, np.full(m, 1 / m))):
-            out[:, i, :, :m] = np.swapaxes(deviation * weights[:, None], 1, 2)
+            out[:, i, :, :m] = np.swapaxes((inputs.logits - self.center) * weights[:, None], 1, 2)
             out[:, i, :, -1] = weights @ self.center
-        for j in range(c if self.boosted else 0):
+        for j, (boosted, logistic) in enumerate(zip(self.boosted, self.logistic, strict=True)):
             x = inputs.features(j)
-            for i, parts in enumerate((self.boosted[j].contributions(x), self.logistic[j].contributions(x))):
-                out[:, i, j, :m] = parts[:, :m]
-                out[:, i, j, m] = parts[:, m:-1].sum(1)
-                out[:, i, j, -1] = parts[:, -1]
+            for i, parts in enumerate((boosted.contributions(x), logistic.contributions(x))):
+                out[:, i, j, :m], out[:, i, j, m], out[:, i, j, -1] = parts[:, :m], parts[:, m:-1].sum(1), parts[:, -1]
         return out
 
 
@@ -116,13 +113,11 @@ class Stack:
     reads_words: bool = False
 
     def predict_proba(self, inputs: StackInputs) -> np.ndarray:
-        """(n, c)."""
         mean = np.einsum("nlc,l->nc", self.second.logits(inputs), self.weights)
         return sigmoid(self.shift + self.scale * mean)
 
     def contributions(self, inputs: StackInputs) -> np.ndarray:
-        """(n, c, m + 2) that sum to the logit: of all m members (0 of one that is not used), the row's other labels and
-        extras, a constant."""
+        """(n, c, m + 2) that sum to the logit: of all m members, the row's other labels and extras, a constant."""
         n, m, c = inputs.logits.shape
         used = self.scale * np.einsum("nlcf,l->ncf", self.second.contributions(inputs), self.weights)
         used[:, :, -1] += self.shift
@@ -130,25 +125,54 @@ class Stack:
         out[:, :, [*self.second.members, m, m + 1]] = used
         return out
 
-    def centered(self, inputs: StackInputs) -> "Stack":
-        """The same predictions; contributions of linear learners relative to the members' mean logits in these rows."""
-        center = inputs.keep(self.second.members).logits.mean(0)
-        return replace(self, second=replace(self.second, center=center))
 
-
-def fixed_stack(weights: np.ndarray, n_labels: int) -> Stack:
-    """The weighted mean of the members' logits, nothing learned; weights (m,), those of weight 0 are not used."""
+def fixed_stack(weights: np.ndarray, n_labels: int, inputs: StackInputs | None = None) -> Stack:
+    """The mean of the members' logits by weights (m,); contributions are relative to their means in `inputs`, or 0."""
     members = np.flatnonzero(weights)
-    second = SecondLevel(members.tolist(), np.zeros((len(members), n_labels), np.float32), weights[members])
-    return Stack(second, np.eye(len(LEARNERS))[WEIGHTED])
+    center = np.zeros((len(members), n_labels), np.float32) if inputs is None else inputs.logits[:, members].mean(0)
+    return Stack(SecondLevel(members.tolist(), center, weights[members]), np.eye(len(LEARNERS))[WEIGHTED])
 
 
-def drop_unused_members(stack: Stack, names: Sequence[str]) -> tuple[Stack, list[str]]:
-    """The same stack on the members that it needs, and their names; `names` (m,) of all.
+def load_stack(paths: Paths, name: str, file: Path | None = None) -> tuple[Stack, list[str]]:
+    """The stack of the experiment `name`, or the one in `file`, on the members that it needs, and their names."""
+    stack, names = read_stack((file or paths.stack(name)).parent), list(read_json(paths.run(name))["members"])
+    if stack.second.boosted:  # needs all: the expected number of labels is the mean over all members
+        return stack, names
+    used = stack.second.members
+    return replace(stack, second=replace(stack.second, members=list(range(len(used))))), [names[i] for i in used]
 
-    A learned stack needs all: the expected number of labels is the mean over all members.
-    """
-    if stack.second.boosted:
-        return stack, list(names)
-    used = [names[i] for i in stack.second.members]
-    return replace(stack, second=replace(stack.second, members=list(range(len(used))))), used
+
+def load_no_caption_stack(paths: Paths, name: str) -> tuple[Stack, list[str]] | None:
+    """The stack for rows without a caption and its members; None where all members need captions, or none does."""
+    file = paths.no_caption_stack(name)
+    return load_stack(paths, name, file) if file.exists() else None
+
+
+def write_stack(folder: Path, stack: Stack) -> None:
+    """Writes `stack.safetensors`, `label<j>.txt` (LightGBM's text format) and, last, `stack.json`."""
+    second = stack.second
+    tensors = {"center": second.center, "weights": second.weights, "third": stack.weights}
+    tensors["rescale"] = np.array([stack.shift, stack.scale])
+    if second.logistic:
+        tensors |= {key: np.stack([getattr(model, key) for model in second.logistic]) for key in ("coef", "mean")}
+        tensors["bias"] = np.array([model.bias for model in second.logistic])
+    tensors = {name: np.ascontiguousarray(t) for name, t in tensors.items()}
+    for stale in folder.glob("label*.txt"):
+        stale.unlink()
+    write_with(folder / "stack.safetensors", lambda partial: save_file(tensors, partial))
+    for j, model in enumerate(second.boosted):
+        write_text(folder / f"label{j}.txt", model.booster.model_to_string())
+    about = {"members": second.members, "labels": len(second.boosted), "words": stack.reads_words}
+    write_json(folder / "stack.json", about)
+
+
+def read_stack(folder: Path) -> Stack:
+    about, t = read_json(folder / "stack.json"), load_file(folder / "stack.safetensors")
+    texts = [(folder / f"label{j}.txt").read_text(encoding="utf-8") for j in range(about["labels"])]
+    boosted = [Boosted(Booster(model_str=text)) for text in texts]
+    logistic = [Logistic(t["coef"][j], float(t["bias"][j]), t["mean"][j]) for j in range(about["labels"])]
+    second = SecondLevel(about["members"], t["center"], t["weights"], boosted, logistic)
+    if "words" not in about:  # older bundles: it follows from the number of features
+        about["words"] = bool(logistic) and len(logistic[0].coef) == sum(second.center.shape) - 1 + 2
+    shift, scale = map(float, t["rescale"])
+    return Stack(second, t["third"], shift, scale, about["words"])

@@ -10,8 +10,7 @@ from tandem.artifacts.paths import Paths
 from tandem.config import method_versions as version
 from tandem.config.competition import Competition, load_competition
 from tandem.config.encoders import Encoder
-from tandem.config.experiment_set import load_experiments
-from tandem.config.experiments import Experiment
+from tandem.config.experiments import Experiment, load_experiments
 from tandem.data.image_scan import folder_state
 from tandem.features.weights_identity import weights_identity
 from tandem.graph.keys import NEW, STACK, Artifact, decoder_settings
@@ -120,7 +119,7 @@ class Graph:
             "features": [f"features {e.slug}" for name in chosen for e in self.experiments[name].encoders],
             "train": [*trained, *scored],
             "decode": [*trained, *scored],
-            "stack": [STACK, f"decode {STACK}"],
+            "stack": [*scored, STACK, f"decode {STACK}"],
             "submit": [*scored, f"submit {submitted}"],
         }
         if target not in goals:

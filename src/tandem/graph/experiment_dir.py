@@ -1,6 +1,6 @@
 """The files of one trained experiment, opened once: settings, folds, members, decoder, scores; and is it stale?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,7 @@ from tandem.artifacts.atomic_io import read_json
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import Competition, load_competition
 from tandem.config.experiments import Experiment, make_experiment
-from tandem.graph.keys import NONE, STACK, Artifact, decoder_settings, read_record, reason
+from tandem.graph.keys import NONE, STACK, decoder_settings, read_record, reason
 
 if TYPE_CHECKING:  # imported where they are used: `make scores` needs none of them
     from tandem.artifacts.predictions import Predictions
@@ -157,13 +157,16 @@ class ExperimentDir:
         return ""
 
     def _stale_models(self, graph: "Graph") -> str:
-        for k in self.folds:
-            record = read_record(self.paths.model(self.name, k, ".json"))
-            if record.get("key") != self.run["inputs"].get(f"fold {k}"):
-                return "its training was broken off"
-            if self.name in graph.experiments and (why := _changed(record, graph.fold(self.name, k))):
-                return why
-        return ""
+        records = {k: read_record(self.paths.model(self.name, k, ".json")) for k in self.folds}
+        if any(record.get("key") != self.run["inputs"].get(f"fold {k}") for k, record in records.items()):
+            return "its training was broken off"
+        if self.name not in graph.experiments:
+            return ""
+        if NONE in (graph.sources.table("train.labels"), graph.sources.fold_map):  # deleted: only the settings count
+            file, now = f"configs/{self.name}.toml", graph.experiments[self.name].model_dump(mode="json")
+            return _changed({file: self.run["config"]}, {file: now})
+        reasons = (_changed(record["inputs"], graph.fold(self.name, k).inputs) for k, record in records.items())
+        return next(filter(None, reasons), "")
 
     @cached_property
     def undecoded(self) -> str:
@@ -176,8 +179,7 @@ class ExperimentDir:
         if made["predictions"] != self.run.get("key"):
             return "it was trained again since it was scored"
         now = decoder_settings(self.all_of.competition)
-        before = {name: made.get(name) for name in now}
-        return reason(before, now) if before != now else ""
+        return _changed({name: made.get(name) for name in now}, now)
 
     def require_current(self) -> "ExperimentDir":
         """Raises FileNotFoundError where it is not trained or scored, ValueError where it is stale."""
@@ -188,12 +190,7 @@ class ExperimentDir:
         return self
 
 
-def _changed(record: dict[str, Any], artifact: Artifact) -> str:
-    """Why a fold's model is stale; where the checked tables or the folds are gone, only the settings count."""
-    before, now = record.get("inputs", {}), dict(artifact.inputs)
-    if NONE in (now["labels"], now["fold map"]):
-        now = {name: value for name, value in now.items() if name.startswith("configs/")}
-        before = {name: before.get(name) for name in now}
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     return reason(before, now) if before != now else ""
 
 

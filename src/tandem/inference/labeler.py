@@ -13,8 +13,7 @@ from tandem.data.image_io import BadImage
 from tandem.data.image_loader import ahead, squares
 from tandem.data.split_tables import word_counts
 from tandem.decoding import Decoder
-from tandem.ensemble.stack_store import load_no_caption_stack, load_stack
-from tandem.ensemble.stacking import Stack, StackInputs
+from tandem.ensemble.stacking import Stack, StackInputs, load_no_caption_stack, load_stack
 from tandem.graph.experiment_dir import ExperimentDir, Experiments
 from tandem.inference.fold_models import Encoders, Member, NewRows
 from tandem.inference.results import LabelledImage

@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
@@ -34,7 +33,10 @@ class Augmenter:
         return self._local.compose(image=pixels)["image"]
 
     def _compose(self) -> Callable[..., dict[str, np.ndarray]]:
-        cfg, size, transforms = self.cfg, (self.size, self.size), _import_albumentations()
+        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else its import asks the network for a newer version
+        import albumentations as transforms
+
+        cfg, size = self.cfg, (self.size, self.size)
         if cfg.scale < 1:
             crop = transforms.RandomResizedCrop(size, scale=(cfg.scale, 1.0), ratio=(0.7, 1.4), p=1.0)
         else:
@@ -57,16 +59,3 @@ def one_cv2_thread() -> Iterator[None]:
         yield
     finally:
         cv2.setNumThreads(before)
-
-
-def _import_albumentations() -> ModuleType:
-    """Without its request for news of a newer version, which it makes while it is imported."""
-    key = "NO_ALBUMENTATIONS_UPDATE"
-    before = os.environ.get(key)
-    os.environ[key] = before or "1"
-    try:
-        import albumentations
-    finally:
-        if before is None:
-            os.environ.pop(key, None)  # another thread may have removed it
-    return albumentations

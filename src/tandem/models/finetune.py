@@ -19,8 +19,7 @@ from tandem.logits import sigmoid
 from tandem.models.augmenter import Augmenter, one_cv2_thread
 from tandem.models.base import TrainingRun
 from tandem.models.inputs import Inputs
-from tandem.models.losses import make_loss
-from tandem.models.trainer import Batch, Task, fit
+from tandem.models.trainer import Batch, Task, fit, make_loss, shuffled_batches
 from tandem.runtime.progress import progress
 from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import autocast, device, import_timm
@@ -35,22 +34,18 @@ class FinetunedModel:
         self.cfg, self.n_labels = cfg, n_labels
 
     def fit(self, inputs: Inputs, y: np.ndarray, run: TrainingRun) -> list[dict]:
-        """Trains from pretrained weights."""
         cfg, on = self.cfg, device()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.seed)  # of the new classifier
             network = load_backbone(cfg.model, cfg.weights, self.n_labels, cfg.dropout)
         self.network = _with_normalisation(network).to(on)
-        targets = torch.from_numpy(y.astype(np.float32)).to(on)
-        steps = max(1, len(y) // cfg.train.batch)
+        targets, steps = torch.from_numpy(y.astype(np.float32)).to(on), max(1, len(y) // cfg.train.batch)
         augment = Augmenter(cfg.augment, cfg.size, run.seed)
-        files = inputs.files or ()
-        batches = partial(self._batches, files, targets, steps, augment, run.seed)
-        classifier = {id(p) for p in cast(Any, network).get_classifier().parameters()}
-        parameters = list(self.network.parameters())
+        batches = partial(self._batches, inputs.files or (), targets, steps, augment)
+        new = {id(p) for p in cast(Any, network).get_classifier().parameters()}
         groups = [
-            {"params": [p for p in parameters if id(p) not in classifier], "lr": cfg.train.backbone_lr},
-            {"params": [p for p in parameters if id(p) in classifier], "lr": cfg.train.lr},
+            {"params": [p for p in network.parameters() if id(p) not in new], "lr": cfg.train.backbone_lr},
+            {"params": [p for p in network.parameters() if id(p) in new], "lr": cfg.train.lr},
         ]
         loss = make_loss(cfg.train.loss, cfg.train.smoothing)
         log = fit(Task(self.network, batches, steps, groups, loss), cfg.train, run)
@@ -58,11 +53,9 @@ class FinetunedModel:
         return log
 
     def _batches(
-        self, files: Sequence[Image], targets: torch.Tensor, steps: int, augment: Augmenter, seed: int, epoch: int
+        self, files: Sequence[Image], targets: torch.Tensor, steps: int, augment: Augmenter, epoch: int
     ) -> Iterator[Batch]:
-        """All rows in random order, in batches of nearly equal size."""
-        order = np.random.default_rng([seed, epoch]).permutation(len(targets))
-        chunks = np.array_split(order, steps)
+        chunks = [rows for rows, _, _ in shuffled_batches(len(targets), 1, steps, augment.seed, epoch)]
         loaded = ahead(lambda rows: augment.batch(files, rows, epoch), chunks, threads())
         title = f"epoch {epoch + 1}/{self.cfg.train.epochs}"
         with one_cv2_thread(), progress(len(targets), title, "img") as bar:
@@ -84,10 +77,8 @@ class FinetunedModel:
         return sigmoid(np.concatenate(logits))
 
     def save(self, path: Path) -> None:
-        state = {
-            k: (t.half() if t.is_floating_point() else t).contiguous()
-            for k, t in self.network[1].cpu().state_dict().items()
-        }
+        state = self.network[1].cpu().state_dict()
+        state = {k: (t.half() if t.is_floating_point() else t).contiguous() for k, t in state.items()}
         write_with(path, lambda partial: save_file(state, partial))
 
     def load(self, path: Path) -> Self:

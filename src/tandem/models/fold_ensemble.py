@@ -9,16 +9,12 @@ import numpy as np
 from tandem.artifacts.contributions import BOTH, TERMS, term_of
 from tandem.config.experiments import Experiment
 from tandem.logits import logit, sigmoid
-from tandem.models.base import ExplainingModel, Model
+from tandem.models.base import ExplainingModel, Model, make_model
 from tandem.models.inputs import Inputs
-from tandem.models.registry import make_model
 
 
 class FoldEnsemble:
-    """Serves test rows, new rows and explanations alike.
-
-    A held-out row needs the model of its own fold alone: an ensemble of one.
-    """
+    """Serves test rows, new rows and explanations alike."""
 
     def __init__(self, experiment: Experiment, models: Sequence[Model]) -> None:
         self.experiment, self.models = experiment, list(models)
@@ -36,10 +32,8 @@ class FoldEnsemble:
         """(n, c): mean of the models' logits."""
         if self.experiment.explains:
             return self.terms(inputs)[BOTH].sum(-1)
-        total = np.zeros(())
-        for model in self.models:
-            total = total + logit(model.predict_proba(inputs)) / len(self.models)
-        return total
+        each = (logit(model.predict_proba(inputs)) / len(self.models) for model in self.models)
+        return sum(each, np.zeros(()))
 
     def terms(self, inputs: Inputs) -> dict[str, np.ndarray]:
         """(n, c, 5) TERMS that add up to `logits`; by setting: both, and where it can, no_caption and no_image.

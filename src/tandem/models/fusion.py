@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -15,15 +16,17 @@ from torch import nn
 from tandem.artifacts.atomic_io import write_with
 from tandem.artifacts.contributions import BOTH, TERMS
 from tandem.config.experiments import FusionExperiment
-from tandem.data.image_loader import ahead
+from tandem.data.image_loader import ahead, load_square
+from tandem.features.image_backbone_split import late_stages
 from tandem.features.int8 import pack, unpack
+from tandem.features.text_backbone_split import late_layers
 from tandem.logits import sigmoid, smoothed_log_odds
+from tandem.models.augmenter import Augmenter, one_cv2_thread
 from tandem.models.base import TrainingRun
-from tandem.models.fusion_batches import FusionBatches, to_device
 from tandem.models.fusion_network import Batch, Features, FusionNetwork, Outputs, Targets, Trunks, fusion_loss
 from tandem.models.inputs import Inputs
 from tandem.models.trainer import Batch as TrainingBatch
-from tandem.models.trainer import Task, fit
+from tandem.models.trainer import Task, fit, shuffled_batches
 from tandem.runtime.progress import progress
 from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import autocast, device
@@ -42,28 +45,35 @@ class FusionModel:
         self.cfg, self.n_labels = cfg, n_labels
 
     def fit(self, inputs: Inputs, y: np.ndarray, run: TrainingRun) -> list[dict]:
-        """Trains heads and pretrained late stages."""
         cfg, train, on = self.cfg, self.cfg.train, device()
         trunks = _trunks(cfg).to(on).eval()
+        rates = [rate for _, rate in self._late_parts(trunks)]
         sample = np.linspace(0, len(y) - 1, min(len(y), MEASURED)).astype(int)
         rows, few = FusionBatches(cfg, inputs), FusionBatches(cfg, inputs.take(sample))
         load: Load
-        if self._features_stay_constant(trunks):
+        if rates and not any(rates) and not cfg.pixel_network and cfg.fusion.how != "attention":
+            # the inputs of the heads are the same in every epoch
             features, widths = self._compute_features(trunks, rows, rows.views, train.bfloat16)
             measured = {name: values[sample] for name, values in features.items()}
             load = partial(_pick, features)
         else:
             measured, widths = self._compute_features(trunks, few, 1, False)
-            load = partial(rows.augmented, rows.augmenter(run.seed))
-        self.network = self._new_network(trunks, widths, measured, y, run.seed).to(on)
+            load = rows.loader(run.seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(run.seed)  # of the new layers
+            network = FusionNetwork(cfg.fusion, self.n_labels, trunks, widths)
+        network.bias.data = torch.from_numpy(smoothed_log_odds(y).astype(np.float32))
+        for name, values in measured.items():
+            getattr(network, name).fit(values[:, 0])
+        self.network = network.to(on)
         steps = max(len(y) // train.batch, min(FEW_STEPS, len(y) // SMALL_BATCH), 1)
-        targets = _targets(y, run.weights, on)
+        weights = None if run.weights is None else torch.from_numpy(run.weights.astype(np.float32)).to(on)
+        targets = torch.from_numpy(y.astype(np.float32)).to(on), weights
         batches = partial(_batches, load, rows.views, steps, targets, run.seed)
         task = Task(self.network, batches, steps, self._groups(), fusion_loss(cfg), _metric_pair)
         log = fit(task, train, run)
         self.network.eval()
-        terms = self._raw_terms(few)[BOTH]
-        self.network.center.copy_(torch.from_numpy(terms.mean(0)))
+        self.network.center.copy_(torch.from_numpy(self._raw_terms(few)[BOTH].mean(0)))
         return log
 
     def predict_proba(self, inputs: Inputs) -> np.ndarray:
@@ -79,9 +89,7 @@ class FusionModel:
         out = {}
         for setting, terms in self._raw_terms(FusionBatches(self.cfg, inputs)).items():
             out[setting] = np.zeros((len(terms), self.n_labels, len(TERMS)), np.float32)
-            for i, term in enumerate(("image", "caption", "fusion")):
-                out[setting][:, :, TERMS.index(term)] = terms[:, :, i] - center[:, i]
-            out[setting][:, :, TERMS.index("base")] = bias + center.sum(1)
+            out[setting][:, :, :3], out[setting][:, :, TERMS.index("base")] = terms - center, bias + center.sum(1)
         return out
 
     def each_view(self, inputs: Inputs) -> Iterator[Batch]:
@@ -90,11 +98,6 @@ class FusionModel:
         rows = FusionBatches(self.cfg, inputs)
         for batch in rows.each_view(np.arange(len(inputs)), rows.views):
             yield to_device(batch, on)
-
-    @property
-    def mirrors(self) -> bool:
-        """Whether views after the first are mirrored images."""
-        return self.cfg.trunk is not None and self.cfg.trunk.mirror
 
     def save(self, path: Path) -> None:
         """In int8, but the numbers that features are standardised with are exact."""
@@ -111,16 +114,9 @@ class FusionModel:
         self.network = network.eval().to(device())
         return self
 
-    def _features_stay_constant(self, trunks: Trunks) -> bool:
-        """Whether the heads' inputs are the same in every epoch: no late part is trained, and no image augmented."""
-        rates = [rate for _, rate in self._late_parts(trunks)]
-        augmented, attends = self.cfg.pixel_network, self.cfg.fusion.how == "attention"
-        return bool(rates) and not any(rates) and not augmented and not attends
-
     def _late_parts(self, trunks: Trunks) -> list[tuple[nn.Module, float]]:
         """The pretrained parts with their peak lr."""
-        train = self.cfg.train
-        parts = ((trunks.late, train.backbone_lr), (trunks.layers, train.caption_lr))
+        parts = ((trunks.late, self.cfg.train.backbone_lr), (trunks.layers, self.cfg.train.caption_lr))
         return [(part, rate) for part, rate in parts if part is not None]
 
     def _groups(self) -> list[dict[str, Any]]:
@@ -134,20 +130,8 @@ class FusionModel:
         new = [p for p in self.network.parameters() if id(p) not in pretrained]
         return [*groups, {"params": new, "lr": self.cfg.train.lr}]
 
-    def _new_network(
-        self, trunks: Trunks, widths: dict[str, int], measured: dict[str, torch.Tensor], y: np.ndarray, seed: int
-    ) -> FusionNetwork:
-        """Standardised by the `measured` features (rows, views, f), its bias the log odds of the labels."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)  # of the new layers
-            network = FusionNetwork(self.cfg.fusion, self.n_labels, trunks, widths)
-        network.bias.data = torch.from_numpy(smoothed_log_odds(y).astype(np.float32))
-        for name, features in measured.items():
-            getattr(network, name).fit(features[:, 0])
-        return network
-
     @torch.inference_mode()
-    def _raw_terms(self, rows: FusionBatches) -> dict[str, np.ndarray]:
+    def _raw_terms(self, rows: "FusionBatches") -> dict[str, np.ndarray]:
         """(n, c, 3) by setting: mean of the terms over heads and views."""
         on = next(self.network.parameters()).device
         n, views, batch = len(rows.inputs), rows.views, self.cfg.train.batch
@@ -166,35 +150,29 @@ class FusionModel:
 
     @torch.no_grad()
     def _compute_features(
-        self, trunks: Trunks, rows: FusionBatches, views: int, bfloat16: bool
+        self, trunks: Trunks, rows: "FusionBatches", views: int, bfloat16: bool
     ) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
         """(image and caption features (n, views, f), where there are any; widths of all inputs of the heads)."""
-        on = next(trunks.parameters(), torch.zeros(0)).device
+        on, n = next(trunks.parameters(), torch.zeros(0)).device, len(rows.inputs)
         found: dict[str, list[torch.Tensor]] = {}
         widths: dict[str, int] = {}
-        n = len(rows.inputs)
         with progress(n, "computing backbone features", "rows") as bar:
             for chunk in np.array_split(np.arange(n), max(1, n // self.cfg.train.batch)):
                 with autocast(on, bfloat16):
                     each = [trunks(to_device(batch, on)) for batch in rows.each_view(chunk, views)]
-                parts = [{k: v for k, v in vars(one).items() if v is not None and k != "there"} for one in each]
-                widths = {name: values.shape[-1] for name, values in parts[0].items()}
-                for name in [name for name in ("image", "caption") if name in widths]:
-                    found.setdefault(name, []).append(torch.stack([part[name] for part in parts], 1))
+                widths = {k: v.shape[-1] for k, v in vars(each[0]).items() if v is not None and k != "there"}
+                for name in widths.keys() & {"image", "caption"}:
+                    found.setdefault(name, []).append(torch.stack([getattr(one, name) for one in each], 1))
                 bar.update(len(chunk))
         return {name: torch.cat(values) for name, values in found.items()}, widths
 
 
 def _batches(load: Load, views: int, steps: int, targets: Targets, seed: int, epoch: int) -> Iterator[TrainingBatch]:
-    """All rows in random order, each in a random view, in batches of nearly equal size."""
     y, weights = targets
-    rng = np.random.default_rng([seed, epoch])
-    order = rng.permutation(len(y))
-    view = rng.integers(0, views, len(y))
-    chunks = np.array_split(order, steps)
-    loaded = ahead(lambda rows: load(epoch, rows, view[rows]), chunks, 1)
+    chunks = list(shuffled_batches(len(y), views, steps, seed, epoch))
+    loaded = ahead(lambda chunk: load(epoch, *chunk[:2]), chunks, 1)
     with progress(len(y), f"epoch {epoch + 1}", "rows") as bar:
-        for rows, batch in zip(chunks, loaded, strict=True):
+        for (rows, _, _), batch in zip(chunks, loaded, strict=True):
             at = torch.from_numpy(rows).to(y.device)
             if not isinstance(batch, Features):  # those are on the device
                 batch = to_device(batch, y.device)
@@ -203,14 +181,7 @@ def _batches(load: Load, views: int, steps: int, targets: Targets, seed: int, ep
 
 
 def _pick(features: dict[str, torch.Tensor], epoch: int, rows: np.ndarray, view: np.ndarray) -> Features:
-    del epoch  # the same in every epoch
     return Features(**{name: values[rows, view] for name, values in features.items()})
-
-
-def _targets(y: np.ndarray, weights: np.ndarray | None, on: torch.device) -> Targets:
-    """Float32 (n, c) each."""
-    targets = torch.from_numpy(y.astype(np.float32)).to(on)
-    return targets, None if weights is None else torch.from_numpy(weights.astype(np.float32)).to(on)
 
 
 def _metric_pair(outputs: Outputs, targets: Targets) -> TrainingBatch:
@@ -219,14 +190,57 @@ def _metric_pair(outputs: Outputs, targets: Targets) -> TrainingBatch:
 
 
 def _trunks(cfg: FusionExperiment) -> Trunks:
-    """The pretrained late parts."""
-    late = layers = None
-    if cfg.trunk:
-        from tandem.features.image_backbone_split import late_stages
+    return Trunks(late_stages(cfg.trunk) if cfg.trunk else None, late_layers(cfg.tokens) if cfg.tokens else None)
 
-        late = late_stages(cfg.trunk)
-    if cfg.tokens:
-        from tandem.features.text_backbone_split import late_layers
 
-        layers = late_layers(cfg.tokens)
-    return Trunks(late, layers)
+@dataclass(frozen=True)
+class FusionBatches:
+    """Rows of `inputs`, from features, maps and image files, as the network of `cfg` takes them."""
+
+    cfg: FusionExperiment
+    inputs: Inputs
+
+    @property
+    def views(self) -> int:
+        network = self.cfg.pixel_network
+        return self.inputs.views if network is None else 2 if network.mirror else 1
+
+    def each_view(self, rows: np.ndarray, views: int) -> Iterator[Batch]:
+        """The same rows (b,) in one view after another."""
+        pixels, network = None, self.cfg.pixel_network
+        if network and self.inputs.files:
+            pixels = np.stack([load_square(self.inputs.files[i], network.size) for i in rows])
+        for v in range(views):
+            flipped = pixels[:, :, ::-1].copy() if pixels is not None and v else pixels
+            yield self._batch(rows, np.full(len(rows), v), flipped)
+
+    def loader(self, seed: int) -> Load:
+        """For training: pixels are augmented."""
+        network = self.cfg.pixel_network
+        augmenter = Augmenter(self.cfg.augment, network.size, seed) if network else None
+
+        def load(epoch: int, rows: np.ndarray, view: np.ndarray) -> Batch:
+            if augmenter is None:
+                return self._batch(rows, view, None)
+            with one_cv2_thread():
+                return self._batch(rows, view, augmenter.batch(self.inputs.files or (), rows, epoch))
+
+        return load
+
+    def _batch(self, rows: np.ndarray, view: np.ndarray, pixels: np.ndarray | None) -> Batch:
+        cfg, inputs, batch = self.cfg, self.inputs, {}
+        if pixels is not None:
+            batch["maps"] = pixels
+        elif cfg.trunk:
+            batch["maps"] = inputs.maps[cfg.trunk.slug].read(rows, view)
+        if cfg.tokens:
+            batch["tokens"] = inputs.maps[cfg.tokens.slug].read(rows, 0)
+        if cfg.frozen:
+            batch["frozen"] = inputs.side_by_side(cfg.frozen, view, rows)
+        if cfg.caption:
+            batch["caption"] = inputs.side_by_side([cfg.caption], 0, rows)
+        return {name: torch.from_numpy(values) for name, values in batch.items()}
+
+
+def to_device(batch: Batch, on: torch.device) -> Batch:
+    return {name: tensor.to(on) for name, tensor in batch.items()}

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from tandem.config.training import Fusion
+from tandem.models.mlp_head import hidden_layer
 
 WIDTH, HEADS = 256, 4  # of the cross-attention
 
@@ -46,13 +47,7 @@ class Concat(nn.Module):
 
     def __init__(self, cfg: Fusion, n_labels: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(2 * cfg.hidden, cfg.hidden),
-            nn.LayerNorm(cfg.hidden),
-            nn.GELU(),
-            nn.Dropout(cfg.dropout),
-            _linear(cfg, n_labels),
-        )
+        self.layers = nn.Sequential(*hidden_layer(2 * cfg.hidden, cfg.hidden, cfg.dropout), _linear(cfg, n_labels))
 
     def forward(self, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         both = self.layers(torch.cat([u, v], 1))
@@ -85,18 +80,11 @@ class Attention(nn.Module):
         self.attend = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
         self.out = nn.Sequential(nn.LayerNorm(WIDTH), nn.Dropout(cfg.dropout), nn.Linear(WIDTH, n_labels))
 
-    def forward(
-        self,
-        u: torch.Tensor,
-        v: torch.Tensor,
-        tokens: torch.Tensor | None,
-        there: torch.Tensor | None,
-        positions: torch.Tensor | None,
-    ) -> torch.Tensor:
-        """tokens (b, t, d), there (b, t) bool, positions (b, p, d'); None where caption or image is missing."""
-        b = len(u)
-        queries = self.no_tokens.expand(b, -1, -1) if tokens is None else self.queries(tokens)
-        keys = self.no_positions.expand(b, -1, -1) if positions is None else self.keys(positions)
+    def forward(self, u: torch.Tensor, v: torch.Tensor, *context: torch.Tensor | None) -> torch.Tensor:
+        """`context`: tokens (b, t, d), there (b, t) bool, positions (b, p, d'); None where their input is missing."""
+        tokens, there, positions = context
+        queries = self.no_tokens.expand(len(u), -1, -1) if tokens is None else self.queries(tokens)
+        keys = self.no_positions.expand(len(u), -1, -1) if positions is None else self.keys(positions)
         attended = queries + self.attend(queries, keys, keys, need_weights=False)[0]
         if tokens is None or there is None:
             mean = attended[:, 0]

@@ -1,7 +1,7 @@
 """The fusion network: late stages of image and caption backbones, and heads whose terms add up to each logit."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -13,7 +13,8 @@ from tandem.config.experiments import FusionExperiment
 from tandem.config.training import Fusion
 from tandem.features.text_backbone_split import is_token
 from tandem.models.fusion_joins import JOINS
-from tandem.models.losses import make_loss, weighted_bce
+from tandem.models.mlp_head import hidden_layer
+from tandem.models.trainer import bce, make_loss
 
 # maps (b, h, w, d) or pixels (b, h, w, 3); frozen (b, f); caption (b, f); tokens (b, t, d)
 Batch = dict[str, torch.Tensor]
@@ -22,57 +23,40 @@ Targets = tuple[torch.Tensor, torch.Tensor | None]  # (b, c), and the weight of 
 
 @dataclass(frozen=True)
 class Features:
-    """The inputs of the heads for one batch; a part that the network does not have is None.
+    """The inputs of the heads for one batch; a part that the network does not have is None."""
 
-    image      (b, f), raw or standardised, as `caption`
-    caption    (b, f)
-    positions  (b, p, d) of the last feature map
-    tokens     (b, t, d) states; there (b, t) bool: which of them are tokens
-    """
-
-    image: torch.Tensor | None = None
-    caption: torch.Tensor | None = None
-    positions: torch.Tensor | None = None
-    tokens: torch.Tensor | None = None
-    there: torch.Tensor | None = None
+    image: torch.Tensor | None = None  # (b, f), raw or standardised, as `caption`
+    caption: torch.Tensor | None = None  # (b, f)
+    positions: torch.Tensor | None = None  # (b, p, d) of the last feature map
+    tokens: torch.Tensor | None = None  # (b, t, d) states
+    there: torch.Tensor | None = None  # (b, t) bool: which of the states are tokens
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the heads predict.
+    """What the heads predict; the terms and the bias add up to the logits."""
 
-    terms     (heads, b, c, 3) by setting: image, caption, fusion; with `bias` (c,) they add up to the logits
-    counts    (heads, b) log of the expected number of labels
-    likeness  (heads, b) cosine of the caption features and those predicted from the image features
-    """
-
-    terms: dict[str, torch.Tensor]
-    bias: torch.Tensor
-    counts: torch.Tensor
-    likeness: torch.Tensor | None
-    log_weights: torch.Tensor
+    terms: dict[str, torch.Tensor]  # by setting, (heads, b, c, 3): image, caption, fusion
+    bias: torch.Tensor  # (c,)
+    counts: torch.Tensor  # (heads, b) log of the expected number of labels
+    likeness: torch.Tensor | None  # (heads, b) cosine of the caption features and those predicted from the image
+    log_weights: torch.Tensor  # (2,) of the auxiliary tasks
 
 
 class Trunks(nn.Module):
-    """Pretrained late parts: `late` from maps (b, h, w, d) to the last map, `layers` from token states."""
+    """Pretrained late parts, to raw features: `late` from maps (b, h, w, d), `layers` from token states."""
 
     def __init__(self, late: nn.Module | None, layers: nn.Module | None) -> None:
         super().__init__()
         self.late, self.layers = late, layers
 
     def forward(self, batch: Batch) -> Features:
-        """Raw features."""
-        image: list[torch.Tensor] = []
-        caption: list[torch.Tensor] = []
         positions = tokens = there = None
+        image, caption = ([batch[name]] if name in batch else [] for name in ("frozen", "caption"))
         if self.late is not None:
             last = self.late(batch["maps"]).flatten(2).float()  # (b, d, p)
-            image += [last.mean(2), last.max(2).values]  # amax takes ten times as long backward
+            image = [last.mean(2), last.max(2).values, *image]  # amax takes ten times as long backward
             positions = last.transpose(1, 2)
-        if "frozen" in batch:
-            image.append(batch["frozen"])
-        if "caption" in batch:
-            caption.append(batch["caption"])
         if self.layers is not None:
             there = is_token(batch["tokens"])
             longest = max(1, int(there.sum(1).max()))  # the rest is padding for every row
@@ -102,13 +86,11 @@ class FusionNetwork(nn.Module):
         raw = batch if isinstance(batch, Features) else self.trunks(batch)
         image = self.image(raw.image) if self.image else None
         caption = self.caption(raw.caption) if self.caption else None
-        features = Features(image, caption, raw.positions, raw.tokens, raw.there)
-        heads = [head(features) for head in self.heads]
+        heads = [head(replace(raw, image=image, caption=caption)) for head in self.heads]
         terms = {name: torch.stack([terms[name] for terms, _, _ in heads]) for name in heads[0][0]}
         likes = [like for _, _, like in heads if like is not None]
-        likeness = torch.stack(likes) if likes else None
         counts = torch.stack([count for _, count, _ in heads])
-        return Outputs(terms, self.bias, counts, likeness, self.log_weights)
+        return Outputs(terms, self.bias, counts, torch.stack(likes) if likes else None, self.log_weights)
 
 
 class Standardise(nn.Module):
@@ -136,10 +118,10 @@ class FusionHead(nn.Module):
         super().__init__()
         self.image = _hidden(cfg, widths["image"]) if "image" in widths else None
         self.caption = _hidden(cfg, widths["caption"]) if "caption" in widths else None
-        modalities = (self.image is not None) + (self.caption is not None)
-        self.count = nn.Linear(modalities * cfg.hidden, 1)
+        modalities = [part for part in (self.image, self.caption) if part is not None]
+        self.count = nn.Linear(len(modalities) * cfg.hidden, 1)
         self.attends = cfg.how == "attention"
-        if modalities < 2:
+        if len(modalities) < 2:
             self.alone = nn.Linear(cfg.hidden, n_labels, bias=False)
             return
         self.imagine = nn.Linear(cfg.hidden, widths["caption"])
@@ -195,7 +177,7 @@ def fusion_loss(cfg: FusionExperiment) -> Callable[[Outputs, Targets], torch.Ten
                 if weights is None:
                     cost = labels(logits, y)
                 else:
-                    cost = weighted_bce(logits, y, weights.repeat(len(terms), 1), cfg.train.smoothing)
+                    cost = bce(logits, y, cfg.train.smoothing, weights.repeat(len(terms), 1))
                 total = total + shares[name] * cost
         counts = targets.sum(1).expand_as(outputs.counts)
         tasks = [(fusion.count, poisson_nll_loss(outputs.counts, counts))]
@@ -219,10 +201,4 @@ def _pool(tokens: torch.Tensor, there: torch.Tensor) -> list[torch.Tensor]:
 
 
 def _hidden(cfg: Fusion, width: int) -> nn.Module:
-    return nn.Sequential(
-        nn.Dropout(cfg.input_dropout),
-        nn.Linear(width, cfg.hidden),
-        nn.LayerNorm(cfg.hidden),
-        nn.GELU(),
-        nn.Dropout(cfg.dropout),
-    )
+    return nn.Sequential(nn.Dropout(cfg.input_dropout), *hidden_layer(width, cfg.hidden, cfg.dropout))

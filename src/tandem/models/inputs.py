@@ -21,26 +21,26 @@ class Maps:
     parts: tuple[np.ndarray, ...]
     rows: np.ndarray | None = None
 
-    def __len__(self) -> int:
-        return sum(map(len, self.parts)) if self.rows is None else len(self.rows)
+    @property
+    def numbers(self) -> np.ndarray:
+        return np.arange(sum(map(len, self.parts))) if self.rows is None else self.rows
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (len(self), *self.parts[0].shape[1:])
+        return (len(self.numbers), *self.parts[0].shape[1:])
 
     def take(self, rows: np.ndarray) -> "Maps":
-        return Maps(self.parts, rows if self.rows is None else self.rows[rows])
+        return Maps(self.parts, self.numbers[rows])
 
     def followed_by(self, other: "Maps") -> "Maps":
-        own, others = (np.arange(len(m)) if m.rows is None else m.rows for m in (self, other))
-        return Maps((*self.parts, *other.parts), np.concatenate([own, others + sum(map(len, self.parts))]))
+        numbers = np.concatenate([self.numbers, other.numbers + sum(map(len, self.parts))])
+        return Maps((*self.parts, *other.parts), numbers)
 
     def read(self, rows: np.ndarray, view: int | np.ndarray) -> np.ndarray:
         """(b, ...) of rows (b,), each in its own `view`, or its last one where it has fewer."""
         views = np.minimum(np.broadcast_to(view, rows.shape), self.shape[1] - 1)
-        numbers = rows if self.rows is None else self.rows[rows]
+        numbers, start = self.numbers[rows], 0
         out = np.empty((len(rows), *self.shape[2:]), self.parts[0].dtype)
-        start = 0
         for part in self.parts:
             inside = (numbers >= start) & (numbers < start + len(part))
             out[inside] = part[numbers[inside] - start, views[inside]]
@@ -95,11 +95,10 @@ class Inputs:
             None if self.files is None or files is None else [*self.files, *files],
         )
 
-    def side_by_side(self, encoders: Sequence[Encoder], view: int | np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
-        """(b, d) float32: the features of `encoders` in this order, in one view, or in one view a row.
-
-        An encoder with fewer views repeats its last.
-        """
+    def side_by_side(
+        self, encoders: Sequence[Encoder], view: int | np.ndarray, rows: np.ndarray | slice = slice(None)
+    ) -> np.ndarray:
+        """(b, d) float32: the features of `encoders`, in one `view` or one a row, or the last where there are fewer."""
         blocks = [self.features[encoder.slug] for encoder in encoders]
         picked = [block[rows, np.minimum(view, block.shape[1] - 1)] for block in blocks]
         return np.concatenate(picked, axis=1).astype(np.float32)
@@ -116,11 +115,9 @@ class Source(Protocol):
 
     def images(self, size: int) -> Sequence[Image]:
         """Files, or squares of `size` pixels."""
-        ...
 
     def features(self, encoder: Encoder) -> np.ndarray:
         """(n, views, ...) float16."""
-        ...
 
 
 def build_inputs(experiment: Experiment, source: Source) -> Inputs:

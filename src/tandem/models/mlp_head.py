@@ -16,8 +16,7 @@ from tandem.config.training import Head
 from tandem.logits import sigmoid
 from tandem.models.base import TrainingRun
 from tandem.models.inputs import Inputs
-from tandem.models.losses import make_loss
-from tandem.models.trainer import Batch, Task, fit
+from tandem.models.trainer import Batch, Task, fit, make_loss, shuffled_batches
 from tandem.runtime.torch_setup import autocast, device
 
 # with few rows, smaller batches, so that an epoch has some steps: quicker, and a lower out-of-fold loss
@@ -35,9 +34,9 @@ class HeadModel:
     def fit(self, inputs: Inputs, y: np.ndarray, run: TrainingRun) -> list[dict]:
         """Writes no checkpoint: it takes seconds, so a killed fold starts again."""
         on = device()
-        first = torch.from_numpy(self._view(inputs, 0))
+        first = torch.from_numpy(inputs.side_by_side(self.cfg.encoders, 0))
         self.mean, self.deviation = first.mean(0), first.std(0).clamp_min(1e-6)
-        x = torch.stack([self._standardise(self._view(inputs, v)) for v in range(inputs.views)]).to(on)
+        x = torch.stack([self._view(inputs, v) for v in range(inputs.views)]).to(on)
         targets = torch.from_numpy(y.astype(np.float32)).to(on)
         train, log = self.cfg.train, []
         steps = max(len(y) // train.batch, min(FEW_STEPS, len(y) // SMALL_BATCH), 1)
@@ -60,18 +59,16 @@ class HeadModel:
         for start in range(0, len(inputs), 4096):
             rows = slice(start, start + 4096)
             for v in range(inputs.views):
-                x = self._standardise(self._view(inputs, v, rows)).to(on)
+                x = self._view(inputs, v, rows).to(on)
                 for network in self.networks:
                     with autocast(on, self.cfg.train.bfloat16):
                         logits = network(x)
                     total[rows] += logits.float().cpu().numpy()
         return sigmoid(total / (inputs.views * len(self.networks)))
 
-    def _view(self, inputs: Inputs, view: int, rows: slice = slice(None)) -> np.ndarray:
-        return inputs.side_by_side(self.cfg.encoders, view, rows)
-
-    def _standardise(self, x: np.ndarray) -> torch.Tensor:
-        return ((torch.from_numpy(x) - self.mean) / self.deviation).clamp(-6, 6)
+    def _view(self, inputs: Inputs, view: int, rows: slice = slice(None)) -> torch.Tensor:
+        x = torch.from_numpy(inputs.side_by_side(self.cfg.encoders, view, rows))
+        return ((x - self.mean) / self.deviation).clamp(-6, 6)
 
     def save(self, path: Path) -> None:
         tensors = {"mean": self.mean, "deviation": self.deviation}
@@ -80,13 +77,14 @@ class HeadModel:
         write_with(path, lambda partial: save_file(tensors, partial))
 
     def load(self, path: Path) -> Self:
-        tensors = load_file(path)
+        tensors, self.networks = load_file(path), []
         self.mean, self.deviation = tensors.pop("mean"), tensors.pop("deviation")
-        self.networks = []
         for bag in range(self.cfg.head.bags):
             network = _network(self.cfg.head, len(self.mean), self.n_labels, 0)
-            state = {k.split(".", 1)[1]: t.float() for k, t in tensors.items() if k.split(".", 1)[0] == str(bag)}
-            network.load_state_dict(state)
+            prefix = f"{bag}."
+            network.load_state_dict(
+                {k.removeprefix(prefix): t.float() for k, t in tensors.items() if k.startswith(prefix)}
+            )
             self.networks.append(network.eval().to(device()))
         return self
 
@@ -94,32 +92,22 @@ class HeadModel:
 def _batches(
     x: torch.Tensor, targets: torch.Tensor, steps: int, dropout: float, seed: int, epoch: int
 ) -> Iterator[Batch]:
-    """All rows of x (views, n, d) in random order, each in a random view, in batches of nearly equal size."""
-    rng = np.random.default_rng([seed, epoch])
-    order = rng.permutation(len(targets))
-    view = rng.integers(0, len(x), len(targets))
-    for rows in np.array_split(order, steps):
-        at = torch.from_numpy(rows).to(x.device)
-        picked = x[torch.from_numpy(view[rows]).to(x.device), at]
-        yield picked * _dropout_mask(rng, picked.shape, dropout).to(x.device), targets[at]
-
-
-def _dropout_mask(rng: np.random.Generator, shape: tuple[int, ...], dropout: float) -> torch.Tensor:
-    """From random bytes: several times quicker on a CPU than torch's own dropout."""
+    """All rows of x (views, n, d) with dropout, each in a random view."""
     drop = round(256 * dropout)
-    keep = rng.integers(0, 256, shape, np.uint8) >= drop
-    return torch.from_numpy(keep).float() * (256 / (256 - drop))
+    for rows, view, rng in shuffled_batches(len(targets), len(x), steps, seed, epoch):
+        at = torch.from_numpy(rows).to(x.device)
+        picked = x[torch.from_numpy(view).to(x.device), at]
+        # random bytes are several times quicker on a CPU than torch's own dropout
+        keep = torch.from_numpy(rng.integers(0, 256, picked.shape, np.uint8) >= drop)
+        yield picked * (keep.float() * (256 / (256 - drop))).to(x.device), targets[at]
 
 
 def _network(cfg: Head, width: int, n_labels: int, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if not cfg.hidden:
-            return nn.Sequential(nn.Linear(width, n_labels))
-        return nn.Sequential(
-            nn.Linear(width, cfg.hidden),
-            nn.LayerNorm(cfg.hidden),
-            nn.GELU(),
-            nn.Dropout(cfg.dropout),
-            nn.Linear(cfg.hidden, n_labels),
-        )
+        hidden = hidden_layer(width, cfg.hidden, cfg.dropout) if cfg.hidden else ()
+        return nn.Sequential(*hidden, nn.Linear(cfg.hidden or width, n_labels))
+
+
+def hidden_layer(width: int, hidden: int, dropout: float) -> tuple[nn.Module, ...]:
+    return nn.Linear(width, hidden), nn.LayerNorm(hidden), nn.GELU(), nn.Dropout(dropout)

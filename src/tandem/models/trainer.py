@@ -1,7 +1,7 @@
-"""The one training loop: AdamW, warm-up and cosine, averaged weights, accumulation, bfloat16, checkpoints."""
+"""The one training loop (AdamW, warm-up and cosine, averaged weights, accumulation, checkpoints) and its losses."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from tandem.artifacts.atomic_io import write_with
 from tandem.config.training import Training
 from tandem.metrics import f1_samples
 from tandem.models.base import TrainingRun
-from tandem.runtime.torch_setup import autocast
+from tandem.runtime.torch_setup import autocast, import_timm
 
-TRAINER_VERSION = 1  # raised when trained weights change
+LOSSES = ("asl", "bce", "focal")  # the names that `train.loss` can have
 MAX_NORM = 5.0  # of the gradients of one step
 Batch = tuple[Any, Any]  # (what the network takes, what the loss compares its outputs with)
 
@@ -25,10 +26,9 @@ Batch = tuple[Any, Any]  # (what the network takes, what the loss compares its o
 class Task:
     """What is trained, on which batches.
 
-    batches  the batches of an epoch, which depend on its number alone
-    steps    batches in an epoch
-    groups   AdamW parameter groups, each with its own peak lr
-    loss     of the network's outputs and the targets of a batch
+    batches      the batches of an epoch, which depend on its number alone; `steps` of them
+    groups       AdamW parameter groups, each with its own peak lr
+    loss         of the network's outputs and the targets of a batch
     metric_pair  (logits (b, c), y (b, c)) of outputs and targets, for F1 on the training rows
     """
 
@@ -67,15 +67,13 @@ class _State:
     """What changes in the course of training."""
 
     def __init__(self, task: Task, cfg: Training, epochs: int) -> None:
-        updates = math.ceil(task.steps / cfg.accumulate) * epochs
         self.network = task.network
         self.optimiser = torch.optim.AdamW(task.groups, weight_decay=cfg.weight_decay, fused=True)
-        factor = warmup_cosine(updates, cfg.warmup)
+        factor = warmup_cosine(math.ceil(task.steps / cfg.accumulate) * epochs, cfg.warmup)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, factor)
         self.average = averaged(task.network, cfg.ema) if cfg.ema else None
 
     def update(self) -> None:
-        """One step of the optimiser."""
         nn.utils.clip_grad_norm_(self.network.parameters(), MAX_NORM)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
@@ -120,13 +118,18 @@ def _train_epoch(task: Task, cfg: Training, state: _State, epoch: int) -> tuple[
     return total / rows, f1_samples(np.concatenate(y), np.concatenate(pred))
 
 
-def warmup_cosine(updates: int, warmup: float) -> Callable[[int], float]:
-    """Factor of the peak lr at an update: linear over the share `warmup` of `updates`, then half a cosine to zero.
+def shuffled_batches(
+    n: int, views: int, steps: int, seed: int, epoch: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.random.Generator]]:
+    """All n rows in random order in batches of nearly equal size: (rows (b,), a random view of each, generator)."""
+    rng = np.random.default_rng([seed, epoch])
+    order, view = rng.permutation(n), rng.integers(0, views, n)
+    for rows in np.array_split(order, steps):
+        yield rows, view[rows], rng
 
-    >>> factor = warmup_cosine(100, 0.1)
-    >>> [round(factor(u), 2) for u in (0, 9, 10, 55, 100)]
-    [0.1, 1.0, 1.0, 0.5, 0.0]
-    """
+
+def warmup_cosine(updates: int, warmup: float) -> Callable[[int], float]:
+    """Factor of the peak lr at an update: linear over the share `warmup` of `updates`, then half a cosine to zero."""
     first = max(1, round(updates * warmup))
 
     def factor(update: int) -> float:
@@ -146,3 +149,29 @@ def averaged(network: nn.Module, decay: float) -> torch.optim.swa_utils.Averaged
             a.lerp_(c, weight) if a.is_floating_point() else a.copy_(c)
 
     return torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=update, use_buffers=True)
+
+
+def make_loss(name: str, smoothing: float = 0.0) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """Binary cross-entropy, or timm's asymmetric loss (Ben-Baruch et al. 2020, arXiv 2009.14119; gamma- 4, gamma+ 1,
+    clip 0.05) or focal loss (Lin et al. 2017, arXiv 1708.02002; gamma 2): its poly loss with no poly term."""
+    if name not in LOSSES:
+        raise ValueError(f"loss {name!r} is not one of {sorted(LOSSES)}")
+    if name == "bce":
+        return lambda logits, targets: bce(logits, targets, smoothing)
+    import_timm()
+    from timm.loss import AsymmetricLossMultiLabel, PolyBinaryCrossEntropy
+
+    asymmetric = AsymmetricLossMultiLabel(smoothing=smoothing)
+    focal = PolyBinaryCrossEntropy(epsilon=0.0, gamma=2.0, smoothing=smoothing)
+    return lambda logits, targets: (asymmetric if name == "asl" else focal)(logits.float(), targets)
+
+
+def bce(
+    logits: torch.Tensor, targets: torch.Tensor, smoothing: float, weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Binary cross-entropy, mean over all cells, by their weights if any."""
+    targets = targets * (1 - smoothing) + smoothing / 2
+    if weights is None:
+        return binary_cross_entropy_with_logits(logits.float(), targets)
+    cells = binary_cross_entropy_with_logits(logits.float(), targets, weights, reduction="sum")
+    return cells / weights.sum().clamp_min(1e-6)

@@ -4,7 +4,7 @@ import numpy as np
 
 from tandem.artifacts.contributions import modality_shares
 from tandem.decoding import Rule
-from tandem.decoding.threshold_search import SortedLabels
+from tandem.decoding.thresholds import SortedLabels
 from tandem.metrics import f1_per_label, f_beta, mean_average_precision
 from tandem.report.data_model import FocusExperiment, ReportData
 

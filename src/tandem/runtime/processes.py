@@ -33,6 +33,5 @@ def run_apart(function: Callable[..., R], *args: object) -> R:
         with ProcessPoolExecutor(1, get_context("spawn"), end_with, (os.getpid(),)) as pool:
             return pool.submit(function, *args).result()
     except BrokenProcessPool as error:
-        raise OSError(
-            "a process was killed, perhaps because memory ran out; the same command continues from here"
-        ) from error
+        message = "a process was killed, perhaps because memory ran out; the same command continues from here"
+        raise OSError(message) from error

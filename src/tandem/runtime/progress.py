@@ -1,19 +1,14 @@
 """Progress bars: a moving bar on a terminal, a line every ten seconds in a log."""
 
 import sys
-from dataclasses import dataclass
 from multiprocessing.synchronize import RLock
 
 from tqdm import tqdm
 
 
-@dataclass
-class _Settings:
-    line: int | None = None  # line of this process's bars, where processes share a terminal
-    prefix: str = ""  # before each label
-
-
-_settings = _Settings()
+class _Process:
+    line: int | None = None  # of its bars, where processes share a terminal
+    prefix = ""  # before each label
 
 
 def progress(total: int, label: str, unit: str, done: int = 0) -> tqdm:
@@ -22,30 +17,29 @@ def progress(total: int, label: str, unit: str, done: int = 0) -> tqdm:
     return tqdm(
         total=total,
         initial=done,
-        desc=_settings.prefix + label,
+        desc=_Process.prefix + label,
         unit=f" {unit}",
         mininterval=0.2 if live else 10,
         dynamic_ncols=live,
         ascii=None if live else " #",
-        position=_settings.line if live else None,
-        leave=_settings.line is None or not live,
+        position=_Process.line if live else None,
+        leave=_Process.line is None or not live,
     )
 
 
 def set_prefix(text: str) -> None:
     """Puts `text` before the label of each later bar."""
-    _settings.prefix = text
+    _Process.prefix = text
 
 
 def share_terminal(lock: RLock, line: int) -> None:
     """Draws this process's bars in line `line` (0 is the first); processes that share a terminal share the lock."""
     tqdm.set_lock(lock)
-    _settings.line = line
+    _Process.line = line
 
 
 def print_line(text: str) -> None:
     """Prints a line above the bars."""
-    shared = _settings.line is not None and sys.stdout.isatty()
-    clear = "\r\x1b[K" if shared else ""  # another process's bar may stand there
-    tqdm.write(clear + text)
+    shared = _Process.line is not None and sys.stdout.isatty()
+    tqdm.write(("\r\x1b[K" if shared else "") + text)  # clears the line: another process's bar may be there
     sys.stdout.flush()

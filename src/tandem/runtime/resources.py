@@ -3,10 +3,11 @@
 import os
 import resource
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
-PACKAGES = ("torch", "timm", "sentence-transformers", "albumentations", "iterative-stratification",
-        "numpy", "scikit-learn", "lightgbm")  # fmt: skip
+PACKAGES = ["torch", "timm", "sentence-transformers", "albumentations"]
+PACKAGES += ["iterative-stratification", "numpy", "scikit-learn", "lightgbm"]
 
 
 def threads() -> int:
@@ -27,10 +28,8 @@ def peak_mb() -> int:
 
 def versions() -> dict[str, str]:
     """Installed versions of the packages that results depend on."""
-    installed = {"python": sys.version.split()[0]}
+    installed = {"python": sys.version.split()[0]} | dict.fromkeys(PACKAGES, "absent")
     for name in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             installed[name] = version(name)
-        except PackageNotFoundError:
-            installed[name] = "absent"
     return installed

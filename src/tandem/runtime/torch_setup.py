@@ -3,7 +3,7 @@
 import importlib.util
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -30,8 +30,7 @@ _single_lock, _single_depth, _single_before = threading.Lock(), 0, 1
 def single_thread() -> Iterator[None]:
     """The calling thread computes with one thread: quicker where several threads each do their own work.
 
-    New threads start with the number that was set last, whichever thread set it; so the first of overlapping calls
-    keeps the number from before, and each restores that.
+    New threads start with the number that any thread set last; so each of overlapping calls restores the first number.
     """
     global _single_depth, _single_before
     with _single_lock:
@@ -65,18 +64,15 @@ def has_bfloat16(kind: str) -> bool:
 def mend_torchvision() -> torch.library.Library | None:
     """Lets `import torchvision` succeed with a CPU torch; call before timm, transformers or torchvision.
 
-    PyPI's torchvision is a CUDA build whose compiled operators do not load there. Its Python part only needs the
-    schemas of two of them to exist; nothing here calls them.
+    PyPI's build for CUDA does not load there; its Python part only needs the schemas of two operators to exist.
     """
     spec = importlib.util.find_spec("torchvision")
     if spec is None or not spec.submodule_search_locations:
         return None
-    try:
+    with suppress(OSError):
         for compiled in Path(spec.submodule_search_locations[0]).glob("_C.*"):
             torch.ops.load_library(compiled)
             return None
-    except OSError:
-        pass
     library = torch.library.Library("torchvision", "FRAGMENT")
     for name in ("nms", "qnms"):
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")

@@ -25,6 +25,8 @@ def plural(noun: str) -> str:
     >>> plural("puppy"), plural("finch"), plural("dog")
     ('puppies', 'finches', 'dogs')
     """
+    if noun.endswith("y") and noun[-2] not in "aeou":
+        return noun[:-1] + "ies"
     return PLURALS.get(noun, noun + ("es" if noun.endswith(("ch", "s")) else "s"))
 
 

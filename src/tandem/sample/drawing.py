@@ -42,12 +42,6 @@ def _masks(item: Item, glyphs: Glyphs, rng: np.random.Generator) -> tuple[np.nda
     return masks[0], masks[1]
 
 
-def _bulge(outline: np.ndarray, radius: float) -> np.ndarray:
-    """The outline as a height map with soft edges."""
-    image = Image.fromarray((outline * 255).astype(np.uint8)).filter(ImageFilter.BoxBlur(radius))
-    return np.asarray(image, np.float32) / 255
-
-
 def paint(item: Item, glyphs: Glyphs, sun: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """(colours (h, w, 3), alpha (h, w)) of one object, lit from direction `sun`: -1 is left, 1 right."""
     thing = THINGS[item.name]
@@ -58,7 +52,8 @@ def paint(item: Item, glyphs: Glyphs, sun: float, rng: np.random.Generator) -> t
         colours = mix(_colours(thing.inside, height, rng), colours, ink)
     else:
         outline = ink
-    bulge = _bulge(outline, max(1.0, item.size / 14))
+    blur = ImageFilter.BoxBlur(max(1.0, item.size / 14))
+    bulge = np.asarray(Image.fromarray((outline * 255).astype(np.uint8)).filter(blur), np.float32) / 255  # heights
     dy, dx = np.gradient(bulge)
     light = np.clip(1 + item.size * (0.026 * dy - 0.031 * sun * dx), 0.55, 1.5)
     light *= 0.72 + 0.28 * bulge

@@ -32,14 +32,10 @@ def fonts_folder() -> Path:
 
 @dataclass(frozen=True)
 class Glyph:
-    """One drawing, cropped to its silhouette.
+    """One drawing, cropped to its silhouette."""
 
-    ink      (h, w) u1    the area that the font fills
-    outline  (h, w) u1    the ink with its holes filled
-    """
-
-    ink: np.ndarray
-    outline: np.ndarray
+    ink: np.ndarray  # (h, w) u1: the area that the font fills
+    outline: np.ndarray  # (h, w) u1: the ink with its holes filled
 
     @cached_property
     def images(self) -> tuple[Image.Image, Image.Image]:

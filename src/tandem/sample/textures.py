@@ -14,16 +14,10 @@ def rgb(colour: str) -> np.ndarray:
     return np.array(ImageColor.getrgb(colour), np.float32)
 
 
-@cache
-def palette(colours: str) -> tuple[np.ndarray, ...]:
-    """Colours of a string such as `#ff0000 #00ff00`."""
-    return tuple(rgb(colour) for colour in colours.split())
-
-
 def pick(colours: str, rng: np.random.Generator, spread: float = 10) -> np.ndarray:
-    """A random one of the colours, (3,) f4, slightly varied."""
-    choices = palette(colours)
-    colour = choices[rng.integers(len(choices))]
+    """A random one of the colours, such as `#ff0000 #00ff00`: (3,) f4, slightly varied."""
+    choices = colours.split()
+    colour = rgb(choices[rng.integers(len(choices))])
     return np.clip(colour + rng.normal(0, spread) + rng.normal(0, spread / 3, 3), 0, 255).astype(np.float32)
 
 

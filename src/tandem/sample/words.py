@@ -51,18 +51,10 @@ PLURALS = {
     "man": "men",
     "sheep": "sheep",
     "aircraft": "aircraft",
-    "lady": "ladies",
     "craft": "craft",
-    "puppy": "puppies",
-    "pony": "ponies",
-    "kitty": "kitties",
-    "tabby": "tabbies",
-    "ferry": "ferries",
     "calf": "calves",
-    "bunny": "bunnies",
     "set of lights": "sets of lights",
     "set of wheels": "sets of wheels",
-    "lorry": "lorries",
     "cactus": "cacti",
 }
 # Quantities for two, and for three or more.
@@ -99,10 +91,9 @@ NOTHING = {
 # Misleading additions: the things named need not be in the image.
 ASIDES = {
     "street": (
-        "next to the bus stop|in the bus lane|near a bike rack|while waiting for the bus|"
-        "beside a car park|with no car in sight|where dogs must be on a leash|"
-        "across from the train station|in front of a pet shop|at the zebra crossing|"
-        "below a poster of a cat|close to the bird market"
+        "next to the bus stop|in the bus lane|near a bike rack|while waiting for the bus|beside a car park|"
+        "with no car in sight|where dogs must be on a leash|across from the train station|in front of a pet shop|"
+        "at the zebra crossing|below a poster of a cat|close to the bird market"
     ),
     "park": (
         "near the dog run|beside the bird feeder|where no bikes are allowed|close to the boathouse|"
@@ -111,16 +102,15 @@ ASIDES = {
     ),
     "home": (
         "under a painting of a horse|beside a toy train|next to the empty bird cage|near the cat flap|"
-        "by the dog basket|with a model boat on the shelf|while everybody is out|"
-        "next to a poster of an airplane"
+        "by the dog basket|with a model boat on the shelf|while everybody is out|next to a poster of an airplane"
     ),
     "harbour": (
         "beside the empty boat shed|near the ferry terminal|with no ship in sight|by the bike rental|"
         "past the fish stall that cats love|where people go for walks|next to the bus stop|below the gulls"
     ),
     "farm": (
-        "near the horse trailer|beside the dog house|next to a bird house|far from any car|"
-        "where cats hunt mice|by the old railway line|with nobody at work|close to the bus stop"
+        "near the horse trailer|beside the dog house|next to a bird house|far from any car|where cats hunt mice|"
+        "by the old railway line|with nobody at work|close to the bus stop"
     ),
     "airport": (
         "by the bus stop|next to the car rental|with no plane in sight|near the train to the city|"
@@ -132,8 +122,7 @@ ASIDES = {
 }
 QUOTES = (
     'a sign reads "No dogs, no bikes"|somebody has written "Lost cat, please call" on a wall|'
-    'the poster says "Birds, boats, and more"|a sticker says "I love my horse"|'
-    'the photographer called it "Waiting"|the caption on the back reads "Summer, 1998"|'
-    'a banner says "Car free, people friendly"|a notice says "Beware of the dog"|'
-    'the title is "Home, at last"|a board says "Trains, every hour"'
+    'the poster says "Birds, boats, and more"|a sticker says "I love my horse"|the photographer called it "Waiting"|'
+    'the caption on the back reads "Summer, 1998"|a banner says "Car free, people friendly"|'
+    'a notice says "Beware of the dog"|the title is "Home, at last"|a board says "Trains, every hour"'
 )

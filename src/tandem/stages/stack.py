@@ -4,6 +4,7 @@ A stack is an experiment folder like any other. Its out-of-fold rows come from l
 that need no caption form a smaller stack for rows without one, in models/C/stack/no_caption.
 """
 
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 
@@ -24,8 +25,7 @@ from tandem.config.experiments import Experiment
 from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.data.split_tables import read_captions, word_counts
 from tandem.ensemble.fit_stack import LEARNED, StackFit, fit_no_caption_stack, fit_stack
-from tandem.ensemble.stack_store import read_stack, save_no_caption_stack, write_stack
-from tandem.ensemble.stacking import StackInputs
+from tandem.ensemble.stacking import StackInputs, read_stack, write_stack
 from tandem.graph.experiment_dir import same_rows
 from tandem.graph.keys import STACK, Artifact
 from tandem.graph.plan import Step
@@ -68,7 +68,7 @@ def fit(paths: Paths, rows: LabelledRows, members: Members, artifact: Artifact) 
         "experiment": STACK,
         "competition": paths.comp,
         "members": {name: member.provenance["key"] for name, member in predictions.items()},
-        **fitted.summary(rows.y),
+        **fitted.summary,
         **artifact.made_from,
         "fold_map": rows.fold_digest,
         "seconds": round(seconds, 2),
@@ -82,10 +82,10 @@ def fit(paths: Paths, rows: LabelledRows, members: Members, artifact: Artifact) 
 
 def print_summary(fitted: StackFit, members: Sequence[str], seconds: float) -> None:
     print(f"stack of {len(members)}: {', '.join(members)}; {seconds:.1f} s")
-    if fitted.dropped:
-        print(f"do not lower the loss, so not used: {', '.join(fitted.dropped)}")
-    if fitted.kept != LEARNED:
-        print(f"learned weights gain no more than chance over {fitted.kept}: that is used instead")
+    if fitted.summary["dropped"]:
+        print(f"do not lower the loss, so not used: {', '.join(fitted.summary['dropped'])}")
+    if (kept := fitted.summary["kept"]) != LEARNED:
+        print(f"learned weights gain no more than chance over {kept}: that is used instead")
 
 
 def read_members(paths: Paths, members: Members, rows: LabelledRows) -> dict[str, Predictions]:
@@ -111,10 +111,10 @@ def fit_without_captions(
         if not experiment.needs_captions
     }
     if not usable or not any("caption" in experiment.reads for experiment in members.values()):
-        save_no_caption_stack(paths, STACK, None)
+        shutil.rmtree(paths.no_caption_stack(STACK).parent, ignore_errors=True)
         return None
     stack, proba = fit_no_caption_stack(usable, rows.y, rows.fold, SEED)
-    save_no_caption_stack(paths, STACK, stack)
+    write_stack(paths.no_caption_stack(STACK).parent, stack)
     return (np.eye(len(TERMS))[TERMS.index("image")] * logit(proba)[..., None]).astype(np.float32)
 
 

@@ -7,7 +7,7 @@ from checked import write_competition
 
 from tandem.artifacts.atomic_io import write_text
 from tandem.artifacts.paths import Paths
-from tandem.config import config_folder
+from tandem.config import toml_files
 from tandem.config.experiments import Experiment
 from tandem.graph.declared_stages import Graph
 
@@ -28,7 +28,7 @@ def compete(paths: Paths, **changes: object) -> None:
 @pytest.fixture
 def paths(tmp_path, monkeypatch) -> Paths:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(config_folder, "packaged_configs", lambda: tmp_path / "none")  # those of the project
+    monkeypatch.setattr(toml_files, "packaged_configs", lambda: tmp_path / "none")  # those of the project
     paths = Paths("toy")
     for name, content in CONFIGS.items():
         write_text(paths.configs / f"{name}.toml", content)
@@ -140,3 +140,7 @@ def test_a_student_needs_its_teacher_and_all_rows_without_labels(paths):
     more = {f"features of {slug}, {split}" for slug in slugs(paths, "join") for split in ("test", "unlabelled")}
     assert more <= set(inputs)
     assert not [key for key in graph.fold("join", 1).inputs if "unlabelled" in key]
+
+
+def test_a_stack_is_made_with_the_scores_of_its_members_which_labelling_needs(paths):
+    assert {"decode both", "decode words", "stack", "decode stack"} <= set(Graph.open(paths).goal("stack"))
