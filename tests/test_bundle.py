@@ -19,10 +19,9 @@ from tandem import Labeler
 from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
-from tandem.bundling.bundle_writer import write_bundle, write_zip
+from tandem.bundling.bundle_writer import pretrained_models, write_bundle, write_zip
 from tandem.bundling.choose import as_experiment
 from tandem.bundling.ensemble_choice import Choice
-from tandem.bundling.licences import pretrained_models
 from tandem.config.encoders import CaptionEncoder
 from tandem.config.experiments import FinetuneExperiment, HeadExperiment
 from tandem.data import archive
@@ -251,6 +250,12 @@ def test_what_another_metric_scored_is_not_packed(trained, tmp_path, monkeypatch
     paths.competition.write_text(text.replace('metric = "f1_samples"', 'metric = "f1_macro"'))
     with pytest.raises(ValueError, match="(?s)nothing .* is current.*left out: looks, which is stale: .*metric"):
         bundle(paths, monkeypatch)
+
+
+def test_settings_and_folds_are_in_the_run_record_and_no_build_folder_is_needed(folder):
+    assert not (folder / "build").exists()
+    run = read_json(folder / "oof/toy/looks/run.json")
+    assert run["folds"] == [0, 1, 2] and run["config"]["kind"] == "head"
 
 
 @pytest.mark.parametrize("version", [1, 2])

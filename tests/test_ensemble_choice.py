@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tandem.bundling.ensemble_choice import Budget, Choice, Cost, Costs, ExperimentCost, choose_best, grow_means
+from tandem.bundling.ensemble_choice import Choice, Cost, Costs, ExperimentCost, choose_best, grow_means
 
 BIG, SMALL = Cost(10, 8), Cost(4, 2)
 COSTS = Costs(
@@ -26,9 +26,9 @@ def test_what_is_shared_is_counted_once_and_every_model_counts():
 
 def test_as_many_models_as_fit_and_one_at_least():
     choice = Choice("single", ("image",), 0.8)
-    assert [COSTS.with_most_folds(choice, Budget(mb, np.inf)).folds for mb in (5, 13, 17, 17.5, 100)] == [1, 1, 3, 3, 5]
-    assert COSTS.with_most_folds(choice, Budget(100, 13)).folds == 2
-    assert COSTS.with_most_folds(choice, Budget(100, 13)).cost == Cost(15, 13)
+    assert [COSTS.with_most_folds(choice, Cost(mb, np.inf)).folds for mb in (5, 13, 17, 17.5, 100)] == [1, 1, 3, 3, 5]
+    assert COSTS.with_most_folds(choice, Cost(100, 13)).folds == 2
+    assert COSTS.with_most_folds(choice, Cost(100, 13)).cost == Cost(15, 13)
 
 
 def test_the_best_that_fits_is_chosen_then_the_one_of_most_models():
@@ -38,12 +38,12 @@ def test_the_best_that_fits_is_chosen_then_the_one_of_most_models():
         Choice("mean", ("image", "both"), 0.88, 4, Cost(80, 30)),
         Choice("single", ("caption",), 0.8, 5, Cost(20, 4)),
     ]
-    assert choose_best(choices, Budget(100, np.inf)) == choices[0]
-    assert choose_best(choices, Budget(100, 40)) == choices[2]
-    assert choose_best(choices, Budget(70, 40)) == choices[1]
-    assert choose_best(choices, Budget(70, 10)) == choices[3]
+    assert choose_best(choices, Cost(100, np.inf)) == choices[0]
+    assert choose_best(choices, Cost(100, 40)) == choices[2]
+    assert choose_best(choices, Cost(70, 40)) == choices[1]
+    assert choose_best(choices, Cost(70, 10)) == choices[3]
     with pytest.raises(ValueError, match=r"nothing fits 10 MB .* the smallest is caption, 20\.0 MB and 4\.0 ms"):
-        choose_best(choices, Budget(10, 40))
+        choose_best(choices, Cost(10, 40))
 
 
 def known(y: np.ndarray, noise: np.ndarray) -> np.ndarray:
@@ -68,8 +68,8 @@ def test_a_mean_grows_by_what_helps_most_and_stops_where_nothing_does():
 
 def test_where_every_member_needs_captions_a_fallback_without_is_added():
     caption, scores = Choice("single", ("caption",), 0.8), {"image": 0.7, "both": 0.75}
-    assert COSTS.with_fallback(caption, scores, Budget(100, np.inf)).fallback == "both"
-    chosen = COSTS.with_fallback(caption, scores, Budget(27, np.inf))
+    assert COSTS.with_fallback(caption, scores, Cost(100, np.inf)).fallback == "both"
+    chosen = COSTS.with_fallback(caption, scores, Cost(27, np.inf))
     assert (chosen.fallback, chosen.folds) == ("image", 4)  # with both, three models of each would fit
-    assert COSTS.with_fallback(caption, scores, Budget(12, np.inf)).fallback == ""
-    assert COSTS.with_fallback(Choice("mean", ("caption", "image"), 0.8), scores, Budget(100, np.inf)).fallback == ""
+    assert COSTS.with_fallback(caption, scores, Cost(12, np.inf)).fallback == ""
+    assert COSTS.with_fallback(Choice("mean", ("caption", "image"), 0.8), scores, Cost(100, np.inf)).fallback == ""

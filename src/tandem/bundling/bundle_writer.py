@@ -1,22 +1,26 @@
-"""Writes a bundle: a slim checkout with all that labelling needs, code and pretrained weights too, in one zip."""
+"""Writes a bundle: a slim checkout with all that labelling needs, code and pretrained weights too, in one zip.
+
+It must predict the same as its source.
+"""
 
 import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import distribution, version
 from pathlib import Path
 from typing import Any
 
 from tandem import __version__
 from tandem.artifacts.atomic_io import digest, file_digest, write_json, write_text, write_with
 from tandem.artifacts.paths import Paths, bundle_manifest
-from tandem.bundling.licences import licence_text, weight_licences
 from tandem.config.encoders import Encoder
+from tandem.config.experiments import Experiment
 from tandem.ensemble.stacking import load_no_caption_stack, load_stack
+from tandem.features import pretrained_weights as pretrained
 from tandem.features.extract import used_tensors
-from tandem.features.pretrained_weights import save_backbone, save_sentences
 from tandem.graph.experiment_dir import ExperimentDir
-from tandem.inference.bundle_reader import FORMAT, sha256
+from tandem.inference.bundle_reader import FORMAT, open_bundle, sha256
+from tandem.inference.labeler import Labeler
 from tandem.runtime.resources import versions
 
 # what labelling imports
@@ -25,6 +29,7 @@ REQUIRED = ("torch", "torchvision", "timm", "sentence-transformers", "numpy", "s
 DATE = (1980, 1, 1, 0, 0, 0)  # of every file in the zip, so that the same files make the same zip
 SCORES = ("metric", "score", "without")  # fields that labelling reads
 SUFFIXES = (".json", ".safetensors", ".txt")  # of a stack's files
+MAX_DIFFERENCE = 0.05  # of a probability, by rounding
 RECORD = ("key", "inputs")  # of what is in a checkout: a bundle is never stale
 
 
@@ -47,7 +52,7 @@ def write_bundle(
         _write_stack(trained, {member.name for member in members}, out)
     package = Path(__file__).parents[1]
     shutil.copytree(package, out.source, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
-    licences = weight_licences(member.config for member in members)
+    licences = weight_licences([member.config for member in members])
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "tandem": __version__,
@@ -65,14 +70,11 @@ def write_bundle(
     write_text(root / "requirements.txt", "\n".join([*pinned, ""]))
     write_text(root / "LICENSES", licence_text(licences))
     write_text(root / "README.md", readme(manifest))
-    manifest["files"] = list_files(root)
+    manifest["files"] = {
+        name: {"sha256": sha256(file), "bytes": file.stat().st_size} for name, file in _files(root).items()
+    }
     write_json(bundle_manifest(root), manifest)
     return manifest
-
-
-def list_files(root: Path) -> dict[str, dict[str, Any]]:
-    """SHA-256 and size of every file below `root`, by its relative path."""
-    return {name: {"sha256": sha256(file), "bytes": file.stat().st_size} for name, file in _files(root).items()}
 
 
 def _files(root: Path) -> dict[str, Path]:
@@ -110,9 +112,9 @@ def _write_weights(encoders: Sequence[Encoder], out: Paths) -> None:
         used = {name for encoder in users for name in used_tensors(encoder)}
         path.parent.mkdir(exist_ok=True)
         if first.reads == "image":
-            save_backbone(first.model, first.weights_name, path, used)
+            pretrained.save_backbone(first.model, first.weights_name, path, used)
         else:
-            save_sentences(first.model, path, used)
+            pretrained.save_sentences(first.model, path, used)
 
 
 def _write_experiment(member: ExperimentDir, folds: int, out: Paths) -> None:
@@ -149,6 +151,53 @@ def _write_records(trained: ExperimentDir, out: Paths, run: Mapping[str, Any]) -
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
+
+
+def weight_licences(experiments: Sequence[Experiment]) -> dict[str, str]:
+    """By pretrained model: the name of its licence, then the texts in the package that it came with."""
+    found = {}
+    for model, reads in pretrained_models(experiments).items():
+        shipped = pretrained.SHIPPED_BACKBONES.get(model) or pretrained.SHIPPED_SENTENCES.get(model, ("",))[0]
+        text = pretrained.licence(model, reads)
+        if shipped:
+            about = distribution(shipped.replace("_", "-"))
+            text += f", from the package {about.name} {about.version}"
+            texts = [f for f in about.files or () if f.name.upper().startswith("LICEN")]
+            text += "".join(f"\n\n{f.read_text()}" for f in texts)
+        found[model] = text
+    return found
+
+
+def pretrained_models(experiments: Sequence[Experiment]) -> dict[str, str]:
+    """Pretrained model -> image or caption; also networks whose weights were all trained further."""
+    found: dict[str, str] = {encoder.model: encoder.reads for e in experiments for encoder in e.pretrained}
+    return found | {e.pixel_network.model: "image" for e in experiments if e.pixel_network}
+
+
+def licence_text(licences: dict[str, str]) -> str:
+    own = Path(__file__).parents[3] / "LICENSE"
+    parts = {"Tandem's code": own.read_text(encoding="utf-8") if own.is_file() else "Apache-2.0"}
+    parts |= {f"The weights of {model}": text for model, text in licences.items()}
+    return "\n".join(f"{'=' * 100}\n{what}: {text}\n" for what, text in parts.items())
+
+
+def verify_bundle(
+    bundle: Path, trained: ExperimentDir, folds: int, files: Sequence[Path], captions: Sequence[str]
+) -> tuple[int, float, int]:
+    """(images compared, largest difference of a probability, images with the same labels).
+
+    Raises ValueError where a probability differs by more than MAX_DIFFERENCE.
+    """
+    # without a caption the source may choose another fallback, among all its experiments
+    rows = [i for i, caption in enumerate(captions) if caption.strip()] or range(len(files))
+    files, captions = [files[i] for i in rows], [captions[i] for i in rows]
+    labelers = Labeler.of(trained.paths, trained.name, folds), Labeler.of(*open_bundle(bundle))
+    expected, got = (list(labeler.label(files, captions)) for labeler in labelers)
+    pairs = [(a.proba or {}, b.proba or {}) for a, b in zip(expected, got, strict=True)]
+    difference = max(abs(a[name] - b[name]) for a, b in pairs for name in labelers[0].names)
+    if difference > MAX_DIFFERENCE:
+        raise ValueError(f"the bundle's probabilities differ by {difference:.3f}, expected {MAX_DIFFERENCE} or less")
+    return len(files), difference, sum(set(a.labels) == set(b.labels) for a, b in zip(expected, got, strict=True))
 
 
 def readme(manifest: Mapping[str, Any]) -> str:

@@ -1,7 +1,5 @@
 """Selects the ensemble to bundle among the current experiments, their means and the stack."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +7,7 @@ import numpy as np
 from tandem.artifacts.atomic_io import write_json
 from tandem.artifacts.paths import Paths
 from tandem.bundling.cost import measure_costs
-from tandem.bundling.ensemble_choice import Budget, Choice, choose_best, grow_means
+from tandem.bundling.ensemble_choice import Choice, Cost, choose_best, grow_means
 from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.data.split_tables import read_captions, read_images
 from tandem.decoding import Rule
@@ -24,47 +22,37 @@ TIMED = 64  # images
 MEAN = "mean"
 
 
-@dataclass(frozen=True)
-class Selection:
-    """The chosen ensemble and all that it was chosen from."""
+def select_ensemble(experiments: Experiments, budget: Cost) -> tuple[Choice, list[Choice], list[str]]:
+    """(the chosen ensemble, all that it was chosen from, a line about each experiment that was not considered).
 
-    chosen: Choice
-    choices: list[Choice]
-    left_out: list[str]  # experiments that were not considered, with the reason
-
-
-def select_ensemble(experiments: Experiments, budget: Budget) -> Selection:
-    """Raises FileNotFoundError where nothing is trained, ValueError where nothing fits."""
+    Raises FileNotFoundError where nothing is trained, ValueError where nothing fits.
+    """
     comp, scored = experiments.paths.comp, experiments.scored()
     if not scored:
         raise FileNotFoundError(f"nothing is trained for {comp!r}; run: {command_for(comp)}")
     rows, rule = read_labelled_rows(experiments.paths), Rule.of(experiments.competition)
-    current, left_out = _split_current(scored, rows)
+    reasons = {one: _why_left_out(one, rows) for one in scored}
+    current = [one for one, why in reasons.items() if not why]
+    left_out = [f"left out: {e.name}, which is stale: {why}; run: {e.command}" for e, why in reasons.items() if why]
     logits = {one.name: logit(one.oof().aligned_to(rows.ids), BOUND) for one in current if not one.is_stack}
     if not logits:
         raise ValueError("\n".join([f"nothing that is trained for {comp!r} is current", *left_out]))
     choices = [choice for choice in map(_as_choice, current) if logits.keys() >= set(choice.members)]
     costs = measure_costs([experiments[name] for name in logits], *first_rows(experiments.paths, TIMED))
-    for group in grow_means(logits, rows.y, lambda names: budget.allows(costs.total(MEAN, names, 1))):
+    for group in grow_means(logits, rows.y, lambda names: costs.total(MEAN, names, 1).within(budget)):
         if len(group) > 1:
             proba = sigmoid(np.mean([logits[name] for name in group], axis=0))
             recipe = score(proba, rows.y, rows.fold, rows.names, rule, threads())
             choices.append(Choice(MEAN, group, recipe[1]["score"], recipe=recipe))
     fallbacks = no_caption_scores([experiments[name] for name in logits], rows.names)
     choices = [costs.with_fallback(choice, fallbacks, budget) for choice in choices]
-    return Selection(choose_best(choices, budget), choices, left_out)
+    return choose_best(choices, budget), choices, left_out
 
 
-def _split_current(scored: Sequence[ExperimentDir], rows: LabelledRows) -> tuple[list[ExperimentDir], list[str]]:
-    """(experiments that are current, a message about each other one)."""
-    current, left_out = [], []
-    for one in scored:
-        same = same_rows(one.oof(), rows.names, rows.fold_digest)  # else its score can't be compared
-        if why := one.stale or one.undecoded or ("" if same else "other folds or labels"):
-            left_out.append(f"left out: {one.name}, which is stale: {why}; run: {one.command}")
-        else:
-            current.append(one)
-    return current, left_out
+def _why_left_out(one: ExperimentDir, rows: LabelledRows) -> str:
+    """Why it is stale, or its score can't be compared; "" where it can."""
+    same = same_rows(one.oof(), rows.names, rows.fold_digest)
+    return one.stale or one.undecoded or ("" if same else "other folds or labels")
 
 
 def _as_choice(one: ExperimentDir) -> Choice:
@@ -95,8 +83,7 @@ def as_experiment(experiments: Experiments, choice: Choice, root: Path) -> Exper
 def first_rows(paths: Paths, n: int) -> tuple[list[Path], list[str]]:
     """(images, captions) of the first n test rows, or of training rows where there is no test set."""
     split = "test" if paths.images("test").exists() else "train"
-    images, caption = read_images(paths.images(split)), dict[str, str]()
-    if paths.captions(split).exists():
-        caption = dict(zip(*read_captions(paths.captions(split)), strict=True))
+    images, captions = read_images(paths.images(split)), paths.captions(split)
+    caption = dict(zip(*read_captions(captions), strict=True)) if captions.exists() else {}
     files = [paths.input / file for file in images["file"][:n]]
     return files, [caption.get(name, "") for name in images["id"][:n]]

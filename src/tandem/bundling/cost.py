@@ -41,9 +41,9 @@ def measure_costs(experiments: Sequence[ExperimentDir], files: Sequence[Path], c
         ms, _ = time_rows(partial(member.terms, rows), len(rows))
         own = tensor_mb(member.experiment, tensors)
         tensors |= own
-        mb = zipped_mb(one.models(1)[0].read_bytes())
+        fold = Cost(zipped_mb(one.models(1)[0].read_bytes()), ms)
         slugs = {encoder.slug for encoder in member.experiment.encoders}
-        costs[one.name] = ExperimentCost(Cost(mb, ms), len(one.folds), frozenset(slugs | set(own)))
+        costs[one.name] = ExperimentCost(fold, len(one.folds), frozenset(slugs | set(own)))
     shared |= {key: Cost(mb=mb) for key, mb in tensors.items()}
     stack = experiments[0].paths.models_dir(STACK)
     stack_mb = sum(zipped_mb(file.read_bytes()) for file in stack.rglob("*") if file.is_file())
@@ -60,13 +60,9 @@ def _encoder_costs(experiments: Sequence[Experiment], rows: NewRows) -> dict[str
 
 
 def time_rows(work: Callable[[], T], n: int) -> tuple[float, T]:
-    """(milliseconds for each of n rows, result).
-
-    On a CPU the processor time of one thread, divided by all threads: labelling runs so, and other processes do not
-    count.
-    """
-    cuda = device().type == "cuda"
-    clock, share = (time.perf_counter, 1) if cuda else (time.process_time, threads())
+    """(milliseconds for each of n rows, result)."""
+    # on a CPU the processor time of one thread, shared by all: labelling runs so, and other processes do not count
+    clock, share = (time.perf_counter, 1) if device().type == "cuda" else (time.process_time, threads())
     with single_thread():
         start = clock()
         result = work()
@@ -75,7 +71,7 @@ def time_rows(work: Callable[[], T], n: int) -> tuple[float, T]:
 
 
 def zipped_mb(data: bytes) -> float:
-    """Megabytes of a file in the zip."""
+    """Of a file in the zip."""
     return len(zlib.compress(data)) / 2**20
 
 

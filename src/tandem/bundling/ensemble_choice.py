@@ -19,19 +19,11 @@ class Cost:
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(self.mb + other.mb, self.ms + other.ms)
 
-    def times(self, n: int) -> "Cost":
+    def __mul__(self, n: int) -> "Cost":
         return Cost(self.mb * n, self.ms * n)
 
-
-@dataclass(frozen=True)
-class Budget:
-    """Most megabytes, and most milliseconds an image."""
-
-    mb: float
-    ms: float
-
-    def allows(self, cost: Cost) -> bool:
-        return cost.mb <= self.mb and cost.ms <= self.ms
+    def within(self, budget: "Cost") -> bool:
+        return self.mb <= budget.mb and self.ms <= budget.ms
 
 
 @dataclass(frozen=True)
@@ -79,23 +71,23 @@ class Costs:
         """Of an ensemble with up to `folds` models of each experiment."""
         experiments = [self.experiments[name] for name in names]
         shared = sorted(frozenset().union(*(e.shared for e in experiments)))
-        parts = [self.shared[name] for name in shared] + [e.fold.times(min(folds, e.folds)) for e in experiments]
+        parts = [self.shared[name] for name in shared] + [e.fold * min(folds, e.folds) for e in experiments]
         return sum(parts, start=self.base + (self.stack if kind == "stack" else Cost()))
 
-    def with_most_folds(self, choice: Choice, budget: Budget) -> Choice:
+    def with_most_folds(self, choice: Choice, budget: Cost) -> Choice:
         """With as many models of each experiment as the budget allows, at least one."""
         most = max(self.experiments[name].folds for name in choice.experiments)
         costs = {k: self.total(choice.kind, choice.experiments, k) for k in range(most, 0, -1)}
-        folds = next((k for k, cost in costs.items() if budget.allows(cost)), 1)
+        folds = next((k for k, cost in costs.items() if cost.within(budget)), 1)
         return replace(choice, folds=folds, cost=costs[folds])
 
-    def with_fallback(self, choice: Choice, scores: Mapping[str, float], budget: Budget) -> Choice:
+    def with_fallback(self, choice: Choice, scores: Mapping[str, float], budget: Cost) -> Choice:
         """`with_most_folds`, and the fallback that leaves room for most models, then of best score, where one fits.
 
         `scores` on rows without a caption, of the experiments that need none; a member among them is the fallback.
         """
         pairs = [self.with_most_folds(replace(choice, fallback=name), budget) for name in scores]
-        pairs = [pair for pair in pairs if budget.allows(pair.cost)]
+        pairs = [pair for pair in pairs if pair.cost.within(budget)]
         if not pairs or set(choice.members) & set(scores):
             return self.with_most_folds(choice, budget)
         return max(pairs, key=lambda pair: (pair.folds, scores[pair.fallback]))
@@ -122,14 +114,12 @@ def grow_means(
         groups.append(group)
 
 
-def choose_best(choices: Sequence[Choice], budget: Budget) -> Choice:
+def choose_best(choices: Sequence[Choice], budget: Cost) -> Choice:
     """The highest score within the budget, then the most models, then the smallest; raises ValueError without one."""
-    affordable = [choice for choice in choices if budget.allows(choice.cost)]
+    affordable = [choice for choice in choices if choice.cost.within(budget)]
     if not affordable:
         small, quick = min(choices, key=lambda c: c.cost.mb), min(choices, key=lambda c: c.cost.ms)
-        raise ValueError(
-            f"nothing fits {budget.mb:g} MB and {budget.ms:g} ms an image: the smallest is {small.title}, "
-            f"{small.cost.mb:.1f} MB and {small.cost.ms:.1f} ms; the quickest {quick.title}, {quick.cost.mb:.1f} MB "
-            f"and {quick.cost.ms:.1f} ms"
-        )
+        found = [f"{c.title}, {c.cost.mb:.1f} MB and {c.cost.ms:.1f} ms" for c in (small, quick)]
+        limits = f"{budget.mb:g} MB and {budget.ms:g} ms an image"
+        raise ValueError(f"nothing fits {limits}: the smallest is {found[0]}; the quickest {found[1]}")
     return max(affordable, key=lambda c: (c.score, c.folds, -c.cost.mb))

@@ -1,6 +1,6 @@
 """An explanation as one self-contained HTML file."""
 
-from itertools import chain, repeat
+from itertools import zip_longest
 
 import numpy as np
 
@@ -77,7 +77,7 @@ def _table(experiment: str, proba: np.ndarray, all_terms: np.ndarray, shown: tup
 def _words(words: Words, label: int, shown: tuple[int, ...]) -> list[dict]:
     """Each word with its effect and the `strength` of its colour, 0 to 1; later words have no effect."""
     largest, out = full_strength(words.effects[:, list(shown)]), []
-    for piece, effect in zip(words.pieces, chain(words.effects[:, label].tolist(), repeat(0.0)), strict=False):
-        strength = abs(effect) / largest
+    for piece, effect in zip_longest(words.pieces, words.effects[:, label].tolist()):
+        strength = abs(effect or 0.0) / largest
         out.append({"text": piece.strip(), "effect": effect, "strength": strength if strength >= FAINT else 0.0})
     return out

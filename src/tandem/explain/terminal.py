@@ -1,7 +1,6 @@
 """An explanation as tables for the terminal."""
 
 from collections.abc import Iterator
-from itertools import chain, repeat
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
@@ -99,7 +98,8 @@ def _words(e: Explanation, words: Words) -> Iterator[RenderableType]:
     table = Table.grid(padding=(0, 2))
     for j in e.shown:
         text = Text()
-        for piece, effect in zip(words.pieces, chain(words.effects[:, j].tolist(), repeat(0.0)), strict=False):
+        effects = [*words.effects[:, j].tolist(), 0.0]  # none of the rest
+        for piece, effect in zip(words.pieces, effects, strict=False):
             share, colour = abs(effect) / largest, FOR if effect > 0 else AGAINST
             style = f"black on {colour}" if share > STRONG else colour if share > STRONG / 4 else ""
             text.append(printable(piece.strip()), style)

@@ -9,7 +9,6 @@ from typing import Any
 
 from tandem.artifacts.atomic_io import file_digest
 from tandem.artifacts.paths import Paths, bundle_manifest, check_name
-from tandem.config.encoders import Encoder
 from tandem.config.experiments import make_experiment
 from tandem.data.archive import unpack_zip
 from tandem.graph.experiment_dir import Experiments
@@ -29,7 +28,8 @@ def open_bundle(path: Path) -> tuple[Paths, str]:
     if path.is_dir():
         root = path.resolve()
     elif path.is_file():
-        root = _cache() / file_digest(path)
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        root = cache / "tandem" / file_digest(path)
         if not root.exists():
             _unpack_as(path, root)
     else:
@@ -41,9 +41,14 @@ def open_bundle(path: Path) -> tuple[Paths, str]:
     for name in manifest["members"]:
         check_name("experiment", name)
         experiment = make_experiment(experiments[name].run.get("config", {}), paths.run(name))
-        _check_source(paths, getattr(experiment, "model", ""))
+        _check_source(root, getattr(experiment, "model", ""))
         for encoder in experiment.pretrained:
-            _check_inside(encoder, paths, manifest["files"])
+            if encoder.reads == "image":
+                _check_source(root, encoder.model)
+            weights = encoder.weights_name
+            if weights not in manifest["files"] and f"{weights}/{MODULES}" not in manifest["files"]:
+                what = f"the weights of {encoder.model!r} are {weights!r}"
+                raise ValueError(f"{root}: {what}, which is not in the bundle")
     return paths, check_name("experiment", manifest["experiment"])
 
 
@@ -79,11 +84,6 @@ def read_manifest(root: Path) -> dict[str, Any]:
     return manifest
 
 
-def _cache() -> Path:
-    """The user's folder of unpacked bundles, each named by its digest."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tandem"
-
-
 def _check_files(root: Path, files: dict[str, dict[str, Any]]) -> None:
     """Raises ValueError unless exactly the listed files are there, unchanged; Python's compiled files may be added."""
     there = {file.relative_to(root).as_posix() for file in root.rglob("*") if file.is_symlink() or not file.is_dir()}
@@ -108,28 +108,18 @@ def _check_modules(file: Path) -> None:
     for module in json.loads(file.read_text(encoding="utf-8")):
         kind = str(module.get("type"))
         if not kind.startswith("sentence_transformers.") or kind.split(".")[-1] not in CLASSES:
-            expected = f"{', '.join(sorted(CLASSES))} of sentence_transformers"
-            raise ValueError(f"{file}: has the class {kind!r}; expected {expected}")
+            expected = ", ".join(sorted(CLASSES))
+            raise ValueError(f"{file}: has the class {kind!r}; expected {expected} of sentence_transformers")
         inside = PurePosixPath(str(module.get("path", "")))
         if inside.is_absolute() or ".." in inside.parts:
             raise ValueError(f"{file}: has a part in {str(inside)!r}, which is outside it")
 
 
-def _check_source(paths: Paths, network: str) -> None:
+def _check_source(root: Path, network: str) -> None:
     """Raises ValueError for `hf-hub:...` or `local-dir:...`: timm would read the network's description from there."""
     if ":" in network:
-        raise ValueError(
-            f"{paths.root}: network {network!r} comes from outside the bundle; expected a name that timm has"
-        )
-
-
-def _check_inside(encoder: Encoder, paths: Paths, files: dict[str, Any]) -> None:
-    """Raises ValueError where its weights are not among the bundle's files."""
-    if encoder.reads == "image":
-        _check_source(paths, encoder.model)
-    name = encoder.weights_name
-    if name not in files and f"{name}/{MODULES}" not in files:
-        raise ValueError(f"{paths.root}: the weights of {encoder.model!r} are {name!r}, which is not in the bundle")
+        what = f"network {network!r} comes from outside the bundle"
+        raise ValueError(f"{root}: {what}; expected a name that timm has")
 
 
 def sha256(file: Path) -> str:

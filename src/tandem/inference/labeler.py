@@ -98,9 +98,8 @@ class Labeler:
         """
         found = Experiments(paths)
         predictor = _predictor(found[experiment].require_current(), folds)
-        if not predictor.reads_captions:
-            return cls(paths, predictor, predictor)
-        return cls(paths, predictor, _no_caption_predictor(found, experiment, predictor, folds))
+        own = not predictor.reads_captions
+        return cls(paths, predictor, predictor if own else _no_caption_predictor(found, experiment, predictor, folds))
 
     @classmethod
     def load(cls, path: Path | str) -> "Labeler":
@@ -122,17 +121,15 @@ class Labeler:
         if len(texts) != len(files):
             raise ValueError(f"{len(files)} images and {len(texts)} captions; expected one each")
         if self.no_caption is None and not all(text.strip() for text in texts):
-            raise ValueError(
-                "a caption is missing, and every trained experiment needs one; caption every image, or train one that "
-                f"does not: make train COMP={self.paths.comp} EXPS=fusion"
-            )
+            why = "a caption is missing, and every trained experiment needs one; caption every image, or train one that"
+            raise ValueError(f"{why} does not: make train COMP={self.paths.comp} EXPS=fusion")
         return self._stream(files, texts, terms)
 
     def predict_proba(self, images: Sequence[AnyImage], captions: Sequence[str | None] | None = None) -> np.ndarray:
         """(n, c) probabilities of the labels `names`; NaN in the rows of images that can't be read."""
-        rows = [result.proba for result in self.label(images, captions)]
         missing = dict.fromkeys(self.names, np.nan)
-        return np.array([list((proba or missing).values()) for proba in rows]).reshape(-1, len(self.names))
+        rows = [list((result.proba or missing).values()) for result in self.label(images, captions)]
+        return np.array(rows).reshape(-1, len(self.names))
 
     def predictor_for(self, caption: str) -> Predictor:
         return self.predictor if caption.strip() or self.no_caption is None else self.no_caption
@@ -166,10 +163,8 @@ class Labeler:
                 results |= zip(used, found, strict=True)
         return [results[i] for i in range(len(images))]
 
-    def _label(
-        self, predictor: Predictor, images: list[str], rows: NewRows, with_terms: bool
-    ) -> Iterator[LabelledImage]:
-        terms = predictor.terms(rows) if with_terms else None
+    def _label(self, predictor: Predictor, images: list[str], rows: NewRows, why: bool) -> Iterator[LabelledImage]:
+        terms = predictor.terms(rows) if why else None
         proba = predictor.proba(rows) if terms is None else sigmoid(terms.sum(-1))
         for i, (image, chosen) in enumerate(zip(images, predictor.decoder(proba), strict=True)):
             order = np.argsort(-proba[i], kind="stable")
@@ -210,13 +205,9 @@ def _no_caption_predictor(found: Experiments, experiment: str, predictor: Predic
 
 def no_caption_scores(experiments: Sequence[ExperimentDir], labels: Sequence[str]) -> dict[str, float]:
     """The score on rows without a caption of each current experiment on these `labels` that needs none."""
-    scores = {}
-    for one in experiments:
-        if not one.is_scored or one.is_stack or one.stale or one.undecoded:
-            continue
-        if not one.config.needs_captions and one.labels == tuple(labels):
-            scores[one.name] = one.scores.get("without", {}).get("captions", one.scores)["score"]
-    return scores
+    current = [one for one in experiments if one.is_scored and not (one.is_stack or one.stale or one.undecoded)]
+    usable = [one for one in current if not one.config.needs_captions and one.labels == tuple(labels)]
+    return {one.name: one.scores.get("without", {}).get("captions", one.scores)["score"] for one in usable}
 
 
 def _by_term(values: list[float]) -> dict[str, float]:

@@ -13,14 +13,12 @@ from tandem.config.toml_files import merged
 from tandem.decoding import DECODERS, NestedCV, Rule
 from tandem.metrics import log_loss, mean_average_precision, paired_interval
 
-NO_IMAGE: dict[str, Any] = {"trunk": None, "frozen": []}
-NO_CAPTION = {"caption": None, "tokens": None}
 # changes of the experiment by row of the table, None removes a section; quick and informative ones first, because the
 # table is written after each
 CHANGES: dict[str, dict[str, Any]] = {
-    "caption_only": NO_IMAGE,
+    "caption_only": {"trunk": None, "frozen": []},
     "no_tuning": {"train": {"backbone_lr": 0.0, "caption_lr": 0.0}},
-    "image_only": NO_CAPTION,
+    "image_only": {"caption": None, "tokens": None},
     "no_frozen": {"frozen": []},
     "concat": {"fusion": {"how": "concat"}},
     "film": {"fusion": {"how": "film"}},
@@ -41,10 +39,7 @@ COLOURS = {"parts": "tab:blue", "experiments": "tab:grey", "decoder": "tab:orang
 
 
 def variants(name: str, experiment: FusionExperiment) -> dict[str, Experiment]:
-    """Every other network to train: `name`-CHANGE for each of CHANGES, and `name`-pseudo.
-
-    Changes that don't apply to the experiment, or give the same network, are left out.
-    """
+    """Every other network to train: `name`-CHANGE for each of CHANGES that gives another network, and `name`-pseudo."""
     values = experiment.model_dump(exclude_none=True)
     changes = CHANGES | {"pseudo": {"pseudo": {"teacher": name}}}
     if not any(part.cached_map for part in experiment.pretrained):

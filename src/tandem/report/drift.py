@@ -14,7 +14,7 @@ from tandem.report.data_model import ReportData
 ROWS = 16_000  # at most, the same share of both splits
 FOLDS = 3
 LISTED = 8  # words, and features, with the largest differences
-COMPONENTS = 48  # of the image features
+COMPONENTS = 48  # principal ones of the image features, which are quick to fit
 C = 0.1  # inverse regularisation strength of the logistic regressions
 
 
@@ -36,6 +36,8 @@ def drift(data: ReportData, seed: int = 0) -> dict | None:
     train, test = data.train, data.test
     if test is None or len(test.ids) < 2 * FOLDS or len(train.ids) < 2 * FOLDS:
         return None
+    from sklearn.decomposition import PCA
+
     rng = np.random.default_rng(seed)
     share = min(1.0, ROWS / (len(train.ids) + len(test.ids)))
     a, b = (np.sort(rng.permutation(len(s.ids))[: max(2 * FOLDS, int(share * len(s.ids)))]) for s in (train, test))
@@ -52,7 +54,8 @@ def drift(data: ReportData, seed: int = 0) -> dict | None:
         x = np.concatenate([data.features[0][a], data.features[1][b]]).astype(np.float32)
         names = [f"image feature {k}" for k in range(x.shape[1])]
         features += _differing_features(x, names, is_test)
-        blocks["image features"] = csr_matrix(_standardised(_components(x, seed)))
+        pca = PCA(min(COMPONENTS, *x.shape), svd_solver="randomized", random_state=seed, iterated_power=2)
+        blocks["image features"] = csr_matrix(_standardised(pca.fit_transform(x)))
     error = float(np.sqrt((len(is_test) + 1) / (12 * len(a) * len(b))))  # of the Mann-Whitney statistic
     if len(blocks) > 1:
         blocks = {"all inputs": csr_matrix(hstack(list(blocks.values())))} | blocks
@@ -120,14 +123,6 @@ def _largest(names: list[str], train: np.ndarray, test: np.ndarray, z: np.ndarra
     """The `most` largest differences `z`, with the means (d,) that they are between."""
     best, table = np.argsort(-np.abs(z), kind="stable")[:most], np.column_stack([train, test, z]).tolist()
     return [dict(zip(("name", "train", "test", "difference"), (names[k], *table[k]), strict=True)) for k in best]
-
-
-def _components(x: np.ndarray, seed: int) -> np.ndarray:
-    """(n, COMPONENTS) first principal components, which are quick to fit."""
-    from sklearn.decomposition import PCA
-
-    k = min(COMPONENTS, *x.shape)
-    return PCA(k, svd_solver="randomized", random_state=seed, iterated_power=2).fit_transform(x)
 
 
 def _standardised(x: np.ndarray) -> np.ndarray:

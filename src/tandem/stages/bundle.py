@@ -6,6 +6,7 @@ bundle is opened, and must predict the same for test rows as the pipeline.
 
 import tempfile
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from tandem.artifacts.paths import Paths
-from tandem.bundling.bundle_writer import write_bundle, write_zip
-from tandem.bundling.choose import Selection, as_experiment, first_rows, select_ensemble
-from tandem.bundling.ensemble_choice import Budget
-from tandem.bundling.verify import verify_bundle
+from tandem.bundling.bundle_writer import verify_bundle, write_bundle, write_zip
+from tandem.bundling.choose import as_experiment, first_rows, select_ensemble
+from tandem.bundling.ensemble_choice import Choice, Cost
 from tandem.graph.experiment_dir import Experiments
 from tandem.runtime.console import make_console
 
@@ -31,18 +31,16 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def main(args: Namespace) -> None:
-    paths, budget = Paths(args.comp), Budget(args.budget_mb, args.budget_ms)
+    paths, budget = Paths(args.comp), Cost(args.budget_mb, args.budget_ms)
     experiments = Experiments(paths)
     with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
         work = Path(folder)
         if args.exp:
             trained, folds, fallback = experiments[args.exp].require_current(), args.folds, None
         else:
-            selection = select_ensemble(experiments, budget)
-            for line in selection.left_out:
-                print(line)
-            make_console().print(_table(selection, budget, experiments.competition.metric))
-            chosen = selection.chosen
+            chosen, choices, left_out = select_ensemble(experiments, budget)
+            print(*left_out, sep="\n", end="\n" if left_out else "")
+            make_console().print(_table(chosen, choices, budget, experiments.competition.metric))
             trained = as_experiment(experiments, chosen, work / "chosen")
             folds, fallback = chosen.folds, trained.of(chosen.fallback) if chosen.fallback else None
         write_bundle(trained, folds, work / "bundle", fallback)
@@ -55,7 +53,7 @@ def main(args: Namespace) -> None:
     print(f"{paths.bundle}: {mb:.1f} MB")
 
 
-def _table(selection: Selection, budget: Budget, metric: str) -> Table:
+def _table(chosen: Choice, choices: Sequence[Choice], budget: Cost, metric: str) -> Table:
     title = f"what fits {budget.mb:g} MB"
     if budget.ms < np.inf:
         title += f" and {budget.ms:g} ms an image"
@@ -64,9 +62,9 @@ def _table(selection: Selection, budget: Budget, metric: str) -> Table:
     table.add_column("ensemble", overflow="fold")
     for heading in (f"{metric}, cross-fitted", "models", "MB", "ms", "img/s", ""):
         table.add_column(heading, justify="right", no_wrap=True)
-    for choice in sorted(selection.choices, key=lambda c: -c.score):
-        cost, fits = choice.cost, budget.allows(choice.cost)
-        mark, style = ("*", "green") if choice == selection.chosen else ("", "" if fits else "dim")
+    for choice in sorted(choices, key=lambda c: -c.score):
+        cost, fits = choice.cost, choice.cost.within(budget)
+        mark, style = ("*", "green") if choice == chosen else ("", "" if fits else "dim")
         numbers = (f"{cost.mb:.1f}", f"{cost.ms:.1f}", f"{1000 / cost.ms:.0f}", mark if fits else "too much")
         table.add_row(choice.title, f"{choice.score:.4f}", str(choice.folds), *numbers, style=style)
     return table
