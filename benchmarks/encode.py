@@ -8,7 +8,8 @@ import time
 import torch
 
 from tandem.config.encoders import ImageEncoder
-from tandem.features.image_encoder import BATCH, prepare
+from tandem.features.image_backbone_split import prepare
+from tandem.features.image_encoder import BATCH
 from tandem.features.pretrained_weights import load_backbone
 from tandem.runtime.torch_setup import autocast, device, use_threads
 

@@ -21,8 +21,8 @@ from tandem.config.encoders import ImageEncoder
 from tandem.config.experiments import FusionExperiment, load_experiment
 from tandem.data.image_loader import load_square
 from tandem.features.extract import load_encoder
-from tandem.features.image_encoder import early_stages
-from tandem.features.text_encoder import early_layers, token_states
+from tandem.features.image_backbone_split import early_stages
+from tandem.features.text_backbone_split import early_layers, token_states
 from tandem.models.base import TrainingRun
 from tandem.models.fusion import FusionModel
 from tandem.models.inputs import Inputs, Maps

@@ -23,7 +23,8 @@ from tandem.artifacts.atomic_io import write_text
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import Competition, to_toml
 from tandem.data.infer_competition import WITH_CAPTIONS
-from tandem.features.image_encoder import Normalise, pool
+from tandem.features.image_backbone_split import Normalise
+from tandem.features.image_encoder import pool
 from tandem.features.pretrained_weights import load_backbone, load_sentences
 from tandem.features.text_encoder import _vector
 from tandem.inference.labeler import Labeler

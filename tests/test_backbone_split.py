@@ -7,10 +7,11 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tandem.config.encoders import ImageEncoder, TokenEncoder, TrunkEncoder
+from tandem.features import image_backbone_split as trunk
 from tandem.features import image_encoder as images
-from tandem.features import image_encoder as trunk
-from tandem.features import text_encoder as tokens
-from tandem.features.image_encoder import Normalise
+from tandem.features import text_backbone_split as tokens
+from tandem.features import text_encoder
+from tandem.features.image_backbone_split import Normalise
 from tandem.features.pretrained_weights import load_backbone, load_sentences
 from tandem.runtime import torch_setup as runtime
 from tandem.runtime.torch_setup import import_timm
@@ -55,7 +56,7 @@ def whole(cfg: TrunkEncoder, pixels: np.ndarray) -> torch.Tensor:
 @pytest.mark.parametrize("tune", ["blocks.5", "blocks.5.2", "blocks.6", "conv_head"])
 def test_early_and_late_stages_are_the_whole_network(files, tune):
     cfg = TrunkEncoder(size=64, tune=tune)
-    (maps,) = trunk.load_encoder(cfg)(files)
+    (maps,) = images.load_encoder(cfg)(files)
     assert maps.shape[:2] == (3, 2)
     late = trunk.late_stages(cfg).eval()
     pixels = np.stack([photo(i) for i in range(3)])
@@ -73,14 +74,14 @@ def test_early_tensors_are_those_that_the_early_stages_need(files, tmp_path):
     file = tmp_path / "early.safetensors"
     save_file({k: v if k in kept else torch.zeros_like(v) for k, v in state.items()}, file)
     (expected,), (got,) = (
-        trunk.load_encoder(cfg)(files) for cfg in (own, own.model_copy(update={"weights": str(file)}))
+        images.load_encoder(cfg)(files) for cfg in (own, own.model_copy(update={"weights": str(file)}))
     )
     assert np.abs(got - expected).max() < 1e-3
 
 
 def test_a_residual_network_with_weights_from_a_file_can_be_split_too(files, tmp_path):
     cfg = TrunkEncoder(model="resnet10t", weights=weights_of("resnet10t", tmp_path), size=64, tune="layer3")
-    (maps,) = trunk.load_encoder(cfg.model_copy(update={"mirror": False}))(files[:1])
+    (maps,) = images.load_encoder(cfg.model_copy(update={"mirror": False}))(files[:1])
     assert maps.shape == (1, 1, 8, 8, 128)
     with torch.inference_mode():
         got = trunk.late_stages(cfg).eval()(torch.from_numpy(maps[:, 0]))
@@ -129,7 +130,7 @@ def test_a_size_that_is_no_multiple_of_the_patch_is_refused(files, tmp_path):
 @pytest.mark.parametrize("tune", [0, 3, 6])
 def test_frozen_and_trained_layers_are_the_whole_caption_model(tune):
     cfg = TokenEncoder(tune=tune, max_tokens=16)
-    (states,) = tokens.load_encoder(cfg)(CAPTIONS)
+    (states,) = text_encoder.load_encoder(cfg)(CAPTIONS)
     assert states.shape == (3, 1, 16, 384)
     with torch.inference_mode():
         got = tokens.late_layers(cfg).eval()(torch.from_numpy(states[:, 0]))

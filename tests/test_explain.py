@@ -30,9 +30,9 @@ from tandem.explain.words import word_effects
 from tandem.features import text_backbone_split as tokens
 from tandem.graph.experiment_dir import Experiments
 from tandem.logits import logit, sigmoid
-from tandem.models.base import make_model
 from tandem.models.fold_ensemble import FoldEnsemble
 from tandem.models.inputs import Maps
+from tandem.models.registry import make_model
 from tandem.runtime import torch_setup as runtime
 from tandem.stages import explain
 from tandem.training.fold_job import FoldJob

@@ -7,7 +7,7 @@ from tandem.artifacts.contributions import BOTH, NO_CAPTION, TERMS
 from tandem.config.encoders import CaptionEncoder, ImageEncoder
 from tandem.config.experiments import FusionExperiment, TfidfExperiment
 from tandem.logits import sigmoid
-from tandem.models.base import FoldEnsemble, in_setting
+from tandem.models.fold_ensemble import FoldEnsemble, in_setting
 from tandem.models.inputs import Inputs
 
 INPUTS = Inputs(["a.jpg"])

@@ -15,7 +15,9 @@ from tandem.artifacts.contributions import BOTH, NO_CAPTION, NO_IMAGE, TERMS
 from tandem.config.encoders import CaptionEncoder, ImageEncoder, TokenEncoder, TrunkEncoder
 from tandem.config.experiments import FusionExperiment
 from tandem.config.training import Fusion, FusionTraining
-from tandem.features import image_encoder as trunk
+from tandem.features import image_backbone_split as trunk
+from tandem.features import image_encoder
+from tandem.features import text_backbone_split as token_split
 from tandem.features import text_encoder as token_encoder
 from tandem.features.int8 import pack, unpack
 from tandem.models.base import TrainingRun
@@ -191,7 +193,7 @@ def words(y: np.ndarray) -> list[str]:
 
 
 def trunk_inputs(files: list, cfg: TrunkEncoder, tokens: TokenEncoder, captions: list[str]) -> Inputs:
-    maps = np.concatenate(list(trunk.load_encoder(cfg)(files))).astype(np.float16)
+    maps = np.concatenate(list(image_encoder.load_encoder(cfg)(files))).astype(np.float16)
     states = np.concatenate(list(token_encoder.load_encoder(tokens)(captions))).astype(np.float16)
     return Inputs(ids(len(files)), maps={cfg.slug: Maps((maps,)), tokens.slug: Maps((states,))})
 
@@ -224,7 +226,7 @@ def test_at_a_learning_rate_of_0_both_trunks_stay_unchanged(shapes, rates, learn
     model = FusionModel(experiment(train=train, trunk=TRUNK, tokens=TOKENS), 2)
     model.fit(inputs, y, TrainingRun(0))
     trunks = model.network.trunks
-    for now, before in ((trunks.late, trunk.late_stages(TRUNK)), (trunks.layers, token_encoder.late_layers(TOKENS))):
+    for now, before in ((trunks.late, trunk.late_stages(TRUNK)), (trunks.layers, token_split.late_layers(TOKENS))):
         pairs = zip(now.parameters(), before.parameters(), strict=True)
         assert any(not torch.equal(a, b) for a, b in pairs) == learns
 

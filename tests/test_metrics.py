@@ -5,7 +5,7 @@ from sklearn.metrics import log_loss as log_loss_of_sklearn
 
 from tandem.config.encoders import ImageEncoder
 from tandem.config.experiments import FusionExperiment, TfidfExperiment
-from tandem.ensemble.learners import Logistic
+from tandem.ensemble.logistic import Logistic
 from tandem.logits import bce_from_logits, logit, smoothed_log_odds
 from tandem.metrics import METRICS, f1_micro, f1_per_label, f1_samples, log_loss, mean_average_precision
 from tandem.models.base import TrainingRun

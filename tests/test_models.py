@@ -11,16 +11,18 @@ from torch import nn
 from tandem.config.encoders import CaptionEncoder, ImageEncoder
 from tandem.config.experiments import FinetuneExperiment, HeadExperiment, TfidfExperiment
 from tandem.config.training import Augment, FinetuneTraining, Head, HeadTraining, Tfidf, Training
-from tandem.features import image_encoder as image_encoder
+from tandem.features import image_encoder
+from tandem.features.image_backbone_split import prepare
 from tandem.features.pretrained_weights import load_backbone, load_sentences
 from tandem.features.weights_identity import weights_identity
 from tandem.models.augmenter import Augmenter
 from tandem.models.base import TrainingRun
 from tandem.models.finetune import FinetunedModel
 from tandem.models.inputs import Inputs, Maps
+from tandem.models.losses import LOSSES, make_loss
 from tandem.models.mlp_head import HeadModel
 from tandem.models.tfidf import TfidfModel
-from tandem.models.trainer import LOSSES, Task, averaged, fit, make_loss
+from tandem.models.trainer import Task, averaged, fit
 from tandem.runtime.torch_setup import import_timm
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's client is first imported, inside a test
@@ -291,7 +293,7 @@ def test_encoding_gives_a_vector_for_the_image_and_one_for_its_mirror_image(draw
 
 def test_a_prepared_network_has_no_batch_norms_and_computes_the_same():
     network = load_backbone(LITE0, "").eval()
-    prepared = image_encoder.prepare(network)
+    prepared = prepare(network)
     assert not any(isinstance(m, nn.BatchNorm2d) for m in prepared.modules())
     pixels = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():

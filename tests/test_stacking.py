@@ -8,7 +8,7 @@ from tandem.artifacts.contributions import TERMS, read_contributions, write_cont
 from tandem.artifacts.predictions import Predictions, check_same_origin
 from tandem.decoding import NestedCV, Rule
 from tandem.ensemble.fit_stack import StackCV, choose
-from tandem.ensemble.learners import hill_climb
+from tandem.ensemble.hill_climbing import hill_climb
 from tandem.ensemble.stacking import StackInputs, fixed_stack, read_stack, write_stack
 from tandem.logits import logit, sigmoid
 

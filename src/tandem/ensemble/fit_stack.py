@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from tandem.ensemble.learners import Boosted, Logistic, fit_shift_and_scale, hill_climb
+from tandem.ensemble.hill_climbing import fit_shift_and_scale, hill_climb
+from tandem.ensemble.lightgbm import Boosted
+from tandem.ensemble.logistic import Logistic
 from tandem.ensemble.stacking import LEARNERS, SecondLevel, Stack, StackInputs, fixed_stack
 from tandem.metrics import log_loss, log_loss_rows, paired_mean
 

@@ -14,7 +14,8 @@ from safetensors.numpy import load_file, save_file
 
 from tandem.artifacts.atomic_io import read_json, write_json, write_text, write_with
 from tandem.artifacts.paths import Paths
-from tandem.ensemble.learners import Boosted, Logistic
+from tandem.ensemble.lightgbm import Boosted
+from tandem.ensemble.logistic import Logistic
 from tandem.logits import logit, sigmoid
 
 BOUND = 1e-4  # of a member's probabilities: clips extreme logits

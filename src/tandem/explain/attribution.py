@@ -12,7 +12,7 @@ from tandem.artifacts.contributions import BOTH, NO_CAPTION
 from tandem.config.encoders import Encoder
 from tandem.config.experiments import Experiment
 from tandem.explain.grad_cam import grad_cam
-from tandem.models.base import FoldEnsemble, in_setting
+from tandem.models.fold_ensemble import FoldEnsemble, in_setting
 from tandem.models.fusion import FusionModel
 from tandem.models.fusion_network import Batch, FusionNetwork
 from tandem.models.inputs import Inputs, Maps

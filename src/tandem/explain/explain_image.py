@@ -25,7 +25,7 @@ from tandem.explain.words import word_effects
 from tandem.features.extract import load_encoder
 from tandem.graph.experiment_dir import ExperimentDir, Experiments
 from tandem.graph.keys import STACK
-from tandem.models.base import FoldEnsemble
+from tandem.models.fold_ensemble import FoldEnsemble
 from tandem.training.split_inputs import read_inputs
 
 

@@ -32,7 +32,8 @@ def encode_split(paths: Paths, cfg: Encoder, split: str, made_from: Mapping[str,
 def used_tensors(cfg: Encoder) -> dict[str, "torch.Tensor"]:
     """The tensors of the pretrained model that the encoder uses, by name: of a split one, the early part."""
     if cfg.cached_map:
-        return _module(cfg).early_tensors(cfg)
+        split = import_module(f"tandem.features.{'image' if cfg.reads == 'image' else 'text'}_backbone_split")
+        return split.early_tensors(cfg)
     image = cfg.reads == "image"
     return (load_backbone(cfg.model, cfg.weights_name) if image else load_sentences(cfg.model)).state_dict()
 

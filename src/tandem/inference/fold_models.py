@@ -12,7 +12,7 @@ from tandem.config.encoders import Encoder
 from tandem.config.experiments import located
 from tandem.features.extract import load_encoder
 from tandem.graph.experiment_dir import ExperimentDir
-from tandem.models.base import FoldEnsemble, in_setting
+from tandem.models.fold_ensemble import FoldEnsemble, in_setting
 from tandem.models.inputs import Inputs, build_inputs
 
 

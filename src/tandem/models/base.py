@@ -1,25 +1,13 @@
-"""What a model is: the interface that the fold loop, prediction and explanation rely on; its kinds; folds as one."""
+"""What a model is: the interface that the fold loop, prediction and explanation rely on."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
-from tandem.artifacts.contributions import BOTH, TERMS, term_of
-from tandem.config.experiments import Experiment
-from tandem.logits import logit, sigmoid
 from tandem.models.inputs import Inputs
-
-# kind of experiment -> module of tandem.models, class
-MODELS = {
-    "head": ("mlp_head", "HeadModel"),
-    "fusion": ("fusion", "FusionModel"),
-    "finetune": ("finetune", "FinetunedModel"),
-    "tfidf": ("tfidf", "TfidfModel"),
-}
 
 
 @dataclass(frozen=True)
@@ -54,49 +42,3 @@ class ExplainingModel(Model, Protocol):
 
     def predict_terms(self, inputs: Inputs) -> dict[str, np.ndarray]:
         """(n, c, 5) TERMS that add up to the logit; by setting: both, and where it can, no_caption and no_image."""
-
-
-def make_model(experiment: Experiment, n_labels: int) -> Model:
-    """The untrained model of an experiment; imports only the module that it needs."""
-    module, name = MODELS[experiment.kind]
-    return getattr(import_module(f"tandem.models.{module}"), name)(experiment, n_labels)
-
-
-class FoldEnsemble:
-    """The fold models of an experiment as one: logits and terms are the mean of theirs."""
-
-    def __init__(self, experiment: Experiment, models: Sequence[Model]) -> None:
-        self.experiment, self.models = experiment, list(models)
-
-    @classmethod
-    def load(cls, experiment: Experiment, n_labels: int, files: Iterable[Path]) -> Self:
-        """Reads a model of `experiment` from each of `files`."""
-        return cls(experiment, [make_model(experiment, n_labels).load(file) for file in files])
-
-    def probabilities(self, inputs: Inputs) -> np.ndarray:
-        """(n, c) float32."""
-        return sigmoid(self.logits(inputs)).astype(np.float32)
-
-    def logits(self, inputs: Inputs) -> np.ndarray:
-        """(n, c): mean of the models' logits."""
-        if self.experiment.explains:
-            return self.terms(inputs)[BOTH].sum(-1)
-        each = (logit(model.predict_proba(inputs)) / len(self.models) for model in self.models)
-        return sum(each, np.zeros(()))
-
-    def terms(self, inputs: Inputs) -> dict[str, np.ndarray]:
-        """(n, c, 5) TERMS that add up to `logits`, by setting; other models have one term, named by their inputs."""
-        if not self.experiment.explains:
-            one = np.eye(len(TERMS))[TERMS.index(term_of(self.experiment.reads))]
-            return {BOTH: one * self.logits(inputs)[..., None]}
-        total: dict[str, np.ndarray] = {}
-        for model in self.models:
-            assert isinstance(model, ExplainingModel)
-            for setting, terms in model.predict_terms(inputs).items():
-                total[setting] = total.get(setting, 0.0) + terms / len(self.models)
-        return total
-
-
-def in_setting(terms: Mapping[str, np.ndarray], setting: str) -> np.ndarray:
-    """The terms in this setting; a model that reads one modality has only those of `both`."""
-    return terms.get(setting, terms[BOTH])

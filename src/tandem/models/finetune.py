@@ -13,13 +13,14 @@ from torch import nn
 from tandem.artifacts.atomic_io import write_with
 from tandem.config.experiments import FinetuneExperiment
 from tandem.data.image_loader import Image, ahead, image_batches
-from tandem.features.image_encoder import Normalise, channels_last
+from tandem.features.image_backbone_split import Normalise, channels_last
 from tandem.features.pretrained_weights import load_backbone
 from tandem.logits import sigmoid
 from tandem.models.augmenter import Augmenter, one_cv2_thread
 from tandem.models.base import TrainingRun
 from tandem.models.inputs import Inputs
-from tandem.models.trainer import Batch, Task, fit, make_loss, shuffled_batches
+from tandem.models.losses import make_loss
+from tandem.models.trainer import Batch, Task, fit, shuffled_batches
 from tandem.runtime.progress import progress
 from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import autocast, device, import_timm

@@ -17,9 +17,9 @@ from tandem.artifacts.atomic_io import write_with
 from tandem.artifacts.contributions import BOTH, TERMS
 from tandem.config.experiments import FusionExperiment
 from tandem.data.image_loader import ahead, load_square
-from tandem.features.image_encoder import late_stages
+from tandem.features.image_backbone_split import late_stages
 from tandem.features.int8 import pack, unpack
-from tandem.features.text_encoder import late_layers
+from tandem.features.text_backbone_split import late_layers
 from tandem.logits import sigmoid, smoothed_log_odds
 from tandem.models.augmenter import Augmenter, one_cv2_thread
 from tandem.models.base import TrainingRun

@@ -11,10 +11,10 @@ from torch.nn.functional import cosine_similarity, normalize, poisson_nll_loss
 from tandem.artifacts.contributions import BOTH, NO_CAPTION, NO_IMAGE
 from tandem.config.experiments import FusionExperiment
 from tandem.config.training import Fusion
-from tandem.features.text_encoder import is_token
+from tandem.features.text_backbone_split import is_token
 from tandem.models.fusion_joins import JOINS
+from tandem.models.losses import bce, make_loss
 from tandem.models.mlp_head import hidden_layer
-from tandem.models.trainer import bce, make_loss
 
 # maps (b, h, w, d) or pixels (b, h, w, 3); frozen (b, f); caption (b, f); tokens (b, t, d)
 Batch = dict[str, torch.Tensor]

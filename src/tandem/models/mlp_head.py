@@ -16,7 +16,8 @@ from tandem.config.training import Head
 from tandem.logits import sigmoid
 from tandem.models.base import TrainingRun
 from tandem.models.inputs import Inputs
-from tandem.models.trainer import Batch, Task, fit, make_loss, shuffled_batches
+from tandem.models.losses import make_loss
+from tandem.models.trainer import Batch, Task, fit, shuffled_batches
 from tandem.runtime.torch_setup import autocast, device
 
 # with few rows, smaller batches, so that an epoch has some steps: quicker, and a lower out-of-fold loss

@@ -1,4 +1,4 @@
-"""The one training loop (AdamW, warm-up and cosine, averaged weights, accumulation, checkpoints) and its losses."""
+"""The one training loop: AdamW, warm-up and cosine, averaged weights, accumulation, checkpoints."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -9,15 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from tandem.artifacts.atomic_io import write_with
 from tandem.config.training import Training
 from tandem.metrics import f1_samples
 from tandem.models.base import TrainingRun
-from tandem.runtime.torch_setup import autocast, import_timm
+from tandem.runtime.torch_setup import autocast
 
-LOSSES = ("asl", "bce", "focal")  # the names that `train.loss` can have
 MAX_NORM = 5.0  # of the gradients of one step
 Batch = tuple[Any, Any]  # (what the network takes, what the loss compares its outputs with)
 
@@ -141,29 +139,3 @@ def averaged(network: nn.Module, decay: float) -> torch.optim.swa_utils.Averaged
             a.lerp_(c, weight) if a.is_floating_point() else a.copy_(c)
 
     return torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=update, use_buffers=True)
-
-
-def make_loss(name: str, smoothing: float = 0.0) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """Binary cross-entropy, or timm's asymmetric loss (Ben-Baruch et al. 2020, arXiv 2009.14119; gamma- 4, gamma+ 1,
-    clip 0.05) or focal loss (Lin et al. 2017, arXiv 1708.02002; gamma 2): its poly loss with no poly term."""
-    if name not in LOSSES:
-        raise ValueError(f"loss {name!r} is not one of {sorted(LOSSES)}")
-    if name == "bce":
-        return lambda logits, targets: bce(logits, targets, smoothing)
-    import_timm()
-    from timm.loss import AsymmetricLossMultiLabel, PolyBinaryCrossEntropy
-
-    asymmetric = AsymmetricLossMultiLabel(smoothing=smoothing)
-    focal = PolyBinaryCrossEntropy(epsilon=0.0, gamma=2.0, smoothing=smoothing)
-    return lambda logits, targets: (asymmetric if name == "asl" else focal)(logits.float(), targets)
-
-
-def bce(
-    logits: torch.Tensor, targets: torch.Tensor, smoothing: float, weights: torch.Tensor | None = None
-) -> torch.Tensor:
-    """Binary cross-entropy, mean over all cells, by their weights if any."""
-    targets = targets * (1 - smoothing) + smoothing / 2
-    if weights is None:
-        return binary_cross_entropy_with_logits(logits.float(), targets)
-    cells = binary_cross_entropy_with_logits(logits.float(), targets, weights, reduction="sum")
-    return cells / weights.sum().clamp_min(1e-6)

@@ -12,7 +12,7 @@ from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.artifacts.contributions import BOTH, modality_shares, read_contributions, write_contributions
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
-from tandem.features.pretrained_weights import load_pretrained
+from tandem.features.pretrained_weights import load_backbone
 from tandem.features.weights_identity import UNRESOLVED, weights_identity
 from tandem.graph.declared_stages import Graph, Task
 from tandem.graph.experiment_dir import Experiments
@@ -30,7 +30,7 @@ def run(paths: Paths, step: Step) -> None:
     use_threads()
     network = step.task.config.pixel_network
     if network and weights_identity(network).endswith(UNRESOLVED):
-        load_pretrained(network)  # downloads the weights, so that their revision is known
+        load_backbone(network.model, network.weights)  # downloads the weights, so that their revision is known
         step = step_of(Graph.open(paths).task(step.task.name)) or step
     *folds, oof, test = step.task.artifacts
     numbers = [artifact.inputs["fold"] for artifact in folds]

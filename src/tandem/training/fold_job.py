@@ -17,8 +17,10 @@ from tandem.config.experiments import Experiment, FusionExperiment
 from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.graph.declared_stages import TERMS
 from tandem.logits import sigmoid
-from tandem.models.base import ExplainingModel, FoldEnsemble, Model, TrainingRun, make_model
+from tandem.models.base import ExplainingModel, Model, TrainingRun
+from tandem.models.fold_ensemble import FoldEnsemble
 from tandem.models.inputs import Inputs
+from tandem.models.registry import make_model
 from tandem.training.pseudo_labels import with_pseudo_labels
 from tandem.training.split_inputs import read_inputs
 

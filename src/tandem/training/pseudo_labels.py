@@ -4,7 +4,7 @@ import numpy as np
 
 from tandem.artifacts.paths import Paths
 from tandem.config.experiments import FusionExperiment
-from tandem.models.base import FoldEnsemble
+from tandem.models.fold_ensemble import FoldEnsemble
 from tandem.models.inputs import Inputs
 from tandem.training.split_inputs import read_inputs, unlabelled
 
