@@ -1,9 +1,8 @@
 """What each stage reads, what it writes, and the settings that matter to it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, wraps
-from pathlib import Path
 from typing import Any, TypeVar
 
 from tandem.artifacts.paths import Paths
@@ -146,13 +145,14 @@ class Graph:
         stage, _, subject = name.partition(" ")
         if stage == STACK:
             return self._stack(self.chosen(names))
-        made = {"check": self._check, "folds": self._folds}
+        made: dict[str, Callable[..., Task]] = {
+            "check": self._check,
+            "folds": self._folds,
+            "features": self._features,
+            "train": self._train,
+        }
         if stage in made:
-            return made[stage]()
-        if stage == "features":
-            return self._features(self.encoders[subject])
-        if stage == "train":
-            return self._train(subject)
+            return made[stage](*([subject] if subject else []))
         return self._decode(subject, names) if stage == "decode" else self._submit(subject, names)
 
     @cached_property
@@ -164,22 +164,16 @@ class Graph:
     def fold_numbers(self) -> tuple[int, ...]:
         return self.sources.fold_numbers or tuple(range(self.competition.folds.n))
 
-    @cached_property
-    def splits(self) -> tuple[str, ...]:
-        return self.competition.splits
-
     # ---- the stages
 
     def _check(self) -> Task:
         paths, competition = self.paths, self.competition
-        tables = {name: paths.input / getattr(competition, name) for name in competition.splits}
-        tables["sample submission"] = paths.input / competition.sample_submission
+        tables = [paths.input / getattr(competition, name) for name in (*competition.splits, "sample_submission")]
         inputs: dict[str, Any] = {"competition.toml": competition.model_dump(mode="json", include=CHECKED_SETTINGS)}
-        inputs |= {str(file): self.sources.file(file) for file in tables.values()}
-        inputs |= {"image files": folder_state(paths.input / competition.images)}
-        inputs |= {"check version": version.CHECK}
-        files = [paths.labels, *(paths.images(split) for split in self.splits)]
-        files += [paths.captions(split) for split in self.splits if competition.caption]
+        inputs |= {str(file): self.sources.file(file) for file in tables}
+        inputs |= {"image files": folder_state(paths.input / competition.images), "check version": version.CHECK}
+        files = [paths.labels, *map(paths.images, competition.splits)]
+        files += map(paths.captions, competition.splits if competition.caption else ())
         return Task("check", "check", (Artifact("check", tuple(files), paths.checked, inputs),))
 
     def _folds(self) -> Task:
@@ -208,10 +202,10 @@ class Graph:
         files = (file, file.with_suffix(".ids.json"))
         return Artifact(f"{encoder.slug} {split}", files, file.with_suffix(".meta.json"), inputs)
 
-    def _features(self, encoder: Encoder) -> Task:
-        artifacts = tuple(self.features(encoder, split) for split in self.splits)
-        name = f"features {encoder.slug}"
-        return Task(name, "features", artifacts, ("check",), encoder.slug, encoder, heavy=True)
+    def _features(self, slug: str) -> Task:
+        encoder = self.encoders[slug]
+        artifacts = tuple(self.features(encoder, split) for split in self.competition.splits)
+        return Task(f"features {slug}", "features", artifacts, ("check",), slug, encoder, heavy=True)
 
     def _read(self, experiment: Experiment, split: str) -> dict[str, str]:
         """What an experiment reads of one split."""
@@ -219,7 +213,9 @@ class Graph:
         for kind in sorted(experiment.reads_rows):
             inputs[f"{split} {kind}s"] = self.sources.table(f"{split}.{kind}s")
         if experiment.pixel_network:
-            inputs["weights"] = weights_identity(experiment.pixel_network, self.sources.cache.digest_of)
+            inputs[f"weights of {experiment.pixel_network.model}"] = weights_identity(
+                experiment.pixel_network, self.sources.cache.digest_of
+            )
         return inputs
 
     @kept
@@ -240,7 +236,7 @@ class Graph:
         if experiment.teacher:
             inputs[f"teacher {experiment.teacher}"] = self.fold(experiment.teacher, k).key
             taught = self.experiments[experiment.teacher]
-            for split in (split for split in self.splits if split != "train"):
+            for split in self.competition.splits[1:]:
                 inputs |= self._read(taught, split) | self._read(experiment, split)
         files = tuple(self.paths.model(name, k, suffix) for suffix in suffixes)
         return Artifact(f"{name} fold {k}", files, self.paths.model(name, k, ".json"), inputs)
@@ -281,7 +277,8 @@ class Graph:
         inputs: dict[str, Any] = {name: self.oof(name).key for name in members}
         inputs |= {"labels": self.sources.table("train.labels"), "fold map": self.sources.fold_map}
         inputs |= {"train captions": self.sources.table("train.captions"), "stack version": version.STACK}
-        files = (paths.oof(STACK), paths.contributions(STACK), paths.stack(STACK))
+        models = paths.stack(STACK)
+        files = (paths.oof(STACK), paths.contributions(STACK), models, models.with_suffix(".safetensors"))
         oof = Artifact("stack out of fold", files, paths.run(STACK), inputs)
         inputs = {"stack": oof.key, **{name: self.test(name).key for name in members}}
         inputs |= {"test captions": self.sources.table("test.captions")}
@@ -315,14 +312,9 @@ class Graph:
             "predictions": self.predictions(name, members)[1].key,
             "decoder": self.decoder(name, members).key,
         }
-        for file in self._submission_inputs():
-            inputs[str(file)] = self.sources.file(file)
-        inputs["submission version"] = version.SUBMISSION
+        tables = [paths.input / getattr(competition, name) for name in ("test", "sample_submission", "solution")]
+        inputs |= {str(file): self.sources.file(file) for file in tables} | {"submission version": version.SUBMISSION}
         file = paths.submission(name)
         artifact = Artifact(f"submission of {name}", (file,), file.with_suffix(".json"), inputs)
         needs = (f"decode {name}", STACK if name == STACK else f"train {name}")
         return Task(f"submit {name}", "submit", (artifact,), needs, name)
-
-    def _submission_inputs(self) -> Iterator[Path]:
-        for name in ("test", "sample_submission", "solution"):
-            yield self.paths.input / getattr(self.competition, name)

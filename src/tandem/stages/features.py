@@ -19,7 +19,7 @@ def run(paths: Paths, step: Step) -> None:
     if weights_identity(encoder).endswith(UNRESOLVED):
         load_encoder(encoder)  # downloads the weights, so that their revision is known
     graph = Graph.open(paths)
-    for split in graph.splits:
+    for split in graph.competition.splits:
         artifact = graph.features(encoder, split)
         if artifact.record in stale:
             encode_split(paths, encoder, split, artifact.made_from)
