@@ -93,7 +93,7 @@ class Graph:
     # ---- what a person names
 
     def chosen(self, names: Sequence[str] = ()) -> list[str]:
-        """The experiments that are asked for, or the competition's own; raises ValueError where one is unknown."""
+        """The experiments of these names, or the competition's own; raises ValueError where one is unknown."""
         wanted = [name for name in names if name != STACK]
         if wanted == [GPU]:
             return [name for name in self.experiments if name.startswith("gpu_")]
@@ -106,7 +106,7 @@ class Graph:
         return list(dict.fromkeys(wanted)) or list(self.competition.experiments)
 
     def goal(self, target: str, names: Sequence[str] = ()) -> list[str]:
-        """Names of the tasks that a make target asks for."""
+        """Names of the tasks that a make target needs last."""
         chosen = self.chosen(names)
         scored = [f"decode {name}" for name in chosen]
         trained = [f"train {name}" for name in chosen]

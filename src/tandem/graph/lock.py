@@ -1,4 +1,4 @@
-"""One run of a competition at a time: a second one waits and says which run it waits for."""
+"""One run of a competition at a time: a second one waits, and prints for which run."""
 
 import os
 import shlex

@@ -60,7 +60,7 @@ class Sources:
 
     @cached_property
     def precision(self) -> dict[str, str]:
-        """In what frozen image and caption networks are computed here; torch is asked once a machine."""
+        """The number format in which frozen image and caption networks are computed on this machine; found once by torch."""
         machine = _machine()
         known = read_record(self.paths.precision)
         if known.get("key") == machine:

@@ -1,4 +1,4 @@
-"""Brings what a make target asks for up to date: every stale task of the graph, in order."""
+"""Runs every stale task that a make target needs, in order."""
 
 import time
 from collections.abc import Sequence

@@ -47,7 +47,7 @@ def draw_row(seed: int, row: int, glyphs: Glyphs) -> tuple[list[str], str, bytes
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Commas and quotes escaped as RFC 4180 says; lines end with a line feed."""
+    """Commas and quotes escaped as in RFC 4180; lines end with a line feed."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
