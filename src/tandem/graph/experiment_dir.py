@@ -32,9 +32,8 @@ class ExperimentDir:
 
     @cached_property
     def is_scored(self) -> bool:
-        return self.is_trained and all(
-            file.is_file() for file in (self.paths.thresholds(self.name), self.paths.scores(self.name))
-        )
+        decoded = (self.paths.thresholds(self.name), self.paths.scores(self.name))
+        return self.is_trained and all(file.is_file() for file in decoded)
 
     @cached_property
     def run(self) -> dict[str, Any]:
@@ -68,17 +67,11 @@ class ExperimentDir:
         """The settings it was trained with."""
         return make_experiment(self.run["config"], self.paths.run(self.name))
 
-    @property
-    def configs(self) -> list[Experiment]:
-        """The settings of its members, or its own."""
-        if self.is_stack:
-            return [self.of(member).config for member in self.members]
-        return [self.config]
-
     @cached_property
     def reads(self) -> frozenset[str]:
         """Which of `image` and `caption` its predictions depend on."""
-        return frozenset().union(*(config.reads for config in self.configs))
+        configs = [self.of(member).config for member in self.members] if self.is_stack else [self.config]
+        return frozenset().union(*(config.reads for config in configs))
 
     @cached_property
     def folds(self) -> list[int]:

@@ -58,8 +58,8 @@ def fit(paths: Paths, rows: LabelledRows, members: Members, artifact: Artifact) 
     written: list[SplitTerms] = [("train", rows.ids, by_term(fitted.contributions, members))]
     if (no_caption := fit_without_captions(paths, rows, probas, members)) is not None:
         written.append((NO_CAPTION, rows.ids, no_caption))
+    paths.test(STACK).unlink(missing_ok=True)  # its contributions are in the file that is replaced now
     write_contributions(paths.contributions(STACK), rows.names, written)
-    paths.test(STACK).unlink(missing_ok=True)  # its contributions were in that file
     origin = origin_of(paths, rows, artifact)
     Predictions(rows.ids, rows.names, fitted.proba, origin).write(paths.oof(STACK))
     stack_mb = sum(f.stat().st_size for f in folder.iterdir() if f.is_file()) / 2**20

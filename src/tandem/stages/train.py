@@ -54,9 +54,9 @@ def write_oof(job: FoldJob, folds: list[int], artifact: Artifact) -> None:
     paths, rows = job.paths, job.rows
     terms = job.held_out_terms(folds) if job.experiment.explains else {}
     if terms:
+        paths.test(job.name).unlink(missing_ok=True)  # its contributions are in the file that is replaced now
         parts = [(setting, rows.ids, part) for setting, part in terms.items()]
         write_contributions(paths.contributions(job.name), rows.names, parts)
-        paths.test(job.name).unlink(missing_ok=True)  # its contributions were in that file
     origin = job.origin(artifact.key)
     Predictions(rows.ids, rows.names, job.held_out(folds), origin).write(paths.oof(job.name))
     write_json(paths.run(job.name), described(job, folds, terms) | artifact.made_from)

@@ -78,8 +78,6 @@ def fit_folds(stale: Sequence[Fold], folds: Sequence[int]) -> None:
 
 def fit(job: FoldJob, k: int, made_from: Mapping[str, Any], n_folds: int) -> None:
     """One fold in this process."""
-    from tandem.runtime.torch_setup import use_threads
-
     use_threads()
     start = time.perf_counter()
     set_prefix(f"{job.name} fold {k} ")
@@ -103,5 +101,4 @@ def _begin(parent: int, stop: Event, lock: RLock, begun: Any) -> None:
 
 def _fit_with(share: int, job: FoldJob, k: int, made_from: Mapping[str, Any], n_folds: int) -> None:
     os.environ["TANDEM_THREADS"] = str(share)
-    use_threads()
     fit(job, k, made_from, n_folds)
