@@ -17,13 +17,9 @@ PRIOR = 1.0  # L2 penalty on the distance from the identity: curves of rare labe
 
 @dataclass(frozen=True)
 class Calibration:
-    """A calibration curve for each label.
+    """A calibration curve for each label: coefficients, or for isotonic the knots' x, then as many y."""
 
-    kind    one of KINDS
-    curves  a list of numbers a label: coefficients, or for isotonic the knots' x, then as many y
-    """
-
-    kind: str = "none"
+    kind: str = "none"  # one of KINDS
     curves: list[list[float]] = field(default_factory=list)
 
     def __call__(self, proba: np.ndarray) -> np.ndarray:

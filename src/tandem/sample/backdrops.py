@@ -181,11 +181,5 @@ def home(scene: Scene, rng: np.random.Generator) -> np.ndarray:
 
 
 BACKDROPS: dict[str, Callable[[Scene, np.random.Generator], np.ndarray]] = {
-    "street": street,
-    "park": park,
-    "home": home,
-    "harbour": harbour,
-    "farm": farm,
-    "airport": airport,
-    "station": station,
+    backdrop.__name__: backdrop for backdrop in (street, park, home, harbour, farm, airport, station)
 }
