@@ -84,9 +84,8 @@ class Competition(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if not self.least <= self.most <= len(self.labels.names):
-            raise ValueError(
-                f"least = {self.least}, most = {self.most}: expected least <= most <= {len(self.labels.names)} labels"
-            )
+            expected = f"expected least <= most <= {len(self.labels.names)} labels"
+            raise ValueError(f"least = {self.least}, most = {self.most}: {expected}")
         return self
 
 
@@ -114,8 +113,7 @@ def to_toml(competition: Competition) -> str:
     """TOML with comments that `load_competition` reads back to an equal object."""
     *top, experiments = _toml_lines(competition)
     top += ["# what `make submit` trains and stacks: names of files in configs/", experiments]
-    labels = _toml_lines(
-        competition.labels, () if competition.labels.format == "separated" else ("column", "separator")
-    )
+    unused = () if competition.labels.format == "separated" else ("column", "separator")
+    labels = _toml_lines(competition.labels, unused)
     folds = ["[folds]  # a change here retrains everything", *_toml_lines(competition.folds)]
     return "\n".join([*top, "", "[labels]", *labels, "", *folds, ""])

@@ -9,13 +9,9 @@ FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}  # how a cell of a label column may
 
 def encode_flags(columns: Mapping[str, Sequence[str]]) -> tuple[np.ndarray, list[tuple[int, str, str]]]:
     """(y, wrong) of one 0/1 column a label: y (n, c) uint8, and each wrong cell, 0 in y, as (row, label, cell)."""
-    wrong = [
-        (row, name, cell)
-        for name, cells in columns.items()
-        for row, cell in enumerate(cells)
-        if cell.strip() not in FLAGS
-    ]
-    y = [[FLAGS.get(cell.strip(), 0) for cell in cells] for cells in columns.values()]
+    cells = ((row, name, cell) for name, column in columns.items() for row, cell in enumerate(column))
+    wrong = [(row, name, cell) for row, name, cell in cells if cell.strip() not in FLAGS]
+    y = [[FLAGS.get(cell.strip(), 0) for cell in column] for column in columns.values()]
     return np.array(y, np.uint8).T, wrong
 
 
@@ -34,12 +30,9 @@ class LabelCodec:
         self.separator = separator
         self._column = {name: j for j, name in enumerate(self.names)}
 
-    def split(self, cell: str) -> list[str]:
-        return split_cell(cell, self.separator)
-
     def encode(self, cells: Iterable[str]) -> np.ndarray:
         """(n, c) uint8; raises ValueError naming the row (from 1) and the unknown label."""
-        rows = [self.split(cell) for cell in cells]
+        rows = [split_cell(cell, self.separator) for cell in cells]
         y = np.zeros((len(rows), len(self.names)), np.uint8)
         for i, row in enumerate(rows):
             for name in row:
