@@ -51,8 +51,7 @@ def write_contributions(path: Path, names: Sequence[str], parts: Sequence[SplitT
         columns |= {term: pa.array(flat[:, i]) for i, term in enumerate(TERMS)}
         columns["logit"] = pa.array(flat.sum(1))
         tables.append(pa.table(columns))
-    table = pa.concat_tables(tables).unify_dictionaries()
-    write_with(path, lambda partial: pq.write_table(table, partial))
+    write_with(path, lambda partial: pq.write_table(pa.concat_tables(tables).unify_dictionaries(), partial))
 
 
 def read_contributions(path: Path) -> list[SplitTerms]:

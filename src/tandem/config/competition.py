@@ -92,8 +92,7 @@ class Competition(Section):
 def load_competition(path: Path) -> Competition:
     """Raises FileNotFoundError, or ValueError that names the invalid key."""
     if not path.exists():
-        name = path.parent.name
-        raise FileNotFoundError(f"{path} does not exist; run: make import ZIP=<file.zip> COMP={name}")
+        raise FileNotFoundError(f"{path} does not exist; run: make import ZIP=<file.zip> COMP={path.parent.name}")
     return validate(TypeAdapter(Competition), parse_toml(path), path)
 
 

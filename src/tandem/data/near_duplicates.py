@@ -42,9 +42,8 @@ def perceptual_hash(image: Image.Image) -> bytes:
 
 def _as_words(hashes: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
     """(signs, strengths), each (n, BITS / 64) uint64."""
-    wrong = next((h for h in hashes if len(h) != HASH_BYTES), None)
-    if wrong is not None:
-        raise ValueError(f"a perceptual hash has {len(wrong)} bytes, expected {HASH_BYTES}")
+    if wrong := {len(h) for h in hashes} - {HASH_BYTES}:
+        raise ValueError(f"a perceptual hash has {wrong.pop()} bytes, expected {HASH_BYTES}")
     words = np.frombuffer(b"".join(hashes), np.uint64).reshape(-1, HASH_BYTES // 8)
     return words[:, : words.shape[1] // 2], words[:, words.shape[1] // 2 :]
 
@@ -107,5 +106,4 @@ def group_near_duplicates(hashes: Sequence[bytes], contents: Sequence[str]) -> n
     """(n,) group numbers in order of appearance: identical or similar images, directly or through others."""
     if len(hashes) != len(contents):
         raise ValueError(f"there are {len(hashes)} hashes but {len(contents)} contents")
-    pairs = np.concatenate([similar_pairs(hashes), identical_pairs(contents)])
-    return _components(pairs, len(hashes))
+    return _components(np.concatenate([similar_pairs(hashes), identical_pairs(contents)]), len(hashes))

@@ -45,8 +45,7 @@ class Decoder:
 
     def to_json(self, names: tuple[str, ...]) -> dict[str, Any]:
         """The content of thresholds.json, with thresholds by label name."""
-        out: dict[str, Any] = {"decoder": self.name, "about": DECODERS[self.name], "labels": list(names)}
-        out |= asdict(self.rule)
+        out = {"decoder": self.name, "about": DECODERS[self.name], "labels": list(names)} | asdict(self.rule)
         if self.thresholds is not None:
             out["thresholds"] = dict(zip(names, self.thresholds.tolist(), strict=True))
         else:

@@ -43,6 +43,5 @@ def limit_sizes(proba: np.ndarray, pred: np.ndarray, rule: Rule) -> np.ndarray:
         pred = pred.copy()
         # predicted labels come first, then the most probable of the others
         order = np.lexsort((-proba[off], ~pred[off]), axis=1)
-        rank = np.argsort(order, axis=1)
-        pred[off] = rank < np.clip(size[off], rule.least, rule.most)[:, None]
+        pred[off] = np.argsort(order, axis=1) < np.clip(size[off], rule.least, rule.most)[:, None]
     return pred

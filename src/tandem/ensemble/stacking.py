@@ -103,8 +103,7 @@ class Stack:
     reads_words: bool = False  # whether it was fitted with the captions' word counts, and needs them to predict
 
     def predict_proba(self, inputs: StackInputs) -> np.ndarray:
-        mean = np.einsum("nlc,l->nc", self.second.logits(inputs), self.weights)
-        return sigmoid(self.shift + self.scale * mean)
+        return sigmoid(self.shift + self.scale * np.einsum("nlc,l->nc", self.second.logits(inputs), self.weights))
 
     def contributions(self, inputs: StackInputs) -> np.ndarray:
         """(n, c, m + 2) that sum to the logit: of all m members, the row's other labels and extras, a constant."""

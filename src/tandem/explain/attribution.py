@@ -38,8 +38,7 @@ def heat_maps(ensemble: FoldEnsemble, row: Inputs, labels: Sequence[int], withou
 def _logits(network: FusionNetwork, batch: Batch, setting: str) -> torch.Tensor:
     """(b, c), mean over the heads."""
     outputs = network(batch)
-    terms = outputs.terms.get(setting, outputs.terms[BOTH])
-    return terms.float().sum(-1).mean(0) + outputs.bias
+    return outputs.terms.get(setting, outputs.terms[BOTH]).float().sum(-1).mean(0) + outputs.bias
 
 
 def logits_with(ensemble: FoldEnsemble, row: Inputs, captions: Sequence[str], encode: Encode) -> np.ndarray:

@@ -63,8 +63,7 @@ def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
     parts: dict = {"missing": tuple(missing)}
     if all(reasons.values()) and not config.explains:
         return replace(found, **parts)
-    files = [paths.model(name, k, ".safetensors") for k in folds]
-    ensemble = FoldEnsemble.load(config, len(rows.names), files)
+    ensemble = FoldEnsemble.load(config, len(rows.names), [paths.model(name, k, ".safetensors") for k in folds])
     one = read_inputs(paths, config, split).take(np.array([row]))
     if config.explains:
         terms = ensemble.terms(one)

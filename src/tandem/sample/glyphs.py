@@ -54,9 +54,8 @@ class Glyphs:
         return found[-1]
 
     def _load(self, font: str) -> tuple[ImageFont.FreeTypeFont, dict[str, str]]:
-        charmap = json.loads(self._file(font, ".json").read_text(encoding="utf-8"))
         truetype = ImageFont.truetype(str(self._file(font, ".ttf")), SIZE, layout_engine=ImageFont.Layout.BASIC)
-        return truetype, charmap
+        return truetype, json.loads(self._file(font, ".json").read_text(encoding="utf-8"))
 
     def _render(self, name: str) -> tuple[Image.Image, Image.Image]:
         """(ink, outline), mode L, cropped: the area that the font fills, and the same with its holes filled."""

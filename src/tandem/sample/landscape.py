@@ -65,8 +65,7 @@ def sky(rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.4:
         y, x = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
         distance = np.hypot(x - rng.uniform(10, SIDE - 10), y - rng.uniform(5, 70))
-        glow = np.exp(-((distance / rng.uniform(18, 50)) ** 2)).astype(np.float32)
-        canvas = mix(canvas, SUNLIGHT, 0.8 * glow)
+        canvas = mix(canvas, SUNLIGHT, 0.8 * np.exp(-((distance / rng.uniform(18, 50)) ** 2)).astype(np.float32))
     return canvas
 
 
@@ -87,8 +86,7 @@ def _ridge(rng: np.random.Generator, base: float, height: float) -> list[tuple[f
     """Polygon of a row of hills with its lower edge at row `base`."""
     x = np.linspace(0, SIDE, 33)
     waves = sum(np.sin(x / SIDE * 2 * np.pi * f + rng.uniform(0, 7)) / f for f in (0.7, 1.6, 3.1, 6.3))
-    y = np.minimum(base - height * (0.5 + 0.28 * waves), base)
-    return [*zip(x, y, strict=True), (SIDE, base), (0, base)]
+    return [*zip(x, np.minimum(base - height * (0.5 + 0.28 * waves), base), strict=True), (SIDE, base), (0, base)]
 
 
 def hills(canvas: np.ndarray, horizon: float, height: float, colours: str, rng: np.random.Generator) -> np.ndarray:
