@@ -48,8 +48,7 @@ def write_contributions(path: Path, names: Sequence[str], parts: Sequence[SplitT
             "id": pa.array(np.repeat(np.asarray(ids, object), c), pa.string()),
             "label": pa.array(list(names) * n).dictionary_encode(),
         }
-        columns |= {term: pa.array(flat[:, i]) for i, term in enumerate(TERMS)}
-        columns["logit"] = pa.array(flat.sum(1))
+        columns |= dict(zip(TERMS, map(pa.array, flat.T), strict=True)) | {"logit": pa.array(flat.sum(1))}
         tables.append(pa.table(columns))
     write_with(path, lambda partial: pq.write_table(pa.concat_tables(tables).unify_dictionaries(), partial))
 

@@ -139,9 +139,7 @@ def check_labels(train: Split, table: Table, competition: Competition, issues: l
     return y
 
 
-def check_duplicates(
-    train: Split, test: Split, infos: Mapping[str, ImageInfo], labels: Sequence[str]
-) -> Iterator[Issue]:
+def check_duplicates(train: Split, test: Split, infos: dict[str, ImageInfo], labels: Sequence[str]) -> Iterator[Issue]:
     """Near-duplicate images within train and between train and test; `labels` (n,) are the label cells of train."""
     first: dict[str, tuple[Split, int]] = {}  # first row of each file: a repeated id is not a near-duplicate
     for split in (train, test):

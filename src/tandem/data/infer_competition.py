@@ -68,14 +68,12 @@ def infer_competition(folder: Path) -> Inference:
     roles = find_tables(files, folder, questions)
     tables = {role: read_table(folder / name) for role, name in roles.items() if role != "solution"}
     try:
-        return infer_tables(roles, tables, ImageIndex(files), questions)
+        return infer_from(roles, tables, ImageIndex(files), questions)
     except ValueError as error:
         raise ValueError(f"{folder / roles['train']}: {error}") from error
 
 
-def infer_tables(
-    roles: dict[str, str], tables: dict[str, Table], images: ImageIndex, questions: list[str]
-) -> Inference:
+def infer_from(roles: dict[str, str], tables: dict[str, Table], images: ImageIndex, questions: list[str]) -> Inference:
     """`roles` is {role: file}; new questions are added to `questions`."""
     train, test, sample = tables["train"], tables.get("test"), tables.get("sample_submission")
     if not train.rows:
@@ -173,7 +171,7 @@ def find_images(id: str, tables: dict[str, Table | None], images: ImageIndex, qu
         folders = Counter(PurePosixPath(file).parent.as_posix() for file in images.files)
         return max(folders, key=folders.__getitem__, default="."), ""
     place = best_place(places["train"])
-    pattern = f"{place[0]}/<{id}>{place[1]}"
+    pattern = file_pattern(place, id)
     for split, values in ids.items():
         if split != "train" and (common := set(values) & set(ids["train"])):
             shared = f"{len(common):,} {split} ids are also ids of train rows, such as {min(common)!r}"
@@ -182,13 +180,17 @@ def find_images(id: str, tables: dict[str, Table | None], images: ImageIndex, qu
             continue
         n = places[split][place]
         if places[split] and not n:
-            other, suffix = best_place(places[split])
-            where = f"train images are {pattern}, {split} images {other}/<{id}>{suffix}"
+            where = f"train images are {pattern}, {split} images {file_pattern(best_place(places[split]), id)}"
             questions.append(f"{where}: move all images to one folder and edit images and suffix")
         elif n < len(values):
             rows = f"{len(values) - n:,} of {len(values):,} {split} rows"
             questions.append(f"{rows} have no image at {pattern}: make check lists them")
     return place
+
+
+def file_pattern(place: tuple[str, str], id: str) -> str:
+    """Such as data/<id>.jpg."""
+    return f"{place[0]}/<{id}>{place[1]}"
 
 
 def find_caption(train: Table, columns: Sequence[str], notes: list[str]) -> str | None:

@@ -65,10 +65,8 @@ def parse_submission(competition: Competition, table: Table) -> tuple[list[str],
     return ids, y
 
 
-def validate_submission(
-    path: Path, competition: Competition, columns: Sequence[str], expected_ids: Sequence[str]
-) -> None:
-    """Raises ValueError unless header, ids and their order, labels and numbers of labels are as expected."""
+def validate_submission(path: Path, competition: Competition, columns: Sequence[str], wanted: Sequence[str]) -> None:
+    """Raises ValueError unless header, ids (`wanted`, in order), labels and numbers of labels are as expected."""
     table = read_table(path)
     if list(table.columns) != list(columns):
         raise ValueError(f"{path}: header is {list(table.columns)}, expected {list(columns)}")
@@ -76,9 +74,9 @@ def validate_submission(
         ids, pred = parse_submission(with_label_column(competition, columns), table)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    if len(ids) != len(expected_ids):
-        raise ValueError(f"{path}: {len(ids)} rows, expected {len(expected_ids)}")
-    for row, (id, expected) in enumerate(zip(ids, expected_ids, strict=True), 1):
+    if len(ids) != len(wanted):
+        raise ValueError(f"{path}: {len(ids)} rows, expected {len(wanted)}")
+    for row, (id, expected) in enumerate(zip(ids, wanted, strict=True), 1):
         if id != expected:
             raise ValueError(f"{path}: row {row} is {id!r}, expected {expected!r}: wrong order or id")
     n_labels = pred.sum(1)

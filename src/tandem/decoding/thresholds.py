@@ -95,10 +95,7 @@ def _best_threshold(descending: np.ndarray, curve: np.ndarray) -> tuple[float, f
 
 
 class SortedLabels:
-    """Probabilities and labels with each label's rows sorted once, so that a step costs a few passes over the rows.
-
-    proba (n, c), y (n, c) 0/1.
-    """
+    """Probabilities and labels (n, c), each label's rows sorted once: a step costs a few passes over the rows."""
 
     def __init__(self, proba: np.ndarray, y: np.ndarray, rule: Rule) -> None:
         self.proba, self.y, self.rule = proba, y.astype(bool), rule
@@ -112,10 +109,7 @@ class SortedLabels:
         self.first_overlap = np.take_along_axis(self.y, self.first, 1).sum(1)
 
     def step(self, pred: np.ndarray, overlap: np.ndarray, size: np.ndarray, j: int) -> tuple[float, float]:
-        """(score, threshold) of label j's best threshold with all other labels as in `pred`.
-
-        pred (n, c) before `limit_sizes`; its `overlap` with the true labels and its `size`, (n,).
-        """
+        """(score, threshold) of label j's best threshold, all others as in `pred` (n, c), before `limit_sizes`."""
         return _best_threshold(self.descending[j], self.curve(pred, overlap, size, j))
 
     def curve(self, pred: np.ndarray, overlap: np.ndarray, size: np.ndarray, j: int) -> np.ndarray:

@@ -32,12 +32,10 @@ def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
     name = name or default_experiment(experiments) or "fusion"
     experiment = experiments[name]
     if not experiment.is_trained or experiment.is_stack:
-        known = [one.name for one in experiments.scored() if not one.is_stack]
-        raise FileNotFoundError(
-            f"EXP={name!r}: expected one of {', '.join(known)}; the terms of the stack are shown as well"
-            if known
-            else f"nothing is trained for {paths.comp!r}; run: make submit COMP={paths.comp}"
-        )
+        known = ", ".join(one.name for one in experiments.scored() if not one.is_stack)
+        none = f"nothing is trained for {paths.comp!r}; run: make submit COMP={paths.comp}"
+        other = f"EXP={name!r}: expected one of {known}; the terms of the stack are shown as well"
+        raise FileNotFoundError(other if known else none)
     experiment.require_current()
     tables = {split: read_images(file) for split in ("train", "test") if (file := paths.images(split)).exists()}
     split, row = find_row(image, {split: table["id"] for split, table in tables.items()})
