@@ -13,10 +13,9 @@ from rich.console import Console
 from torch import nn
 
 from tandem.artifacts.atomic_io import read_json, write_json
-from tandem.artifacts.contributions import BOTH, NO_CAPTION, NO_IMAGE, TERMS, write_contributions
+from tandem.artifacts.contributions import BOTH, NO_CAPTION, NO_IMAGE, TERM_NAMES, TERMS, write_contributions
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
-from tandem.artifacts.term_names import TERM_NAMES
 from tandem.config.encoders import TrunkEncoder
 from tandem.config.experiments import FusionExperiment
 from tandem.explain.attribution import heat_maps

@@ -16,6 +16,16 @@ TERMS = ("image", "caption", "fusion", "context", "base")
 # input of a model: a fusion network can predict without one of the two
 BOTH, NO_CAPTION, NO_IMAGE = "both", "no_caption", "no_image"
 
+# how reports, explanations and the web page name the terms, and predictions with one input missing
+TERM_NAMES = {
+    "image": "image",
+    "caption": "caption",
+    "fusion": "fusion",  # only the combination of image and caption
+    "context": "other labels",
+    "base": "base rate",
+}
+SINGLE_INPUT_NAMES = {NO_CAPTION: "image only", NO_IMAGE: "caption only"}
+
 SplitTerms = tuple[str, Sequence[str], np.ndarray]  # split, ids (n,), terms (n, c, 5)
 
 

@@ -1,13 +1,11 @@
 """Explains the predictions of one experiment for one image of its competition."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from tandem.artifacts.contributions import BOTH
 from tandem.artifacts.paths import Paths
-from tandem.config.encoders import Encoder
 from tandem.config.experiments import Experiment, FusionExperiment
 from tandem.data.image_io import load_rgb
 from tandem.data.labelled_rows import read_labelled_rows
@@ -15,7 +13,6 @@ from tandem.data.split_tables import read_captions, read_images
 from tandem.explain.attribution import heat_maps, logits_with
 from tandem.explain.explanation import Explanation, default_experiment, find_row, read_prediction, shown_labels
 from tandem.explain.words import word_effects
-from tandem.features.extract import load_encoder
 from tandem.graph.experiment_dir import Experiments
 from tandem.graph.keys import STACK
 from tandem.models.fold_ensemble import FoldEnsemble
@@ -69,13 +66,8 @@ def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
     if not reasons["heat map"]:
         parts["heat"] = heat_maps(ensemble, one, found.shown, without_caption=False)  # an empty one is read too
     if caption and not reasons["words"]:
-        parts["words"] = word_effects(caption, lambda texts: logits_with(ensemble, one, texts, encode))
+        parts["words"] = word_effects(caption, lambda texts: logits_with(ensemble, one, texts))
     return replace(found, **parts)
-
-
-def encode(encoder: Encoder, captions: Sequence[str]) -> np.ndarray:
-    """(n, views, ...)"""
-    return np.concatenate(list(load_encoder(encoder)(captions)))
 
 
 def why_no_heat_map(experiment: Experiment, name: str) -> str:

@@ -4,8 +4,7 @@ from itertools import zip_longest
 
 import numpy as np
 
-from tandem.artifacts.contributions import TERMS
-from tandem.artifacts.term_names import SINGLE_INPUT_NAMES, TERM_NAMES
+from tandem.artifacts.contributions import SINGLE_INPUT_NAMES, TERM_NAMES, TERMS
 from tandem.explain.explanation import Explanation, largest_gap, printable, used_terms
 from tandem.explain.pictures import heat_uri, photo_uri
 from tandem.explain.words import Words, full_strength

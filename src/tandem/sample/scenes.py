@@ -94,8 +94,7 @@ def draw_names(kind: Kind, rng: np.random.Generator) -> list[str]:
         labels = [name for name, chance in kind.labels.items() if rng.random() < chance]
     names = []
     for name in labels:
-        more = int(rng.random() < 0.22) + int(name in GROUPS and rng.random() < 0.15)
-        names += [name] * (1 + more)
+        names += [name] * (1 + (rng.random() < 0.22) + (name in GROUPS and rng.random() < 0.15))
     others = [name for name, chance in kind.others.items() if rng.random() < chance]
     rng.shuffle(others)
     return names + others[: max(1, 5 - len(names))]
