@@ -1,6 +1,7 @@
 """Label cells of CSV files <-> rows of a 0/1 matrix; the order of its columns is decided here."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,6 +16,7 @@ def encode_flags(columns: Mapping[str, Sequence[str]]) -> tuple[np.ndarray, list
     return np.array(y, np.uint8).T, wrong
 
 
+@dataclass(frozen=True)
 class LabelCodec:
     """Two-way map between cells of separated label names and rows of a 0/1 matrix.
 
@@ -25,21 +27,19 @@ class LabelCodec:
     ['cat dog', '']
     """
 
-    def __init__(self, names: Sequence[str], separator: str = " ") -> None:
-        self.names = tuple(names)
-        self.separator = separator
-        self._column = {name: j for j, name in enumerate(self.names)}
+    names: Sequence[str]
+    separator: str = " "
 
     def encode(self, cells: Iterable[str]) -> np.ndarray:
         """(n, c) uint8; raises ValueError naming the row (from 1) and the unknown label."""
         rows = [split_cell(cell, self.separator) for cell in cells]
-        y = np.zeros((len(rows), len(self.names)), np.uint8)
+        y, column = np.zeros((len(rows), len(self.names)), np.uint8), {name: j for j, name in enumerate(self.names)}
         for i, row in enumerate(rows):
             for name in row:
-                if name not in self._column:
+                if name not in column:
                     known = f"the {len(self.names)} known labels ({self.names[0]} ... {self.names[-1]})"
                     raise ValueError(f"row {i + 1}: label {name!r} is not one of {known}")
-                y[i, self._column[name]] = 1
+                y[i, column[name]] = 1
         return y
 
     def decode(self, y: np.ndarray) -> list[str]:

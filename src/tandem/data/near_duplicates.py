@@ -76,10 +76,7 @@ def identical_pairs(contents: Sequence[str] | np.ndarray) -> np.ndarray:
 
 
 def similar_pairs(hashes: Sequence[bytes], pairs_at_once: int = 2**18) -> np.ndarray:
-    """(m, 2) pairs that connect all similar images, directly or through others.
-
-    All pairs of different hashes are compared, in blocks; redundant ones are dropped, so that memory stays small.
-    """
+    """(m, 2) pairs that connect all similar images, directly or through others; redundant ones are dropped."""
     signs, strong = _as_words(hashes)
     size = _count_bits(strong)
     usable = np.flatnonzero(size >= MIN_STRONG)

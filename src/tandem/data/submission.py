@@ -14,10 +14,7 @@ from tandem.metrics import METRICS
 
 
 def submission_columns(competition: Competition, sample: Sequence[str] = ()) -> list[str]:
-    """Header of a submission: that of the `sample` submission, or else the names of the training columns.
-
-    Raises ValueError where the sample has other columns than the id and the labels.
-    """
+    """The header: that of the `sample` submission (ValueError unless id and labels), else that of the training rows."""
     own = [competition.id, *competition.labels.columns]
     if not sample:
         return own
@@ -87,10 +84,7 @@ def validate_submission(path: Path, competition: Competition, columns: Sequence[
 
 
 def expected_rows(competition: Competition, folder: Path) -> tuple[list[str], list[str], str]:
-    """(columns, ids in order, file name) of the sample submission, or of the test file where there is none.
-
-    Raises ValueError where the sample submission has other columns.
-    """
+    """(columns, ids in order, file name) of the sample submission, else of the test file; ValueError: other columns."""
     sample = folder / competition.sample_submission
     source = sample if sample.is_file() else folder / competition.test
     table = read_table(source)

@@ -78,14 +78,11 @@ def shrink(own: np.ndarray, common: float, positives: np.ndarray, strength: floa
 
 
 def _best_threshold(descending: np.ndarray, curve: np.ndarray) -> tuple[float, float]:
-    """(score, threshold in the middle between two probabilities) of the best threshold; of equal ones the middle one.
-
-    curve  (n + 1,) score with the m most probable predicted, which a threshold can do where the next is less probable
-    """
+    """(score, threshold between two probabilities) of the best; `curve` (n + 1,): scores with the m first predicted."""
     possible = np.concatenate([[True], descending[1:] != descending[:-1], [True]])
     curve = np.where(possible, curve, -np.inf)
     best = float(curve.max())
-    winners = np.flatnonzero(curve >= best - 1e-12)
+    winners = np.flatnonzero(curve >= best - 1e-12)  # the middle one is taken
     m = int(winners[len(winners) // 2])
     if m == 0:
         first = float(descending[0])

@@ -48,8 +48,7 @@ class StackInputs:
 
     def features(self, j: int) -> np.ndarray:
         """(n, m + c - 1 + e) for label j: each member's logit of it, the mean logits of the others, the extras."""
-        others = np.delete(self.logits.mean(1), j, axis=1)
-        return np.concatenate([self.logits[:, :, j], others, self.extras], axis=1)
+        return np.concatenate([self.logits[:, :, j], np.delete(self.logits.mean(1), j, axis=1), self.extras], axis=1)
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,7 @@ def signed(x: float) -> str:
 
 
 def segments(terms: np.ndarray, low: float, high: float) -> list[tuple[str, float, float]]:
-    """(term, x, width) of each in percent of the bar: (5,) terms end to end from zero on an axis low to high, positive
-    to the right, negative to the left."""
+    """(term, x, width) in percent of an axis low to high: (5,) terms end to end from zero, negative to the left."""
     per_unit, ends, parts = 100 / (high - low), {True: -low, False: -low}, []
     for name, value in zip(TERMS, terms.tolist(), strict=True):
         if value:

@@ -42,8 +42,7 @@ def park(scene: Scene, rng: np.random.Generator) -> np.ndarray:
         x = side + 45 * np.sin(3 * t + side) * t
         y = horizon + (SIDE - horizon) * t**1.4
         wide = 1.5 + 22 * t**1.4
-        right = list(zip(x + wide, y, strict=True))
-        pen.polygon([*zip(x - wide, y, strict=True), *reversed(right)], sand)
+        pen.polygon([*zip(x - wide, y, strict=True), *zip((x + wide)[::-1], y[::-1], strict=True)], sand)
     return canvas
 
 
