@@ -245,7 +245,7 @@ def test_a_missing_file_is_named_with_what_to_do(toy):
 
 def test_problems_are_counted_and_errors_come_first():
     found = group_by_kind([Issue("repaired row", "x", "a.csv", 9), Issue("unknown label", "y", "a.csv", 5)] * 2)
-    assert [(p.kind, p.count, p.first.place) for p in found] == [
+    assert [(kind, len(group), group[0].place) for kind, group in found.items()] == [
         ("unknown label", 2, "a.csv:5"),
         ("repaired row", 2, "a.csv:9"),
     ]

@@ -13,10 +13,9 @@ from rich.console import Console
 from torch import nn
 
 from tandem.artifacts.atomic_io import read_json, write_json
-from tandem.artifacts.contributions import BOTH, NO_CAPTION, NO_IMAGE, TERMS, write_contributions
+from tandem.artifacts.contributions import BOTH, NO_CAPTION, NO_IMAGE, TERM_NAMES, TERMS, write_contributions
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
-from tandem.artifacts.term_names import TERM_NAMES
 from tandem.config.encoders import TrunkEncoder
 from tandem.config.experiments import FusionExperiment
 from tandem.explain.attribution import heat_maps
@@ -27,7 +26,7 @@ from tandem.explain.page import percent, render, segments
 from tandem.explain.pictures import overlay
 from tandem.explain.terminal import lines
 from tandem.explain.words import word_effects
-from tandem.features import text_backbone_split as tokens
+from tandem.features.text_encoder import load_encoder
 from tandem.graph.experiment_dir import Experiments
 from tandem.logits import logit, sigmoid
 from tandem.models.fold_ensemble import FoldEnsemble
@@ -209,7 +208,7 @@ def test_the_effect_of_a_word_is_the_change_of_the_logit_without_it(paths):
     found = explain_image(paths, "3.png", "join")
     assert found.words.pieces == ("a", " red", " thing")
     job = job_of(paths)
-    (states,) = tokens.load_encoder(job.experiment.tokens)(["a thing"])
+    (states,) = load_encoder(job.experiment.tokens)(["a thing"])
     row = job.inputs.take(np.array([3]))
     model = make_model(job.experiment, 2).load(paths.model("join", 1, ".safetensors"))
     states = Maps((states.astype(np.float16),))

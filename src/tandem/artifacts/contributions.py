@@ -16,6 +16,16 @@ TERMS = ("image", "caption", "fusion", "context", "base")
 # input of a model: a fusion network can predict without one of the two
 BOTH, NO_CAPTION, NO_IMAGE = "both", "no_caption", "no_image"
 
+# how reports, explanations and the web page name the terms, and predictions with one input missing
+TERM_NAMES = {
+    "image": "image",
+    "caption": "caption",
+    "fusion": "fusion",  # only the combination of image and caption
+    "context": "other labels",
+    "base": "base rate",
+}
+SINGLE_INPUT_NAMES = {NO_CAPTION: "image only", NO_IMAGE: "caption only"}
+
 SplitTerms = tuple[str, Sequence[str], np.ndarray]  # split, ids (n,), terms (n, c, 5)
 
 
@@ -48,11 +58,9 @@ def write_contributions(path: Path, names: Sequence[str], parts: Sequence[SplitT
             "id": pa.array(np.repeat(np.asarray(ids, object), c), pa.string()),
             "label": pa.array(list(names) * n).dictionary_encode(),
         }
-        columns |= {term: pa.array(flat[:, i]) for i, term in enumerate(TERMS)}
-        columns["logit"] = pa.array(flat.sum(1))
+        columns |= dict(zip(TERMS, map(pa.array, flat.T), strict=True)) | {"logit": pa.array(flat.sum(1))}
         tables.append(pa.table(columns))
-    table = pa.concat_tables(tables).unify_dictionaries()
-    write_with(path, lambda partial: pq.write_table(table, partial))
+    write_with(path, lambda partial: pq.write_table(pa.concat_tables(tables).unify_dictionaries(), partial))
 
 
 def read_contributions(path: Path) -> list[SplitTerms]:

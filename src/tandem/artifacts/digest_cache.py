@@ -9,7 +9,7 @@ from tandem.artifacts.atomic_io import file_digest, read_json, write_json
 VERSION = 1  # of the layout of the cache file
 SETTLED_NS = 2 * 10**9  # a file younger than this may change again within one tick of its time stamp
 
-Stamp = tuple[int, int, int]  # size in bytes, mtime in ns, inode
+Stamp = tuple[int, ...]  # size in bytes, mtime in ns, inode
 
 
 class DigestCache:
@@ -53,11 +53,7 @@ def _stamp(path: Path) -> Stamp:
 def _read(file: Path) -> dict[str, tuple[Stamp, str]]:
     try:
         content = read_json(file)
-        if content["version"] != VERSION:
-            return {}
-        return {
-            path: ((int(size), int(mtime_ns), int(inode)), str(digest))
-            for path, (size, mtime_ns, inode, digest) in content["files"].items()
-        }
+        entries = content["files"].items() if content["version"] == VERSION else ()
+        return {path: (tuple(map(int, stamp)), str(digest)) for path, (*stamp, digest) in entries}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}

@@ -18,9 +18,8 @@ def local_path(text: str) -> Path:
 def check_name(kind: str, name: str) -> str:
     """Returns `name` if it can safely be a folder name; raises ValueError otherwise."""
     if not NAME.fullmatch(name):
-        raise ValueError(
-            f"{kind} {name!r}: expected lower-case letters, digits, '_' and '-', starting with a letter or digit"
-        )
+        form = "lower-case letters, digits, '_' and '-', starting with a letter or digit"
+        raise ValueError(f"{kind} {name!r}: expected {form}")
     return name
 
 

@@ -84,17 +84,15 @@ class Competition(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if not self.least <= self.most <= len(self.labels.names):
-            raise ValueError(
-                f"least = {self.least}, most = {self.most}: expected least <= most <= {len(self.labels.names)} labels"
-            )
+            expected = f"expected least <= most <= {len(self.labels.names)} labels"
+            raise ValueError(f"least = {self.least}, most = {self.most}: {expected}")
         return self
 
 
 def load_competition(path: Path) -> Competition:
     """Raises FileNotFoundError, or ValueError that names the invalid key."""
     if not path.exists():
-        name = path.parent.name
-        raise FileNotFoundError(f"{path} does not exist; run: make import ZIP=<file.zip> COMP={name}")
+        raise FileNotFoundError(f"{path} does not exist; run: make import ZIP=<file.zip> COMP={path.parent.name}")
     return validate(TypeAdapter(Competition), parse_toml(path), path)
 
 
@@ -114,8 +112,7 @@ def to_toml(competition: Competition) -> str:
     """TOML with comments that `load_competition` reads back to an equal object."""
     *top, experiments = _toml_lines(competition)
     top += ["# what `make submit` trains and stacks: names of files in configs/", experiments]
-    labels = _toml_lines(
-        competition.labels, () if competition.labels.format == "separated" else ("column", "separator")
-    )
+    unused = () if competition.labels.format == "separated" else ("column", "separator")
+    labels = _toml_lines(competition.labels, unused)
     folds = ["[folds]  # a change here retrains everything", *_toml_lines(competition.folds)]
     return "\n".join([*top, "", "[labels]", *labels, "", *folds, ""])

@@ -78,5 +78,4 @@ def read_toml(path: Path, derived: tuple[Path, ...] = ()) -> dict[str, Any]:
     values = parse_toml(path)
     if "base" not in values:
         return values
-    base = base_file(path, values.pop("base"))
-    return merged(read_toml(base, (*derived, path)), values)
+    return merged(read_toml(base_file(path, values.pop("base")), (*derived, path)), values)

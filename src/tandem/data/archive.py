@@ -49,10 +49,7 @@ def unpack_zip(archive: Path, folder: Path) -> int:
 
 
 def copy_folder(source: Path, folder: Path) -> int:
-    """Copies `source` to the new `folder`; returns the number of files.
-
-    Raises ValueError for links to folders, or to files outside `source`.
-    """
+    """Copies to the new `folder`; returns the number of files. Raises ValueError for links to folders or outside."""
     if not source.is_dir():
         raise FileNotFoundError(f"{source} is not a folder; expected one with train.csv and the images")
     root = source.resolve()
@@ -65,11 +62,10 @@ def copy_folder(source: Path, folder: Path) -> int:
             path = Path(here, name)
             if path.is_symlink() and (path.is_dir() or not path.resolve().is_relative_to(root)):
                 raise ValueError(f"{path} is a link to {os.readlink(path)}; put the real files there")
-            if path.is_dir():
-                continue
-            if not path.is_file():
+            if path.is_file():
+                files[path.relative_to(source).as_posix()] = path
+            elif not path.is_dir():
                 raise ValueError(f"{path} is not a regular file; remove it")
-            files[path.relative_to(source).as_posix()] = path
     files = _without_top_folder(files)
     sizes = {target: path.stat().st_size for target, path in files.items()}
     _build(folder, sizes, lambda target, path: shutil.copyfile(files[target], path))

@@ -21,10 +21,7 @@ from tandem.data.split_tables import read_captions, read_images, read_labels, wr
 
 @dataclass(frozen=True)
 class CheckedTables:
-    """The rows of a competition and their issues.
-
-    Where a column is missing or a table is empty, nothing but `rows` and `issues` is filled in.
-    """
+    """The rows of a competition and their issues; nothing else where a column is missing or a table is empty."""
 
     rows: dict[str, int]  # {split: number of rows of its CSV file}
     issues: list[Issue]  # in the order of the checks
@@ -89,10 +86,7 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
 
 
 def write_checked(paths: Paths, checked: CheckedTables) -> None:
-    """Writes the tables, each only where its content changed, and deletes those of splits that are gone.
-
-    Raises ValueError where the issues include errors.
-    """
+    """Writes the tables that changed, deletes those of splits that are gone; raises ValueError where there are errors."""
     if checked.n_errors:
         raise ValueError(f"{paths.comp}: {checked.n_errors} errors; run: make check COMP={paths.comp}")
     for split, columns in checked.images.items():

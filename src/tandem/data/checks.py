@@ -9,7 +9,7 @@ from tandem.config.competition import Competition, Labels
 from tandem.data.csv_reader import Table
 from tandem.data.image_scan import ImageInfo, image_file
 from tandem.data.issues import Issue
-from tandem.data.label_codec import LabelCodec, encode_flags
+from tandem.data.label_codec import LabelCodec, encode_flags, split_cell
 from tandem.data.near_duplicates import group_near_duplicates
 from tandem.data.submission import submission_columns
 
@@ -49,8 +49,8 @@ def make_split(file: str, table: Table, competition: Competition, issues: list[I
         except ValueError as error:
             images.append("")
             issues.append(Issue("unsafe id", str(error), file, line, id))
-    for repair in table.repaired:
-        issues.append(Issue("repaired row", f"read as one row: {repair.text.strip()[:200]!r}", file, repair.line))
+    for line, text in table.repaired.items():
+        issues.append(Issue("repaired row", f"read as one row: {text.strip()[:200]!r}", file, line))
     return Split(file, table.lines, ids, images)
 
 
@@ -101,7 +101,7 @@ def _encode_separated(split: Split, cells: Sequence[str], labels: Labels, issues
     codec = LabelCodec(labels.names, labels.separator)
     known, clean = set(labels.names), []
     for row, cell in enumerate(cells):
-        names = codec.split(cell)
+        names = split_cell(cell, labels.separator)
         for name in dict.fromkeys(names):
             if name not in known:
                 expected = f"one of the {len(known)} labels {labels.names[0]} ... {labels.names[-1]}"
@@ -139,9 +139,7 @@ def check_labels(train: Split, table: Table, competition: Competition, issues: l
     return y
 
 
-def check_duplicates(
-    train: Split, test: Split, infos: Mapping[str, ImageInfo], labels: Sequence[str]
-) -> Iterator[Issue]:
+def check_duplicates(train: Split, test: Split, infos: dict[str, ImageInfo], labels: Sequence[str]) -> Iterator[Issue]:
     """Near-duplicate images within train and between train and test; `labels` (n,) are the label cells of train."""
     first: dict[str, tuple[Split, int]] = {}  # first row of each file: a repeated id is not a near-duplicate
     for split in (train, test):

@@ -80,10 +80,8 @@ def are_uniform(keys: list[str]) -> bool:
 def mixes_quotes(lines: list[str], width: int) -> bool:
     """Whether a column has quotes around some cells and unescaped quotes inside others."""
     rows = [row for row in (split_cells(line, width) for line in lines if '"' in line) if row]
-    return any(
-        any(quoted[j] for _, quoted in rows) and any(has_bare_quote([cells[j]], [quoted[j]]) for cells, quoted in rows)
-        for j in range(width)
-    )
+    marked = {j for _, quoted in rows for j in range(width) if quoted[j]}
+    return bool(marked & {j for cells, quoted in rows for j in range(width) if '"' in cells[j] and not quoted[j]})
 
 
 def has_bare_quote(cells: list[str], quoted: list[bool]) -> bool:

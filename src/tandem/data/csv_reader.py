@@ -12,21 +12,13 @@ MAX_BYTES = 2**30
 
 
 @dataclass(frozen=True)
-class Repair:
-    """A row that is not valid CSV: its first line in the file (from 1), and its raw text."""
-
-    line: int
-    text: str
-
-
-@dataclass(frozen=True)
 class Table:
     """The content of a CSV file."""
 
     columns: tuple[str, ...]  # none empty or repeated
     rows: list[tuple[str, ...]]  # one cell a column
     lines: list[int]  # first line of each row in the file, from 1
-    repaired: list[Repair] = field(default_factory=list)  # rows with unescaped quotes
+    repaired: dict[int, str] = field(default_factory=dict)  # {first line: raw text} of rows that are not valid CSV
 
     def column(self, name: str) -> list[str]:
         """(n,) cells; raises ValueError where there is no such column."""
@@ -91,7 +83,7 @@ def _header(lines: list[str]) -> tuple[int, tuple[str, ...]]:
 def _body(lines: list[str], first: int, columns: tuple[str, ...]) -> Table:
     width = len(columns)
     try:
-        strict = _strict_rows(lines, first, width)
+        plain = _strict_rows(lines, first, columns)
     except CsvError as error:
         if width == 1:
             raise
@@ -99,8 +91,7 @@ def _body(lines: list[str], first: int, columns: tuple[str, ...]) -> Table:
             return _repaired(lines, columns, read_unescaped(lines, first, width, error))
         except CsvError as second:
             raise (error if isinstance(error, WrongWidth) and error.line >= second.line else second) from None
-    plain = Table(columns, [row for _, row in strict], [line for line, _ in strict])
-    if not strict or width == 1:
+    if not plain.rows or width == 1:
         return plain
     starts = set(plain.lines)
     inside = [lines[i] for i in range(first, len(lines)) if i + 1 not in starts]
@@ -121,28 +112,26 @@ def _body(lines: list[str], first: int, columns: tuple[str, ...]) -> Table:
     return plain
 
 
-def _strict_rows(lines: list[str], first: int, width: int) -> list[tuple[int, tuple[str, ...]]]:
-    """(first line, cells) of each row by RFC 4180; raises CsvError at the first invalid row."""
-    rows = []
+def _strict_rows(lines: list[str], first: int, columns: tuple[str, ...]) -> Table:
+    """The rows by RFC 4180; raises CsvError at the first invalid one."""
+    table = Table(columns, [], [])
     reader = csv.reader(lines[first:], strict=True)
     line = first + 1
     try:
         for row in reader:
-            if row and len(row) != width:
-                raise WrongWidth(line, f"{len(row)} columns, the header has {width}")
+            if row and len(row) != len(columns):
+                raise WrongWidth(line, f"{len(row)} columns, the header has {len(columns)}")
             if row:
-                rows.append((line, tuple(row)))
+                table.rows.append(tuple(row))
+                table.lines.append(line)
             line = first + reader.line_num + 1
     except csv.Error as error:
         raise CsvError(line, f"not valid CSV: {error}") from error
-    return rows
+    return table
 
 
 def _repaired(lines: list[str], columns: tuple[str, ...], rows: list[Row]) -> Table:
     ends = [row.line - 1 for row in rows[1:]] + [len(lines)]
-    repaired = [
-        Repair(row.line, "".join(lines[row.line - 1 : end]).rstrip("\r\n"))
-        for row, end in zip(rows, ends, strict=True)
-        if row.repaired
-    ]
+    texts = {row.line: "".join(lines[row.line - 1 : end]) for row, end in zip(rows, ends, strict=True) if row.repaired}
+    repaired = {line: text.rstrip("\r\n") for line, text in texts.items()}
     return Table(columns, [row.cells for row in rows], [row.line for row in rows], repaired)

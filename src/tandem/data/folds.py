@@ -47,14 +47,17 @@ def label_shares(y: np.ndarray, fold: np.ndarray, n_folds: int) -> np.ndarray:
     return np.column_stack([part.mean(axis=0) if len(part) else np.zeros(y.shape[1]) for part in rows])
 
 
-def read_fold_map(file: Path) -> tuple[list[str], list[int]]:
-    """(ids, fold of each) in the order of the file; raises ValueError where a column is missing or no number."""
+def read_fold_map(file: Path) -> tuple[list[str], list[int], list[int]]:
+    """(ids, fold, group) in the order of the file; raises ValueError where a column is missing or no number."""
     with file.open(encoding="utf-8", newline="") as opened:
-        rows = list(csv.DictReader(opened))
+        reader = csv.DictReader(opened)
+        rows = list(reader)
+    if not {"id", "fold", "group"} <= set(reader.fieldnames or ()):
+        raise ValueError(f"{file}: columns are {reader.fieldnames}, expected id, fold, group; run make folds")
     try:
-        return [row["id"] for row in rows], [int(row["fold"]) for row in rows]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{file}: expected columns id and fold, a whole number ({error}); run make folds") from error
+        return [row["id"] for row in rows], [int(row["fold"]) for row in rows], [int(row["group"]) for row in rows]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{file}: fold and group must be whole numbers ({error}); run make folds") from error
 
 
 def fold_map_digest(ids: Sequence[str], fold: Sequence[int]) -> str:

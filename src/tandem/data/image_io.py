@@ -34,8 +34,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         image.info.pop("transparency", None)  # a 16-bit grey value: not valid for 8 bits
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, image)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image)
     return image.convert("RGB")
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path, PurePosixPath
@@ -86,9 +86,8 @@ def read_cache(path: Path) -> Cache:
 
 
 def write_cache(path: Path, cache: Cache) -> None:
-    rows = [(file, *stamp, *astuple(info)) for file, (stamp, info) in cache.items()]
-    named = [dict(zip(CACHE_SCHEMA.names, row, strict=True)) for row in rows]
-    table = pa.Table.from_pylist(named, schema=CACHE_SCHEMA)
+    rows = ((file, *stamp, *astuple(info)) for file, (stamp, info) in cache.items())
+    table = pa.Table.from_pylist([dict(zip(CACHE_SCHEMA.names, row, strict=True)) for row in rows], CACHE_SCHEMA)
     write_with(path, lambda partial: pq.write_table(table, partial))
 
 
@@ -125,21 +124,15 @@ def folder_state(folder: Path) -> str:
     Hashes the name, size and modification time of each file; no file is opened. A link to a file counts with the
     size and time of its target, a link to a folder only with its name and target. No folder counts as an empty one.
     """
-    files = sorted(_walk(os.fspath(folder), ""))
-    text = "\0".join(f"{name}\0{size}\0{mtime_ns}" for name, size, mtime_ns in files)
+    files: list[tuple[str, int | str, int]] = []
+    for here, folders, names in os.walk(folder):
+        prefix = here[len(os.fspath(folder)) + 1 :].replace(os.sep, "/")
+        prefix += "/" * bool(prefix)
+        links = [name for name in folders if os.path.islink(os.path.join(here, name))]
+        files += [(prefix + name, os.readlink(os.path.join(here, name)), 0) for name in links]
+        for name in names:
+            with suppress(FileNotFoundError):  # a link without a target, or deleted meanwhile: a missing image
+                status = os.stat(os.path.join(here, name))
+                files.append((prefix + name, status.st_size, status.st_mtime_ns))
+    text = "\0".join(f"{name}\0{size}\0{mtime_ns}" for name, size, mtime_ns in sorted(files))
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-
-
-def _walk(folder: str, prefix: str) -> Iterator[tuple[str, int | str, int]]:
-    """(name below the first folder, size in bytes, modification time in ns) of all files."""
-    entries: list[os.DirEntry[str]] = []
-    with suppress(FileNotFoundError, NotADirectoryError):
-        entries = list(os.scandir(folder))
-    for entry in entries:
-        name = prefix + entry.name
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(entry.path, name + "/")
-            continue
-        with suppress(FileNotFoundError):  # a link without a target, or deleted meanwhile: a missing image
-            status = entry.stat()
-            yield (name, os.readlink(entry.path), 0) if entry.is_dir() else (name, status.st_size, status.st_mtime_ns)

@@ -54,11 +54,6 @@ class ImageIndex:
                     places[file[: len(file) - len(id + suffix)].rstrip("/") or ".", suffix] += 1
         return places
 
-    def largest_folder(self) -> str:
-        """The folder with the most images; '.' where there are none."""
-        folders = Counter(PurePosixPath(file).parent.as_posix() for file in self.files)
-        return folders.most_common(1)[0][0] if folders else "."
-
 
 def best_place(places: Counter[tuple[str, str]]) -> tuple[str, str]:
     """The (folder, suffix) of most ids; of equals, the one with the shortest folder name."""
@@ -67,21 +62,18 @@ def best_place(places: Counter[tuple[str, str]]) -> tuple[str, str]:
 
 def infer_competition(folder: Path) -> Inference:
     """The most likely competition; raises ValueError where none can be inferred."""
-    files = sorted(
-        Path(here, name).relative_to(folder).as_posix() for here, _, names in os.walk(folder) for name in names
-    )
+    found = (Path(here, name) for here, _, names in os.walk(folder) for name in names)
+    files = sorted(path.relative_to(folder).as_posix() for path in found)
     questions: list[str] = []
     roles = find_tables(files, folder, questions)
     tables = {role: read_table(folder / name) for role, name in roles.items() if role != "solution"}
     try:
-        return infer_tables(roles, tables, ImageIndex(files), questions)
+        return infer_from(roles, tables, ImageIndex(files), questions)
     except ValueError as error:
         raise ValueError(f"{folder / roles['train']}: {error}") from error
 
 
-def infer_tables(
-    roles: dict[str, str], tables: dict[str, Table], images: ImageIndex, questions: list[str]
-) -> Inference:
+def infer_from(roles: dict[str, str], tables: dict[str, Table], images: ImageIndex, questions: list[str]) -> Inference:
     """`roles` is {role: file}; new questions are added to `questions`."""
     train, test, sample = tables["train"], tables.get("test"), tables.get("sample_submission")
     if not train.rows:
@@ -176,15 +168,15 @@ def find_images(id: str, tables: dict[str, Table | None], images: ImageIndex, qu
     if not places["train"]:
         column, n = f"column {id!r} (such as {ids['train'][0]!r})", len(images.files)
         questions.append(f"{column} names none of the {n:,} image files: add the images, or edit images and suffix")
-        return images.largest_folder(), ""
+        folders = Counter(PurePosixPath(file).parent.as_posix() for file in images.files)
+        return max(folders, key=folders.__getitem__, default="."), ""
     place = best_place(places["train"])
     pattern = file_pattern(place, id)
     for split, values in ids.items():
         if split != "train" and (common := set(values) & set(ids["train"])):
-            questions.append(
-                f"{len(common):,} {split} ids are also ids of train rows, such as {min(common)!r}: each image needs "
-                f"its own id; give the {split} images and ids other names"
-            )
+            shared = f"{len(common):,} {split} ids are also ids of train rows, such as {min(common)!r}"
+            advice = f"each image needs its own id; give the {split} images and ids other names"
+            questions.append(f"{shared}: {advice}")
             continue
         n = places[split][place]
         if places[split] and not n:

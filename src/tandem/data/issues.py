@@ -58,27 +58,10 @@ KINDS = {  # errors first
 }
 
 
-@dataclass(frozen=True)
-class IssueGroup:
-    """All issues of one kind."""
-
-    kind: str
-    severity: Severity
-    count: int
-    advice: str
-    first: Issue
-
-
-def group_by_kind(issues: Iterable[Issue]) -> list[IssueGroup]:
-    """One group for each kind, in the order of KINDS: errors first."""
-    by_kind: dict[str, list[Issue]] = {}
-    for issue in issues:
-        by_kind.setdefault(issue.kind, []).append(issue)
-    return [
-        IssueGroup(name, kind.severity, len(by_kind[name]), kind.advice, by_kind[name][0])
-        for name, kind in KINDS.items()
-        if name in by_kind
-    ]
+def group_by_kind(issues: Sequence[Issue]) -> dict[str, list[Issue]]:
+    """The issues of each kind that occurs, in the order of KINDS: errors first."""
+    found = {kind: [issue for issue in issues if issue.kind == kind] for kind in KINDS}
+    return {kind: group for kind, group in found.items() if group}
 
 
 def count_errors(issues: Iterable[Issue]) -> int:
@@ -89,8 +72,8 @@ def count_errors(issues: Iterable[Issue]) -> int:
 def check_report(issues: Sequence[Issue], rows: dict[str, int]) -> dict[str, Any]:
     """The content of check.json; `rows` is the number of rows of each split."""
     summary = [
-        {"kind": group.kind, "severity": group.severity, "count": group.count, "advice": group.advice}
-        for group in group_by_kind(issues)
+        {"kind": kind, "severity": KINDS[kind].severity, "count": len(group), "advice": KINDS[kind].advice}
+        for kind, group in group_by_kind(issues).items()
     ]
     details = [{"severity": KINDS[issue.kind].severity} | asdict(issue) for issue in issues]
     return {"ready": count_errors(issues) == 0, "rows": rows, "problems": summary, "findings": details}

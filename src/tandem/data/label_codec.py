@@ -1,6 +1,7 @@
 """Label cells of CSV files <-> rows of a 0/1 matrix; the order of its columns is decided here."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,16 +10,13 @@ FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}  # how a cell of a label column may
 
 def encode_flags(columns: Mapping[str, Sequence[str]]) -> tuple[np.ndarray, list[tuple[int, str, str]]]:
     """(y, wrong) of one 0/1 column a label: y (n, c) uint8, and each wrong cell, 0 in y, as (row, label, cell)."""
-    wrong = [
-        (row, name, cell)
-        for name, cells in columns.items()
-        for row, cell in enumerate(cells)
-        if cell.strip() not in FLAGS
-    ]
-    y = [[FLAGS.get(cell.strip(), 0) for cell in cells] for cells in columns.values()]
+    cells = ((row, name, cell) for name, column in columns.items() for row, cell in enumerate(column))
+    wrong = [(row, name, cell) for row, name, cell in cells if cell.strip() not in FLAGS]
+    y = [[FLAGS.get(cell.strip(), 0) for cell in column] for column in columns.values()]
     return np.array(y, np.uint8).T, wrong
 
 
+@dataclass(frozen=True)
 class LabelCodec:
     """Two-way map between cells of separated label names and rows of a 0/1 matrix.
 
@@ -29,24 +27,19 @@ class LabelCodec:
     ['cat dog', '']
     """
 
-    def __init__(self, names: Sequence[str], separator: str = " ") -> None:
-        self.names = tuple(names)
-        self.separator = separator
-        self._column = {name: j for j, name in enumerate(self.names)}
-
-    def split(self, cell: str) -> list[str]:
-        return split_cell(cell, self.separator)
+    names: Sequence[str]
+    separator: str = " "
 
     def encode(self, cells: Iterable[str]) -> np.ndarray:
         """(n, c) uint8; raises ValueError naming the row (from 1) and the unknown label."""
-        rows = [self.split(cell) for cell in cells]
-        y = np.zeros((len(rows), len(self.names)), np.uint8)
+        rows = [split_cell(cell, self.separator) for cell in cells]
+        y, column = np.zeros((len(rows), len(self.names)), np.uint8), {name: j for j, name in enumerate(self.names)}
         for i, row in enumerate(rows):
             for name in row:
-                if name not in self._column:
+                if name not in column:
                     known = f"the {len(self.names)} known labels ({self.names[0]} ... {self.names[-1]})"
                     raise ValueError(f"row {i + 1}: label {name!r} is not one of {known}")
-                y[i, self._column[name]] = 1
+                y[i, column[name]] = 1
         return y
 
     def decode(self, y: np.ndarray) -> list[str]:

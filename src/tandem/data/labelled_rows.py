@@ -1,6 +1,5 @@
 """The labelled training rows with their folds."""
 
-import csv
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from tandem.artifacts.atomic_io import digest
 from tandem.artifacts.paths import Paths
-from tandem.data.folds import fold_map_digest
+from tandem.data.folds import fold_map_digest, read_fold_map
 from tandem.data.split_tables import read_labels
 
 
@@ -34,13 +33,7 @@ class LabelledRows:
 def read_labelled_rows(paths: Paths) -> LabelledRows:
     """Raises ValueError where the folds are not those of the checked rows."""
     ids, names, y = read_labels(paths.labels)
-    with paths.folds.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        if not {"id", "fold", "group"} <= set(reader.fieldnames or ()):
-            raise ValueError(
-                f"{paths.folds}: columns are {reader.fieldnames}, expected id, fold, group; run make folds"
-            )
-        rows = {row["id"]: (int(row["fold"]), int(row["group"])) for row in reader}
+    rows = {id: (fold, group) for id, fold, group in zip(*read_fold_map(paths.folds), strict=True)}
     missing = [id for id in ids if id not in rows]
     if missing or len(rows) != len(ids):
         without = f"{len(missing)} without a fold{', first: ' + missing[0] if missing else ''}"

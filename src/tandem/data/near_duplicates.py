@@ -42,9 +42,8 @@ def perceptual_hash(image: Image.Image) -> bytes:
 
 def _as_words(hashes: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
     """(signs, strengths), each (n, BITS / 64) uint64."""
-    wrong = next((h for h in hashes if len(h) != HASH_BYTES), None)
-    if wrong is not None:
-        raise ValueError(f"a perceptual hash has {len(wrong)} bytes, expected {HASH_BYTES}")
+    if wrong := {len(h) for h in hashes} - {HASH_BYTES}:
+        raise ValueError(f"a perceptual hash has {wrong.pop()} bytes, expected {HASH_BYTES}")
     words = np.frombuffer(b"".join(hashes), np.uint64).reshape(-1, HASH_BYTES // 8)
     return words[:, : words.shape[1] // 2], words[:, words.shape[1] // 2 :]
 
@@ -77,10 +76,7 @@ def identical_pairs(contents: Sequence[str] | np.ndarray) -> np.ndarray:
 
 
 def similar_pairs(hashes: Sequence[bytes], pairs_at_once: int = 2**18) -> np.ndarray:
-    """(m, 2) pairs that connect all similar images, directly or through others.
-
-    All pairs of different hashes are compared, in blocks; redundant ones are dropped, so that memory stays small.
-    """
+    """(m, 2) pairs that connect all similar images, directly or through others; redundant ones are dropped."""
     signs, strong = _as_words(hashes)
     size = _count_bits(strong)
     usable = np.flatnonzero(size >= MIN_STRONG)
@@ -107,5 +103,4 @@ def group_near_duplicates(hashes: Sequence[bytes], contents: Sequence[str]) -> n
     """(n,) group numbers in order of appearance: identical or similar images, directly or through others."""
     if len(hashes) != len(contents):
         raise ValueError(f"there are {len(hashes)} hashes but {len(contents)} contents")
-    pairs = np.concatenate([similar_pairs(hashes), identical_pairs(contents)])
-    return _components(pairs, len(hashes))
+    return _components(np.concatenate([similar_pairs(hashes), identical_pairs(contents)]), len(hashes))

@@ -14,10 +14,7 @@ from tandem.metrics import METRICS
 
 
 def submission_columns(competition: Competition, sample: Sequence[str] = ()) -> list[str]:
-    """Header of a submission: that of the `sample` submission, or else the names of the training columns.
-
-    Raises ValueError where the sample has other columns than the id and the labels.
-    """
+    """The header: that of the `sample` submission (ValueError unless id and labels), else that of the training rows."""
     own = [competition.id, *competition.labels.columns]
     if not sample:
         return own
@@ -65,10 +62,8 @@ def parse_submission(competition: Competition, table: Table) -> tuple[list[str],
     return ids, y
 
 
-def validate_submission(
-    path: Path, competition: Competition, columns: Sequence[str], expected_ids: Sequence[str]
-) -> None:
-    """Raises ValueError unless header, ids and their order, labels and numbers of labels are as expected."""
+def validate_submission(path: Path, competition: Competition, columns: Sequence[str], wanted: Sequence[str]) -> None:
+    """Raises ValueError unless header, ids (`wanted`, in order), labels and numbers of labels are as expected."""
     table = read_table(path)
     if list(table.columns) != list(columns):
         raise ValueError(f"{path}: header is {list(table.columns)}, expected {list(columns)}")
@@ -76,9 +71,9 @@ def validate_submission(
         ids, pred = parse_submission(with_label_column(competition, columns), table)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    if len(ids) != len(expected_ids):
-        raise ValueError(f"{path}: {len(ids)} rows, expected {len(expected_ids)}")
-    for row, (id, expected) in enumerate(zip(ids, expected_ids, strict=True), 1):
+    if len(ids) != len(wanted):
+        raise ValueError(f"{path}: {len(ids)} rows, expected {len(wanted)}")
+    for row, (id, expected) in enumerate(zip(ids, wanted, strict=True), 1):
         if id != expected:
             raise ValueError(f"{path}: row {row} is {id!r}, expected {expected!r}: wrong order or id")
     n_labels = pred.sum(1)
@@ -89,10 +84,7 @@ def validate_submission(
 
 
 def expected_rows(competition: Competition, folder: Path) -> tuple[list[str], list[str], str]:
-    """(columns, ids in order, file name) of the sample submission, or of the test file where there is none.
-
-    Raises ValueError where the sample submission has other columns.
-    """
+    """(columns, ids in order, file name) of the sample submission, else of the test file; ValueError: other columns."""
     sample = folder / competition.sample_submission
     source = sample if sample.is_file() else folder / competition.test
     table = read_table(source)

@@ -17,13 +17,9 @@ PRIOR = 1.0  # L2 penalty on the distance from the identity: curves of rare labe
 
 @dataclass(frozen=True)
 class Calibration:
-    """A calibration curve for each label.
+    """A calibration curve for each label: coefficients, or for isotonic the knots' x, then as many y."""
 
-    kind    one of KINDS
-    curves  a list of numbers a label: coefficients, or for isotonic the knots' x, then as many y
-    """
-
-    kind: str = "none"
+    kind: str = "none"  # one of KINDS
     curves: list[list[float]] = field(default_factory=list)
 
     def __call__(self, proba: np.ndarray) -> np.ndarray:
@@ -79,8 +75,7 @@ def _isotonic(p: np.ndarray, y: np.ndarray) -> list[float]:
     # one negative at 0 and one positive at 1, so that no probability becomes 0 or 1
     x, row = np.unique(np.concatenate([[0.0, 1.0], p]), return_inverse=True)
     weight = np.bincount(row).astype(float)
-    share = np.bincount(row, np.concatenate([[0.0, 1.0], y])) / weight
-    level = isotonic_regression(share, weights=weight).x
+    level = isotonic_regression(np.bincount(row, np.concatenate([[0.0, 1.0], y])) / weight, weights=weight).x
     step = np.concatenate([[True], np.diff(level) != 0, [True]])
     ends = step[:-1] | step[1:]  # of a constant stretch only both ends are stored
     return [*x[ends].tolist(), *level[ends].tolist()]

@@ -22,30 +22,20 @@ DECODERS = {
 
 
 def default_decoder(metric: str) -> str:
-    """The decoder used where another's gain over it may be chance.
-
-    For F1 per row the expected-F1 sets, which are optimal under calibrated probabilities and tune nothing but these;
-    else 0.5 for every label.
-    """
+    """Used where another's gain may be chance: for F1 per row the expected-F1 sets, else 0.5 for every label."""
     return "expected" if metric == "f1_samples" else "fixed"
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """Turns probabilities (n, c) into label sets (n, c) of least to most labels.
-
-    thresholds   (c,), for the first five of DECODERS
-    calibration  applied first, for `expected` and `gfm`
-    sizes        weights of the set sizes 0, 1, ..., for `gfm`
-    strength     for `shrunk`: a label with so many positives has its threshold moved half way
-    """
+    """Turns probabilities (n, c) into label sets (n, c) of least to most labels."""
 
     name: str
     rule: Rule
-    thresholds: np.ndarray | None = None
-    calibration: Calibration = Calibration()
-    sizes: np.ndarray | None = None
-    strength: float | None = None
+    thresholds: np.ndarray | None = None  # (c,), for the first five of DECODERS
+    calibration: Calibration = Calibration()  # applied first, for `expected` and `gfm`
+    sizes: np.ndarray | None = None  # weights of the set sizes 0, 1, ..., for `gfm`
+    strength: float | None = None  # for `shrunk`: a label with so many positives has its threshold moved half way
 
     def __call__(self, proba: np.ndarray) -> np.ndarray:
         """(n, c) bool."""
@@ -55,8 +45,7 @@ class Decoder:
 
     def to_json(self, names: tuple[str, ...]) -> dict[str, Any]:
         """The content of thresholds.json, with thresholds by label name."""
-        out: dict[str, Any] = {"decoder": self.name, "about": DECODERS[self.name], "labels": list(names)}
-        out |= asdict(self.rule)
+        out = {"decoder": self.name, "about": DECODERS[self.name], "labels": list(names)} | asdict(self.rule)
         if self.thresholds is not None:
             out["thresholds"] = dict(zip(names, self.thresholds.tolist(), strict=True))
         else:

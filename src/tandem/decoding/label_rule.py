@@ -10,15 +10,12 @@ from tandem.metrics import METRICS
 
 @dataclass(frozen=True)
 class Rule:
-    """The metric (a key of METRICS, with the beta of its F-beta), and how many labels a row may have.
+    """The metric, and how many labels a row may have."""
 
-    A row with fewer than `least` labels gets its most probable ones; one with more than `most` keeps these.
-    """
-
-    metric: str = "f1_samples"
-    beta: float = 1.0
-    least: int = 1
-    most: int = 10**6
+    metric: str = "f1_samples"  # a key of METRICS
+    beta: float = 1.0  # of its F-beta
+    least: int = 1  # a row with fewer labels gets its most probable ones
+    most: int = 10**6  # a row with more keeps its most probable ones
 
     @classmethod
     def of(cls, competition: Competition) -> "Rule":
@@ -46,6 +43,5 @@ def limit_sizes(proba: np.ndarray, pred: np.ndarray, rule: Rule) -> np.ndarray:
         pred = pred.copy()
         # predicted labels come first, then the most probable of the others
         order = np.lexsort((-proba[off], ~pred[off]), axis=1)
-        rank = np.argsort(order, axis=1)
-        pred[off] = rank < np.clip(size[off], rule.least, rule.most)[:, None]
+        pred[off] = np.argsort(order, axis=1) < np.clip(size[off], rule.least, rule.most)[:, None]
     return pred

@@ -28,18 +28,14 @@ T = TypeVar("T")
 
 @dataclass
 class NestedCV:
-    """All decoders of one experiment's out-of-fold probabilities.
+    """All decoders of one experiment's out-of-fold probabilities."""
 
-    proba (n, c), y (n, c) 0/1, fold (n,). Every fitted part is cached by the folds that were left out, because the
-    nested fits share most of them.
-    """
-
-    proba: np.ndarray
-    y: np.ndarray
-    fold: np.ndarray
+    proba: np.ndarray  # (n, c)
+    y: np.ndarray  # (n, c) 0/1
+    fold: np.ndarray  # (n,)
     rule: Rule
     threads: int = 1
-    _cache: dict[tuple, Any] = field(default_factory=dict)
+    _cache: dict[tuple, Any] = field(default_factory=dict)  # by the folds left out: the nested fits share most parts
 
     @cached_property
     def folds(self) -> list[int]:
@@ -146,10 +142,7 @@ class NestedCV:
         return self.proba[rows], self.y[rows]
 
     def _apply(self, without: Folds, fit: Callable[[Folds], Callable[[np.ndarray], np.ndarray]]) -> np.ndarray:
-        """(n, c): the probabilities of each fold through what is fitted without it; zero in the folds `without`.
-
-        Where one fold remains, it is both fitted and predicted.
-        """
+        """(n, c): each fold through what is fitted without it, or on it where it is the only one; zero in `without`."""
         out, left = np.zeros(self.proba.shape), [k for k in self.folds if k not in without]
         for k in left:
             out[self.fold == k] = fit(without | {k} if len(left) > 1 else without)(self.proba[self.fold == k])

@@ -78,14 +78,11 @@ def shrink(own: np.ndarray, common: float, positives: np.ndarray, strength: floa
 
 
 def _best_threshold(descending: np.ndarray, curve: np.ndarray) -> tuple[float, float]:
-    """(score, threshold in the middle between two probabilities) of the best threshold; of equal ones the middle one.
-
-    curve  (n + 1,) score with the m most probable predicted, which a threshold can do where the next is less probable
-    """
+    """(score, threshold between two probabilities) of the best; `curve` (n + 1,): scores with the m first predicted."""
     possible = np.concatenate([[True], descending[1:] != descending[:-1], [True]])
     curve = np.where(possible, curve, -np.inf)
     best = float(curve.max())
-    winners = np.flatnonzero(curve >= best - 1e-12)
+    winners = np.flatnonzero(curve >= best - 1e-12)  # the middle one is taken
     m = int(winners[len(winners) // 2])
     if m == 0:
         first = float(descending[0])
@@ -95,10 +92,7 @@ def _best_threshold(descending: np.ndarray, curve: np.ndarray) -> tuple[float, f
 
 
 class SortedLabels:
-    """Probabilities and labels with each label's rows sorted once, so that a step costs a few passes over the rows.
-
-    proba (n, c), y (n, c) 0/1.
-    """
+    """Probabilities and labels (n, c), each label's rows sorted once: a step costs a few passes over the rows."""
 
     def __init__(self, proba: np.ndarray, y: np.ndarray, rule: Rule) -> None:
         self.proba, self.y, self.rule = proba, y.astype(bool), rule
@@ -112,10 +106,7 @@ class SortedLabels:
         self.first_overlap = np.take_along_axis(self.y, self.first, 1).sum(1)
 
     def step(self, pred: np.ndarray, overlap: np.ndarray, size: np.ndarray, j: int) -> tuple[float, float]:
-        """(score, threshold) of label j's best threshold with all other labels as in `pred`.
-
-        pred (n, c) before `limit_sizes`; its `overlap` with the true labels and its `size`, (n,).
-        """
+        """(score, threshold) of label j's best threshold, all others as in `pred` (n, c), before `limit_sizes`."""
         return _best_threshold(self.descending[j], self.curve(pred, overlap, size, j))
 
     def curve(self, pred: np.ndarray, overlap: np.ndarray, size: np.ndarray, j: int) -> np.ndarray:

@@ -22,17 +22,12 @@ LEARNED = "stack"  # among the candidates
 
 @dataclass(frozen=True)
 class StackFit:
-    """The chosen one of several stacks.
-
-    proba          (n, c), out of fold where it is learned
-    contributions  (n, c, m + 2), see Stack; out of fold where it is learned
-    summary        what run.json holds about it
-    """
+    """The chosen one of several stacks."""
 
     stack: Stack
-    proba: np.ndarray
-    contributions: np.ndarray
-    summary: dict[str, Any]
+    proba: np.ndarray  # (n, c), out of fold where it is learned
+    contributions: np.ndarray  # (n, c, m + 2), see Stack; out of fold where it is learned
+    summary: dict[str, Any]  # what run.json holds about it
 
 
 def fit_stack(

@@ -35,9 +35,7 @@ def _select_greedily(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def fit_shift_and_scale(logits: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """(shift, scale), shared by all labels, of lowest log loss for shift + scale x logits (n, c) (Platt 1999).
-
-    Averaged logits are underconfident; this corrects it.
-    """
+    """(shift, scale) of all labels, of lowest log loss for shift + scale x logits (n, c) (Platt 1999)."""
+    # averaged logits are underconfident
     fitted = LogisticRegression(C=1e6, solver="newton-cholesky").fit(logits.reshape(-1, 1), y.ravel())
     return float(fitted.intercept_[0]), float(fitted.coef_[0, 0])

@@ -12,16 +12,12 @@ PENALTIES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # C, inverse strength of the L
 
 @dataclass(frozen=True)
 class Logistic:
-    """A logistic regression on features (n, d).
+    """A logistic regression on features (n, d)."""
 
-    coef   (d,) on the features as they are, not standardised
-    mean   (d,) of the features over the rows fitted
-    gains  (d,) by how much each feature lowers the summed loss of the held-out rows; empty once read from a file
-    """
-
-    coef: np.ndarray
+    coef: np.ndarray  # (d,) on the features as they are, not standardised
     bias: float
-    mean: np.ndarray
+    mean: np.ndarray  # (d,) of the features over the rows fitted
+    # (d,) by how much each feature lowers the summed loss of the held-out rows; empty once read from a file
     gains: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     @classmethod

@@ -25,14 +25,12 @@ WEIGHTED, MEAN = 2, 3
 
 @dataclass(frozen=True)
 class StackInputs:
-    """Input of the second level.
+    """Input of the second level."""
 
-    logits     (n, m, c) of the members
-    extras     (n, e) features of a row: expected number of labels and, where `has_words`, log(1 + words of the caption)
-    """
-
-    logits: np.ndarray
-    extras: np.ndarray
+    logits: np.ndarray  # (n, m, c) of the members
+    extras: (
+        np.ndarray
+    )  # (n, e) of a row: expected number of labels and, where `has_words`, log(1 + words of the caption)
     has_words: bool
 
     @classmethod
@@ -50,24 +48,17 @@ class StackInputs:
 
     def features(self, j: int) -> np.ndarray:
         """(n, m + c - 1 + e) for label j: each member's logit of it, the mean logits of the others, the extras."""
-        others = np.delete(self.logits.mean(1), j, axis=1)
-        return np.concatenate([self.logits[:, :, j], others, self.extras], axis=1)
+        return np.concatenate([self.logits[:, :, j], np.delete(self.logits.mean(1), j, axis=1), self.extras], axis=1)
 
 
 @dataclass(frozen=True)
 class SecondLevel:
-    """Four learners fitted on the same rows.
+    """Four learners fitted on the same rows."""
 
-    members  positions of the members that it uses
-    center   (m, c) mean logits of these over the rows fitted
-    weights  (m,) of the weighted mean
-    boosted, logistic  one a label; empty in a stack that only averages
-    """
-
-    members: list[int]
-    center: np.ndarray
-    weights: np.ndarray
-    boosted: list[Boosted] = field(default_factory=list)
+    members: list[int]  # positions of the members that it uses
+    center: np.ndarray  # (m, c) mean logits of these over the rows fitted
+    weights: np.ndarray  # (m,) of the weighted mean
+    boosted: list[Boosted] = field(default_factory=list)  # one a label; empty in a stack that only averages
     logistic: list[Logistic] = field(default_factory=list)
 
     def logits(self, inputs: StackInputs) -> np.ndarray:
@@ -102,20 +93,16 @@ class SecondLevel:
 
 @dataclass(frozen=True)
 class Stack:
-    """A second level, and the third: weights (4,) of LEARNERS, then shift + scale x their mean.
-
-    reads_words  whether it was fitted with the captions' word counts, and needs them to predict
-    """
+    """A second level, and the third: weights (4,) of LEARNERS, then shift + scale x their mean."""
 
     second: SecondLevel
     weights: np.ndarray
     shift: float = 0.0
     scale: float = 1.0
-    reads_words: bool = False
+    reads_words: bool = False  # whether it was fitted with the captions' word counts, and needs them to predict
 
     def predict_proba(self, inputs: StackInputs) -> np.ndarray:
-        mean = np.einsum("nlc,l->nc", self.second.logits(inputs), self.weights)
-        return sigmoid(self.shift + self.scale * mean)
+        return sigmoid(self.shift + self.scale * np.einsum("nlc,l->nc", self.second.logits(inputs), self.weights))
 
     def contributions(self, inputs: StackInputs) -> np.ndarray:
         """(n, c, m + 2) that sum to the logit: of all m members, the row's other labels and extras, a constant."""

@@ -1,6 +1,6 @@
 """Grad-CAM and word occlusion for one row of a trained experiment's inputs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import cast
@@ -9,15 +9,12 @@ import numpy as np
 import torch
 
 from tandem.artifacts.contributions import BOTH, NO_CAPTION
-from tandem.config.encoders import Encoder
-from tandem.config.experiments import Experiment
 from tandem.explain.grad_cam import grad_cam
+from tandem.features.extract import load_encoder
 from tandem.models.fold_ensemble import FoldEnsemble, in_setting
 from tandem.models.fusion import FusionModel
 from tandem.models.fusion_network import Batch, FusionNetwork
 from tandem.models.inputs import Inputs, Maps
-
-Encode = Callable[[Encoder, Sequence[str]], np.ndarray]  # captions -> (n, views, ...)
 
 
 def heat_maps(ensemble: FoldEnsemble, row: Inputs, labels: Sequence[int], without_caption: bool) -> np.ndarray:
@@ -38,27 +35,21 @@ def heat_maps(ensemble: FoldEnsemble, row: Inputs, labels: Sequence[int], withou
 def _logits(network: FusionNetwork, batch: Batch, setting: str) -> torch.Tensor:
     """(b, c), mean over the heads."""
     outputs = network(batch)
-    terms = outputs.terms.get(setting, outputs.terms[BOTH])
-    return terms.float().sum(-1).mean(0) + outputs.bias
+    return outputs.terms.get(setting, outputs.terms[BOTH]).float().sum(-1).mean(0) + outputs.bias
 
 
-def logits_with(ensemble: FoldEnsemble, row: Inputs, captions: Sequence[str], encode: Encode) -> np.ndarray:
+def logits_with(ensemble: FoldEnsemble, row: Inputs, captions: Sequence[str]) -> np.ndarray:
     """(n, c) mean logits of the one image in `row` with each of `captions`; a blank caption is a missing one."""
-    terms = ensemble.terms(with_captions(ensemble.experiment, row, captions, encode))
-    blank = np.array([not caption.strip() for caption in captions])[:, None]
-    return np.where(blank, in_setting(terms, NO_CAPTION).sum(-1), terms[BOTH].sum(-1))
-
-
-def with_captions(experiment: Experiment, row: Inputs, captions: Sequence[str], encode: Encode) -> Inputs:
-    """One row for each caption, all with the image of the one row."""
     repeated = row.take(np.zeros(len(captions), int))
     features, maps = dict(repeated.features), dict(repeated.maps)
-    for cfg in experiment.encoders:
+    for cfg in ensemble.experiment.encoders:
         if cfg.reads == "caption":
-            values = encode(cfg, captions).astype(np.float16)  # as they are kept on disk
+            values = np.concatenate(list(load_encoder(cfg)(captions))).astype(np.float16)  # as they are kept on disk
             if cfg.cached_map:
                 maps[cfg.slug] = Maps((values,))
             else:
                 features[cfg.slug] = values
     texts = None if row.captions is None else list(captions)
-    return replace(repeated, features=features, maps=maps, captions=texts)
+    terms = ensemble.terms(replace(repeated, features=features, maps=maps, captions=texts))
+    blank = np.array([not caption.strip() for caption in captions])[:, None]
+    return np.where(blank, in_setting(terms, NO_CAPTION).sum(-1), terms[BOTH].sum(-1))

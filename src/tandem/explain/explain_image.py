@@ -1,29 +1,19 @@
 """Explains the predictions of one experiment for one image of its competition."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from tandem.artifacts.contributions import BOTH
 from tandem.artifacts.paths import Paths
-from tandem.config.encoders import Encoder
 from tandem.config.experiments import Experiment, FusionExperiment
 from tandem.data.image_io import load_rgb
 from tandem.data.labelled_rows import read_labelled_rows
 from tandem.data.split_tables import read_captions, read_images
 from tandem.explain.attribution import heat_maps, logits_with
-from tandem.explain.explanation import (
-    ExperimentPrediction,
-    Explanation,
-    default_experiment,
-    find_row,
-    read_prediction,
-    shown_labels,
-)
+from tandem.explain.explanation import Explanation, default_experiment, find_row, read_prediction, shown_labels
 from tandem.explain.words import word_effects
-from tandem.features.extract import load_encoder
-from tandem.graph.experiment_dir import ExperimentDir, Experiments
+from tandem.graph.experiment_dir import Experiments
 from tandem.graph.keys import STACK
 from tandem.models.fold_ensemble import FoldEnsemble
 from tandem.training.split_inputs import read_inputs
@@ -39,23 +29,26 @@ def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
     name = name or default_experiment(experiments) or "fusion"
     experiment = experiments[name]
     if not experiment.is_trained or experiment.is_stack:
-        known = [one.name for one in experiments.scored() if not one.is_stack]
-        raise FileNotFoundError(
-            f"EXP={name!r}: expected one of {', '.join(known)}; the terms of the stack are shown as well"
-            if known
-            else f"nothing is trained for {paths.comp!r}; run: make submit COMP={paths.comp}"
-        )
+        known = ", ".join(one.name for one in experiments.scored() if not one.is_stack)
+        none = f"nothing is trained for {paths.comp!r}; run: make submit COMP={paths.comp}"
+        other = f"EXP={name!r}: expected one of {known}; the terms of the stack are shown as well"
+        raise FileNotFoundError(other if known else none)
     experiment.require_current()
     tables = {split: read_images(file) for split in ("train", "test") if (file := paths.images(split)).exists()}
     split, row = find_row(image, {split: table["id"] for split, table in tables.items()})
     rows = read_labelled_rows(paths)
-    predictions, missing = _predictions(experiment, rows.names, split, image)
+    stack = experiment.of(STACK)
+    stacked = stack.test() is not None
+    missing = [] if stacked else [f"terms of the stack: there is no stack yet, run make stack COMP={paths.comp}"]
+    used = (experiment, stack) if stacked else (experiment,)
+    predictions = [read_prediction(one, rows.names, split, image) for one in used]
     if split == "test":
         truth, folds, models = None, experiment.folds, f"the mean of {len(experiment.folds)} fold models"
     else:
         truth, fold = rows.y[row].astype(bool), int(rows.fold[row])
         folds, models = [fold], f"the model of fold {fold}, not trained on this image"
-    caption = _caption(paths, split, image)
+    texts = paths.captions(split)
+    caption = dict(zip(*read_captions(texts), strict=True))[image] if texts.exists() else None
     photo, shown = load_rgb(paths.input / tables[split]["file"][row]), shown_labels(predictions, truth)
     about = (paths.comp, image, split, models, rows.names)
     found = Explanation(*about, caption, photo, truth, tuple(predictions), shown)
@@ -65,8 +58,7 @@ def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
     parts: dict = {"missing": tuple(missing)}
     if all(reasons.values()) and not config.explains:
         return replace(found, **parts)
-    files = [paths.model(name, k, ".safetensors") for k in folds]
-    ensemble = FoldEnsemble.load(config, len(rows.names), files)
+    ensemble = FoldEnsemble.load(config, len(rows.names), [paths.model(name, k, ".safetensors") for k in folds])
     one = read_inputs(paths, config, split).take(np.array([row]))
     if config.explains:
         terms = ensemble.terms(one)
@@ -74,24 +66,8 @@ def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
     if not reasons["heat map"]:
         parts["heat"] = heat_maps(ensemble, one, found.shown, without_caption=False)  # an empty one is read too
     if caption and not reasons["words"]:
-        parts["words"] = word_effects(caption, lambda texts: logits_with(ensemble, one, texts, encode))
+        parts["words"] = word_effects(caption, lambda texts: logits_with(ensemble, one, texts))
     return replace(found, **parts)
-
-
-def _predictions(
-    experiment: ExperimentDir, names: Sequence[str], split: str, image: str
-) -> tuple[list[ExperimentPrediction], list[str]]:
-    """(the prediction of the experiment and, if there is one, of the stack; what is missing)."""
-    own, stack = read_prediction(experiment, names, split, image), experiment.of(STACK)
-    if stack.test() is None:
-        comp = experiment.paths.comp
-        return [own], [f"terms of the stack: there is no stack yet, run make stack COMP={comp}"]
-    return [own, read_prediction(stack, names, split, image)], []
-
-
-def encode(encoder: Encoder, captions: Sequence[str]) -> np.ndarray:
-    """(n, views, ...)"""
-    return np.concatenate(list(load_encoder(encoder)(captions)))
 
 
 def why_no_heat_map(experiment: Experiment, name: str) -> str:
@@ -108,10 +84,3 @@ def why_no_words(experiment: Experiment, name: str, caption: str | None) -> str:
     if "caption" not in experiment.reads:
         return f"{name} does not use captions"
     return "" if caption.strip() else "this image has no caption"
-
-
-def _caption(paths: Paths, split: str, image: str) -> str | None:
-    if not paths.captions(split).exists():
-        return None
-    ids, captions = read_captions(paths.captions(split))
-    return captions[ids.index(image)]

@@ -95,8 +95,7 @@ def shown_labels(predictions: Sequence[ExperimentPrediction], truth: np.ndarray 
 
 def largest_gap(proba: np.ndarray, terms: np.ndarray) -> float:
     """Largest difference between a probability (c,) and the sigmoid of the summed terms (c, 5)."""
-    total = 1 / (1 + np.exp(-terms.astype(np.float64).sum(-1)))
-    return float(np.abs(total - proba).max())
+    return float(np.abs(1 / (1 + np.exp(-terms.astype(np.float64).sum(-1))) - proba).max())
 
 
 def used_terms(terms: np.ndarray) -> list[int]:

@@ -24,7 +24,6 @@ def grad_cam(layer: nn.Module, logits: Callable[[], torch.Tensor], labels: Seque
     (last,) = maps
     out = []
     for label in labels:
-        gradient = torch.autograd.grad(totals[label], last, retain_graph=True)[0]
-        weights = gradient.mean((2, 3), keepdim=True)
+        weights = torch.autograd.grad(totals[label], last, retain_graph=True)[0].mean((2, 3), keepdim=True)
         out.append((weights * last.detach()).sum(1).relu())
     return torch.stack(out, 1).cpu().numpy()

@@ -4,8 +4,7 @@ from itertools import zip_longest
 
 import numpy as np
 
-from tandem.artifacts.contributions import TERMS
-from tandem.artifacts.term_names import SINGLE_INPUT_NAMES, TERM_NAMES
+from tandem.artifacts.contributions import SINGLE_INPUT_NAMES, TERM_NAMES, TERMS
 from tandem.explain.explanation import Explanation, largest_gap, printable, used_terms
 from tandem.explain.pictures import heat_uri, photo_uri
 from tandem.explain.words import Words, full_strength
@@ -49,8 +48,7 @@ def signed(x: float) -> str:
 
 
 def segments(terms: np.ndarray, low: float, high: float) -> list[tuple[str, float, float]]:
-    """(term, x, width) of each in percent of the bar: (5,) terms end to end from zero on an axis low to high, positive
-    to the right, negative to the left."""
+    """(term, x, width) in percent of an axis low to high: (5,) terms end to end from zero, negative to the left."""
     per_unit, ends, parts = 100 / (high - low), {True: -low, False: -low}, []
     for name, value in zip(TERMS, terms.tolist(), strict=True):
         if value:

@@ -9,8 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from tandem.artifacts.contributions import TERMS
-from tandem.artifacts.term_names import SINGLE_INPUT_NAMES, TERM_NAMES
+from tandem.artifacts.contributions import SINGLE_INPUT_NAMES, TERM_NAMES, TERMS
 from tandem.explain.explanation import Explanation, largest_gap, printable, used_terms
 from tandem.explain.page import percent, signed
 from tandem.explain.words import Words, full_strength

@@ -39,7 +39,7 @@ class Sources:
     @property
     def fold_map(self) -> str:
         """Of the ids and their folds; "none" where there are no folds."""
-        return self._value("fold map", self.paths.folds, "fold map", lambda f: fold_map_digest(*read_fold_map(f)))
+        return self._value("fold map", self.paths.folds, "fold map", lambda f: fold_map_digest(*read_fold_map(f)[:2]))
 
     @property
     def fold_numbers(self) -> tuple[int, ...]:

@@ -12,8 +12,7 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
-from tandem.artifacts.contributions import TERMS
-from tandem.artifacts.term_names import TERM_NAMES
+from tandem.artifacts.contributions import TERM_NAMES, TERMS
 from tandem.data.image_io import BadImage, load_rgb
 from tandem.data.image_loader import ahead
 from tandem.html import data_uri, templates

@@ -1,7 +1,6 @@
 """Threads and memory of this machine, memory used, and package versions; imports nothing heavy."""
 
 import os
-import resource
 import sys
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -16,14 +15,20 @@ def threads() -> int:
 
 
 def memory_gb() -> float:
-    """Memory of this machine in GiB."""
+    """Memory of this machine in GiB; 8 on Windows, where it is not known."""
+    if not hasattr(os, "sysconf"):
+        return 8.0
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
 
 
 def peak_mb() -> int:
-    """Peak memory in MiB of this process, or of a finished child process if larger."""
-    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
+    """Peak memory in MiB of this process, or of a finished child process if larger; 0 on Windows."""
+    with suppress(ImportError):
+        import resource
+
+        peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
+    return 0
 
 
 def versions() -> dict[str, str]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tandem.sample.landscape import Pen, buildings, haze, hills, lay_ground, sky, with_shapes
+from tandem.sample.landscape import Pen, buildings, haze, hills, lay_ground, pen_on, sky
 from tandem.sample.scenes import SIDE, Scene
 from tandem.sample.textures import gradient, ground_noise, mix, noise, pick, rgb
 
@@ -17,18 +17,15 @@ def street(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     asphalt = pick("#4a4d50 #5c5c5a #3c4046 #666360", rng)
     end, far, near = rng.uniform(20, 140), rng.uniform(4, 12), rng.uniform(70, 120)
     middle = rng.uniform(40, 120)
-
-    def draw(pen: Pen) -> None:
+    with pen_on(canvas) as pen:
         road = (end - far, horizon), (end + far, horizon), (middle + near, SIDE), (middle - near, SIDE)
         pen.polygon(road, asphalt)
         for t in (0.3, 0.36, 0.43, 0.52, 0.64, 0.8):
             dash = [(end + (middle - end) * s, horizon + (SIDE - horizon) * s) for s in (t, 1.1 * t)]
             pen.line(dash, asphalt + 120, width=0.5 + 3 * t)
-
-    drawn = with_shapes(canvas, draw)
     ground = int(horizon)
-    drawn[ground:] *= 1 + 0.14 * (ground_noise(5, SIDE - ground, SIDE, rng)[..., None] - 0.5)
-    return drawn
+    canvas[ground:] *= 1 + 0.14 * (ground_noise(5, SIDE - ground, SIDE, rng)[..., None] - 0.5)
+    return canvas
 
 
 def park(scene: Scene, rng: np.random.Generator) -> np.ndarray:
@@ -40,16 +37,13 @@ def park(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.4:
         return canvas
     sand, side = pick("#cdb68c #b8a684 #a89f94", rng), rng.uniform(20, 140)
-
-    def draw(pen: Pen) -> None:
+    with pen_on(canvas) as pen:
         t = np.linspace(0, 1, 16)
         x = side + 45 * np.sin(3 * t + side) * t
         y = horizon + (SIDE - horizon) * t**1.4
         wide = 1.5 + 22 * t**1.4
-        right = list(zip(x + wide, y, strict=True))
-        pen.polygon([*zip(x - wide, y, strict=True), *reversed(right)], sand)
-
-    return with_shapes(canvas, draw)
+        pen.polygon([*zip(x - wide, y, strict=True), *zip((x + wide)[::-1], y[::-1], strict=True)], sand)
+    return canvas
 
 
 def farm(scene: Scene, rng: np.random.Generator) -> np.ndarray:
@@ -63,14 +57,12 @@ def farm(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.4:
         return canvas
     wood, y = pick("#e3ddd0 #7a5c40 #5c4632", rng), horizon + rng.uniform(3, 12)
-
-    def draw(pen: Pen) -> None:
+    with pen_on(canvas) as pen:
         for x in np.arange(rng.uniform(0, 14), SIDE, 15):
             pen.box(x, y - 9, x + 1.6, y + 3, wood)
         for rail in (-6.5, -2.5):
             pen.box(0, y + rail, SIDE, y + rail + 1.2, wood)
-
-    return with_shapes(canvas, draw)
+    return canvas
 
 
 def harbour(scene: Scene, rng: np.random.Generator) -> np.ndarray:
@@ -85,13 +77,11 @@ def harbour(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     canvas[int(horizon) :] = mix(canvas[int(horizon) :], glow, np.clip((glints - 0.72) * 2.2, 0, 0.6))
     planks = pick("#8f7a62 #a39684 #7d7468 #b0a08a", rng)
     lay_ground(canvas, quay, planks * 0.8, planks, rng, octave=5)
-
-    def draw(pen: Pen) -> None:
+    with pen_on(canvas) as pen:
         for x in np.linspace(-1.5, 2.5, 24) * SIDE:
             pen.line(((SIDE / 2 + (x - SIDE / 2) * 0.55, quay), (x, SIDE)), planks * 0.7)
         pen.line(((0, quay), (SIDE, quay)), planks * 1.25, width=2)
-
-    return with_shapes(canvas, draw)
+    return canvas
 
 
 def airport(scene: Scene, rng: np.random.Generator) -> np.ndarray:
@@ -102,8 +92,7 @@ def airport(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     left, wide, high = rng.uniform(-20, 90), rng.uniform(50, 100), rng.uniform(10, 20)
     wall, tower = pick("#cfd4d6 #b8b3a8 #8f9aa3", rng), rng.uniform(10, 150)
     start, lean = horizon + (SIDE - horizon) * rng.uniform(0.2, 0.7), rng.uniform(-15, 15)
-
-    def draw(pen: Pen) -> None:
+    with pen_on(canvas) as pen:
         pen.box(tower, horizon - 34, tower + 5, horizon, wall * 0.85)
         pen.box(tower - 3, horizon - 41, tower + 8, horizon - 34, rgb("#3f5566"))
         pen.box(left, horizon - high, left + wide, horizon, wall)
@@ -112,8 +101,7 @@ def airport(scene: Scene, rng: np.random.Generator) -> np.ndarray:
             y = horizon + (SIDE - horizon) * t
             pen.box(SIDE / 2 - 16 * t - 4, y, SIDE / 2 + 16 * t + 4, y + 1 + 4 * t, rgb("#e8e4c8"))
         pen.line(((0, start), (SIDE, start + lean)), rgb("#d9b53f"), width=1.5)
-
-    return with_shapes(canvas, draw)
+    return canvas
 
 
 def station(scene: Scene, rng: np.random.Generator) -> np.ndarray:
@@ -131,7 +119,7 @@ def station(scene: Scene, rng: np.random.Generator) -> np.ndarray:
         """Pixel of the ground point that is at column `x` in front (t = 1); t = 0 is the vanishing point."""
         return vanish + (x - vanish) * t, horizon + (SIDE - horizon) * t
 
-    def draw(pen: Pen) -> None:
+    with pen_on(canvas) as pen:
         for t in np.linspace(0.05, 1, 14) ** 1.6:
             pen.line((at(foot - 46, t), at(foot + 46, t)), timber, width=0.5 + 3.5 * t)
         for rail in (foot - 30, foot + 30):
@@ -142,8 +130,7 @@ def station(scene: Scene, rng: np.random.Generator) -> np.ndarray:
             x, y = at(foot + 90, t)
             pen.box(x, y - 85 * t, x + 0.5 + 2.5 * t, y, mast)
             pen.line(((x - 40 * t, y - 82 * t), (x, y - 82 * t)), mast, width=1)
-
-    return with_shapes(canvas, draw)
+    return canvas
 
 
 def _pictures(pen: Pen, rng: np.random.Generator) -> None:
@@ -166,8 +153,7 @@ def home(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     floor = pick("#8f6540 #b58a5a #6a4a34 #c2a37a #8a8580", rng)
     lay_ground(canvas, horizon, floor * 0.85, floor * 1.05, rng, grain=0.2, stretch=0.2)
     rug = pick("#a8483f #4f6f8f #c9b58f #5f7a5a #7a4f6f", rng)
-
-    def draw(pen: Pen) -> None:
+    with pen_on(canvas) as pen:
         for x in np.linspace(-2, 3, 30) * SIDE:
             pen.line(((SIDE / 2 + (x - SIDE / 2) * 0.35, horizon), (x, SIDE)), floor * 0.72)
         pen.box(0, horizon - 5, SIDE, horizon, wall * 1.15)
@@ -176,16 +162,9 @@ def home(scene: Scene, rng: np.random.Generator) -> np.ndarray:
             x, y, wide = rng.uniform(20, 120), rng.uniform(horizon + 16, SIDE - 12), rng.uniform(40, 75)
             for part, shade in ((1, 0.8), (0.85, 1.1), (0.6, 0.92)):
                 pen.ellipse(x, y, wide * part, 0.28 * wide * part, rug * shade)
-
-    return with_shapes(canvas, draw)
+    return canvas
 
 
 BACKDROPS: dict[str, Callable[[Scene, np.random.Generator], np.ndarray]] = {
-    "street": street,
-    "park": park,
-    "home": home,
-    "harbour": harbour,
-    "farm": farm,
-    "airport": airport,
-    "station": station,
+    backdrop.__name__: backdrop for backdrop in (street, park, home, harbour, farm, airport, station)
 }

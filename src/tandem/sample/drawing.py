@@ -27,13 +27,13 @@ def _colours(bands: Bands, height: int, rng: np.random.Generator) -> np.ndarray:
 
 def _masks(item: Item, glyphs: Glyphs, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """(ink, outline) in 0..1 at the item's size, randomly mirrored, scaled in width and rotated."""
-    glyph = glyphs.glyph(item.drawing)
-    height, width = glyph.ink.shape
+    images = glyphs.glyph(item.drawing)
+    width, height = images[0].size
     scale = item.size / max(height, width)
     shape = max(6, round(width * scale * rng.uniform(0.9, 1.1))), max(6, round(height * scale))
     mirror, angle = rng.random() < 0.5, rng.normal(0, THINGS[item.name].turn / 2)
     masks = []
-    for image in glyph.images:
+    for image in images:
         image = image.resize(shape, Image.Resampling.BOX)
         if mirror:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -87,12 +87,6 @@ def _cast_shadow(canvas: np.ndarray, outline: np.ndarray, left: int, foot: int, 
     _blend(canvas, SHADOW, alpha, left - margin, foot - flat)
 
 
-def _mirror_in_water(canvas: np.ndarray, colours: np.ndarray, alpha: np.ndarray, left: int, foot: int) -> None:
-    depth = len(alpha) // 2
-    fade = np.linspace(0.4, 0, depth, dtype=np.float32)[:, None]
-    _blend(canvas, 0.8 * colours[::-1][:depth], alpha[::-1][:depth] * fade, left, foot - 1)
-
-
 def draw_image(scene: Scene, glyphs: Glyphs, rng: np.random.Generator) -> Image.Image:
     """RGB image of SIDE x SIDE pixels."""
     canvas = BACKDROPS[scene.kind](scene, rng)
@@ -108,7 +102,9 @@ def draw_image(scene: Scene, glyphs: Glyphs, rng: np.random.Generator) -> Image.
         elif item.place == "ground":
             _cast_shadow(canvas, alpha, left, foot, sun, strength)
         elif item.place == "water":
-            _mirror_in_water(canvas, colours, alpha, left, foot)
+            depth = height // 2  # of the reflection
+            fade = np.linspace(0.4, 0, depth, dtype=np.float32)[:, None]
+            _blend(canvas, 0.8 * colours[::-1][:depth], alpha[::-1][:depth] * fade, left, foot - 1)
         faded = 0.22 * (1 - item.depth) if item.place in ("ground", "water") else 0.05
         _blend(canvas, mix(colours, air, faded), alpha, left, foot - height)
     return photograph(canvas, rng)

@@ -2,8 +2,7 @@
 
 import importlib.util
 import json
-from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -24,23 +23,8 @@ def fonts_folder() -> Path:
     """The `fonts` folder of the installed qtawesome, found without importing it (the import would need Qt)."""
     spec = importlib.util.find_spec("qtawesome")
     if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError(
-            "the package qtawesome is missing; its fonts are needed to draw the sample; run: make setup"
-        )
+        raise FileNotFoundError("the package qtawesome, whose fonts draw the sample, is missing; run: make setup")
     return Path(spec.submodule_search_locations[0]) / "fonts"
-
-
-@dataclass(frozen=True)
-class Glyph:
-    """One drawing, cropped to its silhouette."""
-
-    ink: np.ndarray  # (h, w) u1: the area that the font fills
-    outline: np.ndarray  # (h, w) u1: the ink with its holes filled
-
-    @cached_property
-    def images(self) -> tuple[Image.Image, Image.Image]:
-        """(ink, outline) as mode L."""
-        return Image.fromarray(self.ink), Image.fromarray(self.outline)
 
 
 def fill_holes(ink: np.ndarray) -> np.ndarray:
@@ -66,22 +50,20 @@ class Glyphs:
         pattern = f"{FONTS[font]}{'charmap-' if suffix == '.json' else ''}[0-9]*{suffix}"
         found = sorted(self.folder.glob(pattern))
         if not found:
-            raise FileNotFoundError(
-                f"{self.folder}: no file {pattern}; install the version of qtawesome in requirements.txt"
-            )
+            raise FileNotFoundError(f"{self.folder}: no file {pattern}; install qtawesome as in requirements.txt")
         return found[-1]
 
     def _load(self, font: str) -> tuple[ImageFont.FreeTypeFont, dict[str, str]]:
-        charmap = json.loads(self._file(font, ".json").read_text(encoding="utf-8"))
         truetype = ImageFont.truetype(str(self._file(font, ".ttf")), SIZE, layout_engine=ImageFont.Layout.BASIC)
-        return truetype, charmap
+        return truetype, json.loads(self._file(font, ".json").read_text(encoding="utf-8"))
 
-    def _render(self, name: str) -> Glyph:
+    def _render(self, name: str) -> tuple[Image.Image, Image.Image]:
+        """(ink, outline), mode L, cropped: the area that the font fills, and the same with its holes filled."""
         font, _, key = name.partition(":")
         truetype, charmap = self._font(font)
         if key not in charmap:
             raise ValueError(f"{self.folder}: {FONTS[font]}* has no glyph {key!r}; expected one of its {len(charmap)}")
         canvas = Image.new("L", (2 * SIZE, 2 * SIZE))
         ImageDraw.Draw(canvas).text((SIZE // 2, SIZE // 2), chr(int(charmap[key], 16)), 255, truetype)
-        ink = np.asarray(canvas.crop(canvas.getbbox()))
-        return Glyph(ink, fill_holes(ink))
+        ink = canvas.crop(canvas.getbbox())
+        return ink, Image.fromarray(fill_holes(np.asarray(ink)))

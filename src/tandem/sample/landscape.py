@@ -1,6 +1,7 @@
 """Parts of several backdrops: a pen with smooth edges, sky, ground, hills and rows of buildings."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -46,12 +47,13 @@ class Pen:
         self._draw.line(scaled, fill=self._ink(colour), width=max(1, int(width * FINE)))
 
 
-def with_shapes(canvas: np.ndarray, draw: Callable[[Pen], None]) -> np.ndarray:
-    """The canvas after `draw` has drawn on it."""
+@contextmanager
+def pen_on(canvas: np.ndarray) -> Iterator[Pen]:
+    """A pen whose shapes are on the canvas at the end of the block."""
     small = Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8))
     large = small.resize((SIDE * FINE, SIDE * FINE), Image.Resampling.BILINEAR)
-    draw(Pen(large))
-    return np.asarray(large.reduce(FINE), np.float32).copy()
+    yield Pen(large)
+    canvas[:] = large.reduce(FINE)
 
 
 def sky(rng: np.random.Generator) -> np.ndarray:
@@ -65,8 +67,7 @@ def sky(rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.4:
         y, x = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
         distance = np.hypot(x - rng.uniform(10, SIDE - 10), y - rng.uniform(5, 70))
-        glow = np.exp(-((distance / rng.uniform(18, 50)) ** 2)).astype(np.float32)
-        canvas = mix(canvas, SUNLIGHT, 0.8 * glow)
+        canvas = mix(canvas, SUNLIGHT, 0.8 * np.exp(-((distance / rng.uniform(18, 50)) ** 2)).astype(np.float32))
     return canvas
 
 
@@ -87,20 +88,17 @@ def _ridge(rng: np.random.Generator, base: float, height: float) -> list[tuple[f
     """Polygon of a row of hills with its lower edge at row `base`."""
     x = np.linspace(0, SIDE, 33)
     waves = sum(np.sin(x / SIDE * 2 * np.pi * f + rng.uniform(0, 7)) / f for f in (0.7, 1.6, 3.1, 6.3))
-    y = np.minimum(base - height * (0.5 + 0.28 * waves), base)
-    return [*zip(x, y, strict=True), (SIDE, base), (0, base)]
+    return [*zip(x, np.minimum(base - height * (0.5 + 0.28 * waves), base), strict=True), (SIDE, base), (0, base)]
 
 
 def hills(canvas: np.ndarray, horizon: float, height: float, colours: str, rng: np.random.Generator) -> np.ndarray:
-    """The canvas with three ridges of hills, the more distant ones paler."""
+    """The canvas, changed in place, with three ridges of hills, the more distant ones paler."""
     air = haze(canvas, horizon)
-
-    def draw(pen: Pen) -> None:
+    with pen_on(canvas) as pen:
         for step, part in enumerate((0.65, 0.35, 0.12)):
             colour = mix(pick(colours, rng), air, part)
             pen.polygon(_ridge(rng, horizon + 1, height * (1 - 0.27 * step)), colour)
-
-    return with_shapes(canvas, draw)
+    return canvas
 
 
 WALLS = "#a8917a #b8aca0 #8c5a48 #6f7a85 #c9b99a #7d6a5e #9aa5ad"
@@ -118,15 +116,13 @@ def _building(pen: Pen, x: float, ground: float, width: float, height: float, wa
 
 
 def buildings(canvas: np.ndarray, horizon: float, tallest: float, rng: np.random.Generator) -> np.ndarray:
-    """The canvas with two rows of buildings, the more distant one taller and paler."""
+    """The canvas, changed in place, with two rows of buildings, the more distant one taller and paler."""
     air = haze(canvas, horizon)
-
-    def draw(pen: Pen) -> None:
+    with pen_on(canvas) as pen:
         for part, low, high in ((0.55, 0.5, 1.0), (0.15, 0.2, 0.75)):
             x = -rng.uniform(0, 20)
             while x < SIDE:
                 width, height = rng.uniform(14, 34), tallest * rng.uniform(low, high)
                 _building(pen, x, horizon, width, height, mix(pick(WALLS, rng), air, part), rng)
                 x += width + (rng.uniform(2, 14) if rng.random() < 0.25 else 0)
-
-    return with_shapes(canvas, draw)
+    return canvas

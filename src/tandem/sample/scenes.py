@@ -24,44 +24,30 @@ class Kind:
 
 
 KINDS = {
-    "street": Kind(
-        0.30, (0.48, 0.62),
+    "street": Kind(0.30, (0.48, 0.62),
         {"person": 0.42, "car": 0.62, "bus": 0.3, "bicycle": 0.2, "dog": 0.12, "bird": 0.06}
         | {"cat": 0.03, "traffic light": 0.24},
         {"tree": 0.3, "truck": 0.24, "motorcycle": 0.2, "hydrant": 0.2, "sign": 0.15}
-        | {"umbrella": 0.08, "bench": 0.1},
-    ),
-    "park": Kind(
-        0.21, (0.42, 0.58),
+        | {"umbrella": 0.08, "bench": 0.1}),
+    "park": Kind(0.21, (0.42, 0.58),
         {"person": 0.48, "dog": 0.34, "bicycle": 0.30, "bird": 0.26, "cat": 0.06, "horse": 0.05, "car": 0.08},
-        {"tree": 0.7, "bench": 0.25, "flower": 0.3, "kite": 0.2, "balloon": 0.12, "rabbit": 0.12} | {"umbrella": 0.08},
-    ),
-    "home": Kind(
-        0.15, (0.55, 0.66),
+        {"tree": 0.7, "bench": 0.25, "flower": 0.3, "kite": 0.2, "balloon": 0.12, "rabbit": 0.12} | {"umbrella": 0.08}),
+    "home": Kind(0.15, (0.55, 0.66),
         {"cat": 0.45, "dog": 0.30, "person": 0.42, "bird": 0.08, "bicycle": 0.06},
-        {"couch": 0.6, "lamp": 0.4, "chair": 0.25, "television": 0.35, "cactus": 0.25, "rabbit": 0.1},
-    ),
-    "harbour": Kind(
-        0.13, (0.36, 0.48),
+        {"couch": 0.6, "lamp": 0.4, "chair": 0.25, "television": 0.35, "cactus": 0.25, "rabbit": 0.1}),
+    "harbour": Kind(0.13, (0.36, 0.48),
         {"boat": 0.72, "person": 0.40, "bird": 0.28, "car": 0.14, "dog": 0.12, "bicycle": 0.08},
         {"lighthouse": 0.25, "palm": 0.2, "balloon": 0.1, "truck": 0.1, "umbrella": 0.08},
-        quay=0.76,
-    ),
-    "farm": Kind(
-        0.12, (0.38, 0.52),
+        quay=0.76),
+    "farm": Kind(0.12, (0.38, 0.52),
         {"horse": 0.46, "dog": 0.18, "person": 0.32, "bird": 0.18, "car": 0.16, "cat": 0.12},
-        {"cow": 0.4, "sheep": 0.35, "tractor": 0.3, "house": 0.4, "tree": 0.4, "rabbit": 0.1},
-    ),
-    "airport": Kind(
-        0.055, (0.46, 0.58),
+        {"cow": 0.4, "sheep": 0.35, "tractor": 0.3, "house": 0.4, "tree": 0.4, "rabbit": 0.1}),
+    "airport": Kind(0.055, (0.46, 0.58),
         {"airplane": 0.74, "person": 0.34, "bus": 0.22, "car": 0.20, "bird": 0.08},
-        {"helicopter": 0.3, "truck": 0.3, "suitcase": 0.3, "sign": 0.1},
-    ),
-    "station": Kind(
-        0.035, (0.42, 0.54),
+        {"helicopter": 0.3, "truck": 0.3, "suitcase": 0.3, "sign": 0.1}),
+    "station": Kind(0.035, (0.42, 0.54),
         {"train": 0.72, "person": 0.50, "bicycle": 0.16, "bus": 0.10, "dog": 0.08},
-        {"suitcase": 0.4, "bench": 0.3, "sign": 0.2, "tree": 0.3},
-    ),
+        {"suitcase": 0.4, "bench": 0.3, "sign": 0.2, "tree": 0.3}),
 }  # fmt: skip
 GROUPS = {"person", "bird", "car"}  # of these there may be three
 
@@ -108,8 +94,7 @@ def draw_names(kind: Kind, rng: np.random.Generator) -> list[str]:
         labels = [name for name, chance in kind.labels.items() if rng.random() < chance]
     names = []
     for name in labels:
-        more = int(rng.random() < 0.22) + int(name in GROUPS and rng.random() < 0.15)
-        names += [name] * (1 + more)
+        names += [name] * (1 + (rng.random() < 0.22) + (name in GROUPS and rng.random() < 0.15))
     others = [name for name, chance in kind.others.items() if rng.random() < chance]
     rng.shuffle(others)
     return names + others[: max(1, 5 - len(names))]

@@ -52,8 +52,7 @@ def ground_noise(octave: int, height: int, width: int, rng: np.random.Generator,
     away = 40.0 / (np.arange(height, dtype=np.float32) + 3)
     rows = (away * 60 + rng.integers(FIELD)).astype(int) % FIELD
     side = (np.arange(width, dtype=np.float32) - width / 2) * away[:, None] / stretch
-    columns = (side + rng.integers(FIELD)).astype(int) % FIELD
-    return field[rows[:, None], columns]
+    return field[rows[:, None], (side + rng.integers(FIELD)).astype(int) % FIELD]
 
 
 def gradient(height: int, stops: list[tuple[float, np.ndarray]]) -> np.ndarray:

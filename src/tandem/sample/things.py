@@ -73,78 +73,63 @@ LABELS = {  # the labels, roughly by frequency; OTHERS in a scene have no label
         "mdi:human-male mdi:human-female mdi:walk mdi:human-greeting mdi:human-handsdown mdi:run mdi:human-child "
         "ph:person-simple-walk-bold ph:person-fill ph:person-simple-run-bold fa6:person fa6:person-walking "
         "fa6:person-hiking fa6:person-dress fa6:child fa5:walking ri:walk-fill ri:run-fill",
-        88, CLOTHED, inside="cloth", turn=6,
-    ),
+        88, CLOTHED, inside="cloth", turn=6),
     "car": thing(
         "mdi:car mdi:car-side mdi:car-hatchback mdi:car-estate mdi:car-sports mdi:car-convertible mdi:taxi "
         "ph:car-fill ph:car fa6:car fa6:car-side fa6:car-rear fa5:car fa5:car-side ri:car-fill ri:taxi-fill",
-        84, "paint:0-0.8 dark:0.92-1", inside="glass:0-0.55 white:0.6-1",
-    ),
+        84, "paint:0-0.8 dark:0.92-1", inside="glass:0-0.55 white:0.6-1"),
     "dog": thing(
         "mdi:dog mdi:dog-side mdi:dog-service ph:dog-fill ph:dog-bold fa6:dog fa5:dog",
-        64, "fur", inside="fur", turn=9, texture=0.25,
-    ),
+        64, "fur", inside="fur", turn=9, texture=0.25),
     "bicycle": thing(
         "mdi:bicycle mdi:bicycle-basket mdi:bicycle-penny-farthing mdi:bicycle-cargo ph:bicycle-bold ph:bicycle "
-        "fa6:bicycle ri:bike-fill", 76, "bike:0-0.5 dark:0.62-1", inside="", turn=7, texture=0.05,
-    ),
+        "fa6:bicycle ri:bike-fill", 76, "bike:0-0.5 dark:0.62-1", inside="", turn=7, texture=0.05),
     "bird": thing(
         "mdi:bird ph:bird-fill ph:bird-bold fa6:dove fa6:crow fa5:crow",
-        62, "feather:0-0.3 feather:0.6-1", inside="feather", place="sky ground", turn=16, texture=0.2,
-    ),
+        62, "feather:0-0.3 feather:0.6-1", inside="feather", place="sky ground", turn=16, texture=0.2),
     "cat": thing("mdi:cat ph:cat-fill ph:cat-bold ph:cat fa6:cat", 58, "fur", inside="fur", turn=9, texture=0.28),
     "boat": thing(
         "mdi:sail-boat mdi:ferry ph:boat-fill ph:boat-bold fa6:ship fa6:sailboat fa6:ferry ri:ship-fill "
-        "ri:ship-2-fill ri:sailboat-fill", 86, "sail:0-0.52 hull:0.62-1", inside="sail", place="water", turn=7,
-    ),
+        "ri:ship-2-fill ri:sailboat-fill", 86, "sail:0-0.52 hull:0.62-1", inside="sail", place="water", turn=7),
     "bus": thing(
         "mdi:bus mdi:bus-side mdi:bus-double-decker mdi:bus-school ph:bus-fill ph:bus fa6:bus fa6:bus-simple fa5:bus "
-        "ri:bus-fill ri:bus-2-fill", 98, "bus:0-0.9 dark:0.96-1", inside="glass:0-0.6 white:0.66-1", turn=2,
-    ),
+        "ri:bus-fill ri:bus-2-fill", 98, "bus:0-0.9 dark:0.96-1", inside="glass:0-0.6 white:0.66-1", turn=2),
     "horse": thing(
         "mdi:horse mdi:horse-variant ph:horse-fill ph:horse-bold fa6:horse fa6:horse-head fa5:horse",
-        88, "horse", inside="horse", turn=5, texture=0.2,
-    ),
+        88, "horse", inside="horse", turn=5, texture=0.2),
     "traffic light": thing(
         "mdi:traffic-light mdi:traffic-light-outline fa6:traffic-light fa5:traffic-light ri:traffic-light-fill "
         "ri:traffic-light-line",
-        58, "post", inside="red:0-0.36 amber:0.42-0.58 green:0.66-1", place="pole", turn=3, texture=0.03,
-    ),
+        58, "post", inside="red:0-0.36 amber:0.42-0.58 green:0.66-1", place="pole", turn=3, texture=0.03),
     "airplane": thing(
         "mdi:airplane mdi:airplane-takeoff mdi:airplane-landing ph:airplane-fill ph:airplane-tilt-fill "
         "ph:airplane-in-flight-fill fa6:plane fa6:plane-departure fa6:jet-fighter ri:plane-fill",
-        92, "plane:0-0.55 livery:0.8-1", inside="livery", place="sky ground", turn=14, texture=0.04,
-    ),
+        92, "plane:0-0.55 livery:0.8-1", inside="livery", place="sky ground", turn=14, texture=0.04),
     "train": thing(
         "mdi:train mdi:tram mdi:train-variant ph:train-fill ph:train-simple-fill ph:train-regional-fill fa6:train "
-        "fa6:train-tram ri:train-fill", 98, "bus:0-0.85 dark:0.94-1", inside="glass:0-0.6 white:0.68-1", turn=1,
-    ),
+        "fa6:train-tram ri:train-fill", 98, "bus:0-0.85 dark:0.94-1", inside="glass:0-0.6 white:0.68-1", turn=1),
 }  # fmt: skip
 
 OTHERS = {
     "tree": thing(
         "mdi:tree ph:tree-fill ph:tree-evergreen-fill fa6:tree mdi:pine-tree",
-        96, "leaf:0-0.3 leaf:0.5-0.7 trunk:0.85-1", inside="leaf", texture=0.4,
-    ),
+        96, "leaf:0-0.3 leaf:0.5-0.7 trunk:0.85-1", inside="leaf", texture=0.4),
     "palm": thing("mdi:palm-tree", 98, "leaf:0-0.4 trunk:0.5-1", inside="leaf", texture=0.3),
     "flower": thing("mdi:flower-tulip mdi:flower ph:flower-fill", 38, "petal:0-0.45 leaf:0.6-1", inside="petal"),
     "house": thing("mdi:home fa6:house ph:house-fill mdi:barn", 92, "roof:0-0.4 wall:0.45-1", turn=1, texture=0.2),
     "truck": thing("fa6:truck mdi:truck ph:truck-fill mdi:dump-truck", 96, "paint:0-0.8 dark:0.92-1", inside="glass"),
     "motorcycle": thing(
         "mdi:motorbike mdi:moped fa6:motorcycle fa5:motorcycle ri:motorbike-fill",
-        76, "paint:0-0.5 dark:0.65-1", turn=6,
-    ),
+        76, "paint:0-0.5 dark:0.65-1", turn=6),
     "helicopter": thing("mdi:helicopter fa6:helicopter", 80, "paint", inside="glass", place="sky", turn=12),
     "tractor": thing("mdi:tractor fa6:tractor", 82, "paint:0-0.6 dark:0.75-1"),
     "cow": thing("mdi:cow fa6:cow", 80, "fur", inside="white", turn=3, texture=0.35),
     "sheep": thing("mdi:sheep", 56, "white", turn=5, texture=0.3),
     "rabbit": thing("mdi:rabbit mdi:rabbit-variant", 46, "fur", inside="white", turn=8, texture=0.2),
     "lighthouse": thing(
-        "mdi:lighthouse mdi:lighthouse-on", 92, "white:0-0.3 red:0.35-0.6 white:0.65-1", inside="red", turn=1,
-    ),
+        "mdi:lighthouse mdi:lighthouse-on", 92, "white:0-0.3 red:0.35-0.6 white:0.65-1", inside="red", turn=1),
     "umbrella": thing(
-        "mdi:umbrella fa6:umbrella ph:umbrella-fill", 58, "cloth:0-0.5 dark:0.6-1", inside="cloth", turn=12,
-    ),
+        "mdi:umbrella fa6:umbrella ph:umbrella-fill", 58, "cloth:0-0.5 dark:0.6-1", inside="cloth", turn=12),
     "hydrant": thing("mdi:fire-hydrant", 44, "red:0-0.6 amber:0.9-1", turn=2),
     "bench": thing("mdi:bench-back mdi:bench", 62, "wood:0-0.5 dark:0.8-1", inside="wood", turn=1),
     "lamp": thing("mdi:floor-lamp mdi:lamp ph:lamp-fill", 84, "amber:0-0.4 dark:0.5-1", inside="amber", turn=1),
@@ -153,12 +138,10 @@ OTHERS = {
     "television": thing("mdi:television fa6:tv", 62, "dark", inside="glass", place="wall", turn=0),
     "cactus": thing("mdi:cactus", 44, "leaf:0-0.7 wood:0.78-1", inside="leaf", turn=3, texture=0.2),
     "balloon": thing(
-        "mdi:airballoon", 58, "petal:0-0.3 cloth:0.4-0.7 wood:0.85-1", inside="petal", place="sky", turn=5,
-    ),
+        "mdi:airballoon", 58, "petal:0-0.3 cloth:0.4-0.7 wood:0.85-1", inside="petal", place="sky", turn=5),
     "kite": thing("mdi:kite", 46, "petal:0-0.4 cloth:0.6-1", inside="cloth", place="sky", turn=25),
     "sign": thing(
-        "mdi:sign-direction mdi:sign-caution mdi:sign-yield", 66, "post:0-0.3 wood:0.5-1", inside="white", turn=4,
-    ),
+        "mdi:sign-direction mdi:sign-caution mdi:sign-yield", 66, "post:0-0.3 wood:0.5-1", inside="white", turn=4),
     "suitcase": thing("mdi:bag-suitcase mdi:bag-checked fa6:suitcase-rolling", 44, "cloth", turn=3),
 }  # fmt: skip
 

@@ -46,17 +46,9 @@ WORDS = {
 ADJECTIVES = "small|big|old|lonely|colourful|bright|little|lovely|tired|handsome"
 UNCOUNTED = {"greenery", "luggage", "public transport", "somebody", "something"}
 PLURALS = {
-    "person": "people",
-    "woman": "women",
-    "man": "men",
-    "sheep": "sheep",
-    "aircraft": "aircraft",
-    "craft": "craft",
-    "calf": "calves",
-    "set of lights": "sets of lights",
-    "set of wheels": "sets of wheels",
-    "cactus": "cacti",
-}
+    "person": "people", "woman": "women", "man": "men", "sheep": "sheep", "aircraft": "aircraft", "craft": "craft",
+    "calf": "calves", "set of lights": "sets of lights", "set of wheels": "sets of wheels", "cactus": "cacti",
+}  # fmt: skip
 # Quantities for two, and for three or more.
 COUNTS = {2: "two|a couple of|a pair of|some", 3: "three|some|several|a group of"}
 
@@ -90,36 +82,22 @@ NOTHING = {
 }
 # Misleading additions: the things named need not be in the image.
 ASIDES = {
-    "street": (
-        "next to the bus stop|in the bus lane|near a bike rack|while waiting for the bus|beside a car park|"
+    "street": "next to the bus stop|in the bus lane|near a bike rack|while waiting for the bus|beside a car park|"
         "with no car in sight|where dogs must be on a leash|across from the train station|in front of a pet shop|"
-        "at the zebra crossing|below a poster of a cat|close to the bird market"
-    ),
-    "park": (
-        "near the dog run|beside the bird feeder|where no bikes are allowed|close to the boathouse|"
+        "at the zebra crossing|below a poster of a cat|close to the bird market",
+    "park": "near the dog run|beside the bird feeder|where no bikes are allowed|close to the boathouse|"
         "not far from the bridle path for horses|with nobody around|past the car park|by the duck pond|"
-        "near the cat statue"
-    ),
-    "home": (
-        "under a painting of a horse|beside a toy train|next to the empty bird cage|near the cat flap|"
-        "by the dog basket|with a model boat on the shelf|while everybody is out|next to a poster of an airplane"
-    ),
-    "harbour": (
-        "beside the empty boat shed|near the ferry terminal|with no ship in sight|by the bike rental|"
-        "past the fish stall that cats love|where people go for walks|next to the bus stop|below the gulls"
-    ),
-    "farm": (
-        "near the horse trailer|beside the dog house|next to a bird house|far from any car|where cats hunt mice|"
-        "by the old railway line|with nobody at work|close to the bus stop"
-    ),
-    "airport": (
-        "by the bus stop|next to the car rental|with no plane in sight|near the train to the city|"
-        "where birds are scared away|waiting for passengers"
-    ),
-    "station": (
-        "next to the bus stop|with no train in sight|by the bike rack|near the car park|waiting for passengers"
-    ),
-}
+        "near the cat statue",
+    "home": "under a painting of a horse|beside a toy train|next to the empty bird cage|near the cat flap|"
+        "by the dog basket|with a model boat on the shelf|while everybody is out|next to a poster of an airplane",
+    "harbour": "beside the empty boat shed|near the ferry terminal|with no ship in sight|by the bike rental|"
+        "past the fish stall that cats love|where people go for walks|next to the bus stop|below the gulls",
+    "farm": "near the horse trailer|beside the dog house|next to a bird house|far from any car|where cats hunt mice|"
+        "by the old railway line|with nobody at work|close to the bus stop",
+    "airport": "by the bus stop|next to the car rental|with no plane in sight|near the train to the city|"
+        "where birds are scared away|waiting for passengers",
+    "station": "next to the bus stop|with no train in sight|by the bike rack|near the car park|waiting for passengers",
+}  # fmt: skip
 QUOTES = (
     'a sign reads "No dogs, no bikes"|somebody has written "Lost cat, please call" on a wall|'
     'the poster says "Birds, boats, and more"|a sticker says "I love my horse"|the photographer called it "Waiting"|'

@@ -13,7 +13,7 @@ from rich.text import Text
 from tandem.artifacts.atomic_io import write_json
 from tandem.artifacts.paths import Paths
 from tandem.data.check_competition import CheckedTables, check_competition, write_checked
-from tandem.data.issues import Issue, check_report, group_by_kind
+from tandem.data.issues import KINDS, Issue, check_report, group_by_kind
 from tandem.graph.declared_stages import Graph
 from tandem.graph.lock import only_run
 from tandem.graph.plan import Step
@@ -80,8 +80,8 @@ def problem_table(issues: Sequence[Issue]) -> Table:
     table = Table(show_lines=True)
     for name in ("problem", "severity", "count", "first of them", "what to do"):
         table.add_column(name, justify="right" if name == "count" else "left", overflow="fold")
-    for p in group_by_kind(issues):
-        first = f"{p.first.place}\n{p.first.message:.200}"
-        style = STYLES[p.severity]
-        table.add_row(Text(p.kind, style), Text(p.severity, style), f"{p.count:,}", Text(first), p.advice)
+    for kind, (first, *others) in group_by_kind(issues).items():
+        severity, text = KINDS[kind].severity, Text(f"{first.place}\n{first.message:.200}")
+        cells = Text(kind, STYLES[severity]), Text(severity, STYLES[severity]), f"{1 + len(others):,}", text
+        table.add_row(*cells, KINDS[kind].advice)
     return table

@@ -62,7 +62,7 @@ def _rows(found: Inference, split: str) -> str:
     rows = f"{len(table.rows):,} rows"
     if not table.repaired:
         return rows
-    return f"{rows}, {len(table.repaired):,} of them repaired (first on line {table.repaired[0].line})"
+    return f"{rows}, {len(table.repaired):,} of them repaired (first on line {min(table.repaired)})"
 
 
 def _labels(c: Competition) -> str:

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tandem.artifacts.contributions import TERMS
-from tandem.artifacts.term_names import TERM_NAMES
+from tandem.artifacts.contributions import TERM_NAMES, TERMS
 from tandem.data.image_io import MAX_BYTES, BadImage, load_rgb
 from tandem.data.image_loader import squares
 from tandem.explain.attribution import heat_maps

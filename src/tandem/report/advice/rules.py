@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tandem.artifacts.term_names import TERM_NAMES
+from tandem.artifacts.contributions import TERM_NAMES
 from tandem.decoding import default_decoder
 from tandem.report.data_model import FocusExperiment, ReportData
 
