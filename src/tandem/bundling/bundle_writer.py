@@ -157,10 +157,9 @@ def weight_licences(experiments: Sequence[Experiment]) -> dict[str, str]:
     """By pretrained model: the name of its licence, then the texts in the package that it came with."""
     found = {}
     for model, reads in pretrained_models(experiments).items():
-        shipped = pretrained.SHIPPED_BACKBONES.get(model) or pretrained.SHIPPED_SENTENCES.get(model, ("",))[0]
         text = pretrained.licence(model, reads)
-        if shipped:
-            about = distribution(shipped.replace("_", "-"))
+        if model in pretrained.SHIPPED:
+            about = distribution(pretrained.SHIPPED[model][0].replace("_", "-"))
             text += f", from the package {about.name} {about.version}"
             texts = [f for f in about.files or () if f.name.upper().startswith("LICEN")]
             text += "".join(f"\n\n{f.read_text()}" for f in texts)

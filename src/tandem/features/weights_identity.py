@@ -6,7 +6,7 @@ from pathlib import Path
 from tandem.artifacts.atomic_io import digest, file_digest
 from tandem.config.encoders import Encoder
 from tandem.config.experiments import FinetuneExperiment
-from tandem.features.pretrained_weights import shipped_backbone, shipped_sentences
+from tandem.features.pretrained_weights import shipped
 
 UNRESOLVED = "unresolved"  # the revision of a hub name that was not downloaded yet
 
@@ -25,12 +25,12 @@ def weights_identity(network: Encoder | FinetuneExperiment, digest_of: Callable[
             raise FileNotFoundError(f"weights = {weights!r}: there is no such file")
         return f"file:{digest_of(Path(weights))}"
     if network.weights_field == "weights":
-        if shipped := shipped_backbone(model):
-            return f"shipped:{digest_of(shipped)}"
+        if packaged := shipped(model):
+            return f"shipped:{digest_of(packaged)}"
         scheme, _, name = model.rpartition(":")
         folder, organisation = Path(name) if scheme == "local-dir" else None, "timm"
     else:
-        name, folder, organisation = model, shipped_sentences(model) or Path(model), "sentence-transformers"
+        name, folder, organisation = model, shipped(model) or Path(model), "sentence-transformers"
     if folder and folder.is_dir():
         files = sorted(f for f in folder.rglob("*") if f.suffix in (".safetensors", ".json", ".txt"))
         return f"folder:{digest([digest_of(file) for file in files])}"

@@ -36,8 +36,8 @@ def gather(experiments: Experiments, wanted: str = "") -> ReportData:
     rows, rule = read_labelled_rows(paths), Rule.of(experiments.competition)
     scored, stale = read_experiments(experiments, rows)
     if wanted and wanted not in scored:
-        there = f"not scored; there are {sorted(scored)}"
-        raise ValueError(f"EXP={wanted}: {there}; run: make train COMP={paths.comp} EXPS={wanted}")
+        command = f"make train COMP={paths.comp} EXPS={wanted}"
+        raise ValueError(f"EXP={wanted}: not scored; there are {sorted(scored)}; run: {command}")
     best = max(scored, key=lambda name: scored[name].scores["score"], default="")
     name = wanted or (STACK if STACK in scored else best)  # "" where nothing is scored
     focus = read_focus(experiments[name], rows, rule, scored[name]) if name else None
@@ -82,8 +82,7 @@ def read_experiments(experiments: Experiments, rows: LabelledRows) -> tuple[dict
 
 
 def read_focus(experiment: ExperimentDir, rows: LabelledRows, rule: Rule, scored: ScoredExperiment) -> FocusExperiment:
-    """With its rows decoded again, each by parameters tuned on other rows; raises ValueError where its score differs
-    from the one on disk."""
+    """With its rows decoded again; raises ValueError where its score differs from the one on disk."""
     paths, name, scores = experiment.paths, experiment.name, scored.scores
     pred = cross_fitted(paths, rows, rule, scored)
     score = rule.score(rows.y, pred)
@@ -93,9 +92,14 @@ def read_focus(experiment: ExperimentDir, rows: LabelledRows, rule: Rule, scored
             f"{score:.4f} {rule.metric}; run: {experiment.command}"
         )
     test = experiment.test()
-    test_pred = experiment.decoder()(test.proba) if test is not None and test.names == rows.names else None
-    terms = read_terms(paths, name, rows.ids)
-    return FocusExperiment(scored, pred, experiment.thresholds, terms, test_pred, experiment.submission)
+    return FocusExperiment(
+        **vars(scored),
+        pred=pred,
+        recipe=experiment.thresholds,
+        terms=read_terms(paths, name, rows.ids),
+        test_pred=experiment.decoder()(test.proba) if test is not None and test.names == rows.names else None,
+        submission=experiment.submission,
+    )
 
 
 def cross_fitted(paths: Paths, rows: LabelledRows, rule: Rule, scored: ScoredExperiment) -> np.ndarray:

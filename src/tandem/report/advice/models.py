@@ -15,7 +15,7 @@ NAMED = 3  # experiments listed by name
 
 def stack_members(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
     """Members that a stack dropped, and whether the stack is better than its best member."""
-    run, by_name = focus.scored.run, {e.name: e for e in data.experiments}
+    run, by_name = focus.run, {e.name: e for e in data.experiments}
     dropped = [by_name[name] for name in run.get("dropped", []) if name in by_name]
     if dropped:
         names = [e.name for e in dropped]

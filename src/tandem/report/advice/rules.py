@@ -130,8 +130,7 @@ def wrong_labels(data: ReportData, focus: FocusExperiment, figures: Figures) -> 
 
 def shifts(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
     """Label rates and inputs that differ between training and test rows."""
-    drifting = focus.submission["drift"] if focus.submission else None
-    if drifting:
+    if drifting := focus.submission and focus.submission["drift"]:
         name, most = max(drifting.items(), key=lambda d: abs(d[1]["test"] - d[1]["out_of_fold"]))
         yield Advice(
             "Check the labels that are predicted at another rate on test",
@@ -140,21 +139,20 @@ def shifts(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterat
             "decoding",
         )
     separations = figures.drift["separations"] if figures.drift else []
-    differing = next((s for s in separations if s.drifts), None)
-    if differing:
+    if differing := next((s for s in separations if s["drifts"]), None):
         yield Advice(
-            f"Test rows differ in: {differing.inputs}",
-            f"a classifier separates train from test with AUC {differing.auc:.3f}; "
-            f"without drift it is 0.5 ± {2 * differing.error:.3f}",
+            f"Test rows differ in: {differing['inputs']}",
+            f"a classifier separates train from test with AUC {differing['auc']:.3f}; "
+            f"without drift it is 0.5 ± {2 * differing['error']:.3f}",
             "data",
         )
 
 
 def leaderboard(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
     """Out-of-fold score against the local leaderboard."""
-    if not (focus.scored.local and focus.submission):
+    if not (focus.local and focus.submission):
         return
-    rows, score, local = focus.submission["rows"], focus.scores["score"], focus.scored.local[data.rule.metric]
+    rows, score, local = focus.submission["rows"], focus.scores["score"], focus.local[data.rule.metric]
     expected = figures.score_error * (1 + len(data.y) / max(rows, 1)) ** 0.5
     if abs(local - score) > expected:
         yield Advice(
