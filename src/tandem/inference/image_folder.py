@@ -45,12 +45,9 @@ def read_image_captions(path: Path, images: Sequence[str]) -> list[str]:
         key = next((key for key in (name, *short) if key in caption_of), None)
         captions.append("" if key is None else caption_of[key])
         if key is not None and image_of.setdefault(key, name) != name:
-            raise ValueError(
-                f"{path}: {key!r} may be {image_of[key]!r} or {name!r}; name them by their paths inside the folder"
-            )
+            either = f"{image_of[key]!r} or {name!r}"
+            raise ValueError(f"{path}: {key!r} may be {either}; name them by their paths inside the folder")
     if not image_of:
-        first = next(iter(caption_of), "")
-        raise ValueError(
-            f"{path}: column {image!r} (such as {first!r}) names none of the images, such as {images[0]!r}"
-        )
+        column = f"column {image!r} (such as {next(iter(caption_of), '')!r})"
+        raise ValueError(f"{path}: {column} names none of the images, such as {images[0]!r}")
     return captions

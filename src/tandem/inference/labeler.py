@@ -40,9 +40,8 @@ class Predictor:
     def proba(self, rows: NewRows) -> np.ndarray:
         """(n, c)."""
         terms = self._member_terms(rows)
-        if self.stack is None:
-            return sigmoid(terms[0].sum(-1))
-        return self.stack.predict_proba(_stack_inputs(self.stack, rows, terms))
+        stack = self.stack
+        return sigmoid(terms[0].sum(-1)) if stack is None else stack.predict_proba(_stack_inputs(stack, rows, terms))
 
     def terms(self, rows: NewRows) -> np.ndarray:
         """(n, c, 5) of TERMS that add up to the logit."""
@@ -98,8 +97,9 @@ class Labeler:
         """
         found = Experiments(paths)
         predictor = _predictor(found[experiment].require_current(), folds)
-        own = not predictor.reads_captions
-        return cls(paths, predictor, predictor if own else _no_caption_predictor(found, experiment, predictor, folds))
+        if not predictor.reads_captions:
+            return cls(paths, predictor, predictor)
+        return cls(paths, predictor, _no_caption_predictor(found, experiment, predictor, folds))
 
     @classmethod
     def load(cls, path: Path | str) -> "Labeler":
@@ -167,12 +167,13 @@ class Labeler:
         terms = predictor.terms(rows) if why else None
         proba = predictor.proba(rows) if terms is None else sigmoid(terms.sum(-1))
         for i, (image, chosen) in enumerate(zip(images, predictor.decoder(proba), strict=True)):
-            order = np.argsort(-proba[i], kind="stable")
+            labels = tuple(self.names[j] for j in np.argsort(-proba[i], kind="stable") if chosen[j])
+            parts = [dict(zip(TERMS, values, strict=True)) for values in (() if terms is None else terms[i].tolist())]
             yield LabelledImage(
                 image,
-                tuple(self.names[j] for j in order if chosen[j]),
+                labels,
                 dict(zip(self.names, proba[i].tolist(), strict=True)),
-                terms=None if terms is None else dict(zip(self.names, map(_by_term, terms[i].tolist()), strict=True)),
+                terms=dict(zip(self.names, parts, strict=True)) if parts else None,
                 without_caption=predictor is self.no_caption,
             )
 
@@ -208,7 +209,3 @@ def no_caption_scores(experiments: Sequence[ExperimentDir], labels: Sequence[str
     current = [one for one in experiments if one.is_scored and not (one.is_stack or one.stale or one.undecoded)]
     usable = [one for one in current if not one.config.needs_captions and one.labels == tuple(labels)]
     return {one.name: one.scores.get("without", {}).get("captions", one.scores)["score"] for one in usable}
-
-
-def _by_term(values: list[float]) -> dict[str, float]:
-    return dict(zip(TERMS, values, strict=True))

@@ -90,12 +90,3 @@ def size_chart(data: ReportData) -> Markup:
         axes.set(xlabel="width, pixels", ylabel="height, pixels")
 
     return chart("sizes", "width and height of the images", draw)
-
-
-def findings(report: dict | None) -> dict | None:
-    """The problems that the data check reported, and its findings: repaired rows and others; None without a report."""
-    if report is None:
-        return None
-    repaired = [finding for finding in report["findings"] if finding["kind"] == "repaired row"]
-    others = [finding for finding in report["findings"] if finding["kind"] != "repaired row"]
-    return {"problems": report["problems"], "repaired": repaired, "others": others}

@@ -55,7 +55,6 @@ def build(report: ReportData) -> str:
         "per_row": data.labels_per_row(report.y, report.focus),
         "captions": data.caption_chart(report),
         "sizes": data.size_chart(report),
-        "findings": data.findings(report.findings),
         "drift": shifts,
     }
     terms = [{"key": term, "name": TERM_NAMES[term]} for term in TERMS]
