@@ -15,7 +15,7 @@ from tandem.decoding import DECODERS, Rule, binarize
 from tandem.decoding.scoring import score
 from tandem.metrics import f1_per_label
 from tandem.report import drift as adversarial
-from tandem.report.advice import Figures, advise
+from tandem.report.advice import advise
 from tandem.report.charts import chart
 from tandem.report.classes import GRID, calibration, f_curve, gain_per_label, metric_curves, per_class, upper_bounds
 from tandem.report.data import co_occurrence
@@ -213,9 +213,10 @@ def test_the_table_adds_the_members_time_to_a_stack_and_is_sorted_best_first():
 NO_ERRORS = {"cells": 0, "rows": 0, "remove": 0, "add": 0, "by_label": [0, 0, 0]}
 
 
-def figures(data: ReportData, errors: dict = NO_ERRORS) -> Figures:
+def figures(data: ReportData, errors: dict = NO_ERRORS) -> dict:
     focus = data.focus
-    return Figures(per_class(data, focus), upper_bounds(data, focus), errors, None, score_error(data, focus))
+    found = {"classes": per_class(data, focus), "bounds": upper_bounds(data, focus)}
+    return found | {"label_errors": errors, "drift": None, "score_error": score_error(data, focus)}
 
 
 def test_advice_names_the_costliest_label_and_the_member_that_was_dropped():

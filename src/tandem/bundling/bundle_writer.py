@@ -36,11 +36,8 @@ RECORD = ("key", "inputs")  # of what is in a checkout: a bundle is never stale
 def write_bundle(
     trained: ExperimentDir, folds: int, root: Path, fallback: ExperimentDir | None = None
 ) -> dict[str, Any]:
-    """Fills the new folder `root` with what labelling by an experiment needs; returns the manifest.
-
-    Of each member only the first `folds` models, 0 is all; `fallback` labels images without a caption, where every
-    member needs captions.
-    """
+    """Fills the new folder `root` with what labelling by an experiment needs, the first `folds` models of each member
+    or all (0), and the `fallback` for images without a caption if every member needs captions; returns the manifest."""
     out = Paths(trained.paths.comp, root)
     _copy(trained.paths.competition, out.competition)
     used = load_stack(trained.paths, trained.name)[1] if trained.is_stack else [trained.name]
@@ -118,8 +115,6 @@ def _write_weights(encoders: Sequence[Encoder], out: Paths) -> None:
 
 
 def _write_experiment(member: ExperimentDir, folds: int, out: Paths) -> None:
-    """Settings, decoder, scores and models; weights by their place in the bundle."""
-
     def bundled(encoder: Encoder) -> Encoder:
         return encoder.with_weights(out.weights(bundled_weights(encoder)).relative_to(out.root).as_posix())
 
@@ -142,8 +137,7 @@ def _write_stack(stack: ExperimentDir, packed: set[str], out: Paths) -> None:
 def _write_records(trained: ExperimentDir, out: Paths, run: Mapping[str, Any]) -> None:
     """Decoder, scores and run: the fields that labelling reads."""
     name, scores = trained.name, trained.scores
-    decoder = {key: value for key, value in trained.thresholds.items() if key not in RECORD}
-    write_json(out.thresholds(name), decoder)
+    write_json(out.thresholds(name), {key: value for key, value in trained.thresholds.items() if key not in RECORD})
     write_json(out.scores(name), {key: scores[key] for key in SCORES if key in scores})
     write_json(out.run(name), {"experiment": name, **run})
 
@@ -190,10 +184,11 @@ def verify_bundle(
     files, captions = [files[i] for i in rows], [captions[i] for i in rows]
     labelers = Labeler.of(trained.paths, trained.name, folds), Labeler.of(*open_bundle(bundle))
     source, bundled = (list(labeler.label(files, captions)) for labeler in labelers)
-    names, same = labelers[0].names, sum(set(a.labels) == set(b.labels) for a, b in zip(source, bundled, strict=True))
-    f1 = f1_samples(*(np.array([[name in one.labels for name in names] for one in each]) for each in (source, bundled)))
+    names = labelers[0].names
+    y, pred = (np.array([[name in one.labels for name in names] for one in found]) for found in (source, bundled))
     pairs = [(a.proba or {}, b.proba or {}) for a, b in zip(source, bundled, strict=True)]
     difference = max(abs(a.get(name, 0.0) - b.get(name, 0.0)) for a, b in pairs for name in names)
+    f1, same = f1_samples(y, pred), (y == pred).all(1).sum()
     line = (
         f"checked on {len(rows)} rows: F1 per row against the source {f1:.4f}, labels the same on {same}, "
         f"probabilities differ by {difference:.3f} at most"

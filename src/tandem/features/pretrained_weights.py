@@ -32,10 +32,8 @@ def shipped(model: str) -> Path | None:
 
 
 def load_backbone(model: str, weights: str, n_outputs: int = 0, dropout: float = 0.0) -> "nn.Module":
-    """A timm network with pretrained weights and a new classifier of `n_outputs` (0 = none).
-
-    Raises ValueError where the weights don't fit the network, or where neither package nor hub has them.
-    """
+    """A timm network with pretrained weights and a new classifier of `n_outputs` (0 = none); raises ValueError where
+    the weights don't fit the network, or where neither package nor hub has them."""
     import torch
     from safetensors.torch import load_file
 
@@ -58,23 +56,18 @@ def load_backbone(model: str, weights: str, n_outputs: int = 0, dropout: float =
     if weights:
         _load_by_name(network, load_file(weights), weights)
     elif packaged:
-        _load_by_order(network, torch.load(packaged, map_location="cpu", weights_only=True), packaged)
+        own, state = network.state_dict(), torch.load(packaged, map_location="cpu", weights_only=True)
+        if [t.shape for t in own.values()] != [t.shape for t in state.values()]:
+            raise ValueError(f"{packaged}: its {len(state)} tensors are not the {len(own)} of the network")
+        network.load_state_dict(dict(zip(own, state.values(), strict=True)))  # other names, same order
     network.reset_classifier(n_outputs)
     return network
-
-
-def _load_by_order(network: "nn.Module", state: "dict[str, torch.Tensor]", source: Path) -> None:
-    own = network.state_dict()
-    if [t.shape for t in own.values()] != [t.shape for t in state.values()]:
-        raise ValueError(f"{source}: its {len(state)} tensors are not the {len(own)} of the network")
-    network.load_state_dict(dict(zip(own, state.values(), strict=True)))
 
 
 def _load_by_name(network: "nn.Module", state: "dict[str, torch.Tensor]", source: str) -> None:
     own = {k: tuple(t.shape) for k, t in network.state_dict().items()}
     head = {k for k in own if k.split(".")[0] in ("classifier", "head", "fc")}
-    wrong = [k for k in own if k not in head and (k not in state or tuple(state[k].shape) != own[k])]
-    if wrong:
+    if wrong := [k for k in own if k not in head and (k not in state or tuple(state[k].shape) != own[k])]:
         given = tuple(state[wrong[0]].shape) if wrong[0] in state else "nothing"
         raise ValueError(
             f"weights = {source!r} don't fit the network: {len(wrong)} of {len(own)} tensors differ, "

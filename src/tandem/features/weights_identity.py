@@ -12,11 +12,8 @@ UNRESOLVED = "unresolved"  # the revision of a hub name that was not downloaded 
 
 
 def weights_identity(network: Encoder | FinetuneExperiment, digest_of: Callable[[Path], str] = file_digest) -> str:
-    """Names the content of the weights: `digest_of` a file or folder, or the revision of a hub name, else UNRESOLVED.
-
-    A path in `weights` or `model` is relative to the working folder and no part of the identity. Raises where `weights`
-    is no safetensors file.
-    """
+    """Names the content of the weights: `digest_of` a file or folder, or the revision of a hub name, else UNRESOLVED; a
+    path is relative to the working folder and no part of it. Raises where `weights` is no safetensors file."""
     model, weights = network.model, network.weights_name
     if network.weights_field == "weights" and weights:
         if not weights.endswith(".safetensors"):
@@ -38,10 +35,8 @@ def weights_identity(network: Encoder | FinetuneExperiment, digest_of: Callable[
 
 
 def hub_revision(name: str) -> str:
-    """The commit that the hub's local cache has for `organisation/name`, else UNRESOLVED; without network.
-
-    A timm name without its tag (`timm/resnet50` of `timm/resnet50.a1_in1k`) has those of all its tags.
-    """
+    """The commit that the hub's local cache has for `organisation/name`, else UNRESOLVED; without network. A timm name
+    without its tag (`timm/resnet50` of `timm/resnet50.a1_in1k`) has those of all its tags."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     folder, cached = f"models--{name.replace('/', '--')}", Path(HF_HUB_CACHE)

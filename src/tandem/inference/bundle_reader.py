@@ -21,10 +21,8 @@ CLASSES = {"Transformer", "Pooling", "Normalize", "Dense"}  # which import no co
 
 
 def open_bundle(path: Path) -> tuple[Paths, str]:
-    """(paths below its folder, name of the experiment that labels) of a zip or an unpacked folder.
-
-    Raises FileNotFoundError, or ValueError where it is not a bundle or a file of it was changed.
-    """
+    """(paths below its folder, name of the experiment that labels) of a zip or an unpacked folder; raises
+    FileNotFoundError, or ValueError where it is not a bundle or a file of it was changed."""
     if path.is_dir():
         root = path.resolve()
     elif path.is_file():
@@ -47,9 +45,8 @@ def open_bundle(path: Path) -> tuple[Paths, str]:
                 _check_source(root, encoder.model)
             weights = encoder.weights_name
             if weights not in manifest["files"] and f"{weights}/{MODULES}" not in manifest["files"]:
-                raise ValueError(
-                    f"{root}: the weights of {encoder.model!r} are {weights!r}, which is not in the bundle"
-                )
+                what = f"the weights of {encoder.model!r} are {weights!r}"
+                raise ValueError(f"{root}: {what}, which is not in the bundle")
     return paths, check_name("experiment", manifest["experiment"])
 
 

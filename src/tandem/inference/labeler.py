@@ -91,10 +91,8 @@ class Labeler:
 
     @classmethod
     def of(cls, paths: Paths, experiment: str = "stack", folds: int = 0) -> "Labeler":
-        """From a checkout. `folds`: only that many models of each experiment, which is faster; 0 is all.
-
-        Raises FileNotFoundError where the experiment is not trained, ValueError where it is stale.
-        """
+        """From a checkout, with `folds` models of each experiment or all (0); raises FileNotFoundError where the
+        experiment is not trained, ValueError where it is stale."""
         found = Experiments(paths)
         predictor = _predictor(found[experiment].require_current(), folds)
         if not predictor.reads_captions:
@@ -111,10 +109,9 @@ class Labeler:
     def label(
         self, images: Sequence[AnyImage], captions: Sequence[str | None] | None = None, terms: bool = False
     ) -> Iterator[LabelledImage]:
-        """One result an image, in order, with what moved each logit where `terms`. Memory stays constant.
+        """One result an image, in order, with what moved each logit where `terms`; an unreadable one has a problem.
 
-        An image that can't be read has a problem and no labels. Raises ValueError where a caption is missing and
-        every trained experiment needs one.
+        Memory stays constant. Raises ValueError where a caption is missing and every trained experiment needs one.
         """
         files = [Path(image) if isinstance(image, str) else image for image in images]
         texts = [""] * len(files) if captions is None else [caption or "" for caption in captions]
@@ -190,14 +187,12 @@ def _no_caption_predictor(found: Experiments, experiment: str, predictor: Predic
     """What labels images without a caption: the stack's own, else the best experiment that needs none."""
     own, names = {member.name: member for member in predictor.members}, predictor.names
     recipe = found[experiment].thresholds.get("without", {})
-    loaded = load_no_caption_stack(found.paths, experiment) if "captions" in recipe else None
-    if loaded:
+    if "captions" in recipe and (loaded := load_no_caption_stack(found.paths, experiment)):
         stack, used = loaded
         members = [own.get(name) or Member(found[name], folds) for name in used]
         return Predictor(members, names, found[experiment].decoder("captions"), stack, without_captions=True)
     scored = found.scored()
-    scores = no_caption_scores([found[name] for name in own], names) or no_caption_scores(scored, names)
-    if not scores:
+    if not (scores := no_caption_scores([found[name] for name in own], names) or no_caption_scores(scored, names)):
         return None
     best = max(scores, key=scores.__getitem__)
     member = own.get(best) or Member(found[best], folds)

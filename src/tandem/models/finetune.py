@@ -39,7 +39,7 @@ class FinetunedModel:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.seed)  # of the new classifier
             network = load_backbone(cfg.model, cfg.weights, self.n_labels, cfg.dropout)
-        self.network = _with_normalisation(network).to(on)
+        self.network = nn.Sequential(Normalise(network), channels_last(network)).to(on)
         targets, steps = torch.from_numpy(y.astype(np.float32)).to(on), max(1, len(y) // cfg.train.batch)
         augment = Augmenter(cfg.augment, cfg.size, run.seed)
         batches = partial(self._batches, inputs.files or (), targets, steps, augment)
@@ -86,9 +86,5 @@ class FinetunedModel:
         about = {"num_classes": self.n_labels, "drop_rate": self.cfg.dropout}
         network = import_timm().create_model(self.cfg.model, pretrained=False, **about)
         network.load_state_dict(load_file(path))
-        self.network = _with_normalisation(network).eval().to(device())
+        self.network = nn.Sequential(Normalise(network), channels_last(network)).eval().to(device())
         return self
-
-
-def _with_normalisation(network: nn.Module) -> nn.Sequential:
-    return nn.Sequential(Normalise(network), channels_last(network))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,8 @@ OVERFIT = 0.15  # F1 per row on training rows minus held-out rows
 MODALITY_GAP = 0.02  # in score, between image-only and caption-only models
 NAMED = 3  # experiments listed by name
 
+Figures = dict[str, Any]  # of the other sections: classes, bounds, label_errors, drift, score_error
+
 
 @dataclass(frozen=True)
 class Advice:
@@ -36,20 +39,9 @@ class Advice:
     label: str = ""  # that it is about
 
 
-@dataclass(frozen=True)
-class Figures:
-    """Results of other sections that the rules use."""
-
-    classes: list[dict]  # of classes.per_class
-    bounds: dict[str, float]  # of classes.upper_bounds
-    errors: dict  # of label_errors.label_errors
-    drift: dict | None  # of drift.drift
-    score_error: float  # half the width of the 95 % interval of the score
-
-
 def weak_labels(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
     """The labels whose errors cost most."""
-    for row in sorted(figures.classes, key=lambda row: -row["gain"])[:LABELS]:
+    for row in sorted(figures["classes"], key=lambda row: -row["gain"])[:LABELS]:
         if row["gain"] <= 0:
             continue
         negatives, positives = row["false_negatives"], row["false_positives"]
@@ -70,7 +62,7 @@ def weak_labels(data: ReportData, focus: FocusExperiment, figures: Figures) -> I
 
 def error_balance(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
     """Which kind of error costs more, and whether it is the number of labels or their ranking."""
-    y, pred, bounds, score = data.y, focus.pred, figures.bounds, data.rule.score(data.y, focus.pred)
+    y, pred, bounds, score = data.y, focus.pred, figures["bounds"], data.rule.score(data.y, focus.pred)
     costs = {kind: bounds[f"no_false_{kind}"] - score for kind in ("negatives", "positives")}
     less, more = sorted(costs, key=costs.__getitem__)
     if costs[more] > UNBALANCED * costs[less]:
@@ -125,8 +117,7 @@ def decoder_choice(data: ReportData, focus: FocusExperiment, figures: Figures) -
 def stack_members(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
     """Members that a stack dropped, and whether the stack is better than its best member."""
     run, by_name = focus.run, {e.name: e for e in data.experiments}
-    dropped = [by_name[name] for name in run.get("dropped", []) if name in by_name]
-    if dropped:
+    if dropped := [by_name[name] for name in run.get("dropped", []) if name in by_name]:
         names = [e.name for e in dropped]
         seconds = sum(total_seconds(e, data.experiments) for e in dropped)
         kept = [name for name in run["members"] if name not in names]
@@ -137,10 +128,9 @@ def stack_members(data: ReportData, focus: FocusExperiment, figures: Figures) ->
             "experiments",
             command=f'make submit COMP={data.comp} EXPS="{" ".join(kept)}"',
         )
-    members = [by_name[name] for name in run.get("members", {}) if name in by_name]
-    if not members:
+    if not (members := [by_name[name] for name in run.get("members", {}) if name in by_name]):
         return
-    best, score, error = max(members, key=lambda e: e.scores["score"]), focus.scores["score"], figures.score_error
+    best, score, error = max(members, key=lambda e: e.scores["score"]), focus.scores["score"], figures["score_error"]
     if score - (alone := best.scores["score"]) < error:
         better = run.get("gains", {}).get(focus.name, {}).get(best.name)
         paired = f"; log loss {better[0]:.4f} lower, {better[1]:.4f} to {better[2]:.4f}" if better else ""
@@ -152,7 +142,7 @@ def stack_members(data: ReportData, focus: FocusExperiment, figures: Figures) ->
         )
 
 
-def weaker_modality(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
+def modalities(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
     """Image-only against caption-only models, and what fusion networks lose without one input."""
     alone: dict[str, ScoredExperiment] = {}
     for e in sorted(data.experiments, key=lambda e: e.scores["score"], reverse=True):
@@ -205,7 +195,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def wrong_labels(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
-    given, errors = int(data.y.sum()), figures.errors
+    given, errors = int(data.y.sum()), figures["label_errors"]
     if errors["cells"] > NOISY * given:
         worst = int(np.argmax(errors["by_label"]))
         yield Advice(
@@ -227,7 +217,7 @@ def shifts(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterat
             f"fold, {most['test']:.1%} of the test rows",
             "decoding",
         )
-    separations = figures.drift["separations"] if figures.drift else []
+    separations = figures["drift"]["separations"] if figures["drift"] else []
     if differing := next((s for s in separations if s["drifts"]), None):
         yield Advice(
             f"Test rows differ in: {differing['inputs']}",
@@ -242,7 +232,7 @@ def leaderboard(data: ReportData, focus: FocusExperiment, figures: Figures) -> I
     if not (focus.local and focus.submission):
         return
     rows, score, local = focus.submission["rows"], focus.scores["score"], focus.local[data.rule.metric]
-    expected = figures.score_error * (1 + len(data.y) / max(rows, 1)) ** 0.5
+    expected = figures["score_error"] * (1 + len(data.y) / max(rows, 1)) ** 0.5
     if abs(local - score) > expected:
         yield Advice(
             "Find out why the local leaderboard disagrees with the folds",
@@ -251,17 +241,7 @@ def leaderboard(data: ReportData, focus: FocusExperiment, figures: Figures) -> I
         )
 
 
-RULES = (
-    weak_labels,
-    error_balance,
-    decoder_choice,
-    stack_members,
-    weaker_modality,
-    fit,
-    wrong_labels,
-    shifts,
-    leaderboard,
-)
+RULES = (weak_labels, error_balance, decoder_choice, stack_members, modalities, fit, wrong_labels, shifts, leaderboard)
 
 
 def advise(data: ReportData, focus: FocusExperiment, figures: Figures) -> list[Advice]:

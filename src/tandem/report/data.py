@@ -58,11 +58,9 @@ def caption_chart(data: ReportData) -> Markup | None:
     edges = np.arange(high + 2) - 0.5 if high <= 60 else np.linspace(0, high, 61)
 
     def draw(axes: Axes) -> None:
-        styles: list[dict] = [
-            {"histtype": "stepfilled", "color": ACCENT, "alpha": 0.35},
-            {"histtype": "step", "color": SECOND},
-        ]
-        for (split, values), style in zip(lengths.items(), styles, strict=False):
+        filled: dict = {"histtype": "stepfilled", "color": ACCENT, "alpha": 0.35}
+        for split, values in lengths.items():
+            style = filled if split == "train" else {"histtype": "step", "color": SECOND}
             weights, label = np.full(len(values), 100 / len(values)), f"{split}, mean {values.mean():.1f}"
             axes.hist(np.clip(values, 0, high), edges.tolist(), weights=weights, label=label, **style)
         axes.legend()

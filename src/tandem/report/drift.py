@@ -1,7 +1,4 @@
-"""Adversarial validation: a classifier that separates training rows from test rows, scored on held-out rows.
-
-An area under its ROC curve (AUC) of 0.5 means that the two cannot be separated.
-"""
+"""Adversarial validation: a classifier of training against test rows; a held-out AUC of 0.5 means no difference."""
 
 import numpy as np
 from scipy.sparse import csr_matrix, hstack, spmatrix
@@ -17,10 +14,8 @@ C = 0.1  # inverse regularisation strength of the logistic regressions
 
 
 def drift(data: ReportData, seed: int = 0) -> dict | None:
-    """{`separations`, `words` and `features` that differ most, `rows` used of each split}; None without test rows.
-
-    A separation is of one group of inputs: AUC, its standard error without drift, whether it differs from 0.5.
-    """
+    """{`separations` by each group of inputs: AUC, its standard error without drift, whether it differs from 0.5;
+    `words` and `features` that differ most, `rows` used of each split}; None without test rows."""
     train, test = data.train, data.test
     if test is None or len(test.ids) < 2 * FOLDS or len(train.ids) < 2 * FOLDS:
         return None

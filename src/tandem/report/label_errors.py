@@ -30,10 +30,8 @@ def likely_errors(y: np.ndarray, proba: np.ndarray) -> np.ndarray:
 
 
 def label_errors(data: ReportData, proba: np.ndarray) -> dict:
-    """{`cells`, `rows`, `remove`, `add`: counts, `by_label`: counts, `shown`: the worst rows, as the page shows them}.
-
-    An error of kind `remove` is a given label that looks wrong, `add` one that looks right and is not given.
-    """
+    """{`cells`, `rows`, `remove` (given labels that look wrong), `add` (missing ones that look right), `by_label`:
+    counts, `shown`: the worst rows, as the page shows them}."""
     y, cells = data.y, likely_errors(data.y, proba)
     rows: dict[int, list[dict]] = {}
     for i, j in cells.tolist():

@@ -19,7 +19,7 @@ from tandem.data.image_loader import ahead
 from tandem.html import data_uri, templates
 from tandem.metrics import f1_per_row
 from tandem.report import data, decoding
-from tandem.report.advice import Figures, advise
+from tandem.report.advice import advise
 from tandem.report.classes import GRID, per_class, upper_bounds
 from tandem.report.data_model import FocusExperiment, ReportData
 from tandem.report.drift import drift
@@ -32,16 +32,6 @@ from tandem.runtime.resources import threads
 ASSETS = files("tandem.report") / "assets"
 SCRIPTS = ("charts.js", "page.js")
 SIDE, QUALITY = 112, 62  # of a thumbnail: pixels of the longer side, JPEG quality
-SECTIONS = {
-    "summary": "Summary",
-    "experiments": "Experiments",
-    "classes": "Per class",
-    "mistakes": "Mistakes",
-    "label_errors": "Label errors",
-    "data": "Data",
-    "decoding": "Decoding",
-    "training": "Training",
-}
 
 
 def build(report: ReportData) -> str:
@@ -72,28 +62,27 @@ def build(report: ReportData) -> str:
 
 def _focus_figures(report: ReportData, focus: FocusExperiment, shifts: dict | None) -> dict[str, Any]:
     """The figures of all sections that need a scored experiment."""
-    error, rates = score_error(report, focus), decoding.rates(report, focus)
-    classes, bounds = per_class(report, focus), upper_bounds(report, focus)
-    errors, scores = label_errors(report, focus.proba), f1_per_row(report.y, focus.pred, report.rule.beta)
-    return {
-        "advice": [asdict(a) for a in advise(report, focus, Figures(classes, bounds, errors, shifts, error))],
-        "score_error": error,
-        "bounds": bounds,
+    rates, scores = decoding.rates(report, focus), f1_per_row(report.y, focus.pred, report.rule.beta)
+    figures = {
+        "score_error": score_error(report, focus),
+        "bounds": upper_bounds(report, focus),
+        "drift": shifts,
         "experiments": table(report.experiments, focus.name),
         "cost": cost_chart(report.experiments, focus.name),
-        "classes": classes,
+        "classes": per_class(report, focus),
         "mistakes": {
             "rows": mistakes(report, focus),
             "wrong": int((scores < 1).sum()),
             "none_right": int((scores == 0).sum()),
             "causes": cause_counts(report, focus),
         },
-        "label_errors": errors,
+        "label_errors": label_errors(report, focus.proba),
         "decoders": decoding.decoders(focus.scores),
         "rates": rates,
         "rate_chart": decoding.rate_chart(rates),
         "training": training(report.experiments),
     }
+    return figures | {"advice": [asdict(advice) for advice in advise(report, focus, figures)]}
 
 
 def render(context: dict[str, Any], payload: dict[str, Any]) -> str:
@@ -103,7 +92,6 @@ def render(context: dict[str, Any], payload: dict[str, Any]) -> str:
     script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
     return environment.get_template("page.html").render(
         **context,
-        sections=SECTIONS,
         metric_names=metric_names(context["report"].rule.beta),
         term_names=TERM_NAMES,
         causes=CAUSES,
