@@ -57,7 +57,9 @@ def report_data(c: int, files: list[Path]) -> ReportData:
     terms = rng.normal(size=(ROWS, c, len(TERMS))).astype(np.float32)
     run, modalities = {"seconds": 60.0, "model_mb": 50.0}, frozenset({"image", "caption"})
     scored = ScoredExperiment("stack", scores, run, proba, modalities)
-    focus = FocusExperiment(scored, pred, decoder.to_json(names), terms, decoder(test))
+    focus = FocusExperiment(
+        **vars(scored), pred=pred, recipe=decoder.to_json(names), terms=terms, test_pred=decoder(test)
+    )
     train, unseen = split(ROWS, files, rng), split(TEST_ROWS, files, rng)
     features = tuple(rng.normal(size=(n, 1280)).astype(np.float32) for n in (ROWS, TEST_ROWS))
     group = np.arange(ROWS)

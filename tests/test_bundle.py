@@ -19,7 +19,8 @@ from tandem import Labeler
 from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
-from tandem.bundling.bundle_writer import pretrained_models, write_bundle, write_zip
+from tandem.bundling import bundle_writer
+from tandem.bundling.bundle_writer import pretrained_models, verify_bundle, write_bundle, write_zip
 from tandem.bundling.choose import as_experiment
 from tandem.bundling.ensemble_choice import Choice
 from tandem.config.encoders import CaptionEncoder
@@ -30,6 +31,7 @@ from tandem.features.int8 import unpack
 from tandem.features.pretrained_weights import load_sentences, save_sentences
 from tandem.graph.experiment_dir import Experiments
 from tandem.inference.bundle_reader import open_bundle, sha256
+from tandem.inference.results import LabelledImage
 from tandem.logits import logit, sigmoid
 from tandem.stages import bundle as stage
 
@@ -144,6 +146,33 @@ def test_a_network_that_was_trained_whole_has_its_licence_named_too():
     assert pretrained_models([tuned, words]) == {"all-MiniLM-L6-v2": "caption", "tf_efficientnet_lite0": "image"}
 
 
+def verified(monkeypatch, source: list[LabelledImage], bundled: list[LabelledImage]) -> str:
+    """`verify_bundle` of a source and a bundle that label so."""
+    labelers = iter(SimpleNamespace(names=("cat", "dog"), label=lambda *_, r=r: r) for r in (source, bundled))
+    monkeypatch.setattr(bundle_writer, "open_bundle", lambda path: (None, ""))
+    monkeypatch.setattr(bundle_writer.Labeler, "of", lambda *_: next(labelers))
+    trained, n = SimpleNamespace(paths=None, name="mean"), len(source)
+    return verify_bundle(Path("b"), trained, 0, [Path("a.jpg")] * n, ["a cat"] * n)
+
+
+CAT = LabelledImage("", ("cat",), {"cat": 0.9, "dog": 0.1})
+ROUNDED = LabelledImage("", ("cat",), {"cat": 0.9, "dog": 0.3})
+WITH_DOG = LabelledImage("", ("cat", "dog"), {"cat": 0.9, "dog": 0.6})  # F1 2/3 against CAT
+
+
+def test_rounding_that_changes_few_label_sets_passes_and_is_printed(monkeypatch):
+    line = verified(monkeypatch, [CAT] * 50, [ROUNDED] * 49 + [WITH_DOG])
+    assert line == (
+        "checked on 50 rows: F1 per row against the source 0.9933, labels the same on 49, "
+        "probabilities differ by 0.500 at most"
+    )
+
+
+def test_a_bundle_that_labels_otherwise_than_its_source_is_refused(monkeypatch):
+    with pytest.raises(ValueError, match="F1 per row of 0.98 or more; .* 0.9667, labels the same on 45, .* 0.500"):
+        verified(monkeypatch, [CAT] * 50, [CAT] * 45 + [WITH_DOG] * 5)
+
+
 def test_the_same_models_make_the_same_zip(trained, packed, tmp_path):
     write_bundle(Experiments(trained)["stack"], 0, tmp_path / "again")
     write_zip(tmp_path / "again", tmp_path / "again.zip")
@@ -198,7 +227,7 @@ def test_the_best_that_fits_is_packed_and_the_trade_off_is_printed(trained, monk
     printed = capsys.readouterr().out
     chosen = [line for line in printed.splitlines() if line.rstrip().endswith("*")]
     assert len(chosen) == 1 and "1.0000" in chosen[0] and " 3 " in chosen[0]  # three folds of each
-    assert "labels same on 8" in printed and "bundles/toy.zip" in printed
+    assert "labels the same on 8" in printed and "bundles/toy.zip" in printed
     assert Labeler.load(trained.root / "bundles" / "toy.zip").names == ("cat", "sky")
 
 

@@ -8,7 +8,7 @@ from tandem.artifacts.atomic_io import write_json
 from tandem.artifacts.paths import Paths
 from tandem.bundling.cost import measure_costs
 from tandem.bundling.ensemble_choice import Choice, Cost, choose_best, grow_means
-from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
+from tandem.data.labelled_rows import read_labelled_rows
 from tandem.data.split_tables import read_captions, read_images
 from tandem.decoding import Rule
 from tandem.decoding.scoring import score
@@ -23,15 +23,14 @@ MEAN = "mean"
 
 
 def select_ensemble(experiments: Experiments, budget: Cost) -> tuple[Choice, list[Choice], list[str]]:
-    """(the chosen ensemble, all that it was chosen from, a line about each experiment that was not considered).
-
-    Raises FileNotFoundError where nothing is trained, ValueError where nothing fits.
-    """
+    """(the chosen ensemble, all that it was chosen from, a line about each experiment that was not considered); raises
+    FileNotFoundError where nothing is trained, ValueError where nothing fits."""
     comp, scored = experiments.paths.comp, experiments.scored()
     if not scored:
         raise FileNotFoundError(f"nothing is trained for {comp!r}; run: {command_for(comp)}")
     rows, rule = read_labelled_rows(experiments.paths), Rule.of(experiments.competition)
-    reasons = {one: _why_left_out(one, rows) for one in scored}
+    same = {one: same_rows(one.oof(), rows.names, rows.fold_digest) for one in scored}
+    reasons = {e: e.stale or e.undecoded or ("" if same[e] else "other folds or labels") for e in scored}
     current = [one for one, why in reasons.items() if not why]
     left_out = [f"left out: {e.name}, which is stale: {why}; run: {e.command}" for e, why in reasons.items() if why]
     logits = {one.name: logit(one.oof().aligned_to(rows.ids), BOUND) for one in current if not one.is_stack}
@@ -47,12 +46,6 @@ def select_ensemble(experiments: Experiments, budget: Cost) -> tuple[Choice, lis
     fallbacks = no_caption_scores([experiments[name] for name in logits], rows.names)
     choices = [costs.with_fallback(choice, fallbacks, budget) for choice in choices]
     return choose_best(choices, budget), choices, left_out
-
-
-def _why_left_out(one: ExperimentDir, rows: LabelledRows) -> str:
-    """Why it is stale, or its score can't be compared; "" where it can."""
-    same = same_rows(one.oof(), rows.names, rows.fold_digest)
-    return one.stale or one.undecoded or ("" if same else "other folds or labels")
 
 
 def _as_choice(one: ExperimentDir) -> Choice:

@@ -33,7 +33,11 @@ def measure_costs(experiments: Sequence[ExperimentDir], files: Sequence[Path], c
     sizes = sorted(set().union(*(m.experiment.image_sizes for m in members.values())))
     decode_ms, opened = time_rows(lambda: list(ahead(lambda file: squares(file, sizes), files, threads())), len(files))
     rows = NewRows(Encoders(), {size: [o[size] for o in opened] for size in sizes}, captions)
-    shared = _encoder_costs([m.experiment for m in members.values()], rows)
+    encoders = {encoder.slug: encoder for m in members.values() for encoder in m.experiment.encoders}
+    few = rows.take(range(min(WARM_UP, len(rows))))
+    for encoder in encoders.values():
+        few.features(encoder)  # loads it
+    shared = {slug: Cost(ms=time_rows(partial(rows.features, e), len(rows))[0]) for slug, e in encoders.items()}
     costs, tensors = {}, dict[str, float]()
     for one in experiments:
         member = members[one.name]
@@ -50,15 +54,6 @@ def measure_costs(experiments: Sequence[ExperimentDir], files: Sequence[Path], c
     return Costs(costs, shared, Cost(CODE_MB, decode_ms), Cost(stack_mb))
 
 
-def _encoder_costs(experiments: Sequence[Experiment], rows: NewRows) -> dict[str, Cost]:
-    """By slug; computes the features of all rows."""
-    by_slug = {encoder.slug: encoder for experiment in experiments for encoder in experiment.encoders}
-    few = rows.take(range(min(WARM_UP, len(rows))))
-    for encoder in by_slug.values():
-        few.features(encoder)  # loads it
-    return {slug: Cost(ms=time_rows(partial(rows.features, e), len(rows))[0]) for slug, e in by_slug.items()}
-
-
 def time_rows(work: Callable[[], T], n: int) -> tuple[float, T]:
     """(milliseconds for each of n rows, result)."""
     # on a CPU the processor time of one thread, shared by all: labelling runs so, and other processes do not count
@@ -71,7 +66,6 @@ def time_rows(work: Callable[[], T], n: int) -> tuple[float, T]:
 
 
 def zipped_mb(data: bytes) -> float:
-    """Of a file in the zip."""
     return len(zlib.compress(data)) / 2**20
 
 

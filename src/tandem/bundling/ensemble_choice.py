@@ -28,8 +28,6 @@ class Cost:
 
 @dataclass(frozen=True)
 class ExperimentCost:
-    """The cost of an experiment."""
-
     fold: Cost  # of one of its fold models
     folds: int  # number of these
     shared: frozenset[str]  # names of what it shares with others
@@ -82,10 +80,8 @@ class Costs:
         return replace(choice, folds=folds, cost=costs[folds])
 
     def with_fallback(self, choice: Choice, scores: Mapping[str, float], budget: Cost) -> Choice:
-        """`with_most_folds`, and the fallback that leaves room for most models, then of best score, where one fits.
-
-        `scores` on rows without a caption, of the experiments that need none; a member among them is the fallback.
-        """
+        """`with_most_folds`, and the fallback that leaves room for most models, then of best score, where one fits;
+        `scores` on rows without a caption, of the experiments that need none: a member among them is the fallback."""
         pairs = [self.with_most_folds(replace(choice, fallback=name), budget) for name in scores]
         pairs = [pair for pair in pairs if pair.cost.within(budget)]
         if not pairs or set(choice.members) & set(scores):
@@ -96,11 +92,8 @@ class Costs:
 def grow_means(
     logits: Mapping[str, np.ndarray], y: np.ndarray, affordable: Callable[[tuple[str, ...]], bool]
 ) -> list[tuple[str, ...]]:
-    """Groups of 1, 2, ... experiments: each adds the experiment that lowers the log loss of the mean logits most.
-
-    logits (n, c) of every experiment, y (n, c). Groups that are not `affordable` are skipped; ends where no affordable
-    group lowers the loss.
-    """
+    """Groups of 1, 2, ... experiments: each adds the affordable one that lowers the log loss of the mean logits most,
+    until none lowers it; logits (n, c) of every experiment, y (n, c)."""
     groups: list[tuple[str, ...]] = []
     group: tuple[str, ...] = ()
     total, lowest = np.zeros(y.shape), np.inf

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def load_encoder(cfg: Encoder) -> Callable[[Sequence], Iterator[np.ndarray]]:
     """The encoder with its network loaded: files or captions in order -> (b, views, ...) float32 blocks."""
-    return _module(cfg).load_encoder(cfg)
+    return _module(cfg, "encoder").load_encoder(cfg)
 
 
 def encode_split(paths: Paths, cfg: Encoder, split: str, made_from: Mapping[str, Any]) -> None:
@@ -32,8 +32,7 @@ def encode_split(paths: Paths, cfg: Encoder, split: str, made_from: Mapping[str,
 def used_tensors(cfg: Encoder) -> dict[str, "torch.Tensor"]:
     """The tensors of the pretrained model that the encoder uses, by name: of a split one, the early part."""
     if cfg.cached_map:
-        split = import_module(f"tandem.features.{'image' if cfg.reads == 'image' else 'text'}_backbone_split")
-        return split.early_tensors(cfg)
+        return _module(cfg, "backbone_split").early_tensors(cfg)
     image = cfg.reads == "image"
     return (load_backbone(cfg.model, cfg.weights_name) if image else load_sentences(cfg.model)).state_dict()
 
@@ -46,5 +45,5 @@ def split_rows(paths: Paths, cfg: Encoder, split: str) -> tuple[list[str], Seque
     return list(rows["id"]), [paths.input / f for f in rows["file"]]
 
 
-def _module(cfg: Encoder) -> ModuleType:
-    return import_module(f"tandem.features.{'image' if cfg.reads == 'image' else 'text'}_encoder")
+def _module(cfg: Encoder, name: str) -> ModuleType:
+    return import_module(f"tandem.features.{'image' if cfg.reads == 'image' else 'text'}_{name}")

@@ -16,11 +16,8 @@ Encode = Callable[[int], Iterator[np.ndarray]]
 
 
 def write_features(path: Path, ids: Sequence[str], encode: Encode, made_from: Mapping[str, Any], unit: str) -> None:
-    """Writes (n, views, ...) float16 to `path`, its ids, shape and `made_from` (key and inputs) beside it.
-
-    `encode(start)` yields (b, views, ...) blocks from row `start` on. Raises ValueError where a value is not finite in
-    float16.
-    """
+    """Writes (n, views, ...) float16 to `path`, its ids, shape and `made_from` beside it; `encode(start)` yields blocks
+    from row `start` on. Raises ValueError where a value is not finite in float16."""
     key = made_from["key"]
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, state = path.with_suffix(".partial.npy"), path.with_suffix(".partial.json")
@@ -70,7 +67,6 @@ def read_features(path: Path, ids: Sequence[str]) -> np.ndarray:
     if stored == list(ids):
         return array
     row = {name: i for i, name in enumerate(stored)}
-    missing = [name for name in ids if name not in row]
-    if missing:
+    if missing := [name for name in ids if name not in row]:
         raise ValueError(f"{path}: {len(missing)} ids have no features, first: {missing[0]}; run make features")
     return array[[row[name] for name in ids]]

@@ -67,9 +67,8 @@ def early_stages(cfg: TrunkEncoder) -> nn.Module:
 def late_stages(cfg: TrunkEncoder) -> nn.Module:
     """Maps (b, h, w, d) -> the last feature map (b, d', h', w'); with `tune = ""` from uint8 pixels (b, h, w, 3).
 
-    Batch norms are folded into their convolutions and trained with them, except in a network that is trained whole.
-    After a split, depthwise convolutions are not trained: they are a twentieth of the parameters of Lite0's last
-    stages, but their gradients take a quarter of an epoch's time on a CPU.
+    Of a split network, batch norms are folded into their convolutions, and depthwise ones are not trained: they are a
+    twentieth of the parameters of Lite0's last stages, but a quarter of an epoch's time on a CPU.
     """
     normalise, modules, at = _split(cfg)
     late = nn.Sequential(ChannelsLast() if at else normalise, *list(modules.values())[at:]).requires_grad_()
@@ -96,10 +95,8 @@ class ChannelsLast(nn.Module):
 
 
 class Float32(nn.Module):
-    """A convolution that a CPU computes in float32 even under autocast.
-
-    The backward pass of a depthwise convolution takes oneDNN three to six times as long in bfloat16.
-    """
+    """A convolution that a CPU computes in float32 even under autocast: the backward pass of a depthwise one takes
+    oneDNN three to six times as long in bfloat16."""
 
     def __init__(self, convolution: nn.Module) -> None:
         super().__init__()
@@ -113,10 +110,8 @@ class Float32(nn.Module):
 
 
 def _split(cfg: TrunkEncoder) -> tuple[nn.Module, dict[str, nn.Module], int]:
-    """(normalisation, modules in order by name, the number of the first that is trained).
-
-    Raises ValueError where the backbone is no plain sequence of modules or has none named `cfg.tune`.
-    """
+    """(normalisation, modules in order by name, the number of the first that is trained); raises ValueError where the
+    backbone is no plain sequence of modules or has none named `cfg.tune`."""
     network = load_backbone(cfg.model, cfg.weights)
     normalise = Normalise(network)
     network = prepare(network) if cfg.tune else channels_last(network.eval())
@@ -127,10 +122,9 @@ def _split(cfg: TrunkEncoder) -> tuple[nn.Module, dict[str, nn.Module], int]:
         modules |= _open(name, child, 2)
     if not _same_features(network, nn.Sequential(*modules.values())):
         raise ValueError(f"model = {cfg.model!r}: not a plain sequence of modules, so it can't be split in two")
-    names = list(modules)
-    at = next((i for i, name in enumerate(names) if f"{name}.".startswith(f"{cfg.tune}.")), 0)
+    at = next((i for i, name in enumerate(modules) if f"{name}.".startswith(f"{cfg.tune}.")), 0)
     if cfg.tune and not at:
-        raise ValueError(f"tune = {cfg.tune!r}: {cfg.model} can be split before one of {names[1:]}")
+        raise ValueError(f"tune = {cfg.tune!r}: {cfg.model} can be split before one of {list(modules)[1:]}")
     return normalise, modules, at
 
 

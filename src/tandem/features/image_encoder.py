@@ -19,10 +19,8 @@ BATCH = {"cpu": 4, "cuda": 64}
 
 
 def load_encoder(cfg: ImageEncoder | TrunkEncoder) -> Callable[[Sequence[Image]], Iterator[np.ndarray]]:
-    """Images in order -> float32 blocks; view 1, if any, is the mirrored one.
-
-    (b, views, d) vectors; of a TrunkEncoder (b, views, h, w, d) maps.
-    """
+    """Images in order -> float32 blocks: vectors (b, views, d), or of a TrunkEncoder maps (b, views, h, w, d); view 1,
+    if any, is the mirrored one."""
     on = device()
     if isinstance(cfg, TrunkEncoder):
         early = early_stages(cfg).to(on)

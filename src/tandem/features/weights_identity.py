@@ -6,17 +6,14 @@ from pathlib import Path
 from tandem.artifacts.atomic_io import digest, file_digest
 from tandem.config.encoders import Encoder
 from tandem.config.experiments import FinetuneExperiment
-from tandem.features.pretrained_weights import shipped_backbone, shipped_sentences
+from tandem.features.pretrained_weights import shipped
 
 UNRESOLVED = "unresolved"  # the revision of a hub name that was not downloaded yet
 
 
 def weights_identity(network: Encoder | FinetuneExperiment, digest_of: Callable[[Path], str] = file_digest) -> str:
-    """Names the content of the weights: `digest_of` a file or folder, or the revision of a hub name, else UNRESOLVED.
-
-    A path in `weights` or `model` is relative to the working folder and no part of the identity. Raises where `weights`
-    is no safetensors file.
-    """
+    """Names the content of the weights: `digest_of` a file or folder, or the revision of a hub name, else UNRESOLVED; a
+    path is relative to the working folder and no part of it. Raises where `weights` is no safetensors file."""
     model, weights = network.model, network.weights_name
     if network.weights_field == "weights" and weights:
         if not weights.endswith(".safetensors"):
@@ -25,12 +22,12 @@ def weights_identity(network: Encoder | FinetuneExperiment, digest_of: Callable[
             raise FileNotFoundError(f"weights = {weights!r}: there is no such file")
         return f"file:{digest_of(Path(weights))}"
     if network.weights_field == "weights":
-        if shipped := shipped_backbone(model):
-            return f"shipped:{digest_of(shipped)}"
+        if packaged := shipped(model):
+            return f"shipped:{digest_of(packaged)}"
         scheme, _, name = model.rpartition(":")
         folder, organisation = Path(name) if scheme == "local-dir" else None, "timm"
     else:
-        name, folder, organisation = model, shipped_sentences(model) or Path(model), "sentence-transformers"
+        name, folder, organisation = model, shipped(model) or Path(model), "sentence-transformers"
     if folder and folder.is_dir():
         files = sorted(f for f in folder.rglob("*") if f.suffix in (".safetensors", ".json", ".txt"))
         return f"folder:{digest([digest_of(file) for file in files])}"
@@ -38,10 +35,8 @@ def weights_identity(network: Encoder | FinetuneExperiment, digest_of: Callable[
 
 
 def hub_revision(name: str) -> str:
-    """The commit that the hub's local cache has for `organisation/name`, else UNRESOLVED; without network.
-
-    A timm name without its tag (`timm/resnet50` of `timm/resnet50.a1_in1k`) has those of all its tags.
-    """
+    """The commit that the hub's local cache has for `organisation/name`, else UNRESOLVED; without network. A timm name
+    without its tag (`timm/resnet50` of `timm/resnet50.a1_in1k`) has those of all its tags."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     folder, cached = f"models--{name.replace('/', '--')}", Path(HF_HUB_CACHE)

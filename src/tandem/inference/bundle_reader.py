@@ -21,10 +21,8 @@ CLASSES = {"Transformer", "Pooling", "Normalize", "Dense"}  # which import no co
 
 
 def open_bundle(path: Path) -> tuple[Paths, str]:
-    """(paths below its folder, name of the experiment that labels) of a zip or an unpacked folder.
-
-    Raises FileNotFoundError, or ValueError where it is not a bundle or a file of it was changed.
-    """
+    """(paths below its folder, name of the experiment that labels) of a zip or an unpacked folder; raises
+    FileNotFoundError, or ValueError where it is not a bundle or a file of it was changed."""
     if path.is_dir():
         root = path.resolve()
     elif path.is_file():
@@ -74,8 +72,7 @@ def read_manifest(root: Path) -> dict[str, Any]:
         if manifest["format"] not in READABLE:
             raise ValueError(f"format {manifest['format']!r}; this version reads {READABLE}")
         kinds = {"competition": str, "experiment": str, "members": list, "files": dict}
-        wrong = [key for key, kind in kinds.items() if not isinstance(manifest[key], kind)]
-        if wrong:
+        if wrong := [key for key, kind in kinds.items() if not isinstance(manifest[key], kind)]:
             raise ValueError(f"{wrong[0]} is {manifest[wrong[0]]!r:.80}")
     except FileNotFoundError as error:
         raise ValueError(f"{root}: not a bundle: it has no {file.name}; make one with: make bundle") from error
@@ -87,8 +84,7 @@ def read_manifest(root: Path) -> dict[str, Any]:
 def _check_files(root: Path, files: dict[str, dict[str, Any]]) -> None:
     """Raises ValueError unless exactly the listed files are there, unchanged; Python's compiled files may be added."""
     there = {file.relative_to(root).as_posix() for file in root.rglob("*") if file.is_symlink() or not file.is_dir()}
-    added = {n for n in there - set(files) if "__pycache__" not in n} - {bundle_manifest(root).name}
-    if added:
+    if added := {n for n in there - set(files) if "__pycache__" not in n} - {bundle_manifest(root).name}:
         raise ValueError(f"{root}: {min(added)!r} does not belong to the bundle; remove it")
     for name, about in files.items():
         place = PurePosixPath(name)
@@ -118,8 +114,7 @@ def _check_modules(file: Path) -> None:
 def _check_source(root: Path, network: str) -> None:
     """Raises ValueError for `hf-hub:...` or `local-dir:...`: timm would read the network's description from there."""
     if ":" in network:
-        what = f"network {network!r} comes from outside the bundle"
-        raise ValueError(f"{root}: {what}; expected a name that timm has")
+        raise ValueError(f"{root}: network {network!r} comes from outside the bundle; expected a name that timm has")
 
 
 def sha256(file: Path) -> str:

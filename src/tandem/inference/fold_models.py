@@ -69,10 +69,8 @@ class Member:
     """A trained experiment with its fold models, loaded once."""
 
     def __init__(self, trained: ExperimentDir, folds: int = 0) -> None:
-        """`folds`: only this number of models, the first ones; 0 is all.
-
-        Raises FileNotFoundError where it is not trained, ValueError where its models are stale.
-        """
+        """With the first `folds` models, or all (0); raises FileNotFoundError where it is not trained, ValueError where
+        its models are stale."""
         trained.require_current()
         self.name, self.experiment = trained.name, located(trained.config, trained.paths.root)
         self.ensemble = FoldEnsemble.load(self.experiment, len(trained.labels), trained.models(folds))

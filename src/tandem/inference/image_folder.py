@@ -8,10 +8,8 @@ from tandem.data.image_io import SUFFIXES
 
 
 def list_images(folder: Path) -> list[str]:
-    """Paths of all images (by suffix) relative to `folder`, sorted, without hidden files and folders.
-
-    Raises FileNotFoundError where the folder does not exist, ValueError where it has no image.
-    """
+    """Paths of all images (by suffix) relative to `folder`, sorted, without hidden files and folders; raises
+    FileNotFoundError where the folder does not exist, ValueError where it has no image."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; expected one with images")
     inside = (p.relative_to(folder) for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.is_dir())
@@ -22,12 +20,9 @@ def list_images(folder: Path) -> list[str]:
 
 
 def read_image_captions(path: Path, images: Sequence[str]) -> list[str]:
-    """The caption of each image, "" where there is none, from a CSV with a column of images and one of captions.
-
-    An image is named by its path inside the folder, its file name or its name without suffix. Raises ValueError where
-    the file has fewer than two columns, names none of the images, has two captions for one of them, or a name that
-    fits two images.
-    """
+    """The caption of each image, "" where there is none, from a CSV with a column of images (path inside the folder,
+    file name or name without suffix) and one of captions. Raises ValueError where the file has fewer than two columns,
+    names none of the images, has two captions for one of them, or a name that fits two images."""
     table = read_table(path)
     if len(table.columns) < 2:
         raise ValueError(f"{path}: header is {list(table.columns)}; expected a column of images and one of captions")
@@ -45,12 +40,9 @@ def read_image_captions(path: Path, images: Sequence[str]) -> list[str]:
         key = next((key for key in (name, *short) if key in caption_of), None)
         captions.append("" if key is None else caption_of[key])
         if key is not None and image_of.setdefault(key, name) != name:
-            raise ValueError(
-                f"{path}: {key!r} may be {image_of[key]!r} or {name!r}; name them by their paths inside the folder"
-            )
+            either = f"{image_of[key]!r} or {name!r}"
+            raise ValueError(f"{path}: {key!r} may be {either}; name them by their paths inside the folder")
     if not image_of:
-        first = next(iter(caption_of), "")
-        raise ValueError(
-            f"{path}: column {image!r} (such as {first!r}) names none of the images, such as {images[0]!r}"
-        )
+        column = f"column {image!r} (such as {next(iter(caption_of), '')!r})"
+        raise ValueError(f"{path}: {column} names none of the images, such as {images[0]!r}")
     return captions

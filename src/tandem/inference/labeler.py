@@ -40,9 +40,8 @@ class Predictor:
     def proba(self, rows: NewRows) -> np.ndarray:
         """(n, c)."""
         terms = self._member_terms(rows)
-        if self.stack is None:
-            return sigmoid(terms[0].sum(-1))
-        return self.stack.predict_proba(_stack_inputs(self.stack, rows, terms))
+        stack = self.stack
+        return sigmoid(terms[0].sum(-1)) if stack is None else stack.predict_proba(_stack_inputs(stack, rows, terms))
 
     def terms(self, rows: NewRows) -> np.ndarray:
         """(n, c, 5) of TERMS that add up to the logit."""
@@ -92,14 +91,13 @@ class Labeler:
 
     @classmethod
     def of(cls, paths: Paths, experiment: str = "stack", folds: int = 0) -> "Labeler":
-        """From a checkout. `folds`: only that many models of each experiment, which is faster; 0 is all.
-
-        Raises FileNotFoundError where the experiment is not trained, ValueError where it is stale.
-        """
+        """From a checkout, with `folds` models of each experiment or all (0); raises FileNotFoundError where the
+        experiment is not trained, ValueError where it is stale."""
         found = Experiments(paths)
         predictor = _predictor(found[experiment].require_current(), folds)
-        own = not predictor.reads_captions
-        return cls(paths, predictor, predictor if own else _no_caption_predictor(found, experiment, predictor, folds))
+        if not predictor.reads_captions:
+            return cls(paths, predictor, predictor)
+        return cls(paths, predictor, _no_caption_predictor(found, experiment, predictor, folds))
 
     @classmethod
     def load(cls, path: Path | str) -> "Labeler":
@@ -111,10 +109,9 @@ class Labeler:
     def label(
         self, images: Sequence[AnyImage], captions: Sequence[str | None] | None = None, terms: bool = False
     ) -> Iterator[LabelledImage]:
-        """One result an image, in order, with what moved each logit where `terms`. Memory stays constant.
+        """One result an image, in order, with what moved each logit where `terms`; an unreadable one has a problem.
 
-        An image that can't be read has a problem and no labels. Raises ValueError where a caption is missing and
-        every trained experiment needs one.
+        Memory stays constant. Raises ValueError where a caption is missing and every trained experiment needs one.
         """
         files = [Path(image) if isinstance(image, str) else image for image in images]
         texts = [""] * len(files) if captions is None else [caption or "" for caption in captions]
@@ -167,12 +164,13 @@ class Labeler:
         terms = predictor.terms(rows) if why else None
         proba = predictor.proba(rows) if terms is None else sigmoid(terms.sum(-1))
         for i, (image, chosen) in enumerate(zip(images, predictor.decoder(proba), strict=True)):
-            order = np.argsort(-proba[i], kind="stable")
+            labels = tuple(self.names[j] for j in np.argsort(-proba[i], kind="stable") if chosen[j])
+            parts = [dict(zip(TERMS, values, strict=True)) for values in (() if terms is None else terms[i].tolist())]
             yield LabelledImage(
                 image,
-                tuple(self.names[j] for j in order if chosen[j]),
+                labels,
                 dict(zip(self.names, proba[i].tolist(), strict=True)),
-                terms=None if terms is None else dict(zip(self.names, map(_by_term, terms[i].tolist()), strict=True)),
+                terms=dict(zip(self.names, parts, strict=True)) if parts else None,
                 without_caption=predictor is self.no_caption,
             )
 
@@ -189,14 +187,12 @@ def _no_caption_predictor(found: Experiments, experiment: str, predictor: Predic
     """What labels images without a caption: the stack's own, else the best experiment that needs none."""
     own, names = {member.name: member for member in predictor.members}, predictor.names
     recipe = found[experiment].thresholds.get("without", {})
-    loaded = load_no_caption_stack(found.paths, experiment) if "captions" in recipe else None
-    if loaded:
+    if "captions" in recipe and (loaded := load_no_caption_stack(found.paths, experiment)):
         stack, used = loaded
         members = [own.get(name) or Member(found[name], folds) for name in used]
         return Predictor(members, names, found[experiment].decoder("captions"), stack, without_captions=True)
     scored = found.scored()
-    scores = no_caption_scores([found[name] for name in own], names) or no_caption_scores(scored, names)
-    if not scores:
+    if not (scores := no_caption_scores([found[name] for name in own], names) or no_caption_scores(scored, names)):
         return None
     best = max(scores, key=scores.__getitem__)
     member = own.get(best) or Member(found[best], folds)
@@ -208,7 +204,3 @@ def no_caption_scores(experiments: Sequence[ExperimentDir], labels: Sequence[str
     current = [one for one in experiments if one.is_scored and not (one.is_stack or one.stale or one.undecoded)]
     usable = [one for one in current if not one.config.needs_captions and one.labels == tuple(labels)]
     return {one.name: one.scores.get("without", {}).get("captions", one.scores)["score"] for one in usable}
-
-
-def _by_term(values: list[float]) -> dict[str, float]:
-    return dict(zip(TERMS, values, strict=True))

@@ -71,11 +71,8 @@ def escaped_name(name: str) -> str:
 
 
 def read_finished(path: Path, names: Sequence[str]) -> dict[str, str]:
-    """{image: problem or ""} of the images already in `path`, names as `escaped_name` gives them.
-
-    An incomplete last row, left by a stopped run, is removed from the file. Raises ValueError where the file has
-    another format.
-    """
+    """{image: problem or ""} of the images already in `path`, names as `escaped_name` gives them; removes an incomplete
+    last row, left by a stopped run. Raises ValueError where the file has another format."""
     if not path.exists():
         return {}
     rows_of, images, complete = _json_rows if path.suffix == ".jsonl" else _csv_rows, dict[str, str](), 0

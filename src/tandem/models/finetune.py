@@ -39,7 +39,7 @@ class FinetunedModel:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.seed)  # of the new classifier
             network = load_backbone(cfg.model, cfg.weights, self.n_labels, cfg.dropout)
-        self.network = _with_normalisation(network).to(on)
+        self.network = nn.Sequential(Normalise(network), channels_last(network)).to(on)
         targets, steps = torch.from_numpy(y.astype(np.float32)).to(on), max(1, len(y) // cfg.train.batch)
         augment = Augmenter(cfg.augment, cfg.size, run.seed)
         batches = partial(self._batches, inputs.files or (), targets, steps, augment)
@@ -48,8 +48,8 @@ class FinetunedModel:
             {"params": [p for p in network.parameters() if id(p) not in new], "lr": cfg.train.backbone_lr},
             {"params": [p for p in network.parameters() if id(p) in new], "lr": cfg.train.lr},
         ]
-        loss = make_loss(cfg.train.loss, cfg.train.smoothing)
-        log = fit(Task(self.network, batches, steps, groups, loss), cfg.train, run)
+        task = Task(self.network, batches, steps, groups, make_loss(cfg.train.loss, cfg.train.smoothing))
+        log = fit(task, cfg.train, run)
         self.network.eval()
         return log
 
@@ -78,18 +78,13 @@ class FinetunedModel:
         return sigmoid(np.concatenate(logits))
 
     def save(self, path: Path) -> None:
-        state = self.network[1].cpu().state_dict()
-        state = {k: (t.half() if t.is_floating_point() else t).contiguous() for k, t in state.items()}
+        tensors = self.network[1].cpu().state_dict().items()
+        state = {k: (t.half() if t.is_floating_point() else t).contiguous() for k, t in tensors}
         write_with(path, lambda partial: save_file(state, partial))
 
     def load(self, path: Path) -> Self:
-        network = import_timm().create_model(
-            self.cfg.model, pretrained=False, num_classes=self.n_labels, drop_rate=self.cfg.dropout
-        )
+        about = {"num_classes": self.n_labels, "drop_rate": self.cfg.dropout}
+        network = import_timm().create_model(self.cfg.model, pretrained=False, **about)
         network.load_state_dict(load_file(path))
-        self.network = _with_normalisation(network).eval().to(device())
+        self.network = nn.Sequential(Normalise(network), channels_last(network)).eval().to(device())
         return self
-
-
-def _with_normalisation(network: nn.Module) -> nn.Sequential:
-    return nn.Sequential(Normalise(network), channels_last(network))

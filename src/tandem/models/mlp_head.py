@@ -81,11 +81,9 @@ class HeadModel:
         tensors, self.networks = load_file(path), []
         self.mean, self.deviation = tensors.pop("mean"), tensors.pop("deviation")
         for bag in range(self.cfg.head.bags):
-            network = _network(self.cfg.head, len(self.mean), self.n_labels, 0)
-            prefix = f"{bag}."
-            network.load_state_dict(
-                {k.removeprefix(prefix): t.float() for k, t in tensors.items() if k.startswith(prefix)}
-            )
+            network, prefix = _network(self.cfg.head, len(self.mean), self.n_labels, 0), f"{bag}."
+            own = {k.removeprefix(prefix): t.float() for k, t in tensors.items() if k.startswith(prefix)}
+            network.load_state_dict(own)
             self.networks.append(network.eval().to(device()))
         return self
 

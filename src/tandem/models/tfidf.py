@@ -35,9 +35,8 @@ class TfidfModel:
             try:
                 vectorizer.fit(inputs.captions)
             except ValueError as error:
-                raise ValueError(
-                    f"TF-IDF found no n-gram in {self.cfg.min_rows} or more of {len(inputs)} captions: {error}"
-                ) from error
+                needed = f"{self.cfg.min_rows} or more of {len(inputs)} captions"
+                raise ValueError(f"TF-IDF found no n-gram in {needed}: {error}") from error
         x = self._transform(inputs)
         self.coef, self.bias = np.zeros((x.shape[1], y.shape[1])), smoothed_log_odds(y)
         for j in np.flatnonzero((y.min(0) == 0) & (y.max(0) == 1)):

@@ -34,10 +34,8 @@ class Task:
 
 
 def fit(task: Task, cfg: Training, run: TrainingRun) -> list[dict[str, Any]]:
-    """Trains `task.network` in place; an entry an epoch: epoch, loss, lr and F1 per row at 0.5 over the training rows.
-
-    Each row is predicted during its own step. Raises ValueError where the loss is not finite.
-    """
+    """Trains `task.network` in place; an entry an epoch: epoch, loss, lr and F1 per row at 0.5 over the training rows,
+    each predicted in its own step. Raises ValueError where the loss is not finite."""
     epochs = max(cfg.epochs, math.ceil(cfg.min_steps / task.steps))
     state = _State(task, cfg, epochs)
     log = state.restore(run.checkpoint)

@@ -58,10 +58,7 @@ def variants(name: str, experiment: FusionExperiment) -> dict[str, Experiment]:
 
 
 def split_for_decoders(fold: np.ndarray) -> np.ndarray:
-    """(n,) folds to cross-fit decoders over: the rows' folds, or PARTS parts of the rows of a single fold.
-
-    The rows of a fold are predicted by one model that was not trained on them, so any split of them is valid.
-    """
+    """(n,) the rows' folds; of a single one PARTS parts: one model predicted all its rows, so any split is valid."""
     return np.arange(len(fold)) % PARTS if len(np.unique(fold)) == 1 else fold
 
 

@@ -45,10 +45,8 @@ PIXELS = 4 / 3  # per point
 
 
 def chart(name: str, about: str, draw: Callable, width: float = 3.9, height: float = 2.5, panels: int = 1) -> Markup:
-    """One figure of width x height inches as inline SVG; `draw` gets the axes of each of its `panels`.
-
-    `name` is unique on the page: the prefix of the element ids; `about` is the text for screen readers.
-    """
+    """One figure of width x height inches as inline SVG; `draw` gets the axes of each of its `panels`. `name` is unique
+    on the page: the prefix of the element ids; `about` is the text for screen readers."""
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of glyphs missing in matplotlib's font: the page has its own font
         figure = Figure(figsize=(width, height), layout="constrained")

@@ -104,11 +104,8 @@ def confused_labels(j: int, y: np.ndarray, pred: np.ndarray) -> dict[str, list[l
 
 
 def upper_bounds(data: ReportData, focus: FocusExperiment) -> dict[str, float]:
-    """The score if one kind of error was removed and everything else stayed the same.
-
-    no_false_negatives, no_false_positives
-    known_counts  every row gets its most probable labels, as many as it has; the remaining errors are of ranking
-    """
+    """The score if one kind of error was removed and everything else stayed the same; with `known_counts` every row
+    gets its most probable labels, as many as it has: the remaining errors are of ranking."""
     y, pred, rule = data.y.astype(bool), focus.pred, data.rule
     order = np.argsort(-focus.proba, axis=1, kind="stable")
     best = np.zeros_like(y)

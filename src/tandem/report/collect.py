@@ -1,7 +1,4 @@
-"""Reads everything that a report is made from, from the files of all stages; nothing is trained.
-
-Nothing is written but the cross-fitted label sets: they take a minute for 80 labels, and every report needs them.
-"""
+"""Reads everything that a report is made from, in the files of all stages; writes only cross-fitted label sets."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,19 +22,16 @@ from tandem.runtime.resources import threads
 
 
 def gather(experiments: Experiments, wanted: str = "") -> ReportData:
-    """All that is on disk, about the experiment `wanted`, else the stack, else the best.
-
-    Raises FileNotFoundError where not even the checked rows are there, ValueError where `wanted` is not scored.
-    """
+    """All that is on disk, about the experiment `wanted`, else the stack, else the best; raises FileNotFoundError where
+    not even the checked rows are there, ValueError where `wanted` is not scored."""
     paths = experiments.paths
-    lacking = [str(path) for path in (paths.labels, paths.images("train"), paths.folds) if not path.exists()]
-    if lacking:
+    if lacking := [str(path) for path in (paths.labels, paths.images("train"), paths.folds) if not path.exists()]:
         raise FileNotFoundError(f"no {', '.join(lacking)}; run: make folds COMP={paths.comp}")
     rows, rule = read_labelled_rows(paths), Rule.of(experiments.competition)
     scored, stale = read_experiments(experiments, rows)
     if wanted and wanted not in scored:
-        there = f"not scored; there are {sorted(scored)}"
-        raise ValueError(f"EXP={wanted}: {there}; run: make train COMP={paths.comp} EXPS={wanted}")
+        command = f"make train COMP={paths.comp} EXPS={wanted}"
+        raise ValueError(f"EXP={wanted}: not scored; there are {sorted(scored)}; run: {command}")
     best = max(scored, key=lambda name: scored[name].scores["score"], default="")
     name = wanted or (STACK if STACK in scored else best)  # "" where nothing is scored
     focus = read_focus(experiments[name], rows, rule, scored[name]) if name else None
@@ -82,8 +76,7 @@ def read_experiments(experiments: Experiments, rows: LabelledRows) -> tuple[dict
 
 
 def read_focus(experiment: ExperimentDir, rows: LabelledRows, rule: Rule, scored: ScoredExperiment) -> FocusExperiment:
-    """With its rows decoded again, each by parameters tuned on other rows; raises ValueError where its score differs
-    from the one on disk."""
+    """With its rows decoded again; raises ValueError where its score differs from the one on disk."""
     paths, name, scores = experiment.paths, experiment.name, scored.scores
     pred = cross_fitted(paths, rows, rule, scored)
     score = rule.score(rows.y, pred)
@@ -93,9 +86,14 @@ def read_focus(experiment: ExperimentDir, rows: LabelledRows, rule: Rule, scored
             f"{score:.4f} {rule.metric}; run: {experiment.command}"
         )
     test = experiment.test()
-    test_pred = experiment.decoder()(test.proba) if test is not None and test.names == rows.names else None
-    terms = read_terms(paths, name, rows.ids)
-    return FocusExperiment(scored, pred, experiment.thresholds, terms, test_pred, experiment.submission)
+    return FocusExperiment(
+        **vars(scored),
+        pred=pred,
+        recipe=experiment.thresholds,
+        terms=read_terms(paths, name, rows.ids),
+        test_pred=experiment.decoder()(test.proba) if test is not None and test.names == rows.names else None,
+        submission=experiment.submission,
+    )
 
 
 def cross_fitted(paths: Paths, rows: LabelledRows, rule: Rule, scored: ScoredExperiment) -> np.ndarray:
@@ -144,8 +142,7 @@ def missing(
     paths = experiments.paths
     comp, other = f"COMP={paths.comp}", "which was made with another fold map, label list or metric"
     found = [(f"{name}, {other}", experiments[name].command) for name in stale]
-    untrained = [name for name in experiments.competition.experiments if name not in {*names, *stale}]
-    if untrained:
+    if untrained := [name for name in experiments.competition.experiments if name not in {*names, *stale}]:
         found.append((f"scores of {', '.join(untrained)}", f'make train {comp} EXPS="{" ".join(untrained)}"'))
     for name in names:
         if experiments[name].is_stack and (why := experiments[name].stale):
@@ -154,10 +151,9 @@ def missing(
         found.append(("the stack of these experiments", f"make submit {comp}"))
     if focus is not None:
         exps = "" if focus.name == STACK else f" EXPS={focus.name}"
-        if focus.test_pred is None:
-            found.append((f"test predictions of {focus.name}", f"make submit {comp}{exps}"))
-        elif focus.submission is None:
-            found.append((f"the submission of {focus.name}", f"make submit {comp}{exps}"))
+        if focus.test_pred is None or focus.submission is None:
+            what = "test predictions" if focus.test_pred is None else "the submission"
+            found.append((f"{what} of {focus.name}", f"make submit {comp}{exps}"))
         if not paths.check_report.exists():
             found.append(("the report of the data check", f"make check {comp}"))
     return found

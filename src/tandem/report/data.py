@@ -58,11 +58,9 @@ def caption_chart(data: ReportData) -> Markup | None:
     edges = np.arange(high + 2) - 0.5 if high <= 60 else np.linspace(0, high, 61)
 
     def draw(axes: Axes) -> None:
-        styles: list[dict] = [
-            {"histtype": "stepfilled", "color": ACCENT, "alpha": 0.35},
-            {"histtype": "step", "color": SECOND},
-        ]
-        for (split, values), style in zip(lengths.items(), styles, strict=False):
+        filled: dict = {"histtype": "stepfilled", "color": ACCENT, "alpha": 0.35}
+        for split, values in lengths.items():
+            style = filled if split == "train" else {"histtype": "step", "color": SECOND}
             weights, label = np.full(len(values), 100 / len(values)), f"{split}, mean {values.mean():.1f}"
             axes.hist(np.clip(values, 0, high), edges.tolist(), weights=weights, label=label, **style)
         axes.legend()
@@ -90,12 +88,3 @@ def size_chart(data: ReportData) -> Markup:
         axes.set(xlabel="width, pixels", ylabel="height, pixels")
 
     return chart("sizes", "width and height of the images", draw)
-
-
-def findings(report: dict | None) -> dict | None:
-    """The problems that the data check reported, and its findings: repaired rows and others; None without a report."""
-    if report is None:
-        return None
-    repaired = [finding for finding in report["findings"] if finding["kind"] == "repaired row"]
-    others = [finding for finding in report["findings"] if finding["kind"] != "repaired row"]
-    return {"problems": report["problems"], "repaired": repaired, "others": others}

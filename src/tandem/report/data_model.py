@@ -32,28 +32,15 @@ class ScoredExperiment:
     logs: dict[int, list[dict]] = field(default_factory=dict)  # the training log of each fold, one dict per epoch
 
 
-@dataclass(frozen=True)
-class FocusExperiment:
+@dataclass(frozen=True, kw_only=True)
+class FocusExperiment(ScoredExperiment):
     """The experiment that the report describes in detail; what does not exist is None."""
 
-    scored: ScoredExperiment
     pred: np.ndarray  # (n, c) bool, cross-fitted: no row was decoded by parameters tuned on it
     recipe: dict  # thresholds.json
     terms: np.ndarray | None = None  # (n, c, 5) tandem.artifacts.contributions.TERMS of each out-of-fold logit
     test_pred: np.ndarray | None = None  # (m, c) bool, the label sets of the test rows
     submission: dict | None = None  # the JSON file beside its submission
-
-    @property
-    def name(self) -> str:
-        return self.scored.name
-
-    @property
-    def proba(self) -> np.ndarray:
-        return self.scored.proba
-
-    @property
-    def scores(self) -> dict:
-        return self.scored.scores
 
     @property
     def thresholds(self) -> np.ndarray | None:

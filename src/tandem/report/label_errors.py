@@ -13,12 +13,10 @@ GROUPS = 40  # of near-duplicates, shown
 
 
 def likely_errors(y: np.ndarray, proba: np.ndarray) -> np.ndarray:
-    """(k, 2) row and label of each likely label error, the least probable given label first; proba out of fold.
-
-    Labels that all rows or no rows have are skipped: confident learning needs both classes.
-    """
+    """(k, 2) row and label of each likely label error, the least probable given label first; proba out of fold."""
     from cleanlab.multilabel_classification.filter import find_multilabel_issues_per_class
 
+    # confident learning needs both classes
     both_classes = np.flatnonzero((y.sum(0) > 1) & (y.sum(0) < len(y) - 1))
     if not len(both_classes):
         return np.zeros((0, 2), int)
@@ -32,20 +30,13 @@ def likely_errors(y: np.ndarray, proba: np.ndarray) -> np.ndarray:
 
 
 def label_errors(data: ReportData, proba: np.ndarray) -> dict:
-    """{`cells`, `rows`, `remove`, `add`: counts, `by_label`: counts, `shown`: the worst rows, as the page shows them}.
-
-    An error of kind `remove` is a given label that looks wrong, `add` one that looks right and is not given.
-    """
+    """{`cells`, `rows`, `remove` (given labels that look wrong), `add` (missing ones that look right), `by_label`:
+    counts, `shown`: the worst rows, as the page shows them}."""
     y, cells = data.y, likely_errors(data.y, proba)
-    rows: dict[int, list[int]] = {}
+    rows: dict[int, list[dict]] = {}
     for i, j in cells.tolist():
-        rows.setdefault(i, []).append(j)
-
-    def wrong(i: int, j: int) -> dict:
-        return {"label": j, "kind": "remove" if y[i, j] else "add", "p": round(float(proba[i, j]), 4)}
-
-    worst = list(rows.items())[:ROWS]
-    shown = [row_fields(data, i) | {"wrong": [wrong(i, j) for j in labels]} for i, labels in worst]
+        error = {"label": j, "kind": "remove" if y[i, j] else "add", "p": round(float(proba[i, j]), 4)}
+        rows.setdefault(i, []).append(error)
     removed = int(y[*cells.T].sum())
     return {
         "cells": len(cells),
@@ -53,7 +44,7 @@ def label_errors(data: ReportData, proba: np.ndarray) -> dict:
         "add": len(cells) - removed,
         "rows": len(rows),
         "by_label": np.bincount(cells[:, 1], minlength=y.shape[1]).tolist(),
-        "shown": shown,
+        "shown": [row_fields(data, i) | {"wrong": errors} for i, errors in list(rows.items())[:ROWS]],
     }
 
 

@@ -40,10 +40,8 @@ def mean_terms(terms: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def likely_causes(terms: np.ndarray, means: np.ndarray, kind: str) -> np.ndarray:
-    """(k,) index into CAUSES: the one of `terms` (k, 5) that differs most from its mean in the direction of the error.
-
-    For a false negative it is furthest below its mean over rows with the label, for a false positive furthest above
-    its mean over rows without it.
+    """(k,) index into CAUSES: the one of `terms` (k, 5) that is furthest below its mean for a false negative, furthest
+    above it for a false positive.
 
     >>> likely_causes(np.array([[0.5, 2.0, 0.1, 0.0, -3.0]]), np.array([[2.5, 2.0, 0.0, 0.0, -3.0]]), FALSE_NEGATIVE)
     array([0])
@@ -55,8 +53,7 @@ def likely_causes(terms: np.ndarray, means: np.ndarray, kind: str) -> np.ndarray
 def mistakes(data: ReportData, focus: FocusExperiment) -> list[dict]:
     """What the page shows of each row of `worst_rows`; `row` is its position in the training file."""
     y, score = data.y.astype(bool), f1_per_row(data.y, focus.pred, data.rule.beta)
-    means = mean_terms(focus.terms, y) if focus.terms is not None else None
-    rows = []
+    means, rows = mean_terms(focus.terms, y) if focus.terms is not None else None, []
     for i in worst_rows(data.y, focus.pred, focus.proba, score):
         cells = np.flatnonzero(y[i] != focus.pred[i]).tolist()
         wrong = [_cell(focus, means, i, j, FALSE_NEGATIVE if y[i, j] else FALSE_POSITIVE) for j in cells]

@@ -17,9 +17,8 @@ from tandem.data.image_io import BadImage, load_rgb
 from tandem.data.image_loader import ahead
 from tandem.html import data_uri, templates
 from tandem.metrics import f1_per_row
-from tandem.report import data as data_section
-from tandem.report import decoding
-from tandem.report.advice import Figures, advise
+from tandem.report import data, decoding
+from tandem.report.advice import advise
 from tandem.report.classes import GRID, per_class, upper_bounds
 from tandem.report.data_model import FocusExperiment, ReportData
 from tandem.report.drift import drift
@@ -32,26 +31,23 @@ from tandem.runtime.resources import threads
 ASSETS = files("tandem.report") / "assets"
 SCRIPTS = ("charts.js", "page.js")
 SIDE, QUALITY = 112, 62  # of a thumbnail: pixels of the longer side, JPEG quality
-SECTIONS = {
-    "summary": "Summary",
-    "experiments": "Experiments",
-    "classes": "Per class",
-    "mistakes": "Mistakes",
-    "label_errors": "Label errors",
-    "data": "Data",
-    "decoding": "Decoding",
-    "training": "Training",
-}
 
 
 def build(report: ReportData) -> str:
-    """The HTML; without an experiment in focus only the data section has content, and the near-duplicates with
-    different labels."""
+    """The HTML; without an experiment in focus, of the data and of near-duplicates with different labels only."""
     focus, shifts, duplicates = report.focus, drift(report), differing_duplicates(report)
     context: dict[str, Any] = {"report": report, "focus": focus, "duplicates": duplicates}
-    context["data"] = _data_figures(report, shifts)
-    payload: dict[str, Any] = {"names": report.names, "grid": GRID.tolist(), "duplicates": duplicates}
-    payload["terms"] = [{"key": term, "name": TERM_NAMES[term]} for term in TERMS]
+    context["data"] = {
+        "labels": data.label_counts(report),
+        "folds": np.bincount(report.fold).tolist(),
+        "together": data.co_occurrence(report.y, report.names),
+        "per_row": data.labels_per_row(report.y, report.focus),
+        "captions": data.caption_chart(report),
+        "sizes": data.size_chart(report),
+        "drift": shifts,
+    }
+    terms = [{"key": term, "name": TERM_NAMES[term]} for term in TERMS]
+    payload = {"names": report.names, "grid": GRID.tolist(), "duplicates": duplicates, "terms": terms}
     shown = [row["row"] for group in duplicates for row in group["rows"]]
     if focus is not None:
         figures = _focus_figures(report, focus, shifts)
@@ -63,58 +59,42 @@ def build(report: ReportData) -> str:
     return render(context, payload)
 
 
-def _data_figures(report: ReportData, shifts: dict | None) -> dict[str, Any]:
-    return {
-        "labels": data_section.label_counts(report),
-        "folds": np.bincount(report.fold).tolist(),
-        "together": data_section.co_occurrence(report.y, report.names),
-        "per_row": data_section.labels_per_row(report.y, report.focus),
-        "captions": data_section.caption_chart(report),
-        "sizes": data_section.size_chart(report),
-        "findings": data_section.findings(report.findings),
-        "drift": shifts,
-    }
-
-
 def _focus_figures(report: ReportData, focus: FocusExperiment, shifts: dict | None) -> dict[str, Any]:
     """The figures of all sections that need a scored experiment."""
-    error, rates = score_error(report, focus), decoding.rates(report, focus)
-    classes, bounds = per_class(report, focus), upper_bounds(report, focus)
-    errors, scores = label_errors(report, focus.proba), f1_per_row(report.y, focus.pred, report.rule.beta)
-    return {
-        "advice": [asdict(a) for a in advise(report, focus, Figures(classes, bounds, errors, shifts, error))],
-        "score_error": error,
-        "bounds": bounds,
+    rates, scores = decoding.rates(report, focus), f1_per_row(report.y, focus.pred, report.rule.beta)
+    figures = {
+        "score_error": score_error(report, focus),
+        "bounds": upper_bounds(report, focus),
+        "drift": shifts,
         "experiments": table(report.experiments, focus.name),
         "cost": cost_chart(report.experiments, focus.name),
-        "classes": classes,
+        "classes": per_class(report, focus),
         "mistakes": {
             "rows": mistakes(report, focus),
             "wrong": int((scores < 1).sum()),
             "none_right": int((scores == 0).sum()),
             "causes": cause_counts(report, focus),
         },
-        "label_errors": errors,
+        "label_errors": label_errors(report, focus.proba),
         "decoders": decoding.decoders(focus.scores),
         "rates": rates,
         "rate_chart": decoding.rate_chart(rates),
         "training": training(report.experiments),
     }
+    return figures | {"advice": [asdict(advice) for advice in advise(report, focus, figures)]}
 
 
 def render(context: dict[str, Any], payload: dict[str, Any]) -> str:
     """Fills the template; the page's content security policy allows its own script, by digest, and no request."""
-    texts = {name: (ASSETS / name).read_text(encoding="utf-8") for name in (*SCRIPTS, "page.css")}
     environment = templates("tandem.report", "assets")
     environment.filters |= {"number": number, "percent": percent, "signed": signed, "count": count}
-    script = "\n".join(texts[name] for name in SCRIPTS)
+    script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
     return environment.get_template("page.html").render(
         **context,
-        sections=SECTIONS,
         metric_names=metric_names(context["report"].rule.beta),
         term_names=TERM_NAMES,
         causes=CAUSES,
-        css=Markup(texts["page.css"]),
+        css=Markup((ASSETS / "page.css").read_text(encoding="utf-8")),
         script=Markup(script),
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
         payload=payload,

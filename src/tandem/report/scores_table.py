@@ -14,8 +14,7 @@ COLUMNS = {"f1_samples": "samples", "f1_micro": "micro", "f1_macro": "macro"}  #
 
 def show_scores(paths: Paths) -> None:
     """Prints the table; raises FileNotFoundError where nothing is scored."""
-    rows = [_row(experiment) for experiment in Experiments(paths).scored()]
-    if not rows:
+    if not (rows := [_row(experiment) for experiment in Experiments(paths).scored()]):
         raise FileNotFoundError(f"nothing has been scored for {paths.comp!r}; run: make train COMP={paths.comp}")
     rows.sort(key=lambda row: (not row["comparable"], -row["score"]))
     console = make_console()

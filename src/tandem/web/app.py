@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from tandem.web.security import SafeHeaders, SameOrigin
+from tandem.web.security import safe_headers, same_origin
 from tandem.web.service import LabelService
 
 PAGE = Path(__file__).with_name("page")
@@ -53,9 +53,9 @@ def make_app(service: LabelService) -> Starlette:
             Mount("/", StaticFiles(directory=PAGE, html=True)),
         ],
         middleware=[
-            Middleware(SafeHeaders),
+            Middleware(safe_headers),
             Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS, www_redirect=False),
-            Middleware(SameOrigin),
+            Middleware(same_origin),
             Middleware(RequestBodyLimitMiddleware, max_body_size=about["max_bytes"] + FORM),
         ],
         exception_handlers={HTTPException: _error_response},

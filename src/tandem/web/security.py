@@ -14,31 +14,29 @@ HEADERS = {
 }
 
 
-class SameOrigin:
+def same_origin(app: ASGIApp) -> ASGIApp:
     """Rejects requests from pages of other sites (403); programs other than browsers send no Origin header and pass."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
             headers = Headers(scope=scope)
             origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
             if origin not in (None, f"http://{headers.get('host')}") or site not in ("same-origin", "none"):
                 return await JSONResponse({"error": "cross-site request"}, 403)(scope, receive, send)
-        return await self.app(scope, receive, send)
+        return await app(scope, receive, send)
+
+    return guarded
 
 
-class SafeHeaders:
+def safe_headers(app: ASGIApp) -> ASGIApp:
     """Adds HEADERS to every response."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
-        await self.app(scope, receive, send_with_headers)
+        await app(scope, receive, send_with_headers)
+
+    return guarded

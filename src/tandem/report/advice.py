@@ -1,20 +1,30 @@
-"""Advice about labels, the decoder and the test set."""
+"""What to try next: rules over the figures of the other sections, each with the numbers that support it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from tandem.artifacts.contributions import TERM_NAMES
 from tandem.decoding import default_decoder
-from tandem.report.data_model import FocusExperiment, ReportData
+from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment
+from tandem.report.experiments import total_seconds
+from tandem.report.training_curves import last_decrease, last_value
 
+SHOWN = 10
 LABELS = 3  # labels with advice of their own
 RANKED_BETTER = 0.02  # margin in average precision of another experiment
 DOMINANT = 0.6  # share of one term in the movement of a logit
 UNBALANCED = 1.5  # ratio of the losses by the two kinds of errors
 NOISY = 0.01  # suspected errors, as a share of the given labels
 OPTIMISM = 0.01  # in-sample score minus cross-fitted score
+DECREASING = 0.05  # relative decrease of the loss in the last epoch that calls for more epochs
+OVERFIT = 0.15  # F1 per row on training rows minus held-out rows
+MODALITY_GAP = 0.02  # in score, between image-only and caption-only models
+NAMED = 3  # experiments listed by name
+
+Figures = dict[str, Any]  # of the other sections: classes, bounds, label_errors, drift, score_error
 
 
 @dataclass(frozen=True)
@@ -29,20 +39,9 @@ class Advice:
     label: str = ""  # that it is about
 
 
-@dataclass(frozen=True)
-class Figures:
-    """Results of other sections that the rules use."""
-
-    classes: list[dict]  # of classes.per_class
-    bounds: dict[str, float]  # of classes.upper_bounds
-    errors: dict  # of label_errors.label_errors
-    drift: dict | None  # of drift.drift
-    score_error: float  # half the width of the 95 % interval of the score
-
-
 def weak_labels(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
     """The labels whose errors cost most."""
-    for row in sorted(figures.classes, key=lambda row: -row["gain"])[:LABELS]:
+    for row in sorted(figures["classes"], key=lambda row: -row["gain"])[:LABELS]:
         if row["gain"] <= 0:
             continue
         negatives, positives = row["false_negatives"], row["false_positives"]
@@ -63,7 +62,7 @@ def weak_labels(data: ReportData, focus: FocusExperiment, figures: Figures) -> I
 
 def error_balance(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
     """Which kind of error costs more, and whether it is the number of labels or their ranking."""
-    y, pred, bounds, score = data.y, focus.pred, figures.bounds, data.rule.score(data.y, focus.pred)
+    y, pred, bounds, score = data.y, focus.pred, figures["bounds"], data.rule.score(data.y, focus.pred)
     costs = {kind: bounds[f"no_false_{kind}"] - score for kind in ("negatives", "positives")}
     less, more = sorted(costs, key=costs.__getitem__)
     if costs[more] > UNBALANCED * costs[less]:
@@ -115,8 +114,88 @@ def decoder_choice(data: ReportData, focus: FocusExperiment, figures: Figures) -
         )
 
 
+def stack_members(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
+    """Members that a stack dropped, and whether the stack is better than its best member."""
+    run, by_name = focus.run, {e.name: e for e in data.experiments}
+    if dropped := [by_name[name] for name in run.get("dropped", []) if name in by_name]:
+        names = [e.name for e in dropped]
+        seconds = sum(total_seconds(e, data.experiments) for e in dropped)
+        kept = [name for name in run["members"] if name not in names]
+        yield Advice(
+            f"Leave out {', '.join(names)}",
+            f"{'its' if len(names) == 1 else 'their'} weight in the stack is 0; training took {seconds:,.0f} s, "
+            f"the models are {sum(e.run['model_mb'] for e in dropped):.0f} MB",
+            "experiments",
+            command=f'make submit COMP={data.comp} EXPS="{" ".join(kept)}"',
+        )
+    if not (members := [by_name[name] for name in run.get("members", {}) if name in by_name]):
+        return
+    best, score, error = max(members, key=lambda e: e.scores["score"]), focus.scores["score"], figures["score_error"]
+    if score - (alone := best.scores["score"]) < error:
+        better = run.get("gains", {}).get(focus.name, {}).get(best.name)
+        paired = f"; log loss {better[0]:.4f} lower, {better[1]:.4f} to {better[2]:.4f}" if better else ""
+        yield Advice(
+            f"The stack gains little over {best.name}: train members with different errors",
+            f"{score:.4f} against {alone:.4f} alone ({score - alone:+.4f}; the sampling error of the score is "
+            f"±{error:.4f}{paired})",
+            "experiments",
+        )
+
+
+def modalities(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
+    """Image-only against caption-only models, and what fusion networks lose without one input."""
+    alone: dict[str, ScoredExperiment] = {}
+    for e in sorted(data.experiments, key=lambda e: e.scores["score"], reverse=True):
+        if len(e.modalities) == 1:
+            alone.setdefault(next(iter(e.modalities)), e)
+    if len(alone) < 2:
+        return
+    image, caption = alone["image"].scores["score"], alone["caption"].scores["score"]
+    if abs(image - caption) < MODALITY_GAP:
+        return
+    why = (
+        f"the best image-only model scores {image:.4f} ({alone['image'].name}), "
+        f"the best caption-only model {caption:.4f} ({alone['caption'].name})"
+    )
+    for e in data.experiments:
+        for lacking, scores in e.scores.get("without", {}).items():
+            why += f"; {e.name} without {lacking} {scores['score']:.4f} ({scores['score'] - e.scores['score']:+.4f})"
+    weaker, command = ("image", "gpu_convnextv2_finetune") if image < caption else ("caption", "gpu_text")
+    title = f"Strengthen the {weaker} models: a larger or a fine-tuned backbone (needs a GPU)"
+    yield Advice(title, why, "experiments", command=f"make train COMP={data.comp} EXPS={command}")
+
+
+def fit(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
+    """Overfitting and underfitting, from the training logs."""
+    over, under = {}, {}
+    for e in sorted(data.experiments, key=lambda e: -e.scores["score"]):
+        decrease, f1, held_out = last_decrease(e.logs), last_value(e.logs, "f1"), e.scores["f1_samples"]
+        if f1 is not None and f1 - held_out > OVERFIT:
+            over[e.name] = f"{e.name} {f1:.3f} and {held_out:.3f}"
+        elif decrease is not None and decrease > DECREASING:
+            under[e.name] = f"{e.name} by {decrease:.0%}"
+    if over:
+        yield Advice(
+            f"Regularise {_listed(list(over))}: more dropout, weight decay or augmentation, fewer epochs",
+            f"F1 per row on training rows and on held-out rows: {', '.join(over.values())}",
+            "training",
+        )
+    if under:
+        yield Advice(
+            f"Train {_listed(list(under))} longer",
+            f"the loss still decreased in the last epoch ({', '.join(under.values())}), and the held-out F1 per row is "
+            f"within {OVERFIT} of that on the training rows",
+            "training",
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    rest = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {rest} more" if rest > 0 else "")
+
+
 def wrong_labels(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
-    given, errors = int(data.y.sum()), figures.errors
+    given, errors = int(data.y.sum()), figures["label_errors"]
     if errors["cells"] > NOISY * given:
         worst = int(np.argmax(errors["by_label"]))
         yield Advice(
@@ -130,8 +209,7 @@ def wrong_labels(data: ReportData, focus: FocusExperiment, figures: Figures) -> 
 
 def shifts(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
     """Label rates and inputs that differ between training and test rows."""
-    drifting = focus.submission["drift"] if focus.submission else None
-    if drifting:
+    if drifting := focus.submission and focus.submission["drift"]:
         name, most = max(drifting.items(), key=lambda d: abs(d[1]["test"] - d[1]["out_of_fold"]))
         yield Advice(
             "Check the labels that are predicted at another rate on test",
@@ -139,26 +217,34 @@ def shifts(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterat
             f"fold, {most['test']:.1%} of the test rows",
             "decoding",
         )
-    separations = figures.drift["separations"] if figures.drift else []
-    differing = next((s for s in separations if s.drifts), None)
-    if differing:
+    separations = figures["drift"]["separations"] if figures["drift"] else []
+    if differing := next((s for s in separations if s["drifts"]), None):
         yield Advice(
-            f"Test rows differ in: {differing.inputs}",
-            f"a classifier separates train from test with AUC {differing.auc:.3f}; "
-            f"without drift it is 0.5 ± {2 * differing.error:.3f}",
+            f"Test rows differ in: {differing['inputs']}",
+            f"a classifier separates train from test with AUC {differing['auc']:.3f}; "
+            f"without drift it is 0.5 ± {2 * differing['error']:.3f}",
             "data",
         )
 
 
 def leaderboard(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
     """Out-of-fold score against the local leaderboard."""
-    if not (focus.scored.local and focus.submission):
+    if not (focus.local and focus.submission):
         return
-    rows, score, local = focus.submission["rows"], focus.scores["score"], focus.scored.local[data.rule.metric]
-    expected = figures.score_error * (1 + len(data.y) / max(rows, 1)) ** 0.5
+    rows, score, local = focus.submission["rows"], focus.scores["score"], focus.local[data.rule.metric]
+    expected = figures["score_error"] * (1 + len(data.y) / max(rows, 1)) ** 0.5
     if abs(local - score) > expected:
         yield Advice(
             "Find out why the local leaderboard disagrees with the folds",
             f"{local:.4f} on {rows:,} test rows, {score:.4f} out of fold; sampling error explains ±{expected:.4f}",
             "data",
         )
+
+
+RULES = (weak_labels, error_balance, decoder_choice, stack_members, modalities, fit, wrong_labels, shifts, leaderboard)
+
+
+def advise(data: ReportData, focus: FocusExperiment, figures: Figures) -> list[Advice]:
+    """Largest potential gain first, then advice without a gain, in the order of the rules."""
+    items = [item for rule in RULES for item in rule(data, focus, figures)]
+    return sorted(items, key=lambda item: -(item.gain or 0.0))[:SHOWN]
