@@ -86,7 +86,7 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
 
 
 def write_checked(paths: Paths, checked: CheckedTables) -> None:
-    """Writes the tables that changed, deletes those of splits that are gone; raises ValueError where there are errors."""
+    """Writes the tables that changed and deletes those of splits that are gone; raises ValueError on errors."""
     if checked.n_errors:
         raise ValueError(f"{paths.comp}: {checked.n_errors} errors; run: make check COMP={paths.comp}")
     for split, columns in checked.images.items():

@@ -60,7 +60,7 @@ class Sources:
 
     @cached_property
     def precision(self) -> dict[str, str]:
-        """The number format in which frozen image and caption networks are computed on this machine; found once by torch."""
+        """The number format of frozen image and caption networks on this machine; torch finds it once."""
         machine = _machine()
         known = read_record(self.paths.precision)
         if known.get("key") == machine:

@@ -29,7 +29,7 @@ from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import use_threads
 from tandem.stages._run import run_step
 from tandem.training.fold_job import FoldJob
-from tandem.training.parallel_folds import fit_folds, stale_folds
+from tandem.training.parallel_folds import fit_folds
 
 TIMED = 128  # images
 
@@ -100,8 +100,8 @@ class _Ablation:
         return FoldJob(self.paths, name, experiment, self._job(experiment.teacher) if experiment.teacher else None)
 
     def _fit(self, jobs: list[FoldJob]) -> None:
-        artifacts = {(job.name, k): self.graph.fold(job.name, k) for job in jobs for k in self.folds}
-        fit_folds(stale_folds(jobs, artifacts), self.folds)
+        folds = [(job, k, self.graph.fold(job.name, k)) for job in jobs for k in self.folds]
+        fit_folds([(job, k, one.made_from) for job, k, one in folds if one.stale_reason()], self.folds)
 
     def _held_out(self, job: FoldJob) -> np.ndarray:
         return job.held_out(self.folds)[self.rows]

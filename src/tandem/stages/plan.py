@@ -21,14 +21,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 def main(args: Namespace) -> None:
     paths, names = Paths(args.comp), args.exps.split()
     graph = open_graph(paths)
-    planned = make_plan(graph, graph.goal(args.target, names), names)
+    goals = graph.goal(args.target, names)
+    planned, total = make_plan(graph, goals, names), len(graph.tasks(goals, names))
     for step in planned:
-        new = step.why == NEW
-        print(f"{step.title:{WIDTH}} {'new' if new else f'stale: {step.why}'}")
-    total = len(graph.tasks(graph.goal(args.target, names), names))
-    print(
-        f"{args.target} of {args.comp}: {len(planned)} of {total} tasks would run" if planned else "Nothing to be done."
-    )
+        print(f"{step.title:{WIDTH}} {'new' if step.why == NEW else f'stale: {step.why}'}")
+    count = f"{args.target} of {args.comp}: {len(planned)} of {total} tasks would run"
+    print(count if planned else "Nothing to be done.")
     graph.sources.cache.save()
 
 

@@ -11,7 +11,9 @@ from tandem.artifacts.paths import Paths, local_path
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=8000, help="0: one that is free")
     parser.add_argument(
-        "--exp", default="", help="the experiment that labels; default: one whose logits are sums of terms, else the stack"
+        "--exp",
+        default="",
+        help="the experiment that labels; default: one whose logits are sums of terms, else the stack",
     )
     parser.add_argument("--bundle", type=local_path, help="what make bundle wrote, instead of a competition's models")
     parser.add_argument("--folds", type=int, default=0, help="only so many of its models: faster; 0: all")

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,7 +63,7 @@ class FoldJob:
         model = make_model(self.experiment.as_trained(len(rows.y)), len(rows.names))
         inputs, y, weights = self.inputs.take(train), rows.y[train], None
         if self.teacher and isinstance(self.experiment, FusionExperiment):
-            teacher = FoldEnsemble.load(self.teacher.experiment, len(rows.names), [self._teacher_model(k)])
+            teacher = self.teacher.load([k])  # its model of this fold was not trained on fold k either
             inputs, y, weights = with_pseudo_labels(self.paths, self.experiment, teacher, inputs, y)
         run = TrainingRun(self.experiment.seed * 1000 + k, checkpoint, on_epoch, weights)
         log = model.fit(inputs, y, run)
@@ -75,11 +74,6 @@ class FoldJob:
         seconds = round(time.perf_counter() - start, 2)
         write_json(self.paths.model(self.name, k, ".json"), {**made_from, "seconds": seconds, "log": log})
         checkpoint.unlink(missing_ok=True)
-
-    def _teacher_model(self, k: int) -> Path:
-        """The teacher's model of the same fold, which was not trained on fold k either."""
-        assert self.teacher
-        return self.paths.model(self.teacher.name, k, ".safetensors")
 
     def _predict_held_out(self, model: Model, k: int, held_out: np.ndarray, origin: dict[str, str]) -> None:
         rows, inputs = self.rows, self.inputs.take(held_out)

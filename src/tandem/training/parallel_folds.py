@@ -13,7 +13,6 @@ from multiprocessing import get_context
 from multiprocessing.synchronize import Event, RLock
 from typing import Any
 
-from tandem.graph.keys import Artifact
 from tandem.runtime.processes import end_with
 from tandem.runtime.progress import print_line, set_prefix, share_terminal
 from tandem.runtime.resources import memory_gb, threads
@@ -33,14 +32,6 @@ def waves(folds: Sequence[int], cores: int, gb: float) -> list[list[int]]:
     """
     at_once = max(1, min(cores, int(gb // FOLD_GB)))
     return [list(folds[i : i + at_once]) for i in range(0, len(folds), at_once)]
-
-
-def stale_folds(jobs: Sequence[FoldJob], artifacts: Mapping[tuple[str, int], Artifact]) -> list[Fold]:
-    """Those of the `artifacts`, by (experiment, fold), that must be made."""
-    by_name = {job.name: job for job in jobs}
-    return [
-        (by_name[name], k, artifact.made_from) for (name, k), artifact in artifacts.items() if artifact.stale_reason()
-    ]
 
 
 def fit_folds(stale: Sequence[Fold], folds: Sequence[int]) -> None:
