@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import pytest
 import toy
 
+from tandem.artifacts.atomic_io import csv_text
 from tandem.inference.image_folder import list_images, read_image_captions
-from tandem.inference.results import TEXT, LabelledImage, csv_line, format_line, header, read_finished
+from tandem.inference.results import TEXT, LabelledImage, format_line, header, read_finished
 from tandem.stages.predict import main
 
 NAMES = ("cat", "sky")
@@ -129,7 +130,7 @@ def test_a_name_that_is_not_utf8_is_found_again_in_the_output(tmp_path):
         out = tmp_path / f"out.{suffix}"
         with out.open("w", **TEXT) as file:
             if suffix == "csv":
-                file.write(csv_line(header(NAMES)))
+                file.write(csv_text(header(NAMES)))
             file.write(format_line(LabelledImage(name, problem="x"), NAMES, " ", suffix == "jsonl"))
         assert read_finished(out, NAMES) == {"caf\\udce9.jpg": "x"}
 

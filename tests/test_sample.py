@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tandem.artifacts.atomic_io import file_digest
+from tandem.artifacts.atomic_io import csv_text, file_digest, write_text
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import load_competition, to_toml
 from tandem.data.csv_reader import read_table
@@ -131,7 +131,7 @@ def test_the_files_are_those_competition_toml_names(drawn):
 
 def test_commas_and_quotes_in_a_caption_survive(tmp_path):
     text = 'A dog, a cat; a sign reads "No dogs, no bikes".'
-    sample.write_csv(tmp_path / "a.csv", ("id", "caption"), [("s1", text)])
+    write_text(tmp_path / "a.csv", csv_text(("id", "caption"), ("s1", text)))
     with (tmp_path / "a.csv").open(newline="") as file:
         assert list(csv.reader(file))[1] == ["s1", text]
     assert read_table(tmp_path / "a.csv").rows == [("s1", text)]

@@ -1,9 +1,11 @@
 """Atomic writing of files, and digests of contents."""
 
+import csv
 import hashlib
+import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,13 @@ def write_text(path: Path, text: str) -> Path:
 
 def write_json(path: Path, value: Any) -> Path:
     return write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def csv_text(*rows: Iterable[object]) -> str:
+    """The rows as CSV (RFC 4180), each line ended by a line feed."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def write_if_changed(path: Path, write: Callable[[Path], object]) -> bool:

@@ -1,12 +1,11 @@
 """The submission file: writing it, validating it, and local scores against known test labels."""
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from tandem.artifacts.atomic_io import csv_text
 from tandem.config.competition import Competition
 from tandem.data.csv_reader import Table, read_table
 from tandem.data.label_codec import LabelCodec, encode_flags
@@ -43,11 +42,7 @@ def submission_csv(competition: Competition, columns: Sequence[str], ids: Sequen
     flags = labels.format == "columns"
     values = pred.astype(int).T.tolist() if flags else [LabelCodec(labels.names, labels.separator).decode(pred)]
     cells = {competition.id: list(ids)} | dict(zip(labels.columns, values, strict=True))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*(cells[name] for name in columns), strict=True))
-    return text.getvalue()
+    return csv_text(columns, *zip(*(cells[name] for name in columns), strict=True))
 
 
 def parse_submission(competition: Competition, table: Table) -> tuple[list[str], np.ndarray]:

@@ -1,7 +1,6 @@
 """Predictions for new images, and their file: CSV or JSON lines, which a stopped run continues."""
 
 import csv
-import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from tandem.artifacts.atomic_io import csv_text
 from tandem.config.competition import Labels
 
 # bytes of a file name that are not UTF-8 are written as \udc80 to \udcff
@@ -52,17 +52,11 @@ def format_line(result: LabelledImage, names: Sequence[str], separator: str, jso
         return json.dumps(content, ensure_ascii=False) + "\n"
     proba = [f"{result.proba[name]:.4f}" if result.proba else "" for name in names]
     caption = "" if result.problem else ("no" if result.without_caption else "yes")
-    return csv_line([result.image, separator.join(result.labels), *proba, caption, result.problem])
+    return csv_text([result.image, separator.join(result.labels), *proba, caption, result.problem])
 
 
 def _rounded(values: dict[str, float] | None) -> dict[str, float] | None:
     return values and {name: round(value, 4) for name, value in values.items()}
-
-
-def csv_line(cells: Sequence[str]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue()
 
 
 def escaped_name(name: str) -> str:

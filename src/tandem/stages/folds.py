@@ -1,7 +1,5 @@
 """Folds: build/C/{train.labels,train.images}.parquet -> folds/C.csv (id, fold, group) and folds/C.json."""
 
-import csv
-import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tandem.artifacts.atomic_io import write_json, write_text
+from tandem.artifacts.atomic_io import csv_text, write_json, write_text
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import load_competition
 from tandem.data.folds import label_shares, make_folds
@@ -27,17 +25,10 @@ def run(paths: Paths, step: Step) -> None:
         )
     settings = load_competition(paths.competition).folds
     fold, groups = make_folds(y, images["hash"], images["sha"], settings.n, settings.seed)
-    write_text(paths.folds, to_csv(ids, fold, groups))
+    rows = zip(ids, fold.tolist(), groups.tolist(), strict=True)
+    write_text(paths.folds, csv_text(("id", "fold", "group"), *rows))
     write_json(paths.folds_record, step.stale[0].made_from)
     show(paths, names, y, fold, groups)
-
-
-def to_csv(ids: Sequence[str], fold: np.ndarray, groups: np.ndarray) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("id", "fold", "group"))
-    writer.writerows(zip(ids, fold.tolist(), groups.tolist(), strict=True))
-    return text.getvalue()
 
 
 def show(paths: Paths, names: Sequence[str], y: np.ndarray, fold: np.ndarray, groups: np.ndarray) -> None:

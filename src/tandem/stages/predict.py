@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
+from tandem.artifacts.atomic_io import csv_text
 from tandem.artifacts.paths import Paths, local_path
 from tandem.config.competition import load_competition
 from tandem.graph.keys import STACK
@@ -21,7 +22,6 @@ from tandem.inference.labeler import Labeler
 from tandem.inference.results import (
     TEXT,
     LabelledImage,
-    csv_line,
     escaped_name,
     format_line,
     header,
@@ -69,7 +69,7 @@ def main(args: Namespace) -> int:
     problems, without_caption = [], 0
     with open_output(out) as stream:
         if not json_lines and not (out and out.stat().st_size):
-            stream.write(csv_line(header(labeler.names)))
+            stream.write(csv_text(header(labeler.names)))
         results = labeler.label([args.images / images[i] for i in left], [captions[i] for i in left])
         with progress(len(left), "label", "img") as bar:
             for i, result in zip(left, results, strict=True):

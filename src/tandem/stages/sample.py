@@ -4,16 +4,14 @@ solution.csv and sample_submission.csv (id, labels), and competition.toml, writt
 The same seed gives the same bytes. Licences of the fonts it is drawn with: see `tandem.sample`.
 """
 
-import csv
 import shutil
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from tandem.artifacts.atomic_io import write_text
+from tandem.artifacts.atomic_io import csv_text, write_text
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import Competition, Folds, Labels, to_toml
 from tandem.data.label_codec import LabelCodec
@@ -46,14 +44,6 @@ def draw_row(seed: int, row: int, glyphs: Glyphs) -> tuple[list[str], str, bytes
     return scene.labels, write_caption(scene, words), to_jpeg(draw_image(scene, glyphs, pixels), pixels)
 
 
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Commas and quotes escaped as in RFC 4180; lines end with a line feed."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
-
-
 def draw_files(folder: Path, n_train: int, n_test: int, seed: int) -> np.ndarray:
     """Writes images and CSV files into `folder`; returns how many labels of each name there are."""
     (folder / SAMPLE.images).mkdir(parents=True)
@@ -68,10 +58,10 @@ def draw_files(folder: Path, n_train: int, n_test: int, seed: int) -> np.ndarray
             bar.update()
     train, test = rows[:n_train], rows[n_train:]
     commonest = next(iter(LABELS))
-    write_csv(folder / SAMPLE.train, ("id", "labels", "caption"), train)
-    write_csv(folder / SAMPLE.test, ("id", "caption"), [(name, caption) for name, _, caption in test])
-    write_csv(folder / SAMPLE.solution, ("id", "labels"), [row[:2] for row in test])
-    write_csv(folder / SAMPLE.sample_submission, ("id", "labels"), [(row[0], commonest) for row in test])
+    write_text(folder / SAMPLE.train, csv_text(("id", "labels", "caption"), *train))
+    write_text(folder / SAMPLE.test, csv_text(("id", "caption"), *((name, caption) for name, _, caption in test)))
+    write_text(folder / SAMPLE.solution, csv_text(("id", "labels"), *(row[:2] for row in test)))
+    write_text(folder / SAMPLE.sample_submission, csv_text(("id", "labels"), *((row[0], commonest) for row in test)))
     return codec.encode(labels for _, labels, _ in rows).sum(axis=0)
 
 
