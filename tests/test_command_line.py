@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from test_plan import MEMBERS, write_toy
 
-from tandem.__main__ import main
+from tandem.__main__ import as_options, main
 from tandem.artifacts.paths import Paths
 from tandem.stages import submit
 from tandem.stages._run import bring_up_to_date
@@ -40,6 +40,18 @@ def test_words_may_come_in_any_order(monkeypatch):
     monkeypatch.setattr(submit, "main", calls.append)
     assert main(["submit", "JOBS=2", "EXPS=a b", "COMP=x"]) == 0
     assert (calls[0].comp, calls[0].exps, calls[0].jobs) == ("x", "a b", 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        (["predict", "FAST=1", "COMP=x"], ["predict", "x", "--fast"]),
+        (["predict", "FAST=", "x"], ["predict", "x"]),
+        (["COMP=x", "scores"], ["scores", "x"]),
+    ],
+)
+def test_a_flag_of_make_is_an_option_without_a_value(words, options):
+    assert as_options(words) == options
 
 
 @pytest.mark.parametrize("jobs", ["0", "-1"])

@@ -9,6 +9,7 @@ from test_training import NAMES, fit_fold, paths, write_config  # noqa: F401
 from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.artifacts.paths import Paths
 from tandem.config.experiments import FusionExperiment
+from tandem.data.split_tables import read_labels, write_labels
 from tandem.graph.declared_stages import Graph
 from tandem.graph.experiment_dir import ExperimentDir, Experiments
 from tandem.graph.keys import STACK
@@ -56,6 +57,16 @@ def test_what_has_no_file_in_configs_any_more_stays_as_it_was_trained(scored):
     write_competition(scored, NAMES, experiments=["more"])
     (scored.configs / "words.toml").unlink()
     assert opened(scored).stale == ""
+    labels = read_labels(scored.labels)
+    write_labels(scored.labels, labels[0], labels[1], 1 - labels[2])
+    assert opened(scored).stale == "labels changed"
+
+
+def test_more_models_than_there_are_is_an_error(scored):
+    assert len(opened(scored).models()) == len(opened(scored).models(3)) == 3
+    for most in (-1, 4):
+        with pytest.raises(ValueError, match=rf"FOLDS={most}: words has 3 models"):
+            opened(scored).models(most)
 
 
 def write_stack(paths: Paths) -> None:  # noqa: F811

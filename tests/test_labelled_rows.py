@@ -23,9 +23,18 @@ def test_folds_and_groups_are_joined_by_id(paths):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("id,fold,group\na,0,0\nb,1,1\n", "2 rows, 3 training rows, 1 without a fold, first: c; run make folds"),
-        ("id,fold,group\na,0,0\nb,1,1\nc,0,2\nd,0,3\n", "4 rows, 3 training rows, 0 without a fold; run make folds"),
-        ("id,fold\na,0\nb,1\nc,0\n", r"columns are \['id', 'fold'\], expected id, fold, group; run make folds"),
+        (
+            "id,fold,group\na,0,0\nb,1,1\n",
+            "2 rows, 3 training rows, 1 without a fold, first: c; correct it, or delete it and run make folds",
+        ),
+        (
+            "id,fold,group\na,0,0\nb,1,1\nc,0,2\nd,0,3\n",
+            "4 rows, 3 training rows, 0 without a fold; correct it, or delete it and run make folds",
+        ),
+        (
+            "id,fold\na,0\nb,1\nc,0\n",
+            r"columns are \['id', 'fold'\], expected id, fold, group; correct it, or delete it and run make folds",
+        ),
     ],
     ids=["missing id", "additional id", "missing column"],
 )

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import importlib
 import os
 import shutil
 from pathlib import Path
@@ -19,9 +20,10 @@ from tandem.config.encoders import ImageEncoder
 from tandem.config.experiments import HeadExperiment, TfidfExperiment
 from tandem.config.training import Head, HeadTraining
 from tandem.graph.declared_stages import Graph
+from tandem.graph.experiment_dir import Experiments
 from tandem.graph.plan import carry_out
 from tandem.stages import plan
-from tandem.stages._run import run_stage
+from tandem.stages._run import remove_leftovers, run_stage
 
 NAMES, MEMBERS = ("cat", "sky"), ["looks", "words"]
 ROWS, TEST = 40, 6
@@ -278,3 +280,84 @@ def test_data_with_errors_are_named_instead_of_a_plan(paths):
     write_text(paths.input / "train.csv", read_train(paths) + "nothere.jpg,cat,a cat\n")
     with pytest.raises(ValueError, match=r"errors? in the data; run: make check COMP=toy"):
         planned(paths)
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing after it runs."""
+
+
+@pytest.mark.parametrize(
+    ("stage", "function", "task"),
+    [
+        ("train", "write_json", "words"),  # before run.json
+        ("stack", "write_json", "stack"),
+        ("decode", "write_json", "decode words"),  # before scores.json
+        ("submit", "write_json", "submit stack"),  # after the CSV was replaced
+    ],
+)
+def test_a_task_killed_in_mid_write_stays_stale_when_the_change_is_taken_back(
+    paths, monkeypatch, stage, function, task
+):
+    before = paths.competition.read_text(), (paths.configs / "words.toml").read_text()
+    edit(paths.configs / "words.toml", "c = 4.0", "c = 0.5")
+    edit(paths.competition, "beta = 1.0", "beta = 2.0")
+    module = importlib.import_module(f"tandem.stages.{stage}")
+
+    def killed(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(module, function, killed)
+        run(paths)
+    paths.competition.write_text(before[0])
+    (paths.configs / "words.toml").write_text(before[1])
+    assert task in planned(paths)
+    run(paths)
+    assert planned(paths) == {}
+
+
+def test_a_fold_killed_after_its_model_was_replaced_stays_stale(paths, monkeypatch):
+    edit(paths.configs / "words.toml", "c = 4.0", "c = 0.5")
+    content = paths.model("words", 0, ".safetensors").read_bytes()
+
+    def killed(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr("tandem.training.fold_job.write_json", killed)
+        run(paths)
+    assert paths.model("words", 0, ".safetensors").read_bytes() != content
+    edit(paths.configs / "words.toml", "c = 0.5", "c = 4.0")
+    assert "words" in planned(paths)
+    run(paths)
+    assert paths.model("words", 0, ".safetensors").read_bytes() == content
+
+
+def test_fewer_folds_leave_no_file_of_the_others(paths):
+    edit(paths.competition, "n = 2", "n = 3")
+    run(paths)
+    assert paths.model("words", 2, ".safetensors").exists()
+    edit(paths.competition, "n = 3", "n = 2")
+    run(paths)
+    assert not list(paths.models_dir("words").glob("fold2*"))
+
+
+def test_half_written_files_of_a_killed_run_are_removed(paths):
+    left = [paths.oof("words").with_name(".oof.parquet.123.partial"), paths.build / ".train.images.parquet.new"]
+    for file in left:
+        write_text(file, "")
+    remove_leftovers(paths)
+    assert not any(file.exists() for file in left) and paths.oof("words").exists()
+
+
+def test_weights_whose_file_is_gone_are_a_reason_and_no_error(paths):
+    Path("tiny.safetensors").unlink()
+    assert planned(paths)[features(paths)] == "weights changed"
+    assert Experiments(paths)["words"].stale == ""
+    assert "weights" in Experiments(paths)["looks"].stale or "features" in Experiments(paths)["looks"].stale
+
+
+def test_the_results_are_current_from_another_folder_too(paths, monkeypatch, tmp_path):
+    here = Path.cwd()
+    monkeypatch.chdir(tmp_path)
+    assert Experiments(Paths("toy", here))["looks"].stale == ""

@@ -77,16 +77,18 @@ def as_options(words: Sequence[str]) -> list[str]:
     >>> as_options(["submit", "COMP=coco19", "EXPS=a b", "BUDGET_MB=50"])
     ['submit', 'coco19', '--exps', 'a b', '--budget-mb', '50']
     """
-    out = []
+    out, comp = [], []
     for word in words:
         match = re.fullmatch(r"([A-Z][A-Z_]*)=(.*)", word, re.DOTALL)
         if match is None:
             out.append(word)
         elif match[1] == "COMP":
-            out.insert(1, match[2])
+            comp = [match[2]]
+        elif match[1] == "FAST":
+            out += ["--fast"] if match[2] else []
         else:
             out += [f"--{match[1].lower().replace('_', '-')}", match[2]]
-    return out
+    return [*out[:1], *comp, *out[1:]]
 
 
 if __name__ == "__main__":

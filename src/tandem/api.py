@@ -65,34 +65,24 @@ class Folds:
 
 @dataclass(frozen=True)
 class Score:
-    """Out-of-fold scores of one experiment, cross-fitted: no row is scored with a decoder tuned on it.
-
-    score         the competition's `metric`
-    f1_samples    F1 per row (F-beta where competition.toml sets another beta), as are the next two
-    in_sample     `metric` with the decoder tuned on the rows that it is scored on
-    optimism      in_sample - score
-    fold_spread   standard deviation of the folds' scores
-    seconds       of training; model_mb: size of the models in MiB
-    leaderboard   `metric` of the submission, where the test labels are known (solution.csv)
-    current       False: the metric was changed, or the experiment trained again, since it was scored
-    """
+    """Out-of-fold scores of one experiment, cross-fitted: no row is scored with a decoder tuned on it."""
 
     experiment: str
-    metric: str
-    score: float
-    f1_samples: float
+    metric: str  # of the competition
+    score: float  # that metric
+    f1_samples: float  # F1 per row (F-beta where competition.toml sets another beta), as are the next two
     f1_micro: float
     f1_macro: float
     map: float
     log_loss: float
-    in_sample: float
-    optimism: float
-    fold_spread: float
+    in_sample: float  # that metric, with the decoder tuned on the rows that it is scored on
+    optimism: float  # in_sample - score
+    fold_spread: float  # standard deviation of the folds' scores
     decoder: str
-    seconds: float
-    model_mb: float
-    leaderboard: float | None
-    current: bool
+    seconds: float  # of training
+    model_mb: float  # size of the models in MiB
+    leaderboard: float | None  # that metric of the submission, where the test labels are known (solution.csv)
+    current: bool  # False: the metric was changed, or the experiment trained again, since it was scored
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from tandem.artifacts.paths import Paths
 from tandem.config import method_versions as version
 from tandem.config.competition import Competition, load_competition
 from tandem.config.encoders import Encoder
-from tandem.config.experiments import Experiment, load_experiments
+from tandem.config.experiments import Experiment, FinetuneExperiment, load_experiments
 from tandem.data.image_scan import folder_state
 from tandem.features.weights_identity import weights_identity
-from tandem.graph.keys import NEW, STACK, Artifact, decoder_settings
+from tandem.graph.keys import NEW, NONE, STACK, Artifact, decoder_settings
 from tandem.graph.sources import Sources
 
 R = TypeVar("R")
@@ -194,13 +194,23 @@ class Graph:
         kind = "image" if encoder.reads == "image" else "caption"
         inputs = {
             "encoder": encoder.model_dump(mode="json"),
-            "weights": weights_identity(encoder, self.sources.cache.digest_of),
+            "weights": self._weights(encoder),
             f"{split} {kind}s": self.sources.table(f"{split}.{kind}s"),
             "precision": self.sources.precision[kind],
             "encoder version": version.ENCODER,
         }
         files = (file, file.with_suffix(".ids.json"))
         return Artifact(f"{encoder.slug} {split}", files, file.with_suffix(".meta.json"), inputs)
+
+    def _weights(self, network: Encoder | FinetuneExperiment) -> str:
+        """Identity of the pretrained weights; "none" where their file is gone."""
+        here = self.paths.root / network.weights_name
+        if network.weights_name and here.exists():
+            network = network.model_copy(update={network.weights_field: str(here)})
+        try:
+            return weights_identity(network, self.sources.cache.digest_of)
+        except FileNotFoundError:
+            return NONE
 
     def _features(self, slug: str) -> Task:
         encoder = self.encoders[slug]
@@ -213,9 +223,7 @@ class Graph:
         for kind in sorted(experiment.reads_rows):
             inputs[f"{split} {kind}s"] = self.sources.table(f"{split}.{kind}s")
         if experiment.pixel_network:
-            inputs[f"weights of {experiment.pixel_network.model}"] = weights_identity(
-                experiment.pixel_network, self.sources.cache.digest_of
-            )
+            inputs[f"weights of {experiment.pixel_network.model}"] = self._weights(experiment.pixel_network)
         return inputs
 
     @kept

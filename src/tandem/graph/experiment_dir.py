@@ -80,6 +80,8 @@ class ExperimentDir:
 
     def models(self, most: int = 0) -> list[Path]:
         """Weights of the folds' models, of the first `most` of them; 0 is all."""
+        if not 0 <= most <= len(self.folds):
+            raise ValueError(f"FOLDS={most}: {self.name} has {len(self.folds)} models; expected 0 (all) to that number")
         return [self.paths.model(self.name, k, ".safetensors") for k in self.folds[: most or None]]
 
     @cached_property
@@ -153,13 +155,18 @@ class ExperimentDir:
         records = {k: read_record(self.paths.model(self.name, k, ".json")) for k in self.folds}
         if any(record.get("key") != self.run["inputs"].get(f"fold {k}") for k, record in records.items()):
             return "its training was broken off"
-        if self.name not in graph.experiments:
-            return ""
-        if NONE in (graph.sources.table("train.labels"), graph.sources.fold_map):  # deleted: only the settings count
+        rows = {"labels": graph.sources.table("train.labels"), "fold map": graph.sources.fold_map}
+        known = self.name in graph.experiments  # else its file in configs/ was deleted
+        if NONE in rows.values():  # of these, only the settings are left
+            if not known:
+                return ""
             file, now = f"configs/{self.name}.toml", graph.experiments[self.name].model_dump(mode="json")
             return _changed({file: self.run["config"]}, {file: now})
-        reasons = (_changed(record["inputs"], graph.fold(self.name, k).inputs) for k, record in records.items())
-        return next(filter(None, reasons), "")
+        for k, record in records.items():
+            made = record["inputs"] if known else {key: record["inputs"].get(key) for key in rows}
+            if why := _changed(made, graph.fold(self.name, k).inputs if known else rows):
+                return why
+        return ""
 
     @cached_property
     def undecoded(self) -> str:

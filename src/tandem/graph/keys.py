@@ -41,6 +41,10 @@ class Artifact:
         """The fields that its record must hold."""
         return {"key": self.key, "inputs": dict(self.inputs)}
 
+    def begin(self) -> None:
+        """Removes the record: the artifact is stale from the first file that is replaced until all are."""
+        self.record.unlink(missing_ok=True)
+
     def stale_reason(self) -> str:
         """Why it must be made again; "" where it is current."""
         recorded = read_record(self.record)

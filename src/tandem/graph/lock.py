@@ -24,8 +24,8 @@ def only_run(paths: Paths) -> Iterator[None]:
         print(f"{paths.comp}: waiting for {_described(paths)}", file=sys.stderr, flush=True)
         lock.acquire()
     try:
-        about = {"process": os.getpid(), "command": command(), "since": f"{datetime.now():%H:%M:%S}"}
-        write_json(holder, about)
+        command = shlex.join(["tandem", *sys.argv[1:]])
+        write_json(holder, {"process": os.getpid(), "command": command, "since": f"{datetime.now():%H:%M:%S}"})
         yield
     finally:
         holder.unlink(missing_ok=True)
@@ -38,8 +38,3 @@ def _described(paths: Paths) -> str:
         return f"{about['command']} (process {about['process']}, since {about['since']})"
     except (OSError, ValueError, KeyError):  # it has only just begun
         return "another run of this competition"
-
-
-def command() -> str:
-    """The command line of this process, as a person typed it or nearly so."""
-    return shlex.join(["tandem", *sys.argv[1:]])

@@ -7,6 +7,7 @@ from graphlib import TopologicalSorter
 
 from tandem.graph.declared_stages import Graph, Task
 from tandem.graph.keys import Artifact
+from tandem.runtime.processes import stop_processes
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,7 @@ class Step:
 
     @property
     def title(self) -> str:
-        """As a plan names it.
-
-        >>> Step(Task("train concat", "train", ()), (), "").title
-        'concat'
-        """
+        """As a plan names it: an experiment by its name alone."""
         return self.task.name.removeprefix("train ")
 
 
@@ -65,8 +62,10 @@ def carry_out(
                     future.result()
                     sorter.done(running.pop(future))
                 graph = graph.again()  # keys of what follows depend on what was made
-        except BaseException:
+        except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
+            if isinstance(error, KeyboardInterrupt):  # also where the signal reached this process alone
+                stop_processes()
             raise
     graph.sources.cache.save()
     return ran

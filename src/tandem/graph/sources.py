@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +15,15 @@ from tandem.artifacts.paths import Paths
 from tandem.data.check_competition import content_digest
 from tandem.data.folds import fold_map_digest, read_fold_map
 from tandem.graph.keys import NONE, read_record
+
+
+def joined(folds: Iterable[int]) -> str:
+    """The numbers of the folds, as a digest is kept.
+
+    >>> joined([1, 0, 1])
+    '0 1'
+    """
+    return " ".join(map(str, sorted(set(folds))))
 
 
 class Sources:
@@ -44,8 +53,8 @@ class Sources:
     @property
     def fold_numbers(self) -> tuple[int, ...]:
         """The folds that there are; empty where there are none."""
-        found = self._value("fold numbers", self.paths.folds, "fold numbers", _numbers)
-        return () if found == NONE else tuple(map(int, found.split()))
+        numbers = self._value("fold numbers", self.paths.folds, "fold numbers", lambda f: joined(read_fold_map(f)[1]))
+        return () if numbers == NONE else tuple(map(int, numbers.split()))
 
     @property
     def labelled_rows(self) -> int:
@@ -74,18 +83,11 @@ class Sources:
         return found
 
 
-def _numbers(folds: Path) -> str:
-    return " ".join(map(str, sorted(set(read_fold_map(folds)[1]))))
-
-
 def _machine() -> str:
     """Names this machine's processors and torch, without loading torch."""
     info = Path("/proc/cpuinfo")
-    flags = next((line for line in _lines(info) if line.startswith(("flags", "Features"))), "")
+    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.exists() else []
+    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
     gpus = sorted(p.name for p in Path("/proc/driver/nvidia/gpus").glob("*"))
     parts = [version("torch"), platform.machine(), platform.system(), flags, gpus]
     return digest([*parts, os.environ.get("CUDA_VISIBLE_DEVICES", "")])
-
-
-def _lines(file: Path) -> list[str]:
-    return file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []

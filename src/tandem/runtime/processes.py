@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import cache
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from threading import Thread
@@ -24,13 +25,24 @@ def end_with(parent: int, stop: Event | None = None) -> None:
     Thread(target=watch, daemon=True).start()
 
 
+@cache
+def _stop() -> Event:
+    return get_context("spawn").Event()
+
+
+def stop_processes() -> None:
+    """Ends the processes of `run_apart` that work now; later ones have an event of their own."""
+    _stop().set()
+    _stop.cache_clear()
+
+
 def run_apart(function: Callable[..., R], *args: object) -> R:
     """The result of `function` in a new process, so that its memory is free again afterwards.
 
     Raises what the function raises, and OSError where the process was killed.
     """
     try:
-        with ProcessPoolExecutor(1, get_context("spawn"), end_with, (os.getpid(),)) as pool:
+        with ProcessPoolExecutor(1, get_context("spawn"), end_with, (os.getpid(), _stop())) as pool:
             return pool.submit(function, *args).result()
     except BrokenProcessPool as error:
         message = "a process was killed, perhaps because memory ran out; the same command continues from here"

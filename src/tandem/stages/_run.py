@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from importlib import import_module
+from itertools import product
 
 from tandem.artifacts.paths import Paths
 from tandem.graph.declared_stages import Graph
@@ -19,6 +20,7 @@ def bring_up_to_date(comp: str, target: str, exps: str | Sequence[str] = "", job
         raise ValueError(f"JOBS={jobs}: expected 1 or more")
     paths, names = Paths(comp), exps.split() if isinstance(exps, str) else list(exps)
     with only_run(paths):
+        remove_leftovers(paths)
         graph = open_graph(paths)
         started = time.perf_counter()
         ran = carry_out(graph, graph.goal(target, names), names, lambda step: run_step(paths, step), jobs)
@@ -26,6 +28,14 @@ def bring_up_to_date(comp: str, target: str, exps: str | Sequence[str] = "", job
         print_line(f"{target}: {ran} task{'s' * (ran > 1)}, {time.perf_counter() - started:.0f} s")
     else:
         print(f"Nothing to be done for {target!r}: all results are current.")
+
+
+def remove_leftovers(paths: Paths) -> None:
+    """Half-written files of runs that were killed; this run holds the lock, so nobody writes them."""
+    folders = (paths.build, paths.oof_dir, paths.models_dir("."), paths.submission("_").parent)
+    for folder, pattern in product(folders, (".*.partial", ".*.new", "*.unchecked.csv")):
+        for file in folder.rglob(pattern):
+            file.unlink(missing_ok=True)
 
 
 def open_graph(paths: Paths) -> Graph:

@@ -44,9 +44,9 @@ def main(args: Namespace) -> None:
     paths = Paths(args.comp)
     with only_run(paths):
         name, graph, networks = _open_graph(paths, args.exp)
-        graph = _make_features(graph, [name, *networks])
         if not 0 <= args.folds <= len(graph.fold_numbers):
             raise ValueError(f"FOLDS={args.folds}: expected 0 to {len(graph.fold_numbers)}")
+        graph = _make_features(graph, [name, *networks])
         _Ablation(graph, name, list(graph.fold_numbers)[: args.folds or None]).run(list(networks))
     print(f"{paths.ablation('.md')}, .csv and .png")
 
@@ -64,8 +64,10 @@ def _open_graph(paths: Paths, name: str) -> tuple[str, Graph, dict[str, Experime
 
 
 def _make_features(graph: Graph, names: list[str]) -> Graph:
-    slugs = {encoder.slug: None for name in names for encoder in graph.experiments[name].encoders}
-    goals = ["folds", *(f"features {slug}" for slug in slugs)]
+    """What the networks need: folds, features, and trained teachers that are none of them."""
+    networks = [graph.experiments[name] for name in names]
+    goals = ["folds", *(f"features {encoder.slug}" for network in networks for encoder in network.encoders)]
+    goals += [f"train {network.teacher}" for network in networks if network.teacher not in (None, *names)]
     carry_out(graph, goals, (), partial(run_step, graph.paths))
     return graph.again()
 

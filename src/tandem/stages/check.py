@@ -27,20 +27,15 @@ def main(args: Namespace) -> int:
     """Looks again in any case; images that did not change are not opened again."""
     paths = Paths(args.comp)
     with only_run(paths):
-        graph = open_graph(paths)
-        errors = check(graph)
-    if errors:
-        print(not_ready(paths, errors))
-        return 1
-    print(f"ready: make submit COMP={args.comp}")
-    return 0
+        errors = check(open_graph(paths))
+    print(not_ready(paths, errors) if errors else f"ready: make submit COMP={args.comp}")
+    return int(errors > 0)
 
 
 def run(paths: Paths, step: Step) -> None:
     """Raises ValueError where the data hold errors."""
     del step
-    errors = check(Graph.open(paths))
-    if errors:
+    if errors := check(Graph.open(paths)):
         raise ValueError(not_ready(paths, errors))
 
 

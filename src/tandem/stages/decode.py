@@ -32,6 +32,7 @@ def run(paths: Paths, step: Step) -> None:
                 without_decoder, without = score(proba, rows.y, rows.fold, rows.names, rule, threads())
                 decoder.setdefault("without", {})[MISSING[setting]] = without_decoder
                 scores["without"][MISSING[setting]] = {key: without[key] for key in KEPT}
+    step.stale[0].begin()
     write_json(paths.scores(name), scores)
     write_json(paths.thresholds(name), decoder | step.stale[0].made_from)
     best, most = max(scores["decoders"].items(), key=lambda item: item[1]["score"])

@@ -9,6 +9,7 @@ from tandem.data.split_tables import read_images, read_labels
 from tandem.graph.declared_stages import Graph
 from tandem.graph.keys import NEW
 from tandem.graph.plan import Step, steps
+from tandem.graph.sources import joined
 from tandem.stages._run import open_graph
 
 WIDTH = 32  # of the column of names
@@ -60,10 +61,8 @@ def assumed_digests(graph: Graph) -> dict[str, str]:
         images, y = read_images(paths.images("train")), read_labels(paths.labels)[2]
     digests |= {"labelled rows": str(len(y))}
     sources = graph.sources
-    folds = {"fold map": sources.fold_map, "fold numbers": " ".join(map(str, sources.fold_numbers))}
+    folds = {"fold map": sources.fold_map, "fold numbers": joined(sources.fold_numbers)}
     if graph.again(digests | folds).task("folds").stale():
-        n, seed = competition.folds.n, competition.folds.seed
-        fold, _ = make_folds(y, images["hash"], images["sha"], n, seed)
-        folds = {"fold map": fold_map_digest(images["id"], fold.tolist())}
-        folds["fold numbers"] = " ".join(map(str, sorted(set(fold.tolist()))))
+        fold, _ = make_folds(y, images["hash"], images["sha"], competition.folds.n, competition.folds.seed)
+        folds = {"fold map": fold_map_digest(images["id"], fold.tolist()), "fold numbers": joined(fold.tolist())}
     return digests | folds

@@ -5,10 +5,11 @@ read; they are in the output too.
 """
 
 import io
+import subprocess
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
@@ -16,6 +17,7 @@ from typing import TextIO
 from tandem.artifacts.atomic_io import csv_text
 from tandem.artifacts.paths import Paths, local_path
 from tandem.config.competition import load_competition
+from tandem.graph.experiment_dir import Experiments
 from tandem.graph.keys import STACK
 from tandem.inference.image_folder import list_images, read_image_captions
 from tandem.inference.labeler import Labeler
@@ -30,7 +32,7 @@ from tandem.inference.results import (
 )
 from tandem.runtime.progress import progress
 from tandem.runtime.torch_setup import use_threads
-from tandem.stages._run import bring_up_to_date, open_graph
+from tandem.stages._run import open_graph
 
 FAST = "fast"  # the experiment of FAST=1
 SHOWN = 10  # unreadable files
@@ -99,22 +101,22 @@ def open_labeler(args: Namespace) -> Labeler:
             f"FAST=1: configs/{FAST}.toml reads captions, and {paths.comp} has none; without FAST the models of the "
             "submission label"
         )
-    bring_up_to_date(args.comp, "train", FAST)
+    fast = Experiments(paths)[FAST]
+    if not fast.is_scored or fast.stale or fast.undecoded:
+        command = [sys.executable, "-m", "tandem", "train", args.comp, "--exps", FAST]
+        if subprocess.run(command, stdout=sys.stderr).returncode:  # with OUT=-, standard output is for labels alone
+            raise ValueError(f"{FAST} could not be trained")
     return Labeler.of(paths, FAST, args.folds)
 
 
-@contextmanager
-def open_output(out: Path | None) -> Iterator[TextIO]:
+def open_output(out: Path | None) -> AbstractContextManager[TextIO]:
     """The file, to add to it, or standard output."""
-    if out is None:
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(**TEXT)
-        yield sys.stdout
-        sys.stdout.flush()
-        return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("a", **TEXT) as stream:
-        yield stream
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        return out.open("a", **TEXT)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(**TEXT)
+    return nullcontext(sys.stdout)
 
 
 def _list(problems: Sequence[LabelledImage], out: str) -> None:

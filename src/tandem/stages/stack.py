@@ -53,6 +53,7 @@ def fit(paths: Paths, rows: LabelledRows, members: Members, artifact: Artifact) 
     probas = {name: member.aligned_to(rows.ids) for name, member in predictions.items()}
     fitted = fit_stack(probas, read_word_counts(paths, "train", rows.ids), rows.y, rows.fold, SEED, threads())
     folder = paths.stack(STACK).parent
+    artifact.begin()
     write_stack(folder, fitted.stack)
     seconds = time.perf_counter() - start
     written: list[SplitTerms] = [("train", rows.ids, by_term(fitted.contributions, members))]

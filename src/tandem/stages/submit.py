@@ -51,6 +51,7 @@ def run(paths: Paths, step: Step) -> None:
         "run": experiment.run,
     }
     provenance["drift"] = detect_drift(scores["predicted_rate"], provenance["predicted_rate"], scores["rows"], len(ids))
+    step.stale[0].begin()
     os.replace(draft, path)
     write_json(path.with_suffix(".json"), provenance)
     print(f"{path}: {len(ids)} rows, valid against {source}, {pred.sum(1).mean():.2f} labels a row")

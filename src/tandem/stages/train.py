@@ -4,6 +4,7 @@
 explains its logits also `contributions.parquet`: out of fold (both, no_caption, no_image) and for the test rows.
 """
 
+import re
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.features.pretrained_weights import load_backbone
 from tandem.features.weights_identity import UNRESOLVED, weights_identity
-from tandem.graph.declared_stages import Graph, Task
+from tandem.graph.declared_stages import Graph
 from tandem.graph.experiment_dir import Experiments
 from tandem.graph.keys import Artifact
 from tandem.graph.plan import Step, step_of
@@ -34,7 +35,10 @@ def run(paths: Paths, step: Step) -> None:
         step = step_of(Graph.open(paths).task(step.task.name)) or step
     *folds, oof, test = step.task.artifacts
     numbers = [artifact.inputs["fold"] for artifact in folds]
-    job = make_job(paths, step.task)
+    config, teacher = step.task.config, step.task.config.teacher
+    job = FoldJob(
+        paths, step.task.subject, config, teacher and FoldJob(paths, teacher, Experiments(paths)[teacher].config)
+    )
     stale = [(job, a.inputs["fold"], a.made_from) for a in step.stale if a in folds]
     fit_folds(stale, numbers)
     if oof in step.stale or stale:
@@ -43,20 +47,18 @@ def run(paths: Paths, step: Step) -> None:
         write_test(job, numbers, test)
 
 
-def make_job(paths: Paths, task: Task) -> FoldJob:
-    name = task.config.teacher
-    teacher = FoldJob(paths, name, Experiments(paths)[name].config) if name else None
-    return FoldJob(paths, task.subject, task.config, teacher)
-
-
 def write_oof(job: FoldJob, folds: list[int], artifact: Artifact) -> None:
     """Predictions, contributions and last `run.json`."""
     paths, rows = job.paths, job.rows
+    artifact.begin()
     terms = job.held_out_terms(folds) if job.experiment.explains else {}
     if terms:
         paths.test(job.name).unlink(missing_ok=True)  # its contributions are in the file that is replaced now
         parts = [(setting, rows.ids, part) for setting, part in terms.items()]
         write_contributions(paths.contributions(job.name), rows.names, parts)
+    for file in paths.models_dir(job.name).glob("fold*"):  # of another number of folds
+        if int(re.split(r"\D", file.name.removeprefix("fold"))[0]) not in folds:
+            file.unlink()
     origin = job.origin(artifact.key)
     Predictions(rows.ids, rows.names, job.held_out(folds), origin).write(paths.oof(job.name))
     write_json(paths.run(job.name), described(job, folds, terms) | artifact.made_from)

@@ -67,12 +67,13 @@ class FoldJob:
             inputs, y, weights = with_pseudo_labels(self.paths, self.experiment, teacher, inputs, y)
         run = TrainingRun(self.experiment.seed * 1000 + k, checkpoint, on_epoch, weights)
         log = model.fit(inputs, y, run)
-        file = self.paths.model(self.name, k, ".safetensors")
+        file, record = (self.paths.model(self.name, k, suffix) for suffix in (".safetensors", ".json"))
+        record.unlink(missing_ok=True)  # until it is written again, the fold is stale
         model.save(file)
         model = make_model(self.experiment, len(rows.names)).load(file)  # scored as it will be used
         self._predict_held_out(model, k, held_out, {"key": key, "folds": rows.fold_digest})
         seconds = round(time.perf_counter() - start, 2)
-        write_json(self.paths.model(self.name, k, ".json"), {**made_from, "seconds": seconds, "log": log})
+        write_json(record, {**made_from, "seconds": seconds, "log": log})
         checkpoint.unlink(missing_ok=True)
 
     def _predict_held_out(self, model: Model, k: int, held_out: np.ndarray, origin: dict[str, str]) -> None:

@@ -1,0 +1,76 @@
+"""Work in processes of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from tandem.runtime.processes import run_apart, stop_processes
+
+SRC = Path(__file__).parents[1] / "src"
+INTERRUPTED = """
+import time
+from tandem.graph.declared_stages import Task
+from tandem.graph.plan import carry_out
+from tandem.graph.keys import Artifact
+from pathlib import Path
+from tandem.runtime.processes import run_apart
+
+class OneTask:
+    def task(self, name, members=()):
+        return Task("a", "a", (Artifact("a", (), Path("none"), {}),))
+    def tasks(self, goals, members):
+        return {"a": self.task("a")}
+
+def work(step):
+    print("begun", flush=True)
+    run_apart(time.sleep, 60)
+
+if __name__ == "__main__":
+    carry_out(OneTask(), ["a"], [], work)
+"""
+
+
+def test_the_result_and_the_error_of_another_process_come_back():
+    assert run_apart(abs, -3) == 3 and run_apart(os.getpid) != os.getpid()
+    with pytest.raises(ZeroDivisionError):
+        run_apart(divmod, 1, 0)
+
+
+def test_a_killed_process_is_an_error_that_says_what_to_do():
+    with pytest.raises(OSError, match="a process was killed.*the same command continues from here"):
+        run_apart(os._exit, 9)
+
+
+def test_processes_can_be_stopped_and_later_ones_work():
+    errors = []
+
+    def wait() -> None:
+        try:
+            run_apart(time.sleep, 60)
+        except OSError as error:
+            errors.append(error)
+
+    thread = Thread(target=wait)
+    thread.start()
+    time.sleep(1)
+    stop_processes()
+    thread.join(20)
+    assert len(errors) == 1 and run_apart(abs, -3) == 3
+
+
+def test_an_interrupt_of_the_process_alone_ends_its_tasks(tmp_path):
+    script = tmp_path / "interrupted.py"
+    script.write_text(INTERRUPTED)
+    environment = os.environ | {"PYTHONPATH": str(SRC)}
+    run = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    assert run.stdout.readline() == b"begun\n"
+    time.sleep(1)
+    run.send_signal(signal.SIGINT)
+    _, error = run.communicate(timeout=30)
+    assert b"KeyboardInterrupt" in error
