@@ -29,7 +29,7 @@ REQUIRED = ("torch", "torchvision", "timm", "sentence-transformers", "numpy", "s
 DATE = (1980, 1, 1, 0, 0, 0)  # of every file in the zip, so that the same files make the same zip
 SCORES = ("metric", "score", "without")  # fields that labelling reads
 SUFFIXES = (".json", ".safetensors", ".txt")  # of a stack's files
-MIN_F1 = 0.98  # per row, of the bundle's label sets against those of its source
+MIN_F1 = 0.95  # per row, of the bundle's label sets against those of its source
 RECORD = ("key", "inputs")  # of what is in a checkout: a bundle is never stale
 
 
