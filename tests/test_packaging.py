@@ -1,11 +1,13 @@
 """What a wheel carries: code, pages, templates, the experiments of configs/, the command and its dependencies."""
 
+import ast
 import os
 import re
 import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -92,3 +94,24 @@ def test_a_base_is_looked_for_beside_the_file_and_then_in_the_package(tmp_path):
     assert base_file(mine, "text_tfidf") == beside
     with pytest.raises(ValueError, match=r"mine\.toml: base: there is no file .*none\.toml"):
         base_file(mine, "none")
+
+
+def test_every_package_that_the_code_imports_is_declared():
+    declared = {
+        re.split(r"[=<>]", line)[0].strip().lower().replace("_", "-")
+        for line in (ROOT / "requirements.txt").read_text().splitlines()
+        if line and not line.startswith("#")
+    }
+    imported = set()
+    for path in (ROOT / "src" / "tandem").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add((node.module or "").split(".")[0])
+    installed = packages_distributions()
+    outside = imported - set(sys.stdlib_module_names) - {"tandem"}
+    missing = {
+        name for name in outside if not {d.lower().replace("_", "-") for d in installed.get(name, [name])} & declared
+    }
+    assert not missing, f"add to requirements.txt: {missing}"
