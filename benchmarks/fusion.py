@@ -57,11 +57,8 @@ class Computed:
 
     def __init__(self, cached: Maps, compute: Callable[[np.ndarray], np.ndarray], rows: np.ndarray | None = None):
         self.cached, self.compute = cached, compute
-        self.rows = np.arange(len(cached)) if rows is None else rows
+        self.rows = np.arange(cached.shape[0]) if rows is None else rows
         self.shape = (len(self.rows), *cached.shape[1:])
-
-    def __len__(self) -> int:
-        return self.shape[0]
 
     def take(self, rows: np.ndarray) -> "Computed":
         return Computed(self.cached, self.compute, self.rows[rows])
