@@ -17,7 +17,7 @@ FORMAT = 3  # 1: caption models in half precision; 1 and 2: settings in build/, 
 READABLE = (1, 2, FORMAT)
 MAX_MANIFEST = 4 * 2**20
 MODULES = "modules.json"  # of a sentence-transformers folder: the classes that it is made of
-CLASSES = {"Transformer", "Pooling", "Normalize", "Dense"}  # which import no code that their files name
+CLASSES = {"Transformer", "Pooling", "Normalize", "Dense"}  # these import no code named in their files
 
 
 def open_bundle(path: Path) -> tuple[Paths, str]:
