@@ -1,7 +1,7 @@
 """Ways to join hidden image and caption features: each gives terms that add up to the logits.
 
 A join maps u (b, h) of the image and v (b, h) of the caption to (b, c, 3): for each label the image term, the caption
-term, and the interaction term. The context, which one of them attends to: tokens (b, t, d), their mask (b, t) bool,
+term, and the fusion term. The context, which one of them attends to: tokens (b, t, d), their mask (b, t) bool,
  and positions (b, p, d') of the image; None where their input is missing.
 """
 
@@ -44,7 +44,7 @@ class Gated(nn.Module):
 
 
 class Concat(nn.Module):
-    """A hidden layer on both, concatenated: the terms can't be separated, so all is the interaction term."""
+    """A hidden layer on both, concatenated: the terms can't be separated, so all is the fusion term."""
 
     def __init__(self, cfg: Fusion, n_labels: int) -> None:
         super().__init__()
