@@ -45,13 +45,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = as_options(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog="tandem", description=__doc__)
     commands = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
+    wanted = next((word for word in argv if not word.startswith("-")), None)
     for name, summary in STAGES.items():
         command = commands.add_parser(name, help=summary, description=summary)
         command.add_argument("comp", nargs="?", default=DEFAULT, help=f"a folder in input/ (default: {DEFAULT})")
         if name in BUILD:
             command.add_argument("--exps", default="", help='experiments, such as "image_lite0 text_minilm"')
             command.add_argument("--jobs", type=int, default=1, help="tasks that run at once; no result depends on it")
-        if name == next((a for a in argv if not a.startswith("-")), None):
+        if name == wanted:
             module = importlib.import_module(f"tandem.stages.{name}" + ("_" if name == "import" else ""))
             if hasattr(module, "add_arguments"):
                 module.add_arguments(command)

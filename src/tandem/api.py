@@ -173,7 +173,7 @@ class CompetitionResults:
         return Scores(tuple(sorted(rows, key=lambda row: (not row.current, -row.score))))
 
     def labeler(self, experiment: str = "stack", folds: int = 0) -> "Labeler":
-        """Labels new images as this experiment labelled the test rows; `folds`: only that many of its models, 0 is all.
+        """Labels new images as this experiment labelled the test rows; `folds`: number of its fold models, 0 is all.
 
         >>> labeler = tandem.competition("toy").labeler("looks")
         >>> labeler.predict_proba(["input/toy/data/60.jpg"]).shape

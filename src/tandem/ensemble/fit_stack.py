@@ -1,7 +1,7 @@
 """Fits stacks on the members' out-of-fold probabilities, cross-fitted on the same folds.
 
-A stack for fold k is fitted on no label of fold k, on either level: what the third level learns comes from second
-levels that also left out the fold on which it is learned.
+A stack for fold k is fitted without labels of fold k, on both levels: its third level is fitted on predictions of
+second levels that left out fold k and the fold that they predict.
 """
 
 from collections.abc import Mapping

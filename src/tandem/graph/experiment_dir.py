@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # imported where they are used: `make scores` needs none of t
 class ExperimentDir:
     """What is on disk of one experiment, or of the stack.
 
-    What lies in a bundle was packed together and is never stale.
+    The content of a bundle was packed together and is never stale.
     """
 
     def __init__(self, experiments: "Experiments", name: str) -> None:

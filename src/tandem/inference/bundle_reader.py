@@ -51,7 +51,7 @@ def open_bundle(path: Path) -> tuple[Paths, str]:
 
 
 def _unpack_as(path: Path, root: Path) -> None:
-    """Unpacks into the new folder `root`, whole or not at all; another process may do the same meanwhile."""
+    """Unpacks into the new folder `root`, completely or not at all; another process may do so at the same time."""
     own = root.with_name(f"{root.name}.{os.getpid()}")
     unpack_zip(path, own)
     try:

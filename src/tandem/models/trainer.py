@@ -17,7 +17,7 @@ from tandem.models.base import TrainingRun
 from tandem.runtime.torch_setup import autocast
 
 MAX_NORM = 5.0  # of the gradients of one step
-Batch = tuple[Any, Any]  # (what the network takes, what the loss compares its outputs with)
+Batch = tuple[Any, Any]  # (inputs of the network, targets of the loss)
 
 
 @dataclass(frozen=True)

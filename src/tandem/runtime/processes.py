@@ -37,7 +37,7 @@ def stop_processes() -> None:
 
 
 def run_in_new_process(function: Callable[..., R], *args: object) -> R:
-    """The result of `function` in a new process, so that its memory is free again afterwards.
+    """The result of `function`, run in a new process so that its memory is freed afterwards.
 
     Raises what the function raises, and OSError where the process was killed.
     """

@@ -154,10 +154,8 @@ class _Ablation:
 
     def _write(self, rows: list[Row]) -> None:
         paths, name = self.paths, self.full.name
-        title = (
-            f"{paths.comp}: {name} without each of its parts, {len(self.rows):,} held-out rows of "
-            f"{len(self.folds)} folds"
-        )
+        scored = f"{len(self.rows):,} held-out rows of {len(self.folds)} folds"
+        title = f"{paths.comp}: {name} without each of its parts, {scored}"
         write_text(paths.ablation(".md"), markdown(title, rows, name) + "\n")
         write_text(paths.ablation(".csv"), csv_table(rows))
         write_with(paths.ablation(".png"), lambda partial: draw(partial, title, rows, name))

@@ -90,7 +90,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def main(args: Namespace) -> None:
     if args.comp != NAME:
-        raise ValueError(f"{args.comp!r}: only {NAME!r} is drawn; bring others with make import")
+        raise ValueError(f"{args.comp!r}: only {NAME!r} is drawn; for others run make import")
     run(Paths(args.comp), args.seed)
 
 
