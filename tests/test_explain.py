@@ -279,7 +279,7 @@ def test_stale_models_are_refused(paths):
     try:
         write_json(file, before | {"key": "another"})
         with pytest.raises(
-            ValueError, match="'join' is stale: its training was broken off; run: make train COMP=toy EXPS=join"
+            ValueError, match="'join' is stale: its training was interrupted; run: make train COMP=toy EXPS=join"
         ):
             explain_image(paths, "0.png", "join")
     finally:

@@ -304,14 +304,14 @@ def test_large_tensors_are_rounded_to_a_127th_of_each_row_and_small_ones_less():
 # ---- loss and configuration
 
 
-def outputs(both: float, no_caption: float, no_image: float, likeness: float = 1.0) -> Outputs:
+def outputs(both: float, no_caption: float, no_image: float, similarity: float = 1.0) -> Outputs:
     """One head, one row, one label."""
 
     def terms(logit: float) -> torch.Tensor:
         return torch.tensor([[[[logit, 0.0, 0.0]]]])
 
     settings = {BOTH: terms(both), NO_CAPTION: terms(no_caption), NO_IMAGE: terms(no_image)}
-    none, like = torch.zeros(1, 1), torch.full((1, 1), likeness)
+    none, like = torch.zeros(1, 1), torch.full((1, 1), similarity)
     return Outputs(settings, torch.zeros(1), none, like, torch.zeros(2))
 
 
@@ -330,7 +330,7 @@ def test_each_auxiliary_loss_has_its_weight():
     plain = fusion_loss(experiment({"count": 0.0, "embedding": 0.0}))
     aligned = fusion_loss(experiment({"count": 0.0, "embedding": 0.5}))
     counted = fusion_loss(experiment({"count": 0.5, "embedding": 0.0}))
-    opposite = outputs(far, far, far, likeness=-1.0)
+    opposite = outputs(far, far, far, similarity=-1.0)
     assert aligned(opposite, one) - plain(opposite, one) == pytest.approx(0.5 * 2)
     assert counted(opposite, one) - plain(opposite, one) == pytest.approx(0.5)  # exp(0) - 1 * 0
 

@@ -228,7 +228,7 @@ def test_what_could_not_be_inferred_is_put_right_in_place(tmp_path, monkeypatch,
     (tmp_path / "input" / "mine" / "train.csv").write_text(COCO["train.csv"])
     status, out, _ = run_import(tmp_path, monkeypatch, capsys, "--dir", "input/mine")
     assert status == 0
-    assert "the files already lie in input/mine" in out
+    assert "the files are already in input/mine" in out
 
 
 def test_a_competition_that_brings_its_own_settings_keeps_them(tmp_path, monkeypatch, capsys):

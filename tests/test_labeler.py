@@ -113,8 +113,8 @@ def test_models_of_other_settings_than_the_file_or_of_an_unfinished_training_lab
     with pytest.raises(ValueError, match="'stack' is stale: its member looks: .* 0 -> 1; run: make submit COMP=toy"):
         Labeler.of(copied, "stack")
     set_seed(copied, "looks", 1, 0)
-    changed_json(copied.model("looks", 1, ".json"), key="of a training that was broken off")
-    with pytest.raises(ValueError, match="its member looks: its training was broken off"):
+    changed_json(copied.model("looks", 1, ".json"), key="of a training that was interrupted")
+    with pytest.raises(ValueError, match="its member looks: its training was interrupted"):
         Labeler.of(copied, "stack")
 
 

@@ -353,11 +353,13 @@ def test_half_written_files_of_a_killed_run_are_removed(paths):
 def test_weights_whose_file_is_gone_are_a_reason_and_no_error(paths):
     Path("tiny.safetensors").unlink()
     assert planned(paths)[features(paths)] == "weights changed"
-    assert Experiments(paths)["words"].stale == ""
-    assert "weights" in Experiments(paths)["looks"].stale or "features" in Experiments(paths)["looks"].stale
+    assert Experiments(paths)["words"].stale_reason == ""
+    assert (
+        "weights" in Experiments(paths)["looks"].stale_reason or "features" in Experiments(paths)["looks"].stale_reason
+    )
 
 
 def test_the_results_are_current_from_another_folder_too(paths, monkeypatch, tmp_path):
     here = Path.cwd()
     monkeypatch.chdir(tmp_path)
-    assert Experiments(Paths("toy", here))["looks"].stale == ""
+    assert Experiments(Paths("toy", here))["looks"].stale_reason == ""

@@ -10,7 +10,7 @@ from threading import Thread
 
 import pytest
 
-from tandem.runtime.processes import run_apart, stop_processes
+from tandem.runtime.processes import run_in_new_process, stop_processes
 
 SRC = Path(__file__).parents[1] / "src"
 INTERRUPTED = """
@@ -19,7 +19,7 @@ from tandem.graph.declared_stages import Task
 from tandem.graph.plan import carry_out
 from tandem.graph.keys import Artifact
 from pathlib import Path
-from tandem.runtime.processes import run_apart
+from tandem.runtime.processes import run_in_new_process
 
 class OneTask:
     def task(self, name, members=()):
@@ -29,7 +29,7 @@ class OneTask:
 
 def work(step):
     print("begun", flush=True)
-    run_apart(time.sleep, 60)
+    run_in_new_process(time.sleep, 60)
 
 if __name__ == "__main__":
     carry_out(OneTask(), ["a"], [], work)
@@ -37,14 +37,14 @@ if __name__ == "__main__":
 
 
 def test_the_result_and_the_error_of_another_process_come_back():
-    assert run_apart(abs, -3) == 3 and run_apart(os.getpid) != os.getpid()
+    assert run_in_new_process(abs, -3) == 3 and run_in_new_process(os.getpid) != os.getpid()
     with pytest.raises(ZeroDivisionError):
-        run_apart(divmod, 1, 0)
+        run_in_new_process(divmod, 1, 0)
 
 
 def test_a_killed_process_is_an_error_that_says_what_to_do():
     with pytest.raises(OSError, match="a process was killed.*the same command continues from here"):
-        run_apart(os._exit, 9)
+        run_in_new_process(os._exit, 9)
 
 
 def test_processes_can_be_stopped_and_later_ones_work():
@@ -52,7 +52,7 @@ def test_processes_can_be_stopped_and_later_ones_work():
 
     def wait() -> None:
         try:
-            run_apart(time.sleep, 60)
+            run_in_new_process(time.sleep, 60)
         except OSError as error:
             errors.append(error)
 
@@ -61,7 +61,7 @@ def test_processes_can_be_stopped_and_later_ones_work():
     time.sleep(1)
     stop_processes()
     thread.join(20)
-    assert len(errors) == 1 and run_apart(abs, -3) == 3
+    assert len(errors) == 1 and run_in_new_process(abs, -3) == 3
 
 
 def test_an_interrupt_of_the_process_alone_ends_its_tasks(tmp_path):

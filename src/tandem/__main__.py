@@ -1,4 +1,4 @@
-"""`tandem STAGE COMP`: one stage each, under the name of its make target; `EXPS="a b"` is understood as make does."""
+"""`tandem STAGE COMP` runs one stage; stages are named like the make targets. make's form `EXPS="a b"` works too."""
 
 import argparse
 import importlib
@@ -28,9 +28,9 @@ STAGES = {
     "report": "write one HTML page about a submission",
 }
 DEFAULT = "sample"
-BUILD = ("plan", "folds", "features", "train", "pseudo", "stack", "decode", "submit")  # what they need comes first
-# read when a process starts: idle threads must not spin beside another process's, and glibc keeps the memory of a
-# step's large tensors for the next step
+BUILD = ("plan", "folds", "features", "train", "pseudo", "stack", "decode", "submit")  # take --exps and --jobs
+# read when a process starts: idle threads sleep instead of taking time from other processes, and glibc keeps the
+# memory of large tensors for the next training step
 ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "MALLOC_MMAP_THRESHOLD_": "1073741824",
@@ -45,13 +45,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = as_options(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog="tandem", description=__doc__)
     commands = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
+    wanted = next((word for word in argv if not word.startswith("-")), None)
     for name, summary in STAGES.items():
         command = commands.add_parser(name, help=summary, description=summary)
-        command.add_argument("comp", nargs="?", default=DEFAULT, help=f"a folder in input/; else {DEFAULT}")
+        command.add_argument("comp", nargs="?", default=DEFAULT, help=f"a folder in input/ (default: {DEFAULT})")
         if name in BUILD:
             command.add_argument("--exps", default="", help='experiments, such as "image_lite0 text_minilm"')
             command.add_argument("--jobs", type=int, default=1, help="tasks that run at once; no result depends on it")
-        if name == next((a for a in argv if not a.startswith("-")), None):
+        if name == wanted:
             module = importlib.import_module(f"tandem.stages.{name}" + ("_" if name == "import" else ""))
             if hasattr(module, "add_arguments"):
                 module.add_arguments(command)
@@ -72,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def as_options(words: Sequence[str]) -> list[str]:
-    """The words of make as options: `COMP=x` names the competition.
+    """Arguments in make's form as options; `COMP=x` becomes the positional argument.
 
     >>> as_options(["submit", "COMP=coco19", "EXPS=a b", "BUDGET_MB=50"])
     ['submit', 'coco19', '--exps', 'a b', '--budget-mb', '50']

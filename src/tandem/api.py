@@ -109,7 +109,7 @@ class CompetitionResults:
     """What `make submit` has written for one competition; every method reads the files anew."""
 
     def __init__(self, name: str, root: Path | str = ".") -> None:
-        """Raises FileNotFoundError where `root` has no competition of this name, ValueError where its name can't be."""
+        """Raises FileNotFoundError where `root` has no competition of this name, ValueError for an invalid name."""
         self._paths = Paths(name, Path(root))
         load_competition(self._paths.competition)
 
@@ -173,7 +173,7 @@ class CompetitionResults:
         return Scores(tuple(sorted(rows, key=lambda row: (not row.current, -row.score))))
 
     def labeler(self, experiment: str = "stack", folds: int = 0) -> "Labeler":
-        """Labels new images as this experiment labelled the test rows; `folds`: only that many of its models, 0 is all.
+        """Labels new images as this experiment labelled the test rows; `folds`: number of its fold models, 0 is all.
 
         >>> labeler = tandem.competition("toy").labeler("looks")
         >>> labeler.predict_proba(["input/toy/data/60.jpg"]).shape
@@ -203,7 +203,7 @@ def _score(experiment: ExperimentDir) -> Score:
     values |= {
         "experiment": experiment.name,
         "leaderboard": leaderboard.get(values["metric"]),
-        "current": not experiment.undecoded,
+        "current": not experiment.decoder_stale_reason,
     }
     return Score(**{field.name: values[field.name] for field in fields(Score)})
 

@@ -25,7 +25,7 @@ class DigestCache:
         return self.value(path, "", lambda: file_digest(path))
 
     def value(self, path: Path, name: str, compute: Callable[[], str]) -> str:
-        """What `compute` finds of the file's content, kept under `name`; raises OSError where there is no file."""
+        """The result of `compute`, kept under `name` until the file changes; raises OSError where there is no file."""
         stamp, entry = _stamp(path), f"{path.as_posix()}#{name}" if name else path.as_posix()
         known = self._entries.get(entry)
         if known and known[0] == stamp:

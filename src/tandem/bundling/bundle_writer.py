@@ -30,7 +30,7 @@ DATE = (1980, 1, 1, 0, 0, 0)  # of every file in the zip, so that the same files
 SCORES = ("metric", "score", "without")  # fields that labelling reads
 SUFFIXES = (".json", ".safetensors", ".txt")  # of a stack's files
 MIN_F1 = 0.95  # per row, of the bundle's label sets against those of its source
-RECORD = ("key", "inputs")  # of what is in a checkout: a bundle is never stale
+RECORD = ("key", "inputs")  # not copied: what is in a bundle is never stale
 
 
 def write_bundle(
@@ -41,7 +41,7 @@ def write_bundle(
     out = Paths(trained.paths.comp, root)
     _copy(trained.paths.competition, out.competition)
     used = load_stack(trained.paths, trained.name)[1] if trained.is_stack else [trained.name]
-    members = [trained.of(name) for name in used] + ([fallback] if fallback else [])
+    members = [trained.sibling(name) for name in used] + ([fallback] if fallback else [])
     _write_weights([encoder for member in members for encoder in member.config.pretrained], out)
     for member in members:
         _write_experiment(member, folds, out)
@@ -177,8 +177,8 @@ def licence_text(licences: dict[str, str]) -> str:
 def verify_bundle(
     bundle: Path, trained: ExperimentDir, folds: int, files: Sequence[Path], captions: Sequence[str]
 ) -> str:
-    """What rounding did on these images, in a line; raises ValueError where the F1 per row of the label sets against
-    those of the source is below MIN_F1."""
+    """One line on how predictions for these images differ from the source's; raises ValueError where the F1 per row
+    of the label sets against those of the source is below MIN_F1."""
     # without a caption the source may choose another fallback, among all its experiments
     rows = [i for i, caption in enumerate(captions) if caption.strip()] or range(len(files))
     files, captions = [files[i] for i in rows], [captions[i] for i in rows]
@@ -194,12 +194,12 @@ def verify_bundle(
         f"probabilities differ by {difference:.3f} at most"
     )
     if f1 < MIN_F1:
-        raise ValueError(f"the bundle does not label as its source, expected an F1 per row of {MIN_F1} or more; {line}")
+        raise ValueError(f"the bundle and its source differ, expected an F1 per row of {MIN_F1} or more; {line}")
     return line
 
 
 def readme(manifest: Mapping[str, Any]) -> str:
-    """Ten lines."""
+    """The bundle's README.md."""
     score, folds = manifest["score"], manifest["folds"]
     return f"""# {manifest["competition"]}: which of {len(manifest["labels"])} labels an image has
 {manifest["experiment"]} of {", ".join(manifest["members"])}; folds: {folds}; made by Tandem {manifest["tandem"]}.

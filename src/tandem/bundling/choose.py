@@ -30,7 +30,7 @@ def select_ensemble(experiments: Experiments, budget: Cost) -> tuple[Choice, lis
         raise FileNotFoundError(f"nothing is trained for {comp!r}; run: {command_for(comp)}")
     rows, rule = read_labelled_rows(experiments.paths), Rule.of(experiments.competition)
     same = {one: same_rows(one.oof(), rows.names, rows.fold_digest) for one in scored}
-    reasons = {e: e.stale or e.undecoded or ("" if same[e] else "other folds or labels") for e in scored}
+    reasons = {e: e.why_not_current or ("" if same[e] else "other folds or labels") for e in scored}
     current = [one for one, why in reasons.items() if not why]
     left_out = [f"left out: {e.name}, which is stale: {why}; run: {e.command}" for e, why in reasons.items() if why]
     logits = {one.name: logit(one.oof().aligned_to(rows.ids), BOUND) for one in current if not one.is_stack}

@@ -1,4 +1,4 @@
-"""Costs of the parts of an ensemble: megabytes in the zip, milliseconds an image measured on some images."""
+"""Costs of the parts of an ensemble: megabytes in the zip, milliseconds per image, measured on some images."""
 
 import time
 import zlib
@@ -12,7 +12,7 @@ import torch
 from tandem.bundling.bundle_writer import bundled_weights
 from tandem.bundling.ensemble_choice import Cost, Costs, ExperimentCost
 from tandem.config.experiments import Experiment
-from tandem.data.image_loader import ahead, squares
+from tandem.data.image_loader import prefetch, squares
 from tandem.features.extract import used_tensors
 from tandem.features.int8 import pack
 from tandem.graph.experiment_dir import ExperimentDir
@@ -28,10 +28,10 @@ T = TypeVar("T")
 
 
 def measure_costs(experiments: Sequence[ExperimentDir], files: Sequence[Path], captions: Sequence[str]) -> Costs:
-    """Of these experiments, one or more, on these images and captions."""
+    """Costs of these experiments, at least one, measured on these images and captions."""
     members = {one.name: Member(one, folds=1) for one in experiments}
     sizes = sorted(set().union(*(m.experiment.image_sizes for m in members.values())))
-    decode_ms, opened = time_rows(lambda: list(ahead(lambda file: squares(file, sizes), files, threads())), len(files))
+    decode_ms, opened = time_rows(lambda: list(prefetch(partial(squares, sizes=sizes), files, threads())), len(files))
     rows = NewRows(Encoders(), {size: [o[size] for o in opened] for size in sizes}, captions)
     encoders = {encoder.slug: encoder for m in members.values() for encoder in m.experiment.encoders}
     few = rows.take(range(min(WARM_UP, len(rows))))
@@ -56,7 +56,7 @@ def measure_costs(experiments: Sequence[ExperimentDir], files: Sequence[Path], c
 
 def time_rows(work: Callable[[], T], n: int) -> tuple[float, T]:
     """(milliseconds for each of n rows, result)."""
-    # on a CPU the processor time of one thread, shared by all: labelling runs so, and other processes do not count
+    # on a CPU: processor time of one thread / threads, as each thread labels its own images; ignores other processes
     clock, share = (time.perf_counter, 1) if device().type == "cuda" else (time.process_time, threads())
     with single_thread():
         start = clock()
@@ -81,7 +81,7 @@ def tensor_mb(experiment: Experiment, known: Mapping[str, float]) -> dict[str, f
 
 
 def _tensor_mb(tensor: torch.Tensor, reads: str) -> float:
-    """In the precision in which a bundle stores it."""
+    """Megabytes of the tensor in the precision in which a bundle stores it."""
     if reads == "caption":
         return sum(zipped_mb(t.numpy().tobytes()) for t in pack({"": tensor.half()}, set()).values())
     return zipped_mb((tensor.half() if tensor.ndim > 1 else tensor).cpu().numpy().tobytes())

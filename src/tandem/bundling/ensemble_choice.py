@@ -11,7 +11,7 @@ from tandem.logits import bce_from_logits
 
 @dataclass(frozen=True)
 class Cost:
-    """Megabytes on disk, and milliseconds an image on this machine."""
+    """Megabytes on disk, and milliseconds per image on this machine."""
 
     mb: float = 0.0
     ms: float = 0.0
@@ -66,22 +66,22 @@ class Costs:
     stack: Cost  # of the stack itself
 
     def total(self, kind: str, names: Sequence[str], folds: int) -> Cost:
-        """Of an ensemble with up to `folds` models of each experiment."""
+        """Cost of an ensemble with up to `folds` models of each experiment."""
         experiments = [self.experiments[name] for name in names]
         shared = sorted(frozenset().union(*(e.shared for e in experiments)))
         parts = [self.shared[name] for name in shared] + [e.fold * min(folds, e.folds) for e in experiments]
         return sum(parts, start=self.base + (self.stack if kind == "stack" else Cost()))
 
     def with_most_folds(self, choice: Choice, budget: Cost) -> Choice:
-        """With as many models of each experiment as the budget allows, at least one."""
+        """The choice with as many models of each experiment as the budget allows, at least one."""
         most = max(self.experiments[name].folds for name in choice.experiments)
         costs = {k: self.total(choice.kind, choice.experiments, k) for k in range(most, 0, -1)}
         folds = next((k for k, cost in costs.items() if cost.within(budget)), 1)
         return replace(choice, folds=folds, cost=costs[folds])
 
     def with_fallback(self, choice: Choice, scores: Mapping[str, float], budget: Cost) -> Choice:
-        """`with_most_folds`, and the fallback that leaves room for most models, then of best score, where one fits;
-        `scores` on rows without a caption, of the experiments that need none: a member among them is the fallback."""
+        """`with_most_folds`, and a fallback, if one fits, where every member needs captions: the one that allows most
+        models, then the best of `scores` (on rows without a caption, of the experiments that need none)."""
         pairs = [self.with_most_folds(replace(choice, fallback=name), budget) for name in scores]
         pairs = [pair for pair in pairs if pair.cost.within(budget)]
         if not pairs or set(choice.members) & set(scores):
@@ -113,6 +113,6 @@ def choose_best(choices: Sequence[Choice], budget: Cost) -> Choice:
     if not affordable:
         small, quick = min(choices, key=lambda c: c.cost.mb), min(choices, key=lambda c: c.cost.ms)
         found = [f"{c.title}, {c.cost.mb:.1f} MB and {c.cost.ms:.1f} ms" for c in (small, quick)]
-        limits = f"{budget.mb:g} MB and {budget.ms:g} ms an image"
+        limits = f"{budget.mb:g} MB and {budget.ms:g} ms per image"
         raise ValueError(f"nothing fits {limits}: the smallest is {found[0]}; the quickest {found[1]}")
     return max(affordable, key=lambda c: (c.score, c.folds, -c.cost.mb))

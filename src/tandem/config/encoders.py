@@ -14,7 +14,7 @@ class _Encoder(Section):
     """What all encoders have in common."""
 
     reads: ClassVar[Modality]
-    cached_map: ClassVar[bool] = False  # writes maps that trained layers continue from, not one vector a row
+    cached_map: ClassVar[bool] = False  # writes maps that trained layers continue from, not one vector per row
     weights_field: ClassVar[str]  # the field that names the pretrained weights
 
     @property
@@ -42,7 +42,7 @@ class _Encoder(Section):
 
 
 class ImageEncoder(_Encoder):
-    """A frozen timm backbone, its last feature map pooled to one vector an image."""
+    """A frozen timm backbone, its last feature map pooled to one vector per image."""
 
     reads: ClassVar[Modality] = "image"
     weights_field: ClassVar[str] = "weights"

@@ -79,11 +79,11 @@ class _Experiment(Section):
         return getattr(getattr(self, "pseudo", None), "teacher", None)
 
     def as_trained(self, rows: int) -> Self:
-        """With the settings that are used for this number of labelled rows."""
+        """The experiment with the settings that are used for this number of labelled rows."""
         return self
 
     def with_pretrained(self, change: Callable[[Encoder], Encoder]) -> Self:
-        """With `change(part)` in place of each of `pretrained`."""
+        """The experiment with `change(part)` in place of each of `pretrained`."""
         parts = {key: getattr(self, key, None) for key in ("image", "trunk", "caption", "tokens")}
         changed: dict[str, Any] = {key: change(part) for key, part in parts.items() if part is not None}
         if frozen := getattr(self, "frozen", ()):
@@ -174,7 +174,7 @@ class FusionExperiment(_Experiment):
         return None if self.cached_trunk else self.trunk
 
     def as_trained(self, rows: int) -> Self:
-        """On fewer rows than `tune_from` the pretrained late stages and layers are not trained."""
+        """With fewer rows than `tune_from`, the pretrained late stages and layers are not trained."""
         if rows >= self.train.tune_from:
             return self
         frozen = self.train.model_copy(update={"backbone_lr": 0.0, "caption_lr": 0.0})
@@ -214,7 +214,7 @@ def make_experiment(values: dict[str, Any], path: Path) -> Experiment:
 
 
 def located(experiment: Experiment, root: Path) -> Experiment:
-    """With whole paths of the pretrained weights that lie below `root`, as those of a bundle do."""
+    """The experiment with whole paths of the pretrained weights that are below `root`, as in a bundle."""
 
     def locate(encoder: Encoder) -> Encoder:
         name = encoder.weights_name
@@ -224,7 +224,7 @@ def located(experiment: Experiment, root: Path) -> Experiment:
 
 
 def load_experiments(configs: Path, competition: Competition, source: Path) -> dict[str, Experiment]:
-    """By name, those that fit the competition: without a caption column, only those that need none.
+    """{name: experiment} of those that fit the competition: without a caption column, only those that need none.
 
     `source` is the competition's file, for messages. Raises ValueError where an experiment learns from one that is
     not there or from itself, or where a default experiment has no file or needs captions that are not there.

@@ -17,12 +17,12 @@ class Head(Section):
 
 
 class Training(Section):
-    """Optimisation; the number of epochs is fixed, so early stopping never uses held-out labels."""
+    """Optimisation; the number of epochs is fixed: without early stopping, held-out labels are never used."""
 
     epochs: int = Field(20, ge=1)
     min_steps: int = Field(0, ge=0)  # with few rows, more epochs until this number of batches
     batch: int = Field(128, ge=2)
-    accumulate: int = Field(1, ge=1)  # batches a step of the optimiser
+    accumulate: int = Field(1, ge=1)  # batches per step of the optimiser
     lr: float = Field(1e-3, gt=0)  # peak
     backbone_lr: float = Field(1e-4, ge=0)  # fine-tuning only: peak of the pretrained part
     weight_decay: float = Field(0.05, ge=0)
@@ -91,7 +91,7 @@ class Fusion(Section):
 
 
 class Tfidf(Section):
-    """Word and character n-grams of the captions, and a logistic regression a label."""
+    """Word and character n-grams of the captions, and a logistic regression per label."""
 
     words: int = Field(2, ge=1, le=4)  # longest word n-gram
     characters: int = Field(5, ge=0, le=8)  # longest character n-gram; 0 = none

@@ -21,7 +21,7 @@ from tandem.data.split_tables import read_captions, read_images, read_labels, wr
 
 @dataclass(frozen=True)
 class CheckedTables:
-    """The rows of a competition and their issues; nothing else where a column is missing or a table is empty."""
+    """The rows of a competition and their issues; only `rows` and `issues` where a column or all rows are missing."""
 
     rows: dict[str, int]  # {split: number of rows of its CSV file}
     issues: list[Issue]  # in the order of the checks

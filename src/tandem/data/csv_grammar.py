@@ -92,7 +92,7 @@ def has_bare_quote(cells: list[str], quoted: list[bool]) -> bool:
 class Grammar:
     """The form of the rows of a file."""
 
-    kinds: str  # a letter a column: n never quoted; c code, sometimes quoted; t text, always quoted; T text, sometimes
+    kinds: str  # one letter per column: n never quoted; c code, sometimes; t text, always; T text, sometimes
     level: int
     known: set[str]  # shapes of the first cell, see `shape`
 

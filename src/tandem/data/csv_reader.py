@@ -16,7 +16,7 @@ class Table:
     """The content of a CSV file."""
 
     columns: tuple[str, ...]  # none empty or repeated
-    rows: list[tuple[str, ...]]  # one cell a column
+    rows: list[tuple[str, ...]]  # one cell per column
     lines: list[int]  # first line of each row in the file, from 1
     repaired: dict[int, str] = field(default_factory=dict)  # {first line: raw text} of rows that are not valid CSV
 

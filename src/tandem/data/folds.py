@@ -9,7 +9,7 @@ import numpy as np
 from tandem.artifacts.atomic_io import digest
 from tandem.data.near_duplicates import group_near_duplicates
 
-AGAIN = "correct it, or delete it and run make folds"
+ADVICE = "correct it, or delete it and run make folds"
 
 
 def make_folds(
@@ -55,11 +55,11 @@ def read_fold_map(file: Path) -> tuple[list[str], list[int], list[int]]:
         reader = csv.DictReader(opened)
         rows = list(reader)
     if not {"id", "fold", "group"} <= set(reader.fieldnames or ()):
-        raise ValueError(f"{file}: columns are {reader.fieldnames}, expected id, fold, group; {AGAIN}")
+        raise ValueError(f"{file}: columns are {reader.fieldnames}, expected id, fold, group; {ADVICE}")
     try:
         return [row["id"] for row in rows], [int(row["fold"]) for row in rows], [int(row["group"]) for row in rows]
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{file}: fold and group must be whole numbers ({error}); {AGAIN}") from error
+        raise ValueError(f"{file}: fold and group must be whole numbers ({error}); {ADVICE}") from error
 
 
 def fold_map_digest(ids: Sequence[str], fold: Sequence[int]) -> str:

@@ -18,7 +18,7 @@ Image = Path | np.ndarray  # a file, or (size, size, 3) uint8
 OVERSIZE = 2  # decoded at this multiple of the wanted size at least, before the bicubic resize
 
 
-def ahead(work: Callable[[T], R], items: Iterable[T], threads: int, depth: int = 4) -> Iterator[R]:
+def prefetch(work: Callable[[T], R], items: Iterable[T], threads: int, depth: int = 4) -> Iterator[R]:
     """`map(work, items)` in order, computed by threads at most `depth` items ahead, so memory does not grow."""
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[R]] = deque()
@@ -55,4 +55,4 @@ def load_square(image: Image, size: int) -> np.ndarray:
 def image_batches(files: Sequence[Image], size: int, batch: int, threads: int) -> Iterator[np.ndarray]:
     """(b, size, size, 3) uint8 batches in the order of `files`."""
     chunks = (files[i : i + batch] for i in range(0, len(files), batch))
-    return ahead(lambda chunk: np.stack([load_square(f, size) for f in chunk]), chunks, threads)
+    return prefetch(lambda chunk: np.stack([load_square(f, size) for f in chunk]), chunks, threads)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from tandem.artifacts.atomic_io import digest, write_with
 from tandem.data import image_io
-from tandem.data.image_loader import ahead
+from tandem.data.image_loader import prefetch
 from tandem.data.near_duplicates import HASH_BYTES, perceptual_hash
 from tandem.runtime.progress import progress
 from tandem.runtime.resources import threads
@@ -102,7 +102,7 @@ def scan_images(folder: Path, files: Sequence[str], cache_path: Path) -> tuple[d
     pending = [file for file in stamps if file not in infos]
     if not pending:
         return infos, 0
-    inspected = ahead(inspect_image, (folder / file for file in pending), threads(), depth=256)
+    inspected = prefetch(inspect_image, (folder / file for file in pending), threads(), depth=256)
     try:
         with progress(len(stamps), "images", "img", done=len(infos)) as bar:
             for n, (file, info) in enumerate(zip(pending, inspected, strict=True), start=1):

@@ -65,7 +65,7 @@ def group_by_kind(issues: Sequence[Issue]) -> dict[str, list[Issue]]:
 
 
 def count_errors(issues: Iterable[Issue]) -> int:
-    """Number of issues that training must not start with."""
+    """Number of errors: training does not start while there are any."""
     return sum(KINDS[issue.kind].severity == "error" for issue in issues)
 
 

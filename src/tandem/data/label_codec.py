@@ -9,7 +9,7 @@ FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}  # how a cell of a label column may
 
 
 def encode_flags(columns: Mapping[str, Sequence[str]]) -> tuple[np.ndarray, list[tuple[int, str, str]]]:
-    """(y, wrong) of one 0/1 column a label: y (n, c) uint8, and each wrong cell, 0 in y, as (row, label, cell)."""
+    """(y, wrong) of one 0/1 column per label: y (n, c) uint8, and each wrong cell, 0 in y, as (row, label, cell)."""
     cells = ((row, name, cell) for name, column in columns.items() for row, cell in enumerate(column))
     wrong = [(row, name, cell) for row, name, cell in cells if cell.strip() not in FLAGS]
     y = [[FLAGS.get(cell.strip(), 0) for cell in column] for column in columns.values()]
@@ -43,7 +43,7 @@ class LabelCodec:
         return y
 
     def decode(self, y: np.ndarray) -> list[str]:
-        """One cell a row, names in column order."""
+        """One cell per row, names in column order."""
         names = np.array(self.names, dtype=object)
         return [self.separator.join(names[row]) for row in np.asarray(y, bool)]
 
@@ -54,7 +54,7 @@ def split_cell(cell: str, separator: str) -> list[str]:
 
 
 def natural_key(name: str) -> tuple[int, int, str]:
-    """Sort key: sorts numbers as numbers: 2 before 10, and numbers before words.
+    """Sort key: numbers by value (2 before 10), then words.
 
     >>> sorted(["10", "cat", "2"], key=natural_key)
     ['2', '10', 'cat']

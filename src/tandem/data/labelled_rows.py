@@ -7,7 +7,7 @@ import numpy as np
 
 from tandem.artifacts.atomic_io import digest
 from tandem.artifacts.paths import Paths
-from tandem.data.folds import AGAIN, fold_map_digest, read_fold_map
+from tandem.data.folds import ADVICE, fold_map_digest, read_fold_map
 from tandem.data.split_tables import read_labels
 
 
@@ -36,7 +36,7 @@ def read_labelled_rows(paths: Paths) -> LabelledRows:
     rows = {id: (fold, group) for id, fold, group in zip(*read_fold_map(paths.folds), strict=True)}
     missing = [id for id in ids if id not in rows]
     if missing or len(rows) != len(ids):
-        without = f"{len(missing)} without a fold{', first: ' + missing[0] if missing else ''}; {AGAIN}"
+        without = f"{len(missing)} without a fold{', first: ' + missing[0] if missing else ''}; {ADVICE}"
         raise ValueError(f"{paths.folds}: {len(rows)} rows, {len(ids)} training rows, {without}")
     fold, group = np.array([rows[id] for id in ids]).T
     return LabelledRows(ids, names, y, fold, group)

@@ -31,7 +31,7 @@ def _frequencies() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def perceptual_hash(image: Image.Image) -> bytes:
-    """Of an RGB image: nearly the same after re-encoding, resizing, a slight crop or a change of brightness."""
+    """Hash of an RGB image: nearly the same after re-encoding, resizing, a slight crop or a change of brightness."""
     u, v, cosines = _frequencies()
     grey = np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float64)
     coefficients = (cosines @ grey @ cosines.T)[u, v]

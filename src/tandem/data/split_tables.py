@@ -1,4 +1,4 @@
-"""The checked tables of a competition: images, captions (written here, read back here) and labels, in parquet files.
+"""The checked tables of a competition in parquet files: images, captions and labels, written and read here.
 
 `make check` writes each only when its content changes.
 """

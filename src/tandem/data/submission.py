@@ -79,7 +79,7 @@ def validate_submission(path: Path, competition: Competition, columns: Sequence[
 
 
 def expected_rows(competition: Competition, folder: Path) -> tuple[list[str], list[str], str]:
-    """(columns, ids in order, file name) of the sample submission, else of the test file; ValueError: other columns."""
+    """(columns, ids in order, file name) of the sample submission, else of the test file; raises ValueError."""
     sample = folder / competition.sample_submission
     source = sample if sample.is_file() else folder / competition.test
     table = read_table(source)
@@ -115,7 +115,7 @@ def local_scores(
 def detect_drift(
     out_of_fold: dict[str, float], test: dict[str, float], rows: int, test_rows: int
 ) -> dict[str, dict[str, float]]:
-    """Of {label: rate}, those that differ by more than chance: 4 standard errors, and a tenth of the rate."""
+    """Labels of {label: rate} whose rates differ by more than chance: 4 standard errors, and a tenth of the rate."""
     drifted = {}
     for name, rate in out_of_fold.items():
         mean = (rate * rows + test[name] * test_rows) / (rows + test_rows)

@@ -1,4 +1,4 @@
-"""Calibration: one curve a label, and weights of the set sizes.
+"""Calibration: one curve per label, and weights of the set sizes.
 
 Kinds: `none`; `platt`, a + b logit(p) (Platt 1999); `beta`, a + b log p - c log(1 - p) (Kull et al. 2017);
 `isotonic`, a rising step function (Zadrozny and Elkan 2002).

@@ -1,10 +1,10 @@
 """Expected-F1 sets: for each row the label set of highest expected F-beta; exact, without tuning.
 
-Labels are independent, or the probability of a set is that of independence times a weight of its size: so it can be
-known that no row is empty, or that many rows have one label. The second gives what the general F-measure maximiser
-needs, P(label j and size s) (Dembczynski et al. 2011). In both cases the best set of k labels is the k most probable,
-so a row needs one expectation for each k, from the distributions of how many of the first k and of the others are true
-(Ye et al. 2012; Waegeman et al. 2014).
+Labels are independent, or the probability of a set is that under independence times a weight of its size. The weights
+can express that no row is empty, or that many rows have one label; with them P(label j, size s) is known, the input of
+the general F-measure maximiser (Dembczynski et al. 2011). In both cases the best set of k labels is the k most
+probable, so a row needs one expectation for each k, from the distributions of how many of the first k and of the
+others are true (Ye et al. 2012; Waegeman et al. 2014).
 """
 
 import numpy as np

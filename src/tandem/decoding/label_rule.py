@@ -1,4 +1,4 @@
-"""The competition's metric, its least and most labels a row, and the label sets that thresholds give."""
+"""The competition's metric, its least and most labels per row, and the label sets that thresholds give."""
 
 from dataclasses import dataclass
 
@@ -36,7 +36,7 @@ def binarize(proba: np.ndarray, thresholds: np.ndarray | float, rule: Rule) -> n
 
 
 def limit_sizes(proba: np.ndarray, pred: np.ndarray, rule: Rule) -> np.ndarray:
-    """(n, c) bool: `pred` with `least` to `most` labels a row, by probability; `pred` itself is not changed."""
+    """(n, c) bool: `pred` with `least` to `most` labels per row, by probability; `pred` itself is not changed."""
     size = pred.sum(1)
     off = np.flatnonzero((size < rule.least) | (size > rule.most))
     if len(off):

@@ -119,7 +119,7 @@ class NestedCV:
         return self._cached(("ascent", without), fit)
 
     def _best_calibration(self, without: Folds) -> Calibration:
-        """Of the kind with the lowest cross-fitted log loss."""
+        """The calibration of the kind with the lowest cross-fitted log loss."""
         rows = self._kept(without)
 
         def loss(kind: str) -> float:

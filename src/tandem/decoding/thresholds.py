@@ -19,7 +19,7 @@ def tune_global(proba: np.ndarray, y: np.ndarray, rule: Rule) -> float:
 def tune_per_class(proba: np.ndarray, y: np.ndarray, rule: Rule) -> np.ndarray:
     """(c,) thresholds, each the best for its own label's F-beta: together they maximise macro F-beta.
 
-    Exact, one sort a label. Ignores the competition's metric and its least and most labels a row.
+    Exact, one sort per label. Ignores the competition's metric and its least and most labels per row.
     """
     thresholds = []
     for p, true in zip(np.ascontiguousarray(proba.T), y.T, strict=True):
@@ -33,7 +33,7 @@ def tune_per_class(proba: np.ndarray, y: np.ndarray, rule: Rule) -> np.ndarray:
 def tune_ascent(proba: np.ndarray, y: np.ndarray, rule: Rule) -> np.ndarray:
     """(c,) thresholds by coordinate ascent on the metric, one label at a time until nothing improves.
 
-    Each step evaluates every threshold of the label with the least and most labels a row applied. Starts from the best
+    Each step evaluates every threshold of the label within the least and most labels per row. Starts from the best
     global threshold, from 0.5 and from `tune_per_class`, so in sample it is never worse than any of them.
     """
     labels = SortedLabels(proba, y, rule)

@@ -1,7 +1,7 @@
 """Fits stacks on the members' out-of-fold probabilities, cross-fitted on the same folds.
 
-A stack for fold k is fitted on no label of fold k, on either level: what the third level learns comes from second
-levels that also left out the fold on which it is learned.
+A stack for fold k is fitted without labels of fold k, on both levels: its third level is fitted on predictions of
+second levels that left out fold k and the fold that they predict.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ def fit_stack(
 ) -> StackFit:
     """Fits a stack on the members' probabilities (n, c) and the captions' word counts (n,), None without captions.
 
-    It is kept where it beats both the best member and the plain mean.
+    The learned stack is kept where it beats both the best member and the plain mean.
     """
     names, m = list(probas), len(probas)
     inputs = StackInputs.of(list(probas.values()), words)
@@ -156,7 +156,7 @@ def choose(
 ) -> tuple[str, dict[str, dict[str, tuple[float, float, float]]]]:
     """(name of the candidate to keep, gains of each over each one before with 95 % intervals); simplest first.
 
-    A later one is kept if its log loss a row is lower, outside the paired interval, than that of every one before it.
+    A later one is kept if its log loss per row is lower, outside the paired interval, than that of every one before it.
     Chosen by log loss, on the same rows: it has far less noise than the metric, whose score is not used here.
     """
     losses = {name: log_loss_rows(y, proba) for name, proba in candidates.items()}

@@ -1,4 +1,4 @@
-"""LightGBM, the boosted learner of the stack: one booster a label, stopped early on held-out rows."""
+"""LightGBM, the boosted learner of the stack: one booster per label, stopped early on held-out rows."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -28,9 +28,7 @@ class StackInputs:
     """Input of the second level."""
 
     logits: np.ndarray  # (n, m, c) of the members
-    extras: (
-        np.ndarray
-    )  # (n, e) of a row: expected number of labels and, where `has_words`, log(1 + words of the caption)
+    extras: np.ndarray  # (n, e) expected number of labels and, where `has_words`, log(1 + words of the caption)
     has_words: bool
 
     @classmethod
@@ -58,7 +56,7 @@ class SecondLevel:
     members: list[int]  # positions of the members that it uses
     center: np.ndarray  # (m, c) mean logits of these over the rows fitted
     weights: np.ndarray  # (m,) of the weighted mean
-    boosted: list[Boosted] = field(default_factory=list)  # one a label; empty in a stack that only averages
+    boosted: list[Boosted] = field(default_factory=list)  # one per label; empty in a stack that only averages
     logistic: list[Logistic] = field(default_factory=list)
 
     def logits(self, inputs: StackInputs) -> np.ndarray:

@@ -44,7 +44,7 @@ def logits_with(ensemble: FoldEnsemble, row: Inputs, captions: Sequence[str]) ->
     features, maps = dict(repeated.features), dict(repeated.maps)
     for cfg in ensemble.experiment.encoders:
         if cfg.reads == "caption":
-            values = np.concatenate(list(load_encoder(cfg)(captions))).astype(np.float16)  # as they are kept on disk
+            values = np.concatenate(list(load_encoder(cfg)(captions))).astype(np.float16)  # as on disk
             if cfg.cached_map:
                 maps[cfg.slug] = Maps((values,))
             else:

@@ -20,9 +20,9 @@ from tandem.training.split_inputs import read_inputs
 
 
 def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
-    """Of a training row by the model of its held-out fold, of a test row by the mean of all fold models.
+    """Explains a training row by the model of its held-out fold, a test row by the mean of all fold models.
 
-    Without a name, the experiment that explains itself. Raises ValueError if no row has that id or the models are
+    Without a name, by the `default_experiment`. Raises ValueError if no row has that id or the models are
     stale, FileNotFoundError if there are none.
     """
     experiments = Experiments(paths)
@@ -37,7 +37,7 @@ def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
     tables = {split: read_images(file) for split in ("train", "test") if (file := paths.images(split)).exists()}
     split, row = find_row(image, {split: table["id"] for split, table in tables.items()})
     rows = read_labelled_rows(paths)
-    stack = experiment.of(STACK)
+    stack = experiment.sibling(STACK)
     stacked = stack.test() is not None
     missing = [] if stacked else [f"terms of the stack: there is no stack yet, run make stack COMP={paths.comp}"]
     used = (experiment, stack) if stacked else (experiment,)
@@ -50,8 +50,7 @@ def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
     texts = paths.captions(split)
     caption = dict(zip(*read_captions(texts), strict=True))[image] if texts.exists() else None
     photo, shown = load_rgb(paths.input / tables[split]["file"][row]), shown_labels(predictions, truth)
-    about = (paths.comp, image, split, models, rows.names)
-    found = Explanation(*about, caption, photo, truth, tuple(predictions), shown)
+    found = Explanation(paths.comp, image, split, models, rows.names, caption, photo, truth, tuple(predictions), shown)
     config = experiment.config
     reasons = {"heat map": why_no_heat_map(config, name), "words": why_no_words(config, name, caption)}
     missing += [f"{what}: {reason}" for what, reason in reasons.items() if reason]
@@ -64,7 +63,8 @@ def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
         terms = ensemble.terms(one)
         parts["single_input"] = {key: part[0].sum(-1) for key, part in terms.items() if key != BOTH}
     if not reasons["heat map"]:
-        parts["heat"] = heat_maps(ensemble, one, found.shown, without_caption=False)  # an empty one is read too
+        # an empty caption is encoded like any other
+        parts["heat"] = heat_maps(ensemble, one, found.shown, without_caption=False)
     if caption and not reasons["words"]:
         parts["words"] = word_effects(caption, lambda texts: logits_with(ensemble, one, texts))
     return replace(found, **parts)

@@ -11,6 +11,7 @@ from tandem.artifacts.contributions import BOTH, read_image_terms
 from tandem.artifacts.predictions import Predictions
 from tandem.explain.words import Words
 from tandem.graph.experiment_dir import ExperimentDir, Experiments
+from tandem.logits import sigmoid
 
 LEAST, MOST = 3, 8  # labels shown in detail
 
@@ -95,7 +96,7 @@ def shown_labels(predictions: Sequence[ExperimentPrediction], truth: np.ndarray 
 
 def largest_gap(proba: np.ndarray, terms: np.ndarray) -> float:
     """Largest difference between a probability (c,) and the sigmoid of the summed terms (c, 5)."""
-    return float(np.abs(1 / (1 + np.exp(-terms.astype(np.float64).sum(-1))) - proba).max())
+    return float(np.abs(sigmoid(terms.astype(np.float64).sum(-1)) - proba).max())
 
 
 def used_terms(terms: np.ndarray) -> list[int]:

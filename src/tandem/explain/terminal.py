@@ -17,7 +17,7 @@ from tandem.logits import sigmoid
 
 # the colour-blind safe palette of Okabe and Ito (2008)
 COLOURS = {"image": "#56b4e9", "caption": "#e69f00", "fusion": "#009e73", "context": "#cc79a7", "base": "#999999"}
-FOR, AGAINST = "#56b4e9", "#d55e00"
+RAISES, LOWERS = "#56b4e9", "#d55e00"
 WIDEST, NARROWEST = 30, 8  # characters of a bar
 NUMBER, REST = 10, 18  # characters of the column of a term, and of all other columns but the label
 STRONG = 0.3  # effect of a word, as a share of the largest, from which its background is coloured
@@ -84,7 +84,7 @@ def bar(terms: np.ndarray, low: float, high: float, width: int) -> Text:
     blocks = [(round(value * scale), COLOURS[name]) for name, value in zip(TERMS, terms, strict=True)]
     text = Text(" " * max(0, round(-low * scale) + sum(min(n, 0) for n, _ in blocks)))
     for n, colour in reversed(blocks):
-        text.append("▇" * -n, colour)  # none for a positive n
+        text.append("▇" * -n, colour)  # n > 0 appends nothing
     text.append("│")
     for n, colour in blocks:
         text.append("▇" * n, colour)
@@ -97,9 +97,9 @@ def _words(e: Explanation, words: Words) -> Iterator[RenderableType]:
     table = Table.grid(padding=(0, 2))
     for j in e.shown:
         text = Text()
-        effects = [*words.effects[:, j].tolist(), 0.0]  # none of the rest
+        effects = [*words.effects[:, j].tolist(), 0.0]  # the rest has no effect
         for piece, effect in zip(words.pieces, effects, strict=False):
-            share, colour = abs(effect) / largest, FOR if effect > 0 else AGAINST
+            share, colour = abs(effect) / largest, RAISES if effect > 0 else LOWERS
             style = f"black on {colour}" if share > STRONG else colour if share > STRONG / 4 else ""
             text.append(printable(piece.strip()), style)
             text.append(f" {signed(effect)} " if share > STRONG / 4 else " ", "dim")

@@ -1,4 +1,4 @@
-"""An encoder over one split: which module runs it, its items, and what is written."""
+"""Loads the encoder of an image or caption model, and writes its features of one split."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
@@ -30,7 +30,7 @@ def encode_split(paths: Paths, cfg: Encoder, split: str, made_from: Mapping[str,
 
 
 def used_tensors(cfg: Encoder) -> dict[str, "torch.Tensor"]:
-    """The tensors of the pretrained model that the encoder uses, by name: of a split one, the early part."""
+    """The pretrained tensors that the encoder uses, by name; of a backbone split in two only the frozen part."""
     if cfg.cached_map:
         return _module(cfg, "backbone_split").early_tensors(cfg)
     image = cfg.reads == "image"

@@ -1,4 +1,4 @@
-"""Features on disk: float16, written in chunks, resumable after a kill, with the key of what they were made from."""
+"""Features on disk: float16, written in chunks so that a killed run continues, with their content key."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,7 +43,7 @@ def write_features(path: Path, ids: Sequence[str], encode: Encode, made_from: Ma
     array.flush()
     whole = list(array.shape)
     del array
-    path.unlink(missing_ok=True)  # a kill before the last line must not leave old features with the new key
+    path.unlink(missing_ok=True)  # a killed run must not leave old features with the new key
     write_json(path.with_suffix(".ids.json"), list(ids))
     write_json(path.with_suffix(".meta.json"), {**made_from, "shape": whole})
     partial.rename(path)

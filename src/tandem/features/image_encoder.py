@@ -50,7 +50,7 @@ def load_encoder(cfg: ImageEncoder | TrunkEncoder) -> Callable[[Sequence[Image]]
 
 
 def _sized(network: Any, cfg: ImageEncoder) -> nn.Module:
-    """With a transformer's position embedding interpolated to the image size; other networks take any size."""
+    """The network, a transformer's position embedding interpolated to the image size; other networks take any size."""
     if hasattr(network, "set_input_size"):
         patch = network.patch_embed.patch_size[0]
         if cfg.size % patch:

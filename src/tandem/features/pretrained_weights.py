@@ -132,9 +132,9 @@ def _unpacked(folder: Path) -> Path:
 
 def load_sentences(model: str) -> "SentenceTransformer":
     """A frozen SentenceTransformer on the CPU; raises ValueError where neither package, folder nor hub has it."""
-    from tandem.runtime.torch_setup import mend_torchvision
+    from tandem.runtime.torch_setup import patch_torchvision
 
-    mend_torchvision()
+    patch_torchvision()
     import sentence_transformers
     import torch
     from transformers.utils import logging
@@ -149,9 +149,9 @@ def load_sentences(model: str) -> "SentenceTransformer":
             local_files_only=folder is not None,
             model_kwargs={"use_safetensors": True, "dtype": torch.float32},  # files may be float16
         )
-    except Exception as error:  # as above
+    except Exception as error:  # the hub's client raises many kinds, as above
         raise ValueError(
-            f"model = {model!r}: no such folder, and the hub did not give it ({type(error).__name__}: {error}); "
+            f"model = {model!r}: no such folder, and not fetched from the hub ({type(error).__name__}: {error}); "
             f"use a local folder or one of {sorted(SENTENCES)}"
         ) from error
     finally:

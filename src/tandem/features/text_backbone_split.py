@@ -55,12 +55,12 @@ class LateLayers(nn.Module):
         self.layers = nn.ModuleList(layers)
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
-        there = is_token(states)
-        mask = torch.zeros(there.shape, dtype=states.dtype, device=states.device)
-        mask = mask.masked_fill(~there, torch.finfo(states.dtype).min)[:, None, None]
+        token_mask = is_token(states)
+        mask = torch.zeros(token_mask.shape, dtype=states.dtype, device=states.device)
+        mask = mask.masked_fill(~token_mask, torch.finfo(states.dtype).min)[:, None, None]
         for layer in self.layers:
             states = layer(states, mask)
-        return states * there[..., None]
+        return states * token_mask[..., None]
 
 
 def is_token(states: torch.Tensor) -> torch.Tensor:

@@ -12,8 +12,8 @@ UNRESOLVED = "unresolved"  # the revision of a hub name that was not downloaded 
 
 
 def weights_identity(network: Encoder | FinetuneExperiment, digest_of: Callable[[Path], str] = file_digest) -> str:
-    """Names the content of the weights: `digest_of` a file or folder, or the revision of a hub name, else UNRESOLVED; a
-    path is relative to the working folder and no part of it. Raises where `weights` is no safetensors file."""
+    """Names the content of the weights: `digest_of` a file or folder, or the revision of a hub name, else UNRESOLVED.
+    Paths, relative to the working folder, do not matter. Raises where `weights` is no safetensors file."""
     model, weights = network.model, network.weights_name
     if network.weights_field == "weights" and weights:
         if not weights.endswith(".safetensors"):

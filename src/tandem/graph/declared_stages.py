@@ -1,4 +1,4 @@
-"""What each stage reads, what it writes, and the settings that matter to it."""
+"""What each stage reads, what it writes, and the settings that its results depend on."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,14 +45,14 @@ class Task:
     def stale(self) -> list[tuple[Artifact, str]]:
         """Each artifact that must be made, and why."""
         reasons = {artifact.name: artifact.stale_reason() for artifact in self.artifacts}
-        if any(why != NEW for why in reasons.values()):  # something was made: what has no record was deleted
+        if any(why != NEW for why in reasons.values()):  # made before: a missing record was deleted
             lost = {a.name: f"{a.record} is missing" for a in self.artifacts if reasons[a.name] == NEW}
             reasons |= lost
         return [(artifact, why) for artifact in self.artifacts if (why := reasons[artifact.name])]
 
 
-def kept(method: Callable[..., R]) -> Callable[..., R]:
-    """Works out each result once for one graph."""
+def cached(method: Callable[..., R]) -> Callable[..., R]:
+    """Keeps each result of the method in `graph.results`."""
 
     @wraps(method)
     def once(graph: "Graph", *args: Any) -> R:
@@ -80,17 +80,17 @@ class Graph:
 
     @classmethod
     def open(cls, paths: Paths, more: Mapping[str, Experiment] | None = None) -> "Graph":
-        """With the settings as they are in the files now; `more` experiments have no file in configs/."""
+        """Reads the settings from the files as they are now; `more` experiments have no file in configs/."""
         competition = load_competition(paths.competition)
         experiments = load_experiments(paths.configs, competition, paths.competition)
         return cls(paths, competition, experiments | dict(more or {}))
 
-    def again(self, assumed: Mapping[str, str] | None = None) -> "Graph":
-        """With the files as they are now, or as if the `assumed` digests were on disk."""
+    def refreshed(self, assumed: Mapping[str, str] | None = None) -> "Graph":
+        """A graph of the files as they are now, or as if the `assumed` digests were on disk."""
         self.sources.cache.save()
         return Graph(self.paths, self.competition, self.experiments, assumed)
 
-    # ---- what a person names
+    # ---- targets and experiments named by the user
 
     def chosen(self, names: Sequence[str] = ()) -> list[str]:
         """The experiments of these names, or the competition's own; raises ValueError where one is unknown."""
@@ -140,7 +140,7 @@ class Graph:
             add(goal)
         return found
 
-    @kept
+    @cached
     def task(self, name: str, names: tuple[str, ...] = ()) -> Task:
         stage, _, subject = name.partition(" ")
         if stage == STACK:
@@ -157,7 +157,7 @@ class Graph:
 
     @cached_property
     def encoders(self) -> dict[str, Encoder]:
-        """Of all experiments, by slug."""
+        """The encoders of all experiments, by slug."""
         return {encoder.slug: encoder for e in self.experiments.values() for encoder in e.encoders}
 
     @cached_property
@@ -187,7 +187,7 @@ class Graph:
         artifact = Artifact("folds", (self.paths.folds,), self.paths.folds_record, inputs)
         return Task("folds", "folds", (artifact,), ("check",))
 
-    @kept
+    @cached
     def features(self, encoder: Encoder, split: str) -> Artifact:
         """The frozen features of one split."""
         file = self.paths.features(encoder.slug, split)
@@ -203,7 +203,7 @@ class Graph:
         return Artifact(f"{encoder.slug} {split}", files, file.with_suffix(".meta.json"), inputs)
 
     def _weights(self, network: Encoder | FinetuneExperiment) -> str:
-        """Identity of the pretrained weights; "none" where their file is gone."""
+        """Identity of the pretrained weights; "none" where their file does not exist."""
         here = self.paths.root / network.weights_name
         if network.weights_name and here.exists():
             network = network.model_copy(update={network.weights_field: str(here)})
@@ -218,7 +218,7 @@ class Graph:
         return Task(f"features {slug}", "features", artifacts, ("check",), slug, encoder, heavy=True)
 
     def _read(self, experiment: Experiment, split: str) -> dict[str, str]:
-        """What an experiment reads of one split."""
+        """Inputs of an artifact: what an experiment reads of one split."""
         inputs = {f"features of {e.slug}, {split}": self.features(e, split).key for e in experiment.encoders}
         for kind in sorted(experiment.reads_rows):
             inputs[f"{split} {kind}s"] = self.sources.table(f"{split}.{kind}s")
@@ -226,7 +226,7 @@ class Graph:
             inputs[f"weights of {experiment.pixel_network.model}"] = self._weights(experiment.pixel_network)
         return inputs
 
-    @kept
+    @cached
     def fold(self, name: str, k: int) -> Artifact:
         """One experiment's model of one fold and its held-out predictions."""
         experiment = self.experiments[name].as_trained(self.sources.labelled_rows)
@@ -243,13 +243,13 @@ class Graph:
             inputs["precision"] = self.sources.precision["image"]
         if experiment.teacher:
             inputs[f"teacher {experiment.teacher}"] = self.fold(experiment.teacher, k).key
-            taught = self.experiments[experiment.teacher]
+            teacher = self.experiments[experiment.teacher]
             for split in self.competition.splits[1:]:
-                inputs |= self._read(taught, split) | self._read(experiment, split)
+                inputs |= self._read(teacher, split) | self._read(experiment, split)
         files = tuple(self.paths.model(name, k, suffix) for suffix in suffixes)
         return Artifact(f"{name} fold {k}", files, self.paths.model(name, k, ".json"), inputs)
 
-    @kept
+    @cached
     def oof(self, name: str) -> Artifact:
         """The held-out predictions of all folds of an experiment."""
         inputs = {f"fold {k}": self.fold(name, k).key for k in self.fold_numbers}
@@ -257,7 +257,7 @@ class Graph:
         files = (self.paths.oof(name), *contributions)
         return Artifact(f"{name} out of fold", files, self.paths.run(name), inputs)
 
-    @kept
+    @cached
     def test(self, name: str) -> Artifact:
         """The mean predictions of an experiment's folds for the test rows."""
         inputs = {"models": self.oof(name).key, **self._read(self.experiments[name], "test")}

@@ -1,4 +1,4 @@
-"""The files of one trained experiment, opened once: settings, folds, members, decoder, scores; and is it stale?"""
+"""The files of one trained experiment, opened once: settings, folds, members, decoder, scores, and why it is stale."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -20,11 +20,11 @@ if TYPE_CHECKING:  # imported where they are used: `make scores` needs none of t
 class ExperimentDir:
     """What is on disk of one experiment, or of the stack.
 
-    What lies in a bundle was packed together and is never stale.
+    The content of a bundle was packed together and is never stale.
     """
 
-    def __init__(self, all_of: "Experiments", name: str) -> None:
-        self.all_of, self.paths, self.name = all_of, all_of.paths, name
+    def __init__(self, experiments: "Experiments", name: str) -> None:
+        self.experiments, self.paths, self.name = experiments, experiments.paths, name
 
     @cached_property
     def is_trained(self) -> bool:
@@ -59,7 +59,7 @@ class ExperimentDir:
 
     @cached_property
     def members(self) -> list[str]:
-        """Of a stack, all experiments it was fitted on; else none."""
+        """All experiments that a stack was fitted on; empty if it is no stack."""
         return list(self.run.get("members", {}))
 
     @cached_property
@@ -70,7 +70,7 @@ class ExperimentDir:
     @cached_property
     def reads(self) -> frozenset[str]:
         """Which of `image` and `caption` its predictions depend on."""
-        configs = [self.of(member).config for member in self.members] if self.is_stack else [self.config]
+        configs = [self.sibling(member).config for member in self.members] if self.is_stack else [self.config]
         return frozenset().union(*(config.reads for config in configs))
 
     @cached_property
@@ -109,7 +109,7 @@ class ExperimentDir:
 
     @property
     def submission(self) -> dict[str, Any] | None:
-        """What is known of its submission; None where there is none."""
+        """The JSON beside its submission; None where there is none."""
         file = self.paths.submission(self.name).with_suffix(".json")
         return read_json(file) if file.is_file() else None
 
@@ -118,13 +118,13 @@ class ExperimentDir:
         files = {k: self.paths.model(self.name, k, ".json") for k in self.folds}
         return {k: read_json(file).get("log") or [] for k, file in files.items() if file.is_file()}
 
-    def of(self, name: str) -> "ExperimentDir":
+    def sibling(self, name: str) -> "ExperimentDir":
         """Another experiment of the same competition."""
-        return self.all_of[name]
+        return self.experiments[name]
 
     @property
     def command(self) -> str:
-        """What trains and scores it.
+        """The command that trains and scores it.
 
         >>> Experiments(Paths("coco19"))["fusion"].command
         'make train COMP=coco19 EXPS=fusion'
@@ -134,30 +134,30 @@ class ExperimentDir:
     # ---- is it stale?
 
     @cached_property
-    def stale(self) -> str:
-        """Why its models no longer belong to the settings, the data or its scores; "" where they do."""
+    def stale_reason(self) -> str:
+        """Why its models do not match the settings, the data or its members; "" where they do."""
         if not self.is_trained:
             return "it is not trained"
         if "inputs" not in self.run:  # packed together in a bundle
             return ""
-        return self._stale_stack() if self.is_stack else self._stale_models(self.all_of.graph)
+        return self._stale_stack() if self.is_stack else self._stale_models(self.experiments.graph)
 
     def _stale_stack(self) -> str:
         for member, key in self.run["members"].items():
-            there = self.of(member)
-            if not there.is_trained or there.run.get("key") != key:
+            trained = self.sibling(member)
+            if not trained.is_trained or trained.run.get("key") != key:
                 return f"its member {member} was trained again since"
-            if there.stale:
-                return f"its member {member}: {there.stale}"
+            if trained.stale_reason:
+                return f"its member {member}: {trained.stale_reason}"
         return ""
 
     def _stale_models(self, graph: "Graph") -> str:
         records = {k: read_record(self.paths.model(self.name, k, ".json")) for k in self.folds}
         if any(record.get("key") != self.run["inputs"].get(f"fold {k}") for k, record in records.items()):
-            return "its training was broken off"
+            return "its training was interrupted"
         rows = {"labels": graph.sources.table("train.labels"), "fold map": graph.sources.fold_map}
         known = self.name in graph.experiments  # else its file in configs/ was deleted
-        if NONE in rows.values():  # of these, only the settings are left
+        if NONE in rows.values():  # checked tables or folds were deleted: only settings can be compared
             if not known:
                 return ""
             file, now = f"configs/{self.name}.toml", graph.experiments[self.name].model_dump(mode="json")
@@ -169,8 +169,8 @@ class ExperimentDir:
         return ""
 
     @cached_property
-    def undecoded(self) -> str:
-        """Why its decoder and scores are not those of the competition as it is now; "" where they are."""
+    def decoder_stale_reason(self) -> str:
+        """Why its decoder and scores do not match its predictions or the competition; "" where they do."""
         if not self.is_scored:
             return "it is not scored"
         made = self.thresholds.get("inputs")
@@ -178,14 +178,19 @@ class ExperimentDir:
             return ""
         if made["predictions"] != self.run.get("key"):
             return "it was trained again since it was scored"
-        now = decoder_settings(self.all_of.competition)
+        now = decoder_settings(self.experiments.competition)
         return _changed({name: made.get(name) for name in now}, now)
+
+    @property
+    def why_not_current(self) -> str:
+        """The first reason why models, decoder or scores are stale; "" where all are current."""
+        return self.stale_reason or self.decoder_stale_reason
 
     def require_current(self) -> "ExperimentDir":
         """Raises FileNotFoundError where it is not trained or scored, ValueError where it is stale."""
         if not self.is_scored:
             raise FileNotFoundError(f"{self.name!r} is not trained; run: {self.command}")
-        if why := self.stale or self.undecoded:
+        if why := self.why_not_current:
             raise ValueError(f"{self.name!r} is stale: {why}; run: {self.command}")
         return self
 

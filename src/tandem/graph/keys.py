@@ -41,7 +41,7 @@ class Artifact:
         """The fields that its record must hold."""
         return {"key": self.key, "inputs": dict(self.inputs)}
 
-    def begin(self) -> None:
+    def invalidate(self) -> None:
         """Removes the record: the artifact is stale from the first file that is replaced until all are."""
         self.record.unlink(missing_ok=True)
 

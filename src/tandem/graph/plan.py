@@ -1,4 +1,4 @@
-"""What is stale and why, and what runs next and side by side."""
+"""Which tasks are stale and why, and in which order and how many at a time they run."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -20,7 +20,7 @@ class Step:
 
     @property
     def title(self) -> str:
-        """As a plan names it: an experiment by its name alone."""
+        """The name in a plan: without the word train."""
         return self.task.name.removeprefix("train ")
 
 
@@ -31,7 +31,7 @@ def step_of(task: Task) -> Step | None:
 
 
 def steps(graph: Graph, goals: Sequence[str], members: Sequence[str] = ()) -> list[Step]:
-    """All that would run for these goals, in an order that works; what a step makes counts as made."""
+    """All that would run for these goals, dependencies first, as if each step before had run."""
     return [step for task in graph.tasks(goals, members).values() if (step := step_of(task))]
 
 
@@ -61,7 +61,7 @@ def carry_out(
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     future.result()
                     sorter.done(running.pop(future))
-                graph = graph.again()  # keys of what follows depend on what was made
+                graph = graph.refreshed()  # keys of what follows depend on what was made
         except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
             if isinstance(error, KeyboardInterrupt):  # also where the signal reached this process alone

@@ -18,7 +18,7 @@ from tandem.graph.keys import NONE, read_record
 
 
 def joined(folds: Iterable[int]) -> str:
-    """The numbers of the folds, as a digest is kept.
+    """The fold numbers as text, to be kept like a digest.
 
     >>> joined([1, 0, 1])
     '0 1'
@@ -27,7 +27,7 @@ def joined(folds: Iterable[int]) -> str:
 
 
 class Sources:
-    """All of one competition.
+    """Digests of one competition.
 
     A file is read again only where its size or time stamp changed. `assumed` stands for what is not written yet, under
     the same names, such as "train.images" and "fold map".
@@ -38,21 +38,21 @@ class Sources:
         self.cache = DigestCache(paths.digests)
 
     def file(self, file: Path) -> str:
-        """Of the content; "none" where there is no such file."""
+        """Digest of the content; "none" where there is no such file."""
         return self.cache.digest_of(file) if file.is_file() else NONE
 
     def table(self, name: str) -> str:
-        """Of a checked table's content, such as "train.captions"; "none" where there is none."""
+        """Digest of a checked table's content, such as "train.captions"; "none" where there is none."""
         return self._value(name, self.paths.build / f"{name}.parquet", "content", content_digest)
 
     @property
     def fold_map(self) -> str:
-        """Of the ids and their folds; "none" where there are no folds."""
+        """Digest of the ids and their folds; "none" where there are no folds."""
         return self._value("fold map", self.paths.folds, "fold map", lambda f: fold_map_digest(*read_fold_map(f)[:2]))
 
     @property
     def fold_numbers(self) -> tuple[int, ...]:
-        """The folds that there are; empty where there are none."""
+        """The numbers of the folds; empty where there are no folds."""
         numbers = self._value("fold numbers", self.paths.folds, "fold numbers", lambda f: joined(read_fold_map(f)[1]))
         return () if numbers == NONE else tuple(map(int, numbers.split()))
 
@@ -69,7 +69,7 @@ class Sources:
 
     @cached_property
     def precision(self) -> dict[str, str]:
-        """The number format of frozen image and caption networks on this machine; torch finds it once."""
+        """Number format of frozen image and caption networks on this machine; found by torch once, kept in a file."""
         machine = _machine()
         known = read_record(self.paths.precision)
         if known.get("key") == machine:

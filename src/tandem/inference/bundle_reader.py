@@ -17,7 +17,7 @@ FORMAT = 3  # 1: caption models in half precision; 1 and 2: settings in build/, 
 READABLE = (1, 2, FORMAT)
 MAX_MANIFEST = 4 * 2**20
 MODULES = "modules.json"  # of a sentence-transformers folder: the classes that it is made of
-CLASSES = {"Transformer", "Pooling", "Normalize", "Dense"}  # which import no code that their files name
+CLASSES = {"Transformer", "Pooling", "Normalize", "Dense"}  # these import no code named in their files
 
 
 def open_bundle(path: Path) -> tuple[Paths, str]:
@@ -51,7 +51,7 @@ def open_bundle(path: Path) -> tuple[Paths, str]:
 
 
 def _unpack_as(path: Path, root: Path) -> None:
-    """Unpacks into the new folder `root`, whole or not at all; another process may do the same meanwhile."""
+    """Unpacks into the new folder `root`, completely or not at all; another process may do so at the same time."""
     own = root.with_name(f"{root.name}.{os.getpid()}")
     unpack_zip(path, own)
     try:

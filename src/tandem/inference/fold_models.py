@@ -36,7 +36,7 @@ class Encoders:
 
 @dataclass(frozen=True)
 class NewRows:
-    """Images decoded once and their captions, encoded once, when a model asks for it; their ids are their numbers."""
+    """Decoded images and their captions; features are computed at first use and kept. Ids are the row numbers."""
 
     encoders: Encoders
     squares: Mapping[int, Sequence[np.ndarray]]  # (n, size, size, 3) uint8 by size
@@ -69,8 +69,8 @@ class Member:
     """A trained experiment with its fold models, loaded once."""
 
     def __init__(self, trained: ExperimentDir, folds: int = 0) -> None:
-        """With the first `folds` models, or all (0); raises FileNotFoundError where it is not trained, ValueError where
-        its models are stale."""
+        """Loads the first `folds` models, or all (0); raises FileNotFoundError where the experiment is not trained,
+        ValueError where its models are stale."""
         trained.require_current()
         self.name, self.experiment = trained.name, located(trained.config, trained.paths.root)
         self.ensemble = FoldEnsemble.load(self.experiment, len(trained.labels), trained.models(folds))

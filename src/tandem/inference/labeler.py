@@ -10,7 +10,7 @@ from PIL import Image
 from tandem.artifacts.contributions import TERMS, sum_by_term
 from tandem.artifacts.paths import Paths
 from tandem.data.image_io import BadImage
-from tandem.data.image_loader import ahead, squares
+from tandem.data.image_loader import prefetch, squares
 from tandem.data.split_tables import word_counts
 from tandem.decoding import Decoder
 from tandem.ensemble.stacking import Stack, StackInputs, load_no_caption_stack, load_stack
@@ -91,7 +91,7 @@ class Labeler:
 
     @classmethod
     def of(cls, paths: Paths, experiment: str = "stack", folds: int = 0) -> "Labeler":
-        """From a checkout, with `folds` models of each experiment or all (0); raises FileNotFoundError where the
+        """Loads from a checkout, with `folds` models of each experiment or all (0); raises FileNotFoundError where the
         experiment is not trained, ValueError where it is stale."""
         found = Experiments(paths)
         predictor = _predictor(found[experiment].require_current(), folds)
@@ -101,7 +101,7 @@ class Labeler:
 
     @classmethod
     def load(cls, path: Path | str) -> "Labeler":
-        """From a bundle: the zip, or its unpacked folder. Raises ValueError where a file in it was changed."""
+        """Loads a bundle: the zip, or its unpacked folder. Raises ValueError where a file in it was changed."""
         from tandem.inference.bundle_reader import open_bundle
 
         return cls.of(*open_bundle(Path(path)))
@@ -109,7 +109,7 @@ class Labeler:
     def label(
         self, images: Sequence[AnyImage], captions: Sequence[str | None] | None = None, terms: bool = False
     ) -> Iterator[LabelledImage]:
-        """One result an image, in order, with what moved each logit where `terms`; an unreadable one has a problem.
+        """One result per image, in order, with the terms of each logit if `terms`; an unreadable image has a `problem`.
 
         Memory stays constant. Raises ValueError where a caption is missing and every trained experiment needs one.
         """
@@ -119,7 +119,7 @@ class Labeler:
             raise ValueError(f"{len(files)} images and {len(texts)} captions; expected one each")
         if self.no_caption is None and not all(text.strip() for text in texts):
             why = "a caption is missing, and every trained experiment needs one; caption every image, or train one that"
-            raise ValueError(f"{why} does not: make train COMP={self.paths.comp} EXPS=fusion")
+            raise ValueError(f"{why} needs none: make train COMP={self.paths.comp} EXPS=fusion")
         return self._stream(files, texts, terms)
 
     def predict_proba(self, images: Sequence[AnyImage], captions: Sequence[str | None] | None = None) -> np.ndarray:
@@ -141,7 +141,7 @@ class Labeler:
             with single_thread():
                 return self._chunk(images[chunk], captions[chunk], terms)
 
-        for results in ahead(work, chunks, threads(), threads() + 1):
+        for results in prefetch(work, chunks, threads(), threads() + 1):
             yield from results
 
     def _chunk(self, images: list[OpenImage], captions: list[str], terms: bool) -> list[LabelledImage]:
@@ -160,8 +160,8 @@ class Labeler:
                 results |= zip(used, found, strict=True)
         return [results[i] for i in range(len(images))]
 
-    def _label(self, predictor: Predictor, images: list[str], rows: NewRows, why: bool) -> Iterator[LabelledImage]:
-        terms = predictor.terms(rows) if why else None
+    def _label(self, predictor: Predictor, images: list[str], rows: NewRows, explain: bool) -> Iterator[LabelledImage]:
+        terms = predictor.terms(rows) if explain else None
         proba = predictor.proba(rows) if terms is None else sigmoid(terms.sum(-1))
         for i, (image, chosen) in enumerate(zip(images, predictor.decoder(proba), strict=True)):
             labels = tuple(self.names[j] for j in np.argsort(-proba[i], kind="stable") if chosen[j])
@@ -179,12 +179,12 @@ def _predictor(experiment: ExperimentDir, folds: int) -> Predictor:
     if not experiment.is_stack:
         return Predictor([Member(experiment, folds)], experiment.labels, experiment.decoder())
     stack, used = load_stack(experiment.paths, experiment.name)
-    members = [Member(experiment.of(name), folds) for name in used]
+    members = [Member(experiment.sibling(name), folds) for name in used]
     return Predictor(members, experiment.labels, experiment.decoder(), stack)
 
 
 def _no_caption_predictor(found: Experiments, experiment: str, predictor: Predictor, folds: int) -> Predictor | None:
-    """What labels images without a caption: the stack's own, else the best experiment that needs none."""
+    """The predictor for images without a caption: the stack without captions, else the best experiment."""
     own, names = {member.name: member for member in predictor.members}, predictor.names
     recipe = found[experiment].thresholds.get("without", {})
     if "captions" in recipe and (loaded := load_no_caption_stack(found.paths, experiment)):
@@ -201,6 +201,6 @@ def _no_caption_predictor(found: Experiments, experiment: str, predictor: Predic
 
 def no_caption_scores(experiments: Sequence[ExperimentDir], labels: Sequence[str]) -> dict[str, float]:
     """The score on rows without a caption of each current experiment on these `labels` that needs none."""
-    current = [one for one in experiments if one.is_scored and not (one.is_stack or one.stale or one.undecoded)]
+    current = [one for one in experiments if one.is_scored and not (one.is_stack or one.why_not_current)]
     usable = [one for one in current if not one.config.needs_captions and one.labels == tuple(labels)]
     return {one.name: one.scores.get("without", {}).get("captions", one.scores)["score"] for one in usable}

@@ -33,7 +33,7 @@ class Augmenter:
         return self._local.compose(image=pixels)["image"]
 
     def _compose(self) -> Callable[..., dict[str, np.ndarray]]:
-        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else its import asks the network for a newer version
+        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else its import looks online for a newer version
         import albumentations as transforms
 
         cfg, size = self.cfg, (self.size, self.size)

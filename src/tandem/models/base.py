@@ -24,7 +24,7 @@ class Model(Protocol):
     """One network or linear model, for one fold of an experiment; n rows, c labels."""
 
     def fit(self, inputs: Inputs, y: np.ndarray, run: TrainingRun) -> list[dict[str, Any]]:
-        """Trains on y (n, c), 0 or 1, or probabilities where `run.weights` is given; one log entry an epoch."""
+        """Trains on y (n, c), 0 or 1, or probabilities where `run.weights` is given; one log entry per epoch."""
 
     def predict_proba(self, inputs: Inputs) -> np.ndarray:
         """(n, c) probabilities."""

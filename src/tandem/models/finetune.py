@@ -12,7 +12,7 @@ from torch import nn
 
 from tandem.artifacts.atomic_io import write_with
 from tandem.config.experiments import FinetuneExperiment
-from tandem.data.image_loader import Image, ahead, image_batches
+from tandem.data.image_loader import Image, image_batches, prefetch
 from tandem.features.image_backbone_split import Normalise, channels_last
 from tandem.features.pretrained_weights import load_backbone
 from tandem.logits import sigmoid
@@ -27,7 +27,7 @@ from tandem.runtime.torch_setup import autocast, device, import_timm
 
 
 class FinetunedModel:
-    """On `Inputs.files`."""
+    """Trains on and predicts `Inputs.files`."""
 
     network: nn.Sequential  # (normalisation, timm network)
 
@@ -57,7 +57,7 @@ class FinetunedModel:
         self, files: Sequence[Image], targets: torch.Tensor, steps: int, augment: Augmenter, epoch: int
     ) -> Iterator[Batch]:
         chunks = [rows for rows, _, _ in shuffled_batches(len(targets), 1, steps, augment.seed, epoch)]
-        loaded = ahead(lambda rows: augment.batch(files, rows, epoch), chunks, threads())
+        loaded = prefetch(lambda rows: augment.batch(files, rows, epoch), chunks, threads())
         title = f"epoch {epoch + 1}/{self.cfg.train.epochs}"
         with one_cv2_thread(), progress(len(targets), title, "img") as bar:
             for rows, pixels in zip(chunks, loaded, strict=True):

@@ -16,7 +16,7 @@ from torch import nn
 from tandem.artifacts.atomic_io import write_with
 from tandem.artifacts.contributions import BOTH, TERMS
 from tandem.config.experiments import FusionExperiment
-from tandem.data.image_loader import ahead, load_square
+from tandem.data.image_loader import load_square, prefetch
 from tandem.features.image_backbone_split import late_stages
 from tandem.features.int8 import pack, unpack
 from tandem.features.text_backbone_split import late_layers
@@ -36,7 +36,7 @@ Load = Callable[[int, np.ndarray, np.ndarray], Batch | Features]  # (epoch, rows
 
 
 class FusionModel:
-    """On the features and maps of the experiment's encoders, and on `Inputs.files` where it trains from pixels."""
+    """Reads the features and maps of the experiment's encoders, and `Inputs.files` where it trains from pixels."""
 
     network: FusionNetwork
 
@@ -95,7 +95,7 @@ class FusionModel:
             yield to_device(batch, on)
 
     def save(self, path: Path) -> None:
-        """In int8, but the numbers that features are standardised with are exact."""
+        """Writes weights in int8; the means and deviations of features, and the terms' means, stay exact."""
         state = self.network.state_dict()
         exact = {name for name in state if name.endswith((".mean", ".deviation")) or name == "center"}
         tensors, about = pack(state, exact), {"widths": json.dumps(self.network.widths)}
@@ -132,7 +132,7 @@ class FusionModel:
         n, views, batch = len(rows.inputs), rows.views, self.cfg.train.batch
         found: dict[str, list[np.ndarray]] = {}
         chunks = [np.arange(i, min(i + batch, n)) for i in range(0, n, batch)]
-        for loaded in ahead(lambda chunk: list(rows.each_view(chunk, views)), chunks, threads()):
+        for loaded in prefetch(lambda chunk: list(rows.each_view(chunk, views)), chunks, threads()):
             total: dict[str, torch.Tensor] = {}
             for part in loaded:
                 with autocast(on, self.cfg.train.bfloat16):
@@ -155,7 +155,7 @@ class FusionModel:
             for chunk in np.array_split(np.arange(n), max(1, n // self.cfg.train.batch)):
                 with autocast(on, bfloat16):
                     each = [trunks(to_device(batch, on)) for batch in rows.each_view(chunk, views)]
-                widths = {k: v.shape[-1] for k, v in vars(each[0]).items() if v is not None and k != "there"}
+                widths = {k: v.shape[-1] for k, v in vars(each[0]).items() if v is not None and k != "token_mask"}
                 for name in widths.keys() & {"image", "caption"}:
                     found.setdefault(name, []).append(torch.stack([getattr(one, name) for one in each], 1))
                 bar.update(len(chunk))
@@ -165,7 +165,7 @@ class FusionModel:
 def _batches(load: Load, views: int, steps: int, targets: Targets, seed: int, epoch: int) -> Iterator[tuple]:
     y, weights = targets
     chunks = list(shuffled_batches(len(y), views, steps, seed, epoch))
-    loaded = ahead(lambda chunk: load(epoch, *chunk[:2]), chunks, 1)
+    loaded = prefetch(lambda chunk: load(epoch, *chunk[:2]), chunks, 1)
     with progress(len(y), f"epoch {epoch + 1}", "rows") as bar:
         for (rows, _, _), batch in zip(chunks, loaded, strict=True):
             at = torch.from_numpy(rows).to(y.device)

@@ -1,8 +1,8 @@
 """Ways to join hidden image and caption features: each gives terms that add up to the logits.
 
 A join maps u (b, h) of the image and v (b, h) of the caption to (b, c, 3): for each label the image term, the caption
-term, and the interaction term. The context, which one of them attends to: tokens (b, t, d), which of them are there
-(b, t) bool, and positions (b, p, d') of the image; None where their input is missing.
+term, and the fusion term. The context, which one of them attends to: tokens (b, t, d), their mask (b, t) bool,
+ and positions (b, p, d') of the image; None where their input is missing.
 """
 
 from collections.abc import Callable
@@ -44,7 +44,7 @@ class Gated(nn.Module):
 
 
 class Concat(nn.Module):
-    """A hidden layer on both, concatenated: the terms can't be separated, so all is the interaction term."""
+    """A hidden layer on both, concatenated: the terms can't be separated, so all is the fusion term."""
 
     def __init__(self, cfg: Fusion, n_labels: int) -> None:
         super().__init__()
@@ -82,14 +82,14 @@ class Attention(nn.Module):
         self.out = nn.Sequential(nn.LayerNorm(WIDTH), nn.Dropout(cfg.dropout), nn.Linear(WIDTH, n_labels))
 
     def forward(self, u: torch.Tensor, v: torch.Tensor, *context: torch.Tensor | None) -> torch.Tensor:
-        tokens, there, positions = context
+        tokens, token_mask, positions = context
         queries = self.no_tokens.expand(len(u), -1, -1) if tokens is None else self.queries(tokens)
         keys = self.no_positions.expand(len(u), -1, -1) if positions is None else self.keys(positions)
         attended = queries + self.attend(queries, keys, keys, need_weights=False)[0]
-        if tokens is None or there is None:
+        if tokens is None or token_mask is None:
             mean = attended[:, 0]
         else:
-            mean = (attended * there[..., None]).sum(1) / there.sum(1, keepdim=True).clamp_min(1)
+            mean = (attended * token_mask[..., None]).sum(1) / token_mask.sum(1, keepdim=True).clamp_min(1)
         return torch.stack([self.image(u), self.caption(v), self.out(mean)], -1)
 
 

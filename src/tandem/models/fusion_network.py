@@ -29,7 +29,7 @@ class Features:
     caption: torch.Tensor | None = None  # (b, f)
     positions: torch.Tensor | None = None  # (b, p, d) of the last feature map
     tokens: torch.Tensor | None = None  # (b, t, d) states
-    there: torch.Tensor | None = None  # (b, t) bool: which of the states are tokens
+    token_mask: torch.Tensor | None = None  # (b, t) bool: which of the states are tokens
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Outputs:
     terms: dict[str, torch.Tensor]  # by setting, (heads, b, c, 3): image, caption, fusion
     bias: torch.Tensor  # (c,)
     counts: torch.Tensor  # (heads, b) log of the expected number of labels
-    likeness: torch.Tensor | None  # (heads, b) cosine of the caption features and those predicted from the image
+    similarity: torch.Tensor | None  # (heads, b) cosine of the caption features and those predicted from the image
     log_weights: torch.Tensor  # (2,) of the auxiliary tasks
 
 
@@ -51,19 +51,19 @@ class Trunks(nn.Module):
         self.late, self.layers = late, layers
 
     def forward(self, batch: Batch) -> Features:
-        positions = tokens = there = None
+        positions = tokens = token_mask = None
         image, caption = ([batch[name]] if name in batch else [] for name in ("frozen", "caption"))
         if self.late is not None:
             last = self.late(batch["maps"]).flatten(2).float()  # (b, d, p)
             image = [last.mean(2), last.max(2).values, *image]  # amax takes ten times as long backward
             positions = last.transpose(1, 2)
         if self.layers is not None:
-            there = is_token(batch["tokens"])
-            longest = max(1, int(there.sum(1).max()))  # the rest is padding for every row
-            there, tokens = there[:, :longest], self.layers(batch["tokens"][:, :longest].float()).float()
-            caption += _pool(tokens, there)
+            token_mask = is_token(batch["tokens"])
+            longest = max(1, int(token_mask.sum(1).max()))  # the rest is padding for every row
+            token_mask, tokens = token_mask[:, :longest], self.layers(batch["tokens"][:, :longest].float()).float()
+            caption += _pool(tokens, token_mask)
         joined = [torch.cat(parts, 1) if parts else None for parts in (image, caption)]
-        return Features(joined[0], joined[1], positions, tokens, there)
+        return Features(joined[0], joined[1], positions, tokens, token_mask)
 
 
 class FusionNetwork(nn.Module):
@@ -82,15 +82,15 @@ class FusionNetwork(nn.Module):
         self.register_buffer("center", torch.zeros(n_labels, 3))  # mean of the terms over training rows
 
     def forward(self, batch: Batch | Features) -> Outputs:
-        """Of a batch, or of raw features that were computed from it."""
+        """Predicts for a batch, or for raw features that were computed from it."""
         raw = batch if isinstance(batch, Features) else self.trunks(batch)
         image = self.image(raw.image) if self.image else None
         caption = self.caption(raw.caption) if self.caption else None
         heads = [head(replace(raw, image=image, caption=caption)) for head in self.heads]
         terms = {name: torch.stack([terms[name] for terms, _, _ in heads]) for name in heads[0][0]}
-        likes = [like for _, _, like in heads if like is not None]
+        similarities = [s for _, _, s in heads if s is not None]
         counts = torch.stack([count for _, count, _ in heads])
-        return Outputs(terms, self.bias, counts, torch.stack(likes) if likes else None, self.log_weights)
+        return Outputs(terms, self.bias, counts, torch.stack(similarities) if similarities else None, self.log_weights)
 
 
 class Standardise(nn.Module):
@@ -137,15 +137,15 @@ class FusionHead(nn.Module):
             return {BOTH: torch.stack(parts, -1)}, self.count(hidden)[:, 0], None
         assert x.caption is not None
         u, v = self.image(x.image), self.caption(x.caption)
-        imagined = self.imagine(u)
-        scaled = normalize(imagined, dim=1) * imagined.shape[1] ** 0.5  # the length of standardised features
+        predicted = self.imagine(u)  # caption features
+        scaled = normalize(predicted, dim=1) * predicted.shape[1] ** 0.5  # the length of standardised features
         terms = {
-            BOTH: self.join(u, v, x.tokens, x.there, x.positions),
+            BOTH: self.join(u, v, x.tokens, x.token_mask, x.positions),
             NO_CAPTION: self.join(u, self.caption(scaled), None, None, x.positions),
-            NO_IMAGE: self.join(self.no_image.expand_as(u), v, x.tokens, x.there, None),
+            NO_IMAGE: self.join(self.no_image.expand_as(u), v, x.tokens, x.token_mask, None),
         }
         count = self.count(torch.cat([u, v], 1))[:, 0]
-        return terms, count, cosine_similarity(imagined, x.caption.detach(), dim=1)
+        return terms, count, cosine_similarity(predicted, x.caption.detach(), dim=1)
 
 
 def fusion_loss(cfg: FusionExperiment) -> Callable[[Outputs, Targets], torch.Tensor]:
@@ -173,8 +173,8 @@ def fusion_loss(cfg: FusionExperiment) -> Callable[[Outputs, Targets], torch.Ten
                 total = total + shares[name] * cost
         counts = targets.sum(1).expand_as(outputs.counts)
         tasks = [(fusion.count, poisson_nll_loss(outputs.counts, counts))]
-        if outputs.likeness is not None:
-            tasks.append((fusion.embedding, (1 - outputs.likeness).mean()))
+        if outputs.similarity is not None:
+            tasks.append((fusion.embedding, (1 - outputs.similarity).mean()))
         for (weight, task), s in zip(tasks, outputs.log_weights, strict=False):
             if weight:
                 total = total + weight * torch.exp(-s) * task + weight * s
@@ -183,9 +183,9 @@ def fusion_loss(cfg: FusionExperiment) -> Callable[[Outputs, Targets], torch.Ten
     return loss
 
 
-def _pool(tokens: torch.Tensor, there: torch.Tensor) -> list[torch.Tensor]:
+def _pool(tokens: torch.Tensor, token_mask: torch.Tensor) -> list[torch.Tensor]:
     """(b, d) each: the normalised mean over a caption's tokens, the maximum and the minimum."""
-    mask = there[..., None]
+    mask = token_mask[..., None]
     mean = (tokens * mask).sum(1) / mask.sum(1).clamp_min(1)
     far = torch.finfo(tokens.dtype).max
     largest, smallest = tokens.masked_fill(~mask, -far).amax(1), tokens.masked_fill(~mask, far).amin(1)

@@ -87,7 +87,7 @@ class Inputs:
     def side_by_side(
         self, encoders: Sequence[Encoder], view: int | np.ndarray, rows: np.ndarray | slice = slice(None)
     ) -> np.ndarray:
-        """(b, d) float32: the features of `encoders`, in one `view` or one a row, or the last where there are fewer."""
+        """(b, d) float32: the features of `encoders`, in one `view` or one per row; the last where there are fewer."""
         blocks = [self.features[encoder.slug] for encoder in encoders]
         picked = [block[rows, np.minimum(view, block.shape[1] - 1)] for block in blocks]
         return np.concatenate(picked, axis=1).astype(np.float32)

@@ -25,7 +25,7 @@ FEW_STEPS, SMALL_BATCH = 10, 64
 
 
 class HeadModel:
-    """On the features of the experiment's encoders, concatenated."""
+    """Reads the features of the experiment's encoders, concatenated."""
 
     def __init__(self, cfg: HeadExperiment, n_labels: int) -> None:
         self.cfg, self.n_labels = cfg, n_labels

@@ -19,7 +19,7 @@ from tandem.models.inputs import Inputs
 
 
 class TfidfModel:
-    """On `Inputs.captions`; L2-regularised. A label that never or always occurs gets its smoothed rate."""
+    """Reads `Inputs.captions`; L2-regularised. A label that never or always occurs gets its smoothed rate."""
 
     vectorizers: list[TfidfVectorizer]
     coef: np.ndarray  # (words, c)

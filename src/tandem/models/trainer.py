@@ -17,7 +17,7 @@ from tandem.models.base import TrainingRun
 from tandem.runtime.torch_setup import autocast
 
 MAX_NORM = 5.0  # of the gradients of one step
-Batch = tuple[Any, Any]  # (what the network takes, what the loss compares its outputs with)
+Batch = tuple[Any, Any]  # (inputs of the network, targets of the loss)
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Task:
 
 
 def fit(task: Task, cfg: Training, run: TrainingRun) -> list[dict[str, Any]]:
-    """Trains `task.network` in place; an entry an epoch: epoch, loss, lr and F1 per row at 0.5 over the training rows,
+    """Trains `task.network` in place; an entry per epoch: epoch, loss, lr and F1 per row at 0.5 over the training rows,
     each predicted in its own step. Raises ValueError where the loss is not finite."""
     epochs = max(cfg.epochs, math.ceil(cfg.min_steps / task.steps))
     state = _State(task, cfg, epochs)
@@ -96,7 +96,7 @@ def _train_epoch(task: Task, cfg: Training, state: _State, epoch: int) -> tuple[
         (loss / cfg.accumulate).backward()
         if step % cfg.accumulate == 0 or step == task.steps:
             state.update()
-        size = len(targets)  # of a fusion network's pair of tensors 2: its loss is the mean over batches
+        size = len(targets)  # 2 for a fusion network's pair of tensors: its loss is the mean over batches
         total, rows = total + loss.item() * size, rows + size
         logits, truth = task.metric_pair(outputs, targets)
         pred.append((logits.detach() > 0).cpu().numpy())

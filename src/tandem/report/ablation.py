@@ -76,7 +76,7 @@ class Row:
     log_loss: float
     seconds: float | None = None  # of training one fold
     mb: float | None = None  # of one fold model
-    ms: float | None = None  # an image
+    ms: float | None = None  # per image
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Comparison:
     threads: int = 1
 
     def row(self, group: str, name: str, proba: np.ndarray, pred: np.ndarray | None = None) -> Row:
-        """Of probabilities (n, c) and label sets `pred`; without these, decoded as those of the full network were."""
+        """Scores probabilities (n, c) and label sets `pred`, by default decoded as those of the full network were."""
         if pred is None:
             pred = NestedCV(proba, self.y, self.fold, self.rule, self.threads).cross_val_predict("auto")
         gains = paired_interval(self.rule.metric, self.y, self.full, pred, self.rule.beta)
@@ -105,7 +105,7 @@ class Comparison:
 def markdown(title: str, rows: Sequence[Row], full: str) -> str:
     """A heading and one table for each group of rows; `full` is the name of the full network."""
     lines = [f"## {title}", ""]
-    head = "| | F | gain | 95 % interval | mAP | log loss | s a fold | MB a fold | ms an image |"
+    head = "| | score | difference | 95 % interval | mAP | log loss | s per fold | MB per fold | ms per image |"
     for group in dict.fromkeys(row.group for row in rows):
         lines += [f"**{group}**", "", head, f"|{9 * '---|'}"]
         for row in (row for row in rows if row.group == group):
@@ -144,7 +144,7 @@ def draw(file: Path, title: str, rows: Sequence[Row], full: str) -> None:
         axes.plot(row.gain, i, "o", color=COLOURS[row.group], ms=5)
     axes.axvline(0, color="black", lw=0.8)
     axes.set_yticks(range(len(shown)), [row.name.removeprefix(full + "-") for row in shown])
-    axes.set_xlabel(f"F minus that of {full}, paired 95 % interval")
+    axes.set_xlabel(f"score minus that of {full}, paired 95 % interval")
     axes.set_title(title, fontsize=9)
     for group, colour in COLOURS.items():
         axes.plot([], [], color=colour, lw=2, label=group)

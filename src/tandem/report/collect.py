@@ -23,7 +23,7 @@ from tandem.runtime.resources import threads
 
 def gather(experiments: Experiments, wanted: str = "") -> ReportData:
     """All that is on disk, about the experiment `wanted`, else the stack, else the best; raises FileNotFoundError where
-    not even the checked rows are there, ValueError where `wanted` is not scored."""
+    there are no checked rows or folds, ValueError where `wanted` is not scored."""
     paths = experiments.paths
     if lacking := [str(path) for path in (paths.labels, paths.images("train"), paths.folds) if not path.exists()]:
         raise FileNotFoundError(f"no {', '.join(lacking)}; run: make folds COMP={paths.comp}")
@@ -66,7 +66,7 @@ def read_experiments(experiments: Experiments, rows: LabelledRows) -> tuple[dict
     found, stale = {}, []
     for one in experiments.scored():
         oof = one.oof() if one.paths.oof(one.name).exists() else None
-        if oof is None or not same_rows(oof, rows.names, rows.fold_digest) or one.undecoded:
+        if oof is None or not same_rows(oof, rows.names, rows.fold_digest) or one.decoder_stale_reason:
             stale.append(one.name)
             continue
         local, logs = (one.submission or {}).get("local_leaderboard"), {} if one.is_stack else one.logs()
@@ -76,7 +76,7 @@ def read_experiments(experiments: Experiments, rows: LabelledRows) -> tuple[dict
 
 
 def read_focus(experiment: ExperimentDir, rows: LabelledRows, rule: Rule, scored: ScoredExperiment) -> FocusExperiment:
-    """With its rows decoded again; raises ValueError where its score differs from the one on disk."""
+    """The experiment with its rows decoded again; raises ValueError where its score differs from the one on disk."""
     paths, name, scores = experiment.paths, experiment.name, scored.scores
     pred = cross_fitted(paths, rows, rule, scored)
     score = rule.score(rows.y, pred)
@@ -118,7 +118,7 @@ def read_terms(paths: Paths, name: str, ids: Sequence[str]) -> np.ndarray | None
 
 
 def read_image_features(paths: Paths, experiments: Experiments) -> tuple[np.ndarray, np.ndarray] | None:
-    """Of train and test, (n, d) and (m, d), by the smallest frozen image encoder that has both."""
+    """Features (n, d) of train and (m, d) of test, by the smallest frozen image encoder that has both."""
     if not paths.images("test").exists():
         return None
     slugs = {e.slug for e in experiments.graph.encoders.values() if e.kind == "image"}
@@ -145,7 +145,7 @@ def missing(
     if untrained := [name for name in experiments.competition.experiments if name not in {*names, *stale}]:
         found.append((f"scores of {', '.join(untrained)}", f'make train {comp} EXPS="{" ".join(untrained)}"'))
     for name in names:
-        if experiments[name].is_stack and (why := experiments[name].stale):
+        if experiments[name].is_stack and (why := experiments[name].stale_reason):
             found.append((f"a current {name}: {why}", experiments[name].command))
     if len(set(names) - {STACK}) > 1 and STACK not in {*names, *stale}:
         found.append(("the stack of these experiments", f"make submit {comp}"))

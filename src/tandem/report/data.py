@@ -24,7 +24,7 @@ def label_counts(data: ReportData) -> list[dict]:
 
 
 def co_occurrence(y: np.ndarray, names: tuple[str, ...]) -> dict:
-    """Of the most frequent labels: `rows` of {name, cells}. A cell is [share of the row's images that also have the
+    """For the most frequent labels: `rows` of {name, cells}. A cell is [share of the row's images that also have the
     column's label, lift over the column's overall share, rows with both]; None on the diagonal."""
     frequent = np.sort(np.argsort(-y.sum(0), kind="stable")[:FREQUENT])
     both = y[:, frequent].astype(np.int64).T @ y[:, frequent]

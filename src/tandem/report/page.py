@@ -14,7 +14,7 @@ from PIL import Image
 
 from tandem.artifacts.contributions import TERM_NAMES, TERMS
 from tandem.data.image_io import BadImage, load_rgb
-from tandem.data.image_loader import ahead
+from tandem.data.image_loader import prefetch
 from tandem.html import data_uri, templates
 from tandem.metrics import f1_per_row
 from tandem.report import data, decoding
@@ -104,7 +104,7 @@ def render(context: dict[str, Any], payload: dict[str, Any]) -> str:
 def thumbnails(files: Sequence[Path], rows: Iterable[int]) -> dict[int, str]:
     """The data URI of each of `rows`; "" for a file that cannot be read."""
     wanted = sorted(set(rows))
-    made = ahead(_thumbnail, [files[row] for row in wanted], threads(), depth=4 * threads())
+    made = prefetch(_thumbnail, [files[row] for row in wanted], threads(), depth=4 * threads())
     return dict(zip(wanted, made, strict=True))
 
 

@@ -9,7 +9,7 @@ from tandem.artifacts.paths import Paths
 from tandem.graph.experiment_dir import ExperimentDir, Experiments
 from tandem.runtime.console import make_console
 
-COLUMNS = {"f1_samples": "samples", "f1_micro": "micro", "f1_macro": "macro"}  # F1, or F-beta
+COLUMNS = {"f1_samples": "per row", "f1_micro": "micro", "f1_macro": "macro"}  # F1, or F-beta
 
 
 def show_scores(paths: Paths) -> None:
@@ -25,7 +25,7 @@ def show_scores(paths: Paths) -> None:
 def _row(experiment: ExperimentDir) -> dict[str, Any]:
     row = {**experiment.run, **experiment.scores, "experiment": experiment.name}
     local = (experiment.submission or {}).get("local_leaderboard")
-    return row | {"comparable": not experiment.undecoded, "local": local[row["metric"]] if local else None}
+    return row | {"comparable": not experiment.decoder_stale_reason, "local": local[row["metric"]] if local else None}
 
 
 def _table(title: str, caption: str, *columns: str) -> Table:
@@ -39,7 +39,7 @@ def _table(title: str, caption: str, *columns: str) -> Table:
 def _scores(comp: str, rows: list[dict]) -> Table:
     caption = "* the competition's metric; optimism: in-sample minus cross-fitted; local: against the solution"
     if not all(row["comparable"] for row in rows):
-        caption += "; †: scored by another metric, until make train EXPS=its name"
+        caption += "; †: not current, make train EXPS=NAME scores it again"
     metrics = [title + (" *" if key == rows[0]["metric"] else "") for key, title in COLUMNS.items()]
     title = f"{comp}: out-of-fold F, cross-fitted, {rows[0]['rows']:,} rows"
     table = _table(title, caption, *metrics, "optimism", "± folds", "mAP", "log loss", "local", "s", "MB")
@@ -60,10 +60,10 @@ def _numbers(row: dict) -> list[str]:
 
 def _decoders(rows: list[dict]) -> Table:
     """Every decoder's score with every experiment, and what it gains over the default one."""
-    names, stays = list(rows[0]["decoders"]), rows[0].get("default_decoder", "the default")
+    names, default = list(rows[0]["decoders"]), rows[0].get("default_decoder", "the default")
     caption = (
-        f"* in use; below: gain over {stays} with its paired 95 % interval, and the score in sample. "
-        f"In use is the best, or {stays} where its gain may be chance."
+        f"* in use; below: gain over {default} with its paired 95 % interval, and the score in sample. "
+        f"In use is the best, or {default} where its gain may be chance."
     )
     table = _table(f"decoders: {rows[0]['metric']}, cross-fitted", caption, *names)
     for row in rows:

@@ -1,4 +1,4 @@
-"""Work in processes of its own, which end with the process that started them."""
+"""Runs functions in new processes, which end with the process that started them."""
 
 import os
 import time
@@ -15,7 +15,7 @@ R = TypeVar("R")
 
 
 def end_with(parent: int, stop: Event | None = None) -> None:
-    """In a started process: it ends when `parent` has ended, even if that was killed, or when `stop` is set."""
+    """Called in a new process: ends it when `parent` has ended, even if killed, or when `stop` is set."""
 
     def watch() -> None:
         while os.getppid() == parent and not (stop and stop.is_set()):
@@ -31,13 +31,13 @@ def _stop() -> Event:
 
 
 def stop_processes() -> None:
-    """Ends the processes of `run_apart` that work now; later ones have an event of their own."""
+    """Ends the processes of `run_in_new_process` that are running; later ones get a new event."""
     _stop().set()
     _stop.cache_clear()
 
 
-def run_apart(function: Callable[..., R], *args: object) -> R:
-    """The result of `function` in a new process, so that its memory is free again afterwards.
+def run_in_new_process(function: Callable[..., R], *args: object) -> R:
+    """The result of `function`, run in a new process so that its memory is freed afterwards.
 
     Raises what the function raises, and OSError where the process was killed.
     """

@@ -61,7 +61,7 @@ def has_bfloat16(kind: str) -> bool:
 
 
 @cache
-def mend_torchvision() -> torch.library.Library | None:
+def patch_torchvision() -> torch.library.Library | None:
     """Lets `import torchvision` succeed with a CPU torch; call before timm, transformers or torchvision.
 
     PyPI's build for CUDA does not load there; its Python part only needs the schemas of two operators to exist.
@@ -80,7 +80,7 @@ def mend_torchvision() -> torch.library.Library | None:
 
 
 def import_timm() -> ModuleType:
-    mend_torchvision()
+    patch_torchvision()
     import timm
 
     return timm

@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageColor
 
-FIELD = 256  # pixels a side of a noise field, which can be tiled
+FIELD = 256  # pixels per side of a noise field, which can be tiled
 
 
 @cache

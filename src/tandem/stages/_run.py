@@ -9,7 +9,7 @@ from tandem.artifacts.paths import Paths
 from tandem.graph.declared_stages import Graph
 from tandem.graph.lock import only_run
 from tandem.graph.plan import Step, carry_out
-from tandem.runtime.processes import run_apart
+from tandem.runtime.processes import run_in_new_process
 from tandem.runtime.progress import print_line
 from tandem.sample import NAME as SAMPLE
 
@@ -31,7 +31,7 @@ def bring_up_to_date(comp: str, target: str, exps: str | Sequence[str] = "", job
 
 
 def remove_leftovers(paths: Paths) -> None:
-    """Half-written files of runs that were killed; this run holds the lock, so nobody writes them."""
+    """Deletes half-written files of killed runs; this run holds the lock, so no other run is writing them."""
     folders = (paths.build, paths.oof_dir, paths.models_dir("."), paths.submission("_").parent)
     for folder, pattern in product(folders, (".*.partial", ".*.new", "*.unchecked.csv")):
         for file in folder.rglob(pattern):
@@ -46,10 +46,10 @@ def open_graph(paths: Paths) -> Graph:
 
 
 def run_step(paths: Paths, step: Step) -> None:
-    """One task, heavy ones in a process of their own."""
+    """Runs one task, a heavy one in a new process."""
     print_line(f"{step.task.name}: {step.why}")
     if step.task.heavy:
-        run_apart(run_stage, step.task.stage, paths, step)
+        run_in_new_process(run_stage, step.task.stage, paths, step)
     else:
         run_stage(step.task.stage, paths, step)
 

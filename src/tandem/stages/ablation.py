@@ -35,8 +35,8 @@ TIMED = 128  # images
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--exp", default="", help="the fusion network; without: the first of the competition's own")
-    parser.add_argument("--folds", type=int, default=0, help="only so many folds; 0: all")
+    parser.add_argument("--exp", default="", help="the fusion network (default: the first of the competition)")
+    parser.add_argument("--folds", type=int, default=0, help="number of folds to train; 0: all")
 
 
 def main(args: Namespace) -> None:
@@ -52,7 +52,7 @@ def main(args: Namespace) -> None:
 
 
 def _open_graph(paths: Paths, name: str) -> tuple[str, Graph, dict[str, Experiment]]:
-    """(name of the network, graph with its variants, these by name)."""
+    """(name of the network, graph that includes its variants, the variants by name)."""
     graph = Graph.open(paths)
     own = (one for one in graph.competition.experiments if graph.experiments[one].explains)
     name = name or next(own, "fusion")
@@ -64,12 +64,12 @@ def _open_graph(paths: Paths, name: str) -> tuple[str, Graph, dict[str, Experime
 
 
 def _make_features(graph: Graph, names: list[str]) -> Graph:
-    """What the networks need: folds, features, and trained teachers that are none of them."""
+    """Makes what the networks need: folds, features, and teachers outside this ablation."""
     networks = [graph.experiments[name] for name in names]
     goals = ["folds", *(f"features {encoder.slug}" for network in networks for encoder in network.encoders)]
     goals += [f"train {network.teacher}" for network in networks if network.teacher not in (None, *names)]
     carry_out(graph, goals, (), partial(run_step, graph.paths))
-    return graph.again()
+    return graph.refreshed()
 
 
 class _Ablation:
@@ -131,7 +131,7 @@ class _Ablation:
         return found.aligned_to(rows.ids) if same_rows(found, rows.names, rows.fold_digest) else None
 
     def _cost(self, job: FoldJob) -> Mapping[str, Any]:
-        """Seconds and MB of one fold; milliseconds an image on all cores, encoders and one fold model together."""
+        """Seconds and MB per fold; milliseconds per image on all cores, encoders and one fold model together."""
         files = [self.paths.model(job.name, k, ".safetensors") for k in self.folds]
         seconds = np.mean([read_json(file.with_suffix(".json"))["seconds"] for file in files])
         mb = np.mean([file.stat().st_size for file in files]) / 2**20
@@ -154,10 +154,8 @@ class _Ablation:
 
     def _write(self, rows: list[Row]) -> None:
         paths, name = self.paths, self.full.name
-        title = (
-            f"{paths.comp}: {name} without each of its parts, {len(self.rows):,} held-out rows of "
-            f"{len(self.folds)} folds"
-        )
+        scored = f"{len(self.rows):,} held-out rows of {len(self.folds)} folds"
+        title = f"{paths.comp}: {name} without each of its parts, {scored}"
         write_text(paths.ablation(".md"), markdown(title, rows, name) + "\n")
         write_text(paths.ablation(".csv"), csv_table(rows))
         write_with(paths.ablation(".png"), lambda partial: draw(partial, title, rows, name))

@@ -1,7 +1,7 @@
-"""Bundle: models/C/*, oof/C/*, features' encoders -> bundles/C.zip: all that labelling needs, no larger than BUDGET_MB.
+"""Bundle: models/C/*, oof/C/*, pretrained weights -> bundles/C.zip: all that labelling needs, at most BUDGET_MB.
 
-Bundled is the best ensemble by cross-fitted score that fits: one experiment, a mean of some, or the stack. Then the
-bundle is opened, and must label test rows as the pipeline does, up to rounding.
+The ensemble with the highest cross-fitted score that fits is bundled: one experiment, a mean of some, or the stack.
+Then the bundle is opened, and must label test rows as the pipeline does, up to rounding.
 """
 
 import tempfile
@@ -24,10 +24,10 @@ CHECKED = 64  # images
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--budget-mb", type=float, default=100.0, help="most megabytes")
-    parser.add_argument("--budget-ms", type=float, default=float("inf"), help="most milliseconds an image")
+    parser.add_argument("--budget-mb", type=float, default=100.0, help="largest size of the zip, in MB")
+    parser.add_argument("--budget-ms", type=float, default=float("inf"), help="longest time per image, in ms")
     parser.add_argument("--exp", help="bundle this experiment, whatever it costs: stack, fast, ...")
-    parser.add_argument("--folds", type=int, default=0, help="with --exp: only so many of its models; 0: all")
+    parser.add_argument("--folds", type=int, default=0, help="with --exp: number of its fold models; 0: all")
 
 
 def main(args: Namespace) -> None:
@@ -42,7 +42,7 @@ def main(args: Namespace) -> None:
             print(*left_out, sep="\n", end="\n" if left_out else "")
             make_console().print(_table(chosen, choices, budget, experiments.competition.metric))
             trained = as_experiment(experiments, chosen, work / "chosen")
-            folds, fallback = chosen.folds, trained.of(chosen.fallback) if chosen.fallback else None
+            folds, fallback = chosen.folds, trained.sibling(chosen.fallback) if chosen.fallback else None
         write_bundle(trained, folds, work / "bundle", fallback)
         print(verify_bundle(work / "bundle", trained, folds, *first_rows(paths, CHECKED)))
         write_zip(work / "bundle", paths.bundle)
@@ -55,9 +55,9 @@ def main(args: Namespace) -> None:
 def _table(chosen: Choice, choices: Sequence[Choice], budget: Cost, metric: str) -> Table:
     title = f"what fits {budget.mb:g} MB"
     if budget.ms < np.inf:
-        title += f" and {budget.ms:g} ms an image"
+        title += f" and {budget.ms:g} ms per image"
     table = Table(box=SIMPLE_HEAD, title=title)
-    table.caption = "* bundled; models: as many of each experiment as fit; ms: an image, on an idle machine"
+    table.caption = "* bundled; models: fold models of each experiment; ms: per image, on an idle machine"
     table.add_column("ensemble", overflow="fold")
     for heading in (f"{metric}, cross-fitted", "models", "MB", "ms", "img/s", ""):
         table.add_column(heading, justify="right", no_wrap=True)

@@ -1,7 +1,7 @@
 """Check: input/C -> reports/C/check.json, build/C/{*.images,*.captions,train.labels}.parquet and checked.json.
 
-Every row and every image is looked at, and the ids of a sample submission. The tables, each rewritten only when its
-content changes, and last `checked.json` are written only where nothing would make training wrong.
+Checks every row, every image and the ids of a sample submission. Only without errors are the tables written (each only
+when its content changes), and last `checked.json`.
 """
 
 from argparse import Namespace
@@ -24,7 +24,7 @@ STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 
 
 def main(args: Namespace) -> int:
-    """Looks again in any case; images that did not change are not opened again."""
+    """Checks in any case; images that did not change are not opened again."""
     paths = Paths(args.comp)
     with only_run(paths):
         errors = check(open_graph(paths))

@@ -32,13 +32,13 @@ def run(paths: Paths, step: Step) -> None:
                 without_decoder, without = score(proba, rows.y, rows.fold, rows.names, rule, threads())
                 decoder.setdefault("without", {})[MISSING[setting]] = without_decoder
                 scores["without"][MISSING[setting]] = {key: without[key] for key in KEPT}
-    step.stale[0].begin()
+    step.stale[0].invalidate()
     write_json(paths.scores(name), scores)
     write_json(paths.thresholds(name), decoder | step.stale[0].made_from)
-    best, most = max(scores["decoders"].items(), key=lambda item: item[1]["score"])
+    best, top = max(scores["decoders"].items(), key=lambda item: item[1]["score"])
     why = ""
     if best != scores["decoder"]:
-        why = f" ({best} gains {most['gain']:+.4f}, which may be chance: {most['low']:+.4f} to {most['high']:+.4f})"
+        why = f" ({best} gains {top['gain']:+.4f}, which may be chance: {top['low']:+.4f} to {top['high']:+.4f})"
     print(
         f"{name}: out-of-fold {rule.metric} {scores['score']:.4f} cross-fitted, "
         f"{scores['in_sample']:.4f} in sample; decoder: {scores['decoder']}{why}"

@@ -13,7 +13,7 @@ from tandem.runtime.torch_setup import use_threads
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--id", required=True, help="the image, as train.csv or test.csv names it")
-    parser.add_argument("--exp", help="an experiment whose logits are sums of terms; default: fusion, or another one")
+    parser.add_argument("--exp", help="an experiment whose logits are sums of terms (default: fusion, else the first)")
 
 
 def main(args: Namespace) -> None:

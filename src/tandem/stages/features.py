@@ -1,8 +1,8 @@
 """Features: build/C/{split}.{images,captions}.parquet -> features/C/ENCODER.SPLIT.npy, float16: (n, views, d),
 of feature maps (n, views, h, w, d), of token states (n, 1, t, d).
 
-Beside it: `.ids.json` (the rows) and `.meta.json` (encoder, key and inputs). One run serves all splits, so that the
-encoder is loaded once.
+Beside it: `.ids.json` (the rows) and `.meta.json` (encoder, key and inputs). One run encodes all splits, so the encoder
+is loaded once.
 """
 
 from tandem.artifacts.paths import Paths

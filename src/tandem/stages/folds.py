@@ -26,7 +26,7 @@ def run(paths: Paths, step: Step) -> None:
     settings = load_competition(paths.competition).folds
     fold, groups = make_folds(y, images["hash"], images["sha"], settings.n, settings.seed)
     rows = zip(ids, fold.tolist(), groups.tolist(), strict=True)
-    step.stale[0].begin()
+    step.stale[0].invalidate()
     write_text(paths.folds, csv_text(("id", "fold", "group"), *rows))
     write_json(paths.folds_record, step.stale[0].made_from)
     show(paths, names, y, fold, groups)

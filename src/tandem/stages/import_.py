@@ -35,7 +35,7 @@ def check_free(paths: Paths, source: Path) -> None:
 
 
 def summary(found: Inference) -> RichTable:
-    """Every key a person may want to correct, and what stands behind it."""
+    """The inferred keys, for the user to verify, and what they were inferred from."""
     c, table = found.competition, RichTable(show_header=False, min_width=60)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
@@ -79,7 +79,7 @@ def main(args: Namespace) -> None:
         raise ValueError(f"nothing to import; run: make import ZIP=<file.zip> COMP={args.comp} (or DIR=<folder>)")
     check_free(paths, source)
     if source.resolve() == paths.input.resolve():
-        print(f"the files already lie in {paths.input}")
+        print(f"the files are already in {paths.input}")
     else:
         n = unpack_zip(source, paths.input) if args.zip else copy_folder(source, paths.input)
         print(f"{n:,} files in {paths.input}")
@@ -91,12 +91,12 @@ def main(args: Namespace) -> None:
         found = infer_competition(paths.input)
     except ValueError as error:
         again = f"make import DIR={paths.input} COMP={args.comp}"
-        raise ValueError(f"{error}\nput that right in {paths.input}, then run: {again}") from error
+        raise ValueError(f"{error}\ncorrect this in {paths.input}, then run: {again}") from error
     write_text(paths.competition, to_toml(found.competition))
     console = make_console()
     console.print(summary(found))
     for question in found.questions:
-        console.print(Text.assemble(("look: ", "bold yellow"), question))
+        console.print(Text.assemble(("verify: ", "bold yellow"), question))
     if found.questions:
         print(f"the keys to edit are in {paths.competition}")
     print(f"wrote {paths.competition}; next: make check COMP={args.comp}, then make submit COMP={args.comp}")

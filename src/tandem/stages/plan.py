@@ -34,11 +34,11 @@ def main(args: Namespace) -> None:
 def make_plan(graph: Graph, goals: list[str], names: list[str]) -> list[Step]:
     """All tasks that would run for these goals.
 
-    What a stale check and stale folds would find is worked out first, without writing it: so an experiment is stale
-    only where something that it reads really changes.
+    Results of a stale check and stale folds are computed first, without writing them: an experiment is listed only
+    where something that it reads really changes.
     """
     assumed = assumed_digests(graph)
-    return steps(graph.again(assumed) if assumed else graph, goals, names)
+    return steps(graph.refreshed(assumed) if assumed else graph, goals, names)
 
 
 def assumed_digests(graph: Graph) -> dict[str, str]:
@@ -55,14 +55,13 @@ def assumed_digests(graph: Graph) -> dict[str, str]:
             raise ValueError(f"{checked.n_errors} errors in the data; run: make check COMP={paths.comp}")
         digests, images, y = content_digests(checked), checked.images["train"], checked.y
     else:
-        names = ("images", "captions")
-        every = [f"{split}.{name}" for split in competition.splits for name in names]
-        digests = {name: graph.sources.table(name) for name in [*every, "train.labels"]}
+        tables = [f"{split}.{kind}" for split in competition.splits for kind in ("images", "captions")]
+        digests = {name: graph.sources.table(name) for name in [*tables, "train.labels"]}
         images, y = read_images(paths.images("train")), read_labels(paths.labels)[2]
     digests |= {"labelled rows": str(len(y))}
     sources = graph.sources
     folds = {"fold map": sources.fold_map, "fold numbers": joined(sources.fold_numbers)}
-    if graph.again(digests | folds).task("folds").stale():
+    if graph.refreshed(digests | folds).task("folds").stale():
         fold, _ = make_folds(y, images["hash"], images["sha"], competition.folds.n, competition.folds.seed)
         folds = {"fold map": fold_map_digest(images["id"], fold.tolist()), "fold numbers": joined(fold.tolist())}
     return digests | folds

@@ -1,7 +1,7 @@
 """Predict: a folder of images, models/C/*, oof/C/*/thresholds.json -> labels and probabilities (CSV, JSON lines).
 
-What the output holds already is not labelled again, so a killed run goes on. Exit status 3: some files could not be
-read; they are in the output too.
+Images that are in the output already are not labelled again, so a killed run continues. Exit status 3: some files
+could not be read; they are in the output too.
 """
 
 import io
@@ -49,7 +49,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--exp", default=STACK, help="the experiment whose models are used")
     parser.add_argument("--fast", action="store_true", help="one small model, trained first where it is stale")
-    parser.add_argument("--folds", type=int, default=0, help="only so many of its models: faster; 0: all")
+    parser.add_argument("--folds", type=int, default=0, help="number of its fold models, fewer are faster; 0: all")
 
 
 def main(args: Namespace) -> int:
@@ -84,12 +84,12 @@ def main(args: Namespace) -> int:
         by = f"from the image alone, by {labeler.no_caption.title}"
         print(f"{without_caption:,} of {len(left):,} {by}", file=sys.stderr)
     if problems:
-        _list(problems, args.out)
+        print_problems(problems, args.out)
     return 3 if problems or unread else 0
 
 
 def open_labeler(args: Namespace) -> Labeler:
-    """A bundle's or a competition's."""
+    """The labeler of a bundle or of a competition."""
     use_threads()
     if args.bundle:
         return Labeler.load(args.bundle)
@@ -98,11 +98,11 @@ def open_labeler(args: Namespace) -> Labeler:
         return Labeler.of(paths, args.exp, args.folds)
     if FAST not in open_graph(paths).experiments:
         raise ValueError(
-            f"FAST=1: configs/{FAST}.toml reads captions, and {paths.comp} has none; without FAST the models of the "
-            "submission label"
+            f"FAST=1: configs/{FAST}.toml reads captions, and {paths.comp} has none; without FAST=1 the models of the "
+            "submission are used"
         )
     fast = Experiments(paths)[FAST]
-    if not fast.is_scored or fast.stale or fast.undecoded:
+    if not fast.is_scored or fast.why_not_current:
         command = [sys.executable, "-m", "tandem", "train", args.comp, "--exps", FAST]
         if subprocess.run(command, stdout=sys.stderr).returncode:  # with OUT=-, standard output is for labels alone
             raise ValueError(f"{FAST} could not be trained")
@@ -110,7 +110,7 @@ def open_labeler(args: Namespace) -> Labeler:
 
 
 def open_output(out: Path | None) -> AbstractContextManager[TextIO]:
-    """The file, to add to it, or standard output."""
+    """The file, opened for appending, or standard output."""
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
         return out.open("a", **TEXT)
@@ -119,7 +119,7 @@ def open_output(out: Path | None) -> AbstractContextManager[TextIO]:
     return nullcontext(sys.stdout)
 
 
-def _list(problems: Sequence[LabelledImage], out: str) -> None:
+def print_problems(problems: Sequence[LabelledImage], out: str) -> None:
     print(f"{len(problems):,} files could not be read:", file=sys.stderr)
     for one in problems[:SHOWN]:
         print(f"  {one.image!r}: {one.problem}", file=sys.stderr)

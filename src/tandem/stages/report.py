@@ -1,6 +1,6 @@
 """Report: oof/C, submissions/C, models/C/*/fold<k>.json, build/C, folds/C.csv, features/C -> reports/C/index.html.
 
-A report of what is there: nothing is trained for it, and what is lacking is named with the command that brings it.
+Nothing is trained for it; what is missing is printed with the command that makes it.
 """
 
 import time
@@ -14,7 +14,7 @@ from tandem.report.page import build
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--exp", default="", help="the experiment it is about; else the stack, else the best scored")
+    parser.add_argument("--exp", default="", help="the experiment to report on (default: the stack, else the best)")
 
 
 def main(args: Namespace) -> None:

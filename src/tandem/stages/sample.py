@@ -66,7 +66,7 @@ def draw_files(folder: Path, n_train: int, n_test: int, seed: int) -> np.ndarray
 
 
 def draw_competition(paths: Paths, n_train: int, n_test: int, seed: int) -> np.ndarray:
-    """Draws beside the competition's folder and moves in what is whole; counts as `draw_files`."""
+    """Draws into a temporary folder, then moves the files to the competition's; returns the counts of `draw_files`."""
     partial = paths.input.with_name(f".{paths.comp}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -85,12 +85,12 @@ def draw_competition(paths: Paths, n_train: int, n_test: int, seed: int) -> np.n
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--seed", type=int, default=0, help="another one draws other scenes (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="each seed draws other scenes (default: 0)")
 
 
 def main(args: Namespace) -> None:
     if args.comp != NAME:
-        raise ValueError(f"{args.comp!r}: only {NAME!r} is drawn; bring others with make import")
+        raise ValueError(f"{args.comp!r}: only {NAME!r} is drawn; for others run make import")
     run(Paths(args.comp), args.seed)
 
 
@@ -100,7 +100,7 @@ def run(paths: Paths, seed: int = 0) -> None:
     n = sum(ROWS.values())
     print(
         f"{paths.input}: {ROWS['train']} train and {ROWS['test']} test rows drawn in "
-        f"{time.perf_counter() - start:.1f} s; {len(counts)} labels, {counts.sum() / n:.2f} a row, "
+        f"{time.perf_counter() - start:.1f} s; {len(counts)} labels, {counts.sum() / n:.2f} per row, "
         f"from {SAMPLE.labels.names[counts.argmax()]} ({counts.max() / n:.1%}) "
         f"to {SAMPLE.labels.names[counts.argmin()]} ({counts.min() / n:.1%})"
     )

@@ -1,4 +1,4 @@
-"""Serve: models/C/E/*, oof/C/E/thresholds.json, or a bundle -> a page on 127.0.0.1 that labels photos; no file."""
+"""Serve: models/C/E/*, oof/C/E/thresholds.json, or a bundle -> a page on 127.0.0.1 to label photos; writes no file."""
 
 import errno
 import socket
@@ -11,16 +11,14 @@ from tandem.artifacts.paths import Paths, local_path
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=8000, help="0: one that is free")
     parser.add_argument(
-        "--exp",
-        default="",
-        help="the experiment that labels; default: one whose logits are sums of terms, else the stack",
+        "--exp", default="", help="the experiment to use (default: one whose logits are sums of terms, else the stack)"
     )
     parser.add_argument("--bundle", type=local_path, help="what make bundle wrote, instead of a competition's models")
-    parser.add_argument("--folds", type=int, default=0, help="only so many of its models: faster; 0: all")
+    parser.add_argument("--folds", type=int, default=0, help="number of its fold models, fewer are faster; 0: all")
 
 
 def main(args: Namespace) -> None:
-    with listen(args.port) as listening:  # first, for the models take seconds to load
+    with listen(args.port) as listening:  # first, because the models take seconds to load
         import uvicorn
 
         from tandem.explain.explanation import default_experiment
@@ -40,12 +38,12 @@ def main(args: Namespace) -> None:
         service = LabelService(labeler)
         seconds = service.warm_up()
         about, port = service.about, listening.getsockname()[1]
-        print(f"{about['competition']}: {about['served']}; {seconds:.2f} s a photo")
+        print(f"{about['competition']}: {about['served']}; {seconds:.2f} s per photo")
         print(f"http://127.0.0.1:{port}  (Ctrl-C ends it)", flush=True)
         config = uvicorn.Config(
             make_app(service), log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3
         )
-        with suppress(KeyboardInterrupt):  # which it raises once it has ended
+        with suppress(KeyboardInterrupt):  # uvicorn raises it after it has ended
             uvicorn.Server(config).run(sockets=[listening])
         print("\nstopped")
 
@@ -61,7 +59,7 @@ def listen(port: int) -> socket.socket:
         found.close()
         if getattr(error, "errno", None) == errno.EADDRINUSE:
             raise ValueError(
-                f"port {port} is in use by another program; end that, or name another: make serve PORT={port + 1}"
+                f"port {port} is in use by another program; stop it, or choose another port: make serve PORT={port + 1}"
             ) from error
-        raise ValueError(f"port {port}: {error}; name another: make serve PORT=8000") from error
+        raise ValueError(f"port {port}: {error}; choose another port: make serve PORT=8000") from error
     return found

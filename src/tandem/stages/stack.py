@@ -42,7 +42,7 @@ def run(paths: Paths, step: Step) -> None:
     rows = read_labelled_rows(paths)
     if oof in step.stale:
         fit(paths, rows, members, oof)
-    if test in step.stale or test.stale_reason():  # its contributions may be gone
+    if test in step.stale or test.stale_reason():  # `fit` removes its contributions
         predict_test(paths, rows, members, test)
 
 
@@ -53,7 +53,7 @@ def fit(paths: Paths, rows: LabelledRows, members: Members, artifact: Artifact) 
     probas = {name: member.aligned_to(rows.ids) for name, member in predictions.items()}
     fitted = fit_stack(probas, read_word_counts(paths, "train", rows.ids), rows.y, rows.fold, SEED, threads())
     folder = paths.stack(STACK).parent
-    artifact.begin()
+    artifact.invalidate()
     write_stack(folder, fitted.stack)
     seconds = time.perf_counter() - start
     written: list[SplitTerms] = [("train", rows.ids, by_term(fitted.contributions, members))]
@@ -84,9 +84,9 @@ def fit(paths: Paths, rows: LabelledRows, members: Members, artifact: Artifact) 
 def print_summary(fitted: StackFit, members: Sequence[str], seconds: float) -> None:
     print(f"stack of {len(members)}: {', '.join(members)}; {seconds:.1f} s")
     if fitted.summary["dropped"]:
-        print(f"do not lower the loss, so not used: {', '.join(fitted.summary['dropped'])}")
+        print(f"not used, because they do not lower the loss: {', '.join(fitted.summary['dropped'])}")
     if (kept := fitted.summary["kept"]) != LEARNED:
-        print(f"learned weights gain no more than chance over {kept}: that is used instead")
+        print(f"the gain of learned weights over {kept} is not significant: {kept} is used instead")
 
 
 def read_members(paths: Paths, members: Members, rows: LabelledRows) -> dict[str, Predictions]:

@@ -51,10 +51,10 @@ def run(paths: Paths, step: Step) -> None:
         "run": experiment.run,
     }
     provenance["drift"] = detect_drift(scores["predicted_rate"], provenance["predicted_rate"], scores["rows"], len(ids))
-    step.stale[0].begin()
+    step.stale[0].invalidate()
     os.replace(draft, path)
     write_json(path.with_suffix(".json"), provenance)
-    print(f"{path}: {len(ids)} rows, valid against {source}, {pred.sum(1).mean():.2f} labels a row")
+    print(f"{path}: {len(ids)} rows, valid against {source}, {pred.sum(1).mean():.2f} labels per row")
     metric = decoder.rule.metric
     print(f"out of fold {metric} {scores['score']:.4f} (cross-fitted)")
     if local:

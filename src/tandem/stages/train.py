@@ -1,7 +1,7 @@
 """Train: configs/E.toml, folds, features or images -> models/C/E/fold<k>.*, oof/C/E/{run.json,oof,test}.
 
-`oof.parquet` and `test.parquet`: column id, then one float32 probability a label; every id once. Of a model that
-explains its logits also `contributions.parquet`: out of fold (both, no_caption, no_image) and for the test rows.
+`oof.parquet` and `test.parquet`: column id, then one float32 probability per label; every id once. A model that
+explains its logits also gets `contributions.parquet`: out of fold (both, no_caption, no_image) and for the test rows.
 """
 
 import re
@@ -43,14 +43,14 @@ def run(paths: Paths, step: Step) -> None:
     fit_folds(stale, numbers)
     if oof in step.stale or stale:
         write_oof(job, numbers, oof)
-    if test in step.stale or test.stale_reason():  # its contributions may be gone
+    if test in step.stale or test.stale_reason():  # `write_oof` removes its contributions
         write_test(job, numbers, test)
 
 
 def write_oof(job: FoldJob, folds: list[int], artifact: Artifact) -> None:
     """Predictions, contributions and last `run.json`."""
     paths, rows = job.paths, job.rows
-    artifact.begin()
+    artifact.invalidate()
     terms = job.held_out_terms(folds) if job.experiment.explains else {}
     if terms:
         paths.test(job.name).unlink(missing_ok=True)  # its contributions are in the file that is replaced now
@@ -61,11 +61,11 @@ def write_oof(job: FoldJob, folds: list[int], artifact: Artifact) -> None:
             file.unlink()
     origin = job.origin(artifact.key)
     Predictions(rows.ids, rows.names, job.held_out(folds), origin).write(paths.oof(job.name))
-    write_json(paths.run(job.name), described(job, folds, terms) | artifact.made_from)
+    write_json(paths.run(job.name), run_record(job, folds, terms) | artifact.made_from)
 
 
-def described(job: FoldJob, folds: list[int], terms: dict[str, np.ndarray]) -> dict[str, Any]:
-    """`run.json` but for key and inputs."""
+def run_record(job: FoldJob, folds: list[int], terms: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The content of `run.json`, without key and inputs."""
     files = [job.paths.model(job.name, k, ".safetensors") for k in folds]
     seconds = [read_json(job.paths.model(job.name, k, ".json"))["seconds"] for k in folds]
     return {

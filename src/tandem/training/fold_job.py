@@ -1,4 +1,4 @@
-"""The fold: one experiment's model of one fold, fitted on all other folds, and what is pooled over the folds."""
+"""Fits an experiment's model of one fold on all other folds, and pools the predictions of the folds."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,9 +26,9 @@ from tandem.training.split_inputs import read_inputs
 
 @dataclass(frozen=True)
 class FoldJob:
-    """One experiment of one competition: a pure function of files, fold by fold.
+    """Trains one experiment of one competition, fold by fold; its results depend on files alone.
 
-    teacher  the experiment whose fold models label the unlabelled rows, where it learns from such rows
+    teacher  the experiment whose fold models give pseudo-labels to unlabelled rows; None where it learns from none
     """
 
     paths: Paths
@@ -42,7 +42,7 @@ class FoldJob:
 
     @cached_property
     def inputs(self) -> Inputs:
-        """Of all training rows."""
+        """The inputs of all training rows."""
         inputs = read_inputs(self.paths, self.experiment, "train")
         if list(inputs.ids) != list(self.rows.ids):
             raise ValueError(
@@ -63,7 +63,7 @@ class FoldJob:
         model = make_model(self.experiment.as_trained(len(rows.y)), len(rows.names))
         inputs, y, weights = self.inputs.take(train), rows.y[train], None
         if self.teacher and isinstance(self.experiment, FusionExperiment):
-            teacher = self.teacher.load([k])  # its model of this fold was not trained on fold k either
+            teacher = self.teacher.load([k])  # the teacher's model of this fold was not trained on fold k either
             inputs, y, weights = with_pseudo_labels(self.paths, self.experiment, teacher, inputs, y)
         run = TrainingRun(self.experiment.seed * 1000 + k, checkpoint, on_epoch, weights)
         log = model.fit(inputs, y, run)

@@ -21,7 +21,7 @@ from tandem.training.fold_job import FoldJob
 
 FOLD_GB = 4  # memory that training a fold may take
 
-Fold = tuple[FoldJob, int, Mapping[str, Any]]  # what is trained, the fold, key and inputs of its artifact
+Fold = tuple[FoldJob, int, Mapping[str, Any]]  # (experiment, fold, key and inputs of its artifact)
 
 
 def waves(folds: Sequence[int], cores: int, gb: float) -> list[list[int]]:
@@ -35,7 +35,7 @@ def waves(folds: Sequence[int], cores: int, gb: float) -> list[list[int]]:
 
 
 def fit_folds(stale: Sequence[Fold], folds: Sequence[int]) -> None:
-    """Fits the `stale` ones; `folds` are all folds that there are. Prints a line an epoch.
+    """Fits the `stale` ones; `folds` are all folds of the experiment. Prints a line per epoch.
 
     Raises OSError where a process was killed.
     """
@@ -82,7 +82,7 @@ def fit(job: FoldJob, k: int, made_from: Mapping[str, Any], n_folds: int) -> Non
 
 
 def _begin(parent: int, stop: Event, lock: RLock, begun: Any) -> None:
-    """In each process, before its first fold."""
+    """Set-up of each process, before its first fold."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops this process
     end_with(parent, stop)
     with begun.get_lock():
