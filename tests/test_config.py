@@ -9,7 +9,7 @@ from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import Competition, load_competition, to_toml
 from tandem.config.encoders import CaptionEncoder, ImageEncoder
-from tandem.config.experiments import load_experiment, make_experiment
+from tandem.config.experiments import HeadExperiment, load_experiment, located, make_experiment
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
 text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
@@ -96,6 +96,28 @@ def test_every_shipped_experiment_loads_and_survives_run_json(path, tmp_path):
     write_json(tmp_path / "run.json", {"config": experiment.model_dump()})
     assert make_experiment(read_json(tmp_path / "run.json")["config"], path) == experiment
     assert experiment.reads <= {"image", "caption"} and experiment.reads
+
+
+@pytest.mark.parametrize(
+    ("name", "reads", "reads_rows", "image_size", "image_sizes", "needs_captions"),
+    [
+        ("fusion", {"image", "caption"}, set(), None, {256, 320}, False),
+        ("concat", {"image", "caption"}, set(), None, {224}, True),
+        ("text_tfidf", {"caption"}, {"caption"}, None, set(), True),
+        ("image_lite0_finetune", {"image"}, {"image"}, 64, {64}, False),
+    ],
+)
+def test_an_experiment_knows_what_it_reads(name, reads, reads_rows, image_size, image_sizes, needs_captions):
+    found = load_experiment(CONFIGS[0].with_name(f"{name}.toml"))
+    assert (found.reads, found.reads_rows, found.image_size) == (reads, reads_rows, image_size)
+    assert (found.image_sizes, found.needs_captions) == (image_sizes, needs_captions)
+
+
+def test_weights_below_a_folder_are_named_by_their_whole_path(tmp_path):
+    (tmp_path / "w.safetensors").touch()
+    image, caption = ImageEncoder(weights="w.safetensors"), CaptionEncoder(model="elsewhere")
+    found = located(HeadExperiment(kind="head", image=image, caption=caption), tmp_path)
+    assert (found.image.weights, found.caption.model) == (str(tmp_path / "w.safetensors"), "elsewhere")
 
 
 def test_an_unknown_key_of_an_experiment_is_named_with_its_file(tmp_path):

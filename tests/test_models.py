@@ -8,8 +8,8 @@ from PIL import Image, ImageDraw
 from safetensors.torch import save_file
 from torch import nn
 
-from tandem.config.encoders import CaptionEncoder, ImageEncoder
-from tandem.config.experiments import FinetuneExperiment, HeadExperiment, TfidfExperiment
+from tandem.config.encoders import CaptionEncoder, ImageEncoder, TrunkEncoder
+from tandem.config.experiments import FinetuneExperiment, FusionExperiment, HeadExperiment, TfidfExperiment
 from tandem.config.training import Augment, FinetuneTraining, Head, HeadTraining, Tfidf, Training
 from tandem.features import image_encoder
 from tandem.features.image_backbone_split import prepare
@@ -18,7 +18,7 @@ from tandem.features.weights_identity import weights_identity
 from tandem.models.augmenter import Augmenter
 from tandem.models.base import TrainingRun
 from tandem.models.finetune import FinetunedModel
-from tandem.models.inputs import Inputs, Maps
+from tandem.models.inputs import Inputs, Maps, build_inputs
 from tandem.models.losses import LOSSES, make_loss
 from tandem.models.mlp_head import HeadModel
 from tandem.models.tfidf import TfidfModel
@@ -111,6 +111,29 @@ def test_rows_that_follow_others_are_read_from_their_own_maps():
     )
     assert both.ids == ["x", "y"]
     assert both.take(np.array([1, 0])).maps["m"].read(np.array([0, 1]), 0).ravel().tolist() == [2, 1]
+
+
+class Rows:
+    """A source of two rows whose features are all 0."""
+
+    ids, captions = ["x", "y"], ["a", "b"]
+
+    def images(self, size):
+        return [f"{name}-{size}" for name in self.ids]
+
+    def features(self, encoder):
+        return np.zeros((2, 1, 4), np.float16)
+
+
+def test_an_experiment_has_only_the_inputs_that_it_reads():
+    trunk = TrunkEncoder(size=64)
+    fusion = FusionExperiment(kind="fusion", trunk=trunk, caption=CaptionEncoder())
+    built = build_inputs(fusion, Rows())
+    assert (list(built.maps), list(built.features)) == ([trunk.slug], [CaptionEncoder().slug])
+    assert (built.captions, built.files) == (None, None)
+    assert build_inputs(TfidfExperiment(kind="tfidf"), Rows()).captions == ["a", "b"]
+    pixels = FusionExperiment(kind="fusion", trunk=TrunkEncoder(size=64, tune=""))
+    assert build_inputs(pixels, Rows()).files == ["x-64", "y-64"]
 
 
 # ---- tfidf
