@@ -80,7 +80,7 @@ class Paths:
     ablation = _Places("reports/{comp}/ablation{name}")
     folds = _Place("folds/{comp}.csv")
     folds_record = _Place("folds/{comp}.json")
-    oof_dir = _Place("oof/{comp}")  # one folder an experiment
+    oof_dir = _Place("oof/{comp}")  # one folder per experiment
     experiment = _Places("oof/{comp}/{name}")
     oof = _Places("oof/{comp}/{name}/oof.parquet")
     test = _Places("oof/{comp}/{name}/test.parquet")
