@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import average_precision_score, f1_score, fbeta_score
 from sklearn.metrics import log_loss as log_loss_of_sklearn
 
@@ -7,7 +8,16 @@ from tandem.config.encoders import ImageEncoder
 from tandem.config.experiments import FusionExperiment, TfidfExperiment
 from tandem.ensemble.logistic import Logistic
 from tandem.logits import bce_from_logits, logit, smoothed_log_odds
-from tandem.metrics import METRICS, f1_micro, f1_per_label, f1_samples, log_loss, mean_average_precision
+from tandem.metrics import (
+    METRICS,
+    f1_micro,
+    f1_per_label,
+    f1_samples,
+    log_loss,
+    mean_average_precision,
+    paired_interval,
+    paired_mean,
+)
 from tandem.models.base import TrainingRun
 from tandem.models.fusion import FusionModel
 from tandem.models.inputs import Inputs
@@ -100,3 +110,35 @@ def test_a_label_that_never_occurs_gets_the_same_log_odds_in_every_model():
     inputs = Inputs(list(map(str, range(19))), {encoder.slug: np.ones((19, 1, 4), np.float16)})
     model.fit(inputs, y, TrainingRun(seed=0))
     assert model.network.bias.tolist() == pytest.approx([expected], rel=1e-6)
+
+
+def test_the_paired_interval_is_that_of_students_t():
+    difference = np.random.default_rng(0).normal(0.1, 1.0, 10)
+    expected = stats.t.interval(0.95, 9, difference.mean(), stats.sem(difference))
+    np.testing.assert_allclose(paired_mean(difference)[1:], expected)
+
+
+def test_rows_that_are_there_ten_times_make_no_interval_narrower():
+    once = np.random.default_rng(1).normal(0.1, 1.0, 100)
+    group = np.tile(np.arange(100), 10)
+    np.testing.assert_allclose(paired_mean(np.tile(once, 10), group), paired_mean(once))
+
+
+@pytest.mark.parametrize("metric", ["f1_micro", "f1_macro"])
+def test_the_bootstrap_draws_groups(metric):
+    rng = np.random.default_rng(2)
+    y, simple, other = (rng.integers(0, 2, (60, 4)) for _ in range(3))
+    group = np.tile(np.arange(60), 10)
+    many = [np.tile(a, (10, 1)) for a in (y, simple, other)]
+    np.testing.assert_allclose(paired_interval(metric, *many, groups=group), paired_interval(metric, y, simple, other))
+
+
+@pytest.mark.parametrize(("rows", "excludes_zero"), [(5, False), (6, True)])
+def test_equal_gains_need_six_groups_to_exclude_zero(rows, excludes_zero):
+    gain, low, high = paired_mean(np.full(rows, 0.2))
+    assert low < gain < high
+    assert (low > 0) == excludes_zero
+
+
+def test_one_group_says_nothing_about_the_spread():
+    assert paired_mean(np.array([0.1, 0.3]), np.array([7, 7])) == (pytest.approx(0.2), -np.inf, np.inf)

@@ -42,20 +42,29 @@ def f1_per_label(y: np.ndarray, pred: np.ndarray, beta: float = 1.0) -> np.ndarr
 
 
 def paired_interval(
-    metric: str, y: np.ndarray, baseline: np.ndarray, other: np.ndarray, beta: float = 1.0, seed: int = 0
+    metric: str,
+    y: np.ndarray,
+    baseline: np.ndarray,
+    other: np.ndarray,
+    beta: float = 1.0,
+    groups: np.ndarray | None = None,
+    seed: int = 0,
 ) -> tuple[float, float, float]:
     """(gain of `other` over `baseline`, lower, upper): paired 95 % interval of label sets predicted for the same rows.
 
-    For F1 per row by the normal approximation; for micro F1 and macro F1 from a Poisson bootstrap of the rows.
+    For F1 per row see `paired_mean`; for micro F1 and macro F1 from a Poisson bootstrap. Rows of one group (n,), such
+    as near-duplicates, count as one draw; None: every row is its own group.
     """
     if metric == "f1_samples":
-        return paired_mean(f1_per_row(y, other, beta) - f1_per_row(y, baseline, beta))
+        return paired_mean(f1_per_row(y, other, beta) - f1_per_row(y, baseline, beta), groups)
     y, baseline, other = (a.astype(bool) for a in (y, baseline, other))
+    group = np.arange(len(y)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    n_groups = int(group.max()) + 1
     rng = np.random.default_rng(seed)
     cells = [a.astype(np.float32) for a in (y, baseline, y & baseline, other, y & other)]
 
     def resampled() -> float:
-        weight = rng.poisson(1.0, len(y)).astype(np.float32)
+        weight = rng.poisson(1.0, n_groups).astype(np.float32)[group]
         sums = ((weight @ a).sum() if metric == "f1_micro" else weight @ a for a in cells)
         true, predicted, overlap, other_predicted, other_overlap = sums
         before = f_beta(overlap, true, predicted, beta).mean()
@@ -90,10 +99,26 @@ def log_loss_rows(y: np.ndarray, proba: np.ndarray, bound: float = BOUND) -> np.
     return -np.where(y.astype(bool), np.log(p), np.log1p(-p)).mean(1)
 
 
-def paired_mean(difference: np.ndarray) -> tuple[float, float, float]:
-    """(mean of the rows' differences (n,), lower, upper): 95 % interval by the normal approximation."""
-    mean = float(difference.mean())
-    half = 1.96 * float(difference.std(ddof=1)) / len(difference) ** 0.5 if len(difference) > 1 else float("inf")
+def paired_mean(difference: np.ndarray, groups: np.ndarray | None = None) -> tuple[float, float, float]:
+    """(mean of the rows' differences (n,), lower, upper): 95 % interval by Student's t.
+
+    Differences are summed by group (n,), such as near-duplicates, because only groups are independent (the
+    cluster-robust standard error, Liang and Zeger 1986); None: every row is its own group. Where all groups differ by
+    the same amount, their spread says nothing: then the interval allows for the largest share of opposite differences
+    that may be unseen with 2.5 % probability, so that fewer than six of them exclude no zero, as in a sign test.
+    """
+    from scipy.special import stdtrit  # slow to import, and `make scores` needs no interval
+
+    n, mean = len(difference), float(difference.mean())
+    group = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+    sums, sizes = np.bincount(group, difference), np.bincount(group)
+    if (g := len(sums)) < 2:
+        return mean, float("-inf"), float("inf")
+    if np.ptp(sums / sizes) <= 1e-12 * abs(mean):
+        half = 2 * abs(mean) * (1 - 0.025 ** (1 / g))
+    else:
+        deviation = float(np.sqrt(g / (g - 1) * ((sums - mean * sizes) ** 2).sum())) / n
+        half = float(stdtrit(g - 1, 0.975)) * deviation
     return mean, mean - half, mean + half
 
 
