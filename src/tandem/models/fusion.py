@@ -31,6 +31,7 @@ from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import autocast, device
 
 FEW_STEPS, SMALL_BATCH = 20, 8  # with few rows: smaller batches rather than fewer than 20 steps an epoch
+MEASURED_POSITIONS = 8  # of each of these rows
 MEASURED = 1024  # rows from which means and deviations are computed
 Load = Callable[[int, np.ndarray, np.ndarray], Batch | Features]  # (epoch, rows (b,), view of each (b,))
 
@@ -50,7 +51,7 @@ class FusionModel:
         sample = np.linspace(0, len(y) - 1, min(len(y), MEASURED)).astype(int)
         rows, few = FusionBatches(cfg, inputs), FusionBatches(cfg, inputs.take(sample))
         load: Load
-        if rates and not any(rates) and not cfg.pixel_network and cfg.fusion.how != "attention":
+        if rates and not any(rates) and not cfg.pixel_network and not cfg.fusion.uses_positions:
             # the inputs of the heads are the same in every epoch
             features, widths = self._compute_features(trunks, rows, rows.views, train.bfloat16)
             measured = {name: values[sample] for name, values in features.items()}
@@ -63,7 +64,8 @@ class FusionModel:
             network = FusionNetwork(cfg.fusion, self.n_labels, trunks, widths)
         network.bias.data = torch.from_numpy(smoothed_log_odds(y).astype(np.float32))
         for name, values in measured.items():
-            getattr(network, name).fit(values[:, 0])
+            if part := getattr(network, name):
+                part.fit(values.flatten(0, 1) if name == "positions" else values[:, 0])
         self.network = network.to(on)
         steps = max(len(y) // train.batch, min(FEW_STEPS, len(y) // SMALL_BATCH), 1)
         weights = None if run.weights is None else torch.from_numpy(run.weights.astype(np.float32)).to(on)
@@ -158,6 +160,9 @@ class FusionModel:
                 widths = {k: v.shape[-1] for k, v in vars(each[0]).items() if v is not None and k != "token_mask"}
                 for name in widths.keys() & {"image", "caption"}:
                     found.setdefault(name, []).append(torch.stack([getattr(one, name) for one in each], 1))
+                if self.cfg.fusion.label_pooling and each[0].positions is not None:
+                    apart = max(1, each[0].positions.shape[1] // MEASURED_POSITIONS)
+                    found.setdefault("positions", []).append(each[0].positions[:, ::apart].float())
                 bar.update(len(chunk))
         return {name: torch.cat(values) for name, values in found.items()}, widths
 

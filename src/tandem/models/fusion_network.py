@@ -30,6 +30,7 @@ class Features:
     positions: torch.Tensor | None = None  # (b, p, d) of the last feature map
     tokens: torch.Tensor | None = None  # (b, t, d) states
     token_mask: torch.Tensor | None = None  # (b, t) bool: which of the states are tokens
+    pooled: torch.Tensor | None = None  # (b, c) logits of the positions, pooled for each label
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,9 @@ class Trunks(nn.Module):
         positions = tokens = token_mask = None
         image, caption = ([batch[name]] if name in batch else [] for name in ("frozen", "caption"))
         if self.late is not None:
-            last = self.late(batch["maps"]).flatten(2).float()  # (b, d, p)
+            positions = self.late(batch["maps"]).flatten(2).transpose(1, 2)
+            last = positions.mT.float()  # (b, d, p)
             image = [last.mean(2), last.max(2).values, *image]  # amax takes ten times as long backward
-            positions = last.transpose(1, 2)
         if self.layers is not None:
             token_mask = is_token(batch["tokens"])
             longest = max(1, int(token_mask.sum(1).max()))  # the rest is padding for every row
@@ -76,6 +77,8 @@ class FusionNetwork(nn.Module):
         self.trunks, self.widths = trunks, widths
         self.image = Standardise(widths["image"]) if "image" in widths else None
         self.caption = Standardise(widths["caption"]) if "caption" in widths else None
+        pooled = cfg.label_pooling and "positions" in widths
+        self.positions = LabelPooling(cfg, n_labels, widths["positions"]) if pooled else None
         self.heads = nn.ModuleList(FusionHead(cfg, n_labels, widths) for _ in range(cfg.heads))
         self.bias = nn.Parameter(torch.zeros(n_labels))
         self.log_weights = nn.Parameter(torch.zeros(2), requires_grad=cfg.learned_weights)
@@ -86,7 +89,9 @@ class FusionNetwork(nn.Module):
         raw = batch if isinstance(batch, Features) else self.trunks(batch)
         image = self.image(raw.image) if self.image else None
         caption = self.caption(raw.caption) if self.caption else None
-        heads = [head(replace(raw, image=image, caption=caption)) for head in self.heads]
+        pooled = self.positions(raw.positions) if self.positions else [None] * len(self.heads)
+        scaled = replace(raw, image=image, caption=caption)
+        heads = [head(replace(scaled, pooled=own)) for head, own in zip(self.heads, pooled, strict=True)]
         terms = {name: torch.stack([terms[name] for terms, _, _ in heads]) for name in heads[0][0]}
         similarities = [s for _, _, s in heads if s is not None]
         counts = torch.stack([count for _, count, _ in heads])
@@ -111,6 +116,25 @@ class Standardise(nn.Module):
         return ((x - self.mean) / self.deviation).clamp(-6, 6)
 
 
+class LabelPooling(Standardise):
+    """From the last feature map (b, p, d) to logits (heads, b, c): linear at each position, then for each label the
+    mean over positions weighted by their softmax.
+
+    As class-specific residual attention (Zhu and Wu 2021, arXiv 2108.02456), with weights that start at zero.
+    """
+
+    def __init__(self, cfg: Fusion, n_labels: int, width: int) -> None:
+        super().__init__(width)
+        self.weight = nn.Parameter(torch.zeros(cfg.heads * n_labels, width))
+        self.dropout, self.heads = nn.Dropout(cfg.input_dropout), cfg.heads
+
+    def forward(self, positions: torch.Tensor) -> torch.Tensor:
+        keep = self.dropout(torch.ones_like(positions[:, :1], dtype=self.weight.dtype))  # (b, 1, d): all positions alike
+        weight = self.weight / self.deviation * keep  # standardising the weights takes less time than the positions
+        scores = torch.bmm(positions, weight.mT.to(positions.dtype)).float() - (weight @ self.mean).float()[:, None]
+        return (scores * scores.softmax(1)).sum(1).unflatten(1, (self.heads, -1)).transpose(0, 1)
+
+
 class FusionHead(nn.Module):
     """From features to terms in every setting, the number of labels, and caption features predicted from the image."""
 
@@ -133,6 +157,8 @@ class FusionHead(nn.Module):
             hidden = self.image(x.image) if self.image else cast(nn.Module, self.caption)(x.caption)
             logits = self.alone(hidden)
             none = torch.zeros_like(logits)
+            if x.pooled is not None:
+                logits = logits + x.pooled
             parts = [logits, none, none] if self.image else [none, logits, none]
             return {BOTH: torch.stack(parts, -1)}, self.count(hidden)[:, 0], None
         assert x.caption is not None
@@ -144,6 +170,10 @@ class FusionHead(nn.Module):
             NO_CAPTION: self.join(u, self.caption(scaled), None, None, x.positions),
             NO_IMAGE: self.join(self.no_image.expand_as(u), v, x.tokens, x.token_mask, None),
         }
+        if x.pooled is not None:
+            none = torch.zeros_like(x.pooled)
+            pooled = torch.stack([x.pooled, none, none], -1)
+            terms |= {setting: terms[setting] + pooled for setting in (BOTH, NO_CAPTION)}
         count = self.count(torch.cat([u, v], 1))[:, 0]
         return terms, count, cosine_similarity(predicted, x.caption.detach(), dim=1)
 
