@@ -9,8 +9,11 @@ from toy import tiny_backbone
 from tandem.config.encoders import CaptionEncoder, ImageEncoder, TokenEncoder, TrunkEncoder
 from tandem.config.experiments import FinetuneExperiment, FusionExperiment, HeadExperiment, TfidfExperiment
 from tandem.config.training import Augment, FinetuneTraining, Fusion, FusionTraining, Head, HeadTraining, Tfidf
+from tandem.explain.attribution import heat_maps
 from tandem.features.image_backbone_split import Normalise
 from tandem.models.base import TrainingRun
+from tandem.models.fold_ensemble import FoldEnsemble
+from tandem.models.fusion import FusionBatches
 from tandem.models.inputs import Inputs, Maps
 from tandem.models.mlp_head import HeadModel, mean_and_deviation
 from tandem.models.registry import make_model
@@ -77,8 +80,8 @@ def test_probabilities_are_finite_however_few_the_rows_or_positives(kind, n, wei
 
 
 def test_a_constant_column_is_centred_and_not_scaled():
-    mean, deviation = mean_and_deviation(torch.tensor([[1.0, 1000.1], [3.0, 1000.1]]))
-    assert mean.tolist() == pytest.approx([2, 1000.1]) and deviation.tolist() == [1, 1]
+    mean, deviation = mean_and_deviation(torch.tensor([[1.0, 1000.1], [3.0, 1000.1], [5.0, 1000.1]]))
+    assert mean.tolist() == pytest.approx([3, 1000.1]) and deviation.tolist() == [2, 1]
     assert mean_and_deviation(torch.tensor([[5.0, -7.0]]))[1].tolist() == [1, 1]
 
 
@@ -148,6 +151,24 @@ def of_pixels(kind: str, weights: str, flip: bool, mirror: bool = True):
         trunk = experiment.trunk.model_copy(update={"mirror": mirror})
         experiment = experiment.model_copy(update={"trunk": trunk})
     return experiment
+
+
+def test_a_frozen_encoder_of_mirrored_images_mirrors_none_for_the_network_beside_it(weights):
+    experiment = of_pixels("pixels", weights, flip=False).model_copy(update={"frozen": (IMAGE,)})
+    inputs = rows(3, experiment)
+    batches = FusionBatches(experiment, inputs)
+    first, second = batches.each_view(np.arange(3), batches.views)
+    assert torch.equal(first["maps"], second["maps"]) and not torch.equal(first["frozen"], second["frozen"])
+
+
+def test_the_heat_map_of_a_mirrored_image_is_mirrored(weights):
+    experiment = of_pixels("pixels", weights, flip=True)
+    model, inputs = make_model(experiment, 4), rows(6, experiment)
+    model.fit(inputs, labels(6), TrainingRun(0))
+    one = inputs.take(np.array([4]))
+    ensemble = FoldEnsemble(experiment, [model])
+    heat, turned = (heat_maps(ensemble, row, [2, 3], False) for row in (one, mirrored(one)))
+    assert np.allclose(heat, turned[:, :, ::-1], atol=1e-5)
 
 
 OFF = [("finetune", False, True), ("pixels", False, True), ("pixels", True, False)]

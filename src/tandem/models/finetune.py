@@ -58,7 +58,7 @@ class FinetunedModel:
         chunks = list(shuffled_batches(len(targets), 1, steps, augment.seed, epoch))
         loaded = prefetch(lambda chunk: augment.batch(files, chunk[0], epoch), chunks, threads())
         train, on = self.cfg.train, targets.device
-        with one_cv2_thread(), progress(len(targets), f"epoch {epoch + 1}/{train.epochs}", "img") as bar:
+        with one_cv2_thread(), progress(len(targets), f"epoch {epoch + 1}", "img") as bar:
             for (rows, _, rng), pixels in zip(chunks, loaded, strict=True):
                 batch = torch.from_numpy(pixels).to(on), targets[torch.from_numpy(rows).to(on)]
                 yield mixed(*batch, train.mixup, train.cutmix, rng)

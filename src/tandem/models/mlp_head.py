@@ -111,7 +111,7 @@ def _network(cfg: Head, width: int, n_labels: int, seed: int) -> nn.Module:
 
 def mean_and_deviation(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(d,) each, of the rows of x (n, d); the deviation of a constant column, as of a single row, is 1."""
-    mean, deviation = x.mean(0), x.std(0, correction=0)
+    mean, deviation = x.mean(0), x.std(0, correction=min(1, len(x) - 1))
     constant = deviation <= 1e-6 * mean.abs().clamp_min(1)
     return mean, deviation.masked_fill(constant, 1.0)
 
