@@ -69,6 +69,18 @@ def test_the_logged_loss_is_the_mean_over_rows():
     assert fit(task, Training(epochs=1), TrainingRun(0))[0]["loss"] == 1.0  # not (4 + 0) / 2
 
 
+@pytest.mark.parametrize(
+    ("steps", "warmup", "expected"),
+    [(4, 0.5, [0.5, 1, 1, 0.5]), (5, 0.0, [1, 1, 0.853553, 0.5, 0.146447]), (1, 0.1, [1])],
+)
+def test_the_rate_of_each_step_rises_linearly_and_falls_as_half_a_cosine(steps, warmup, expected):
+    task, rates = one_weight([[1.0]] * steps), []
+    task.groups[0]["lr"] = 1.0
+    with steps_of_the_optimiser(lambda o: rates.append(o.param_groups[0]["lr"])):
+        fit(task, Training(epochs=1, warmup=warmup), TrainingRun(0))
+    assert rates == pytest.approx(expected, abs=1e-6)
+
+
 @pytest.mark.parametrize("name", sorted(LOSSES))
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_a_loss_is_a_mean_over_cells_so_twice_the_rows_or_labels_change_nothing(name, smoothing):
