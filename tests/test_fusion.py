@@ -3,6 +3,7 @@
 Two labels depend on the image, one on the caption, one on both.
 """
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -153,10 +154,11 @@ def test_a_killed_fold_ends_in_the_same_predictions(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        FusionModel(cfg, 4).fit(inputs, y, TrainingRun(0, tmp_path / "c", die))
-    resumed = FusionModel(cfg, 4)
-    log = resumed.fit(inputs, y, TrainingRun(0, tmp_path / "c"))
-    assert [entry["epoch"] for entry in log] == [1, 2, 3]
+        hours = itertools.count(0, 3600)
+        FusionModel(cfg, 4).fit(inputs, y, TrainingRun(0, tmp_path / "c", die, clock=lambda: next(hours)))
+    resumed, epochs = FusionModel(cfg, 4), []
+    log = resumed.fit(inputs, y, TrainingRun(0, tmp_path / "c", lambda entry: epochs.append(entry["epoch"])))
+    assert epochs == [2, 3] and [entry["epoch"] for entry in log] == [1, 2, 3]
     assert (resumed.predict_proba(inputs) == straight.predict_proba(inputs)).all()
 
 

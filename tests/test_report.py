@@ -25,7 +25,7 @@ from tandem.report.experiments import jackknife, score_error, table
 from tandem.report.label_errors import differing_duplicates, likely_errors
 from tandem.report.mistakes import FALSE_NEGATIVE, likely_causes, mean_terms, mistakes, worst_rows
 from tandem.report.page import SIDE, thumbnails
-from tandem.report.training_curves import curves, last_decrease
+from tandem.report.training_curves import curves, last_decrease, training
 
 NAMES = ("cat", "dog", "sea")
 ROOT = Path(__file__).parents[1]
@@ -282,6 +282,15 @@ def test_there_is_one_line_per_fold_and_bag_and_old_logs_have_no_f1():
     assert curves({0: log, 1: log[:2]}, "loss") == [[1.0, 0.5]] * 3
     assert curves({0: log}, "f1") == []
     assert last_decrease({0: log}) == pytest.approx(0.5)
+
+
+def test_f1_of_training_and_of_held_out_rows_are_both_at_one_half():
+    y = np.array([[1, 0], [0, 1]], np.uint8)
+    one = ScoredExperiment(
+        "e", {"f1_samples": 0.9}, {}, np.array([[0.6, 0.1], [0.4, 0.3]]), logs={0: [{"loss": 1, "f1": 1}]}
+    )
+    (entry,) = training([one], y)
+    assert (entry["f1"], entry["held_out"]) == (1, 0.5)
 
 
 def test_a_chart_has_the_pages_colours_no_foreign_ids_and_escapes_names():

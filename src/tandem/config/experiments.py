@@ -128,6 +128,11 @@ class FinetuneExperiment(_Experiment):
         return self
 
     @property
+    def mirrors(self) -> bool:
+        """Whether it sees mirrored images: at random in training, and as a second view in prediction."""
+        return self.augment.flip
+
+    @property
     def weights_name(self) -> str:
         return self.weights
 
@@ -172,6 +177,15 @@ class FusionExperiment(_Experiment):
     @property
     def pixel_network(self) -> TrunkEncoder | None:
         return None if self.cached_trunk else self.trunk
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether the trunk sees mirrored images, in training and in prediction; from pixels both settings allow it.
+
+        >>> FusionExperiment(kind="fusion", trunk={"tune": ""}, augment={"flip": False}).mirrors
+        False
+        """
+        return self.trunk is not None and self.trunk.mirror and (self.cached_trunk is not None or self.augment.flip)
 
     def as_trained(self, rows: int) -> Self:
         """With fewer rows than `tune_from`, the pretrained late stages and layers are not trained."""

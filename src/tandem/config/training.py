@@ -25,7 +25,7 @@ class Training(Section):
     accumulate: int = Field(1, ge=1)  # batches per step of the optimiser
     lr: float = Field(1e-3, gt=0)  # peak
     backbone_lr: float = Field(1e-4, ge=0)  # fine-tuning only: peak of the pretrained part
-    weight_decay: float = Field(0.05, ge=0)
+    weight_decay: float = Field(0.05, ge=0)  # of matrices and kernels; none of norms and biases
     warmup: float = Field(0.1, ge=0, lt=1)  # share of the steps; then a cosine to zero
     ema: float = Field(0.0, ge=0, lt=1)  # decay of the averaged weights at each step; 0 = off
     loss: Literal["bce", "asl", "focal"] = "bce"
@@ -50,6 +50,10 @@ class FinetuneTraining(Training):
     batch: int = Field(32, ge=2)
     ema: float = Field(0.99, ge=0, lt=1)
     weight_decay: float = Field(0.02, ge=0)
+    layer_decay: float = Field(1.0, gt=0, le=1)  # factor of backbone_lr from each layer to the one before it
+    drop_path: float = Field(0.0, ge=0, lt=1)  # stochastic depth: of the last block, less for those before; 0 = off
+    mixup: float = Field(0.0, ge=0)  # a of Beta(a, a), the share of another image; 0 = off
+    cutmix: float = Field(0.0, ge=0)  # the same for a rectangle of another image; with mixup too, one of them per batch
 
 
 class FusionTraining(Training):
@@ -69,7 +73,7 @@ class Augment(Section):
     """Random changes of training images (albumentations)."""
 
     scale: float = Field(0.5, gt=0, le=1)  # smallest area of a random crop
-    flip: bool = True
+    flip: bool = True  # mirrored, in training at random and in prediction as a second view
     colour: float = Field(0.2, ge=0, le=1)  # brightness, contrast, saturation
     erase: float = Field(0.25, ge=0, le=1)  # probability of a random rectangle
 

@@ -28,7 +28,7 @@ def heat_maps(ensemble: FoldEnsemble, row: Inputs, labels: Sequence[int], withou
             logits, stages = partial(_logits, model.network, batch, setting), model.network.trunks.late
             assert stages is not None and model.cfg.trunk, "a model without a trunk has no map"
             (heat,) = grad_cam(stages, logits, labels)
-            found.append(heat[:, :, ::-1] if view and model.cfg.trunk.mirror else heat)
+            found.append(heat[:, :, ::-1] if view and model.cfg.mirrors else heat)
     return np.mean(found, axis=0)
 
 

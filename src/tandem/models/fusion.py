@@ -25,6 +25,7 @@ from tandem.models.augmenter import Augmenter, one_cv2_thread
 from tandem.models.base import TrainingRun
 from tandem.models.fusion_network import Batch, Features, FusionNetwork, Outputs, Targets, Trunks, fusion_loss
 from tandem.models.inputs import Inputs
+from tandem.models.parameter_groups import parameter_groups
 from tandem.models.trainer import Task, fit, shuffled_batches
 from tandem.runtime.progress import progress
 from tandem.runtime.resources import threads
@@ -118,14 +119,11 @@ class FusionModel:
 
     def _groups(self) -> list[dict[str, Any]]:
         """AdamW groups; pretrained parts whose lr is 0 are frozen here."""
-        groups: list[dict[str, Any]] = []
-        for part, rate in self._late_parts(self.network.trunks):
+        parts = self._late_parts(self.network.trunks)
+        for part, rate in parts:
             if not rate:
                 part.requires_grad_(False)
-            groups.append({"params": [p for p in part.parameters() if p.requires_grad], "lr": rate})
-        pretrained = {id(p) for p in self.network.trunks.parameters()}
-        new = [p for p in self.network.parameters() if id(p) not in pretrained]
-        return [*groups, {"params": new, "lr": self.cfg.train.lr}]
+        return parameter_groups(self.network, self.cfg.train, self.cfg.train.lr, parts)
 
     @torch.inference_mode()
     def _raw_terms(self, rows: "FusionBatches") -> dict[str, np.ndarray]:
@@ -202,8 +200,8 @@ class FusionBatches:
 
     @property
     def views(self) -> int:
-        network = self.cfg.pixel_network
-        return self.inputs.views if network is None else 2 if network.mirror else 1
+        """How many views of a row it predicts from: 2 where an encoder or the network sees the mirror image too."""
+        return max(self.inputs.views, 2 if self.cfg.pixel_network and self.cfg.mirrors else 1)
 
     def each_view(self, rows: np.ndarray, views: int) -> Iterator[Batch]:
         """The same rows (b,) in one view after another."""
@@ -211,13 +209,14 @@ class FusionBatches:
         if network and self.inputs.files:
             pixels = np.stack([load_square(self.inputs.files[i], network.size) for i in rows])
         for v in range(views):
-            flipped = pixels[:, :, ::-1].copy() if pixels is not None and v else pixels
+            flipped = pixels[:, :, ::-1].copy() if pixels is not None and v and self.cfg.mirrors else pixels
             yield self._batch(rows, np.full(len(rows), v), flipped)
 
     def loader(self, seed: int) -> Load:
         """For training: pixels are augmented."""
         network = self.cfg.pixel_network
-        augmenter = Augmenter(self.cfg.augment, network.size, seed) if network else None
+        augment = self.cfg.augment.model_copy(update={"flip": self.cfg.mirrors})
+        augmenter = Augmenter(augment, network.size, seed) if network else None
 
         def load(epoch: int, rows: np.ndarray, view: np.ndarray) -> Batch:
             if augmenter is None:
@@ -234,7 +233,9 @@ class FusionBatches:
         elif cfg.trunk:
             batch["maps"] = inputs.maps[cfg.trunk.slug].read(rows, view)
         if cfg.tokens:
-            batch["tokens"] = inputs.maps[cfg.tokens.slug].read(rows, 0)
+            tokens = inputs.maps[cfg.tokens.slug].read(rows, 0)
+            longest = max(1, (tokens != 0).any(-1).sum(1).max())  # the rest is padding for every row
+            batch["tokens"] = tokens[:, :longest]
         if cfg.frozen:
             batch["frozen"] = inputs.side_by_side(cfg.frozen, view, rows)
         if cfg.caption:

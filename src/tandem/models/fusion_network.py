@@ -14,7 +14,7 @@ from tandem.config.training import Fusion
 from tandem.features.text_backbone_split import is_token
 from tandem.models.fusion_joins import JOINS
 from tandem.models.losses import bce, make_loss
-from tandem.models.mlp_head import hidden_layer
+from tandem.models.mlp_head import hidden_layer, mean_and_deviation
 
 # maps (b, h, w, d) or pixels (b, h, w, 3); frozen (b, f); caption (b, f); tokens (b, t, d)
 Batch = dict[str, torch.Tensor]
@@ -59,9 +59,7 @@ class Trunks(nn.Module):
             last = positions.mT.float()  # (b, d, p)
             image = [last.mean(2), last.max(2).values, *image]  # amax takes ten times as long backward
         if self.layers is not None:
-            token_mask = is_token(batch["tokens"])
-            longest = max(1, int(token_mask.sum(1).max()))  # the rest is padding for every row
-            token_mask, tokens = token_mask[:, :longest], self.layers(batch["tokens"][:, :longest].float()).float()
+            token_mask, tokens = is_token(batch["tokens"]), self.layers(batch["tokens"].float()).float()
             caption += _pool(tokens, token_mask)
         joined = [torch.cat(parts, 1) if parts else None for parts in (image, caption)]
         return Features(joined[0], joined[1], positions, tokens, token_mask)
@@ -110,7 +108,7 @@ class Standardise(nn.Module):
         self.register_buffer("deviation", torch.ones(width))
 
     def fit(self, x: torch.Tensor) -> None:
-        self.mean, self.deviation = x.mean(0), x.std(0).clamp_min(1e-6)
+        self.mean, self.deviation = mean_and_deviation(x)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return ((x - self.mean) / self.deviation).clamp(-6, 6)

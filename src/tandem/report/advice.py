@@ -8,6 +8,7 @@ import numpy as np
 
 from tandem.artifacts.contributions import TERM_NAMES
 from tandem.decoding import default_decoder
+from tandem.metrics import f1_samples
 from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment
 from tandem.report.experiments import total_seconds
 from tandem.report.training_curves import last_decrease, last_value
@@ -169,7 +170,7 @@ def fit(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[
     """Overfitting and underfitting, from the training logs."""
     over, under = {}, {}
     for e in sorted(data.experiments, key=lambda e: -e.scores["score"]):
-        decrease, f1, held_out = last_decrease(e.logs), last_value(e.logs, "f1"), e.scores["f1_samples"]
+        decrease, f1, held_out = last_decrease(e.logs), last_value(e.logs, "f1"), f1_samples(data.y, e.proba > 0.5)
         if f1 is not None and f1 - held_out > OVERFIT:
             over[e.name] = f"{e.name} {f1:.3f} and {held_out:.3f}"
         elif decrease is not None and decrease > DECREASING:
@@ -177,7 +178,7 @@ def fit(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[
     if over:
         yield Advice(
             f"Regularise {_listed(list(over))}: more dropout, weight decay or augmentation, fewer epochs",
-            f"F1 per row on training rows and on held-out rows: {', '.join(over.values())}",
+            f"F1 per row at 0.5 on training rows and on held-out rows: {', '.join(over.values())}",
             "training",
         )
     if under:

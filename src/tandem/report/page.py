@@ -79,7 +79,7 @@ def _focus_figures(report: ReportData, focus: FocusExperiment, shifts: dict | No
         "decoders": decoding.decoders(focus.scores),
         "rates": rates,
         "rate_chart": decoding.rate_chart(rates),
-        "training": training(report.experiments),
+        "training": training(report.experiments, report.y),
     }
     return figures | {"advice": [asdict(advice) for advice in advise(report, focus, figures)]}
 
