@@ -188,11 +188,13 @@ class FusionExperiment(_Experiment):
         return self.trunk is not None and self.trunk.mirror and (self.cached_trunk is not None or self.augment.flip)
 
     def as_trained(self, rows: int) -> Self:
-        """With fewer rows than `tune_from`, the pretrained late stages and layers are not trained."""
+        """With fewer rows than `tune_from`, the pretrained late stages and layers are not trained, and no map is pooled
+        for each label: the inputs of the heads are then computed once."""
         if rows >= self.train.tune_from:
             return self
         frozen = self.train.model_copy(update={"backbone_lr": 0.0, "caption_lr": 0.0})
-        return self.model_copy(update={"train": frozen})
+        fusion = self.fusion.model_copy(update={"label_pooling": False})
+        return self.model_copy(update={"train": frozen, "fusion": fusion})
 
 
 class TfidfExperiment(_Experiment):

@@ -127,7 +127,9 @@ class LabelPooling(Standardise):
         self.dropout, self.heads = nn.Dropout(cfg.input_dropout), cfg.heads
 
     def forward(self, positions: torch.Tensor) -> torch.Tensor:
-        keep = self.dropout(torch.ones_like(positions[:, :1], dtype=self.weight.dtype))  # (b, 1, d): all positions alike
+        keep = self.dropout(
+            torch.ones_like(positions[:, :1], dtype=self.weight.dtype)
+        )  # (b, 1, d): all positions alike
         weight = self.weight / self.deviation * keep  # standardising the weights takes less time than the positions
         scores = torch.bmm(positions, weight.mT.to(positions.dtype)).float() - (weight @ self.mean).float()[:, None]
         return (scores * scores.softmax(1)).sum(1).unflatten(1, (self.heads, -1)).transpose(0, 1)
