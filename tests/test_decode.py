@@ -26,7 +26,8 @@ def problems(draw, metrics=tuple(METRICS)):
     y[:, 0] = rng.choice([0, 1]) if rng.random() < 0.2 else y[:, 0]
     least = min(int(rng.integers(0, 3)), c)
     most = int(rng.integers(max(least, 1), c + 1))
-    rule = Rule(draw(st.sampled_from(metrics)), draw(st.sampled_from([0.5, 1.0, 2.0])), least, most)
+    zero_division = draw(st.sampled_from([0, 1]))
+    rule = Rule(draw(st.sampled_from(metrics)), draw(st.sampled_from([0.5, 1.0, 2.0])), least, most, zero_division)
     return proba, y, rule, rng
 
 
@@ -48,9 +49,9 @@ def test_the_global_threshold_is_the_best_of_all_thresholds(problem):
 @given(problems())
 def test_each_label_gets_the_threshold_with_its_best_f(problem):
     proba, y, rule, _ = problem
-    free = Rule(rule.metric, rule.beta, least=0)
-    got = f1_per_label(y, binarize(proba, tune_per_class(proba, y, rule), free), rule.beta)
-    of_each = [f1_per_label(y, binarize(proba, threshold, free), rule.beta) for threshold in THRESHOLDS]
+    free, settings = Rule(rule.metric, rule.beta, least=0), (rule.beta, rule.zero_division)
+    got = f1_per_label(y, binarize(proba, tune_per_class(proba, y, rule), free), *settings)
+    of_each = [f1_per_label(y, binarize(proba, threshold, free), *settings) for threshold in THRESHOLDS]
     assert got == pytest.approx(np.max(of_each, axis=0))
 
 
@@ -124,12 +125,11 @@ def test_a_probability_equal_to_the_threshold_counts_as_reaching_it():
 # sets of highest expected F, against all sets under all outcomes
 
 
-def expectations(outcome_proba: np.ndarray, beta: float) -> np.ndarray:
+def expectations(outcome_proba: np.ndarray, rule: Rule) -> np.ndarray:
     """(2^c,) expected F-beta of each set, for one row's probabilities of all 2^c outcomes."""
-    sets = all_sets(outcome_proba)
-    return np.array(
-        [sum(p * f1_samples(o[None], s[None], beta) for p, o in zip(outcome_proba, sets, strict=True)) for s in sets]
-    )
+    sets, settings = all_sets(outcome_proba), (rule.beta, rule.zero_division)
+    outcomes = list(zip(outcome_proba, sets, strict=True))
+    return np.array([sum(p * f1_samples(o[None], s[None], *settings) for p, o in outcomes) for s in sets])
 
 
 def all_sets(outcome_proba: np.ndarray) -> np.ndarray:
@@ -138,7 +138,7 @@ def all_sets(outcome_proba: np.ndarray) -> np.ndarray:
 
 
 def assert_best(pred: np.ndarray, outcome_proba: np.ndarray, rule: Rule) -> None:
-    sets, values = all_sets(outcome_proba), expectations(outcome_proba, rule.beta)
+    sets, values = all_sets(outcome_proba), expectations(outcome_proba, rule)
     allowed = (sets.sum(1) >= rule.least) & (sets.sum(1) <= rule.most)
     chosen = np.flatnonzero((sets == pred).all(1))[0]
     assert allowed[chosen]
@@ -154,7 +154,7 @@ def outcomes(proba: np.ndarray) -> np.ndarray:
 @given(problems())
 def test_expected_sets_are_the_best_of_all_sets_of_independent_labels(problem):
     proba, _, rule, _ = problem
-    pred = expected_sets(proba, rule.beta, rule.least, rule.most)
+    pred = expected_sets(proba, rule.beta, rule.least, rule.most, zero_division=rule.zero_division)
     for p, row in zip(proba, pred, strict=True):
         assert_best(row, outcomes(p), rule)
 
@@ -165,7 +165,7 @@ def test_expected_sets_are_the_best_when_sizes_have_weights(problem):
     proba, _, rule, rng = problem
     proba = np.clip(proba, 0.05, 0.95)
     weights = rng.random(rng.integers(2, proba.shape[1] + 2)) + 0.01
-    pred = expected_sets(proba, rule.beta, rule.least, rule.most, weights)
+    pred = expected_sets(proba, rule.beta, rule.least, rule.most, weights, rule.zero_division)
     for p, row in zip(proba, pred, strict=True):
         size = all_sets(np.empty(2 ** len(p))).sum(1)
         joint = outcomes(p) * np.append(weights, np.zeros(len(p) + 1))[size]

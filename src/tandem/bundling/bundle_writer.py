@@ -188,7 +188,7 @@ def verify_bundle(
     y, pred = (np.array([[name in one.labels for name in names] for one in found]) for found in (source, bundled))
     pairs = [(a.proba or {}, b.proba or {}) for a, b in zip(source, bundled, strict=True)]
     difference = max(abs(a.get(name, 0.0) - b.get(name, 0.0)) for a, b in pairs for name in names)
-    f1, same = f1_samples(y, pred), (y == pred).all(1).sum()
+    f1, same = f1_samples(y, pred, zero_division=1.0), (y == pred).all(1).sum()
     line = (
         f"checked on {len(rows)} rows: F1 per row against the source {f1:.4f}, labels the same on {same}, "
         f"probabilities differ by {difference:.3f} at most"

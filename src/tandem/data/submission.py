@@ -109,7 +109,8 @@ def local_scores(
     if missing:
         raise ValueError(f"{path}: {len(missing)} test ids have no solution, first: {missing[0]}")
     y = y[[row[id] for id in ids]]
-    return {name: metric(y, pred, competition.beta) for name, metric in METRICS.items()}
+    settings = competition.beta, competition.zero_division
+    return {name: metric(y, pred, *settings) for name, metric in METRICS.items()}
 
 
 def detect_drift(
