@@ -62,8 +62,8 @@ def paired_interval(
     as near-duplicates, count as one draw; None: every row is its own group.
     """
     if metric == "f1_samples":
-        before, after = (f1_per_row(y, pred, beta, zero_division) for pred in (baseline, other))
-        return paired_mean(after - before, groups)
+        rows = [f1_per_row(y, pred, beta, zero_division) for pred in (baseline, other)]
+        return paired_mean(rows[1] - rows[0], groups)
     gains = bootstrap_gains(metric, y, baseline, other, beta, groups, seed, zero_division)
     low, high = np.quantile(gains, [0.025, 0.975])
     before, after = (METRICS[metric](y, pred, beta, zero_division) for pred in (baseline, other))
@@ -127,8 +127,6 @@ def paired_mean(difference: np.ndarray, groups: np.ndarray | None = None) -> tup
     the same amount, their spread says nothing: then the interval allows for the largest share of opposite differences
     that may be unseen with 2.5 % probability, so that fewer than six of them exclude no zero, as in a sign test.
     """
-    from scipy.special import stdtrit  # slow to import, and `make scores` needs no interval
-
     n, mean = len(difference), float(difference.mean())
     group = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
     sums, sizes = np.bincount(group, difference), np.bincount(group)
@@ -138,8 +136,19 @@ def paired_mean(difference: np.ndarray, groups: np.ndarray | None = None) -> tup
         half = 2 * abs(mean) * (1 - 0.025 ** (1 / g))
     else:
         deviation = float(np.sqrt(g / (g - 1) * ((sums - mean * sizes) ** 2).sum())) / n
-        half = float(stdtrit(g - 1, 0.975)) * deviation
+        half = students_t(g - 1) * deviation
     return mean, mean - half, mean + half
+
+
+def students_t(freedom: float) -> float:
+    """The 97.5 % quantile of Student's t.
+
+    >>> round(students_t(9), 3)
+    2.262
+    """
+    from scipy.special import stdtrit  # slow to import, and `make scores` needs no interval
+
+    return float(stdtrit(freedom, 0.975))
 
 
 METRICS: dict[str, Callable[..., float]] = {"f1_samples": f1_samples, "f1_micro": f1_micro, "f1_macro": f1_macro}

@@ -34,10 +34,13 @@ RECORD = ("key", "inputs")  # not copied: what is in a bundle is never stale
 
 
 def write_bundle(
-    trained: ExperimentDir, folds: int, root: Path, fallback: ExperimentDir | None = None
+    trained: ExperimentDir, folds: int, root: Path, fallback: ExperimentDir | None = None, chosen_from: int = 1
 ) -> dict[str, Any]:
     """Fills the new folder `root` with what labelling by an experiment needs, the first `folds` models of each member
-    or all (0), and the `fallback` for images without a caption if every member needs captions; returns the manifest."""
+    or all (0), and the `fallback` for images without a caption if every member needs captions; returns the manifest.
+
+    chosen_from  number of ensembles that it is the best of, by their scores on the training rows
+    """
     out = Paths(trained.paths.comp, root)
     _copy(trained.paths.competition, out.competition)
     used = load_stack(trained.paths, trained.name)[1] if trained.is_stack else [trained.name]
@@ -58,7 +61,11 @@ def write_bundle(
         "members": [member.name for member in members],
         "folds": folds or "all",
         "labels": list(trained.labels),
-        "score": {"metric": trained.scores["metric"], "cross_fitted": trained.scores["score"]},
+        "score": {
+            "metric": trained.scores["metric"],
+            "cross_fitted": trained.scores["score"],
+            "chosen_from": chosen_from,
+        },
         "versions": versions(),
         "licences": {model: text.splitlines()[0] for model, text in licences.items()},
     }
@@ -200,10 +207,12 @@ def verify_bundle(
 
 def readme(manifest: Mapping[str, Any]) -> str:
     """The bundle's README.md."""
-    score, folds = manifest["score"], manifest["folds"]
+    score, folds, n = manifest["score"], manifest["folds"], manifest["score"]["chosen_from"]
+    chosen = f", chosen on these rows as the best of {n} ensembles, so slightly optimistic" if n > 1 else ""
     return f"""# {manifest["competition"]}: which of {len(manifest["labels"])} labels an image has
 {manifest["experiment"]} of {", ".join(manifest["members"])}; folds: {folds}; made by Tandem {manifest["tandem"]}.
-Cross-fitted {score["metric"]} on its training rows: {score["cross_fitted"]:.4f}. Everything it needs is in this folder:
+Cross-fitted {score["metric"]} on its training rows: {score["cross_fitted"]:.4f}{chosen}.
+Everything it needs is in this folder:
 
     pip install -r requirements.txt
     python -m tandem predict --bundle . --images PHOTOS [--captions captions.csv] --out labels.csv
