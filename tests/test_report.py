@@ -174,7 +174,7 @@ def test_co_occurrence_is_the_share_of_the_rows_images():
 def drift_of(test_captions: list[str]) -> dict:
     n = len(test_captions)
     train = split(n, [f"a photo of thing {i % 7}" for i in range(n)])
-    return adversarial.drift(report_data(train=train, test=split(n, test_captions)))
+    return adversarial.drift(report_data(train=train, test=split(n, test_captions), group=np.arange(n)))
 
 
 def test_test_rows_with_another_word_are_separated_and_the_word_is_listed():
@@ -193,7 +193,8 @@ def test_test_rows_of_the_same_kind_are_not():
 @pytest.mark.parametrize("seed", range(5))
 def test_few_test_rows_beside_many_training_rows_give_an_auc(seed):
     train = split(60, [f"a photo of thing {i % 7}" for i in range(60)])
-    found = adversarial.drift(report_data(train=train, test=split(6, ["a photo of snow"] * 6)), seed)
+    data = report_data(train=train, test=split(6, ["a photo of snow"] * 6), group=np.arange(60))
+    found = adversarial.drift(data, seed)
     assert all(0 <= s["auc"] <= 1 for s in found["separations"])
 
 

@@ -208,11 +208,10 @@ def verify_bundle(
 def readme(manifest: Mapping[str, Any]) -> str:
     """The bundle's README.md."""
     score, folds, n = manifest["score"], manifest["folds"], manifest["score"]["chosen_from"]
-    chosen = f", chosen on these rows as the best of {n} ensembles, so slightly optimistic" if n > 1 else ""
+    where = "its training rows" + (f" (slightly optimistic: chosen on these rows, the best of {n})" if n > 1 else "")
     return f"""# {manifest["competition"]}: which of {len(manifest["labels"])} labels an image has
 {manifest["experiment"]} of {", ".join(manifest["members"])}; folds: {folds}; made by Tandem {manifest["tandem"]}.
-Cross-fitted {score["metric"]} on its training rows: {score["cross_fitted"]:.4f}{chosen}.
-Everything it needs is in this folder:
+Cross-fitted {score["metric"]} on {where}: {score["cross_fitted"]:.4f}. Everything it needs is in this folder:
 
     pip install -r requirements.txt
     python -m tandem predict --bundle . --images PHOTOS [--captions captions.csv] --out labels.csv

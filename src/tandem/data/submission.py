@@ -116,7 +116,10 @@ def local_scores(
 def detect_drift(
     out_of_fold: dict[str, float], test: dict[str, float], rows: int, test_rows: int
 ) -> dict[str, dict[str, float]]:
-    """Labels of {label: rate} whose rates differ by more than chance: 4 standard errors, and a tenth of the rate."""
+    """Labels of {label: rate} whose rates differ by more than chance: 4 standard errors, and a tenth of the rate.
+
+    rows  number of independent training rows: near-duplicates count once
+    """
     drifted = {}
     for name, rate in out_of_fold.items():
         mean = (rate * rows + test[name] * test_rows) / (rows + test_rows)

@@ -53,7 +53,8 @@ def weak_labels(data: ReportData, focus: FocusExperiment, figures: Figures) -> I
         others = {name: ap for name, ap in row["ap_by_experiment"].items() if name != focus.name}
         best = max(others, key=others.__getitem__, default="")
         if best and row["ap"] is not None and others[best] > row["ap"] + RANKED_BETTER:
-            why += f"; {best} alone ranks it better, average precision {others[best]:.3f} against {row['ap']:.3f}"
+            precision = f"average precision {others[best]:.3f} against {row['ap']:.3f}"
+            why += f"; {best} alone ranks it better on these rows, {precision}"
         elif row["share"] and max(row["share"].values()) > DOMINANT:
             term = max(row["share"], key=row["share"].get)
             why += f"; the term {TERM_NAMES[term]} has a share of {row['share'][term]:.0%} in its logit"
@@ -138,8 +139,8 @@ def stack_members(data: ReportData, focus: FocusExperiment, figures: Figures) ->
         score, other = focus.scores["score"], best.scores["score"]
         yield Advice(
             f"The stack gains little over {best.name}: train members with different errors",
-            f"its log loss is {gain:.4f} lower than that of its best member, paired 95 % interval {low:+.4f} to "
-            f"{high:+.4f}; it scores {score:.4f}, the member {other:.4f} ({score - other:+.4f})",
+            f"its log loss is {gain:.4f} lower than that of its best member on these rows, paired 95 % interval "
+            f"{low:+.4f} to {high:+.4f}; it scores {score:.4f}, the member {other:.4f} ({score - other:+.4f})",
             "experiments",
         )
 
@@ -156,7 +157,7 @@ def modalities(data: ReportData, focus: FocusExperiment, figures: Figures) -> It
     if abs(image - caption) < MODALITY_GAP:
         return
     why = (
-        f"the best image-only model scores {image:.4f} ({alone['image'].name}), "
+        f"the best image-only model on these rows scores {image:.4f} ({alone['image'].name}), "
         f"the best caption-only model {caption:.4f} ({alone['caption'].name})"
     )
     for e in data.experiments:
