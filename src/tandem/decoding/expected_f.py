@@ -24,10 +24,12 @@ def expected_sets(
 
     proba          (n, c) marginals under independence
     weights        (s,) >= 0, of sets with 0, 1, ... labels; larger sets are impossible. None: independent labels, as
-                   in a row whose weighted probabilities do not add up to a positive number.
+                   where a weight is not finite, and in a row where only sets of probability 0 have a weight.
     zero_division  F-beta of the empty set where no label is true
     """
     n, c = proba.shape
+    if weights is not None and not np.isfinite(weights).all():
+        weights = None
     largest = c if weights is None else min(c, len(weights) - 1)
     weights = np.ones(c + 1) if weights is None else np.asarray(weights, np.float64)[: largest + 1]
     rows = max(1, CHUNK // ((c + 1) * (largest + 1)))
@@ -53,8 +55,8 @@ def _best_sizes(
         suffix[k] = add_label(suffix[k + 1], p[k])
     mass = suffix[0] * weights[:, None]
     total = mass.sum(0)
-    unusable = ~((total > 0) & np.isfinite(total))
-    total = np.where(unusable, 1.0, total)
+    impossible = total <= 0
+    total = np.where(impossible, 1.0, total)
     mean_size = (mass * np.arange(len(weights))[:, None]).sum(0) / total
     best, chosen = np.full(n, -np.inf), np.full(n, min(least, c))
     for k in range(c + 1):
@@ -68,9 +70,9 @@ def _best_sizes(
         bound = (1 + beta**2) * mean_size / (k + 1 + beta**2 * mean_size)
         if k >= most or (k >= least and (best >= bound - 1e-12).all()):
             break
-    if unusable.any():
-        rest = np.ascontiguousarray(p[:, unusable].T)
-        chosen[unusable] = _best_sizes(rest, beta, least, most, np.ones(c + 1), zero_division)
+    if impossible.any():
+        rest = np.ascontiguousarray(p[:, impossible].T)
+        chosen[impossible] = _best_sizes(rest, beta, least, most, np.ones(c + 1), zero_division)
     return chosen
 
 

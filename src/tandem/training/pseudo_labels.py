@@ -13,7 +13,7 @@ from tandem.training.split_inputs import read_inputs, unlabelled
 def confidence(proba: np.ndarray) -> np.ndarray:
     """1 - entropy of each probability in bits: 0 at one half, 1 at 0 and 1.
 
-    >>> confidence(np.array([0.0, 0.5, 1.0, 0.9])).round(2).tolist()
+    >>> confidence(np.array([0.0, 0.5, 1.0, 0.9], np.float32)).round(2).tolist()
     [1.0, 0.0, 1.0, 0.53]
     """
     p = clip_proba(proba, 1e-9)
