@@ -9,5 +9,5 @@ FOLDS = 1  # assignment of groups to folds: data/folds.py
 ENCODER = 1  # frozen features: features/
 TRAINER = 2  # models of a fold: models/, training/
 STACK = 1  # second and third level: ensemble/
-DECODER = 1  # label sets, thresholds and scores: decoding/
+DECODER = 2  # label sets, thresholds and scores: decoding/
 SUBMISSION = 1  # the CSV file: data/submission.py

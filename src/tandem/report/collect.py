@@ -99,10 +99,11 @@ def read_focus(experiment: ExperimentDir, rows: LabelledRows, rule: Rule, scored
 def cross_fitted(paths: Paths, rows: LabelledRows, rule: Rule, scored: ScoredExperiment) -> np.ndarray:
     """(n, c) bool, each row decoded by a decoder tuned without its fold; kept in build/ under a content key."""
     file, oof = paths.decoded(scored.name), file_digest(paths.oof(scored.name))
-    key = digest([oof, rows.fold_digest, rows.label_digest, asdict(rule), version.DECODER])
+    key = digest([oof, rows.fold_digest, rows.group.tolist(), rows.label_digest, asdict(rule), version.DECODER])
     if read_provenance(file).get("key") == key:
         return Predictions.read(file).aligned_to(rows.ids) > 0.5
-    pred = NestedCV(scored.proba, rows.y, rows.fold, rule, threads()).prepare().cross_val_predict("auto")
+    cv = NestedCV(scored.proba, rows.y, rows.fold, rule, threads(), rows.group)
+    pred = cv.prepare().cross_val_predict("auto")
     Predictions(rows.ids, rows.names, pred.astype(np.float32), {"key": key}).write(file)
     return pred
 

@@ -23,13 +23,13 @@ def run(paths: Paths, step: Step) -> None:
     oof = Predictions.read(paths.oof(name))
     if not same_rows(oof, rows.names, rows.fold_digest):
         raise ValueError(f"{paths.oof(name)} was made with another fold map or label list; run make train")
-    decoder, scores = score(oof.aligned_to(rows.ids), rows.y, rows.fold, rows.names, rule, threads())
+    decoder, scores = score(oof.aligned_to(rows.ids), rows.y, rows.fold, rows.names, rule, threads(), rows.group)
     scores["without"] = {}
     if paths.contributions(name).exists():
         for setting, ids, terms in read_contributions(paths.contributions(name)):
             if setting in MISSING:
                 proba = Predictions(ids, rows.names, sigmoid(terms.sum(-1))).aligned_to(rows.ids)
-                without_decoder, without = score(proba, rows.y, rows.fold, rows.names, rule, threads())
+                without_decoder, without = score(proba, rows.y, rows.fold, rows.names, rule, threads(), rows.group)
                 decoder.setdefault("without", {})[MISSING[setting]] = without_decoder
                 scores["without"][MISSING[setting]] = {key: without[key] for key in KEPT}
     step.stale[0].invalidate()
