@@ -270,6 +270,12 @@ def test_a_label_is_pooled_by_the_softmax_of_its_own_scores():
     assert none == 0
 
 
+def test_contributions_of_the_positions_add_up_to_the_pooled_logits():
+    positions = torch.randn(2, 9, 3, generator=torch.Generator().manual_seed(0))
+    pool = pooling([[1.0, -2.0, 0.5]])
+    torch.testing.assert_close(pool.contributions(positions).sum(-1), pool(positions))
+
+
 def test_each_head_has_its_own_weights():
     positions = torch.ones(2, 4, 1)
     assert pooling([[1.0], [2.0], [3.0], [4.0]], heads=2)(positions).tolist() == [[[1, 2]] * 2, [[3, 4]] * 2]

@@ -70,7 +70,7 @@ class _Experiment(Section):
 
     @property
     def has_trunk(self) -> bool:
-        """Whether its network has a feature map, so that Grad-CAM can be computed."""
+        """Whether its network has a feature map, so that a heat map can be computed."""
         return getattr(self, "trunk", None) is not None
 
     @property

@@ -127,12 +127,16 @@ class LabelPooling(Standardise):
         self.dropout, self.heads = nn.Dropout(cfg.input_dropout), cfg.heads
 
     def forward(self, positions: torch.Tensor) -> torch.Tensor:
+        return self.contributions(positions).sum(3)
+
+    def contributions(self, positions: torch.Tensor) -> torch.Tensor:
+        """(heads, b, c, p): what each position adds to the logits."""
         keep = self.dropout(
             torch.ones_like(positions[:, :1], dtype=self.weight.dtype)
-        )  # (b, 1, d): all positions alike
+        )  # (b, 1, d): for all positions
         weight = self.weight / self.deviation * keep  # standardising the weights takes less time than the positions
         scores = torch.bmm(positions, weight.mT.to(positions.dtype)).float() - (weight @ self.mean).float()[:, None]
-        return (scores * scores.softmax(1)).sum(1).unflatten(1, (self.heads, -1)).transpose(0, 1)
+        return (scores * scores.softmax(1)).unflatten(2, (self.heads, -1)).permute(2, 0, 3, 1)
 
 
 class FusionHead(nn.Module):
