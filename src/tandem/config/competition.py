@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 
 from tandem.config.toml_files import Section, parse_toml, validate
 
+Duplicates = Literal["group", "off"]
 Metric = Literal["f1_samples", "f1_micro", "f1_macro"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
@@ -67,6 +68,7 @@ class Competition(Section):
     beta: float = Field(1.0, gt=0, description="1.0 is F1")
     least: int = Field(1, ge=0, description="labels on a row, at least")
     most: int = Field(ge=1, description="and at most")
+    duplicates: Duplicates = Field("group", description="near-duplicates share a fold; off: they are not looked for")
     train: RelativePath = "train.csv"
     test: RelativePath = "test.csv"
     unlabelled: RelativePath | None = Field(None, description="more rows, for make pseudo")

@@ -74,8 +74,9 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
     seconds = time.perf_counter() - started
     for split in splits.values():
         issues += checks.check_images(split, infos)
-    cells = LabelCodec(names, competition.labels.separator).decode(y)
-    issues += checks.check_duplicates(splits["train"], splits["test"], infos, cells)
+    if competition.duplicates == "group":
+        cells = LabelCodec(names, competition.labels.separator).decode(y)
+        issues += checks.check_duplicates(splits["train"], splits["test"], infos, cells)
     images: dict[str, dict[str, list]] = {}
     fields = {"width": "width", "height": "height", "bytes": "size", "sha": "sha", "hash": "hash"}
     for name, split in splits.items():

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from tandem.artifacts.atomic_io import write_if_changed
 
 IMAGE_SCHEMA = pa.schema(
-    # file: relative to the competition's folder; sha: 16 hex digits of the SHA-256; hash: perceptual
+    # file: relative to the competition's folder; sha: 16 hex digits of the SHA-256; hash: see thumbnails.py
     {"id": pa.string(), "file": pa.string(), "width": pa.int32(), "height": pa.int32()}
-    | {"bytes": pa.int64(), "sha": pa.string(), "hash": pa.binary(64)}
+    | {"bytes": pa.int64(), "sha": pa.string(), "hash": pa.binary()}
 )
 CAPTION_SCHEMA = pa.schema([("id", pa.string()), ("caption", pa.string())])
 
@@ -40,8 +40,13 @@ def write_labels(path: Path, ids: list[str], names: tuple[str, ...], y: np.ndarr
 
 
 def read_images(path: Path) -> dict[str, list]:
-    """The columns that IMAGE_SCHEMA names."""
-    return pq.read_table(path).to_pydict()
+    """The columns that IMAGE_SCHEMA names, without the large `hash`."""
+    return pq.read_table(path, columns=[name for name in IMAGE_SCHEMA.names if name != "hash"]).to_pydict()
+
+
+def read_hashes(path: Path) -> list[bytes]:
+    """The column `hash` of `write_images`."""
+    return pq.read_table(path, columns=["hash"])["hash"].to_pylist()
 
 
 def read_captions(path: Path) -> tuple[list[str], list[str]]:
