@@ -11,8 +11,8 @@ import numpy as np
 from tandem.data import duplicate_candidates
 from tandem.data.duplicate_candidates import Pairs, candidates
 
-SIZES, DIMENSIONS, ALL = (10_000, 20_000, 40_000), 52, 10**9
-COSINE = 0.9  # of a copy and its original: as of a crop
+SIZES, DIMENSIONS, ALL = (5_000, 10_000, 20_000), 52, 10**9
+COSINE = 0.95  # of a copy and its original: as of a crop
 
 
 def random_versions(n: int) -> np.ndarray:

@@ -64,6 +64,11 @@ def test_copies_of_one_file_make_one_group_and_share_a_fold():
     assert fold.tolist() == assign_folds(labels(20), group, 2, seed=0).tolist()
 
 
+def test_without_a_search_for_duplicates_each_row_is_its_own_group():
+    _, group = make_folds(labels(20), [bytes(HASH_BYTES)] * 20, ["same"] * 20, 2, seed=0, duplicates="off")
+    assert group.tolist() == [*range(20)]
+
+
 def test_label_shares_end_with_all_rows():
     y, fold = np.array([[1, 0], [1, 1], [0, 1], [0, 1]]), np.array([0, 0, 1, 1])
     assert label_shares(y, fold, 2).tolist() == [[1.0, 0.0, 0.5], [0.5, 1.0, 0.75]]
@@ -93,6 +98,17 @@ def test_the_stage_writes_one_row_an_image_and_prints_the_shares(checked, capsys
     assert "10 rows in 2 folds" in printed
     assert "9 groups, the largest of 2" in printed
     assert "dog" in printed
+    assert "2 of 10 rows (20.0 %) are in 1 groups of near-duplicates, the largest: 0.jpg 1.jpg (2 rows)" in printed
+
+
+def test_switching_the_search_off_makes_new_folds(checked, capsys):
+    run_tasks(checked, "folds")
+    write_competition(checked, ("cat", "dog"), folds={"n": 2}, experiments=["words"], duplicates="off")
+    assert [task for task in Graph.open(checked).tasks(["folds"]).values() if task.name == "folds" and task.stale()]
+    capsys.readouterr()
+    run_tasks(checked, "folds")
+    printed = capsys.readouterr().out
+    assert "10 groups" in printed and "near-duplicates" not in printed
 
 
 def test_rows_are_checked_before_they_are_split(checked):

@@ -4,16 +4,17 @@ Up to EXHAUSTIVE images all pairs are compared. From there on a forest of random
 2008) splits the images into leaves, and only images of one leaf are compared: n log n in all.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tandem.data.thumbnails import PART, mirrored, spectra
 
-EXHAUSTIVE = 4000  # images
+EXHAUSTIVE = 10_000  # images
 LEAF = 512  # points of a leaf, at most; an image has four
-TREES = 8
-SIMILAR = 0.5  # cosine; in 10,000 photos copies have at least 0.9 and different scenes at most 0.8
+TREES = 12
+SIMILAR = 0.5  # cosine; copies of photos have at least 0.92, and few other images that much
 PARTNERS = 4  # candidates of an image, at most
 NEIGHBOURS = 10  # of an image; the last one shows how similar any two images of the set are
 PRIOR = 50  # blank images that the mean of the set counts besides its own, so that a few images keep what they share
@@ -37,6 +38,16 @@ class Pairs:
 
     def __len__(self) -> int:
         return len(self.first)
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Pairs]") -> "Pairs":
+        none = np.zeros(0, np.int64)
+        return cls(
+            np.concatenate([none, *(part.first for part in parts)]),
+            np.concatenate([none, *(part.second for part in parts)]),
+            np.concatenate([none, *(part.version for part in parts)]),
+            np.concatenate([np.zeros(0, np.float32), *(part.cosine for part in parts)]),
+        )
 
     def take(self, rows: np.ndarray) -> "Pairs":
         return Pairs(self.first[rows], self.second[rows], self.version[rows], self.cosine[rows])
@@ -70,15 +81,11 @@ def candidates(vectors: np.ndarray, seed: int = 0) -> tuple[Pairs, np.ndarray]:
     `vectors` (4, n, d) as of `versions`. The background is 1 where an image has fewer neighbours: nothing can be told.
     """
     n = vectors.shape[1]
-    points, found = (
-        vectors.reshape(4 * n, vectors.shape[2]),
-        Pairs(*np.zeros((3, 0), np.int64), np.zeros(0, np.float32)),
-    )
+    points, found = vectors.reshape(4 * n, vectors.shape[2]), Pairs.joined([])
     rng = np.random.default_rng(seed)
     for _ in range(1 if n <= EXHAUSTIVE else TREES):
         leaves = [np.arange(4 * n)] if n <= EXHAUSTIVE else _leaves(points, rng)
-        parts = [found, *(_neighbours(points, n, leaf) for leaf in leaves)]
-        found = _nearest(Pairs(*(np.concatenate(column) for column in zip(*map(_columns, parts), strict=True))))
+        found = _nearest(Pairs.joined([found, *(_neighbours(points, n, leaf) for leaf in leaves)]))
     background = np.ones(n, np.float32)
     place = _place(found.first)
     last = place == NEIGHBOURS - 1
@@ -90,15 +97,11 @@ def candidates(vectors: np.ndarray, seed: int = 0) -> tuple[Pairs, np.ndarray]:
     return found.take(order[new]), background
 
 
-def _columns(pairs: Pairs) -> tuple[np.ndarray, ...]:
-    return pairs.first, pairs.second, pairs.version, pairs.cosine
-
-
 def _leaves(points: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
     """Rows of each leaf of one tree: halves along a random direction, until a leaf has at most LEAF rows."""
     order, n_leaves = np.arange(len(points)), 1
     while len(order) / n_leaves > LEAF:
-        place = points @ rng.normal(size=points.shape[1]).astype(np.float32)
+        place = points @ rng.standard_normal(points.shape[1], np.float32)
         order = np.concatenate([leaf[np.argsort(place[leaf])] for leaf in np.array_split(order, n_leaves)])
         n_leaves *= 2
     return np.array_split(order, n_leaves)
@@ -109,16 +112,15 @@ def _neighbours(points: np.ndarray, n: int, leaf: np.ndarray) -> Pairs:
     version, row = np.divmod(leaf, n)
     whole, parts = leaf[version == WHOLE], []
     kept = min(4 * NEIGHBOURS, len(leaf) - 1)  # all versions of as many images
-    for start in range(0, len(whole) if kept > 0 else 0, BLOCK):
+    for start in range(0, len(whole), BLOCK):
         first = whole[start : start + BLOCK]
         cosine = points[first] @ points[leaf].T
-        cosine[row == first[:, None]] = -2
-        near = np.argpartition(-cosine, kept - 1, axis=1)[:, :kept]
-        parts.append((np.repeat(first, kept), near.ravel(), np.take_along_axis(cosine, near, 1).ravel()))
-    if not parts:
-        return Pairs(*np.zeros((3, 0), np.int64), np.zeros(0, np.float32))
-    first, near, cosine = map(np.concatenate, zip(*parts, strict=True))
-    return _nearest(Pairs(first, row[near], version[near], cosine).take(cosine > -2))
+        cosine[row == first[:, None]] = -2  # the image itself
+        near = np.argpartition(-cosine, kept - 1, axis=1)[:, :kept].ravel()
+        each = np.repeat(np.arange(len(first)), kept)
+        pairs = Pairs(first[each], row[near], version[near], cosine[each, near])
+        parts.append(pairs.take(pairs.cosine > -2))
+    return _nearest(Pairs.joined(parts))
 
 
 def _place(sorted_rows: np.ndarray) -> np.ndarray:

@@ -40,7 +40,7 @@ def group_near_duplicates(hashes: Sequence[bytes], contents: Sequence[str]) -> n
     original, copy = identical_pairs(contents).T if len(hashes) else np.zeros((2, 0), int)
     leader[copy] = original
     distinct = np.flatnonzero(leader == np.arange(len(leader)))
-    leader[distinct] = distinct[_Likeness([hashes[i] for i in distinct]).leaders()]
+    leader[distinct] = distinct[_Likeness([hashes[i] for i in distinct.tolist()]).leaders()]
     leader = leader[leader]
     first, inverse = np.unique(leader, return_index=True, return_inverse=True)[1:]
     return np.argsort(np.argsort(first))[inverse]

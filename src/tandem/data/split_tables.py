@@ -40,13 +40,13 @@ def write_labels(path: Path, ids: list[str], names: tuple[str, ...], y: np.ndarr
 
 
 def read_images(path: Path) -> dict[str, list]:
-    """The columns that IMAGE_SCHEMA names, without the large `hash`."""
+    """The columns that IMAGE_SCHEMA names."""
+    return pq.read_table(path).to_pydict()
+
+
+def read_image_rows(path: Path) -> dict[str, list]:
+    """The same without `hash`, which takes 4 kB a row and is needed for the folds only."""
     return pq.read_table(path, columns=[name for name in IMAGE_SCHEMA.names if name != "hash"]).to_pydict()
-
-
-def read_hashes(path: Path) -> list[bytes]:
-    """The column `hash` of `write_images`."""
-    return pq.read_table(path, columns=["hash"])["hash"].to_pylist()
 
 
 def read_captions(path: Path) -> tuple[list[str], list[str]]:

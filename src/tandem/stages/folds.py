@@ -12,7 +12,7 @@ from tandem.artifacts.paths import Paths
 from tandem.config.competition import load_competition
 from tandem.data.folds import label_shares, make_folds
 from tandem.data.near_duplicates import many_near_duplicates
-from tandem.data.split_tables import read_hashes, read_images, read_labels
+from tandem.data.split_tables import read_images, read_labels
 from tandem.graph.plan import Step
 
 
@@ -25,8 +25,8 @@ def run(paths: Paths, step: Step) -> None:
             f"differ; run: make check COMP={paths.comp}"
         )
     competition = load_competition(paths.competition)
-    n, seed, hashes = competition.folds.n, competition.folds.seed, read_hashes(paths.images("train"))
-    fold, groups = make_folds(y, hashes, images["sha"], n, seed, competition.duplicates)
+    n, seed = competition.folds.n, competition.folds.seed
+    fold, groups = make_folds(y, images["hash"], images["sha"], n, seed, competition.duplicates)
     rows = zip(ids, fold.tolist(), groups.tolist(), strict=True)
     step.stale[0].invalidate()
     write_text(paths.folds, csv_text(("id", "fold", "group"), *rows))
