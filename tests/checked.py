@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from tandem.artifacts.atomic_io import write_json, write_text
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import Competition, to_toml
+from tandem.data.near_duplicates import HASH_BYTES
 from tandem.data.split_tables import write_captions, write_images
 from tandem.graph.declared_stages import Graph
 from tandem.graph.plan import step_of
@@ -23,7 +24,7 @@ def write_split(
     """Rows whose images lie in `folder` of the competition, all of one width and height."""
     n, (width, height) = len(ids), size
     images = {"id": list(ids), "file": [f"{folder}{name}" for name in ids], "width": [width] * n}
-    images |= {"height": [height] * n, "bytes": [1] * n, "sha": list(ids), "hash": [b"0" * 64] * n}
+    images |= {"height": [height] * n, "bytes": [1] * n, "sha": list(ids), "hash": [bytes(HASH_BYTES)] * n}
     write_images(paths.images(split), images)
     write_captions(paths.captions(split), list(ids), list(captions))
 

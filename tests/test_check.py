@@ -176,6 +176,16 @@ def test_near_duplicates_are_reported_within_train_and_across(toy):
     assert findings["test photo in train"]["message"] == "the same file: 5 and 2 of input/toy/train.csv:4"
 
 
+def test_many_near_duplicates_are_a_warning_and_none_are_looked_for_when_switched_off(toy):
+    photo(0).save(toy.image(1), quality=50)
+    assert toy.check() == 0
+    (found,) = [f for f in read_json(toy.paths.check_report)["findings"] if f["kind"] == "many near-duplicates"]
+    assert found["severity"] == "warning" and "the largest: 0 1 (2 rows)" in found["message"]
+    toy.options["duplicates"] = "off"
+    assert toy.check() == 0
+    assert toy.findings() == []
+
+
 def test_a_repeated_id_is_no_near_duplicate(toy):
     toy.train.append(toy.train[0])
     toy.check()

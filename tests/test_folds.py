@@ -7,6 +7,7 @@ from checked import run_tasks, write_competition, write_experiment
 from tandem.artifacts.paths import Paths
 from tandem.config.experiments import TfidfExperiment
 from tandem.data.folds import assign_folds, label_shares, make_folds
+from tandem.data.near_duplicates import HASH_BYTES
 from tandem.data.split_tables import write_images, write_labels
 from tandem.graph.declared_stages import Graph
 
@@ -57,10 +58,15 @@ def test_groups_of_another_length_are_refused():
 
 
 def test_copies_of_one_file_make_one_group_and_share_a_fold():
-    fold, group = make_folds(labels(20), [bytes(64)] * 20, ["same", "same", *map(str, range(18))], 2, seed=0)
+    fold, group = make_folds(labels(20), [bytes(HASH_BYTES)] * 20, ["same", "same", *map(str, range(18))], 2, seed=0)
     assert group.tolist() == [0, 0, *range(1, 19)]
     assert fold[0] == fold[1]
     assert fold.tolist() == assign_folds(labels(20), group, 2, seed=0).tolist()
+
+
+def test_without_a_search_for_duplicates_each_row_is_its_own_group():
+    _, group = make_folds(labels(20), [bytes(HASH_BYTES)] * 20, ["same"] * 20, 2, seed=0, duplicates="off")
+    assert group.tolist() == [*range(20)]
 
 
 def test_label_shares_end_with_all_rows():
@@ -74,7 +80,7 @@ def checked(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     paths, ids = Paths("toy"), [f"{i}.jpg" for i in range(10)]
     shas = ["same", "same", *ids[2:]]
-    columns = {"id": ids, "file": ids, "sha": shas, "hash": [bytes(64)] * 10}
+    columns = {"id": ids, "file": ids, "sha": shas, "hash": [bytes(HASH_BYTES)] * 10}
     write_images(paths.images("train"), columns | {k: [1] * 10 for k in ("width", "height", "bytes")})
     write_labels(paths.labels, ids, ("cat", "dog"), np.array([[1, i % 2] for i in range(10)]))
     write_competition(paths, ("cat", "dog"), folds={"n": 2}, experiments=["words"])
@@ -92,6 +98,17 @@ def test_the_stage_writes_one_row_an_image_and_prints_the_shares(checked, capsys
     assert "10 rows in 2 folds" in printed
     assert "9 groups, the largest of 2" in printed
     assert "dog" in printed
+    assert "2 of 10 rows (20.0 %) are in 1 groups of near-duplicates, the largest: 0.jpg 1.jpg (2 rows)" in printed
+
+
+def test_switching_the_search_off_makes_new_folds(checked, capsys):
+    run_tasks(checked, "folds")
+    write_competition(checked, ("cat", "dog"), folds={"n": 2}, experiments=["words"], duplicates="off")
+    assert [task for task in Graph.open(checked).tasks(["folds"]).values() if task.name == "folds" and task.stale()]
+    capsys.readouterr()
+    run_tasks(checked, "folds")
+    printed = capsys.readouterr().out
+    assert "10 groups" in printed and "near-duplicates" not in printed
 
 
 def test_rows_are_checked_before_they_are_split(checked):

@@ -1,86 +1,117 @@
-import io
-
 import numpy as np
 import pytest
-from PIL import Image, ImageEnhance
+from pictures import COPIES, UNLIKE, encoded, scene
+from PIL import Image
 
-from tandem.data.near_duplicates import HASH_BYTES, group_near_duplicates, perceptual_hash, similar_pairs
-
-
-def scene(seed: int, size: int = 128) -> Image.Image:
-    """Overlapping coloured patches: as much structure, at all scales, as a photo has."""
-    rng = np.random.default_rng(seed)
-    canvas = np.full((size, size, 3), rng.integers(256, size=3), np.uint8)
-    for extent in np.geomspace(size, 4, 60).astype(int):
-        x, y = rng.integers(-extent // 2, size, 2).clip(0)
-        canvas[y : y + extent, x : x + rng.integers(extent // 2, extent + 1)] = rng.integers(256, size=3)
-    return Image.fromarray(canvas)
-
-
-def encoded(image: Image.Image, quality: int) -> Image.Image:
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=quality)
-    return Image.open(file).convert("RGB")
+from tandem.data import duplicate_candidates
+from tandem.data.duplicate_candidates import best_pairs, candidates, versions
+from tandem.data.image_comparison import mismatch
+from tandem.data.near_duplicates import (
+    HASH_BYTES,
+    group_near_duplicates,
+    identical_pairs,
+    many_near_duplicates,
+    perceptual_hash,
+)
+from tandem.data.thumbnails import as_arrays
 
 
-COPIES = {
-    "JPEG of quality 50": lambda im: encoded(im, 50),
-    "half the size": lambda im: im.resize((64, 64), Image.Resampling.LANCZOS),
-    "cropped by 3 %": lambda im: im.crop((2, 2, 126, 126)),
-    "brighter": lambda im: ImageEnhance.Brightness(im).enhance(1.2),
-    "darker": lambda im: ImageEnhance.Brightness(im).enhance(0.7),
-}
+def pictures(kind: str, n: int, start: int = 0) -> list[Image.Image]:
+    return [UNLIKE[kind](np.random.default_rng([start + i, 1])) for i in range(n)]
 
 
+def grouped(images: list[Image.Image]) -> list[int]:
+    return group_near_duplicates([perceptual_hash(im) for im in images], list(map(str, range(len(images))))).tolist()
+
+
+@pytest.mark.parametrize("n", [5, 30])
 @pytest.mark.parametrize("copy", COPIES)
-def test_a_changed_copy_joins_its_original(copy):
-    originals = [scene(seed) for seed in range(20)]
-    images = originals + [COPIES[copy](im) for im in originals]
-    groups = group_near_duplicates([perceptual_hash(im) for im in images], list(map(str, range(40))))
-    assert groups.tolist() == [*range(20), *range(20)]
+def test_a_changed_copy_joins_its_original(copy, n):
+    originals = pictures("scene", n)
+    assert grouped(originals + [COPIES[copy](im) for im in originals]) == [*range(n), *range(n)]
 
 
-def test_different_scenes_stay_apart():
-    hashes = [perceptual_hash(scene(seed)) for seed in range(200)]
-    assert len(similar_pairs(hashes)) == 0
+@pytest.mark.parametrize("kind", UNLIKE)
+def test_unlike_pictures_of_one_kind_stay_apart(kind):
+    assert grouped(pictures(kind, 60)) == [*range(60)]
+
+
+@pytest.mark.parametrize("kind", ["document", "form", "chart", "line_drawing"])
+def test_copies_are_found_among_pictures_of_one_kind(kind):
+    originals = pictures(kind, 40)
+    assert grouped(originals + [encoded(im, 60) for im in originals[:10]]) == [*range(40), *range(10)]
+
+
+def test_a_shape_in_another_colour_is_another_picture():
+    one, other = Image.new("RGB", (80, 80), "white"), Image.new("RGB", (80, 80), "white")
+    one.paste((255, 0, 0), (20, 10, 50, 60))
+    other.paste((0, 0, 255), (20, 10, 50, 60))
+    assert grouped([one, other]) == [0, 1]
+
+
+def test_a_chain_of_small_steps_does_not_join_its_ends():
+    start, end = pictures("scene", 2)
+    groups = grouped([Image.blend(start, end, share) for share in np.linspace(0, 1, 21)])
+    assert groups[0] == groups[1] != groups[-1]
+    assert max(np.bincount(groups)) < 15
 
 
 def test_plain_images_are_like_nothing_but_their_own_copy():
     plain = [Image.new("RGB", (50, 40), (v, v, v)) for v in (0, 128, 255)]
     hashes = [perceptual_hash(im) for im in plain]
-    assert len({*hashes}) == 1
     assert group_near_duplicates([*hashes, hashes[0]], ["black", "grey", "white", "black"]).tolist() == [0, 1, 2, 0]
 
 
 def test_nearly_plain_noise_is_not_a_picture():
     rng = np.random.default_rng(0)
     noisy = [Image.fromarray(rng.normal(128, 2, (90, 90, 3)).astype(np.uint8)) for _ in range(30)]
-    assert len(similar_pairs([perceptual_hash(im) for im in noisy])) == 0
+    assert grouped(noisy) == [*range(30)]
 
 
-def test_likeness_joins_through_others_and_groups_are_numbered_as_they_appear():
-    a, b, c = (perceptual_hash(scene(seed)) for seed in range(3))
+def test_groups_are_numbered_as_they_appear_and_equal_contents_join():
+    a, b, c = (perceptual_hash(im) for im in pictures("scene", 3))
     assert group_near_duplicates([b, a, b, c], ["1", "2", "3", "2"]).tolist() == [0, 1, 0, 1]
 
 
-def test_pairs_do_not_depend_on_the_size_of_a_block():
-    images = [scene(seed) for seed in range(12)]
-    hashes = [perceptual_hash(im) for im in images] + [perceptual_hash(encoded(im, 30)) for im in images]
-    expected = {(i, i + 12) for i in range(12)}
-    for pairs_at_once in (1, 50, 10**6):
-        assert {tuple(pair) for pair in similar_pairs(hashes, pairs_at_once).tolist()} == expected
+def test_many_copies_of_one_image_make_one_group():
+    original, others = pictures("scene", 1)[0], pictures("scene", 40, start=10)
+    copies = [encoded(original, quality) for quality in range(40, 90)]
+    assert grouped([*others[:20], *copies, *others[20:]]) == [*range(20), *[20] * 50, *range(21, 41)]
 
 
-def test_many_copies_of_one_image_make_few_links():
-    original = np.frombuffer(perceptual_hash(scene(0)), np.uint8)
-    rng = np.random.default_rng(0)
-    hashes = []
-    for _ in range(300):
-        flipped = np.zeros(8 * HASH_BYTES, np.uint8)
-        flipped[rng.choice(256, 3, replace=False)] = 1  # three signs of 256
-        hashes.append((original ^ np.packbits(flipped)).tobytes())
-    assert len(similar_pairs(hashes, pairs_at_once=3000)) < 3 * 300 + 3000
-    assert set(group_near_duplicates(hashes, list(map(str, range(300))))) == {0}
+def test_a_forest_finds_the_copies_that_all_comparisons_find(monkeypatch):
+    originals = [scene(np.random.default_rng(i), 64) for i in range(700)]
+    hashes = [perceptual_hash(im) for im in originals] + [perceptual_hash(encoded(im, 60)) for im in originals[:300]]
+    contents = list(map(str, range(1000)))
+    monkeypatch.setattr(duplicate_candidates, "EXHAUSTIVE", 100)
+    monkeypatch.setattr(duplicate_candidates, "LEAF", 64)
+    assert group_near_duplicates(hashes, contents).tolist() == [*range(700), *range(300)]
+
+
+def test_the_background_of_a_small_set_says_nothing():
+    grey, _ = as_arrays([perceptual_hash(im) for im in pictures("scene", 8)])
+    assert candidates(versions(grey))[1].tolist() == [1.0] * 8
+
+
+def test_a_copy_differs_in_nothing_and_an_unlike_picture_in_everything():
+    one, other = pictures("scene", 2)
+    grey, colour = as_arrays([perceptual_hash(im) for im in (one, encoded(one, 70), other)])
+    pairs = best_pairs(versions(grey), np.array([0, 0]), np.array([1, 2]))
+    assert mismatch(grey, colour, pairs).tolist() == [0.0, 1.0]
+
+
+def test_many_near_duplicates_are_said_with_the_largest_groups():
+    ids, group = [f"{i}.jpg" for i in range(300)], np.arange(300)
+    group[1] = 0
+    assert many_near_duplicates(ids, group) == ""
+    group[:6] = 0
+    said = many_near_duplicates(ids, group)
+    assert said.startswith("6 of 300 rows (2.0 %) are in 1 groups of near-duplicates")
+    assert said.endswith("0.jpg 1.jpg 2.jpg 3.jpg ... (6 rows)")
+
+
+def test_identical_pairs_join_the_first_row():
+    assert identical_pairs(["a", "b", "a", "a"]).tolist() == [[0, 2], [0, 3]]
 
 
 def test_no_images_make_no_groups():
@@ -88,5 +119,5 @@ def test_no_images_make_no_groups():
 
 
 def test_a_hash_of_another_length_is_refused():
-    with pytest.raises(ValueError, match="8 bytes, expected 64"):
-        similar_pairs([b"12345678"])
+    with pytest.raises(ValueError, match=f"8 bytes, expected {HASH_BYTES}"):
+        group_near_duplicates([b"12345678"], ["a"])

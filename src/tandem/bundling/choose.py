@@ -9,7 +9,7 @@ from tandem.artifacts.paths import Paths
 from tandem.bundling.cost import measure_costs
 from tandem.bundling.ensemble_choice import Choice, Cost, choose_best, grow_means
 from tandem.data.labelled_rows import read_labelled_rows
-from tandem.data.split_tables import read_captions, read_images
+from tandem.data.split_tables import read_captions, read_image_rows
 from tandem.decoding import Rule
 from tandem.decoding.scoring import score
 from tandem.ensemble.stacking import BOUND, fixed_stack, load_stack, write_stack
@@ -76,7 +76,7 @@ def as_experiment(experiments: Experiments, choice: Choice, root: Path) -> Exper
 def first_rows(paths: Paths, n: int) -> tuple[list[Path], list[str]]:
     """(images, captions) of the first n test rows, or of training rows where there is no test set."""
     split = "test" if paths.images("test").exists() else "train"
-    images, captions = read_images(paths.images(split)), paths.captions(split)
+    images, captions = read_image_rows(paths.images(split)), paths.captions(split)
     caption = dict(zip(*read_captions(captions), strict=True)) if captions.exists() else {}
     files = [paths.input / file for file in images["file"][:n]]
     return files, [caption.get(name, "") for name in images["id"][:n]]

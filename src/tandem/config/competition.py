@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 
 from tandem.config.toml_files import Section, parse_toml, validate
 
+Duplicates = Literal["group", "off"]
 Metric = Literal["f1_samples", "f1_micro", "f1_macro"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
@@ -68,6 +69,7 @@ class Competition(Section):
     zero_division: Literal[0, 1] = Field(0, description="F of a row or label with neither label nor prediction: 0 or 1")
     least: int = Field(1, ge=0, description="labels on a row, at least")
     most: int = Field(ge=1, description="and at most")
+    duplicates: Duplicates = Field("group", description="near-duplicates share a fold; off: they are not looked for")
     train: RelativePath = "train.csv"
     test: RelativePath = "test.csv"
     unlabelled: RelativePath | None = Field(None, description="more rows, for make pseudo")

@@ -16,7 +16,14 @@ from tandem.data.csv_reader import read_table
 from tandem.data.image_scan import ImageInfo, scan_images
 from tandem.data.issues import Issue, count_errors
 from tandem.data.label_codec import LabelCodec
-from tandem.data.split_tables import read_captions, read_images, read_labels, write_captions, write_images, write_labels
+from tandem.data.split_tables import (
+    read_captions,
+    read_image_rows,
+    read_labels,
+    write_captions,
+    write_images,
+    write_labels,
+)
 
 
 @dataclass(frozen=True)
@@ -74,8 +81,9 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
     seconds = time.perf_counter() - started
     for split in splits.values():
         issues += checks.check_images(split, infos)
-    cells = LabelCodec(names, competition.labels.separator).decode(y)
-    issues += checks.check_duplicates(splits["train"], splits["test"], infos, cells)
+    if competition.duplicates == "group":
+        cells = LabelCodec(names, competition.labels.separator).decode(y)
+        issues += checks.check_duplicates(splits["train"], splits["test"], infos, cells)
     images: dict[str, dict[str, list]] = {}
     fields = {"width": "width", "height": "height", "bytes": "size", "sha": "sha", "hash": "hash"}
     for name, split in splits.items():
@@ -118,7 +126,7 @@ def content_digests(checked: CheckedTables) -> dict[str, str]:
 def content_digest(table: Path) -> str:
     """The digest of one written table, as `content_digests` gives it."""
     if table.name.endswith(".images.parquet"):
-        columns = read_images(table)
+        columns = read_image_rows(table)
         return _texts_digest(columns["id"], columns["sha"])
     if table.name.endswith(".captions.parquet"):
         return _texts_digest(*read_captions(table))

@@ -10,7 +10,7 @@ from tandem.data.csv_reader import Table
 from tandem.data.image_scan import ImageInfo, image_file
 from tandem.data.issues import Issue
 from tandem.data.label_codec import LabelCodec, encode_flags, split_cell
-from tandem.data.near_duplicates import group_near_duplicates
+from tandem.data.near_duplicates import group_near_duplicates, many_near_duplicates
 from tandem.data.submission import submission_columns
 
 
@@ -148,6 +148,9 @@ def check_duplicates(train: Split, test: Split, infos: dict[str, ImageInfo], lab
                 first.setdefault(file, (split, row))
     images = [infos[file] for file in first]
     numbers = group_near_duplicates([image.hash for image in images], [image.sha for image in images])
+    ids = [train.ids[row] for split, row in first.values() if split is train]  # the first ones: test follows train
+    if many := many_near_duplicates(ids, numbers[: len(ids)]):
+        yield Issue("many near-duplicates", many, train.file)
     groups: dict[int, list[str]] = {}  # in order of their first rows
     for number, file in zip(numbers.tolist(), first, strict=True):
         groups.setdefault(number, []).append(file)

@@ -7,16 +7,25 @@ from pathlib import Path
 import numpy as np
 
 from tandem.artifacts.atomic_io import digest
+from tandem.config.competition import Duplicates
 from tandem.data.near_duplicates import group_near_duplicates
 
 ADVICE = "correct it, or delete it and run make folds"
 
 
 def make_folds(
-    y: np.ndarray, hashes: Sequence[bytes], shas: Sequence[str], n_folds: int, seed: int
+    y: np.ndarray,
+    hashes: Sequence[bytes],
+    shas: Sequence[str],
+    n_folds: int,
+    seed: int,
+    duplicates: Duplicates = "group",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(fold, group), each (n,): `group` joins near-duplicates, by perceptual hashes and digests of the image files."""
-    group = group_near_duplicates(hashes, shas)
+    """(fold, group), each (n,): `group` joins near-duplicates, by perceptual hashes and digests of the image files.
+
+    With duplicates "off" each row is its own group.
+    """
+    group = group_near_duplicates(hashes, shas) if duplicates == "group" else np.arange(len(y))
     return assign_folds(y, group, n_folds, seed), group
 
 

@@ -1,34 +1,50 @@
 """Safe decoding of untrusted images to RGB."""
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 64_000_000  # a larger image is refused before it is decoded
 MAX_BYTES = 64 * 2**20
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"}
-ORIENTATION = 0x0112  # the EXIF tag
-STEPS = ["FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"]
-TRANSPOSES = {orientation: Image.Transpose[name] for orientation, name in enumerate(STEPS, 2)}  # to turn it upright
 
 
 class BadImage(ValueError):
     """An image that cannot be used; the message gives the reason, such as "truncated: ..."."""
 
 
-def apply_orientation(image: Image.Image) -> Image.Image:
-    """Applies the EXIF orientation; damaged EXIF data is ignored, because the pixels are intact."""
+@contextmanager
+def _bad_image() -> Iterator[None]:
+    """Raises what PIL raises on a damaged image as BadImage."""
     try:
-        orientation = image.getexif().get(ORIENTATION)
-    except Exception:
-        return image
-    return image.transpose(TRANSPOSES[orientation]) if orientation in TRANSPOSES else image
+        yield
+    except BadImage:
+        raise
+    except Image.DecompressionBombError as error:
+        raise BadImage(f"oversized: {error}") from error
+    except Exception as error:  # PIL raises OSError, SyntaxError, ValueError, struct.error... on damage
+        kind = "truncated" if "truncated" in str(error).lower() else "unreadable"
+        raise BadImage(f"{kind}: {error}") from error
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Transparent pixels are put on white, 16 bits are scaled to 8."""
+    """Turned upright by EXIF; transparent pixels are put on white, 16 bits are scaled to 8; raises BadImage."""
+    with _bad_image():
+        return _to_rgb(image.copy())
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Changes `image`."""
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise BadImage(f"oversized: {width}x{height} pixels, at most {MAX_PIXELS:,} in all are decoded")
+    image.load()
+    with suppress(Exception):  # damaged EXIF data: the pixels are intact
+        ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I;16") or image.mode == "I":
         image = image.point(lambda v: v / 257).convert("L")
         image.info.pop("transparency", None)  # a 16-bit grey value: not valid for 8 bits
@@ -39,36 +55,21 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _check_size(size: int) -> None:
+    if not size:
+        raise BadImage("unreadable: empty file")
     if size > MAX_BYTES:
         raise BadImage(f"oversized: {size:,} bytes, at most {MAX_BYTES:,} are read")
 
 
-def decode(data: bytes, min_side: int = 0) -> Image.Image:
-    """RGB, turned upright by EXIF, see `to_rgb`; raises BadImage.
-
-    `min_side`: pixels that both sides must keep; a larger JPEG is decoded at 1/2, 1/4 or 1/8 of its size, which takes
-    a third of the time. 0: full size.
-    """
+def decode(data: bytes) -> Image.Image:
+    """RGB at full size, see `to_rgb`; raises BadImage."""
     _check_size(len(data))
-    try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        width, height = image.size
-        if width * height > MAX_PIXELS:
-            raise BadImage(f"oversized: {width}x{height} pixels, at most {MAX_PIXELS:,} in all are decoded")
-        if min_side:
-            image.draft(None, (min_side, min_side))
-        image.load()
-        return to_rgb(apply_orientation(image))
-    except BadImage:
-        raise
-    except Image.DecompressionBombError as error:
-        raise BadImage(f"oversized: {error}") from error
-    except UnidentifiedImageError as error:
-        reason = f"{len(data)} bytes that are not one of {', '.join(FORMATS)}" if data else "empty file"
-        raise BadImage(f"unreadable: {reason}") from error
-    except Exception as error:  # PIL raises OSError, SyntaxError, ValueError, struct.error... on damage
-        kind = "truncated" if "truncated" in str(error).lower() else "unreadable"
-        raise BadImage(f"{kind}: {error}") from error
+    with _bad_image():
+        try:
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        except UnidentifiedImageError as error:
+            raise BadImage(f"unreadable: {len(data)} bytes that are not one of {', '.join(FORMATS)}") from error
+        return _to_rgb(image)
 
 
 def read(path: Path) -> bytes:
@@ -82,9 +83,9 @@ def read(path: Path) -> bytes:
         raise BadImage(f"unreadable: {error.strerror}") from error
 
 
-def load_rgb(path: Path, min_side: int = 0) -> Image.Image:
+def load_rgb(path: Path) -> Image.Image:
     """Decodes a file (see `decode`); raises BadImage with its path."""
     try:
-        return decode(read(path), min_side)
+        return decode(read(path))
     except BadImage as error:
         raise BadImage(f"{path}: {error}") from error

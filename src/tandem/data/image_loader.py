@@ -15,7 +15,8 @@ from tandem.data.image_io import load_rgb, to_rgb
 T = TypeVar("T")
 R = TypeVar("R")
 Image = Path | np.ndarray  # a file, or (size, size, 3) uint8
-OVERSIZE = 2  # decoded at this multiple of the wanted size at least, before the bicubic resize
+Box = tuple[float, float, float, float]  # left, upper, right, lower in pixels
+OVERSIZE = 2.0  # an image of at least twice this multiple of the wanted size is first averaged over blocks of pixels
 
 
 def prefetch(work: Callable[[T], R], items: Iterable[T], threads: int, depth: int = 4) -> Iterator[R]:
@@ -34,22 +35,27 @@ def prefetch(work: Callable[[T], R], items: Iterable[T], threads: int, depth: in
                 future.cancel()
 
 
-def squares(source: Path | PIL.Image.Image | np.ndarray, sizes: Iterable[int]) -> dict[int, np.ndarray]:
-    """(size, size, 3) uint8 for every size: the whole image, resized to a square and not cropped.
-
-    `source` is a file, a PIL image or an array (h, w, 3) uint8.
-    """
-    sizes = list(sizes)
+def decoded(source: Path | PIL.Image.Image | np.ndarray) -> PIL.Image.Image:
+    """The whole image in RGB and upright; `source` is a file, a PIL image or an array (h, w, 3) uint8."""
     if isinstance(source, Path):
-        image = load_rgb(source, OVERSIZE * max(sizes, default=0))
-    else:
-        image = to_rgb(PIL.Image.fromarray(source) if isinstance(source, np.ndarray) else source)
-    return {size: np.asarray(image.resize((size, size), Resampling.BICUBIC)) for size in sizes}
+        return load_rgb(source)
+    return to_rgb(PIL.Image.fromarray(source) if isinstance(source, np.ndarray) else source)
+
+
+def to_square(image: PIL.Image.Image, size: int, box: Box | None = None) -> np.ndarray:
+    """(size, size, 3) uint8: an RGB image, or the part of it in `box`, resized with antialiasing."""
+    return np.asarray(image.resize((size, size), Resampling.BICUBIC, box, OVERSIZE))
+
+
+def squares(source: Path | PIL.Image.Image | np.ndarray, sizes: Iterable[int]) -> dict[int, np.ndarray]:
+    """The whole image (see `decoded`) as a square of every size, not cropped; none depends on the others."""
+    image = decoded(source)
+    return {size: to_square(image, size) for size in sizes}
 
 
 def load_square(image: Image, size: int) -> np.ndarray:
-    """One of `squares`; an array is returned as it is."""
-    return squares(image, (size,))[size] if isinstance(image, Path) else image
+    """One of `squares`; an array (size, size, 3) stays as it is."""
+    return to_square(decoded(image), size)
 
 
 def image_batches(files: Sequence[Image], size: int, batch: int, threads: int) -> Iterator[np.ndarray]:

@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 from tandem.artifacts.atomic_io import digest, write_with
 from tandem.data import image_io
 from tandem.data.image_loader import prefetch
-from tandem.data.near_duplicates import HASH_BYTES, perceptual_hash
+from tandem.data.thumbnails import HASH_BYTES, perceptual_hash
 from tandem.runtime.progress import progress
 from tandem.runtime.resources import threads
 
 FLUSH = 4000  # images between two writes of the cache; a killed run loses at most these
-SCAN_VERSION = 1  # raise it when `inspect_image` gives other results
+SCAN_VERSION = 2  # raise it when `inspect_image` gives other results
 VERSION = digest([SCAN_VERSION, image_io.MAX_PIXELS, image_io.MAX_BYTES, image_io.FORMATS])
 
 

@@ -52,6 +52,7 @@ KINDS = {  # errors first
     "label without rows": IssueKind("warning", "it will never be predicted; add examples, or drop the label"),
     "rare label": IssueKind("warning", "some folds have no row with it; add examples, or use fewer folds"),
     "test photo in train": IssueKind("warning", "the score on these rows is too optimistic for new images"),
+    "many near-duplicates": IssueKind("warning", 'where they are unlike, set duplicates = "off" in competition.toml'),
     "repaired row": IssueKind("info", "nothing; quotes or line breaks were repaired while reading"),
     "near-duplicates": IssueKind("info", "nothing; they stay in one fold"),
     "near-duplicates differ": IssueKind("info", "verify the labels"),

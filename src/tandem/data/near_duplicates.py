@@ -1,66 +1,23 @@
-"""Near-duplicate images: a perceptual hash of each image, and groups of similar images.
+"""Groups of near-duplicate images: copies that were re-encoded, resized, brightened, mirrored or cropped, and bursts.
 
-The hash holds the 256 lowest DCT coefficients of a small grey version: the sign of each, and whether it is strong. Two
-images are similar where the strong signs agree; a nearly uniform one has few and matches only exact copies.
+An image joins a group only where it is like the group's first image, so that no chain connects unlike images.
 """
 
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
-from PIL import Image
 
-SIDE = 64  # pixels of the small grey version
-BITS = 256  # coefficients kept
-HASH_BYTES = 2 * BITS // 8  # signs, then strengths
-WEAK = 8.0  # a smaller coefficient is noise: an amplitude of a quarter of a grey level
-MIN_STRONG = 16  # images with fewer strong coefficients are not compared
-NEAR = 16  # bits of the lowest 64 signs that may differ before two hashes are compared in full
-SIMILAR = 0.55  # of the strong signs; in 10,000 photos different scenes reach 0.48, 3 % crops 0.6, other copies 0.85
+from tandem.data.duplicate_candidates import Pairs, best_pairs, candidates, versions
+from tandem.data.image_comparison import mismatch
+from tandem.data.thumbnails import HASH_BYTES, as_arrays, perceptual_hash
 
+__all__ = ["HASH_BYTES", "group_near_duplicates", "identical_pairs", "perceptual_hash"]
 
-@cache
-def _frequencies() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(rows, columns, cosines): positions of the lowest frequencies, and the (32, SIDE) DCT-II basis."""
-    k = np.arange(32)
-    cosines = np.sqrt(2 / SIDE) * np.cos(np.pi * k[:, None] * (np.arange(SIDE) + 0.5) / SIDE)
-    cosines[0] /= np.sqrt(2)
-    u, v = np.divmod(np.arange(32 * 32), 32)
-    lowest = np.lexsort((u, u + v))[1 : BITS + 1]  # without the mean
-    return u[lowest], v[lowest], cosines
-
-
-def perceptual_hash(image: Image.Image) -> bytes:
-    """Hash of an RGB image: nearly the same after re-encoding, resizing, a slight crop or a change of brightness."""
-    u, v, cosines = _frequencies()
-    grey = np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float64)
-    coefficients = (cosines @ grey @ cosines.T)[u, v]
-    weighted = np.abs(coefficients) * (u + v)  # in natural images amplitude falls with frequency
-    strong = (weighted >= np.median(weighted)) & (np.abs(coefficients) > WEAK)
-    return np.packbits(np.concatenate([coefficients > WEAK, strong])).tobytes()
-
-
-def _as_words(hashes: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """(signs, strengths), each (n, BITS / 64) uint64."""
-    if wrong := {len(h) for h in hashes} - {HASH_BYTES}:
-        raise ValueError(f"a perceptual hash has {wrong.pop()} bytes, expected {HASH_BYTES}")
-    words = np.frombuffer(b"".join(hashes), np.uint64).reshape(-1, HASH_BYTES // 8)
-    return words[:, : words.shape[1] // 2], words[:, words.shape[1] // 2 :]
-
-
-def _count_bits(bits: np.ndarray) -> np.ndarray:
-    return np.bitwise_count(bits).sum(axis=1, dtype=np.int64)  # (n,) of each row
-
-
-def _components(pairs: np.ndarray, n: int) -> np.ndarray:
-    """(n,) component of each row in the graph whose edges are `pairs`, numbered in order of appearance."""
-    from scipy.sparse import coo_array  # only here: the graph of tasks imports this module
-    from scipy.sparse.csgraph import connected_components
-
-    graph = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
-    label = connected_components(graph, directed=False)[1]
-    first, inverse = np.unique(label, return_index=True, return_inverse=True)[1:]
-    return np.argsort(np.argsort(first))[inverse]
+COPY = 0.02  # mismatch of a copy, at most; of 400 scans of one form with other entries the two most alike have 0.09
+BURST = 0.35  # of two photos of one scene, at most
+CLOSER = 0.2  # and their distance, at most, as a share of that to other images: 0.1 in bursts, from 0.24 on in charts
+ROUNDS = 5  # of comparing the first images of the groups, as an image has fewer candidates than it may have copies
+MANY = 0.01  # share of rows in groups from which on a person should look at them
 
 
 def identical_pairs(contents: Sequence[str] | np.ndarray) -> np.ndarray:
@@ -75,32 +32,89 @@ def identical_pairs(contents: Sequence[str] | np.ndarray) -> np.ndarray:
     return np.column_stack([first[later], later])
 
 
-def similar_pairs(hashes: Sequence[bytes], pairs_at_once: int = 2**18) -> np.ndarray:
-    """(m, 2) pairs that connect all similar images, directly or through others; redundant ones are dropped."""
-    signs, strong = _as_words(hashes)
-    size = _count_bits(strong)
-    usable = np.flatnonzero(size >= MIN_STRONG)
-    copies = usable[identical_pairs(np.array(hashes, f"V{HASH_BYTES}")[usable])]
-    distinct = np.setdiff1d(usable, copies[:, 1])
-    lowest = np.ascontiguousarray(signs[distinct, 0])
-    block = max(1, pairs_at_once // max(1, len(distinct)))
-    pairs = copies
-    for start in range(0, len(distinct), block):
-        distance = np.bitwise_count(lowest[start : start + block, None] ^ lowest[None, start:])
-        left, right = np.divmod(np.flatnonzero(distance <= NEAR), distance.shape[1])
-        later = right > left
-        i, j = distinct[left[later] + start], distinct[right[later] + start]
-        both = strong[i] & strong[j]
-        agreement = _count_bits(both) - 2 * _count_bits((signs[i] ^ signs[j]) & both)
-        similar = agreement >= SIMILAR * np.sqrt(size[i] * size[j])
-        pairs = np.concatenate([pairs, np.column_stack([i, j])[similar]])
-        if len(pairs) > 2 * len(hashes):
-            pairs = identical_pairs(_components(pairs, len(hashes)))
-    return pairs
-
-
 def group_near_duplicates(hashes: Sequence[bytes], contents: Sequence[str]) -> np.ndarray:
-    """(n,) group numbers in order of appearance: identical or similar images, directly or through others."""
+    """(n,) group numbers in order of appearance: images of equal content, and those that look like the first one."""
     if len(hashes) != len(contents):
         raise ValueError(f"there are {len(hashes)} hashes but {len(contents)} contents")
-    return _components(np.concatenate([similar_pairs(hashes), identical_pairs(contents)]), len(hashes))
+    leader = np.arange(len(hashes))
+    original, copy = identical_pairs(contents).T if len(hashes) else np.zeros((2, 0), int)
+    leader[copy] = original
+    distinct = np.flatnonzero(leader == np.arange(len(leader)))
+    leader[distinct] = distinct[_Likeness([hashes[i] for i in distinct.tolist()]).leaders()]
+    leader = leader[leader]
+    first, inverse = np.unique(leader, return_index=True, return_inverse=True)[1:]
+    return np.argsort(np.argsort(first))[inverse]
+
+
+def many_near_duplicates(ids: Sequence[str], group: np.ndarray) -> str:
+    """What is said where more than MANY of the rows are in groups of two and more; else "".
+
+    >>> many_near_duplicates(["a", "b", "c"], np.array([0, 1, 0]))
+    '2 of 3 rows (66.7 %) are in 1 groups of near-duplicates, the largest: a c (2 rows)'
+    """
+    counts = np.bincount(group)
+    inside = int(counts[counts > 1].sum())
+    if inside <= MANY * len(ids):
+        return ""
+    largest = []
+    for number in np.argsort(-counts, kind="stable")[:3]:
+        rows = np.flatnonzero(group == number)
+        if len(rows) > 1:
+            more = " ..." * (len(rows) > 4)
+            largest.append(f"{' '.join(ids[i] for i in rows[:4])}{more} ({len(rows):,} rows)")
+    share = f"{inside:,} of {len(ids):,} rows ({100 * inside / len(ids):.1f} %)"
+    return f"{share} are in {(counts > 1).sum():,} groups of near-duplicates, the largest: {'; '.join(largest)}"
+
+
+class _Likeness:
+    """Which of some images look alike, each two compared at most once."""
+
+    def __init__(self, hashes: Sequence[bytes]) -> None:
+        self.grey, self.colour = as_arrays(hashes)
+        self.vectors = versions(self.grey)
+        self.background = np.ones(len(hashes), np.float32)
+        self.known: dict[tuple[int, int], tuple[float, float]] = {}  # mismatch and cosine of two rows, lower one first
+
+    def leaders(self) -> np.ndarray:
+        """(n,) first row of the group of each row."""
+        leader = np.arange(len(self.grey))
+        for _ in range(ROUNDS):
+            first = np.flatnonzero(leader == np.arange(len(leader)))
+            joins = self._joins(first)
+            for row in np.flatnonzero(np.isin(leader, list(joins))).tolist():
+                new = joins[int(leader[row])]
+                leader[row] = new if self._alike(new, row) else row
+            if not joins:
+                break
+        return leader
+
+    def _joins(self, rows: np.ndarray) -> dict[int, int]:
+        """For each of `rows` (ascending) that is like an earlier one that is like no other: that earlier one."""
+        pairs, self.background[rows] = candidates(self.vectors[:, rows])
+        self._compare(Pairs(rows[pairs.first], rows[pairs.second], pairs.version, pairs.cosine))
+        earlier: dict[int, list[int]] = {}
+        for i, j in zip(rows[pairs.first].tolist(), rows[pairs.second].tolist(), strict=True):
+            if self._alike(i, j):
+                earlier.setdefault(max(i, j), []).append(min(i, j))
+        joins: dict[int, int] = {}
+        for row in sorted(earlier):
+            options = sorted({joins.get(other, other) for other in earlier[row]})
+            if found := [other for other in options if self._alike(other, row)]:
+                joins[row] = found[0]
+        return joins
+
+    def _alike(self, i: int, j: int) -> bool:
+        key = min(i, j), max(i, j)
+        if key not in self.known:
+            self._compare(best_pairs(self.vectors, np.array([i]), np.array([j])))
+        share, cosine = self.known[key]
+        around = max(self.background[i], self.background[j])
+        return share <= COPY or bool(share <= BURST and 1 - cosine <= CLOSER * (1 - around))
+
+    def _compare(self, pairs: Pairs) -> None:
+        low, high = np.minimum(pairs.first, pairs.second), np.maximum(pairs.first, pairs.second)
+        keys = list(zip(low.tolist(), high.tolist(), strict=True))
+        new = np.array([key not in self.known for key in keys], bool)
+        share = mismatch(self.grey, self.colour, pairs.take(new)).tolist()
+        found = zip(share, pairs.cosine[new].tolist(), strict=True)
+        self.known |= zip([key for key, is_new in zip(keys, new, strict=True) if is_new], found, strict=True)

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from tandem.artifacts.atomic_io import write_if_changed
 
 IMAGE_SCHEMA = pa.schema(
-    # file: relative to the competition's folder; sha: 16 hex digits of the SHA-256; hash: perceptual
+    # file: relative to the competition's folder; sha: 16 hex digits of the SHA-256; hash: see thumbnails.py
     {"id": pa.string(), "file": pa.string(), "width": pa.int32(), "height": pa.int32()}
-    | {"bytes": pa.int64(), "sha": pa.string(), "hash": pa.binary(64)}
+    | {"bytes": pa.int64(), "sha": pa.string(), "hash": pa.binary()}
 )
 CAPTION_SCHEMA = pa.schema([("id", pa.string()), ("caption", pa.string())])
 
@@ -42,6 +42,11 @@ def write_labels(path: Path, ids: list[str], names: tuple[str, ...], y: np.ndarr
 def read_images(path: Path) -> dict[str, list]:
     """The columns that IMAGE_SCHEMA names."""
     return pq.read_table(path).to_pydict()
+
+
+def read_image_rows(path: Path) -> dict[str, list]:
+    """The same without `hash`, which takes 4 kB a row and is needed for the folds only."""
+    return pq.read_table(path, columns=[name for name in IMAGE_SCHEMA.names if name != "hash"]).to_pydict()
 
 
 def read_captions(path: Path) -> tuple[list[str], list[str]]:

@@ -9,7 +9,7 @@ from tandem.artifacts.paths import Paths
 from tandem.config.experiments import Experiment, FusionExperiment
 from tandem.data.image_io import load_rgb
 from tandem.data.labelled_rows import read_labelled_rows
-from tandem.data.split_tables import read_captions, read_images
+from tandem.data.split_tables import read_captions, read_image_rows
 from tandem.explain.attribution import heat_maps, logits_with
 from tandem.explain.explanation import Explanation, default_experiment, find_row, read_prediction, shown_labels
 from tandem.explain.words import word_effects
@@ -34,7 +34,7 @@ def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
         other = f"EXP={name!r}: expected one of {known}; the terms of the stack are shown as well"
         raise FileNotFoundError(other if known else none)
     experiment.require_current()
-    tables = {split: read_images(file) for split in ("train", "test") if (file := paths.images(split)).exists()}
+    tables = {split: read_image_rows(file) for split in ("train", "test") if (file := paths.images(split)).exists()}
     split, row = find_row(image, {split: table["id"] for split, table in tables.items()})
     rows = read_labelled_rows(paths)
     stack = experiment.sibling(STACK)

@@ -9,7 +9,7 @@ import numpy as np
 
 from tandem.artifacts.paths import Paths
 from tandem.config.encoders import Encoder
-from tandem.data.split_tables import read_captions, read_images
+from tandem.data.split_tables import read_captions, read_image_rows
 from tandem.features.feature_store import write_features
 from tandem.features.pretrained_weights import load_backbone, load_sentences
 
@@ -41,7 +41,7 @@ def split_rows(paths: Paths, cfg: Encoder, split: str) -> tuple[list[str], Seque
     """(ids, images or captions to encode) of one split."""
     if cfg.reads == "caption":
         return read_captions(paths.captions(split))
-    rows = read_images(paths.images(split))
+    rows = read_image_rows(paths.images(split))
     return list(rows["id"]), [paths.input / f for f in rows["file"]]
 
 

@@ -18,7 +18,7 @@ from tandem.graph.sources import Sources
 R = TypeVar("R")
 GPU = "gpu"  # EXPS=gpu: all experiments whose names begin with gpu_
 TERMS = ".terms.parquet"  # contributions beside a fold's predictions
-CHECKED_SETTINGS = {"id", "caption", "images", "suffix", "labels", "least", "most"}
+CHECKED_SETTINGS = {"id", "caption", "images", "suffix", "labels", "least", "most", "duplicates"}
 SUBMITTED_SETTINGS = {"id", "labels", "test", "sample_submission", "solution"}
 
 
@@ -178,7 +178,7 @@ class Graph:
 
     def _folds(self) -> Task:
         inputs = {
-            "competition.toml": {"folds": self.competition.folds.model_dump(mode="json")},
+            "competition.toml": self.competition.model_dump(mode="json", include={"folds", "duplicates"}),
             "labels": self.sources.table("train.labels"),
             "images": self.sources.table("train.images"),
             "folds version": version.FOLDS,

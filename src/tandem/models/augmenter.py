@@ -1,16 +1,32 @@
-"""Random crops and colours of training images, by albumentations."""
+"""Random crops, mirror images and colours (by albumentations) of training images."""
 
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 
 from tandem.config.training import Augment
-from tandem.data.image_io import load_rgb
-from tandem.data.image_loader import Image
+from tandem.data.image_loader import Box, Image, decoded, to_square
+
+RATIO = (0.7, 1.4)  # width / height of a random crop
+TRIES = 10  # of a random crop that fits into the image; else it is the whole image
+
+
+def random_box(rng: np.random.Generator, width: int, height: int, scale: float) -> Box:
+    """A random part of an image that has at least `scale` of its area.
+
+    Source: Szegedy et al. 2015, "Going deeper with convolutions".
+    """
+    for _ in range(TRIES):
+        area = width * height * rng.uniform(scale, 1)
+        ratio = np.exp(rng.uniform(*np.log(RATIO)))
+        w, h = round(np.sqrt(area * ratio)), round(np.sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            x, y = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
+            return x, y, x + w, y + h
+    return 0, 0, width, height
 
 
 class Augmenter:
@@ -24,28 +40,25 @@ class Augmenter:
         """(b, size, size, 3) uint8."""
         return np.stack([self._augmented(files[i], epoch, int(i)) for i in rows])
 
-    def _augmented(self, image: Image, epoch: int, row: int) -> np.ndarray:
+    def _augmented(self, source: Image, epoch: int, row: int) -> np.ndarray:
         if not hasattr(self._local, "compose"):
             self._local.compose = self._compose()
-        draw = np.random.default_rng([self.seed, epoch, row]).integers(2**31)
-        self._local.compose.set_random_seed(int(draw))
-        pixels = np.asarray(load_rgb(image)) if isinstance(image, Path) else image
-        return self._local.compose(image=pixels)["image"]
+        rng = np.random.default_rng([self.seed, epoch, row])
+        self._local.compose.set_random_seed(int(rng.integers(2**31)))
+        image, scale = decoded(source), self.cfg.scale
+        box = random_box(rng, *image.size, scale) if scale < 1 else None
+        return self._local.compose(image=to_square(image, self.size, box))["image"]
 
     def _compose(self) -> Callable[..., dict[str, np.ndarray]]:
         os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else its import looks online for a newer version
         import albumentations as transforms
 
-        cfg, size = self.cfg, (self.size, self.size)
-        if cfg.scale < 1:
-            crop = transforms.RandomResizedCrop(size, scale=(cfg.scale, 1.0), ratio=(0.7, 1.4), p=1.0)
-        else:
-            crop = transforms.Resize(*size)
+        cfg = self.cfg
         flip = transforms.HorizontalFlip(p=0.5 if cfg.flip else 0.0)
         shares = (cfg.colour, cfg.colour, cfg.colour, cfg.colour / 10)
         colour = transforms.ColorJitter(*shares, p=0.8 if cfg.colour else 0.0)
         erase = transforms.CoarseDropout((1, 1), (0.1, 0.35), (0.1, 0.35), p=cfg.erase)
-        return transforms.Compose([crop, flip, colour, erase])
+        return transforms.Compose([flip, colour, erase])
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions, read_provenance
 from tandem.config import method_versions as version
 from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
-from tandem.data.split_tables import read_captions, read_images
+from tandem.data.split_tables import read_captions, read_image_rows
 from tandem.decoding import NestedCV, Rule
 from tandem.features.feature_store import read_features
 from tandem.graph.experiment_dir import ExperimentDir, Experiments, same_rows
@@ -53,7 +53,7 @@ def gather(experiments: Experiments, wanted: str = "") -> ReportData:
 
 
 def read_split(paths: Paths, split: str) -> Split:
-    images, captions = read_images(paths.images(split)), None
+    images, captions = read_image_rows(paths.images(split)), None
     if paths.captions(split).exists():
         by_id = dict(zip(*read_captions(paths.captions(split)), strict=True))
         captions = [by_id[name] for name in images["id"]]
@@ -132,7 +132,7 @@ def read_image_features(paths: Paths, experiments: Experiments) -> tuple[np.ndar
 
 
 def _first_view(paths: Paths, slug: str, split: str) -> np.ndarray:
-    features = read_features(paths.features(slug, split), read_images(paths.images(split))["id"])
+    features = read_features(paths.features(slug, split), read_image_rows(paths.images(split))["id"])
     return np.asarray(features[:, 0], np.float32).reshape(len(features), -1)
 
 

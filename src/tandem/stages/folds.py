@@ -11,6 +11,7 @@ from tandem.artifacts.atomic_io import csv_text, write_json, write_text
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import load_competition
 from tandem.data.folds import label_shares, make_folds
+from tandem.data.near_duplicates import many_near_duplicates
 from tandem.data.split_tables import read_images, read_labels
 from tandem.graph.plan import Step
 
@@ -23,13 +24,16 @@ def run(paths: Paths, step: Step) -> None:
             f"{paths.labels} has {len(ids)} ids, {paths.images('train')} {len(images['id'])}, and they "
             f"differ; run: make check COMP={paths.comp}"
         )
-    settings = load_competition(paths.competition).folds
-    fold, groups = make_folds(y, images["hash"], images["sha"], settings.n, settings.seed)
+    competition = load_competition(paths.competition)
+    n, seed = competition.folds.n, competition.folds.seed
+    fold, groups = make_folds(y, images["hash"], images["sha"], n, seed, competition.duplicates)
     rows = zip(ids, fold.tolist(), groups.tolist(), strict=True)
     step.stale[0].invalidate()
     write_text(paths.folds, csv_text(("id", "fold", "group"), *rows))
     write_json(paths.folds_record, step.stale[0].made_from)
     show(paths, names, y, fold, groups)
+    if many := many_near_duplicates(ids, groups):
+        print(f'warning: {many}; where they are unlike, set duplicates = "off" in {paths.competition}')
 
 
 def show(paths: Paths, names: Sequence[str], y: np.ndarray, fold: np.ndarray, groups: np.ndarray) -> None:

@@ -63,7 +63,8 @@ def assumed_digests(graph: Graph) -> dict[str, str]:
     sources = graph.sources
     folds = {"fold map": sources.fold_map, "groups": sources.groups, "fold numbers": joined(sources.fold_numbers)}
     if graph.refreshed(digests | folds).task("folds").stale():
-        fold, group = make_folds(y, images["hash"], images["sha"], competition.folds.n, competition.folds.seed)
+        n, seed = competition.folds.n, competition.folds.seed
+        fold, group = make_folds(y, images["hash"], images["sha"], n, seed, competition.duplicates)
         folds = {"fold map": fold_map_digest(images["id"], fold.tolist()), "fold numbers": joined(fold.tolist())}
         folds |= {"groups": digest(group.tolist())}
     return digests | folds

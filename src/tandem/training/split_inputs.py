@@ -10,7 +10,7 @@ import numpy as np
 from tandem.artifacts.paths import SPLITS, Paths
 from tandem.config.encoders import Encoder
 from tandem.config.experiments import Experiment
-from tandem.data.split_tables import read_captions, read_images
+from tandem.data.split_tables import read_captions, read_image_rows
 from tandem.features.feature_store import read_features
 from tandem.models.inputs import Inputs, build_inputs
 
@@ -24,7 +24,7 @@ class SplitSource:
 
     @cached_property
     def _images(self) -> dict[str, list]:
-        return read_images(self.paths.images(self.split))
+        return read_image_rows(self.paths.images(self.split))
 
     @property
     def ids(self) -> list[str]:

@@ -76,15 +76,15 @@ class LabelService:
             raise ValueError(f"label {label!r:.80}: expected one of {', '.join(self.labeler.names)}")
         number, predictor = self.labeler.names.index(label), self.labeler.predictor_for(caption)
         try:
-            width, height = load_rgb(photo).size
+            image = load_rgb(photo)
         except BadImage as error:
             raise ValueError(str(error).removeprefix(f"{photo}: ")) from error
-        pixels = {size: [image] for size, image in squares(photo, self.labeler.sizes).items()}
+        pixels = {size: [square] for size, square in squares(image, self.labeler.sizes).items()}
         row = NewRows(self.labeler.encoders, pixels, [caption])
         out: dict = {"heat": None, "words": None}
         if member := next((m for m in predictor.members if m.experiment.has_trunk), None):
             (heat,) = heat_maps(member.ensemble, member.inputs(row), [number], not caption.strip())
-            out |= {"heat": heat_uri(heat, width, height), "heat_model": member.name}
+            out |= {"heat": heat_uri(heat, *image.size), "heat_model": member.name}
         if caption.strip() and predictor.reads_captions:
             words = word_effects(caption, lambda captions: self._logits(row, captions))
             effects = zip_longest(words.pieces, words.effects[:, number].tolist())  # no effect of later words

@@ -1,0 +1,54 @@
+"""Small versions of images that near-duplicates are found by, and the lowest frequencies of each."""
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+from PIL import Image
+
+SIDE = 64  # pixels of the grey version
+COLOURS = 8  # of the two colour channels
+HASH_BYTES = SIDE**2 + 2 * COLOURS**2  # grey, then the channels Cb and Cr
+FREQUENCIES = 9  # of each axis
+PART = 0.91  # of each side in the centre of an image: about what a crop of 3 % to 6 % a side leaves
+AT_ONCE = 4096  # images
+
+
+def perceptual_hash(image: Image.Image) -> bytes:
+    """Thumbnail of an RGB image: nearly the same after re-encoding and resizing."""
+    grey = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    small = image.resize((COLOURS, COLOURS), Image.Resampling.BILINEAR).convert("YCbCr")
+    return grey.tobytes() + small.getchannel("Cb").tobytes() + small.getchannel("Cr").tobytes()
+
+
+def as_arrays(hashes: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """(grey (n, SIDE, SIDE), colour (n, 2, COLOURS, COLOURS)), both uint8."""
+    if wrong := {len(h) for h in hashes} - {HASH_BYTES}:
+        raise ValueError(f"a perceptual hash has {wrong.pop()} bytes, expected {HASH_BYTES}")
+    values = np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, HASH_BYTES)
+    return values[:, : SIDE**2].reshape(-1, SIDE, SIDE), values[:, SIDE**2 :].reshape(-1, 2, COLOURS, COLOURS)
+
+
+@cache
+def _basis(part: float) -> np.ndarray:
+    """(FREQUENCIES, SIDE) DCT-II basis of the central `part` of an axis, stretched to SIDE pixels."""
+    pixel, edges = np.arange(SIDE), SIDE * ((np.arange(SIDE + 1) / SIDE - 0.5) * part + 0.5)
+    upper, lower = np.minimum(edges[1:, None], pixel + 1), np.maximum(edges[:-1, None], pixel)
+    stretched = np.maximum(upper - lower, 0) / part  # (SIDE, SIDE): share of each pixel in each stretched one
+    cosines = np.cos(np.pi * np.arange(FREQUENCIES)[:, None] * (pixel + 0.5) / SIDE)
+    return (cosines @ stretched).astype(np.float32)
+
+
+def spectra(grey: np.ndarray, part: float = 1.0) -> np.ndarray:
+    """(n, FREQUENCIES, FREQUENCIES) low frequencies of the central `part`, weighted to be equally strong in photos."""
+    basis = _basis(part)
+    blocks = [grey[i : i + AT_ONCE].astype(np.float32) for i in range(0, len(grey), AT_ONCE)]
+    found = [basis @ block @ basis.T for block in blocks]
+    u, v = np.indices((FREQUENCIES, FREQUENCIES))
+    weight = np.where(u + v <= FREQUENCIES, u + v, 0).astype(np.float32)  # in photos amplitude falls with frequency
+    return np.concatenate([*found, np.zeros((0, FREQUENCIES, FREQUENCIES), np.float32)]) * weight
+
+
+def mirrored(spectrum: np.ndarray) -> np.ndarray:
+    """The spectra of the mirror images."""
+    return spectrum * (-1.0) ** np.arange(FREQUENCIES, dtype=np.float32)
