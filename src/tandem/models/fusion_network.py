@@ -16,7 +16,7 @@ from tandem.models.fusion_joins import JOINS
 from tandem.models.losses import bce, make_loss
 from tandem.models.mlp_head import hidden_layer
 
-# maps (b, h, w, d) or pixels (b, h, w, 3); frozen (b, f); caption (b, f); tokens (b, t, d)
+# maps (b, h, w, d) or pixels (b, h, w, 3); frozen (b, f); caption (b, f); tokens (b, t, d); captioned (b,) bool
 Batch = dict[str, torch.Tensor]
 Targets = tuple[torch.Tensor, torch.Tensor | None]  # (b, c), and the weight of each
 
@@ -30,6 +30,7 @@ class Features:
     positions: torch.Tensor | None = None  # (b, p, d) of the last feature map
     tokens: torch.Tensor | None = None  # (b, t, d) states
     token_mask: torch.Tensor | None = None  # (b, t) bool: which of the states are tokens
+    captioned: torch.Tensor | None = None  # (b,) bool: which rows have a caption; None: all
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Trunks(nn.Module):
             token_mask, tokens = token_mask[:, :longest], self.layers(batch["tokens"][:, :longest].float()).float()
             caption += _pool(tokens, token_mask)
         joined = [torch.cat(parts, 1) if parts else None for parts in (image, caption)]
-        return Features(joined[0], joined[1], positions, tokens, token_mask)
+        return Features(joined[0], joined[1], positions, tokens, token_mask, batch.get("captioned"))
 
 
 class FusionNetwork(nn.Module):
@@ -112,7 +113,10 @@ class Standardise(nn.Module):
 
 
 class FusionHead(nn.Module):
-    """From features to terms in every setting, the number of labels, and caption features predicted from the image."""
+    """From features to terms in every setting, the number of labels, and caption features predicted from the image.
+
+    A row without a caption has the terms of `no_caption` in place of those of `both`, and no caption to be predicted.
+    """
 
     def __init__(self, cfg: Fusion, n_labels: int, widths: dict[str, int]) -> None:
         super().__init__()
@@ -145,7 +149,11 @@ class FusionHead(nn.Module):
             NO_IMAGE: self.join(self.no_image.expand_as(u), v, x.tokens, x.token_mask, None),
         }
         count = self.count(torch.cat([u, v], 1))[:, 0]
-        return terms, count, cosine_similarity(predicted, x.caption.detach(), dim=1)
+        similarity = cosine_similarity(predicted, x.caption.detach(), dim=1)
+        if x.captioned is not None:
+            terms[BOTH] = torch.where(x.captioned[:, None, None], terms[BOTH], terms[NO_CAPTION])
+            similarity = torch.where(x.captioned, similarity, 1.0)
+        return terms, count, similarity
 
 
 def fusion_loss(cfg: FusionExperiment) -> Callable[[Outputs, Targets], torch.Tensor]:
