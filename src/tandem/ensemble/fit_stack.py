@@ -21,6 +21,7 @@ from tandem.logits import sigmoid
 from tandem.metrics import log_loss, log_loss_rows, paired_mean
 
 LEARNED, MEAN = "stack", "mean"  # among the candidates
+MOST_FOLDS = 10  # of more folds some are left out together: second levels are fitted without every pair
 Gains = dict[str, dict[str, tuple[float, float, float]]]
 
 
@@ -48,7 +49,7 @@ def fit_stack(
     The learned stack is kept where it beats both the best member and the plain mean; with fewer than three folds it is
     no candidate. For the rows of a fold the choice is made on the other folds. Rows of one `group` (n,) count as one.
     """
-    names, m = list(probas), len(probas)
+    names, m, fold = list(probas), len(probas), np.unique(fold, return_inverse=True)[1] % MOST_FOLDS
     inputs = StackInputs.of(list(probas.values()), words)
     fixed = {name: fixed_stack(np.eye(m)[i], y.shape[1], inputs) for i, name in enumerate(names)}
     fixed[MEAN] = fixed_stack(np.full(m, 1 / m), y.shape[1], inputs)

@@ -115,7 +115,8 @@ class Standardise(nn.Module):
 class FusionHead(nn.Module):
     """From features to terms in every setting, the number of labels, and caption features predicted from the image.
 
-    A row without a caption has the terms of `no_caption` in place of those of `both`, and no caption to be predicted.
+    The features of a text that is empty have no influence: a row without a caption has the terms of `no_caption` in
+    place of those of `both`, no terms in `no_image`, and no caption to be predicted.
     """
 
     def __init__(self, cfg: Fusion, n_labels: int, widths: dict[str, int]) -> None:
@@ -143,17 +144,18 @@ class FusionHead(nn.Module):
         u, v = self.image(x.image), self.caption(x.caption)
         predicted = self.imagine(u)  # caption features
         scaled = normalize(predicted, dim=1) * predicted.shape[1] ** 0.5  # the length of standardised features
+        imagined, similarity = self.caption(scaled), cosine_similarity(predicted, x.caption.detach(), dim=1)
         terms = {
             BOTH: self.join(u, v, x.tokens, x.token_mask, x.positions),
-            NO_CAPTION: self.join(u, self.caption(scaled), None, None, x.positions),
+            NO_CAPTION: self.join(u, imagined, None, None, x.positions),
             NO_IMAGE: self.join(self.no_image.expand_as(u), v, x.tokens, x.token_mask, None),
         }
-        count = self.count(torch.cat([u, v], 1))[:, 0]
-        similarity = cosine_similarity(predicted, x.caption.detach(), dim=1)
         if x.captioned is not None:
-            terms[BOTH] = torch.where(x.captioned[:, None, None], terms[BOTH], terms[NO_CAPTION])
-            similarity = torch.where(x.captioned, similarity, 1.0)
-        return terms, count, similarity
+            known = x.captioned[:, None, None]
+            terms[BOTH] = torch.where(known, terms[BOTH], terms[NO_CAPTION])
+            terms[NO_IMAGE] = torch.where(known, terms[NO_IMAGE], 0.0)
+            v, similarity = torch.where(known[:, 0], v, imagined), torch.where(x.captioned, similarity, 1.0)
+        return terms, self.count(torch.cat([u, v], 1))[:, 0], similarity
 
 
 def fusion_loss(cfg: FusionExperiment) -> Callable[[Outputs, Targets], torch.Tensor]:
