@@ -218,6 +218,7 @@ def test_where_every_member_needs_captions_rows_without_one_are_stacked_like_the
     write_captions(some_missing.captions("train"), IDS, ["two words" if i % 2 else "a b c d" for i in range(N)])
     write_member(some_missing, "noise", Predictions.read(some_missing.oof("one")).proba)
     stack("noise")
+    assert read_json(some_missing.run("stack"))["kept"] == "stack"
     before = Predictions.read(some_missing.test("stack")).proba
     write_captions(some_missing.captions("test"), TEST_IDS, ["two words"] * TEST_N)
     stack("noise")

@@ -21,7 +21,7 @@ from tandem.logits import sigmoid
 from tandem.metrics import log_loss, log_loss_rows, paired_mean
 
 LEARNED, MEAN = "stack", "mean"  # among the candidates
-MOST_FOLDS = 10  # of more folds some are left out together: second levels are fitted without every pair
+MOST_FOLDS = 5  # of more folds some are left out together: second levels are fitted without every pair
 Gains = dict[str, dict[str, tuple[float, float, float]]]
 
 

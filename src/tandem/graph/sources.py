@@ -51,6 +51,11 @@ class Sources:
         return self._value("fold map", self.paths.folds, "fold map", lambda f: fold_map_digest(*read_fold_map(f)[:2]))
 
     @property
+    def groups(self) -> str:
+        """Digest of the groups of near-duplicates, in the order of the rows; "none" where there are no folds."""
+        return self._value("groups", self.paths.folds, "groups", lambda f: digest(read_fold_map(f)[2]))
+
+    @property
     def fold_numbers(self) -> tuple[int, ...]:
         """The numbers of the folds; empty where there are no folds."""
         numbers = self._value("fold numbers", self.paths.folds, "fold numbers", lambda f: joined(read_fold_map(f)[1]))

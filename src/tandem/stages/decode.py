@@ -24,7 +24,7 @@ def run(paths: Paths, step: Step) -> None:
         raise ValueError(f"{paths.oof(name)} was made with another fold map or label list; run make train")
     experiment = Experiments(paths)[name]
     apart = experiment.rows_apart(rows, rule, threads())
-    decoder, scores = score(oof.aligned_to(rows.ids), rows.y, rows.fold, rows.names, rule, threads(), apart)
+    decoder, scores = score(oof.aligned_to(rows.ids), rows.y, rows.fold, rows.names, rule, threads(), apart=apart)
     scores["without"] = {}
     for setting, missing in MISSING.items():
         if (proba := experiment.oof_without(setting, rows)) is not None:
