@@ -61,7 +61,7 @@ def test_labels_of_a_fold_do_not_change_its_stacked_rows():
     (one, one_parts), (other, other_parts) = (fits(inputs, t).cross_val_predict() for t in (y, flipped))
     assert one[FOLD == 2].tolist() == other[FOLD == 2].tolist()
     assert one_parts[FOLD == 2].tolist() == other_parts[FOLD == 2].tolist()
-    assert (one[FOLD == 1] != other[FOLD == 1]).any()
+    assert log_loss(y[FOLD == 1], other[FOLD == 1]) > log_loss(y[FOLD == 1], one[FOLD == 1]) + 0.05
 
 
 def test_a_stack_is_the_same_each_time_with_any_number_of_threads_and_after_saving(tmp_path):
