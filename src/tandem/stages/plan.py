@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
+from tandem.artifacts.atomic_io import digest
 from tandem.artifacts.paths import Paths
 from tandem.data.check_competition import check_competition, content_digests
 from tandem.data.folds import fold_map_digest, make_folds
@@ -60,8 +61,9 @@ def assumed_digests(graph: Graph) -> dict[str, str]:
         images, y = read_images(paths.images("train")), read_labels(paths.labels)[2]
     digests |= {"labelled rows": str(len(y))}
     sources = graph.sources
-    folds = {"fold map": sources.fold_map, "fold numbers": joined(sources.fold_numbers)}
+    folds = {"fold map": sources.fold_map, "groups": sources.groups, "fold numbers": joined(sources.fold_numbers)}
     if graph.refreshed(digests | folds).task("folds").stale():
-        fold, _ = make_folds(y, images["hash"], images["sha"], competition.folds.n, competition.folds.seed)
+        fold, group = make_folds(y, images["hash"], images["sha"], competition.folds.n, competition.folds.seed)
         folds = {"fold map": fold_map_digest(images["id"], fold.tolist()), "fold numbers": joined(fold.tolist())}
+        folds |= {"groups": digest(group.tolist())}
     return digests | folds
