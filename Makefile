@@ -53,8 +53,8 @@ report: $(READY)  ## [EXP=stack]: reports/COMP/index.html, one page about the su
 	$(TANDEM) $(if $(EXP),--exp "$(EXP)")
 explain: $(READY)  ## ID=123.jpg [EXP=fusion]: why one image got its labels, in the terminal and as a page
 	$(TANDEM) --id "$(ID)" $(if $(EXP),--exp "$(EXP)")
-ablation: $(READY)  ## [EXP=fusion]: the network without each of its parts; FOLDS=1 for a quick look
-	$(TANDEM) $(if $(EXP),--exp "$(EXP)") $(if $(FOLDS),--folds "$(FOLDS)")
+ablation: $(READY)  ## [EXP=fusion]: the network without each of its parts; FOLDS=1 for a quick look, SEEDS=3 for seed noise
+	$(TANDEM) $(if $(EXP),--exp "$(EXP)") $(if $(FOLDS),--folds "$(FOLDS)") $(if $(SEEDS),--seeds "$(SEEDS)")
 predict: $(READY)  ## IMAGES=folder OUT=file.csv|.jsonl|- [CAPTIONS=file.csv] [EXP=stack] [FAST=1] [BUNDLE=file.zip]: label new images
 	$(TANDEM) $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(EXP),--exp "$(EXP)") $(if $(FAST),--fast) $(if $(FOLDS),--folds "$(FOLDS)") \
 	  --images "$(or $(IMAGES),$(error make predict needs IMAGES=folder))" --out "$(or $(OUT),$(error make predict needs OUT=file.csv))" $(if $(CAPTIONS),--captions "$(CAPTIONS)")

@@ -44,7 +44,7 @@ def loop_per_class(proba: np.ndarray, y: np.ndarray) -> np.ndarray:
     grid = np.linspace(0.01, 0.99, 100)
     best = np.empty(y.shape[1])
     for j in range(y.shape[1]):
-        best[j] = grid[np.argmax([f1_score(y[:, j], proba[:, j] >= t, zero_division=1) for t in grid])]
+        best[j] = grid[np.argmax([f1_score(y[:, j], proba[:, j] >= t, zero_division=0) for t in grid])]
     return best
 
 
@@ -63,7 +63,7 @@ def loop_ascent(proba: np.ndarray, y: np.ndarray, rule: Rule) -> np.ndarray:
 
 def slow_step(proba: np.ndarray, y: np.ndarray, thresholds: np.ndarray, rule: Rule) -> None:
     for _ in range(TIMED):
-        f1_score(y, binarize(proba, thresholds, rule), average="samples", zero_division=1)
+        f1_score(y, binarize(proba, thresholds, rule), average="samples", zero_division=0)
 
 
 def main() -> None:

@@ -20,7 +20,6 @@ from tandem.config.experiments import FusionExperiment, load_experiment
 from tandem.data.labelled_rows import read_labelled_rows
 from tandem.decoding import Rule
 from tandem.decoding.label_rule import binarize
-from tandem.metrics import paired_interval
 from tandem.models.base import TrainingRun
 from tandem.models.fusion import FusionModel
 from tandem.models.inputs import Inputs
@@ -79,12 +78,12 @@ def main() -> None:
         sets = [binarize(np.concatenate(parts), 0.5, rule) for parts in rounds]
         cells = [f"{rule.score(y, sets[0]):.4f}"]
         for students in sets[1:]:
-            gain, low, high = paired_interval(rule.metric, y, sets[0], students)
+            gain, low, high = rule.gain(y, sets[0], students, rows.group[scored])
             cells += [f"{rule.score(y, students):.4f}", f"{gain:+.4f} [{low:+.4f}, {high:+.4f}]"]
         cells += [""] * (1 + 2 * ROUNDS - len(cells))
         print(f"| {size:,} | {' | '.join(cells)} | {time.perf_counter() - start:.0f} |", flush=True)
         if size == 500:
-            gain_at_500 = paired_interval(rule.metric, y, sets[0], sets[1])[0]
+            gain_at_500 = rule.gain(y, sets[0], sets[1])[0]
     if len(order) > 500:
         print(f"figure pseudo_gain_500 {gain_at_500:.4f} F1")
 

@@ -19,7 +19,7 @@ from tandem.config.training import Fusion, FusionTraining
 from tandem.data.labelled_rows import read_labelled_rows
 from tandem.decoding import Rule, binarize
 from tandem.decoding.thresholds import tune_global
-from tandem.metrics import f_beta, paired_mean
+from tandem.metrics import f1_per_row, paired_mean
 from tandem.models.base import TrainingRun
 from tandem.models.fusion import FusionModel
 from tandem.models.inputs import Inputs
@@ -69,7 +69,7 @@ def f1_of_rows(proba, y, fold, labelled, rule: Rule) -> np.ndarray:
     for k in np.unique(fold):
         known = labelled & (fold != k)
         sets[fold == k] = binarize(proba[fold == k], tune_global(proba[known], y[known], rule), rule)
-    return f_beta((sets & (y > 0)).sum(1), y.sum(1), sets.sum(1), rule.beta)
+    return f1_per_row(y, sets, rule.beta, rule.zero_division)
 
 
 def main(comp: str = "coco19", *sizes: str) -> None:
@@ -91,7 +91,7 @@ def main(comp: str = "coco19", *sizes: str) -> None:
         labelled[order[:size]] = True
         found = out_of_fold(cfg, inputs, test, rows.y, rows.fold, labelled)
         f1 = [f1_of_rows(proba, rows.y, rows.fold, labelled, rule) for proba in found]
-        gain, low, high = paired_mean(f1[1] - f1[0])
+        gain, low, high = paired_mean(f1[1] - f1[0], rows.group)
         spent = time.perf_counter() - start
         numbers = f"{f1[0].mean():8.4f} {f1[1].mean():8.4f} {gain:+8.4f}  {low:+.4f} to {high:+.4f}"
         print(f"{size:8,} {numbers} {spent:10.0f}", flush=True)

@@ -13,7 +13,17 @@ from tandem.config.competition import Competition, to_toml
 from tandem.config.encoders import CaptionEncoder, ImageEncoder, TokenEncoder, TrunkEncoder
 from tandem.config.experiments import FusionExperiment
 from tandem.decoding import DECODERS, NestedCV, Rule
-from tandem.report.ablation import Comparison, Row, csv_table, markdown, split_for_decoders, variants
+from tandem.report.ablation import (
+    CHANGES,
+    Comparison,
+    Row,
+    csv_table,
+    markdown,
+    split_for_decoders,
+    variants,
+    with_seeds,
+)
+from tandem.report.seed_noise import gain_over_seeds
 from tandem.stages import ablation
 
 FULL = FusionExperiment(kind="fusion", trunk=TrunkEncoder(), tokens=TokenEncoder(), frozen=[ImageEncoder()])
@@ -52,7 +62,7 @@ def problem() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def test_gains_are_over_the_full_network_which_has_none():
     y, good, noise = problem()
-    fold, rule = np.arange(200) % 5, Rule(least=0)
+    fold, rule = np.arange(200) % 5, Rule(least=0, zero_division=1)
     comparison = Comparison(y, fold, rule, NestedCV(good, y, fold, rule).cross_val_predict("auto"))
     rows = [comparison.row("parts", name, proba) for name, proba in (("f", good), ("f-noise", noise))]
     assert rows[0].score == 1.0 and (rows[0].gain, rows[0].low, rows[0].high) == (0.0, 0.0, 0.0)
@@ -61,6 +71,50 @@ def test_gains_are_over_the_full_network_which_has_none():
     text = markdown("t", rows, "f")
     assert "| f | 1.0000 |  |  |" in text
     assert f"| noise | {rows[1].score:.4f} | {gain:+.4f} | {low:+.4f} to {high:+.4f} |" in text
+
+
+def sets_of(rates: list[float], rng: np.random.Generator, rows: int = 400) -> list[np.ndarray]:
+    """Label sets (rows, 1) for rows that all have the label: that share of them is right, one array per seed."""
+    return [rng.random((rows, 1)) < rate for rate in rates]
+
+
+@pytest.mark.parametrize("metric", ["f1_samples", "f1_micro"])
+def test_what_another_seed_changes_is_in_the_interval(metric):
+    rng, y, rule = np.random.default_rng(0), np.ones((400, 1), np.uint8), Rule(metric, least=0)
+    full = sets_of([0.8, 0.8, 0.8], rng)
+    alike, apart = (gain_over_seeds(rule, y, full, sets_of(r, rng)) for r in ([0.85] * 3, [0.75, 0.85, 0.95]))
+    assert alike[0] == pytest.approx(apart[0], abs=0.03)
+    assert apart[2] - apart[1] > 2 * (alike[2] - alike[1])
+    assert apart[1] < 0 < apart[2] and alike[1] > 0
+
+
+def test_of_one_seed_the_interval_is_that_over_rows():
+    rng, y, rule = np.random.default_rng(0), np.ones((400, 1), np.uint8), Rule(least=0)
+    full, other = sets_of([0.8], rng), sets_of([0.85], rng)
+    assert gain_over_seeds(rule, y, full, other) == rule.gain(y, full[0], other[0])
+
+
+def test_seeds_narrow_what_rows_alone_would_say_of_one():
+    """Three seeds that differ in which rows they get wrong, not in how many: their mean is less noisy than one."""
+    rng, y, rule = np.random.default_rng(1), np.ones((2000, 1), np.uint8), Rule(least=0)
+    full, other = sets_of([0.8] * 3, rng, 2000), sets_of([0.82] * 3, rng, 2000)
+    _, low, high = gain_over_seeds(rule, y, full, other)
+    _, low_of_one, high_of_one = rule.gain(y, full[0], other[0])
+    assert high - low < high_of_one - low_of_one
+
+
+def test_every_network_is_there_with_each_seed():
+    names, networks = with_seeds("f", FULL, 2)
+    assert names[0] == ["f", "f-seed1"] and ["f-concat", "f-seed1-concat"] in names
+    assert [networks[name].seed for name in names[0]] == [FULL.seed, FULL.seed + 1]
+    assert networks["f-seed1-pseudo"].pseudo.teacher == "f-seed1"
+    assert len({experiment.model_dump_json() for experiment in networks.values()}) == len(networks) == 2 * len(names)
+
+
+def test_the_table_says_whether_seeds_are_in_its_intervals():
+    row = Row("parts", "f", 0.5, 0.0, 0.0, 0.0, 0.25, 1.5)
+    assert "with one seed: the intervals leave out how much another seed would change" in markdown("t", [row], "f")
+    assert "means of 3 seeds, whose variance is in the intervals" in markdown("t", [row], "f", seeds=3)
 
 
 def test_every_decoder_has_its_row():
@@ -81,6 +135,7 @@ def test_a_row_without_a_network_of_its_own_has_no_cost_in_the_csv():
 def test_decoders_are_cross_fitted_over_parts_of_a_single_fold():
     assert split_for_decoders(np.array([2, 2, 2, 2, 2, 2])).tolist() == [0, 1, 2, 3, 4, 0]
     assert split_for_decoders(np.array([0, 1, 0])).tolist() == [0, 1, 0]
+    assert split_for_decoders(np.array([2, 2, 2]), np.array([7, 9, 7])).tolist() == [0, 1, 0]
 
 
 F_TOML = """
@@ -129,7 +184,7 @@ def paths(tmp_path, monkeypatch) -> Paths:
 
 def test_the_table_names_every_part_with_its_cost_and_nothing_is_trained_twice(paths):
     def run() -> pd.DataFrame:
-        ablation.main(SimpleNamespace(comp="toy", exp="f", folds=1))
+        ablation.main(SimpleNamespace(comp="toy", exp="f", folds=1, seeds=1))
         return pd.read_csv(paths.ablation(".csv"))
 
     table = run()
@@ -147,6 +202,22 @@ def test_the_table_names_every_part_with_its_cost_and_nothing_is_trained_twice(p
     assert again.drop(columns="ms").equals(table.drop(columns="ms"))
 
 
+def test_each_part_is_trained_with_every_seed(paths, monkeypatch):
+    few = {name: CHANGES[name] for name in ("no_tuning", "concat")}
+    monkeypatch.setattr("tandem.report.ablation.CHANGES", few)
+    ablation.main(SimpleNamespace(comp="toy", exp="f", folds=1, seeds=2))
+    trained = {f.parent.name for f in (paths.root / "models").rglob("fold0.safetensors")}
+    assert trained == {f"f{seed}{part}" for seed in ("", "-seed1") for part in ("", "-concat", "-pseudo")}
+    table = pd.read_csv(paths.ablation(".csv"))
+    assert table[table["group"] == "parts"]["name"].tolist() == ["f", "f-concat", "f-pseudo"]
+    assert "means of 2 seeds" in paths.ablation(".md").read_text()
+
+
+def test_fewer_than_one_seed_is_refused(paths):
+    with pytest.raises(ValueError, match="SEEDS=0: expected 1 or more"):
+        ablation.main(SimpleNamespace(comp="toy", exp="f", folds=1, seeds=0))
+
+
 def test_only_a_fusion_network_has_parts(paths):
     with pytest.raises(ValueError, match="EXP=words: expected an experiment of kind fusion, got 'tfidf'"):
-        ablation.main(SimpleNamespace(comp="toy", exp="words", folds=1))
+        ablation.main(SimpleNamespace(comp="toy", exp="words", folds=1, seeds=1))

@@ -20,7 +20,7 @@ from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.bundling import bundle_writer
-from tandem.bundling.bundle_writer import pretrained_models, verify_bundle, write_bundle, write_zip
+from tandem.bundling.bundle_writer import pretrained_models, readme, verify_bundle, write_bundle, write_zip
 from tandem.bundling.choose import as_experiment
 from tandem.bundling.ensemble_choice import Choice
 from tandem.config.encoders import CaptionEncoder
@@ -138,6 +138,14 @@ def test_the_readme_has_ten_lines_and_licences_are_named(folder):
     assert "Apache License" in licences and "The weights of test_efficientnet" in licences
     pinned = (folder / "requirements.txt").read_text().split()
     assert all("==" in line and "+" not in line for line in pinned) and len(pinned) > 5
+
+
+def test_the_readme_says_where_the_ensemble_was_chosen_on_the_rows_that_score_it(trained, tmp_path):
+    chosen = write_bundle(Experiments(trained)["words"], 1, tmp_path / "words", chosen_from=7)
+    assert chosen["score"]["chosen_from"] == 7
+    text = (tmp_path / "words" / "README.md").read_text()
+    assert "slightly optimistic: chosen on these rows, the best of 7" in text and len(text.splitlines()) == 10
+    assert "optimistic" not in readme(chosen | {"score": chosen["score"] | {"chosen_from": 1}})
 
 
 def test_a_network_that_was_trained_whole_has_its_licence_named_too():

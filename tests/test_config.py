@@ -81,6 +81,11 @@ def test_bounds_that_contradict_each_other_are_refused(tmp_path):
     assert "expected least <= most <= 2 labels" in refused(tmp_path, "most = 2", "most = 3")
 
 
+def test_an_empty_row_scores_zero_or_one(tmp_path):
+    message = refused(tmp_path, "zero_division = 0", "zero_division = 2")
+    assert "zero_division: Input should be 0 or 1, got 2" in message
+
+
 def test_broken_toml_is_named(tmp_path):
     assert "competition.toml: not valid TOML" in refused(tmp_path, "most = 2", "most = ")
 

@@ -26,7 +26,8 @@ def problems(draw, metrics=tuple(METRICS)):
     y[:, 0] = rng.choice([0, 1]) if rng.random() < 0.2 else y[:, 0]
     least = min(int(rng.integers(0, 3)), c)
     most = int(rng.integers(max(least, 1), c + 1))
-    rule = Rule(draw(st.sampled_from(metrics)), draw(st.sampled_from([0.5, 1.0, 2.0])), least, most)
+    zero_division = draw(st.sampled_from([0, 1]))
+    rule = Rule(draw(st.sampled_from(metrics)), draw(st.sampled_from([0.5, 1.0, 2.0])), least, most, zero_division)
     return proba, y, rule, rng
 
 
@@ -48,9 +49,9 @@ def test_the_global_threshold_is_the_best_of_all_thresholds(problem):
 @given(problems())
 def test_each_label_gets_the_threshold_with_its_best_f(problem):
     proba, y, rule, _ = problem
-    free = Rule(rule.metric, rule.beta, least=0)
-    got = f1_per_label(y, binarize(proba, tune_per_class(proba, y, rule), free), rule.beta)
-    of_each = [f1_per_label(y, binarize(proba, threshold, free), rule.beta) for threshold in THRESHOLDS]
+    free, settings = Rule(rule.metric, rule.beta, least=0), (rule.beta, rule.zero_division)
+    got = f1_per_label(y, binarize(proba, tune_per_class(proba, y, rule), free), *settings)
+    of_each = [f1_per_label(y, binarize(proba, threshold, free), *settings) for threshold in THRESHOLDS]
     assert got == pytest.approx(np.max(of_each, axis=0))
 
 
@@ -124,12 +125,11 @@ def test_a_probability_equal_to_the_threshold_counts_as_reaching_it():
 # sets of highest expected F, against all sets under all outcomes
 
 
-def expectations(outcome_proba: np.ndarray, beta: float) -> np.ndarray:
+def expectations(outcome_proba: np.ndarray, rule: Rule) -> np.ndarray:
     """(2^c,) expected F-beta of each set, for one row's probabilities of all 2^c outcomes."""
-    sets = all_sets(outcome_proba)
-    return np.array(
-        [sum(p * f1_samples(o[None], s[None], beta) for p, o in zip(outcome_proba, sets, strict=True)) for s in sets]
-    )
+    sets, settings = all_sets(outcome_proba), (rule.beta, rule.zero_division)
+    outcomes = list(zip(outcome_proba, sets, strict=True))
+    return np.array([sum(p * f1_samples(o[None], s[None], *settings) for p, o in outcomes) for s in sets])
 
 
 def all_sets(outcome_proba: np.ndarray) -> np.ndarray:
@@ -138,7 +138,7 @@ def all_sets(outcome_proba: np.ndarray) -> np.ndarray:
 
 
 def assert_best(pred: np.ndarray, outcome_proba: np.ndarray, rule: Rule) -> None:
-    sets, values = all_sets(outcome_proba), expectations(outcome_proba, rule.beta)
+    sets, values = all_sets(outcome_proba), expectations(outcome_proba, rule)
     allowed = (sets.sum(1) >= rule.least) & (sets.sum(1) <= rule.most)
     chosen = np.flatnonzero((sets == pred).all(1))[0]
     assert allowed[chosen]
@@ -154,7 +154,7 @@ def outcomes(proba: np.ndarray) -> np.ndarray:
 @given(problems())
 def test_expected_sets_are_the_best_of_all_sets_of_independent_labels(problem):
     proba, _, rule, _ = problem
-    pred = expected_sets(proba, rule.beta, rule.least, rule.most)
+    pred = expected_sets(proba, rule.beta, rule.least, rule.most, zero_division=rule.zero_division)
     for p, row in zip(proba, pred, strict=True):
         assert_best(row, outcomes(p), rule)
 
@@ -165,11 +165,29 @@ def test_expected_sets_are_the_best_when_sizes_have_weights(problem):
     proba, _, rule, rng = problem
     proba = np.clip(proba, 0.05, 0.95)
     weights = rng.random(rng.integers(2, proba.shape[1] + 2)) + 0.01
-    pred = expected_sets(proba, rule.beta, rule.least, rule.most, weights)
+    pred = expected_sets(proba, rule.beta, rule.least, rule.most, weights, rule.zero_division)
     for p, row in zip(proba, pred, strict=True):
         size = all_sets(np.empty(2 ** len(p))).sum(1)
         joint = outcomes(p) * np.append(weights, np.zeros(len(p) + 1))[size]
         assert_best(row, joint / joint.sum(), rule)
+
+
+@many
+@given(st.integers(0, 2**32), st.sampled_from([0.0, 1e-300, 1e300, np.inf, np.nan]))
+def test_expected_sets_have_least_to_most_labels_whatever_the_weights(seed, odd):
+    rng = np.random.default_rng(seed)
+    c = int(rng.integers(2, 6))
+    least, proba = int(rng.integers(0, c + 1)), rng.choice([1e-6, 0.5, 1 - 1e-6], (4, c))
+    most = int(rng.integers(max(least, 1), c + 1))
+    weights = np.where(rng.random(rng.integers(1, c + 2)) < 0.5, odd, rng.random())
+    size = expected_sets(proba, 1.0, least, most, weights, int(rng.integers(2))).sum(1)
+    assert (size >= least).all() and (size <= most).all()
+
+
+def test_an_empty_set_is_expected_where_the_judge_counts_it_as_right():
+    proba = np.array([[0.1, 0.3]])
+    assert expected_sets(proba, zero_division=1).tolist() == [[False, False]]
+    assert expected_sets(proba, zero_division=0).tolist() == [[False, True]]
 
 
 def test_expected_sets_are_the_same_in_chunks(monkeypatch):
@@ -206,6 +224,35 @@ def test_a_label_that_never_occurs_keeps_finite_small_probabilities(kind):
     proba, y = np.full((20, 2), 0.1), np.zeros((20, 2), np.uint8)
     calibrated = calibrate(kind, proba, y)(proba)
     assert np.isfinite(calibrated).all() and (calibrated < 0.2).all()
+
+
+@many
+@given(st.integers(0, 2**32), st.sampled_from(KINDS))
+def test_no_calibration_falls_as_the_probability_rises(kind_seed, kind):
+    rng = np.random.default_rng(kind_seed)
+    n = int(rng.integers(1, 12))
+    proba = rng.choice([0.0, 1e-7, 0.2, 0.5, 0.9, 1.0, *rng.random(3)], (n, 2)).astype(rng.choice([np.float32, float]))
+    y = (rng.random((n, 2)) < np.where(rng.random() < 0.5, 1 - proba, rng.random())).astype(np.uint8)
+    rising = np.linspace(0, 1, 101)
+    curve = calibrate(kind, proba, y)(np.column_stack([rising, rising]))
+    assert np.isfinite(curve).all() and (curve > 0).all() and (curve < 1).all()
+    assert (np.diff(curve, axis=0) >= -1e-12).all()
+
+
+@pytest.mark.parametrize("kind", ["platt", "beta"])
+def test_probabilities_that_are_wrong_the_way_round_become_the_rate(kind):
+    proba, y = np.repeat([[0.1], [0.9]], 50, axis=0), np.repeat([[1], [0]], 50, axis=0)
+    assert calibrate(kind, proba, y)(np.array([[0.1], [0.9]])).ravel() == pytest.approx([0.5, 0.5])
+
+
+def test_a_set_size_that_probabilities_exclude_gives_finite_weights_and_no_row_too_small():
+    proba, y = np.full((100, 80), 1e-6), np.zeros((100, 80), np.uint8)
+    y[:, 0], y[0, :70] = 1, 1
+    weights = fit_size_weights(proba, y)
+    assert np.isfinite(weights).all() and (weights >= 0).all() and weights.max() == 1
+    assert (expected_sets(proba, least=1, most=5, weights=weights).sum(1) == 5).all()  # which of 80 can't be told
+    proba[:, 0] = 0.9
+    assert (expected_sets(proba, least=1, weights=fit_size_weights(proba, y)).sum(1) == 1).all()
 
 
 def test_size_weights_make_the_expected_sizes_the_observed_ones():
@@ -274,10 +321,69 @@ def test_threads_change_nothing():
         assert one.cross_val_predict(name).tolist() == two.cross_val_predict(name).tolist()
 
 
-def test_two_folds_are_enough():
-    proba, y, fold = noisy()
-    cv = NestedCV(proba, y, fold % 2, Rule(most=4)).prepare()
-    assert all(0 < cv.score(name) <= 1 for name in [*DECODERS, "auto"])
+@pytest.mark.parametrize("n_folds", [2, 3])
+@pytest.mark.parametrize("name", ["expected", "gfm", "shrunk", "auto"])
+def test_with_few_folds_labels_of_a_fold_change_neither_its_decoder_nor_its_predictions(name, n_folds):
+    proba, y, _ = noisy()
+    fold = np.arange(len(y)) % n_folds
+    flipped = np.where(fold[:, None] == 1, 1 - y, y)
+    one, other = (NestedCV(proba, t, fold, Rule(most=4)).prepare() for t in (y, flipped))
+    without, labels = frozenset({1}), tuple("abcd")
+    assert one.decoder(name, without).to_json(labels) == other.decoder(name, without).to_json(labels)
+    assert (one.cross_val_predict(name) == other.cross_val_predict(name))[fold == 1].all()
+
+
+@pytest.mark.parametrize("n_folds", [1, 2, 3])
+def test_no_calibration_is_chosen_on_the_rows_that_it_was_fitted_on(n_folds):
+    """In sample a step function would win: it follows the noise of probabilities that say nothing."""
+    rng = np.random.default_rng(0)
+    proba, y = rng.random((120, 4)), (rng.random((120, 4)) < 0.3).astype(np.uint8)
+    cv = NestedCV(proba, y, np.arange(120) % n_folds, Rule(most=4)).prepare()
+    chosen = [cv.decoder("expected", frozenset(range(left_out))).calibration.kind for left_out in range(n_folds)]
+    assert "isotonic" not in chosen
+
+
+@pytest.mark.parametrize("n_folds", [2, 3])
+def test_with_few_folds_a_gain_outside_the_noise_is_still_taken(n_folds):
+    proba, y, _ = noisy(800)
+    cv = NestedCV(proba * 0.4, y, np.arange(800) % n_folds, Rule("f1_micro", least=0))  # 0.5 is never reached
+    assert cv.choose() != "fixed" and cv.score("auto") > cv.score("fixed") + 0.3
+
+
+@pytest.mark.parametrize(("n_folds", "fits"), [(2, 23), (3, 19), (5, 26), (50, 26)])
+def test_many_folds_cost_no_more_fits_than_five(n_folds, fits):
+    proba, y, _ = noisy(200)
+    fold = np.arange(len(y)) % n_folds
+    cv = NestedCV(proba, y, fold, Rule(most=4)).prepare()
+    cv.cross_val_predict("auto")
+    assert len([key for key in cv._cache if key[0] == "ascent"]) == fits
+    assert set().union(*cv.blocks) == set(range(n_folds)) and len(cv.blocks) == min(n_folds, 5)
+
+
+def test_with_many_folds_labels_of_a_fold_do_not_change_its_predictions():
+    proba, y, _ = noisy(200)
+    fold = np.arange(len(y)) % 10
+    flipped = np.where(fold[:, None] == 7, 1 - y, y)
+    one, other = (NestedCV(proba, t, fold, Rule(most=4)) for t in (y, flipped))
+    assert (one.cross_val_predict("auto") == other.cross_val_predict("auto"))[fold == 7].all()
+
+
+def test_rows_of_one_group_are_never_in_two_parts_of_a_fold():
+    proba, y, _ = noisy(120)
+    group = np.repeat(np.arange(12), 10)
+    cv = NestedCV(proba, y, group % 2, Rule(most=4), group=group)
+    for part in cv._next(frozenset({0})):
+        left_out = cv._kept(frozenset({0})) & ~cv._kept(part)
+        assert left_out.any() and not set(group[left_out]) & set(group[cv._kept(part | {0})])
+
+
+def test_a_choice_is_not_made_on_noise_because_every_row_is_there_ten_times():
+    rng = np.random.default_rng(1)
+    y = (rng.random((40, 3)) < 0.4).astype(np.uint8)
+    once = np.clip(0.3 * y + 0.7 * rng.random((40, 3)), 0, 1), y, np.arange(40) % 4
+    ten_times, group = [np.concatenate([a] * 10) for a in once], np.tile(np.arange(40), 10)
+    assert NestedCV(*ten_times, Rule(most=3)).choose() == "gfm"
+    assert NestedCV(*ten_times, Rule(most=3), group=group).choose() == "expected"
 
 
 @pytest.mark.parametrize("name", DECODERS)
@@ -286,6 +392,18 @@ def test_a_decoder_written_as_json_decodes_the_same(name):
     decoder = NestedCV(proba, y, fold, Rule(most=3)).decoder(name)
     written = json.loads(json.dumps(decoder.to_json(tuple("abcd"))))
     assert Decoder.from_json(written)(proba).tolist() == decoder(proba).tolist()
+
+
+def test_a_decoder_packed_before_zero_division_was_a_setting_counts_empty_rows_as_right():
+    written = Decoder("expected", Rule(least=0)).to_json(("a", "b"))
+    assert written.pop("zero_division") == 0
+    assert Decoder.from_json(written).rule.zero_division == 1
+
+
+def test_a_label_that_no_row_has_is_not_predicted():
+    proba, y = np.array([[0.9, 0.6], [0.2, 0.8]]), np.array([[1, 0], [0, 0]])
+    for rule in (Rule("f1_macro", least=0), Rule("f1_macro", least=0, zero_division=1)):
+        assert not binarize(proba, tune_per_class(proba, y, rule), rule)[:, 1].any()
 
 
 @pytest.mark.parametrize("metric", METRICS)

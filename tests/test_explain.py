@@ -18,7 +18,8 @@ from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.config.encoders import TrunkEncoder
 from tandem.config.experiments import FusionExperiment
-from tandem.explain.attribution import heat_maps
+from tandem.config.training import Fusion
+from tandem.explain.attribution import heat_maps, pooled_map
 from tandem.explain.explain_image import explain_image
 from tandem.explain.explanation import ExperimentPrediction, default_experiment, find_row, shown_labels
 from tandem.explain.grad_cam import grad_cam
@@ -30,6 +31,7 @@ from tandem.features.text_encoder import load_encoder
 from tandem.graph.experiment_dir import Experiments
 from tandem.logits import logit, sigmoid
 from tandem.models.fold_ensemble import FoldEnsemble
+from tandem.models.fusion_network import FusionNetwork, Trunks
 from tandem.models.inputs import Maps
 from tandem.models.registry import make_model
 from tandem.runtime import torch_setup as runtime
@@ -84,6 +86,23 @@ def test_an_overlay_is_most_opaque_where_the_map_is_highest():
     y, x = np.unravel_index(alpha.argmax(), alpha.shape)
     assert y > 36 and x < 24
     assert alpha[:12, 48:].max() == 0
+
+
+class AsMap(nn.Module):
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        return maps.permute(0, 3, 1, 2)
+
+
+def test_the_heat_map_of_a_network_that_pools_for_each_label_is_what_each_position_adds():
+    maps = torch.zeros(1, 4, 4, 2)
+    maps[0, 3, 1] = torch.tensor([5.0, -5.0])  # evidence for label 0, and against label 1
+    cfg = Fusion(label_pooling=True, hidden=4, heads=1)
+    network = FusionNetwork(cfg, 2, Trunks(AsMap(), None), {"image": 4, "positions": 2}).eval()
+    network.positions.weight.data = torch.eye(2)
+    heat = pooled_map(network, {"maps": maps}, [1, 0])
+    assert heat.shape == (2, 4, 4)
+    assert heat[0].max() == 0
+    assert np.unravel_index(heat[1].argmax(), (4, 4)) == (3, 1) and np.count_nonzero(heat[1]) == 1
 
 
 # ---- words

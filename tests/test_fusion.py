@@ -3,6 +3,7 @@
 Two labels depend on the image, one on the caption, one on both.
 """
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +23,7 @@ from tandem.features import text_encoder as token_encoder
 from tandem.features.int8 import pack, unpack
 from tandem.models.base import TrainingRun
 from tandem.models.fusion import FusionModel
-from tandem.models.fusion_network import Outputs, Trunks, fusion_loss
+from tandem.models.fusion_network import FusionNetwork, LabelPooling, Outputs, Trunks, fusion_loss
 from tandem.models.inputs import Inputs, Maps
 from tandem.runtime import torch_setup as runtime
 
@@ -154,10 +155,11 @@ def test_a_killed_fold_ends_in_the_same_predictions(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        FusionModel(cfg, 4).fit(inputs, y, TrainingRun(0, tmp_path / "c", die))
-    resumed = FusionModel(cfg, 4)
-    log = resumed.fit(inputs, y, TrainingRun(0, tmp_path / "c"))
-    assert [entry["epoch"] for entry in log] == [1, 2, 3]
+        hours = itertools.count(0, 3600)
+        FusionModel(cfg, 4).fit(inputs, y, TrainingRun(0, tmp_path / "c", die, clock=lambda: next(hours)))
+    resumed, epochs = FusionModel(cfg, 4), []
+    log = resumed.fit(inputs, y, TrainingRun(0, tmp_path / "c", lambda entry: epochs.append(entry["epoch"])))
+    assert epochs == [2, 3] and [entry["epoch"] for entry in log] == [1, 2, 3]
     assert (resumed.predict_proba(inputs) == straight.predict_proba(inputs)).all()
 
 
@@ -250,6 +252,65 @@ def test_frozen_trunks_compute_each_row_once_whatever_the_number_of_epochs(shape
         assert len(log) == epochs
         total[epochs] = sum(sizes)
     assert total[1] == total[5] == 4 * 48  # two views to train from, two to predict
+
+
+# ---- a map pooled for each label
+
+
+def pooling(weight: list[list[float]], heads: int = 1) -> LabelPooling:
+    """In evaluation, with means of 0 and deviations of 1."""
+    pool = LabelPooling(Fusion(heads=heads), len(weight) // heads, len(weight[0])).eval()
+    pool.weight.data = torch.tensor(weight)
+    return pool
+
+
+def test_a_label_is_pooled_by_the_softmax_of_its_own_scores():
+    positions = torch.tensor([[[0.0, 9.0], [0.0, 9.0], [3.0, 9.0]]])  # channel 0 is strong at one of three positions
+    own, none = pooling([[1.0, 0.0], [0.0, 0.0]])(positions)[0, 0].tolist()
+    assert own == pytest.approx(3 * np.exp(3) / (2 + np.exp(3)))  # near the maximum 3, far from the mean 1
+    assert none == 0
+
+
+def test_contributions_of_the_positions_add_up_to_the_pooled_logits():
+    positions = torch.randn(2, 9, 3, generator=torch.Generator().manual_seed(0))
+    pool = pooling([[1.0, -2.0, 0.5]])
+    torch.testing.assert_close(pool.contributions(positions).sum(-1), pool(positions))
+
+
+def test_each_head_has_its_own_weights():
+    positions = torch.ones(2, 4, 1)
+    assert pooling([[1.0], [2.0], [3.0], [4.0]], heads=2)(positions).tolist() == [[[1, 2]] * 2, [[3, 4]] * 2]
+
+
+def test_pooling_standardises_the_channels():
+    positions = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0)) * 7 + 3
+    pool = pooling([[0.5, -1.0, 0.2, 0.0]])
+    pool.fit(positions.flatten(0, 1))
+    scaled = (positions - pool.mean) / pool.deviation
+    plain = pooling([[0.5, -1.0, 0.2, 0.0]])(scaled)
+    torch.testing.assert_close(pool(positions), plain)
+
+
+def test_the_pooled_map_is_part_of_the_image_term_and_needs_the_image(shapes):
+    files, y = shapes
+    inputs = trunk_inputs(files, TRUNK, TOKENS, words(y))
+    cfg = experiment({"label_pooling": True}, {"epochs": 1, "batch": 16, "tune_from": 0}, trunk=TRUNK, tokens=TOKENS)
+    model = FusionModel(cfg, 2)
+    model.fit(inputs, y, TrainingRun(0))
+    assert isinstance(model.network, FusionNetwork) and model.network.positions is not None
+    with_map = model.predict_terms(inputs)
+    model.network.positions.weight.data.zero_()
+    without_map = model.predict_terms(inputs)
+    for setting in (BOTH, NO_CAPTION):
+        change = np.abs(with_map[setting] - without_map[setting]).max((0, 1))
+        assert change[IMAGE] > 1e-4 and change[CAPTION] == change[INTERACTION] == 0
+    np.testing.assert_array_equal(with_map[NO_IMAGE], without_map[NO_IMAGE])
+
+
+def test_with_few_rows_no_map_is_pooled():
+    cfg = experiment({"label_pooling": True}, {"tune_from": 100}, trunk=TRUNK)
+    assert cfg.as_trained(100).fusion.label_pooling
+    assert not cfg.as_trained(99).fusion.label_pooling
 
 
 def test_cached_maps_predict_what_the_network_predicts_from_pixels(shapes):

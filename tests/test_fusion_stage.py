@@ -71,6 +71,17 @@ def test_terms_of_every_row_add_up_to_what_was_predicted_for_it(paths):
         assert np.allclose(sigmoid(part["logit"]), proba.ravel(), atol=1e-6)
 
 
+def test_each_epoch_and_fold_name_the_rows_of_their_f1(paths, capsys):
+    run_tasks(paths, "train join")
+    printed = capsys.readouterr().out
+    record = read_json(paths.model("join", 0, ".json"))
+    assert 0.5 < record["held_out_f1"] < record["log"][-1]["f1"]
+    last = f"loss {record['log'][-1]['loss']:.4f}, train F1 {record['log'][-1]['f1']:.4f}"
+    assert f"join fold 0 epoch 30: {last}" in printed
+    scores = f"train F1 {record['log'][-1]['f1']:.3f}, held-out {record['held_out_f1']:.3f}"
+    assert f"join fold 0 done (1 of 3): {scores}, {record['seconds']:.0f} s" in printed
+
+
 def test_run_json_has_the_share_of_image_and_caption_for_each_label(paths):
     run_tasks(paths, "train join")
     found = read_json(paths.run("join"))["shares"]

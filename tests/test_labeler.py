@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import toy
 from checked import changed_json, run_tasks, train
 from PIL import Image
+from torch.nn.modules.module import register_module_forward_hook
 
 import tandem
 from tandem import Labeler
@@ -43,6 +45,22 @@ def test_new_images_are_labelled_as_the_pipeline_labels_the_test_rows(trained, n
     found = list(Labeler.of(trained, name).label(*pipeline_rows(trained)))
     expected = Predictions.read(trained.test(name)).proba
     assert np.abs(probabilities(found) - expected).max() < 1e-4
+
+
+def test_each_thread_that_labels_computes_alone_from_its_first_to_its_last_layer(trained, labeler, monkeypatch):
+    files, captions = pipeline_rows(trained)
+    monkeypatch.setenv("TANDEM_THREADS", "2")
+    list(labeler.label(files[:1], captions[:1]))  # loads the encoders
+    before, threads = torch.get_num_threads(), set()
+    torch.set_num_threads(2)
+    handle = register_module_forward_hook(lambda *_: threads.add(torch.get_num_threads()))
+    try:
+        list(labeler.label(files * 20, captions * 20))  # several chunks
+    finally:
+        handle.remove()
+        after = torch.get_num_threads()
+        torch.set_num_threads(before)
+    assert threads == {1} and after == 2
 
 
 def test_the_stack_that_learned_is_the_one_that_labels(trained, labeler):

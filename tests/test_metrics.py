@@ -33,31 +33,44 @@ def problem(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return y, pred, rng.integers(0, 11, (40, 5)) / 10
 
 
+@pytest.mark.parametrize("zero_division", [0, 1])
 @pytest.mark.parametrize("average", ["samples", "micro", "macro"])
-def test_f1_is_that_of_scikit_learn(average):
+def test_f1_is_that_of_scikit_learn(average, zero_division):
     for seed in range(20):
         y, pred, _ = problem(seed)
-        expected = f1_score(y, pred, average=average, zero_division=1)
-        assert METRICS[f"f1_{average}"](y, pred) == pytest.approx(expected)
+        y[:, 4], pred[:, 4] = 0, seed % 2
+        expected = f1_score(y, pred, average=average, zero_division=zero_division)
+        assert METRICS[f"f1_{average}"](y, pred, zero_division=zero_division) == pytest.approx(expected)
+    nothing = np.zeros((3, 2), int)
+    expected = f1_score(nothing, nothing, average=average, zero_division=zero_division)
+    assert METRICS[f"f1_{average}"](nothing, nothing, zero_division=zero_division) == expected == zero_division
 
 
+@pytest.mark.parametrize("zero_division", [0, 1])
 @pytest.mark.parametrize("average", ["samples", "micro", "macro"])
 @pytest.mark.parametrize("beta", [0.5, 2.0])
-def test_f_beta_is_that_of_scikit_learn(average, beta):
+def test_f_beta_is_that_of_scikit_learn(average, beta, zero_division):
     y, pred, _ = problem(0)
-    expected = fbeta_score(y, pred, beta=beta, average=average, zero_division=1)
-    assert METRICS[f"f1_{average}"](y, pred, beta) == pytest.approx(expected)
+    expected = fbeta_score(y, pred, beta=beta, average=average, zero_division=zero_division)
+    assert METRICS[f"f1_{average}"](y, pred, beta, zero_division) == pytest.approx(expected)
 
 
 def test_f1_per_label_is_that_of_scikit_learn():
     y, pred, _ = problem(1)
-    assert f1_per_label(y, pred) == pytest.approx(f1_score(y, pred, average=None, zero_division=1))
+    assert f1_per_label(y, pred) == pytest.approx(f1_score(y, pred, average=None, zero_division=0))
 
 
-def test_a_row_with_neither_label_nor_prediction_scores_one():
-    y, pred = np.array([[0, 0], [1, 0]]), np.array([[0, 0], [0, 1]])
+def test_an_empty_row_that_is_predicted_empty_scores_zero_unless_the_judge_says_one():
+    y, pred = np.array([[0, 0], [1, 0]]), np.array([[0, 0], [1, 0]])
     assert f1_samples(y, pred) == 0.5
-    assert f1_micro(y[:1], pred[:1]) == 1.0
+    assert f1_samples(y, pred, zero_division=1) == 1.0
+    assert f1_micro(y[:1], pred[:1], zero_division=1) == 1.0
+
+
+def test_a_label_neither_present_nor_predicted_counts_in_macro_f1_as_the_judge_says():
+    y = np.array([[1, 0], [1, 0]])
+    assert METRICS["f1_macro"](y, y) == 0.5
+    assert METRICS["f1_macro"](y, y, zero_division=1) == 1.0
 
 
 def test_beta_two_counts_a_false_negative_four_times_a_false_positive():

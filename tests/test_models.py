@@ -1,3 +1,4 @@
+import itertools
 import os
 from dataclasses import replace
 
@@ -176,6 +177,7 @@ def small_network() -> nn.Module:
 
 
 def train(network, cfg: Training, checkpoint=None, on_epoch=lambda entry: None) -> list[dict]:
+    """Trains on `toy`; an hour passes in each epoch, so that each leaves a checkpoint."""
     inputs, y = toy()
     x, targets = (torch.from_numpy(inputs.features[IMAGES.slug][:, 0].astype(np.float32)), torch.from_numpy(y).float())
 
@@ -185,7 +187,8 @@ def train(network, cfg: Training, checkpoint=None, on_epoch=lambda entry: None) 
 
     groups = [{"params": list(network.parameters()), "lr": cfg.lr}]
     task = Task(network, batches, 5, groups, make_loss(cfg.loss, cfg.smoothing))
-    return fit(task, cfg, TrainingRun(0, checkpoint, on_epoch))
+    hours = itertools.count(0, 3600)
+    return fit(task, cfg, TrainingRun(0, checkpoint, on_epoch, clock=lambda: next(hours)))
 
 
 def weights(network) -> list[list[float]]:

@@ -38,9 +38,9 @@ def test_folds_trained_at_once_are_those_trained_one_after_another(paths, monkey
     printed = capfd.readouterr().out
     assert [fold_of(paths, k) for k in range(3)] == one_by_one
     assert sorted(line.split(":")[0] for line in printed.splitlines()) == [
-        "words fold 1/3",
-        "words fold 2/3",
-        "words fold 3/3",
+        "words fold 0 done (1 of 3)",
+        "words fold 1 done (2 of 3)",
+        "words fold 2 done (3 of 3)",
     ]
 
 

@@ -242,6 +242,18 @@ def test_another_metric_decodes_again_and_retrains_nothing(paths):
     assert found["decode looks"] == "competition.toml metric 'f1_samples' -> 'f1_macro'"
 
 
+def test_another_score_of_empty_rows_decodes_again(paths):
+    edit(paths.competition, "zero_division = 0", "zero_division = 1")
+    assert planned(paths)["decode looks"] == "competition.toml zero_division 0 -> 1"
+
+
+def test_other_groups_of_near_duplicates_decode_again_and_retrain_nothing(paths):
+    lines = paths.folds.read_text().splitlines()
+    write_text(paths.folds, "\n".join([lines[0], *(line.rsplit(",", 1)[0] + ",0" for line in lines[1:]), ""]))
+    found = planned(paths)
+    assert found["decode looks"] == "groups changed" and "looks" not in found
+
+
 def test_another_list_of_experiments_stacks_again_and_retrains_nothing(paths):
     write_competition(paths, NAMES, least=0, experiments=["words"], folds={"n": 2})
     found = planned(paths)

@@ -15,7 +15,7 @@ from tandem.decoding import DECODERS, Rule, binarize
 from tandem.decoding.scoring import score
 from tandem.metrics import f1_per_label
 from tandem.report import drift as adversarial
-from tandem.report.advice import advise
+from tandem.report.advice import advise, stack_members
 from tandem.report.charts import chart
 from tandem.report.classes import GRID, calibration, f_curve, gain_per_label, metric_curves, per_class, upper_bounds
 from tandem.report.data import co_occurrence
@@ -25,7 +25,7 @@ from tandem.report.experiments import jackknife, score_error, table
 from tandem.report.label_errors import differing_duplicates, likely_errors
 from tandem.report.mistakes import FALSE_NEGATIVE, likely_causes, mean_terms, mistakes, worst_rows
 from tandem.report.page import SIDE, thumbnails
-from tandem.report.training_curves import curves, last_decrease
+from tandem.report.training_curves import curves, last_decrease, training
 
 NAMES = ("cat", "dog", "sea")
 ROOT = Path(__file__).parents[1]
@@ -174,7 +174,7 @@ def test_co_occurrence_is_the_share_of_the_rows_images():
 def drift_of(test_captions: list[str]) -> dict:
     n = len(test_captions)
     train = split(n, [f"a photo of thing {i % 7}" for i in range(n)])
-    return adversarial.drift(report_data(train=train, test=split(n, test_captions)))
+    return adversarial.drift(report_data(train=train, test=split(n, test_captions), group=np.arange(n)))
 
 
 def test_test_rows_with_another_word_are_separated_and_the_word_is_listed():
@@ -193,7 +193,8 @@ def test_test_rows_of_the_same_kind_are_not():
 @pytest.mark.parametrize("seed", range(5))
 def test_few_test_rows_beside_many_training_rows_give_an_auc(seed):
     train = split(60, [f"a photo of thing {i % 7}" for i in range(60)])
-    found = adversarial.drift(report_data(train=train, test=split(6, ["a photo of snow"] * 6)), seed)
+    data = report_data(train=train, test=split(6, ["a photo of snow"] * 6), group=np.arange(60))
+    found = adversarial.drift(data, seed)
     assert {s["inputs"] for s in found["separations"]} == {"sizes and lengths", "caption words", "all inputs"}
     assert all(s["auc"] > 0.95 for s in found["separations"])
 
@@ -278,11 +279,63 @@ def test_the_jackknife_agrees_with_the_interval_of_the_mean():
     assert 1.96 * jackknife(y, pred, "f1_samples", 1.0) == pytest.approx(score_error(data, data.focus), rel=0.2)
 
 
+@pytest.mark.parametrize("metric", ["f1_samples", "f1_macro"])
+def test_copies_of_a_row_make_the_sampling_error_no_smaller(metric):
+    data = replace(report_data(), rule=Rule(metric))
+    once, error = data.focus, score_error(data, data.focus)
+    y, pred = (np.concatenate([a] * 10) for a in (data.y, once.pred))
+    copied = replace(data, y=y, group=np.tile(np.arange(90), 10), focus=replace(once, pred=pred))
+    assert score_error(copied, copied.focus) == pytest.approx(error)
+
+
+def stack_advice(gains: np.ndarray) -> list[str]:
+    """Titles of the advice on a stack whose log loss per row is lower by `gains` than that of its only member."""
+    y = np.tile([[1, 0, 0]], (len(gains), 1)).astype(np.uint8)
+    member = np.tile([[0.7, 0.3, 0.3]], (len(gains), 1))
+    p = 0.7 * np.exp(gains)[:, None]
+    data = report_data(y=y, train=split(len(y)), fold=np.arange(len(y)) % 3, group=np.arange(len(y)))
+    alone = ScoredExperiment("words", data.focus.scores, {"seconds": 1.0, "model_mb": 1.0}, member)
+    run = {"seconds": 1.0, "model_mb": 9.0, "members": {"words": "k"}}
+    focus = replace(data.focus, proba=np.hstack([p, 1 - p, 1 - p]), run=run)
+    return [a.title for a in stack_members(replace(data, experiments=[focus, alone]), focus, {"score_error": 0.1})]
+
+
+def test_a_stack_is_said_to_gain_little_only_where_its_paired_gain_may_be_chance():
+    rng = np.random.default_rng(0)
+    assert stack_advice(rng.normal(0.0019, 0.001, 200)) == []  # far within the sampling error of the score
+    assert len(stack_advice(rng.normal(0.0, 0.001, 200))) == 1
+
+
+def test_an_empty_row_predicted_empty_is_no_mistake_though_it_scores_zero():
+    data = report_data(y=np.eye(3, dtype=np.uint8)[[0] * 90] * 0, train=split(90))
+    focus = replace(data.focus, pred=np.zeros((90, 3), bool))
+    assert mistakes(data, focus) == []
+    assert upper_bounds(data, focus)["perfect"] == 0
+
+
+def test_copies_of_training_rows_are_no_drift():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(60, 20)).astype(np.float32)
+    train, test = split(600), split(60)
+    copied = np.concatenate([features] * 10), rng.normal(size=(60, 20)).astype(np.float32)
+    data = report_data(train=train, test=test, group=np.tile(np.arange(60), 10), features=copied)
+    assert not any(s["drifts"] for s in adversarial.drift(data)["separations"])
+
+
 def test_there_is_one_line_per_fold_and_bag_and_old_logs_have_no_f1():
     log = [{"bag": b, "epoch": e, "loss": 1.0 / e} for b in (0, 1) for e in (1, 2)]
     assert curves({0: log, 1: log[:2]}, "loss") == [[1.0, 0.5]] * 3
     assert curves({0: log}, "f1") == []
     assert last_decrease({0: log}) == pytest.approx(0.5)
+
+
+def test_f1_of_training_and_of_held_out_rows_are_both_at_one_half():
+    y = np.array([[1, 0], [0, 1]], np.uint8)
+    one = ScoredExperiment(
+        "e", {"f1_samples": 0.9}, {}, np.array([[0.6, 0.1], [0.4, 0.3]]), logs={0: [{"loss": 1, "f1": 1}]}
+    )
+    (entry,) = training([one], y)
+    assert (entry["f1"], entry["held_out"]) == (1, 0.5)
 
 
 def test_a_chart_has_the_pages_colours_no_foreign_ids_and_escapes_names():

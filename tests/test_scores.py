@@ -95,6 +95,20 @@ def test_thresholds_come_with_their_spread_over_the_folds():
     assert list(decoder["thresholds"]) == list(decoder["spread"]) == ["cat", "dog"]
 
 
+def test_the_spread_over_folds_is_that_of_a_sample():
+    _, scores = score(*problem(0.9), NAMES, Rule())
+    a, b, c = scores["fold_scores"]
+    mean = (a + b + c) / 3
+    assert scores["fold_spread"] == pytest.approx((((a - mean) ** 2 + (b - mean) ** 2 + (c - mean) ** 2) / 2) ** 0.5)
+
+
+def test_copies_of_a_row_make_no_interval_of_a_decoder_narrower():
+    proba, y, fold = problem(0.9)
+    many, group = [np.concatenate([a] * 10) for a in (proba, y, fold)], np.tile(np.arange(90), 10)
+    alone, copies = (score(*many, NAMES, Rule(), group=g)[1]["decoders"]["fixed"] for g in (None, group))
+    assert copies["high"] - copies["low"] == pytest.approx(10**0.5 * (alone["high"] - alone["low"]), rel=0.05)
+
+
 def python(code: str, folder: Path) -> str:
     environment = os.environ | {"PYTHONPATH": str(SRC)}
     run = subprocess.run(

@@ -118,6 +118,17 @@ def test_local_scores_are_those_computed_by_hand(tmp_path):
     assert scores == pytest.approx({"f1_samples": 5 / 6, "f1_micro": 4 / 5, "f1_macro": 5 / 6})
 
 
+def test_local_scores_count_an_empty_row_as_the_judge_does(tmp_path):
+    (tmp_path / "solution.csv").write_text("ImageID,Labels\na.jpg,2\nb.jpg,\n")
+    pred = np.array([[0, 0], [0, 1]])
+    scores = [
+        local_scores(c, tmp_path, submission_columns(c), IDS, pred)
+        for c in (SEPARATED, SEPARATED.model_copy(update={"zero_division": 1}))
+    ]
+    assert [s["f1_samples"] for s in scores] == [0.5, 1.0]
+    assert [s["f1_macro"] for s in scores] == [0.5, 1.0]  # no row has label 1
+
+
 def test_a_solution_may_be_in_the_sample_submissions_form(tmp_path):
     (tmp_path / "solution.csv").write_text("ImageID,Predicted\na.jpg,2\nb.jpg,1 2\n")
     scores = local_scores(SEPARATED, tmp_path, ["ImageID", "Predicted"], IDS, PRED)

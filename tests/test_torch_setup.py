@@ -1,11 +1,13 @@
 """Torch on this machine."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Barrier
 
 import pytest
 import torch
 
+import tandem
 from tandem.runtime.torch_setup import autocast, device, has_bfloat16, single_thread, use_threads
 
 
@@ -37,6 +39,12 @@ def test_the_command_line_computes_with_the_threads_of_its_environment(two_threa
     monkeypatch.setenv("TANDEM_THREADS", "1")
     use_threads()
     assert torch.get_num_threads() == 1
+
+
+def test_only_one_module_sets_the_number_of_torchs_threads():
+    """Elsewhere, a call in the middle of some work would end the one-thread rule of the threads that label images."""
+    source = Path(tandem.__file__).parent
+    assert [f.name for f in source.rglob("*.py") if "set_num_threads" in f.read_text()] == ["torch_setup.py"]
 
 
 def test_threads_that_overlap_each_compute_alone_and_later_ones_have_the_number_from_before(two_threads):

@@ -12,7 +12,7 @@ from tandem.data.labelled_rows import read_labelled_rows
 from tandem.data.split_tables import write_captions, write_labels
 from tandem.graph.declared_stages import Graph
 from tandem.graph.keys import Artifact
-from tandem.metrics import log_loss
+from tandem.metrics import f1_samples, log_loss
 from tandem.training.fold_job import FoldJob
 
 NAMES = ("cat", "dog")
@@ -112,6 +112,15 @@ def test_late_stages_learn_from_as_many_labelled_rows_as_are_asked_for(rows, rat
     train = {"tune_from": 8, "backbone_lr": 1e-3, "caption_lr": 1e-3, "lr": 1e-2}
     made = FusionExperiment(kind="fusion", trunk={}, tokens={}, train=train).as_trained(rows).train
     assert (made.backbone_lr, made.caption_lr, made.lr) == (rate, rate, 1e-2)
+
+
+def test_the_record_of_a_fold_has_the_f1_at_one_half_of_its_held_out_rows(paths, capsys):
+    train()
+    rows = np.flatnonzero(np.array(FOLD) == 1)
+    held_out = f1_samples(Y[rows], np.array(fold_of(paths, 1)) > 0.5)
+    assert held_out > 0.5 and read_json(paths.model("words", 1, ".json"))["held_out_f1"] == held_out
+    # nothing is logged in a fit without epochs
+    assert f"words fold 1 done (2 of 3): held-out F1 {held_out:.3f}, 0 s" in capsys.readouterr().out
 
 
 def test_one_fold_can_be_fitted_alone(paths):

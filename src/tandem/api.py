@@ -77,7 +77,7 @@ class Score:
     log_loss: float
     in_sample: float  # that metric, with the decoder tuned on the rows that it is scored on
     optimism: float  # in_sample - score
-    fold_spread: float  # standard deviation of the folds' scores
+    fold_spread: float  # standard deviation of the folds' scores, with n - 1
     decoder: str
     seconds: float  # of training
     model_mb: float  # size of the models in MiB

@@ -1,4 +1,7 @@
-"""Metrics of multi-label predictions: y and pred are (n, c) 0/1, proba is (n, c)."""
+"""Metrics of multi-label predictions: y and pred are (n, c) 0/1, proba is (n, c).
+
+`zero_division`, 0 or 1, is the F-beta of a row or label with neither label nor prediction, as in scikit-learn.
+"""
 
 from collections.abc import Callable
 
@@ -9,36 +12,38 @@ from tandem.logits import BOUND, clip_proba
 BOOTSTRAP = 400  # samples
 
 
-def f_beta(overlap: np.ndarray, true: np.ndarray, predicted: np.ndarray, beta: float) -> np.ndarray:
-    """(1 + b^2) TP / (b^2 |true| + |predicted|), and 1 where there is neither label nor prediction."""
+def f_beta(
+    overlap: np.ndarray, true: np.ndarray, predicted: np.ndarray, beta: float, zero_division: float = 0.0
+) -> np.ndarray:
+    """(1 + b^2) TP / (b^2 |true| + |predicted|), and `zero_division` where there is neither label nor prediction."""
     size = beta**2 * true + predicted
-    return np.where(size == 0, 1.0, (1 + beta**2) * overlap / np.where(size == 0, 1, size))
+    return np.where(size == 0, zero_division, (1 + beta**2) * overlap / np.where(size == 0, 1, size))
 
 
-def f1_samples(y: np.ndarray, pred: np.ndarray, beta: float = 1.0) -> float:
-    """F1 per row: the mean over rows of F-beta; a row with neither label nor prediction scores 1."""
-    return float(f1_per_row(y, pred, beta).mean())
+def f1_samples(y: np.ndarray, pred: np.ndarray, beta: float = 1.0, zero_division: float = 0.0) -> float:
+    """F1 per row: the mean over rows of F-beta."""
+    return float(f1_per_row(y, pred, beta, zero_division).mean())
 
 
-def f1_micro(y: np.ndarray, pred: np.ndarray, beta: float = 1.0) -> float:
+def f1_micro(y: np.ndarray, pred: np.ndarray, beta: float = 1.0, zero_division: float = 0.0) -> float:
     """Micro F1: F-beta of all cells together."""
-    return f1_samples(y.reshape(1, -1), pred.reshape(1, -1), beta)
+    return f1_samples(y.reshape(1, -1), pred.reshape(1, -1), beta, zero_division)
 
 
-def f1_macro(y: np.ndarray, pred: np.ndarray, beta: float = 1.0) -> float:
-    """Macro F1: the mean over labels of F-beta; a label neither present nor predicted scores 1."""
-    return float(f1_per_label(y, pred, beta).mean())
+def f1_macro(y: np.ndarray, pred: np.ndarray, beta: float = 1.0, zero_division: float = 0.0) -> float:
+    """Macro F1: the mean over labels of F-beta."""
+    return float(f1_per_label(y, pred, beta, zero_division).mean())
 
 
-def f1_per_row(y: np.ndarray, pred: np.ndarray, beta: float = 1.0) -> np.ndarray:
+def f1_per_row(y: np.ndarray, pred: np.ndarray, beta: float = 1.0, zero_division: float = 0.0) -> np.ndarray:
     """(n,) F-beta of each row."""
     y, pred = y.astype(bool), pred.astype(bool)
-    return f_beta((y & pred).sum(1), y.sum(1), pred.sum(1), beta)
+    return f_beta((y & pred).sum(1), y.sum(1), pred.sum(1), beta, zero_division)
 
 
-def f1_per_label(y: np.ndarray, pred: np.ndarray, beta: float = 1.0) -> np.ndarray:
+def f1_per_label(y: np.ndarray, pred: np.ndarray, beta: float = 1.0, zero_division: float = 0.0) -> np.ndarray:
     """(c,) F-beta of each label over all rows."""
-    return f1_per_row(y.T, pred.T, beta)
+    return f1_per_row(y.T, pred.T, beta, zero_division)
 
 
 def paired_interval(
@@ -49,6 +54,7 @@ def paired_interval(
     beta: float = 1.0,
     groups: np.ndarray | None = None,
     seed: int = 0,
+    zero_division: float = 0.0,
 ) -> tuple[float, float, float]:
     """(gain of `other` over `baseline`, lower, upper): paired 95 % interval of label sets predicted for the same rows.
 
@@ -56,7 +62,28 @@ def paired_interval(
     as near-duplicates, count as one draw; None: every row is its own group.
     """
     if metric == "f1_samples":
-        return paired_mean(f1_per_row(y, other, beta) - f1_per_row(y, baseline, beta), groups)
+        rows = [f1_per_row(y, pred, beta, zero_division) for pred in (baseline, other)]
+        return paired_mean(rows[1] - rows[0], groups)
+    gains = bootstrap_gains(metric, y, baseline, other, beta, groups, seed, zero_division)
+    low, high = np.quantile(gains, [0.025, 0.975])
+    before, after = (METRICS[metric](y, pred, beta, zero_division) for pred in (baseline, other))
+    return after - before, float(low), float(high)
+
+
+def bootstrap_gains(
+    metric: str,
+    y: np.ndarray,
+    baseline: np.ndarray,
+    other: np.ndarray,
+    beta: float = 1.0,
+    groups: np.ndarray | None = None,
+    seed: int = 0,
+    zero_division: float = 0.0,
+) -> np.ndarray:
+    """(BOOTSTRAP,) gains in micro F1 or macro F1 of `other` over `baseline`, groups of rows drawn with replacement.
+
+    The same seed draws the same groups, whatever the predictions.
+    """
     y, baseline, other = (a.astype(bool) for a in (y, baseline, other))
     group = np.arange(len(y)) if groups is None else np.unique(groups, return_inverse=True)[1]
     n_groups = int(group.max()) + 1
@@ -67,25 +94,18 @@ def paired_interval(
         weight = rng.poisson(1.0, n_groups).astype(np.float32)[group]
         sums = ((weight @ a).sum() if metric == "f1_micro" else weight @ a for a in cells)
         true, predicted, overlap, other_predicted, other_overlap = sums
-        before = f_beta(overlap, true, predicted, beta).mean()
-        return float(f_beta(other_overlap, true, other_predicted, beta).mean() - before)
+        before = f_beta(overlap, true, predicted, beta, zero_division).mean()
+        return float(f_beta(other_overlap, true, other_predicted, beta, zero_division).mean() - before)
 
-    low, high = np.quantile([resampled() for _ in range(BOOTSTRAP)], [0.025, 0.975])
-    gain = METRICS[metric](y, other, beta) - METRICS[metric](y, baseline, beta)
-    return float(gain), float(low), float(high)
+    return np.array([resampled() for _ in range(BOOTSTRAP)])
 
 
 def mean_average_precision(y: np.ndarray, proba: np.ndarray) -> float:
-    """mAP: mean average precision of the labels that occur; sum of recall gained x precision at each distinct score."""
-    return float(np.mean([_average_precision(y[:, j], proba[:, j]) for j in range(y.shape[1]) if y[:, j].any()]))
+    """mAP: mean average precision of the labels that occur; NaN where none does."""
+    from sklearn.metrics import average_precision_score  # slow to import, and `make scores` computes none
 
-
-def _average_precision(y: np.ndarray, proba: np.ndarray) -> float:
-    order = np.argsort(-proba, kind="stable")
-    last = np.append(np.diff(proba[order]) != 0, True)  # rows of equal probability share one threshold
-    true = y[order].astype(np.float64).cumsum()[last]
-    precision = true / (np.flatnonzero(last) + 1)
-    return float((np.diff(true, prepend=0) * precision).sum() / true[-1])
+    there = y.any(0)
+    return float(average_precision_score(y[:, there], proba[:, there])) if there.any() else float("nan")
 
 
 def log_loss(y: np.ndarray, proba: np.ndarray) -> float:
@@ -107,8 +127,6 @@ def paired_mean(difference: np.ndarray, groups: np.ndarray | None = None) -> tup
     the same amount, their spread says nothing: then the interval allows for the largest share of opposite differences
     that may be unseen with 2.5 % probability, so that fewer than six of them exclude no zero, as in a sign test.
     """
-    from scipy.special import stdtrit  # slow to import, and `make scores` needs no interval
-
     n, mean = len(difference), float(difference.mean())
     group = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
     sums, sizes = np.bincount(group, difference), np.bincount(group)
@@ -118,8 +136,19 @@ def paired_mean(difference: np.ndarray, groups: np.ndarray | None = None) -> tup
         half = 2 * abs(mean) * (1 - 0.025 ** (1 / g))
     else:
         deviation = float(np.sqrt(g / (g - 1) * ((sums - mean * sizes) ** 2).sum())) / n
-        half = float(stdtrit(g - 1, 0.975)) * deviation
+        half = students_t(g - 1) * deviation
     return mean, mean - half, mean + half
+
+
+def students_t(freedom: float) -> float:
+    """The 97.5 % quantile of Student's t.
+
+    >>> round(students_t(9), 3)
+    2.262
+    """
+    from scipy.special import stdtrit  # slow to import, and `make scores` needs no interval
+
+    return float(stdtrit(freedom, 0.975))
 
 
 METRICS: dict[str, Callable[..., float]] = {"f1_samples": f1_samples, "f1_micro": f1_micro, "f1_macro": f1_macro}

@@ -35,10 +35,13 @@ RECORD = ("key", "inputs")  # not copied: what is in a bundle is never stale
 
 
 def write_bundle(
-    trained: ExperimentDir, folds: int, root: Path, fallback: ExperimentDir | None = None
+    trained: ExperimentDir, folds: int, root: Path, fallback: ExperimentDir | None = None, chosen_from: int = 1
 ) -> dict[str, Any]:
     """Fills the new folder `root` with what labelling by an experiment needs, the first `folds` models of each member
-    or all (0), and the `fallback` for images without a caption if every member needs captions; returns the manifest."""
+    or all (0), and the `fallback` for images without a caption if every member needs captions; returns the manifest.
+
+    chosen_from  number of ensembles that it is the best of, by their scores on the training rows
+    """
     out = Paths(trained.paths.comp, root)
     _copy(trained.paths.competition, out.competition)
     used = load_stack(trained.paths, trained.name)[1] if trained.is_stack else [trained.name]
@@ -59,7 +62,11 @@ def write_bundle(
         "members": [member.name for member in members],
         "folds": folds or "all",
         "labels": list(trained.labels),
-        "score": {"metric": trained.scores["metric"], "cross_fitted": trained.scores["score"]},
+        "score": {
+            "metric": trained.scores["metric"],
+            "cross_fitted": trained.scores["score"],
+            "chosen_from": chosen_from,
+        },
         "versions": versions(),
         "licences": {model: text.splitlines()[0] for model, text in licences.items()},
     }
@@ -189,7 +196,7 @@ def verify_bundle(
     y, pred = (np.array([[name in one.labels for name in names] for one in found]) for found in (source, bundled))
     pairs = [(a.proba or {}, b.proba or {}) for a, b in zip(source, bundled, strict=True)]
     difference = max(abs(a.get(name, 0.0) - b.get(name, 0.0)) for a, b in pairs for name in names)
-    f1, same = f1_samples(y, pred), (y == pred).all(1).sum()
+    f1, same = f1_samples(y, pred, zero_division=1.0), (y == pred).all(1).sum()
     line = (
         f"checked on {len(rows)} rows: F1 per row against the source {f1:.4f}, labels the same on {same}, "
         f"probabilities differ by {difference:.3f} at most"
@@ -201,10 +208,11 @@ def verify_bundle(
 
 def readme(manifest: Mapping[str, Any]) -> str:
     """The bundle's README.md."""
-    score, folds = manifest["score"], manifest["folds"]
+    score, folds, n = manifest["score"], manifest["folds"], manifest["score"]["chosen_from"]
+    where = "its training rows" + (f" (slightly optimistic: chosen on these rows, the best of {n})" if n > 1 else "")
     return f"""# {manifest["competition"]}: which of {len(manifest["labels"])} labels an image has
 {manifest["experiment"]} of {", ".join(manifest["members"])}; folds: {folds}; made by Tandem {manifest["tandem"]}.
-Cross-fitted {score["metric"]} on its training rows: {score["cross_fitted"]:.4f}. Everything it needs is in this folder:
+Cross-fitted {score["metric"]} on {where}: {score["cross_fitted"]:.4f}. Everything it needs is in this folder:
 
     pip install -r requirements.txt
     python -m tandem predict --bundle . --images PHOTOS [--captions captions.csv] --out labels.csv

@@ -41,7 +41,7 @@ def select_ensemble(experiments: Experiments, budget: Cost) -> tuple[Choice, lis
     for group in grow_means(logits, rows.y, lambda names: costs.total(MEAN, names, 1).within(budget)):
         if len(group) > 1:
             proba = sigmoid(np.mean([logits[name] for name in group], axis=0))
-            recipe = score(proba, rows.y, rows.fold, rows.names, rule, threads())
+            recipe = score(proba, rows.y, rows.fold, rows.names, rule, threads(), rows.group)
             choices.append(Choice(MEAN, group, recipe[1]["score"], recipe=recipe))
     fallbacks = no_caption_scores([experiments[name] for name in logits], rows.names)
     choices = [costs.with_fallback(choice, fallbacks, budget) for choice in choices]

@@ -1,4 +1,8 @@
-"""The choice of an ensemble: the best by cross-fitted score within a budget of megabytes and milliseconds."""
+"""The choice of an ensemble: the best by cross-fitted score within a budget of megabytes and milliseconds.
+
+The members of a mean and the ensemble are chosen on the rows that they are scored on: these scores are slightly
+optimistic, and are shown as such.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -65,6 +65,7 @@ class Competition(Section):
     suffix: str = Field("", description="added to an id to name its file")
     metric: Metric = Field("f1_samples", description=f"one of {', '.join(METRICS)}")
     beta: float = Field(1.0, gt=0, description="1.0 is F1")
+    zero_division: Literal[0, 1] = Field(0, description="F of a row or label with neither label nor prediction: 0 or 1")
     least: int = Field(1, ge=0, description="labels on a row, at least")
     most: int = Field(ge=1, description="and at most")
     train: RelativePath = "train.csv"

@@ -70,7 +70,7 @@ class _Experiment(Section):
 
     @property
     def has_trunk(self) -> bool:
-        """Whether its network has a feature map, so that Grad-CAM can be computed."""
+        """Whether its network has a feature map, so that a heat map can be computed."""
         return getattr(self, "trunk", None) is not None
 
     @property
@@ -128,6 +128,11 @@ class FinetuneExperiment(_Experiment):
         return self
 
     @property
+    def mirrors(self) -> bool:
+        """Whether it sees mirrored images: at random in training, and as a second view in prediction."""
+        return self.augment.flip
+
+    @property
     def weights_name(self) -> str:
         return self.weights
 
@@ -173,12 +178,23 @@ class FusionExperiment(_Experiment):
     def pixel_network(self) -> TrunkEncoder | None:
         return None if self.cached_trunk else self.trunk
 
+    @property
+    def mirrors(self) -> bool:
+        """Whether the trunk sees mirrored images, in training and in prediction; from pixels both settings allow it.
+
+        >>> FusionExperiment(kind="fusion", trunk={"tune": ""}, augment={"flip": False}).mirrors
+        False
+        """
+        return self.trunk is not None and self.trunk.mirror and (self.cached_trunk is not None or self.augment.flip)
+
     def as_trained(self, rows: int) -> Self:
-        """With fewer rows than `tune_from`, the pretrained late stages and layers are not trained."""
+        """With fewer rows than `tune_from`, the pretrained late stages and layers are not trained, and no map is pooled
+        for each label: the inputs of the heads are then computed once."""
         if rows >= self.train.tune_from:
             return self
         frozen = self.train.model_copy(update={"backbone_lr": 0.0, "caption_lr": 0.0})
-        return self.model_copy(update={"train": frozen})
+        fusion = self.fusion.model_copy(update={"label_pooling": False})
+        return self.model_copy(update={"train": frozen, "fusion": fusion})
 
 
 class TfidfExperiment(_Experiment):

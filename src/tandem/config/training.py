@@ -25,7 +25,7 @@ class Training(Section):
     accumulate: int = Field(1, ge=1)  # batches per step of the optimiser
     lr: float = Field(1e-3, gt=0)  # peak
     backbone_lr: float = Field(1e-4, ge=0)  # fine-tuning only: peak of the pretrained part
-    weight_decay: float = Field(0.05, ge=0)
+    weight_decay: float = Field(0.05, ge=0)  # of matrices and kernels; none of norms and biases
     warmup: float = Field(0.1, ge=0, lt=1)  # share of the steps; then a cosine to zero
     ema: float = Field(0.0, ge=0, lt=1)  # decay of the averaged weights at each step; 0 = off
     loss: Literal["bce", "asl", "focal"] = "bce"
@@ -50,6 +50,10 @@ class FinetuneTraining(Training):
     batch: int = Field(32, ge=2)
     ema: float = Field(0.99, ge=0, lt=1)
     weight_decay: float = Field(0.02, ge=0)
+    layer_decay: float = Field(1.0, gt=0, le=1)  # factor of backbone_lr from each layer to the one before it
+    drop_path: float = Field(0.0, ge=0, lt=1)  # stochastic depth: of the last block, less for those before; 0 = off
+    mixup: float = Field(0.0, ge=0)  # a of Beta(a, a), the share of another image; 0 = off
+    cutmix: float = Field(0.0, ge=0)  # the same for a rectangle of another image; with mixup too, one of them per batch
 
 
 class FusionTraining(Training):
@@ -69,7 +73,7 @@ class Augment(Section):
     """Random changes of training images (albumentations)."""
 
     scale: float = Field(0.5, gt=0, le=1)  # smallest area of a random crop
-    flip: bool = True
+    flip: bool = True  # mirrored, in training at random and in prediction as a second view
     colour: float = Field(0.2, ge=0, le=1)  # brightness, contrast, saturation
     erase: float = Field(0.25, ge=0, le=1)  # probability of a random rectangle
 
@@ -83,11 +87,17 @@ class Fusion(Section):
     gate: bool = True  # gated: a weight of each modality for every label and row
     dropout: float = Field(0.5, ge=0, lt=1)  # on the hidden units
     input_dropout: float = Field(0.5, ge=0, lt=1)  # on the features
+    label_pooling: bool = False  # also pool the trunk's last map for each label: a term of the image
     heads: int = Field(2, ge=1)  # on the same backbones, averaged
     modality_dropout: float = Field(0.4, ge=0, le=1)  # share of the loss with one modality missing
     count: float = Field(0.1, ge=0)  # weight of the loss on the number of labels
     embedding: float = Field(0.1, ge=0)  # weight of the loss on caption features predicted from image features
     learned_weights: bool = False  # the two weights above are initial values of learned ones
+
+    @property
+    def uses_positions(self) -> bool:
+        """Whether it reads the trunk's last map position by position, not only its mean and maximum."""
+        return self.label_pooling or self.how == "attention"
 
 
 class Tfidf(Section):

@@ -109,13 +109,17 @@ def local_scores(
     if missing:
         raise ValueError(f"{path}: {len(missing)} test ids have no solution, first: {missing[0]}")
     y = y[[row[id] for id in ids]]
-    return {name: metric(y, pred, competition.beta) for name, metric in METRICS.items()}
+    settings = competition.beta, competition.zero_division
+    return {name: metric(y, pred, *settings) for name, metric in METRICS.items()}
 
 
 def detect_drift(
     out_of_fold: dict[str, float], test: dict[str, float], rows: int, test_rows: int
 ) -> dict[str, dict[str, float]]:
-    """Labels of {label: rate} whose rates differ by more than chance: 4 standard errors, and a tenth of the rate."""
+    """Labels of {label: rate} whose rates differ by more than chance: 4 standard errors, and a tenth of the rate.
+
+    rows  number of independent training rows: near-duplicates count once
+    """
     drifted = {}
     for name, rate in out_of_fold.items():
         mean = (rate * rows + test[name] * test_rows) / (rows + test_rows)

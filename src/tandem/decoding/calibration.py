@@ -1,7 +1,7 @@
 """Calibration: one curve per label, and weights of the set sizes.
 
 Kinds: `none`; `platt`, a + b logit(p) (Platt 1999); `beta`, a + b log p - c log(1 - p) (Kull et al. 2017);
-`isotonic`, a rising step function (Zadrozny and Elkan 2002).
+`isotonic`, a rising step function (Zadrozny and Elkan 2002). No curve falls anywhere: b and c are at least 0.
 """
 
 from dataclasses import dataclass, field
@@ -12,6 +12,7 @@ from tandem.decoding.expected_f import add_label
 from tandem.logits import bce_from_logits, clip_proba, logit, sigmoid
 
 KINDS = ("none", "platt", "beta", "isotonic")
+RAREST = 1e-30  # probabilities of set sizes are at least this when weights are fitted, so that no weight overflows
 PRIOR = 1.0  # L2 penalty on the distance from the identity: curves of rare labels stay close to it
 
 
@@ -39,7 +40,7 @@ def calibrate(kind: str, proba: np.ndarray, y: np.ndarray) -> Calibration:
     if kind == "isotonic":
         return Calibration(kind, [_isotonic(proba[:, j], y[:, j]) for j in range(y.shape[1])])
     terms = _terms(kind, proba)
-    return Calibration(kind, [_logistic(terms[:, j], y[:, j]) for j in range(y.shape[1])])
+    return Calibration(kind, [_rising(terms[:, j], y[:, j]) for j in range(y.shape[1])])
 
 
 def _terms(kind: str, proba: np.ndarray) -> np.ndarray:
@@ -47,6 +48,17 @@ def _terms(kind: str, proba: np.ndarray) -> np.ndarray:
     p = clip_proba(proba)
     one = np.ones_like(p)
     return np.stack([one, logit(p)] if kind == "platt" else [one, np.log(p), -np.log1p(-p)], axis=2)
+
+
+def _rising(x: np.ndarray, y: np.ndarray) -> list[float]:
+    """Coefficients without a negative slope: it is set to 0, and the others are fitted again (Kull et al. 2017)."""
+    used, fitted = list(range(x.shape[1])), _logistic(x, y)
+    while min(fitted[1:], default=0.0) < 0:
+        used.pop(int(np.argmin(fitted[1:])) + 1)
+        fitted = _logistic(x[:, used], y)
+    w = np.zeros(x.shape[1])
+    w[used] = fitted
+    return w.tolist()
 
 
 def _logistic(x: np.ndarray, y: np.ndarray) -> list[float]:
@@ -85,10 +97,11 @@ def fit_size_weights(proba: np.ndarray, y: np.ndarray) -> np.ndarray:
     """(s + 1,) weights of the set sizes 0..s, so that the expected share of each size equals the observed one.
 
     P(set) is proportional to its probability under independence times the weight of its size; s is the largest size in
-    y. Maximum likelihood by iterative scaling (Darroch and Ratcliff 1972).
+    y. Maximum likelihood by iterative scaling (Darroch and Ratcliff 1972); a size less probable than RAREST in a row
+    counts as that probable.
     """
     observed = np.bincount(y.sum(1)) / len(y)
-    independent = size_distribution(proba, len(observed) - 1)
+    independent = np.maximum(size_distribution(proba, len(observed) - 1), RAREST)
     weights = np.ones(len(observed))
     for _ in range(200):
         mass = independent * weights

@@ -41,7 +41,9 @@ class Decoder:
         """(n, c) bool."""
         if self.thresholds is not None:
             return binarize(proba, self.thresholds, self.rule)
-        return expected_sets(self.calibration(proba), self.rule.beta, self.rule.least, self.rule.most, self.sizes)
+        rule = self.rule
+        p = self.calibration(proba)
+        return expected_sets(p, rule.beta, rule.least, rule.most, self.sizes, rule.zero_division)
 
     def to_json(self, names: tuple[str, ...]) -> dict[str, Any]:
         """The content of thresholds.json, with thresholds by label name."""
@@ -58,7 +60,8 @@ class Decoder:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Decoder":
-        rule = Rule(data["metric"], data["beta"], data["least"], data["most"])
+        # bundles made before this setting existed count an empty row that is predicted empty as 1
+        rule = Rule(data["metric"], data["beta"], data["least"], data["most"], data.get("zero_division", 1))
         thresholds = np.array([data["thresholds"][name] for name in data["labels"]]) if "thresholds" in data else None
         sizes = np.array(data["sizes"]) if "sizes" in data else None
         strength = float(data["strength"]) if "strength" in data else None

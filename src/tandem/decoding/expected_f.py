@@ -13,14 +13,23 @@ CHUNK = 2**22  # cells of the largest temporary array
 
 
 def expected_sets(
-    proba: np.ndarray, beta: float = 1.0, least: int = 0, most: int = 10**6, weights: np.ndarray | None = None
+    proba: np.ndarray,
+    beta: float = 1.0,
+    least: int = 0,
+    most: int = 10**6,
+    weights: np.ndarray | None = None,
+    zero_division: float = 0.0,
 ) -> np.ndarray:
     """(n, c) bool: the sets of highest expected F-beta with `least` to `most` labels.
 
-    proba    (n, c) marginals under independence
-    weights  (s,) >= 0, of sets with 0, 1, ... labels; larger sets are impossible. None: independent labels.
+    proba          (n, c) marginals under independence
+    weights        (s,) >= 0, of sets with 0, 1, ... labels; larger sets are impossible. None: independent labels, as
+                   where a weight is not finite, and in a row where only sets of probability 0 have a weight.
+    zero_division  F-beta of the empty set where no label is true
     """
     n, c = proba.shape
+    if weights is not None and not np.isfinite(weights).all():
+        weights = None
     largest = c if weights is None else min(c, len(weights) - 1)
     weights = np.ones(c + 1) if weights is None else np.asarray(weights, np.float64)[: largest + 1]
     rows = max(1, CHUNK // ((c + 1) * (largest + 1)))
@@ -28,12 +37,14 @@ def expected_sets(
     for start in range(0, n, rows):
         part = proba[start : start + rows]
         order = np.argsort(-part, axis=1, kind="stable")
-        sizes = _best_sizes(np.take_along_axis(part, order, 1), beta, least, min(most, c), weights)
+        sizes = _best_sizes(np.take_along_axis(part, order, 1), beta, least, min(most, c), weights, zero_division)
         np.put_along_axis(pred[start : start + rows], order, np.arange(c) < sizes[:, None], axis=1)
     return pred
 
 
-def _best_sizes(p: np.ndarray, beta: float, least: int, most: int, weights: np.ndarray) -> np.ndarray:
+def _best_sizes(
+    p: np.ndarray, beta: float, least: int, most: int, weights: np.ndarray, zero_division: float
+) -> np.ndarray:
     """(n,) number of most probable labels to take; `p` (n, c) descends in each row."""
     n, c = p.shape
     p = p.astype(np.float64).T
@@ -44,27 +55,33 @@ def _best_sizes(p: np.ndarray, beta: float, least: int, most: int, weights: np.n
         suffix[k] = add_label(suffix[k + 1], p[k])
     mass = suffix[0] * weights[:, None]
     total = mass.sum(0)
-    total = np.where(total > 0, total, 1.0)
+    impossible = total <= 0
+    total = np.where(impossible, 1.0, total)
     mean_size = (mass * np.arange(len(weights))[:, None]).sum(0) / total
-    best, chosen = np.full(n, -np.inf), np.zeros(n, np.int64)
+    best, chosen = np.full(n, -np.inf), np.full(n, min(least, c))
     for k in range(c + 1):
         if k:
             prefix = add_label(prefix, p[k - 1])
         if least <= k <= most:
-            value = _expected_f(prefix, suffix[k], k, beta, weights) / total
+            value = _expected_f(prefix, suffix[k], k, beta, weights, zero_division) / total
             better = value > best + 1e-12
             best, chosen = np.where(better, value, best), np.where(better, k, chosen)
         # upper bound for all larger k: F is concave in the overlap, whose mean is at most the mean size
         bound = (1 + beta**2) * mean_size / (k + 1 + beta**2 * mean_size)
         if k >= most or (k >= least and (best >= bound - 1e-12).all()):
             break
+    if impossible.any():
+        rest = np.ascontiguousarray(p[:, impossible].T)
+        chosen[impossible] = _best_sizes(rest, beta, least, most, np.ones(c + 1), zero_division)
     return chosen
 
 
-def _expected_f(prefix: np.ndarray, suffix: np.ndarray, k: int, beta: float, weights: np.ndarray) -> np.ndarray:
+def _expected_f(
+    prefix: np.ndarray, suffix: np.ndarray, k: int, beta: float, weights: np.ndarray, zero_division: float
+) -> np.ndarray:
     """(n,) sum over sets of probability x weight x F-beta of the first k labels."""
     if k == 0:
-        return suffix[0] * weights[0]  # F of the empty set against the empty set is 1
+        return suffix[0] * weights[0] * zero_division
     value = np.zeros(prefix.shape[1])
     for overlap in range(1, min(k + 1, len(weights))):
         others = np.arange(len(weights) - overlap)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tandem.config.competition import Competition
-from tandem.metrics import METRICS
+from tandem.metrics import METRICS, f_beta, paired_interval
 
 
 @dataclass(frozen=True)
@@ -16,14 +16,27 @@ class Rule:
     beta: float = 1.0  # of its F-beta
     least: int = 1  # a row with fewer labels gets its most probable ones
     most: int = 10**6  # a row with more keeps its most probable ones
+    zero_division: int = 0  # F-beta of a row or label with neither label nor prediction, 0 or 1
 
     @classmethod
     def of(cls, competition: Competition) -> "Rule":
         """The competition's own."""
-        return cls(competition.metric, competition.beta, competition.least, competition.most)
+        c = competition
+        return cls(c.metric, c.beta, c.least, c.most, c.zero_division)
 
     def score(self, y: np.ndarray, pred: np.ndarray) -> float:
-        return METRICS[self.metric](y, pred, self.beta)
+        return METRICS[self.metric](y, pred, self.beta, self.zero_division)
+
+    def f_beta(self, overlap: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+        """F-beta from numbers of labels: true positives, true and predicted."""
+        return f_beta(overlap, true, predicted, self.beta, self.zero_division)
+
+    def gain(
+        self, y: np.ndarray, baseline: np.ndarray, other: np.ndarray, groups: np.ndarray | None = None
+    ) -> tuple[float, float, float]:
+        """(gain of `other` over `baseline`, lower, upper), see `paired_interval`."""
+        zero = self.zero_division
+        return paired_interval(self.metric, y, baseline, other, self.beta, groups, zero_division=zero)
 
 
 def binarize(proba: np.ndarray, thresholds: np.ndarray | float, rule: Rule) -> np.ndarray:

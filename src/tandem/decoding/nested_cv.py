@@ -2,7 +2,8 @@
 
 A decoder for fold k is tuned on the other folds. All other choices (how far thresholds are shrunk, the kind of
 calibration, the decoder itself) are made within those folds, by leaving out one more of them, so that the reported
-score includes the cost of every choice.
+score includes the cost of every choice. More than BLOCKS folds are left out a block at a time; where a choice must be
+made within one fold, as with two or three folds in all, parts of it are left out.
 """
 
 from collections.abc import Callable
@@ -17,8 +18,10 @@ from tandem.decoding.calibration import KINDS, Calibration, calibrate, fit_size_
 from tandem.decoding.decoder import DECODERS, Decoder, default_decoder
 from tandem.decoding.label_rule import Rule
 from tandem.decoding.thresholds import shrink, tune_ascent, tune_global, tune_per_class
-from tandem.metrics import log_loss, paired_interval
+from tandem.metrics import log_loss
 
+BLOCKS = 5  # of folds, at most
+PARTS = 4  # of a fold that is the only one left: enough for three choices, each within the rows of the one before
 STRENGTHS = (0.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, np.inf)
 
 Folds = frozenset[int]
@@ -35,11 +38,34 @@ class NestedCV:
     fold: np.ndarray  # (n,)
     rule: Rule
     threads: int = 1
+    group: np.ndarray | None = None  # (n,): rows of one group, such as near-duplicates, are one draw; None: none are
     _cache: dict[tuple, Any] = field(default_factory=dict)  # by the folds left out: the nested fits share most parts
 
     @cached_property
-    def folds(self) -> list[int]:
-        return [int(k) for k in np.unique(self.fold)]
+    def blocks(self) -> list[Folds]:
+        """The folds in blocks that are left out together: each alone where there are at most BLOCKS."""
+        folds = [int(k) for k in np.unique(self.fold)]
+        return [frozenset(folds[i::BLOCKS]) for i in range(min(BLOCKS, len(folds)))]
+
+    @cached_property
+    def _part(self) -> np.ndarray:
+        """(n,) the part of its fold that a row is in, -1 to -PARTS, so that no part is taken for a fold."""
+        part = np.zeros(len(self.y), np.int64)
+        for k in np.unique(self.fold):
+            rows = self.fold == k
+            group = np.arange(rows.sum()) if self.group is None else np.unique(self.group[rows], return_inverse=True)[1]
+            part[rows] = -1 - group % PARTS
+        return part
+
+    def _next(self, without: Folds) -> list[Folds]:
+        """What to leave out besides `without`, one at a time; empty where it would be all that is left: then no choice
+        can be made by score, and the first or the most cautious is taken."""
+        left = [block - without for block in self.blocks if block - without]
+        if len(left) == 1:
+            left = [frozenset({k}) for k in left[0]]
+        if len(left) == 1:
+            left = [frozenset({k}) for k in np.unique(self._part[self._kept(without)]).tolist()]
+        return left if len(left) > 1 else []
 
     def decoder(self, name: str, without: Folds = NONE) -> Decoder:
         """The decoder `name` (of DECODERS, or "auto") fitted on all rows but those of the folds `without`."""
@@ -59,18 +85,21 @@ class NestedCV:
         """(gain over the default decoder, lower, upper): paired 95 % interval, both cross-fitted."""
         rows, default = self._kept(without), default_decoder(self.rule.metric)
         baseline, other = (self.cross_val_predict(n, without)[rows] for n in (default, name))
-        return paired_interval(self.rule.metric, self.y[rows], baseline, other, self.rule.beta)
+        return self.rule.gain(self.y[rows], baseline, other, None if self.group is None else self.group[rows])
 
     def choose(self, without: Folds = NONE) -> str:
         """The decoder of best cross-fitted score, or the default one where the gain over it may be chance."""
+        default = default_decoder(self.rule.metric)
+        if not self._next(without):
+            return default
         best = max(DECODERS, key=lambda name: self.score(name, without))
-        return best if self.gain(best, without)[1] > 0 else default_decoder(self.rule.metric)
+        return best if self.gain(best, without)[1] > 0 else default
 
     def prepare(self) -> "NestedCV":
         """Fits what the nested choices share, on all threads; changes no result."""
-        once = [NONE, *(frozenset({k}) for k in self.folds)]
-        unions = {a | b | c for a in once for b in once for c in once}
-        left_out = [folds for folds in unions if len(folds) < len(self.folds)]
+        left_out = {NONE}
+        for _ in range(3):  # to score a choice of decoder, which scores one of calibration or strength
+            left_out |= {folds | more for folds in left_out for more in self._next(folds)}
         with ThreadPoolExecutor(self.threads) as pool:
             list(pool.map(self._ascent, left_out))
             list(pool.map(lambda folds: [self._calibration(kind, folds) for kind in KINDS], left_out))
@@ -102,7 +131,7 @@ class NestedCV:
         def score(strength: float) -> float:
             return self.rule.score(self.y[rows], self._apply(without, partial(self._shrunk, strength))[rows])
 
-        return max(STRENGTHS, key=score)
+        return max(STRENGTHS, key=score) if self._next(without) else np.inf
 
     def _shrunk(self, strength: float, without: Folds) -> Decoder:
         own, common = self._ascent(without)
@@ -125,14 +154,14 @@ class NestedCV:
         def loss(kind: str) -> float:
             return log_loss(self.y[rows], self._apply(without, partial(self._calibration, kind))[rows])
 
-        return self._calibration(min(KINDS, key=loss), without)
+        return self._calibration(min(KINDS, key=loss) if self._next(without) else KINDS[0], without)
 
     def _calibration(self, kind: str, without: Folds) -> Calibration:
         return self._cached(("calibration", kind, without), lambda: calibrate(kind, *self._rows(without)))
 
     def _kept(self, without: Folds) -> np.ndarray:
-        """(n,) bool: the rows outside the folds `without`."""
-        return ~np.isin(self.fold, list(without))
+        """(n,) bool: the rows outside the folds, or parts, `without`."""
+        return ~(np.isin(self.fold, list(without)) | np.isin(self._part, list(without)))
 
     def _rows(self, without: Folds) -> tuple[np.ndarray, np.ndarray]:
         """(proba, y) outside the folds `without`."""
@@ -142,10 +171,11 @@ class NestedCV:
         return self.proba[rows], self.y[rows]
 
     def _apply(self, without: Folds, fit: Callable[[Folds], Callable[[np.ndarray], np.ndarray]]) -> np.ndarray:
-        """(n, c): each fold through what is fitted without it, or on it where it is the only one; zero in `without`."""
-        out, left = np.zeros(self.proba.shape), [k for k in self.folds if k not in without]
-        for k in left:
-            out[self.fold == k] = fit(without | {k} if len(left) > 1 else without)(self.proba[self.fold == k])
+        """(n, c): each block or part through what is fitted without it; zero in `without`."""
+        out, kept = np.zeros(self.proba.shape), self._kept(without)
+        for more in self._next(without):
+            rows = kept & ~self._kept(more)
+            out[rows] = fit(without | more)(self.proba[rows])
         return out
 
     def _cached(self, key: tuple, make: Callable[[], T]) -> T:

@@ -6,7 +6,6 @@ The score at every threshold, of one label or of all labels at once, costs one s
 import numpy as np
 
 from tandem.decoding.label_rule import Rule, binarize, limit_sizes
-from tandem.metrics import f_beta
 
 PASSES = 20  # of `tune_ascent` over all labels, at most
 
@@ -25,7 +24,7 @@ def tune_per_class(proba: np.ndarray, y: np.ndarray, rule: Rule) -> np.ndarray:
     for p, true in zip(np.ascontiguousarray(proba.T), y.T, strict=True):
         order = np.argsort(-p)
         overlap = _from_zero(true[order].astype(np.int64))
-        curve = f_beta(overlap, overlap[-1], np.arange(len(p) + 1), rule.beta)
+        curve = rule.f_beta(overlap, overlap[-1], np.arange(len(p) + 1))
         thresholds.append(_best_threshold(p[order], curve)[1])
     return np.array(thresholds)
 
@@ -78,12 +77,15 @@ def shrink(own: np.ndarray, common: float, positives: np.ndarray, strength: floa
 
 
 def _best_threshold(descending: np.ndarray, curve: np.ndarray) -> tuple[float, float]:
-    """(score, threshold between two probabilities) of the best; `curve` (n + 1,): scores with the m first predicted."""
+    """(score, threshold between two probabilities) of the best; `curve` (n + 1,): scores with the m first predicted.
+
+    Of equally good ones the middle; where every score is 0, as for a label that no row has, nothing is predicted.
+    """
     possible = np.concatenate([[True], descending[1:] != descending[:-1], [True]])
     curve = np.where(possible, curve, -np.inf)
     best = float(curve.max())
-    winners = np.flatnonzero(curve >= best - 1e-12)  # the middle one is taken
-    m = int(winners[len(winners) // 2])
+    winners = np.flatnonzero(curve >= best - 1e-12)
+    m = int(winners[len(winners) // 2]) if best > 1e-12 else 0
     if m == 0:
         first = float(descending[0])
         return best, (1 + first) / 2 if first < 1 else float(np.nextafter(1.0, 2.0))
@@ -117,13 +119,13 @@ class SortedLabels:
         inside = self._bounded(pred, j, True, overlap + self.y[:, j], size + 1)
         order, rule = self.order[j], self.rule
         if rule.metric == "f1_samples":
-            before = f_beta(outside[0], self.true, outside[1], rule.beta)
-            gain = f_beta(inside[0], self.true, inside[1], rule.beta) - before
+            before = rule.f_beta(outside[0], self.true, outside[1])
+            gain = rule.f_beta(inside[0], self.true, inside[1]) - before
             return (before.sum() + _from_zero(gain[order])) / self.n
         if rule.metric == "f1_micro":
             overlap = outside[0].sum() + _from_zero((inside[0] - outside[0])[order])
             predicted = outside[1].sum() + _from_zero((inside[1] - outside[1])[order])
-            return f_beta(overlap, self.positives.sum(), predicted, rule.beta)
+            return rule.f_beta(overlap, self.positives.sum(), predicted)
         return self._macro_curve(pred, j, outside[2], inside[2])
 
     def _bounded(
@@ -152,11 +154,11 @@ class SortedLabels:
         enters[special] = change[:, j]
         change[:, j] = 0
         overlap, predicted = (base & self.y).sum(0), base.sum(0)
-        first = f_beta(overlap, self.positives, predicted, self.rule.beta)
+        first = self.rule.f_beta(overlap, self.positives, predicted)
 
         def curve(label: int, rows: np.ndarray, sign: np.ndarray) -> np.ndarray:
             hits = overlap[label] + _from_zero(sign * self.y[rows, label])
-            return f_beta(hits, self.positives[label], predicted[label] + _from_zero(sign), self.rule.beta)
+            return self.rule.f_beta(hits, self.positives[label], predicted[label] + _from_zero(sign))
 
         total = curve(j, order, enters[order])
         total += first.sum() - first[j]
@@ -185,7 +187,7 @@ def _from_zero(steps: np.ndarray) -> np.ndarray:
 
 def _global_curve(proba: np.ndarray, y: np.ndarray, rule: Rule) -> tuple[np.ndarray, np.ndarray]:
     """(descending probabilities of all n x c cells, score with the first m of them predicted)."""
-    (n, c), beta = proba.shape, rule.beta
+    n, c = proba.shape
     order = np.argsort(-proba, axis=1, kind="stable")
     hit, p = np.take_along_axis(y, order, 1).astype(np.int64), np.take_along_axis(proba, order, 1)
     # labels of a row when k reach the threshold, and how many of them are true
@@ -197,12 +199,12 @@ def _global_curve(proba: np.ndarray, y: np.ndarray, rule: Rule) -> tuple[np.ndar
     hits, sizes = (overlap[row, rank], overlap[row, rank + 1]), (kept[rank], kept[rank + 1])
     true = y.sum(1)
     if rule.metric == "f1_samples":
-        gain = f_beta(hits[1], true[row], sizes[1], beta) - f_beta(hits[0], true[row], sizes[0], beta)
-        start = f_beta(overlap[:, 0], true, np.full(n, kept[0]), beta).sum()
+        gain = rule.f_beta(hits[1], true[row], sizes[1]) - rule.f_beta(hits[0], true[row], sizes[0])
+        start = rule.f_beta(overlap[:, 0], true, np.full(n, kept[0])).sum()
         curve = (start + _from_zero(gain)) / n
     elif rule.metric == "f1_micro":
         all_hits = overlap[:, 0].sum() + _from_zero(hits[1] - hits[0])
-        curve = f_beta(all_hits, true.sum(), n * kept[0] + _from_zero(sizes[1] - sizes[0]), beta)
+        curve = rule.f_beta(all_hits, true.sum(), n * kept[0] + _from_zero(sizes[1] - sizes[0]))
     else:
         curve = _global_macro(order, hit, flat, rule)
     return p.ravel()[flat], curve
@@ -215,12 +217,12 @@ def _global_macro(order: np.ndarray, hit: np.ndarray, flat: np.ndarray, rule: Ru
     overlap = np.bincount(always, hit[:, : rule.least].ravel(), c)
     predicted = np.bincount(always, minlength=c)
     positives = np.bincount(order.ravel(), hit.ravel(), c)
-    first = f_beta(overlap, positives, predicted, rule.beta)
+    first = rule.f_beta(overlap, positives, predicted)
     change, label, true, rank = np.zeros(n * c + 1), order.ravel()[flat], hit.ravel()[flat], flat % c
     counted = (rank >= rule.least) & (rank < rule.most)  # the others are always or never predicted
     for j in range(c):
         at = np.flatnonzero(counted & (label == j))
         sizes = predicted[j] + np.arange(1, len(at) + 1)
-        value = f_beta(overlap[j] + true[at].cumsum(), positives[j], sizes, rule.beta)
+        value = rule.f_beta(overlap[j] + true[at].cumsum(), positives[j], sizes)
         change[at + 1] = np.diff(value, prepend=first[j])
     return (first.sum() + change.cumsum()) / c

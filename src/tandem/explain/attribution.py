@@ -1,5 +1,6 @@
-"""Grad-CAM and word occlusion for one row of a trained experiment's inputs."""
+"""Heat maps and word occlusion for one row of a trained experiment's inputs."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,18 +20,32 @@ from tandem.models.inputs import Inputs, Maps
 
 
 def heat_maps(ensemble: FoldEnsemble, row: Inputs, labels: Sequence[int], without_caption: bool) -> np.ndarray:
-    """(len(labels), h, w), at least 0: Grad-CAM of the trunk's last map, mean over fusion models and views.
+    """(len(labels), h, w), at least 0: evidence for each label on the trunk's last map, mean over models and views.
 
+    Of a network that pools the map for each label: what each position adds to the logit; of others: Grad-CAM.
     `row` is one image; `without_caption`: of the logits in the setting no_caption.
     """
     setting, found = NO_CAPTION if without_caption else BOTH, []
     for model in cast(list[FusionModel], ensemble.models):
         for view, batch in enumerate(model.each_view(row)):
-            logits, stages = partial(_logits, model.network, batch, setting), model.network.trunks.late
-            assert stages is not None and model.cfg.trunk, "a model without a trunk has no map"
-            (heat,) = grad_cam(stages, logits, labels)
-            found.append(heat[:, :, ::-1] if view and model.cfg.trunk.mirror else heat)
+            network = model.network
+            if network.positions is not None:
+                heat = pooled_map(network, batch, labels)
+            else:
+                assert network.trunks.late is not None, "a model without a trunk has no map"
+                (heat,) = grad_cam(network.trunks.late, partial(_logits, network, batch, setting), labels)
+            found.append(heat[:, :, ::-1] if view and model.cfg.mirrors else heat)
     return np.mean(found, axis=0)
+
+
+@torch.inference_mode()
+def pooled_map(network: FusionNetwork, batch: Batch, labels: Sequence[int]) -> np.ndarray:
+    """(len(labels), h, w), at least 0: what the positions of a square map add to the logits; mean over the heads."""
+    positions = network.trunks(batch).positions
+    assert positions is not None and network.positions is not None
+    (found,) = network.positions.contributions(positions.float()).mean(0)
+    side = math.isqrt(positions.shape[1])
+    return found[list(labels)].relu().unflatten(1, (side, side)).cpu().numpy()
 
 
 def _logits(network: FusionNetwork, batch: Batch, setting: str) -> torch.Tensor:

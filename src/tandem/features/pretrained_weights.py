@@ -31,9 +31,11 @@ def shipped(model: str) -> Path | None:
     return min(Path(folders[0]).glob(inside), default=None) if folders else None
 
 
-def load_backbone(model: str, weights: str, n_outputs: int = 0, dropout: float = 0.0) -> "nn.Module":
+def load_backbone(
+    model: str, weights: str, n_outputs: int = 0, dropout: float = 0.0, drop_path: float = 0.0
+) -> "nn.Module":
     """A timm network with pretrained weights and a new classifier of `n_outputs` (0 = none); raises ValueError where
-    the weights don't fit the network, or where neither package nor hub has them."""
+    the weights don't fit the network, where neither package nor hub has them, or where it has no stochastic depth."""
     import torch
     from safetensors.torch import load_file
 
@@ -44,9 +46,12 @@ def load_backbone(model: str, weights: str, n_outputs: int = 0, dropout: float =
     if model not in timm.list_models() and ":" not in model and "." not in model:
         near = timm.list_models(f"*{model.split('_')[0]}*")[:5]
         raise ValueError(f"model = {model!r} is no timm network; similar names: {near}")
+    settings = {"drop_rate": dropout, "drop_path_rate": drop_path or None}  # None: not passed on
     try:
-        network = timm.create_model(model, pretrained=not (weights or packaged), drop_rate=dropout)
+        network = timm.create_model(model, pretrained=not (weights or packaged), **settings)
     except Exception as error:  # the hub's client raises many kinds: offline, unknown name, no permission
+        if drop_path and "drop_path_rate" in str(error):
+            raise ValueError(f"train.drop_path = {drop_path}: expected 0, {model} has no stochastic depth") from error
         if weights or packaged:
             raise
         raise ValueError(

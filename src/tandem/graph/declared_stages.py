@@ -305,6 +305,7 @@ class Graph:
             "predictions": self.predictions(name, members)[0].key,
             "labels": self.sources.table("train.labels"),
             "fold map": self.sources.fold_map,
+            "groups": self.sources.groups,
             **decoder_settings(self.competition),
         }
         files = (paths.thresholds(name), paths.scores(name))

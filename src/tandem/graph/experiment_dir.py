@@ -125,7 +125,7 @@ class ExperimentDir:
         if not missing.any():
             return None
         proba = self.oof_without(NO_CAPTION, rows)
-        cv = None if proba is None else NestedCV(proba, rows.y, rows.fold, rule, threads).prepare()
+        cv = None if proba is None else NestedCV(proba, rows.y, rows.fold, rule, threads, rows.group).prepare()
         return RowsApart(missing, cv)
 
     def oof_without(self, setting: str, rows: "LabelledRows") -> "np.ndarray | None":

@@ -103,5 +103,5 @@ def _shown(value: object) -> str:
 
 def decoder_settings(competition: Competition) -> dict[str, Any]:
     """The settings that a decoder depends on, as inputs."""
-    rule = competition.model_dump(mode="json", include={"metric", "beta", "least", "most"})
+    rule = competition.model_dump(mode="json", include={"metric", "beta", "zero_division", "least", "most"})
     return {"competition.toml": rule, "decoder version": version.DECODER}

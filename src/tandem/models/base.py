@@ -1,5 +1,6 @@
 """What a model is: the interface that the fold loop, prediction and explanation rely on."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,10 @@ class TrainingRun:
     """What is particular to one call of `fit`."""
 
     seed: int
-    checkpoint: Path | None = None  # written after each epoch; a killed run continues from it, to the same weights
+    checkpoint: Path | None = None  # a killed run continues from it, to the same weights
     on_epoch: Callable[[dict[str, Any]], None] = lambda entry: None  # called with the log entry of each epoch
     weights: np.ndarray | None = None  # (n, c) of each label in the loss; only for kinds that have a [pseudo] section
+    clock: Callable[[], float] = time.monotonic  # seconds; says when the next checkpoint is due
 
 
 class Model(Protocol):

@@ -20,6 +20,8 @@ from tandem.models.augmenter import Augmenter, one_cv2_thread
 from tandem.models.base import TrainingRun
 from tandem.models.inputs import Inputs
 from tandem.models.losses import make_loss
+from tandem.models.mixing import mixed
+from tandem.models.parameter_groups import parameter_groups
 from tandem.models.trainer import Batch, Task, fit, shuffled_batches
 from tandem.runtime.progress import progress
 from tandem.runtime.resources import threads
@@ -38,16 +40,13 @@ class FinetunedModel:
         cfg, on = self.cfg, device()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.seed)  # of the new classifier
-            network = load_backbone(cfg.model, cfg.weights, self.n_labels, cfg.dropout)
+            network = load_backbone(cfg.model, cfg.weights, self.n_labels, cfg.dropout, cfg.train.drop_path)
         self.network = nn.Sequential(Normalise(network), channels_last(network)).to(on)
         targets, steps = torch.from_numpy(y.astype(np.float32)).to(on), max(1, len(y) // cfg.train.batch)
         augment = Augmenter(cfg.augment, cfg.size, run.seed)
         batches = partial(self._batches, inputs.files or (), targets, steps, augment)
-        new = {id(p) for p in cast(Any, network).get_classifier().parameters()}
-        groups = [
-            {"params": [p for p in network.parameters() if id(p) not in new], "lr": cfg.train.backbone_lr},
-            {"params": [p for p in network.parameters() if id(p) in new], "lr": cfg.train.lr},
-        ]
+        new = [(cast(Any, network).get_classifier(), cfg.train.lr)]
+        groups = parameter_groups(network, cfg.train, cfg.train.backbone_lr, new, cfg.train.layer_decay)
         task = Task(self.network, batches, steps, groups, make_loss(cfg.train.loss, cfg.train.smoothing))
         log = fit(task, cfg.train, run)
         self.network.eval()
@@ -56,30 +55,31 @@ class FinetunedModel:
     def _batches(
         self, files: Sequence[Image], targets: torch.Tensor, steps: int, augment: Augmenter, epoch: int
     ) -> Iterator[Batch]:
-        chunks = [rows for rows, _, _ in shuffled_batches(len(targets), 1, steps, augment.seed, epoch)]
-        loaded = prefetch(lambda rows: augment.batch(files, rows, epoch), chunks, threads())
-        title = f"epoch {epoch + 1}/{self.cfg.train.epochs}"
-        with one_cv2_thread(), progress(len(targets), title, "img") as bar:
-            for rows, pixels in zip(chunks, loaded, strict=True):
-                at = torch.from_numpy(rows).to(targets.device)
-                yield torch.from_numpy(pixels).to(targets.device), targets[at]
+        chunks = list(shuffled_batches(len(targets), 1, steps, augment.seed, epoch))
+        loaded = prefetch(lambda chunk: augment.batch(files, chunk[0], epoch), chunks, threads())
+        train, on = self.cfg.train, targets.device
+        with one_cv2_thread(), progress(len(targets), f"epoch {epoch + 1}", "img") as bar:
+            for (rows, _, rng), pixels in zip(chunks, loaded, strict=True):
+                batch = torch.from_numpy(pixels).to(on), targets[torch.from_numpy(rows).to(on)]
+                yield mixed(*batch, train.mixup, train.cutmix, rng)
                 bar.update(len(rows))
 
     @torch.inference_mode()
     def predict_proba(self, inputs: Inputs) -> np.ndarray:
-        """(n, c): mean of the logits of the image and its mirror, as probability."""
+        """(n, c) probabilities; where training mirrors images, from the mean logit of an image and its mirror image."""
         on = next(self.network.parameters()).device
         logits = []
         for batch in image_batches(inputs.files or (), self.cfg.size, self.cfg.train.batch, threads()):
             pixels = torch.from_numpy(batch).to(on)
+            views = [pixels, pixels.flip(2)] if self.cfg.mirrors else [pixels]
             with autocast(on, self.cfg.train.bfloat16):
-                both = self.network(pixels).float() + self.network(pixels.flip(2)).float()
-            logits.append(both.cpu().numpy() / 2)
+                mean = torch.stack([self.network(view).float() for view in views]).mean(0)
+            logits.append(mean.cpu().numpy())
         return sigmoid(np.concatenate(logits))
 
     def save(self, path: Path) -> None:
-        tensors = self.network[1].cpu().state_dict().items()
-        state = {k: (t.half() if t.is_floating_point() else t).contiguous() for k, t in tensors}
+        tensors = self.network[1].state_dict().items()
+        state = {k: (t.half() if t.is_floating_point() else t).cpu().contiguous() for k, t in tensors}
         write_with(path, lambda partial: save_file(state, partial))
 
     def load(self, path: Path) -> Self:

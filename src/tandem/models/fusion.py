@@ -25,12 +25,14 @@ from tandem.models.augmenter import Augmenter, one_cv2_thread
 from tandem.models.base import TrainingRun
 from tandem.models.fusion_network import Batch, Features, FusionNetwork, Outputs, Targets, Trunks, fusion_loss
 from tandem.models.inputs import Inputs
+from tandem.models.parameter_groups import parameter_groups
 from tandem.models.trainer import Task, fit, shuffled_batches
 from tandem.runtime.progress import progress
 from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import autocast, device
 
 FEW_STEPS, SMALL_BATCH = 20, 8  # with few rows: smaller batches rather than fewer than 20 steps an epoch
+MEASURED_POSITIONS = 8  # of each of these rows
 MEASURED = 1024  # rows from which means and deviations are computed
 MASKS = ("token_mask", "captioned")  # parts of Features that have no width
 Load = Callable[[int, np.ndarray, np.ndarray], Batch | Features]  # (epoch, rows (b,), view of each (b,))
@@ -51,7 +53,7 @@ class FusionModel:
         sample = np.linspace(0, len(y) - 1, min(len(y), MEASURED)).astype(int)
         rows, few = FusionBatches(cfg, inputs), FusionBatches(cfg, inputs.take(sample))
         load: Load
-        if rates and not any(rates) and not cfg.pixel_network and cfg.fusion.how != "attention":
+        if rates and not any(rates) and not cfg.pixel_network and not cfg.fusion.uses_positions:
             # the inputs of the heads are the same in every epoch
             features, widths = self._compute_features(trunks, rows, rows.views, train.bfloat16)
             measured = {name: values[sample] for name, values in features.items()}
@@ -59,14 +61,18 @@ class FusionModel:
         else:
             measured, widths = self._compute_features(trunks, few, 1, False)
             load = rows.loader(run.seed)
+        if not cfg.fusion.uses_positions:
+            widths.pop("positions", None)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.seed)  # of the new layers
             network = FusionNetwork(cfg.fusion, self.n_labels, trunks, widths)
         network.bias.data = torch.from_numpy(smoothed_log_odds(y).astype(np.float32))
         has_caption = measured.pop("captioned", torch.ones(len(sample), 1, dtype=torch.bool))[:, 0]
         for name, values in measured.items():
-            used = values[:, 0][has_caption] if name == "caption" and has_caption.sum() > 1 else values[:, 0]
-            getattr(network, name).fit(used)
+            if name == "caption" and has_caption.sum() > 1:
+                values = values[has_caption]
+            if part := getattr(network, name):
+                part.fit(values.flatten(0, 1) if name == "positions" else values[:, 0])
         self.network = network.to(on)
         steps = max(len(y) // train.batch, min(FEW_STEPS, len(y) // SMALL_BATCH), 1)
         weights = None if run.weights is None else torch.from_numpy(run.weights.astype(np.float32)).to(on)
@@ -119,14 +125,11 @@ class FusionModel:
 
     def _groups(self) -> list[dict[str, Any]]:
         """AdamW groups; pretrained parts whose lr is 0 are frozen here."""
-        groups: list[dict[str, Any]] = []
-        for part, rate in self._late_parts(self.network.trunks):
+        parts = self._late_parts(self.network.trunks)
+        for part, rate in parts:
             if not rate:
                 part.requires_grad_(False)
-            groups.append({"params": [p for p in part.parameters() if p.requires_grad], "lr": rate})
-        pretrained = {id(p) for p in self.network.trunks.parameters()}
-        new = [p for p in self.network.parameters() if id(p) not in pretrained]
-        return [*groups, {"params": new, "lr": self.cfg.train.lr}]
+        return parameter_groups(self.network, self.cfg.train, self.cfg.train.lr, parts)
 
     @torch.inference_mode()
     def _raw_terms(self, rows: "FusionBatches") -> dict[str, np.ndarray]:
@@ -163,6 +166,9 @@ class FusionModel:
                 widths = {name: part.shape[-1] for name, part in here.items() if name not in MASKS}
                 for name in here.keys() & {"image", "caption", "captioned"}:
                     found.setdefault(name, []).append(torch.stack([getattr(one, name) for one in each], 1))
+                if self.cfg.fusion.label_pooling and each[0].positions is not None:
+                    apart = max(1, each[0].positions.shape[1] // MEASURED_POSITIONS)
+                    found.setdefault("positions", []).append(each[0].positions[:, ::apart].float())
                 bar.update(len(chunk))
         return {name: torch.cat(values) for name, values in found.items()}, widths
 
@@ -202,8 +208,8 @@ class FusionBatches:
 
     @property
     def views(self) -> int:
-        network = self.cfg.pixel_network
-        return self.inputs.views if network is None else 2 if network.mirror else 1
+        """How many views of a row it predicts from: 2 where an encoder or the network sees the mirror image too."""
+        return max(self.inputs.views, 2 if self.cfg.pixel_network and self.cfg.mirrors else 1)
 
     def each_view(self, rows: np.ndarray, views: int) -> Iterator[Batch]:
         """The same rows (b,) in one view after another."""
@@ -211,13 +217,14 @@ class FusionBatches:
         if network and self.inputs.files:
             pixels = np.stack([load_square(self.inputs.files[i], network.size) for i in rows])
         for v in range(views):
-            flipped = pixels[:, :, ::-1].copy() if pixels is not None and v else pixels
+            flipped = pixels[:, :, ::-1].copy() if pixels is not None and v and self.cfg.mirrors else pixels
             yield self._batch(rows, np.full(len(rows), v), flipped)
 
     def loader(self, seed: int) -> Load:
         """For training: pixels are augmented."""
         network = self.cfg.pixel_network
-        augmenter = Augmenter(self.cfg.augment, network.size, seed) if network else None
+        augment = self.cfg.augment.model_copy(update={"flip": self.cfg.mirrors})
+        augmenter = Augmenter(augment, network.size, seed) if network else None
 
         def load(epoch: int, rows: np.ndarray, view: np.ndarray) -> Batch:
             if augmenter is None:
@@ -234,7 +241,9 @@ class FusionBatches:
         elif cfg.trunk:
             batch["maps"] = inputs.maps[cfg.trunk.slug].read(rows, view)
         if cfg.tokens:
-            batch["tokens"] = inputs.maps[cfg.tokens.slug].read(rows, 0)
+            tokens = inputs.maps[cfg.tokens.slug].read(rows, 0)
+            longest = max(1, (tokens != 0).any(-1).sum(1).max())  # the rest is padding for every row
+            batch["tokens"] = tokens[:, :longest]
         if cfg.frozen:
             batch["frozen"] = inputs.side_by_side(cfg.frozen, view, rows)
         if cfg.caption:

@@ -14,7 +14,7 @@ from tandem.config.training import Fusion
 from tandem.features.text_backbone_split import is_token
 from tandem.models.fusion_joins import JOINS
 from tandem.models.losses import bce, make_loss
-from tandem.models.mlp_head import hidden_layer
+from tandem.models.mlp_head import hidden_layer, mean_and_deviation
 
 # maps (b, h, w, d) or pixels (b, h, w, 3); frozen (b, f); caption (b, f); tokens (b, t, d); captioned (b,) bool
 Batch = dict[str, torch.Tensor]
@@ -30,6 +30,7 @@ class Features:
     positions: torch.Tensor | None = None  # (b, p, d) of the last feature map
     tokens: torch.Tensor | None = None  # (b, t, d) states
     token_mask: torch.Tensor | None = None  # (b, t) bool: which of the states are tokens
+    pooled: torch.Tensor | None = None  # (b, c) logits of the positions, pooled for each label
     captioned: torch.Tensor | None = None  # (b,) bool: which rows have a caption; None: all
 
 
@@ -55,16 +56,14 @@ class Trunks(nn.Module):
         positions = tokens = token_mask = None
         image, caption = ([batch[name]] if name in batch else [] for name in ("frozen", "caption"))
         if self.late is not None:
-            last = self.late(batch["maps"]).flatten(2).float()  # (b, d, p)
+            positions = self.late(batch["maps"]).flatten(2).transpose(1, 2)
+            last = positions.mT.float()  # (b, d, p)
             image = [last.mean(2), last.max(2).values, *image]  # amax takes ten times as long backward
-            positions = last.transpose(1, 2)
         if self.layers is not None:
-            token_mask = is_token(batch["tokens"])
-            longest = max(1, int(token_mask.sum(1).max()))  # the rest is padding for every row
-            token_mask, tokens = token_mask[:, :longest], self.layers(batch["tokens"][:, :longest].float()).float()
+            token_mask, tokens = is_token(batch["tokens"]), self.layers(batch["tokens"].float()).float()
             caption += _pool(tokens, token_mask)
         joined = [torch.cat(parts, 1) if parts else None for parts in (image, caption)]
-        return Features(joined[0], joined[1], positions, tokens, token_mask, batch.get("captioned"))
+        return Features(joined[0], joined[1], positions, tokens, token_mask, captioned=batch.get("captioned"))
 
 
 class FusionNetwork(nn.Module):
@@ -77,6 +76,8 @@ class FusionNetwork(nn.Module):
         self.trunks, self.widths = trunks, widths
         self.image = Standardise(widths["image"]) if "image" in widths else None
         self.caption = Standardise(widths["caption"]) if "caption" in widths else None
+        pooled = cfg.label_pooling and "positions" in widths
+        self.positions = LabelPooling(cfg, n_labels, widths["positions"]) if pooled else None
         self.heads = nn.ModuleList(FusionHead(cfg, n_labels, widths) for _ in range(cfg.heads))
         self.bias = nn.Parameter(torch.zeros(n_labels))
         self.log_weights = nn.Parameter(torch.zeros(2), requires_grad=cfg.learned_weights)
@@ -87,7 +88,9 @@ class FusionNetwork(nn.Module):
         raw = batch if isinstance(batch, Features) else self.trunks(batch)
         image = self.image(raw.image) if self.image else None
         caption = self.caption(raw.caption) if self.caption else None
-        heads = [head(replace(raw, image=image, caption=caption)) for head in self.heads]
+        pooled = self.positions(raw.positions) if self.positions else [None] * len(self.heads)
+        scaled = replace(raw, image=image, caption=caption)
+        heads = [head(replace(scaled, pooled=own)) for head, own in zip(self.heads, pooled, strict=True)]
         terms = {name: torch.stack([terms[name] for terms, _, _ in heads]) for name in heads[0][0]}
         similarities = [s for _, _, s in heads if s is not None]
         counts = torch.stack([count for _, count, _ in heads])
@@ -106,10 +109,33 @@ class Standardise(nn.Module):
         self.register_buffer("deviation", torch.ones(width))
 
     def fit(self, x: torch.Tensor) -> None:
-        self.mean, self.deviation = x.mean(0), x.std(0).clamp_min(1e-6)
+        self.mean, self.deviation = mean_and_deviation(x)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return ((x - self.mean) / self.deviation).clamp(-6, 6)
+
+
+class LabelPooling(Standardise):
+    """From the last feature map (b, p, d) to logits (heads, b, c): linear at each position, then for each label the
+    mean over positions weighted by their softmax.
+
+    As class-specific residual attention (Zhu and Wu 2021, arXiv 2108.02456), with weights that start at zero.
+    """
+
+    def __init__(self, cfg: Fusion, n_labels: int, width: int) -> None:
+        super().__init__(width)
+        self.weight = nn.Parameter(torch.zeros(cfg.heads * n_labels, width))
+        self.dropout, self.heads = nn.Dropout(cfg.input_dropout), cfg.heads
+
+    def forward(self, positions: torch.Tensor) -> torch.Tensor:
+        return self.contributions(positions).sum(3)
+
+    def contributions(self, positions: torch.Tensor) -> torch.Tensor:
+        """(heads, b, c, p): what each position adds to the logits."""
+        keep = self.dropout(torch.ones_like(positions[:, :1], dtype=self.weight.dtype))  # (b, 1, d): for all positions
+        weight = self.weight / self.deviation * keep  # standardising the weights takes less time than the positions
+        scores = torch.bmm(positions, weight.mT.to(positions.dtype)).float() - (weight @ self.mean).float()[:, None]
+        return (scores * scores.softmax(1)).unflatten(2, (self.heads, -1)).permute(2, 0, 3, 1)
 
 
 class FusionHead(nn.Module):
@@ -138,6 +164,8 @@ class FusionHead(nn.Module):
             hidden = self.image(x.image) if self.image else cast(nn.Module, self.caption)(x.caption)
             logits = self.alone(hidden)
             none = torch.zeros_like(logits)
+            if x.pooled is not None:
+                logits = logits + x.pooled
             parts = [logits, none, none] if self.image else [none, logits, none]
             return {BOTH: torch.stack(parts, -1)}, self.count(hidden)[:, 0], None
         assert x.caption is not None
@@ -150,6 +178,10 @@ class FusionHead(nn.Module):
             NO_CAPTION: self.join(u, imagined, None, None, x.positions),
             NO_IMAGE: self.join(self.no_image.expand_as(u), v, x.tokens, x.token_mask, None),
         }
+        if x.pooled is not None:
+            none = torch.zeros_like(x.pooled)
+            pooled = torch.stack([x.pooled, none, none], -1)
+            terms |= {setting: terms[setting] + pooled for setting in (BOTH, NO_CAPTION)}
         if x.captioned is not None:
             known = x.captioned[:, None, None]
             terms[BOTH] = torch.where(known, terms[BOTH], terms[NO_CAPTION])

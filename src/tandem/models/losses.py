@@ -11,8 +11,9 @@ LOSSES = ("asl", "bce", "focal")  # the names that `train.loss` can have
 
 
 def make_loss(name: str, smoothing: float = 0.0) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """Binary cross-entropy, or timm's asymmetric loss (Ben-Baruch et al. 2020, arXiv 2009.14119; gamma- 4, gamma+ 1,
-    clip 0.05) or focal loss (Lin et al. 2017, arXiv 1708.02002; gamma 2): its poly loss with no poly term."""
+    """The mean over all cells of binary cross-entropy, of timm's asymmetric loss (Ben-Baruch et al. 2020, arXiv
+    2009.14119; gamma- 4, gamma+ 1, clip 0.05) or of its focal loss (Lin et al. 2017, arXiv 1708.02002; gamma 2): the
+    poly loss with no poly term."""
     if name not in LOSSES:
         raise ValueError(f"loss {name!r} is not one of {sorted(LOSSES)}")
     if name == "bce":
@@ -20,7 +21,7 @@ def make_loss(name: str, smoothing: float = 0.0) -> Callable[[torch.Tensor, torc
     import_timm()
     from timm.loss import AsymmetricLossMultiLabel, PolyBinaryCrossEntropy
 
-    asymmetric = AsymmetricLossMultiLabel(smoothing=smoothing)
+    asymmetric = AsymmetricLossMultiLabel(smoothing=smoothing, reduction="mean")  # its default sums over the labels
     focal = PolyBinaryCrossEntropy(epsilon=0.0, gamma=2.0, smoothing=smoothing)
     return lambda logits, targets: (asymmetric if name == "asl" else focal)(logits.float(), targets)
 

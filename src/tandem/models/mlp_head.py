@@ -17,6 +17,7 @@ from tandem.logits import sigmoid
 from tandem.models.base import TrainingRun
 from tandem.models.inputs import Inputs
 from tandem.models.losses import make_loss
+from tandem.models.parameter_groups import parameter_groups
 from tandem.models.trainer import Batch, Task, fit, shuffled_batches
 from tandem.runtime.torch_setup import autocast, device
 
@@ -36,7 +37,7 @@ class HeadModel:
         """Writes no checkpoint: it takes seconds, so a killed fold starts again."""
         on = device()
         first = torch.from_numpy(inputs.side_by_side(self.cfg.encoders, 0))
-        self.mean, self.deviation = first.mean(0), first.std(0).clamp_min(1e-6)
+        self.mean, self.deviation = mean_and_deviation(first)
         x = torch.stack([self._view(inputs, v) for v in range(inputs.views)]).to(on)
         targets = torch.from_numpy(y.astype(np.float32)).to(on)
         train, log = self.cfg.train, []
@@ -44,7 +45,7 @@ class HeadModel:
         for bag in range(self.cfg.head.bags):
             seed = run.seed * 101 + bag
             network = _network(self.cfg.head, x.shape[2], self.n_labels, seed).to(on)
-            groups = [{"params": list(network.parameters()), "lr": train.lr}]
+            groups = parameter_groups(network, train, train.lr)
             batches = partial(_batches, x, targets, steps, self.cfg.head.input_dropout, seed)
             task = Task(network, batches, steps, groups, make_loss(train.loss, train.smoothing))
             log += [{"bag": bag, **entry} for entry in fit(task, train, TrainingRun(seed))]
@@ -74,7 +75,7 @@ class HeadModel:
     def save(self, path: Path) -> None:
         tensors = {"mean": self.mean, "deviation": self.deviation}
         for bag, network in enumerate(self.networks):
-            tensors |= {f"{bag}.{k}": t.half().contiguous() for k, t in network.cpu().state_dict().items()}
+            tensors |= {f"{bag}.{k}": t.half().cpu().contiguous() for k, t in network.state_dict().items()}
         write_with(path, lambda partial: save_file(tensors, partial))
 
     def load(self, path: Path) -> Self:
@@ -106,6 +107,13 @@ def _network(cfg: Head, width: int, n_labels: int, seed: int) -> nn.Module:
         torch.manual_seed(seed)
         hidden = hidden_layer(width, cfg.hidden, cfg.dropout) if cfg.hidden else ()
         return nn.Sequential(*hidden, nn.Linear(cfg.hidden or width, n_labels))
+
+
+def mean_and_deviation(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(d,) each, of the rows of x (n, d); the deviation of a constant column, as of a single row, is 1."""
+    mean, deviation = x.mean(0), x.std(0, correction=min(1, len(x) - 1))
+    constant = deviation <= 1e-6 * mean.abs().clamp_min(1)
+    return mean, deviation.masked_fill(constant, 1.0)
 
 
 def hidden_layer(width: int, hidden: int, dropout: float) -> tuple[nn.Module, ...]:

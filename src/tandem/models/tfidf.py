@@ -35,8 +35,8 @@ class TfidfModel:
             try:
                 vectorizer.fit(inputs.captions)
             except ValueError as error:
-                needed = f"{self.cfg.min_rows} or more of {len(inputs)} captions"
-                raise ValueError(f"TF-IDF found no n-gram in {needed}: {error}") from error
+                found = f"TF-IDF found no n-gram in {self.cfg.min_rows} or more of {len(inputs)} captions: {error}"
+                raise ValueError(f"{found}; lower tfidf.min_rows, or leave this experiment out") from error
         x = self._transform(inputs)
         self.coef, self.bias = np.zeros((x.shape[1], y.shape[1])), smoothed_log_odds(y)
         for j in np.flatnonzero((y.min(0) == 0) & (y.max(0) == 1)):
@@ -50,8 +50,10 @@ class TfidfModel:
 
     def _vectorizers(self) -> list[TfidfVectorizer]:
         words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, self.cfg.words), token_pattern=r"\b\w+\b")
-        characters = TfidfVectorizer(sublinear_tf=True, analyzer="char_wb", ngram_range=(2, self.cfg.characters or 2))
-        return [words, characters] if self.cfg.characters else [words]
+        longest = self.cfg.characters
+        if not longest:
+            return [words]
+        return [words, TfidfVectorizer(sublinear_tf=True, analyzer="char_wb", ngram_range=(min(2, longest), longest))]
 
     def _transform(self, inputs: Inputs) -> csr_matrix:
         return hstack([v.transform(inputs.captions) for v in self.vectorizers], format="csr")

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tandem.artifacts.atomic_io import write_with
 from tandem.config.training import Training
@@ -17,6 +19,7 @@ from tandem.models.base import TrainingRun
 from tandem.runtime.torch_setup import autocast
 
 MAX_NORM = 5.0  # of the gradients of one step
+CHECKPOINT_SECONDS = 30.0  # between two checkpoints: what a killed run computes again, at most, beside its last epoch
 Batch = tuple[Any, Any]  # (inputs of the network, targets of the loss)
 
 
@@ -27,27 +30,28 @@ class Task:
     network: nn.Module
     batches: Callable[[int], Iterable[Batch]]  # those of an epoch, which depend on its number alone
     steps: int  # batches in an epoch
-    groups: list[dict[str, Any]]  # AdamW parameter groups, each with its own peak lr
-    loss: Callable[[Any, Any], torch.Tensor]  # of the network's outputs and the targets of a batch
+    groups: list[dict[str, Any]]  # AdamW parameter groups, each with its own peak lr and weight decay
+    loss: Callable[[Any, Any], torch.Tensor]  # of outputs and targets of a batch: the mean over its rows
     # (logits (b, c), y (b, c)) of outputs and targets, for F1 on the training rows
     metric_pair: Callable[[Any, Any], Batch] = lambda outputs, targets: (outputs, targets)
 
 
 def fit(task: Task, cfg: Training, run: TrainingRun) -> list[dict[str, Any]]:
-    """Trains `task.network` in place; an entry per epoch: epoch, loss, lr and F1 per row at 0.5 over the training rows,
-    each predicted in its own step. Raises ValueError where the loss is not finite."""
+    """Trains `task.network` in place; an entry per epoch: epoch, loss, the largest lr, and F1 per row at 0.5 over the
+    training rows, each predicted in its own step. Raises ValueError where the loss is not finite."""
     epochs = max(cfg.epochs, math.ceil(cfg.min_steps / task.steps))
     state = _State(task, cfg, epochs)
     log = state.restore(run.checkpoint)
-    device = next(task.network.parameters()).device
+    device, saved = next(task.network.parameters()).device, run.clock()
     for epoch in range(len(log), epochs):
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(run.seed * 1_000_003 + epoch)
             loss, f1 = _train_epoch(task, cfg, state, epoch)
-        log.append({"epoch": epoch + 1, "loss": loss, "f1": f1, "lr": state.schedule.get_last_lr()[0]})
+        log.append({"epoch": epoch + 1, "loss": loss, "f1": f1, "lr": max(state.schedule.get_last_lr())})
         run.on_epoch(log[-1])
-        if run.checkpoint:
+        if run.checkpoint and run.clock() - saved >= CHECKPOINT_SECONDS:
             state.save(run.checkpoint, log)
+            saved = run.clock()
     if state.average:
         task.network.load_state_dict(state.average.module.state_dict())
     return log
@@ -56,9 +60,8 @@ def fit(task: Task, cfg: Training, run: TrainingRun) -> list[dict[str, Any]]:
 class _State:  # what changes in the course of training
     def __init__(self, task: Task, cfg: Training, epochs: int) -> None:
         self.network = task.network
-        self.optimiser = torch.optim.AdamW(task.groups, weight_decay=cfg.weight_decay, fused=True)
-        factor = warmup_cosine(math.ceil(task.steps / cfg.accumulate) * epochs, cfg.warmup)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, factor)
+        self.optimiser = torch.optim.AdamW(task.groups, fused=True)
+        self.schedule = warmup_cosine(self.optimiser, math.ceil(task.steps / cfg.accumulate) * epochs, cfg.warmup)
         self.average = averaged(task.network, cfg.ema) if cfg.ema else None
 
     def update(self) -> None:
@@ -85,25 +88,27 @@ class _State:  # what changes in the course of training
 
 
 def _train_epoch(task: Task, cfg: Training, state: _State, epoch: int) -> tuple[float, float]:
-    """(mean loss, F1 per row)."""
+    """(mean loss over the rows, F1 per row); what it sums stays on the device until the epoch is done."""
     task.network.train()
     device = next(task.network.parameters()).device
-    total, rows, y, pred = 0.0, 0, [], []
-    for step, (inputs, targets) in enumerate(task.batches(epoch), start=1):
+    losses, found, pred = [], [], []
+    for step, (inputs, targets) in enumerate(task.batches(epoch)):
         with autocast(device, cfg.bfloat16):
             outputs = task.network(inputs)
         loss = task.loss(outputs, targets)
-        (loss / cfg.accumulate).backward()
-        if step % cfg.accumulate == 0 or step == task.steps:
+        first = step - step % cfg.accumulate
+        after = min(first + cfg.accumulate, task.steps)  # the last group of an epoch may hold fewer batches
+        (loss / (after - first)).backward()
+        if step + 1 == after:
             state.update()
-        size = len(targets)  # 2 for a fusion network's pair of tensors: its loss is the mean over batches
-        total, rows = total + loss.item() * size, rows + size
         logits, truth = task.metric_pair(outputs, targets)
-        pred.append((logits.detach() > 0).cpu().numpy())
-        y.append((truth > 0.5).cpu().numpy())
+        losses.append(loss.detach().double() * len(truth))
+        pred.append(logits.detach() > 0)
+        found.append(truth > 0.5)
+    y, total = torch.cat(found).cpu().numpy(), float(torch.stack(losses).sum())
     if not math.isfinite(total):
         raise ValueError(f"the loss became {total} in epoch {epoch + 1}; lower train.lr in the config")
-    return total / rows, f1_samples(np.concatenate(y), np.concatenate(pred))
+    return total / len(y), f1_samples(y, torch.cat(pred).cpu().numpy())
 
 
 def shuffled_batches(
@@ -111,29 +116,25 @@ def shuffled_batches(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.random.Generator]]:
     """All n rows in random order in batches of nearly equal size: (rows (b,), a random view of each, generator)."""
     rng = np.random.default_rng([seed, epoch])
-    order, view = rng.permutation(n), rng.integers(0, views, n)
+    order = rng.permutation(n) if n > 1 else np.zeros(2, int)  # a single row twice: batch norms need two
+    view = rng.integers(0, views, len(order))
     for rows in np.array_split(order, steps):
         yield rows, view[rows], rng
 
 
-def warmup_cosine(updates: int, warmup: float) -> Callable[[int], float]:
-    """Factor of the peak lr at an update: linear over the share `warmup` of `updates`, then half a cosine to zero."""
+def warmup_cosine(optimiser: torch.optim.Optimizer, updates: int, warmup: float) -> SequentialLR:
+    """Factor of each group's peak lr: linear over the share `warmup` of `updates`, then half a cosine to zero."""
     first = max(1, round(updates * warmup))
-
-    def factor(update: int) -> float:
-        if update < first:
-            return (update + 1) / first
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (update - first) / max(1, updates - first))))
-
-    return factor
+    rise = LinearLR(optimiser, 1 / first, total_iters=max(1, first - 1))
+    fall = CosineAnnealingLR(optimiser, max(1, updates - first))
+    return SequentialLR(optimiser, [rise, fall], [first])
 
 
-def averaged(network: nn.Module, decay: float) -> torch.optim.swa_utils.AveragedModel:
+def averaged(network: nn.Module, decay: float) -> AveragedModel:
     """Exponential moving average of weights and buffers; its decay grows from 0.1, so that short runs gain too."""
 
     def update(averages: Any, current: Any, number: Any) -> None:
-        weight = 1 - min(decay, (1 + int(number)) / (10 + int(number)))
-        for a, c in zip(averages, current, strict=True):
-            a.lerp_(c, weight) if a.is_floating_point() else a.copy_(c)
+        now = min(decay, (1 + int(number)) / (10 + int(number)))
+        get_ema_multi_avg_fn(now)(averages, current, number)
 
-    return torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=update, use_buffers=True)
+    return AveragedModel(network, multi_avg_fn=update, use_buffers=True)

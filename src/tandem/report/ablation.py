@@ -11,7 +11,8 @@ import numpy as np
 from tandem.config.experiments import Experiment, FusionExperiment, make_experiment
 from tandem.config.toml_files import merged
 from tandem.decoding import DECODERS, NestedCV, Rule
-from tandem.metrics import log_loss, mean_average_precision, paired_interval
+from tandem.metrics import log_loss, mean_average_precision
+from tandem.report.seed_noise import gain_over_seeds
 
 # changes of the experiment by row of the table, None removes a section; quick and informative ones first, because the
 # table is written after each
@@ -57,9 +58,23 @@ def variants(name: str, experiment: FusionExperiment) -> dict[str, Experiment]:
     return found
 
 
-def split_for_decoders(fold: np.ndarray) -> np.ndarray:
-    """(n,) the rows' folds; of a single one PARTS parts: one model predicted all its rows, so any split is valid."""
-    return np.arange(len(fold)) % PARTS if len(np.unique(fold)) == 1 else fold
+def with_seeds(name: str, experiment: FusionExperiment, seeds: int) -> tuple[list[list[str]], dict[str, Experiment]]:
+    """(for the full network, then for each variant, its names with each seed; all these networks by name)."""
+    networks, of_seed = dict[str, Experiment](), []
+    for s in range(seeds):
+        own, full = f"{name}-seed{s}" if s else name, experiment.model_copy(update={"seed": experiment.seed + s})
+        found = {own: full, **variants(own, full)}
+        networks |= found
+        of_seed.append(list(found))
+    return [list(names) for names in zip(*of_seed, strict=True)], networks
+
+
+def split_for_decoders(fold: np.ndarray, group: np.ndarray | None = None) -> np.ndarray:
+    """(n,) the rows' folds; of a single one PARTS parts, rows of one `group` (n,) in the same: one model predicted all
+    its rows, so any split is valid."""
+    if len(np.unique(fold)) > 1:
+        return fold
+    return (np.arange(len(fold)) if group is None else np.unique(group, return_inverse=True)[1]) % PARTS
 
 
 @dataclass(frozen=True)
@@ -88,23 +103,45 @@ class Comparison:
     rule: Rule
     full: np.ndarray  # (n, c), cross-fitted
     threads: int = 1
+    group: np.ndarray | None = None  # (n,), see NestedCV
+    more: Sequence[np.ndarray] = ()  # (n, c) of the full network with each further seed
 
-    def row(self, group: str, name: str, proba: np.ndarray, pred: np.ndarray | None = None) -> Row:
-        """Scores probabilities (n, c) and label sets `pred`, by default decoded as those of the full network were."""
-        if pred is None:
-            pred = NestedCV(proba, self.y, self.fold, self.rule, self.threads).cross_val_predict("auto")
-        gains = paired_interval(self.rule.metric, self.y, self.full, pred, self.rule.beta)
-        score, average_precision = self.rule.score(self.y, pred), mean_average_precision(self.y, proba)
-        return Row(group, name, score, *gains, average_precision, log_loss(self.y, proba))
+    def row(self, group: str, name: str, *probas: np.ndarray, pred: np.ndarray | None = None) -> Row:
+        """Means over seeds of the scores of probabilities (n, c), one array a seed, and of the gains over the full
+        network of the same seed; label sets `pred` of one seed are by default decoded as the full network's were."""
+        y, rule = self.y, self.rule
+        preds = [self.decoders(proba).cross_val_predict("auto") for proba in probas] if pred is None else [pred]
+        gains = gain_over_seeds(rule, y, [self.full, *self.more][: len(preds)], preds, self.group)
+        score, average_precision = (
+            float(np.mean([metric(y, a) for a in arrays]))
+            for metric, arrays in ((rule.score, preds), (mean_average_precision, probas))
+        )
+        return Row(group, name, score, *gains, average_precision, float(np.mean([log_loss(y, p) for p in probas])))
+
+    def decoders(self, proba: np.ndarray) -> NestedCV:
+        """All decoders of the probabilities (n, c), cross-fitted on these rows."""
+        return NestedCV(proba, self.y, self.fold, self.rule, self.threads, self.group)
 
     def decoder_rows(self, cv: NestedCV) -> list[Row]:
         """One for each decoder of the full network's probabilities; `full` is that of the decoder "auto"."""
-        return [self.row("decoder", name, cv.proba, cv.cross_val_predict(name)) for name in DECODERS]
+        return [self.row("decoder", name, cv.proba, pred=cv.cross_val_predict(name)) for name in DECODERS]
 
 
-def markdown(title: str, rows: Sequence[Row], full: str) -> str:
+def about_intervals(seeds: int) -> str:
+    """What the intervals of a table contain, and what they leave out."""
+    if seeds == 1:
+        text = "Each network was trained with one seed: the intervals leave out how much another seed would change."
+    else:
+        text = (
+            f"Parts: means of {seeds} seeds, whose variance is in the intervals. Experiments and decoders: one seed, "
+            "without its variance."
+        )
+    return f"{text} The largest of many differences is partly chance."
+
+
+def markdown(title: str, rows: Sequence[Row], full: str, seeds: int = 1) -> str:
     """A heading and one table for each group of rows; `full` is the name of the full network."""
-    lines = [f"## {title}", ""]
+    lines = [f"## {title}", "", about_intervals(seeds), ""]
     head = "| | score | difference | 95 % interval | mAP | log loss | s per fold | MB per fold | ms per image |"
     for group in dict.fromkeys(row.group for row in rows):
         lines += [f"**{group}**", "", head, f"|{9 * '---|'}"]

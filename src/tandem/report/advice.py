@@ -8,6 +8,7 @@ import numpy as np
 
 from tandem.artifacts.contributions import TERM_NAMES
 from tandem.decoding import default_decoder
+from tandem.metrics import f1_samples, log_loss_rows, paired_mean
 from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment
 from tandem.report.experiments import total_seconds
 from tandem.report.training_curves import last_decrease, last_value
@@ -52,7 +53,8 @@ def weak_labels(data: ReportData, focus: FocusExperiment, figures: Figures) -> I
         others = {name: ap for name, ap in row["ap_by_experiment"].items() if name != focus.name}
         best = max(others, key=others.__getitem__, default="")
         if best and row["ap"] is not None and others[best] > row["ap"] + RANKED_BETTER:
-            why += f"; {best} alone ranks it better, average precision {others[best]:.3f} against {row['ap']:.3f}"
+            precision = f"average precision {others[best]:.3f} against {row['ap']:.3f}"
+            why += f"; {best} alone ranks it better on these rows, {precision}"
         elif row["share"] and max(row["share"].values()) > DOMINANT:
             term = max(row["share"], key=row["share"].get)
             why += f"; the term {TERM_NAMES[term]} has a share of {row['share'][term]:.0%} in its logit"
@@ -72,7 +74,7 @@ def error_balance(data: ReportData, focus: FocusExperiment, figures: Figures) ->
             f"{costs[less]:.4f}; a row has {y.sum(1).mean():.2f} labels, {pred.sum(1).mean():.2f} are predicted",
             "classes",
         )
-    counting, ranking = bounds["known_counts"] - score, 1 - bounds["known_counts"]
+    counting, ranking = bounds["known_counts"] - score, bounds["perfect"] - bounds["known_counts"]
     if counting > 0:
         what = "ranking (models)" if ranking > counting else "decoding (thresholds, calibration)"
         yield Advice(
@@ -130,14 +132,15 @@ def stack_members(data: ReportData, focus: FocusExperiment, figures: Figures) ->
         )
     if not (members := [by_name[name] for name in run.get("members", {}) if name in by_name]):
         return
-    best, score, error = max(members, key=lambda e: e.scores["score"]), focus.scores["score"], figures["score_error"]
-    if score - (alone := best.scores["score"]) < error:
-        better = run.get("gains", {}).get(focus.name, {}).get(best.name)
-        paired = f"; log loss {better[0]:.4f} lower, {better[1]:.4f} to {better[2]:.4f}" if better else ""
+    best = max(members, key=lambda e: e.scores["score"])
+    alone, stacked = (log_loss_rows(data.y, e.proba) for e in (best, focus))
+    gain, low, high = paired_mean(alone - stacked, data.group)
+    if low <= 0:
+        score, other = focus.scores["score"], best.scores["score"]
         yield Advice(
             f"The stack gains little over {best.name}: train members with different errors",
-            f"{score:.4f} against {alone:.4f} alone ({score - alone:+.4f}; the sampling error of the score is "
-            f"±{error:.4f}{paired})",
+            f"its log loss is {gain:.4f} lower than that of its best member on these rows, paired 95 % interval "
+            f"{low:+.4f} to {high:+.4f}; it scores {score:.4f}, the member {other:.4f} ({score - other:+.4f})",
             "experiments",
         )
 
@@ -154,7 +157,7 @@ def modalities(data: ReportData, focus: FocusExperiment, figures: Figures) -> It
     if abs(image - caption) < MODALITY_GAP:
         return
     why = (
-        f"the best image-only model scores {image:.4f} ({alone['image'].name}), "
+        f"the best image-only model on these rows scores {image:.4f} ({alone['image'].name}), "
         f"the best caption-only model {caption:.4f} ({alone['caption'].name})"
     )
     for e in data.experiments:
@@ -169,7 +172,7 @@ def fit(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[
     """Overfitting and underfitting, from the training logs."""
     over, under = {}, {}
     for e in sorted(data.experiments, key=lambda e: -e.scores["score"]):
-        decrease, f1, held_out = last_decrease(e.logs), last_value(e.logs, "f1"), e.scores["f1_samples"]
+        decrease, f1, held_out = last_decrease(e.logs), last_value(e.logs, "f1"), f1_samples(data.y, e.proba > 0.5)
         if f1 is not None and f1 - held_out > OVERFIT:
             over[e.name] = f"{e.name} {f1:.3f} and {held_out:.3f}"
         elif decrease is not None and decrease > DECREASING:
@@ -177,7 +180,7 @@ def fit(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[
     if over:
         yield Advice(
             f"Regularise {_listed(list(over))}: more dropout, weight decay or augmentation, fewer epochs",
-            f"F1 per row on training rows and on held-out rows: {', '.join(over.values())}",
+            f"F1 per row at 0.5 on training rows and on held-out rows: {', '.join(over.values())}",
             "training",
         )
     if under:

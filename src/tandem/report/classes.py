@@ -18,7 +18,8 @@ def per_class(data: ReportData, focus: FocusExperiment) -> list[dict]:
     rule, y, pred, proba = data.rule, data.y.astype(bool), focus.pred, focus.proba
     thresholds, spread = focus.thresholds, focus.recipe.get("spread", {})
     counts = np.column_stack([y.sum(0), pred.sum(0), (y & pred).sum(0)]).tolist()
-    f1, gain, ap = f1_per_label(y, pred, rule.beta), gain_per_label(y, pred, rule), average_precisions(proba, y)
+    f1 = f1_per_label(y, pred, rule.beta, rule.zero_division)
+    gain, ap = gain_per_label(y, pred, rule), average_precisions(proba, y)
     share = modality_shares(data.names, focus.terms) if focus.terms is not None else {}
     metric = None if thresholds is None else metric_curves(proba, y, thresholds, rule)
     ap_of = {e.name: average_precisions(e.proba, y) for e in data.experiments}
@@ -43,7 +44,7 @@ def per_class(data: ReportData, focus: FocusExperiment) -> list[dict]:
                 "share": share.get(name),
                 "calibration": bins,
                 "calibration_error": error,
-                "curve": [round(v, 4) for v in f_curve(proba[:, j], y[:, j], rule.beta).tolist()],
+                "curve": [round(v, 4) for v in f_curve(proba[:, j], y[:, j], rule.beta, rule.zero_division).tolist()],
                 "metric_curve": None if metric is None else [round(v, 5) for v in metric[j].tolist()],
                 "ap_by_experiment": {e: round(v, 4) for e, aps in ap_of.items() if (v := aps[j]) is not None},
                 "confused": confused_labels(j, y, pred),
@@ -75,10 +76,10 @@ def calibration(proba: np.ndarray, y: np.ndarray) -> tuple[list[list[float]], fl
     return [[round(p, 4), round(r, 4), n] for p, r, n in bins], gap
 
 
-def f_curve(proba: np.ndarray, y: np.ndarray, beta: float) -> np.ndarray:
+def f_curve(proba: np.ndarray, y: np.ndarray, beta: float, zero_division: float = 0.0) -> np.ndarray:
     """(len(GRID),) F-beta of one label at each threshold, over all rows."""
     pred = proba[:, None] >= GRID
-    return f_beta(pred[y.astype(bool)].sum(0), y.sum(), pred.sum(0), beta)
+    return f_beta(pred[y.astype(bool)].sum(0), y.sum(), pred.sum(0), beta, zero_division)
 
 
 def metric_curves(proba: np.ndarray, y: np.ndarray, thresholds: np.ndarray, rule: Rule) -> np.ndarray:
@@ -105,7 +106,8 @@ def confused_labels(j: int, y: np.ndarray, pred: np.ndarray) -> dict[str, list[l
 
 def upper_bounds(data: ReportData, focus: FocusExperiment) -> dict[str, float]:
     """The score if one kind of error was removed and everything else stayed the same; with `known_counts` every row
-    gets its most probable labels, as many as it has: the remaining errors are of ranking."""
+    gets its most probable labels, as many as it has: the remaining errors are of ranking. `perfect` is the score
+    without any error, below 1 where a row or label without labels counts as 0."""
     y, pred, rule = data.y.astype(bool), focus.pred, data.rule
     order = np.argsort(-focus.proba, axis=1, kind="stable")
     best = np.zeros_like(y)
@@ -114,4 +116,5 @@ def upper_bounds(data: ReportData, focus: FocusExperiment) -> dict[str, float]:
         "no_false_negatives": rule.score(y, pred | y),
         "no_false_positives": rule.score(y, pred & y),
         "known_counts": rule.score(y, best),
+        "perfect": rule.score(y, y),
     }

@@ -106,11 +106,11 @@ def cross_fitted(experiment: ExperimentDir, rows: LabelledRows, rule: Rule, scor
     """(n, c) bool, each row decoded by a decoder tuned without its fold; kept in build/ under a content key."""
     paths = experiment.paths
     file, oof = paths.decoded(scored.name), file_digest(paths.oof(scored.name))
-    captioned = experiment.captioned("train", rows.ids)
-    key = digest([oof, captioned.tolist(), rows.fold_digest, rows.label_digest, asdict(rule), version.DECODER])
+    about_rows = [rows.fold_digest, rows.group.tolist(), experiment.captioned("train", rows.ids).tolist()]
+    key = digest([oof, *about_rows, rows.label_digest, asdict(rule), version.DECODER])
     if read_provenance(file).get("key") == key:
         return Predictions.read(file).aligned_to(rows.ids) > 0.5
-    cv = NestedCV(scored.proba, rows.y, rows.fold, rule, threads()).prepare()
+    cv = NestedCV(scored.proba, rows.y, rows.fold, rule, threads(), rows.group).prepare()
     pred = cross_val_predict(cv, experiment.rows_apart(rows, rule, threads()))
     Predictions(rows.ids, rows.names, pred.astype(np.float32), {"key": key}).write(file)
     return pred

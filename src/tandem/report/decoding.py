@@ -32,7 +32,7 @@ def rates(data: ReportData, focus: FocusExperiment) -> list[dict]:
     true, oof, test, drifting = rate_of(data.y), rate_of(focus.pred), dict[str, float](), dict[str, dict]()
     if focus.test_pred is not None:
         test = rate_of(focus.test_pred)
-        drifting = detect_drift(oof, test, len(data.y), len(focus.test_pred))
+        drifting = detect_drift(oof, test, len(np.unique(data.group)), len(focus.test_pred))
     return [
         {"name": name, "true": true[name], "oof": oof[name], "test": test.get(name), "drifts": name in drifting}
         for name in data.names

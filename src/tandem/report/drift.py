@@ -17,7 +17,7 @@ def drift(data: ReportData, seed: int = 0) -> dict | None:
     """{`separations` by each group of inputs: AUC, its standard error without drift, whether it differs from 0.5;
     `words` and `features` that differ most, `rows` used of each split}; None without test rows."""
     train, test = data.train, data.test
-    if test is None or len(test.ids) < 2 * FOLDS or len(train.ids) < 2 * FOLDS:
+    if test is None or len(test.ids) < 2 * FOLDS or len(np.unique(data.group)) < 2 * FOLDS:
         return None
     from sklearn.decomposition import PCA
 
@@ -25,7 +25,10 @@ def drift(data: ReportData, seed: int = 0) -> dict | None:
     share = min(1.0, ROWS / (len(train.ids) + len(test.ids)))
     a, b = (np.sort(rng.permutation(len(s.ids))[: max(2 * FOLDS, int(share * len(s.ids)))]) for s in (train, test))
     is_test = np.concatenate([np.zeros(len(a), bool), np.ones(len(b), bool)])
-    fold = np.concatenate([rng.permutation(len(side)) % FOLDS for side in (a, b)])  # each fold has rows of both
+    # copies of a training row are in one fold, else they would tell train from test
+    groups = np.unique(data.group[a], return_inverse=True)[1], np.arange(len(b))
+    independent = [int(group.max()) + 1 for group in groups]
+    fold = np.concatenate([(rng.permutation(n) % FOLDS)[g] for n, g in zip(independent, groups, strict=True)])
     texts = [train.captions[i] for i in a] + [test.captions[i] for i in b] if train.captions and test.captions else []
     numbers, names = _sizes_and_lengths(np.concatenate([train.sizes[a], test.sizes[b]]), texts)
     blocks, words = {"sizes and lengths": csr_matrix(_standardised(numbers))}, []
@@ -39,7 +42,7 @@ def drift(data: ReportData, seed: int = 0) -> dict | None:
         features += _differing_features(x, names, is_test)
         pca = PCA(min(COMPONENTS, *x.shape), svd_solver="randomized", random_state=seed, iterated_power=2)
         blocks["image features"] = csr_matrix(_standardised(pca.fit_transform(x)))
-    error = float(np.sqrt((len(is_test) + 1) / (12 * len(a) * len(b))))  # of the Mann-Whitney statistic
+    error = float(np.sqrt((sum(independent) + 1) / (12 * np.prod(independent))))  # of the Mann-Whitney statistic
     if len(blocks) > 1:
         blocks = {"all inputs": csr_matrix(hstack(list(blocks.values())))} | blocks
     aucs = {name: _auc(x, is_test, fold) for name, x in blocks.items()}

@@ -6,12 +6,12 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from tandem.metrics import METRICS, f1_per_row, paired_mean
+from tandem.metrics import METRICS, f1_per_row, paired_mean, students_t
 from tandem.report.charts import ACCENT, INK, MUTED, WARM, chart, logarithmic
 from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment
 
 COLUMNS = ("f1_samples", "f1_micro", "f1_macro", "optimism", "fold_spread", "map", "log_loss")
-PARTS = 50  # of the rows, left out one at a time
+PARTS = 50  # of the groups of rows, left out one at a time
 
 
 def metric_names(beta: float) -> dict[str, str]:
@@ -56,18 +56,33 @@ def total_seconds(experiment: ScoredExperiment, experiments: Sequence[ScoredExpe
 
 
 def score_error(data: ReportData, focus: FocusExperiment) -> float:
-    """Half the width of the 95 % interval of the cross-fitted score."""
-    if data.rule.metric == "f1_samples":
-        _, low, high = paired_mean(f1_per_row(data.y, focus.pred, data.rule.beta))
+    """Half the width of the 95 % interval of the cross-fitted score; rows of one group count as one draw."""
+    rule = data.rule
+    if rule.metric == "f1_samples":
+        rows = f1_per_row(data.y, focus.pred, rule.beta, rule.zero_division)
+        _, low, high = paired_mean(rows, data.group)
         return (high - low) / 2
-    return 1.96 * jackknife(data.y, focus.pred, data.rule.metric, data.rule.beta)
+    parts = min(PARTS, len(np.unique(data.group)))
+    if parts < 2:
+        return float("inf")
+    error = jackknife(data.y, focus.pred, rule.metric, rule.beta, data.group, rule.zero_division)
+    return students_t(parts - 1) * error
 
 
-def jackknife(y: np.ndarray, pred: np.ndarray, metric: str, beta: float) -> float:
-    """Standard error of a pooled metric by the delete-a-group jackknife (Quenouille 1956)."""
-    m = min(PARTS, len(y))
-    part = np.arange(len(y)) % m
-    left = np.array([METRICS[metric](y[part != k], pred[part != k], beta) for k in range(m)])
+def jackknife(
+    y: np.ndarray,
+    pred: np.ndarray,
+    metric: str,
+    beta: float,
+    groups: np.ndarray | None = None,
+    zero_division: float = 0.0,
+) -> float:
+    """Standard error of a pooled metric by the delete-a-group jackknife (Quenouille 1956); rows of one of `groups` (n,)
+    are left out together."""
+    group = np.arange(len(y)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    m = min(PARTS, int(group.max()) + 1)
+    part = group % m
+    left = np.array([METRICS[metric](y[part != k], pred[part != k], beta, zero_division) for k in range(m)])
     return float(np.sqrt((m - 1) / m * ((left - left.mean()) ** 2).sum()))
 
 

@@ -52,7 +52,7 @@ def likely_causes(terms: np.ndarray, means: np.ndarray, kind: str) -> np.ndarray
 
 def mistakes(data: ReportData, focus: FocusExperiment) -> list[dict]:
     """What the page shows of each row of `worst_rows`; `row` is its position in the training file."""
-    y, score = data.y.astype(bool), f1_per_row(data.y, focus.pred, data.rule.beta)
+    y, score = data.y.astype(bool), f1_per_row(data.y, focus.pred, data.rule.beta, data.rule.zero_division)
     means, rows = mean_terms(focus.terms, y) if focus.terms is not None else None, []
     for i in worst_rows(data.y, focus.pred, focus.proba, score):
         cells = np.flatnonzero(y[i] != focus.pred[i]).tolist()

@@ -16,7 +16,6 @@ from tandem.artifacts.contributions import TERM_NAMES, TERMS
 from tandem.data.image_io import BadImage, load_rgb
 from tandem.data.image_loader import prefetch
 from tandem.html import data_uri, templates
-from tandem.metrics import f1_per_row
 from tandem.report import data, decoding
 from tandem.report.advice import advise
 from tandem.report.classes import GRID, per_class, upper_bounds
@@ -61,7 +60,8 @@ def build(report: ReportData) -> str:
 
 def _focus_figures(report: ReportData, focus: FocusExperiment, shifts: dict | None) -> dict[str, Any]:
     """The figures of all sections that need a scored experiment."""
-    rates, scores = decoding.rates(report, focus), f1_per_row(report.y, focus.pred, report.rule.beta)
+    rates, y = decoding.rates(report, focus), report.y.astype(bool)
+    wrong = (y != focus.pred).any(1)
     figures = {
         "score_error": score_error(report, focus),
         "bounds": upper_bounds(report, focus),
@@ -71,15 +71,15 @@ def _focus_figures(report: ReportData, focus: FocusExperiment, shifts: dict | No
         "classes": per_class(report, focus),
         "mistakes": {
             "rows": mistakes(report, focus),
-            "wrong": int((scores < 1).sum()),
-            "none_right": int((scores == 0).sum()),
+            "wrong": int(wrong.sum()),
+            "none_right": int((wrong & ~(y & focus.pred).any(1)).sum()),
             "causes": cause_counts(report, focus),
         },
         "label_errors": label_errors(report, focus.proba),
         "decoders": decoding.decoders(focus.scores),
         "rates": rates,
         "rate_chart": decoding.rate_chart(rates),
-        "training": training(report.experiments),
+        "training": training(report.experiments, report.y),
     }
     return figures | {"advice": [asdict(advice) for advice in advise(report, focus, figures)]}
 

@@ -37,7 +37,10 @@ def _table(title: str, caption: str, *columns: str) -> Table:
 
 
 def _scores(comp: str, rows: list[dict]) -> Table:
-    caption = "* the competition's metric; optimism: in-sample minus cross-fitted; local: against the solution"
+    caption = (
+        "* the competition's metric; optimism: in-sample minus cross-fitted; local: against the solution; the first "
+        "is the best on these rows, so its score is slightly optimistic"
+    )
     if not all(row["comparable"] for row in rows):
         caption += "; †: not current, make train EXPS=NAME scores it again"
     metrics = [title + (" *" if key == rows[0]["metric"] else "") for key, title in COLUMNS.items()]

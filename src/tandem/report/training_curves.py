@@ -6,6 +6,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
+from tandem.metrics import f1_samples
 from tandem.report.charts import ACCENT, SECOND, chart, logarithmic
 from tandem.report.data_model import ScoredExperiment
 
@@ -34,8 +35,8 @@ def last_value(logs: dict[int, list[dict]], key: str) -> float | None:
     return float(np.mean([line[-1] for line in lines])) if lines else None
 
 
-def training(experiments: Sequence[ScoredExperiment]) -> list[dict]:
-    """One entry per experiment with a log: its last loss and F1 on the training rows, and a chart."""
+def training(experiments: Sequence[ScoredExperiment], y: np.ndarray) -> list[dict]:
+    """One entry per experiment with a log: its last loss, F1 per row at 0.5 of training and held-out rows, a chart."""
     logged = [(e, loss) for e in experiments if (loss := curves(e.logs, "loss"))][:CHARTS]
     return [
         {
@@ -45,7 +46,7 @@ def training(experiments: Sequence[ScoredExperiment]) -> list[dict]:
             "folds": len(e.logs),
             "loss": last_value(e.logs, "loss"),
             "f1": last_value(e.logs, "f1"),
-            "score": e.scores["f1_samples"],
+            "held_out": f1_samples(y, e.proba > 0.5),
             "decrease": last_decrease(e.logs),
             "chart": _chart(e.name, loss, curves(e.logs, "f1")),
         }
@@ -55,7 +56,7 @@ def training(experiments: Sequence[ScoredExperiment]) -> list[dict]:
 
 def _chart(experiment: str, loss: list[list[float]], f1: list[list[float]]) -> Markup:
     def draw(*panels: Axes) -> None:
-        shown = zip(panels, (loss, f1), (ACCENT, SECOND), ("loss", "F1 per row, training rows"), strict=False)
+        shown = zip(panels, (loss, f1), (ACCENT, SECOND), ("loss", "train F1 per row at 0.5"), strict=False)
         for panel, lines, colour, name in shown:
             for line in lines:
                 epochs, marker = range(1, len(line) + 1), "o" if len(line) < 3 else None

@@ -16,7 +16,7 @@ from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.bundling.cost import WARM_UP, time_rows
 from tandem.config.encoders import Encoder
-from tandem.config.experiments import Experiment, FusionExperiment
+from tandem.config.experiments import FusionExperiment
 from tandem.decoding import NestedCV, Rule
 from tandem.features.extract import load_encoder, split_rows
 from tandem.graph.declared_stages import Graph
@@ -24,7 +24,7 @@ from tandem.graph.experiment_dir import same_rows
 from tandem.graph.keys import STACK
 from tandem.graph.lock import only_run
 from tandem.graph.plan import carry_out
-from tandem.report.ablation import Comparison, Row, csv_table, draw, markdown, split_for_decoders, variants
+from tandem.report.ablation import Comparison, Row, csv_table, draw, markdown, split_for_decoders, with_seeds
 from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import use_threads
 from tandem.stages._run import run_step
@@ -37,30 +37,33 @@ TIMED = 128  # images
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--exp", default="", help="the fusion network (default: the first of the competition)")
     parser.add_argument("--folds", type=int, default=0, help="number of folds to train; 0: all")
+    parser.add_argument("--seeds", type=int, default=1, help="times that each network is trained, with other seeds")
 
 
 def main(args: Namespace) -> None:
     use_threads()
     paths = Paths(args.comp)
     with only_run(paths):
-        name, graph, networks = _open_graph(paths, args.exp)
+        if args.seeds < 1:
+            raise ValueError(f"SEEDS={args.seeds}: expected 1 or more")
+        graph, names = _open_graph(paths, args.exp, args.seeds)
         if not 0 <= args.folds <= len(graph.fold_numbers):
             raise ValueError(f"FOLDS={args.folds}: expected 0 to {len(graph.fold_numbers)}")
-        graph = _make_features(graph, [name, *networks])
-        _Ablation(graph, name, list(graph.fold_numbers)[: args.folds or None]).run(list(networks))
+        graph = _make_features(graph, sum(names, []))
+        _Ablation(graph, names, list(graph.fold_numbers)[: args.folds or None]).run()
     print(f"{paths.ablation('.md')}, .csv and .png")
 
 
-def _open_graph(paths: Paths, name: str) -> tuple[str, Graph, dict[str, Experiment]]:
-    """(name of the network, graph that includes its variants, the variants by name)."""
+def _open_graph(paths: Paths, name: str, seeds: int) -> tuple[Graph, list[list[str]]]:
+    """(graph that includes the networks; names with each seed of the full one, then of each variant)."""
     graph = Graph.open(paths)
     own = (one for one in graph.competition.experiments if graph.experiments[one].explains)
     name = name or next(own, "fusion")
     experiment = graph.experiments[graph.chosen([name])[0]]
     if not isinstance(experiment, FusionExperiment):
         raise ValueError(f"EXP={name}: expected an experiment of kind fusion, got {experiment.kind!r}")
-    networks = variants(name, experiment)
-    return name, Graph.open(paths, networks), networks
+    names, networks = with_seeds(name, experiment, seeds)
+    return Graph.open(paths, networks), names
 
 
 def _make_features(graph: Graph, names: list[str]) -> Graph:
@@ -73,28 +76,34 @@ def _make_features(graph: Graph, names: list[str]) -> Graph:
 
 
 class _Ablation:
-    """Trains the networks on some folds and compares their predictions for these rows."""
+    """Trains the networks on some folds and compares their predictions for these rows.
 
-    def __init__(self, graph: Graph, name: str, folds: list[int]) -> None:
-        self.graph, self.paths, self.folds = graph, graph.paths, folds
-        self.full = self._job(name)
+    names  of the networks, with each seed, the full network first
+    """
+
+    def __init__(self, graph: Graph, names: list[list[str]], folds: list[int]) -> None:
+        self.graph, self.paths, self.names, self.folds = graph, graph.paths, names, folds
+        self.full = self._job(names[0][0])
         self.rows = np.flatnonzero(np.isin(self.full.rows.fold, folds))
         self.encoder_ms: dict[str, float] = {}  # by slug
 
-    def run(self, names: list[str]) -> None:
-        """Trains the full network and then the others, and writes the table after each."""
-        self._fit([self.full])
+    def run(self) -> None:
+        """Trains the full network and then the others, with every seed, and writes the table after each."""
+        full, *jobs = [[self._job(name) for name in seeds] for seeds in self.names]
+        self._fit(full)
         labelled, rule = self.full.rows, Rule.of(self.graph.competition)
-        y, fold = labelled.y[self.rows], split_for_decoders(labelled.fold[self.rows])
-        cv = NestedCV(self._held_out(self.full), y, fold, rule, threads()).prepare()
-        comparison = Comparison(y, fold, rule, cv.cross_val_predict("auto"), threads())
-        rows = [self._row(comparison, "parts", self.full)]
-        others = self._experiment_rows(comparison) + comparison.decoder_rows(cv)
-        jobs = [self._job(name) for name in names]
+        y, group = labelled.y[self.rows], labelled.group[self.rows]
+        fold = split_for_decoders(labelled.fold[self.rows], group)
+        cvs = [NestedCV(self._held_out(job), y, fold, rule, threads(), group).prepare() for job in full]
+        first, *more = (cv.cross_val_predict("auto") for cv in cvs)
+        comparison = Comparison(y, fold, rule, first, threads(), group, more)
+        rows = [self._row(comparison, "parts", *full)]
+        others = self._experiment_rows(comparison) + comparison.decoder_rows(cvs[0])
         at_once = -(-threads() // len(self.folds))  # so that one fold of each uses all cores
         for i in range(0, len(jobs), at_once):
-            self._fit(jobs[i : i + at_once])
-            rows += [self._row(comparison, "parts", job) for job in jobs[i : i + at_once]]
+            some = jobs[i : i + at_once]
+            self._fit([job for seeds in some for job in seeds])
+            rows += [self._row(comparison, "parts", *seeds) for seeds in some]
             self._write(rows + others)
 
     def _job(self, name: str) -> FoldJob:
@@ -108,8 +117,10 @@ class _Ablation:
     def _held_out(self, job: FoldJob) -> np.ndarray:
         return job.held_out(self.folds)[self.rows]
 
-    def _row(self, comparison: Comparison, group: str, job: FoldJob) -> Row:
-        return replace(comparison.row(group, job.name, self._held_out(job)), **self._cost(job))
+    def _row(self, comparison: Comparison, group: str, *jobs: FoldJob) -> Row:
+        """Of one network with each seed; its cost is that of the first."""
+        row = comparison.row(group, jobs[0].name, *map(self._held_out, jobs))
+        return replace(row, **self._cost(jobs[0]))
 
     def _experiment_rows(self, comparison: Comparison) -> list[Row]:
         """The stack and the other experiments of the competition, where they are trained and current."""
@@ -156,6 +167,6 @@ class _Ablation:
         paths, name = self.paths, self.full.name
         scored = f"{len(self.rows):,} held-out rows of {len(self.folds)} folds"
         title = f"{paths.comp}: {name} without each of its parts, {scored}"
-        write_text(paths.ablation(".md"), markdown(title, rows, name) + "\n")
+        write_text(paths.ablation(".md"), markdown(title, rows, name, len(self.names[0])) + "\n")
         write_text(paths.ablation(".csv"), csv_table(rows))
         write_with(paths.ablation(".png"), lambda partial: draw(partial, title, rows, name))

@@ -36,14 +36,15 @@ def main(args: Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
         work = Path(folder)
         if args.exp:
-            trained, folds, fallback = experiments[args.exp].require_current(), args.folds, None
+            trained, folds, fallback, compared = experiments[args.exp].require_current(), args.folds, None, 1
         else:
             chosen, choices, left_out = select_ensemble(experiments, budget)
             print(*left_out, sep="\n", end="\n" if left_out else "")
             make_console().print(_table(chosen, choices, budget, experiments.competition.metric))
             trained = as_experiment(experiments, chosen, work / "chosen")
             folds, fallback = chosen.folds, trained.sibling(chosen.fallback) if chosen.fallback else None
-        write_bundle(trained, folds, work / "bundle", fallback)
+            compared = len(choices)
+        write_bundle(trained, folds, work / "bundle", fallback, compared)
         print(verify_bundle(work / "bundle", trained, folds, *first_rows(paths, CHECKED)))
         write_zip(work / "bundle", paths.bundle)
     mb = paths.bundle.stat().st_size / 2**20
@@ -57,7 +58,10 @@ def _table(chosen: Choice, choices: Sequence[Choice], budget: Cost, metric: str)
     if budget.ms < np.inf:
         title += f" and {budget.ms:g} ms per image"
     table = Table(box=SIMPLE_HEAD, title=title)
-    table.caption = "* bundled; models: fold models of each experiment; ms: per image, on an idle machine"
+    table.caption = (
+        "* bundled, the best that fits: it was chosen on these rows, as were the members of each mean, so their scores "
+        "are slightly optimistic; models: fold models of each experiment; ms: per image, on an idle machine"
+    )
     table.add_column("ensemble", overflow="fold")
     for heading in (f"{metric}, cross-fitted", "models", "MB", "ms", "img/s", ""):
         table.add_column(heading, justify="right", no_wrap=True)

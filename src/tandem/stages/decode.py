@@ -24,11 +24,11 @@ def run(paths: Paths, step: Step) -> None:
         raise ValueError(f"{paths.oof(name)} was made with another fold map or label list; run make train")
     experiment = Experiments(paths)[name]
     apart = experiment.rows_apart(rows, rule, threads())
-    decoder, scores = score(oof.aligned_to(rows.ids), rows.y, rows.fold, rows.names, rule, threads(), apart=apart)
+    decoder, scores = score(oof.aligned_to(rows.ids), rows.y, rows.fold, rows.names, rule, threads(), rows.group, apart)
     scores["without"] = {}
     for setting, missing in MISSING.items():
         if (proba := experiment.oof_without(setting, rows)) is not None:
-            without_decoder, without = score(proba, rows.y, rows.fold, rows.names, rule, threads())
+            without_decoder, without = score(proba, rows.y, rows.fold, rows.names, rule, threads(), rows.group)
             decoder.setdefault("without", {})[missing] = without_decoder
             scores["without"][missing] = {key: without[key] for key in KEPT}
     step.stale[0].invalidate()

@@ -52,7 +52,8 @@ def run(paths: Paths, step: Step) -> None:
         "decoder": experiment.thresholds,
         "run": experiment.run,
     }
-    provenance["drift"] = detect_drift(scores["predicted_rate"], provenance["predicted_rate"], scores["rows"], len(ids))
+    rates = scores["predicted_rate"], provenance["predicted_rate"]
+    provenance["drift"] = detect_drift(*rates, scores["groups"], len(ids))
     step.stale[0].invalidate()
     os.replace(draft, path)
     write_json(path.with_suffix(".json"), provenance)

@@ -5,7 +5,6 @@ A fold has the same number of threads in every run, so a run that was killed giv
 
 import os
 import signal
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -70,15 +69,18 @@ def fit_folds(stale: Sequence[Fold], folds: Sequence[int]) -> None:
 def fit(job: FoldJob, k: int, made_from: Mapping[str, Any], n_folds: int) -> None:
     """One fold in this process."""
     use_threads()
-    start = time.perf_counter()
-    set_prefix(f"{job.name} fold {k} ")
+    fold = f"{job.name} fold {k}"
+    set_prefix(f"{fold} ")
 
     def on_epoch(entry: dict[str, Any]) -> None:
-        print_line(f"{job.name} fold {k} epoch {entry['epoch']}: loss {entry['loss']:.4f}, F1 {entry['f1']:.4f}")
+        print_line(f"{fold} epoch {entry['epoch']}: loss {entry['loss']:.4f}, train F1 {entry['f1']:.4f}")
 
-    job.fit_fold(k, made_from, on_epoch)
+    record = job.fit_fold(k, made_from, on_epoch)
     set_prefix("")
-    print_line(f"{job.name} fold {k + 1}/{n_folds}: {time.perf_counter() - start:.1f} s")
+    scores = f"held-out F1 {record['held_out_f1']:.3f}"
+    if record["log"]:
+        scores = f"train F1 {record['log'][-1]['f1']:.3f}, held-out {record['held_out_f1']:.3f}"
+    print_line(f"{fold} done ({k + 1} of {n_folds}): {scores}, {record['seconds']:.0f} s")
 
 
 def _begin(parent: int, stop: Event, lock: RLock, begun: Any) -> None:

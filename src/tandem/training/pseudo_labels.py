@@ -4,6 +4,7 @@ import numpy as np
 
 from tandem.artifacts.paths import Paths
 from tandem.config.experiments import FusionExperiment
+from tandem.logits import clip_proba
 from tandem.models.fold_ensemble import FoldEnsemble
 from tandem.models.inputs import Inputs
 from tandem.training.split_inputs import read_inputs, unlabelled
@@ -12,10 +13,10 @@ from tandem.training.split_inputs import read_inputs, unlabelled
 def confidence(proba: np.ndarray) -> np.ndarray:
     """1 - entropy of each probability in bits: 0 at one half, 1 at 0 and 1.
 
-    >>> confidence(np.array([0.0, 0.5, 1.0, 0.9])).round(2).tolist()
+    >>> confidence(np.array([0.0, 0.5, 1.0, 0.9], np.float32)).round(2).tolist()
     [1.0, 0.0, 1.0, 0.53]
     """
-    p = np.clip(proba, 1e-9, 1 - 1e-9)
+    p = clip_proba(proba, 1e-9)
     return 1 + p * np.log2(p) + (1 - p) * np.log2(1 - p)
 
 

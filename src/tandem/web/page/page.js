@@ -180,7 +180,7 @@ function showExplanation(name, explanation) {
   if (explanation.heat !== null) {
     $("heat-note").hidden = false;
     $("heat-note").textContent = explanation.heat
-      ? `Bright: regions that are evidence for ${name}, by Grad-CAM of ${explanation.heat_model}.`
+      ? `Bright: regions that are evidence for ${name}, on the last feature map of ${explanation.heat_model}.`
       : `No region of the image is evidence for ${name}.`;
     if (explanation.heat) {
       $("heat").src = explanation.heat;
