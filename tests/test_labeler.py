@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 import torch
 import toy
-from checked import changed_json
+from checked import changed_json, run_tasks, train
 from PIL import Image
 from torch.nn.modules.module import register_module_forward_hook
 
 import tandem
 from tandem import Labeler
-from tandem.artifacts.atomic_io import read_json
+from tandem.artifacts.atomic_io import read_json, write_text
 from tandem.artifacts.contributions import TERMS
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
-from tandem.data.split_tables import read_captions, read_images
+from tandem.data.split_tables import read_captions, read_images, write_captions
 from tandem.ensemble.stacking import BOUND, load_no_caption_stack
 from tandem.logits import logit, sigmoid
 
@@ -100,6 +100,24 @@ def test_a_fusion_network_without_a_caption_has_a_decoder_of_its_own(trained):
     files, captions = pipeline_rows(trained)
     seen, read = list(labeler.label(files)), list(labeler.label(files, captions))
     assert not np.allclose(probabilities(seen), probabilities(read), atol=0.01)
+
+
+@pytest.mark.parametrize("name", ["stack", "join"])
+def test_a_submission_labels_rows_without_a_caption_as_predict_does(copied, name, monkeypatch):
+    files, captions = pipeline_rows(copied)
+    captions[0], captions[5] = "", " \t"
+    ids = read_images(copied.images("test"))["id"]
+    write_captions(copied.captions("test"), ids, captions)
+    lines = (f"{row},{text.strip()}\n" for row, text in zip(ids, captions, strict=True))
+    write_text(copied.input / "test.csv", "id,caption\n" + "".join(lines))
+    monkeypatch.chdir(copied.root)
+    train(Paths("toy"), *toy.MEMBERS)
+    run_tasks(Paths("toy"), "stack", "decode stack", f"submit {name}")
+    submitted = [set(line.split(",")[1].split("|")) - {""} for line in copied.submission(name).read_text().split()[1:]]
+    found = list(Labeler.of(Paths("toy"), name).label(files, captions))
+    assert [one.without_caption for one in found] == [i in (0, 5) for i in range(len(files))]
+    assert [set(one.labels) for one in found] == submitted
+    assert np.abs(probabilities(found) - Predictions.read(copied.test(name)).proba).max() < 1e-4
 
 
 def test_where_every_experiment_needs_a_caption_a_missing_one_is_an_error_before_anything_is_labelled(trained):

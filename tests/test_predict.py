@@ -52,7 +52,7 @@ def test_a_csv_has_a_row_an_image_with_labels_and_probabilities(predict, tmp_pat
         ("deep/b.jpeg", "sky", "yes"),
     ]
     assert found[1]["image"] == HOSTILE and found[1]["caption"] == "no"
-    assert 0 <= float(found[1]["sky"]) <= 1
+    assert float(found[1]["sky"]) < 0.5 < float(found[2]["sky"])  # a red photo and a blue one
 
 
 def test_json_lines_by_suffix(predict, tmp_path):

@@ -11,7 +11,7 @@ from tandem.config.encoders import CaptionEncoder, ImageEncoder
 from tandem.config.experiments import FusionExperiment, HeadExperiment, TfidfExperiment
 from tandem.data.labelled_rows import read_labelled_rows
 from tandem.data.split_tables import write_captions, write_labels
-from tandem.ensemble.stacking import read_stack
+from tandem.ensemble.stacking import StackInputs, read_stack
 from tandem.logits import sigmoid
 from tandem.metrics import log_loss
 
@@ -154,3 +154,72 @@ def test_where_every_member_needs_captions_there_is_no_stack_without_captions(no
     assert no_caption.no_caption_stack("stack").exists()
     stack("noise")
     assert not no_caption.no_caption_stack("stack").exists()
+
+
+MISSING = np.arange(N) % 4 == 0
+
+
+@pytest.fixture
+def some_missing(no_caption) -> Paths:
+    """Every fourth training row and test rows 3 and 5 lack a caption, whatever the white space."""
+    write_captions(no_caption.captions("train"), IDS, [" " if gone else "two words" for gone in MISSING])
+    texts = ["two words"] * TEST_N
+    texts[3], texts[5] = "", "\n\u00a0"
+    write_captions(no_caption.captions("test"), TEST_IDS, texts)
+    return no_caption
+
+
+def test_rows_without_a_caption_are_predicted_by_the_stack_without_captions(some_missing):
+    stack("one", "two", "noise")
+    oof, test = (Predictions.read(getattr(some_missing, split)("stack")).proba for split in ("oof", "test"))
+    alone = sigmoid(without_captions(some_missing))
+    assert np.allclose(oof[MISSING], alone[MISSING], atol=1e-6)
+    assert np.abs(oof[~MISSING] - alone[~MISSING]).mean() > 0.02
+    kept = read_stack(some_missing.no_caption_stack("stack").parent)
+    members = [Predictions.read(some_missing.test(name)).proba for name in ("one", "two", "noise")]
+    expected = kept.predict_proba(StackInputs.of(members, None))
+    same = np.isclose(test, expected, atol=1e-6).all(1)
+    assert np.flatnonzero(same).tolist() == [3, 5]
+    table = pd.read_parquet(some_missing.contributions("stack")).set_index(["split", "id"])
+    rows = table.loc[("test", TEST_IDS[3])]
+    assert rows["caption"].tolist() == [0, 0] and rows["context"].tolist() == [0, 0]
+    assert np.allclose(sigmoid(rows["logit"]), test[3], atol=1e-5)
+
+
+def test_the_stack_with_captions_learns_from_rows_with_a_caption_alone(some_missing):
+    stack("one", "two", "noise")
+    before, texts = Predictions.read(some_missing.oof("stack")).proba, read_stack(some_missing.stack("stack").parent)
+    assert texts.second.extras_range[:, 1].tolist() == pytest.approx([np.log(3)] * 2)
+    words = Predictions.read(some_missing.oof("noise")).proba.copy()
+    words[MISSING] = 1 - words[MISSING]  # a caption model on rows without a caption
+    write_member(some_missing, "noise", words)
+    some_missing.run("stack").unlink()
+    stack("one", "two", "noise")
+    assert np.array_equal(Predictions.read(some_missing.oof("stack")).proba, before)
+
+
+def test_where_no_row_of_all_folds_but_one_has_a_caption_all_rows_are_fitted(some_missing):
+    captions = ["two words" if i % 3 == 0 else "" for i in range(N)]
+    write_captions(some_missing.captions("train"), IDS, captions)
+    stack("one", "two")
+    oof, alone = Predictions.read(some_missing.oof("stack")).proba, sigmoid(without_captions(some_missing))
+    gone = np.arange(N) % 3 != 0
+    assert np.allclose(oof[gone], alone[gone], atol=1e-6) and not np.allclose(oof[~gone], alone[~gone], atol=1e-3)
+
+
+def test_a_stack_of_image_models_that_reads_the_length_of_captions_has_one_without_captions(some_missing):
+    write_experiment(some_missing, "noise", HeadExperiment(kind="head", image=ImageEncoder()))
+    stack("one", "noise")
+    oof, alone = Predictions.read(some_missing.oof("stack")).proba, sigmoid(without_captions(some_missing))
+    assert np.allclose(oof[MISSING], alone[MISSING], atol=1e-6)
+
+
+def test_where_every_member_needs_captions_rows_without_one_are_stacked_like_the_shortest_captions(some_missing):
+    write_captions(some_missing.captions("train"), IDS, ["two words" if i % 2 else "a b c d" for i in range(N)])
+    write_member(some_missing, "noise", Predictions.read(some_missing.oof("one")).proba)
+    stack("noise")
+    assert read_json(some_missing.run("stack"))["kept"] == "stack"
+    before = Predictions.read(some_missing.test("stack")).proba
+    write_captions(some_missing.captions("test"), TEST_IDS, ["two words"] * TEST_N)
+    stack("noise")
+    assert np.array_equal(Predictions.read(some_missing.test("stack")).proba, before)

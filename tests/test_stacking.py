@@ -7,10 +7,12 @@ from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.artifacts.contributions import TERMS, read_contributions, write_contributions
 from tandem.artifacts.predictions import Predictions, check_same_origin
 from tandem.decoding import NestedCV, Rule
-from tandem.ensemble.fit_stack import StackCV, choose
-from tandem.ensemble.hill_climbing import hill_climb
-from tandem.ensemble.stacking import StackInputs, fixed_stack, read_stack, write_stack
-from tandem.logits import logit, sigmoid
+from tandem.ensemble.fit_stack import StackCV, choose, fit_no_caption_stack, fit_stack
+from tandem.ensemble.hill_climbing import MIN_SCALE, fit_shift_and_scale, hill_climb
+from tandem.ensemble.lightgbm import Boosted
+from tandem.ensemble.stacking import BOUND, StackInputs, fixed_stack, read_stack, write_stack
+from tandem.logits import logit, sigmoid, smoothed_log_odds
+from tandem.metrics import log_loss
 
 N = 400
 FOLD = np.arange(N) % 4
@@ -59,7 +61,7 @@ def test_labels_of_a_fold_do_not_change_its_stacked_rows():
     (one, one_parts), (other, other_parts) = (fits(inputs, t).cross_val_predict() for t in (y, flipped))
     assert one[FOLD == 2].tolist() == other[FOLD == 2].tolist()
     assert one_parts[FOLD == 2].tolist() == other_parts[FOLD == 2].tolist()
-    assert (one[FOLD == 1] != other[FOLD == 1]).any()
+    assert log_loss(y[FOLD == 1], other[FOLD == 1]) > log_loss(y[FOLD == 1], one[FOLD == 1]) + 0.05
 
 
 def test_a_stack_is_the_same_each_time_with_any_number_of_threads_and_after_saving(tmp_path):
@@ -117,10 +119,94 @@ def test_a_member_of_pure_noise_is_dropped():
     assert (stack.contributions(noisy)[:, :, 2] == 0).all()
 
 
-def test_a_label_that_never_occurs_gets_a_small_probability_and_no_error():
+# labels of one class, and few rows
+
+
+@pytest.mark.parametrize("positives", [0, 1, 2, N - 1, N])
+def test_a_label_of_one_class_or_nearly_so_moves_no_further_than_its_smoothed_log_odds_by_much(positives, tmp_path):
     inputs, y = members()
-    y[:, 2] = 0
-    assert fits(inputs, y).fit().predict_proba(inputs)[:, 2].max() < 0.1
+    y[:, 2] = np.arange(N) < positives
+    second = fits(inputs, y)._second_level(frozenset())
+    logits = second.logits(inputs)[:, [0, 1], 2]  # of boosting and the logistic regression
+    odds = float(smoothed_log_odds(y[:, 2]))
+    assert np.isfinite(logits).all() and np.abs(logits - odds).max() < (1e-6 if positives in (0, N) else 3)
+    stack = fits(inputs, y).fit()
+    write_stack(tmp_path, stack)
+    loaded = read_stack(tmp_path)
+    assert np.allclose(loaded.predict_proba(inputs), stack.predict_proba(inputs), atol=1e-9)
+    assert np.allclose(loaded.contributions(inputs).sum(2), logit(stack.predict_proba(inputs), 1e-12), atol=1e-4)
+
+
+def test_boosting_without_evidence_is_the_smoothed_rate():
+    x = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
+    for y, odds in (
+        (np.zeros(9), np.log(0.5 / 9.5)),
+        (np.ones(9), np.log(9.5 / 0.5)),
+        (np.eye(9)[0], np.log(1.5 / 8.5)),
+    ):
+        model = Boosted.fit(x, y, np.arange(9) < 2, seed=0, monotone=1)
+        assert model.logits(x).tolist() == pytest.approx([odds] * 9)
+        assert model.contributions(x).sum(1).tolist() == pytest.approx([odds] * 9)
+
+
+def test_where_only_the_rows_for_early_stopping_hold_a_label_boosting_takes_one_tree():
+    x, held_out = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32), np.arange(200) < 40
+    y = (held_out & (x[:, 0] > 0)).astype(np.uint8)
+    model = Boosted.fit(x, y, held_out, seed=0, monotone=4)
+    assert model.booster.num_trees() == 1
+    assert np.abs(model.logits(x) - smoothed_log_odds(y)).max() < 0.5
+
+
+def test_labels_that_one_fold_alone_holds_do_not_end_boosting_for_all():
+    inputs, y = members()
+    twenty = ((np.arange(N) < 12) & (FOLD == 0))[:, None] * np.ones(20)  # three positives, all in fold 0
+    noise = np.random.default_rng(1).normal(-4, 0.5, size=(N, 2, 20)).astype(np.float32)
+    wide = replace(inputs, logits=np.concatenate([inputs.logits, noise], axis=2))
+    stack = fits(wide, np.concatenate([y, twenty], axis=1).astype(np.uint8)).fit()
+    assert stack.weights[0] > 0.1  # with logits of -34.5 for them it was 0
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 12])
+def test_a_few_rows_give_finite_moderate_probabilities_with_single_row_folds_and_one_class(n):
+    inputs, y = members()
+    for labels in (y[:n], np.zeros_like(y[:n]), np.ones_like(y[:n])):
+        for fold in (np.arange(n) % 2, np.arange(n), np.minimum(np.arange(n), 2)):
+            probas = {"one": sigmoid(inputs.logits[:n, 0]), "two": sigmoid(inputs.logits[:n, 1])}
+            fitted = fit_stack(probas, WORDS[:n], labels, fold, seed=0, threads=1)
+            assert fitted.proba.min() > 1e-5 and fitted.proba.max() < 1 - 1e-5
+            assert fitted.summary["scale"] > 0
+            stack, parts = fit_no_caption_stack({0: probas["one"]}, labels, fold, seed=0)
+            assert np.isfinite(parts).all() and stack.scale > 0
+
+
+@pytest.mark.parametrize(
+    ("y", "low", "high"), [([0, 0, 0, 0], 0.2, 1.0), ([1, 1, 0, 0], 0.1, 0.6), ([0, 0, 1, 1], 1.0, 2.0)]
+)
+def test_scale_never_turns_negative_and_stays_near_one_on_four_cells(y, low, high):
+    shift, scale = fit_shift_and_scale(np.array([[-2.0], [-1.0], [1.0], [2.0]]), np.array(y)[:, None])
+    assert low <= scale <= high and abs(shift) < 2
+
+
+def test_shift_and_scale_of_many_cells_are_those_that_drew_them():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(20_000, 2))
+    y = rng.random(z.shape) < sigmoid(0.5 + 2 * z)
+    assert fit_shift_and_scale(z, y) == pytest.approx((0.5, 2.0), abs=0.05)
+    assert fit_shift_and_scale(-z, y)[1] == MIN_SCALE
+
+
+def test_extras_beyond_those_fitted_move_no_logit_further(tmp_path):
+    inputs, y = members()
+    words = 5 + WORDS
+    inputs = StackInputs.of(list(np.swapaxes(sigmoid(inputs.logits), 0, 1)), words)
+    stack = fits(inputs, y).fit()
+    write_stack(tmp_path, stack)
+    few, none = (replace(inputs, extras=inputs.extras.copy()) for _ in range(2))
+    few.extras[:, 1], none.extras[:, 1] = np.log1p(words.min()), 0
+    assert stack.second.extras_range[:, 1].tolist() == pytest.approx(np.log1p([5, 11]))
+    for one in (stack, read_stack(tmp_path)):
+        assert one.predict_proba(none).tolist() == one.predict_proba(few).tolist()
+        assert one.contributions(none).tolist() == one.contributions(few).tolist()
 
 
 def test_an_overconfident_member_stays_bounded():
@@ -138,6 +224,48 @@ def test_a_fixed_stack_is_the_weighted_mean_of_logits():
 
 
 # what is kept
+
+
+def test_near_duplicates_count_once_in_what_is_kept():
+    inputs, y = members()
+    simple, slightly = sigmoid(inputs.logits[:, 0]), sigmoid(inputs.logits[:, 0] + 0.2 * (y - 0.5))
+    worse = sigmoid(inputs.logits[:, 0] - 0.2 * (y - 0.5))
+    few = np.arange(N) < 5  # better on five of six rows, each there often
+    better = np.where(few[:, None], slightly, np.where((np.arange(N) == 5)[:, None], worse, simple))
+    rows = np.repeat(np.arange(6), 50)
+    candidates = {"single": simple[rows], "mean": better[rows]}
+    assert choose(y[rows], candidates)[0] == "mean"
+    assert choose(y[rows], candidates, group=rows)[0] == "single"
+
+
+def test_what_is_kept_for_a_fold_does_not_depend_on_its_labels():
+    inputs, y = members()
+    probas = {"one": sigmoid(inputs.logits[:, 0]), "two": sigmoid(inputs.logits[:, 1])}
+    flipped = y.copy()
+    flipped[FOLD == 2] = 1 - flipped[FOLD == 2]
+    one, other = (fit_stack(probas, WORDS, labels, FOLD, seed=0, threads=1) for labels in (y, flipped))
+    assert one.summary["kept_per_fold"][2] == other.summary["kept_per_fold"][2]
+    assert one.proba[FOLD == 2].tolist() == other.proba[FOLD == 2].tolist()
+    assert one.contributions[FOLD == 2].tolist() == other.contributions[FOLD == 2].tolist()
+    assert np.abs(one.proba[FOLD == 1] - other.proba[FOLD == 1]).max() > 0.05
+
+
+def test_the_best_member_of_many_noisy_ones_is_not_scored_on_the_rows_that_chose_it():
+    """Sixty members that know nothing: the best of them looks better than its own expectation."""
+    rng = np.random.default_rng(0)
+    n, fold = 60, np.arange(60) % 2
+    y = (rng.random((n, 1)) < 0.5).astype(np.uint8)
+    probas = {f"m{i}": sigmoid(rng.normal(size=(n, 1))) for i in range(60)}
+    fitted = fit_stack(probas, None, y, fold, seed=0, threads=1)
+    alone = {name: log_loss(y, proba) for name, proba in probas.items()}
+    chosen = fitted.summary["kept_per_fold"]
+    assert set(chosen) == {0, 1}
+    expected = np.zeros((n, 1))
+    for k, name in chosen.items():
+        known = probas[name] if name in probas else np.mean([logit(p, BOUND) for p in probas.values()], axis=0)
+        expected[fold == k] = (known if name in probas else sigmoid(known))[fold == k]
+    assert np.allclose(fitted.proba, expected, atol=1e-4)
+    assert log_loss(y, fitted.proba) > min(alone.values()) + 0.01
 
 
 def test_a_candidate_no_better_than_chance_leaves_the_simplest():

@@ -18,7 +18,9 @@ def logit(proba: np.ndarray | float, bound: float = BOUND) -> np.ndarray:
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-logits)) in float64."""
-    return 1 / (1 + np.exp(-np.asarray(logits, np.float64)))
+    from scipy.special import expit  # slow to import, and `make scores` needs no logits
+
+    return expit(np.asarray(logits, np.float64))
 
 
 def bce_from_logits(logits: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from tandem.artifacts.atomic_io import digest, file_digest, write_json, write_te
 from tandem.artifacts.paths import Paths, bundle_manifest
 from tandem.config.encoders import Encoder
 from tandem.config.experiments import Experiment
+from tandem.data.split_tables import has_caption
 from tandem.ensemble.stacking import load_no_caption_stack, load_stack
 from tandem.features import pretrained_weights as pretrained
 from tandem.features.extract import used_tensors
@@ -187,7 +188,7 @@ def verify_bundle(
     """One line on how predictions for these images differ from the source's; raises ValueError where the F1 per row
     of the label sets against those of the source is below MIN_F1."""
     # without a caption the source may choose another fallback, among all its experiments
-    rows = [i for i, caption in enumerate(captions) if caption.strip()] or range(len(files))
+    rows = [i for i, caption in enumerate(captions) if has_caption(caption)] or range(len(files))
     files, captions = [files[i] for i in rows], [captions[i] for i in rows]
     labelers = Labeler.of(trained.paths, trained.name, folds), Labeler.of(*open_bundle(bundle))
     source, bundled = (list(labeler.label(files, captions)) for labeler in labelers)

@@ -11,6 +11,7 @@ from tandem.data.image_scan import ImageInfo, image_file
 from tandem.data.issues import Issue
 from tandem.data.label_codec import LabelCodec, encode_flags, split_cell
 from tandem.data.near_duplicates import group_near_duplicates, many_near_duplicates
+from tandem.data.split_tables import has_caption
 from tandem.data.submission import submission_columns
 
 
@@ -92,7 +93,7 @@ def check_images(split: Split, infos: Mapping[str, ImageInfo]) -> Iterator[Issue
 
 def check_captions(split: Split, captions: Sequence[str]) -> Iterator[Issue]:
     for row, caption in enumerate(captions):
-        if not caption.strip():
+        if not has_caption(caption):
             yield split.issue("empty caption", row, f"the caption of {split.ids[row]!r} is empty")
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tandem.artifacts.atomic_io import write_if_changed
+from tandem.artifacts.paths import Paths
 
 IMAGE_SCHEMA = pa.schema(
     # file: relative to the competition's folder; sha: 16 hex digits of the SHA-256; hash: see thumbnails.py
@@ -53,6 +54,19 @@ def read_captions(path: Path) -> tuple[list[str], list[str]]:
     """(ids, captions), each (n,), in the order of the CSV."""
     table = pq.read_table(path)
     return table["id"].to_pylist(), table["caption"].to_pylist()
+
+
+def has_caption(caption: str) -> bool:
+    """Whether there is more than white space: a row without such a text is one without a caption."""
+    return bool(caption.strip())
+
+
+def read_captioned(paths: Paths, split: str, ids: Sequence[str]) -> np.ndarray:
+    """(n,) bool: which of these rows have a caption; all do where the competition has no captions."""
+    if not paths.captions(split).exists():
+        return np.ones(len(ids), bool)
+    caption = dict(zip(*read_captions(paths.captions(split)), strict=True))
+    return np.array([has_caption(caption[id]) for id in ids], bool)
 
 
 def word_counts(captions: Sequence[str]) -> np.ndarray:

@@ -1,11 +1,20 @@
 """Scores of an experiment's out-of-fold predictions with every decoder: in sample, cross-fitted, with intervals."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tandem.decoding import DECODERS, NestedCV, Rule, default_decoder
 from tandem.metrics import METRICS, f1_per_label, log_loss, mean_average_precision
+
+
+@dataclass(frozen=True)
+class RowsApart:
+    """Rows without a caption, which are scored once more by themselves."""
+
+    rows: np.ndarray  # (n,) bool
+    cv: NestedCV | None = None  # of the predictions without captions: its decoders decode these rows
 
 
 def score(
@@ -16,6 +25,7 @@ def score(
     rule: Rule,
     threads: int = 1,
     group: np.ndarray | None = None,
+    apart: RowsApart | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """(decoder, scores) as they are written to thresholds.json and scores.json.
 
@@ -23,8 +33,10 @@ def score(
     Rows of one `group` (n,) count as one draw in the intervals.
     """
     cv = NestedCV(proba, y, fold, rule, threads, group).prepare()
-    decoder, pred = cv.decoder("auto"), cv.cross_val_predict("auto")
-    cross_fitted, in_sample = cv.score("auto"), rule.score(y, decoder(proba))
+    decoder, pred, tuned_on = cv.decoder("auto"), cross_val_predict(cv, apart), cv.decoder("auto")(proba)
+    if apart is not None and apart.cv is not None:
+        tuned_on[apart.rows] = apart.cv.decoder("auto")(apart.cv.proba[apart.rows])
+    cross_fitted, in_sample = rule.score(y, pred), rule.score(y, tuned_on)
     fold_scores = [rule.score(y[fold == k], pred[fold == k]) for k in np.unique(fold)]
     decoder_json = decoder.to_json(names)
     if decoder.thresholds is not None:
@@ -49,7 +61,22 @@ def score(
         "predicted_rate": dict(zip(names, pred.mean(0).tolist(), strict=True)),
         "f1_per_label": dict(zip(names, f1_per_label(y, pred, rule.beta, rule.zero_division).tolist(), strict=True)),
     }
+    if apart is not None:
+        scores_json["rows_without_caption"] = _score_rows(y[apart.rows], pred[apart.rows], rule)
     return decoder_json, scores_json
+
+
+def cross_val_predict(cv: NestedCV, apart: RowsApart | None) -> np.ndarray:
+    """(n, c) bool: each fold decoded by the decoder that is chosen without it."""
+    pred = cv.cross_val_predict("auto").copy()
+    if apart is not None and apart.cv is not None:
+        pred[apart.rows] = apart.cv.cross_val_predict("auto")[apart.rows]
+    return pred
+
+
+def _score_rows(y: np.ndarray, pred: np.ndarray, rule: Rule) -> dict[str, Any]:
+    found = {name: metric(y, pred, rule.beta, rule.zero_division) for name, metric in METRICS.items()}
+    return {"rows": len(y), "score": rule.score(y, pred), **found}
 
 
 def _deviation(values: np.ndarray) -> np.ndarray:

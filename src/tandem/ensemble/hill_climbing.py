@@ -1,11 +1,12 @@
 """The weights of a mean of logits by hill climbing, and the shift and scale after it."""
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
+from scipy.optimize import minimize
 
-from tandem.logits import bce_from_logits
+from tandem.logits import bce_from_logits, sigmoid
 
 BAGS, MAX_ROWS, MAX_PICKS = 10, 2000, 30  # of `hill_climb`; a bag needs few rows, because there are few weights
+MIN_SCALE = 0.1  # of `fit_shift_and_scale`: a higher mean of logits is always a higher probability
 
 
 def hill_climb(logits: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
@@ -35,7 +36,21 @@ def _select_greedily(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def fit_shift_and_scale(logits: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """(shift, scale) of all labels, of lowest log loss for shift + scale x logits (n, c) (Platt 1999)."""
+    """(shift, scale >= MIN_SCALE) of all labels, of lowest log loss for shift + scale x logits (n, c) (Platt 1999).
+
+    A normal prior of unit variance around (0, 1) keeps them moderate where there are few cells or one class.
+    """
     # averaged logits are underconfident
-    fitted = LogisticRegression(C=1e6, solver="newton-cholesky").fit(logits.reshape(-1, 1), y.ravel())
-    return float(fitted.intercept_[0]), float(fitted.coef_[0, 0])
+    z, t = logits.ravel().astype(np.float64), y.ravel().astype(np.float64)
+
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        """(mean loss of the cells with the prior, its gradient)."""
+        away = parameters - (0.0, 1.0)
+        moved = parameters[0] + parameters[1] * z
+        error = sigmoid(moved) - t
+        total = bce_from_logits(moved, t).sum() + 0.5 * away @ away
+        return total / len(t), (np.array([error.sum(), error @ z]) + away) / len(t)
+
+    bounds = [(None, None), (MIN_SCALE, None)]
+    shift, scale = minimize(loss, (0.0, 1.0), jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-12}).x
+    return float(shift), float(scale)

@@ -6,6 +6,8 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 
+from tandem.logits import smoothed_log_odds
+
 # small trees and strong shrinkage: a few thousand rows, and rare labels
 PARAMETERS: dict[str, Any] = {
     "objective": "binary",
@@ -27,28 +29,49 @@ MAX_ROUNDS, PATIENCE = 300, 10
 
 @dataclass(frozen=True)
 class Boosted:
-    """LightGBM on features (n, d)."""
+    """A constant, and LightGBM on features (n, d) on top of it; without a booster only the constant."""
 
-    booster: lgb.Booster
+    booster: lgb.Booster | None
+    bias: float = 0.0
 
     @classmethod
     def fit(cls, x: np.ndarray, y: np.ndarray, held_out: np.ndarray, seed: int, monotone: int) -> "Boosted":
         """Stops early on the rows `held_out` (n,) bool, then fits all rows with that number of trees.
 
+        The constant is the smoothed log-odds of y; a label that never or always occurs, or has too few rows for a
+        tree, gets no booster. Where the other rows have one class, no number of trees can be chosen: then it is one.
         The logit never falls when one of the first `monotone` features rises.
         """
+        bias = float(smoothed_log_odds(y))
+        if not 0 < y.sum() < len(y) or len(y) < 2 * PARAMETERS["min_data_in_leaf"]:
+            return cls(None, bias)
         constraints = [1] * monotone + [0] * (x.shape[1] - monotone)
         parameters = PARAMETERS | {"seed": seed, "monotone_constraints": constraints}
-        train = lgb.Dataset(x[~held_out], y[~held_out])
-        valid = lgb.Dataset(x[held_out], y[held_out], train)
-        watched, stop = parameters | {"metric": "binary_logloss"}, lgb.early_stopping(PATIENCE, verbose=False)
-        stopped = lgb.train(watched, train, MAX_ROUNDS, [valid], callbacks=[stop])
-        return cls(lgb.train(parameters, lgb.Dataset(x, y), max(1, stopped.best_iteration)))
+        rounds = _choose_rounds(x, y, held_out, parameters) if 0 < y[~held_out].sum() < (~held_out).sum() else 1
+        return cls(lgb.train(parameters, _dataset(x, y, bias), rounds), bias)
 
     def logits(self, x: np.ndarray) -> np.ndarray:
         """(n,) raw scores."""
-        return np.asarray(self.booster.predict(x, raw_score=True, num_threads=1))
+        if self.booster is None:
+            return np.full(len(x), self.bias)
+        return self.bias + np.asarray(self.booster.predict(x, raw_score=True, num_threads=1))
 
     def contributions(self, x: np.ndarray) -> np.ndarray:
         """(n, d + 1) that sum to `logits`: of each feature, and a constant (SHAP values, Lundberg et al. 2018)."""
-        return np.asarray(self.booster.predict(x, pred_contrib=True, num_threads=1))
+        out = np.zeros((len(x), x.shape[1] + 1))
+        if self.booster is not None:
+            out += self.booster.predict(x, pred_contrib=True, num_threads=1)
+        out[:, -1] += self.bias
+        return out
+
+
+def _choose_rounds(x: np.ndarray, y: np.ndarray, held_out: np.ndarray, parameters: dict[str, Any]) -> int:
+    bias = float(smoothed_log_odds(y[~held_out]))
+    train = _dataset(x[~held_out], y[~held_out], bias)
+    valid = _dataset(x[held_out], y[held_out], bias, train)
+    watched, stop = parameters | {"metric": "binary_logloss"}, lgb.early_stopping(PATIENCE, verbose=False)
+    return max(1, lgb.train(watched, train, MAX_ROUNDS, [valid], callbacks=[stop]).best_iteration)
+
+
+def _dataset(x: np.ndarray, y: np.ndarray, bias: float, reference: lgb.Dataset | None = None) -> lgb.Dataset:
+    return lgb.Dataset(x, y, reference, init_score=np.full(len(y), bias))

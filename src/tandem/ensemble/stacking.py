@@ -44,6 +44,15 @@ class StackInputs:
     def keep(self, members: Sequence[int]) -> "StackInputs":
         return replace(self, logits=self.logits[:, list(members)])
 
+    @property
+    def extras_range(self) -> np.ndarray:
+        """(2, e) lowest and highest value of each of the extras."""
+        return np.stack([self.extras.min(0), self.extras.max(0)])
+
+    def clipped(self, extras_range: np.ndarray | None) -> "StackInputs":
+        """With extras within this range; None changes nothing."""
+        return self if extras_range is None else replace(self, extras=np.clip(self.extras, *extras_range))
+
     def features(self, j: int) -> np.ndarray:
         """(n, m + c - 1 + e) for label j: each member's logit of it, the mean logits of the others, the extras."""
         return np.concatenate([self.logits[:, :, j], np.delete(self.logits.mean(1), j, axis=1), self.extras], axis=1)
@@ -58,10 +67,11 @@ class SecondLevel:
     weights: np.ndarray  # (m,) of the weighted mean
     boosted: list[Boosted] = field(default_factory=list)  # one per label; empty in a stack that only averages
     logistic: list[Logistic] = field(default_factory=list)
+    extras_range: np.ndarray | None = None  # (2, e) over the rows fitted: others are clipped to it; None: no limit
 
     def logits(self, inputs: StackInputs) -> np.ndarray:
         """(n, 4, c) of the LEARNERS; zero where one is empty."""
-        inputs = inputs.keep(self.members)
+        inputs = inputs.keep(self.members).clipped(self.extras_range)
         n, _, c = inputs.logits.shape
         out = np.zeros((n, len(LEARNERS), c))
         for j, (boosted, logistic) in enumerate(zip(self.boosted, self.logistic, strict=True)):
@@ -76,7 +86,7 @@ class SecondLevel:
 
         Of linear learners: coefficient x (value - its mean over the rows fitted). Of LightGBM: SHAP values.
         """
-        inputs = inputs.keep(self.members)
+        inputs = inputs.keep(self.members).clipped(self.extras_range)
         n, m, c = inputs.logits.shape
         out = np.zeros((n, len(LEARNERS), c, m + 2), np.float32)
         for i, weights in ((WEIGHTED, self.weights), (MEAN, np.full(m, 1 / m))):
@@ -135,29 +145,38 @@ def load_no_caption_stack(paths: Paths, name: str) -> tuple[Stack, list[str]] | 
 
 
 def write_stack(folder: Path, stack: Stack) -> None:
-    """Writes `stack.safetensors`, `label<j>.txt` (LightGBM's text format) and, last, `stack.json`."""
+    """Writes `stack.safetensors`, `label<j>.txt` (LightGBM's text format; none for a label without a booster) and,
+    last, `stack.json`."""
     second = stack.second
     tensors = {"center": second.center, "weights": second.weights, "third": stack.weights}
     tensors["rescale"] = np.array([stack.shift, stack.scale])
     if second.logistic:
         tensors |= {key: np.stack([getattr(model, key) for model in second.logistic]) for key in ("coef", "mean")}
         tensors["bias"] = np.array([model.bias for model in second.logistic])
+        tensors["boosted_bias"] = np.array([model.bias for model in second.boosted])
+    if second.extras_range is not None:
+        tensors["extras_range"] = second.extras_range
     tensors = {name: np.ascontiguousarray(t) for name, t in tensors.items()}
     for stale in folder.glob("label*.txt"):
         stale.unlink()
     write_with(folder / "stack.safetensors", lambda partial: save_file(tensors, partial))
     for j, model in enumerate(second.boosted):
-        write_text(folder / f"label{j}.txt", model.booster.model_to_string())
+        if model.booster is not None:
+            write_text(folder / f"label{j}.txt", model.booster.model_to_string())
     about = {"members": second.members, "labels": len(second.boosted), "words": stack.reads_words}
+    about["boosted"] = [j for j, model in enumerate(second.boosted) if model.booster is not None]
     write_json(folder / "stack.json", about)
 
 
 def read_stack(folder: Path) -> Stack:
     about, t = read_json(folder / "stack.json"), load_file(folder / "stack.safetensors")
-    texts = [(folder / f"label{j}.txt").read_text(encoding="utf-8") for j in range(about["labels"])]
-    boosted = [Boosted(Booster(model_str=text)) for text in texts]
+    biases = t.get("boosted_bias", np.zeros(about["labels"]))  # older bundles: in the booster
+    texts = {
+        j: (folder / f"label{j}.txt").read_text(encoding="utf-8") for j in about.get("boosted", range(len(biases)))
+    }
+    boosted = [Boosted(Booster(model_str=texts[j]) if j in texts else None, float(b)) for j, b in enumerate(biases)]
     logistic = [Logistic(t["coef"][j], float(t["bias"][j]), t["mean"][j]) for j in range(about["labels"])]
-    second = SecondLevel(about["members"], t["center"], t["weights"], boosted, logistic)
+    second = SecondLevel(about["members"], t["center"], t["weights"], boosted, logistic, t.get("extras_range"))
     if "words" not in about:  # older bundles: it follows from the number of features
         about["words"] = bool(logistic) and len(logistic[0].coef) == sum(second.center.shape) - 1 + 2
     shift, scale = map(float, t["rescale"])

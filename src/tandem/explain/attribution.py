@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from tandem.artifacts.contributions import BOTH, NO_CAPTION
+from tandem.data.split_tables import has_caption
 from tandem.explain.grad_cam import grad_cam
 from tandem.features.extract import load_encoder
 from tandem.models.fold_ensemble import FoldEnsemble, in_setting
@@ -66,5 +67,5 @@ def logits_with(ensemble: FoldEnsemble, row: Inputs, captions: Sequence[str]) ->
                 features[cfg.slug] = values
     texts = None if row.captions is None else list(captions)
     terms = ensemble.terms(replace(repeated, features=features, maps=maps, captions=texts))
-    blank = np.array([not caption.strip() for caption in captions])[:, None]
+    blank = np.array([not has_caption(caption) for caption in captions])[:, None]
     return np.where(blank, in_setting(terms, NO_CAPTION).sum(-1), terms[BOTH].sum(-1))

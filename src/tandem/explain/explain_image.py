@@ -9,7 +9,7 @@ from tandem.artifacts.paths import Paths
 from tandem.config.experiments import Experiment, FusionExperiment
 from tandem.data.image_io import load_rgb
 from tandem.data.labelled_rows import read_labelled_rows
-from tandem.data.split_tables import read_captions, read_image_rows
+from tandem.data.split_tables import has_caption, read_captions, read_image_rows
 from tandem.explain.attribution import heat_maps, logits_with
 from tandem.explain.explanation import Explanation, default_experiment, find_row, read_prediction, shown_labels
 from tandem.explain.words import word_effects
@@ -63,7 +63,7 @@ def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
         terms = ensemble.terms(one)
         parts["single_input"] = {key: part[0].sum(-1) for key, part in terms.items() if key != BOTH}
     if not reasons["heat map"]:
-        # an empty caption is encoded like any other
+        # without a caption, `both` is `no_caption`
         parts["heat"] = heat_maps(ensemble, one, found.shown, without_caption=False)
     if caption and not reasons["words"]:
         parts["words"] = word_effects(caption, lambda texts: logits_with(ensemble, one, texts))
@@ -83,4 +83,4 @@ def why_no_words(experiment: Experiment, name: str, caption: str | None) -> str:
         return "this competition has no captions"
     if "caption" not in experiment.reads:
         return f"{name} does not use captions"
-    return "" if caption.strip() else "this image has no caption"
+    return "" if has_caption(caption) else "this image has no caption"

@@ -284,7 +284,8 @@ class Graph:
         paths = self.paths
         inputs: dict[str, Any] = {name: self.oof(name).key for name in members}
         inputs |= {"labels": self.sources.table("train.labels"), "fold map": self.sources.fold_map}
-        inputs |= {"train captions": self.sources.table("train.captions"), "stack version": version.STACK}
+        inputs |= {"groups": self.sources.groups, "train captions": self.sources.table("train.captions")}
+        inputs["stack version"] = version.STACK
         models = paths.stack(STACK)
         files = (paths.oof(STACK), paths.contributions(STACK), models, models.with_suffix(".safetensors"))
         oof = Artifact("stack out of fold", files, paths.run(STACK), inputs)

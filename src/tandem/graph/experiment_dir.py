@@ -12,8 +12,12 @@ from tandem.config.experiments import Experiment, make_experiment
 from tandem.graph.keys import NONE, STACK, decoder_settings, read_record, reason
 
 if TYPE_CHECKING:  # imported where they are used: `make scores` needs none of them
+    import numpy as np
+
     from tandem.artifacts.predictions import Predictions
-    from tandem.decoding import Decoder
+    from tandem.data.labelled_rows import LabelledRows
+    from tandem.decoding import Decoder, Rule
+    from tandem.decoding.scoring import RowsApart
     from tandem.graph.declared_stages import Graph
 
 
@@ -94,6 +98,47 @@ class ExperimentDir:
 
         recipe = self.thresholds
         return Decoder.from_json(recipe.get("without", {}).get(without, recipe) if without else recipe)
+
+    def captioned(self, split: str, ids: Sequence[str]) -> "np.ndarray":
+        """(n,) bool: rows with a caption; all, where its predictions do not depend on captions."""
+        from tandem.data.split_tables import read_captioned
+
+        found = read_captioned(self.paths, split, ids)
+        return found if self.is_stack or "caption" in self.reads else found | True
+
+    def decode(self, proba: "np.ndarray", captioned: "np.ndarray") -> "np.ndarray":
+        """(n, c) bool label sets of probabilities (n, c); rows that are not `captioned` (n,) are decoded by the decoder
+        for rows without a caption, where there is one."""
+        pred = self.decoder()(proba)
+        if not captioned.all():
+            pred[~captioned] = self.decoder("captions")(proba[~captioned])
+        return pred
+
+    def rows_apart(self, rows: "LabelledRows", rule: "Rule", threads: int) -> "RowsApart | None":
+        """The training rows without a caption, and the decoders for them where it predicts without captions; None where
+        there are no such rows."""
+        from tandem.artifacts.contributions import NO_CAPTION
+        from tandem.decoding import NestedCV
+        from tandem.decoding.scoring import RowsApart
+
+        missing = ~self.captioned("train", rows.ids)
+        if not missing.any():
+            return None
+        proba = self.oof_without(NO_CAPTION, rows)
+        cv = None if proba is None else NestedCV(proba, rows.y, rows.fold, rule, threads, rows.group).prepare()
+        return RowsApart(missing, cv)
+
+    def oof_without(self, setting: str, rows: "LabelledRows") -> "np.ndarray | None":
+        """(n, c) out-of-fold probabilities in the setting no_caption or no_image; None where it has none."""
+        from tandem.artifacts.contributions import read_contributions
+        from tandem.artifacts.predictions import Predictions
+        from tandem.logits import sigmoid
+
+        file = self.paths.contributions(self.name)
+        for found, ids, terms in read_contributions(file) if file.exists() else ():
+            if found == setting:
+                return Predictions(ids, rows.names, sigmoid(terms.sum(-1))).aligned_to(rows.ids)
+        return None
 
     def oof(self) -> "Predictions":
         from tandem.artifacts.predictions import Predictions

@@ -11,7 +11,7 @@ from tandem.artifacts.contributions import TERMS, sum_by_term
 from tandem.artifacts.paths import Paths
 from tandem.data.image_io import BadImage
 from tandem.data.image_loader import prefetch, squares
-from tandem.data.split_tables import word_counts
+from tandem.data.split_tables import has_caption, word_counts
 from tandem.decoding import Decoder
 from tandem.ensemble.stacking import Stack, StackInputs, load_no_caption_stack, load_stack
 from tandem.graph.experiment_dir import ExperimentDir, Experiments
@@ -95,8 +95,6 @@ class Labeler:
         experiment is not trained, ValueError where it is stale."""
         found = Experiments(paths)
         predictor = _predictor(found[experiment].require_current(), folds)
-        if not predictor.reads_captions:
-            return cls(paths, predictor, predictor)
         return cls(paths, predictor, _no_caption_predictor(found, experiment, predictor, folds))
 
     @classmethod
@@ -117,7 +115,7 @@ class Labeler:
         texts = [""] * len(files) if captions is None else [caption or "" for caption in captions]
         if len(texts) != len(files):
             raise ValueError(f"{len(files)} images and {len(texts)} captions; expected one each")
-        if self.no_caption is None and not all(text.strip() for text in texts):
+        if self.no_caption is None and not all(map(has_caption, texts)):
             why = "a caption is missing, and every trained experiment needs one; caption every image, or train one that"
             raise ValueError(f"{why} needs none: make train COMP={self.paths.comp} EXPS=fusion")
         return self._stream(files, texts, terms)
@@ -129,7 +127,7 @@ class Labeler:
         return np.array(rows).reshape(-1, len(self.names))
 
     def predictor_for(self, caption: str) -> Predictor:
-        return self.predictor if caption.strip() or self.no_caption is None else self.no_caption
+        return self.predictor if has_caption(caption) or self.no_caption is None else self.no_caption
 
     def _stream(self, images: list[OpenImage], captions: list[str], terms: bool) -> Iterator[LabelledImage]:
         """Chunks side by side, each by one thread from its files to its labels."""
@@ -153,7 +151,7 @@ class Labeler:
             except BadImage as error:
                 results[i] = LabelledImage(names[i], problem=" ".join(str(error).removeprefix(f"{image}: ").split()))
         for captioned in (True, False):
-            if used := [i for i in opened if bool(captions[i].strip()) is captioned]:
+            if used := [i for i in opened if has_caption(captions[i]) is captioned]:
                 pixels = {size: [opened[i][size] for i in used] for size in self.sizes}
                 rows = NewRows(self.encoders, pixels, [captions[i] for i in used])
                 found = self._label(self.predictor_for(captions[used[0]]), [names[i] for i in used], rows, terms)
@@ -184,13 +182,16 @@ def _predictor(experiment: ExperimentDir, folds: int) -> Predictor:
 
 
 def _no_caption_predictor(found: Experiments, experiment: str, predictor: Predictor, folds: int) -> Predictor | None:
-    """The predictor for images without a caption: the stack without captions, else the best experiment."""
+    """The predictor for images without a caption: the stack without captions, else `predictor` itself where it reads
+    none, else the best experiment."""
     own, names = {member.name: member for member in predictor.members}, predictor.names
     recipe = found[experiment].thresholds.get("without", {})
     if "captions" in recipe and (loaded := load_no_caption_stack(found.paths, experiment)):
         stack, used = loaded
         members = [own.get(name) or Member(found[name], folds) for name in used]
         return Predictor(members, names, found[experiment].decoder("captions"), stack, without_captions=True)
+    if not predictor.reads_captions:
+        return predictor
     scored = found.scored()
     if not (scores := no_caption_scores([found[name] for name in own], names) or no_caption_scores(scored, names)):
         return None

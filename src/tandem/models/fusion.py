@@ -34,6 +34,7 @@ from tandem.runtime.torch_setup import autocast, device
 FEW_STEPS, SMALL_BATCH = 20, 8  # with few rows: smaller batches rather than fewer than 20 steps an epoch
 MEASURED_POSITIONS = 8  # of each of these rows
 MEASURED = 1024  # rows from which means and deviations are computed
+MASKS = ("token_mask", "captioned")  # parts of Features that have no width
 Load = Callable[[int, np.ndarray, np.ndarray], Batch | Features]  # (epoch, rows (b,), view of each (b,))
 
 
@@ -66,7 +67,10 @@ class FusionModel:
             torch.manual_seed(run.seed)  # of the new layers
             network = FusionNetwork(cfg.fusion, self.n_labels, trunks, widths)
         network.bias.data = torch.from_numpy(smoothed_log_odds(y).astype(np.float32))
+        has_caption = measured.pop("captioned", torch.ones(len(sample), 1, dtype=torch.bool))[:, 0]
         for name, values in measured.items():
+            if name == "caption" and has_caption.sum() > 1:
+                values = values[has_caption]
             if part := getattr(network, name):
                 part.fit(values.flatten(0, 1) if name == "positions" else values[:, 0])
         self.network = network.to(on)
@@ -149,7 +153,8 @@ class FusionModel:
     def _compute_features(
         self, trunks: Trunks, rows: "FusionBatches", views: int, bfloat16: bool
     ) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
-        """(image and caption features (n, views, f), where there are any; widths of all inputs of the heads)."""
+        """(image, caption features (n, views, f) and captioned (n, views), where there are any; widths of all inputs of
+        the heads)."""
         on, n = next(trunks.parameters(), torch.zeros(0)).device, len(rows.inputs)
         found: dict[str, list[torch.Tensor]] = {}
         widths: dict[str, int] = {}
@@ -157,8 +162,9 @@ class FusionModel:
             for chunk in np.array_split(np.arange(n), max(1, n // self.cfg.train.batch)):
                 with autocast(on, bfloat16):
                     each = [trunks(to_device(batch, on)) for batch in rows.each_view(chunk, views)]
-                widths = {k: v.shape[-1] for k, v in vars(each[0]).items() if v is not None and k != "token_mask"}
-                for name in widths.keys() & {"image", "caption"}:
+                here = {name: part for name, part in vars(each[0]).items() if part is not None}
+                widths = {name: part.shape[-1] for name, part in here.items() if name not in MASKS}
+                for name in here.keys() & {"image", "caption", "captioned"}:
                     found.setdefault(name, []).append(torch.stack([getattr(one, name) for one in each], 1))
                 if self.cfg.fusion.label_pooling and each[0].positions is not None:
                     apart = max(1, each[0].positions.shape[1] // MEASURED_POSITIONS)
@@ -242,6 +248,8 @@ class FusionBatches:
             batch["frozen"] = inputs.side_by_side(cfg.frozen, view, rows)
         if cfg.caption:
             batch["caption"] = inputs.side_by_side([cfg.caption], 0, rows)
+        if inputs.captioned is not None and not inputs.captioned.all():
+            batch["captioned"] = inputs.captioned[rows]
         return {name: torch.from_numpy(values) for name, values in batch.items()}
 
 

@@ -16,7 +16,7 @@ from tandem.models.fusion_joins import JOINS
 from tandem.models.losses import bce, make_loss
 from tandem.models.mlp_head import hidden_layer, mean_and_deviation
 
-# maps (b, h, w, d) or pixels (b, h, w, 3); frozen (b, f); caption (b, f); tokens (b, t, d)
+# maps (b, h, w, d) or pixels (b, h, w, 3); frozen (b, f); caption (b, f); tokens (b, t, d); captioned (b,) bool
 Batch = dict[str, torch.Tensor]
 Targets = tuple[torch.Tensor, torch.Tensor | None]  # (b, c), and the weight of each
 
@@ -31,6 +31,7 @@ class Features:
     tokens: torch.Tensor | None = None  # (b, t, d) states
     token_mask: torch.Tensor | None = None  # (b, t) bool: which of the states are tokens
     pooled: torch.Tensor | None = None  # (b, c) logits of the positions, pooled for each label
+    captioned: torch.Tensor | None = None  # (b,) bool: which rows have a caption; None: all
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Trunks(nn.Module):
             token_mask, tokens = is_token(batch["tokens"]), self.layers(batch["tokens"].float()).float()
             caption += _pool(tokens, token_mask)
         joined = [torch.cat(parts, 1) if parts else None for parts in (image, caption)]
-        return Features(joined[0], joined[1], positions, tokens, token_mask)
+        return Features(joined[0], joined[1], positions, tokens, token_mask, captioned=batch.get("captioned"))
 
 
 class FusionNetwork(nn.Module):
@@ -131,16 +132,18 @@ class LabelPooling(Standardise):
 
     def contributions(self, positions: torch.Tensor) -> torch.Tensor:
         """(heads, b, c, p): what each position adds to the logits."""
-        keep = self.dropout(
-            torch.ones_like(positions[:, :1], dtype=self.weight.dtype)
-        )  # (b, 1, d): for all positions
+        keep = self.dropout(torch.ones_like(positions[:, :1], dtype=self.weight.dtype))  # (b, 1, d): for all positions
         weight = self.weight / self.deviation * keep  # standardising the weights takes less time than the positions
         scores = torch.bmm(positions, weight.mT.to(positions.dtype)).float() - (weight @ self.mean).float()[:, None]
         return (scores * scores.softmax(1)).unflatten(2, (self.heads, -1)).permute(2, 0, 3, 1)
 
 
 class FusionHead(nn.Module):
-    """From features to terms in every setting, the number of labels, and caption features predicted from the image."""
+    """From features to terms in every setting, the number of labels, and caption features predicted from the image.
+
+    The features of a text that is empty have no influence: a row without a caption has the terms of `no_caption` in
+    place of those of `both`, no terms in `no_image`, and no caption to be predicted.
+    """
 
     def __init__(self, cfg: Fusion, n_labels: int, widths: dict[str, int]) -> None:
         super().__init__()
@@ -169,17 +172,22 @@ class FusionHead(nn.Module):
         u, v = self.image(x.image), self.caption(x.caption)
         predicted = self.imagine(u)  # caption features
         scaled = normalize(predicted, dim=1) * predicted.shape[1] ** 0.5  # the length of standardised features
+        imagined, similarity = self.caption(scaled), cosine_similarity(predicted, x.caption.detach(), dim=1)
         terms = {
             BOTH: self.join(u, v, x.tokens, x.token_mask, x.positions),
-            NO_CAPTION: self.join(u, self.caption(scaled), None, None, x.positions),
+            NO_CAPTION: self.join(u, imagined, None, None, x.positions),
             NO_IMAGE: self.join(self.no_image.expand_as(u), v, x.tokens, x.token_mask, None),
         }
         if x.pooled is not None:
             none = torch.zeros_like(x.pooled)
             pooled = torch.stack([x.pooled, none, none], -1)
             terms |= {setting: terms[setting] + pooled for setting in (BOTH, NO_CAPTION)}
-        count = self.count(torch.cat([u, v], 1))[:, 0]
-        return terms, count, cosine_similarity(predicted, x.caption.detach(), dim=1)
+        if x.captioned is not None:
+            known = x.captioned[:, None, None]
+            terms[BOTH] = torch.where(known, terms[BOTH], terms[NO_CAPTION])
+            terms[NO_IMAGE] = torch.where(known, terms[NO_IMAGE], 0.0)
+            v, similarity = torch.where(known[:, 0], v, imagined), torch.where(x.captioned, similarity, 1.0)
+        return terms, self.count(torch.cat([u, v], 1))[:, 0], similarity
 
 
 def fusion_loss(cfg: FusionExperiment) -> Callable[[Outputs, Targets], torch.Tensor]:

@@ -9,6 +9,7 @@ import numpy as np
 from tandem.config.encoders import Encoder
 from tandem.config.experiments import Experiment
 from tandem.data.image_loader import Image
+from tandem.data.split_tables import has_caption
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Inputs:
     maps: Mapping[str, Maps] = field(default_factory=dict)  # the same, (n, views, ...); too large to copy, so on disk
     captions: Sequence[str] | None = None
     files: Sequence[Image] | None = None
+    captioned: np.ndarray | None = None  # (n,) bool: which rows have a caption; None: all, or captions are not read
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -72,6 +74,7 @@ class Inputs:
             {slug: maps.take(rows) for slug, maps in self.maps.items()},
             None if self.captions is None else [self.captions[i] for i in rows],
             None if self.files is None else [self.files[i] for i in rows],
+            None if self.captioned is None else self.captioned[rows],
         )
 
     def followed_by(self, other: "Inputs") -> "Inputs":
@@ -82,6 +85,7 @@ class Inputs:
             {slug: own.followed_by(other.maps[slug]) for slug, own in self.maps.items()},
             None if self.captions is None or other.captions is None else [*self.captions, *other.captions],
             None if self.files is None or other.files is None else [*self.files, *other.files],
+            None if self.captioned is None or other.captioned is None else np.append(self.captioned, other.captioned),
         )
 
     def side_by_side(
@@ -117,4 +121,5 @@ def build_inputs(experiment: Experiment, source: Source) -> Inputs:
         {encoder.slug: Maps((source.features(encoder),)) for encoder in experiment.encoders if encoder.cached_map},
         source.captions if "caption" in experiment.reads_rows else None,
         source.images(experiment.image_size) if experiment.image_size else None,
+        np.array([has_caption(text) for text in source.captions], bool) if "caption" in experiment.reads else None,
     )

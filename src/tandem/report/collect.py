@@ -14,6 +14,7 @@ from tandem.config import method_versions as version
 from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.data.split_tables import read_captions, read_image_rows
 from tandem.decoding import NestedCV, Rule
+from tandem.decoding.scoring import cross_val_predict
 from tandem.features.feature_store import read_features
 from tandem.graph.experiment_dir import ExperimentDir, Experiments, same_rows
 from tandem.graph.keys import STACK
@@ -78,7 +79,7 @@ def read_experiments(experiments: Experiments, rows: LabelledRows) -> tuple[dict
 def read_focus(experiment: ExperimentDir, rows: LabelledRows, rule: Rule, scored: ScoredExperiment) -> FocusExperiment:
     """The experiment with its rows decoded again; raises ValueError where its score differs from the one on disk."""
     paths, name, scores = experiment.paths, experiment.name, scored.scores
-    pred = cross_fitted(paths, rows, rule, scored)
+    pred = cross_fitted(experiment, rows, rule, scored)
     score = rule.score(rows.y, pred)
     if scores["metric"] != rule.metric or abs(score - scores["score"]) > 1e-9:
         raise ValueError(
@@ -91,19 +92,26 @@ def read_focus(experiment: ExperimentDir, rows: LabelledRows, rule: Rule, scored
         pred=pred,
         recipe=experiment.thresholds,
         terms=read_terms(paths, name, rows.ids),
-        test_pred=experiment.decoder()(test.proba) if test is not None and test.names == rows.names else None,
+        test_pred=decode_test(experiment, test) if test is not None and test.names == rows.names else None,
         submission=experiment.submission,
     )
 
 
-def cross_fitted(paths: Paths, rows: LabelledRows, rule: Rule, scored: ScoredExperiment) -> np.ndarray:
+def decode_test(experiment: ExperimentDir, test: Predictions) -> np.ndarray:
+    """(m, c) bool, as the submission is decoded."""
+    return experiment.decode(test.proba, experiment.captioned("test", test.ids))
+
+
+def cross_fitted(experiment: ExperimentDir, rows: LabelledRows, rule: Rule, scored: ScoredExperiment) -> np.ndarray:
     """(n, c) bool, each row decoded by a decoder tuned without its fold; kept in build/ under a content key."""
+    paths = experiment.paths
     file, oof = paths.decoded(scored.name), file_digest(paths.oof(scored.name))
-    key = digest([oof, rows.fold_digest, rows.group.tolist(), rows.label_digest, asdict(rule), version.DECODER])
+    about_rows = [rows.fold_digest, rows.group.tolist(), experiment.captioned("train", rows.ids).tolist()]
+    key = digest([oof, *about_rows, rows.label_digest, asdict(rule), version.DECODER])
     if read_provenance(file).get("key") == key:
         return Predictions.read(file).aligned_to(rows.ids) > 0.5
-    cv = NestedCV(scored.proba, rows.y, rows.fold, rule, threads(), rows.group)
-    pred = cv.prepare().cross_val_predict("auto")
+    cv = NestedCV(scored.proba, rows.y, rows.fold, rule, threads(), rows.group).prepare()
+    pred = cross_val_predict(cv, experiment.rows_apart(rows, rule, threads()))
     Predictions(rows.ids, rows.names, pred.astype(np.float32), {"key": key}).write(file)
     return pred
 

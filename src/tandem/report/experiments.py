@@ -40,6 +40,9 @@ def table(experiments: Sequence[ScoredExperiment], focus: str) -> list[dict]:
         }
         rows.append({key: scores[key] for key in COLUMNS} | about)
         unknown = dict.fromkeys(("local", "seconds", "mb")) | {"focus": False, "modalities": "", "decoder": ""}
+        if few := scores.get("rows_without_caption"):
+            title = f"{name} on {few['rows']:,} rows without a caption"
+            rows.append({key: few.get(key) for key in COLUMNS} | unknown | {"name": title})
         for lacking, without in scores.get("without", {}).items():
             rows.append({key: without[key] for key in COLUMNS} | unknown | {"name": f"{name} without {lacking}"})
     return rows

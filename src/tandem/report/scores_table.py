@@ -51,6 +51,9 @@ def _scores(comp: str, rows: list[dict]) -> Table:
         cost = (f"{row['seconds']:.0f}", f"{row['model_mb']:.1f}")
         name = row["experiment"] + ("" if row["comparable"] else " †")
         table.add_row(name, *_numbers(row), local, *cost, style="" if i else "green")
+        if few := row.get("rows_without_caption"):
+            title = f"  on {few['rows']:,} rows without a caption"
+            table.add_row(title, *(f"{few[key]:.4f}" for key in COLUMNS), style="dim")
         for missing, scores in row.get("without", {}).items():
             table.add_row(f"  without {missing}", *_numbers(scores), style="dim")
     return table

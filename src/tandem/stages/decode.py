@@ -1,16 +1,15 @@
 """Decode: oof/C/E/{oof,contributions}.parquet, folds, competition.toml -> oof/C/E/{scores,thresholds}.json."""
 
 from tandem.artifacts.atomic_io import write_json
-from tandem.artifacts.contributions import NO_CAPTION, NO_IMAGE, read_contributions
+from tandem.artifacts.contributions import NO_CAPTION, NO_IMAGE
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.config.competition import load_competition
 from tandem.data.labelled_rows import read_labelled_rows
 from tandem.decoding import Rule
 from tandem.decoding.scoring import score
-from tandem.graph.experiment_dir import same_rows
+from tandem.graph.experiment_dir import Experiments, same_rows
 from tandem.graph.plan import Step
-from tandem.logits import sigmoid
 from tandem.runtime.resources import threads
 
 KEPT = ("score", "in_sample", "optimism", "fold_spread", "f1_samples", "f1_micro", "f1_macro", "map", "log_loss")
@@ -23,15 +22,15 @@ def run(paths: Paths, step: Step) -> None:
     oof = Predictions.read(paths.oof(name))
     if not same_rows(oof, rows.names, rows.fold_digest):
         raise ValueError(f"{paths.oof(name)} was made with another fold map or label list; run make train")
-    decoder, scores = score(oof.aligned_to(rows.ids), rows.y, rows.fold, rows.names, rule, threads(), rows.group)
+    experiment = Experiments(paths)[name]
+    apart = experiment.rows_apart(rows, rule, threads())
+    decoder, scores = score(oof.aligned_to(rows.ids), rows.y, rows.fold, rows.names, rule, threads(), rows.group, apart)
     scores["without"] = {}
-    if paths.contributions(name).exists():
-        for setting, ids, terms in read_contributions(paths.contributions(name)):
-            if setting in MISSING:
-                proba = Predictions(ids, rows.names, sigmoid(terms.sum(-1))).aligned_to(rows.ids)
-                without_decoder, without = score(proba, rows.y, rows.fold, rows.names, rule, threads(), rows.group)
-                decoder.setdefault("without", {})[MISSING[setting]] = without_decoder
-                scores["without"][MISSING[setting]] = {key: without[key] for key in KEPT}
+    for setting, missing in MISSING.items():
+        if (proba := experiment.oof_without(setting, rows)) is not None:
+            without_decoder, without = score(proba, rows.y, rows.fold, rows.names, rule, threads(), rows.group)
+            decoder.setdefault("without", {})[missing] = without_decoder
+            scores["without"][missing] = {key: without[key] for key in KEPT}
     step.stale[0].invalidate()
     write_json(paths.scores(name), scores)
     write_json(paths.thresholds(name), decoder | step.stale[0].made_from)
@@ -43,3 +42,6 @@ def run(paths: Paths, step: Step) -> None:
         f"{name}: out-of-fold {rule.metric} {scores['score']:.4f} cross-fitted, "
         f"{scores['in_sample']:.4f} in sample; decoder: {scores['decoder']}{why}"
     )
+    if apart is not None:
+        few = scores["rows_without_caption"]
+        print(f"{name}: {few['rows']:,} rows without a caption score {few['score']:.4f} cross-fitted")

@@ -1,7 +1,8 @@
 """Stack: oof/C/E/{oof,test}.parquet of the members -> oof/C/stack/{run.json,oof,test,contributions}, models/C/stack/*.
 
 A stack is an experiment folder like any other. Its out-of-fold rows come from levels fitted without their fold. Members
-that need no caption form a smaller stack for rows without one, in models/C/stack/no_caption.
+that need no caption form a smaller stack, in models/C/stack/no_caption. Rows without a caption, out of fold and of the
+test set, are predicted by it.
 """
 
 import shutil
@@ -23,13 +24,13 @@ from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions, check_same_origin
 from tandem.config.experiments import Experiment
 from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
-from tandem.data.split_tables import read_captions, word_counts
+from tandem.data.split_tables import read_captioned, read_captions, word_counts
 from tandem.ensemble.fit_stack import LEARNED, StackFit, fit_no_caption_stack, fit_stack
 from tandem.ensemble.stacking import StackInputs, read_stack, write_stack
 from tandem.graph.experiment_dir import same_rows
 from tandem.graph.keys import STACK, Artifact
 from tandem.graph.plan import Step
-from tandem.logits import logit, sigmoid
+from tandem.logits import sigmoid
 from tandem.runtime.resources import peak_mb, threads, versions
 
 SEED = 0
@@ -51,18 +52,25 @@ def fit(paths: Paths, rows: LabelledRows, members: Members, artifact: Artifact) 
     start = time.perf_counter()
     predictions = read_members(paths, members, rows)
     probas = {name: member.aligned_to(rows.ids) for name, member in predictions.items()}
-    fitted = fit_stack(probas, read_word_counts(paths, "train", rows.ids), rows.y, rows.fold, SEED, threads())
     folder = paths.stack(STACK).parent
     artifact.invalidate()
+    no_caption = fit_without_captions(paths, rows, probas, members)
+    captioned = read_captioned(paths, "train", rows.ids)
+    enough = no_caption is not None and len(np.unique(rows.fold[captioned])) > 1
+    used = captioned if enough else np.ones(len(rows.ids), bool)
+    fitted = fit_captioned(paths, rows, probas, used)
     write_stack(folder, fitted.stack)
     seconds = time.perf_counter() - start
-    written: list[SplitTerms] = [("train", rows.ids, by_term(fitted.contributions, members))]
-    if (no_caption := fit_without_captions(paths, rows, probas, members)) is not None:
+    proba, terms = np.zeros(rows.y.shape), np.zeros((*rows.y.shape, len(TERMS)), np.float32)
+    proba[used], terms[used] = fitted.proba, by_term(fitted.contributions, members)
+    written: list[SplitTerms] = [("train", rows.ids, terms)]
+    if no_caption is not None:
+        terms[~captioned], proba[~captioned] = no_caption[~captioned], sigmoid(no_caption[~captioned].sum(-1))
         written.append((NO_CAPTION, rows.ids, no_caption))
     paths.test(STACK).unlink(missing_ok=True)  # its contributions are in the file that is replaced now
     write_contributions(paths.contributions(STACK), rows.names, written)
     origin = origin_of(paths, rows, artifact)
-    Predictions(rows.ids, rows.names, fitted.proba, origin).write(paths.oof(STACK))
+    Predictions(rows.ids, rows.names, proba, origin).write(paths.oof(STACK))
     stack_mb = sum(f.stat().st_size for f in folder.iterdir() if f.is_file()) / 2**20
     member_mb = sum(read_json(paths.run(name))["model_mb"] for name in members)
     run = {
@@ -79,6 +87,13 @@ def fit(paths: Paths, rows: LabelledRows, members: Members, artifact: Artifact) 
     }
     write_json(paths.run(STACK), run)
     print_summary(fitted, list(members), seconds)
+
+
+def fit_captioned(paths: Paths, rows: LabelledRows, probas: Mapping[str, np.ndarray], used: np.ndarray) -> StackFit:
+    """The stack with captions, fitted on the rows `used` (n,) bool."""
+    words, known = read_word_counts(paths, "train", rows.ids), {name: proba[used] for name, proba in probas.items()}
+    words = None if words is None else words[used]
+    return fit_stack(known, words, rows.y[used], rows.fold[used], SEED, threads(), rows.group[used])
 
 
 def print_summary(fitted: StackFit, members: Sequence[str], seconds: float) -> None:
@@ -104,19 +119,20 @@ def fit_without_captions(
 ) -> np.ndarray | None:
     """Fits and writes the stack for rows without a caption.
 
-    Returns its cross-fitted TERMS (n, c, 5); None, with no such stack, where every member needs captions or none does.
+    Returns its cross-fitted TERMS (n, c, 5); None, with no such stack, where every member needs captions, or there are
+    none. A stack of image models has one too, because with captions it reads their length.
     """
     usable = {
         i: probas[name] if experiment.reads == {"image"} else read_no_caption(paths, name, rows)
         for i, (name, experiment) in enumerate(members.items())
         if not experiment.needs_captions
     }
-    if not usable or not any("caption" in experiment.reads for experiment in members.values()):
+    if not usable or not paths.captions("train").exists():
         shutil.rmtree(paths.no_caption_stack(STACK).parent, ignore_errors=True)
         return None
-    stack, proba = fit_no_caption_stack(usable, rows.y, rows.fold, SEED)
+    stack, contributions = fit_no_caption_stack(usable, rows.y, rows.fold, SEED)
     write_stack(paths.no_caption_stack(STACK).parent, stack)
-    return (np.eye(len(TERMS))[TERMS.index("image")] * logit(proba)[..., None]).astype(np.float32)
+    return sum_by_term(contributions, [{"image"}] * len(usable))
 
 
 def read_no_caption(paths: Paths, name: str, rows: LabelledRows) -> np.ndarray:
@@ -131,11 +147,17 @@ def predict_test(paths: Paths, rows: LabelledRows, members: Members, artifact: A
     ids = tests[0].ids
     inputs = StackInputs.of([test.aligned_to(ids) for test in tests], read_word_counts(paths, "test", ids))
     stack = read_stack(paths.stack(STACK).parent)
+    proba, terms = stack.predict_proba(inputs), by_term(stack.contributions(inputs), members)
+    missing = np.flatnonzero(~read_captioned(paths, "test", ids))
+    if paths.no_caption_stack(STACK).exists():
+        # fusion networks predicted these rows from the image alone
+        without, few = read_stack(paths.no_caption_stack(STACK).parent), inputs.take(missing)
+        terms[missing] = sum_by_term(without.contributions(few), [{"image"}] * len(members))
+        proba[missing] = without.predict_proba(few)
     written = [part for part in read_contributions(paths.contributions(STACK)) if part[0] != "test"]
-    written.append(("test", ids, by_term(stack.contributions(inputs), members)))
-    write_contributions(paths.contributions(STACK), rows.names, written)
+    write_contributions(paths.contributions(STACK), rows.names, [*written, ("test", ids, terms)])
     origin = origin_of(paths, rows, artifact) | {"inputs": dict(artifact.inputs)}
-    Predictions(ids, rows.names, stack.predict_proba(inputs), origin).write(paths.test(STACK))
+    Predictions(ids, rows.names, proba, origin).write(paths.test(STACK))
 
 
 def read_word_counts(paths: Paths, split: str, ids: Sequence[str]) -> np.ndarray | None:

@@ -10,7 +10,7 @@ from tandem.artifacts.atomic_io import file_digest, write_json, write_text
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import load_competition
 from tandem.data.submission import detect_drift, expected_rows, local_scores, submission_csv, validate_submission
-from tandem.graph.experiment_dir import Experiments
+from tandem.graph.experiment_dir import ExperimentDir, Experiments
 from tandem.graph.plan import Step
 from tandem.report.scores_table import show_scores
 from tandem.stages._run import bring_up_to_date
@@ -27,7 +27,8 @@ def run(paths: Paths, step: Step) -> None:
     if test is None or not labels == test.names == tuple(competition.labels.names):
         raise ValueError(f"{paths.thresholds(name)} and {paths.test(name)} differ in labels; run make train")
     columns, ids, source = expected_rows(competition, paths.input)
-    pred = decoder(test.aligned_to(ids))
+    captioned = experiment.captioned("test", ids)
+    pred = experiment.decode(test.aligned_to(ids), captioned)
     path = paths.submission(name)
     draft = write_text(path.with_suffix(".unchecked.csv"), submission_csv(competition, columns, ids, pred))
     validate_submission(draft, competition, columns, ids)
@@ -42,6 +43,7 @@ def run(paths: Paths, step: Step) -> None:
         **step.stale[0].made_from,
         "sha256": file_digest(draft),
         "rows": len(ids),
+        "rows_without_caption": int((~captioned).sum()),
         "checked_against": source,
         "labels_per_row": float(pred.sum(1).mean()),
         "predicted_rate": dict(zip(labels, pred.mean(0).tolist(), strict=True)),
@@ -56,6 +58,8 @@ def run(paths: Paths, step: Step) -> None:
     os.replace(draft, path)
     write_json(path.with_suffix(".json"), provenance)
     print(f"{path}: {len(ids)} rows, valid against {source}, {pred.sum(1).mean():.2f} labels per row")
+    if not captioned.all():
+        print_missing_captions(int((~captioned).sum()), experiment)
     metric = decoder.rule.metric
     print(f"out of fold {metric} {scores['score']:.4f} (cross-fitted)")
     if local:
@@ -65,3 +69,10 @@ def run(paths: Paths, step: Step) -> None:
             f"warning: {label!r} is predicted on {d['test']:.1%} of the test rows and {d['out_of_fold']:.1%} of the "
             "out-of-fold rows: the test set differs, or averaging the folds makes probabilities more certain"
         )
+
+
+def print_missing_captions(rows: int, experiment: ExperimentDir) -> None:
+    if "captions" in experiment.thresholds.get("without", {}):
+        print(f"{rows:,} rows have no caption: predicted from the image alone, with a decoder of their own")
+    else:
+        print(f"warning: {rows:,} rows have no caption, and {experiment.name} needs one: predicted from an empty text")

@@ -13,6 +13,7 @@ from PIL import Image
 from tandem.artifacts.contributions import TERM_NAMES, TERMS
 from tandem.data.image_io import MAX_BYTES, BadImage, load_rgb
 from tandem.data.image_loader import squares
+from tandem.data.split_tables import has_caption
 from tandem.explain.attribution import heat_maps
 from tandem.explain.pictures import heat_uri
 from tandem.explain.words import word_effects
@@ -67,7 +68,7 @@ class LabelService:
             "all": [{"label": name, "proba": p, "terms": terms[name]} for name, p in ranked],
             "served": predictor.title,
             "heat": any(member.experiment.has_trunk for member in predictor.members),
-            "words": bool(caption.strip()) and predictor.reads_captions,
+            "words": has_caption(caption) and predictor.reads_captions,
         }
 
     def explain(self, photo: Path, caption: str, label: str) -> dict:
@@ -83,9 +84,9 @@ class LabelService:
         row = NewRows(self.labeler.encoders, pixels, [caption])
         out: dict = {"heat": None, "words": None}
         if member := next((m for m in predictor.members if m.experiment.has_trunk), None):
-            (heat,) = heat_maps(member.ensemble, member.inputs(row), [number], not caption.strip())
+            (heat,) = heat_maps(member.ensemble, member.inputs(row), [number], not has_caption(caption))
             out |= {"heat": heat_uri(heat, *image.size), "heat_model": member.name}
-        if caption.strip() and predictor.reads_captions:
+        if has_caption(caption) and predictor.reads_captions:
             words = word_effects(caption, lambda captions: self._logits(row, captions))
             effects = zip_longest(words.pieces, words.effects[:, number].tolist())  # no effect of later words
             out["words"] = [{"text": text, "effect": effect} for text, effect in effects]
