@@ -42,15 +42,15 @@ def test_each_variant_lacks_one_part():
 
 def test_changes_that_do_not_apply_are_left_out():
     found = variants("f", FusionExperiment(kind="fusion", frozen=[ImageEncoder()], caption=CaptionEncoder()))
-    assert not {"f-no_mirror", "f-attention", "f-no_tuning"} & set(found)
+    assert not {"f-no_mirror", "f-attention", "f-no_tuning", "f-no_label_pooling"} & set(found)
     assert "f-caption_only" in found and "f-no_frozen" not in found  # the same network
     assert "f-no_tuning" in variants("f", FULL)
 
 
 def test_an_image_network_has_no_fusion_to_change():
     found = variants("f", FusionExperiment(kind="fusion", trunk=TrunkEncoder(), frozen=[ImageEncoder()]))
-    without = {"no_tuning", "no_frozen", "no_count", "no_mirror", "learned_weights", "one_head", "pseudo"}
-    assert {key.removeprefix("f-") for key in found} == without
+    parts = {"no_tuning", "no_frozen", "no_label_pooling", "no_count", "no_mirror", "learned_weights", "one_head"}
+    assert {key.removeprefix("f-") for key in found} == {*parts, "pseudo"}
 
 
 def problem() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

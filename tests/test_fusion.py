@@ -247,7 +247,7 @@ def test_frozen_trunks_compute_each_row_once_whatever_the_number_of_epochs(shape
     for epochs in (1, 5):
         sizes.clear()
         train = {"epochs": epochs, "batch": 16} | STILL
-        model = FusionModel(experiment(train=train, trunk=TRUNK, tokens=TOKENS), 2)
+        model = FusionModel(experiment({"label_pooling": False}, train, trunk=TRUNK, tokens=TOKENS), 2)
         log = model.fit(inputs, y, TrainingRun(0))
         assert len(log) == epochs
         total[epochs] = sum(sizes)
@@ -294,7 +294,7 @@ def test_pooling_standardises_the_channels():
 def test_the_pooled_map_is_part_of_the_image_term_and_needs_the_image(shapes):
     files, y = shapes
     inputs = trunk_inputs(files, TRUNK, TOKENS, words(y))
-    cfg = experiment({"label_pooling": True}, {"epochs": 1, "batch": 16, "tune_from": 0}, trunk=TRUNK, tokens=TOKENS)
+    cfg = experiment(train={"epochs": 1, "batch": 16}, trunk=TRUNK, tokens=TOKENS)
     model = FusionModel(cfg, 2)
     model.fit(inputs, y, TrainingRun(0))
     assert isinstance(model.network, FusionNetwork) and model.network.positions is not None
@@ -308,7 +308,7 @@ def test_the_pooled_map_is_part_of_the_image_term_and_needs_the_image(shapes):
 
 
 def test_with_few_rows_no_map_is_pooled():
-    cfg = experiment({"label_pooling": True}, {"tune_from": 100}, trunk=TRUNK)
+    cfg = experiment(train={"tune_from": 100}, trunk=TRUNK)
     assert cfg.as_trained(100).fusion.label_pooling
     assert not cfg.as_trained(99).fusion.label_pooling
 

@@ -87,7 +87,7 @@ class Fusion(Section):
     gate: bool = True  # gated: a weight of each modality for every label and row
     dropout: float = Field(0.5, ge=0, lt=1)  # on the hidden units
     input_dropout: float = Field(0.5, ge=0, lt=1)  # on the features
-    label_pooling: bool = False  # also pool the trunk's last map for each label: a term of the image
+    label_pooling: bool = True  # also pool the trunk's last map for each label; not with few rows, see tune_from
     heads: int = Field(2, ge=1)  # on the same backbones, averaged
     modality_dropout: float = Field(0.4, ge=0, le=1)  # share of the loss with one modality missing
     count: float = Field(0.1, ge=0)  # weight of the loss on the number of labels

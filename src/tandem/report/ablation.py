@@ -21,6 +21,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "no_tuning": {"train": {"backbone_lr": 0.0, "caption_lr": 0.0}},
     "image_only": {"caption": None, "tokens": None},
     "no_frozen": {"frozen": []},
+    "no_label_pooling": {"fusion": {"label_pooling": False}},
     "concat": {"fusion": {"how": "concat"}},
     "film": {"fusion": {"how": "film"}},
     "attention": {"fusion": {"how": "attention"}},
@@ -44,7 +45,9 @@ def variants(name: str, experiment: FusionExperiment) -> dict[str, Experiment]:
     values = experiment.model_dump(exclude_none=True)
     changes = CHANGES | {"pseudo": {"pseudo": {"teacher": name}}}
     if not any(part.cached_map for part in experiment.pretrained):
-        changes.pop("no_tuning")
+        changes.pop("no_tuning", None)
+    if experiment.trunk is None:
+        changes.pop("no_label_pooling", None)
     if len(experiment.reads) < 2:
         changes = {key: change for key, change in changes.items() if key not in BOTH_MODALITIES}
     found: dict[str, Experiment] = {}
