@@ -15,9 +15,8 @@ KNOTS = 9  # of the curve from the grey levels of one image to those of the othe
 WINDOW = 7  # pixels
 DIFFERENT = 0.2  # of a window: variance of the difference / variance of both; 0 in copies, 1 in unlike images
 LEAST_MATCH = 0.6  # correlation of the details; near-uniform images have none
-COLOUR = (
-    0.7  # difference of the colours / their strength; copies reach 0.55, grey levels alone can't tell red from blue
-)
+# difference of the colours / their strength; copies reach 0.55, and grey levels alone can't tell red from blue
+COLOUR = 0.7
 
 
 def mismatch(grey: np.ndarray, colour: np.ndarray, pairs: Pairs) -> np.ndarray:
