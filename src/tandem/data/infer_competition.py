@@ -14,8 +14,8 @@ from tandem.data.image_io import SUFFIXES
 from tandem.data.infer_labels import guess_labels
 from tandem.data.submission import preview, submission_columns
 
-WITH_CAPTIONS = ["image_lite2", "text_minilm", "text_tfidf", "concat_lite2", "fusion", "fusion_lite2"]
-IMAGES_ONLY = ["image_lite0", "image_lite2", "image_tuned"]
+WITH_CAPTIONS = ["text_minilm", "text_tfidf", "image_tuned", "fusion", "fusion_lite0"]
+IMAGES_ONLY = ["image_lite2", "image_tuned"]
 
 
 @dataclass(frozen=True)
