@@ -12,8 +12,9 @@ settings.load_profile("repeatable")
 
 
 def pytest_collection_modifyitems(items):
-    """The longest test first: the others run beside it."""
-    items.sort(key=lambda item: item.path.stem != "test_end_to_end")
+    """The longest tests first: the others run beside them."""
+    longest = ("test_end_to_end", "test_sample_run")
+    items.sort(key=lambda item: (*longest, item.path.stem).index(item.path.stem))
 
 
 @pytest.fixture(autouse=True)

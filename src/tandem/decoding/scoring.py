@@ -30,7 +30,8 @@ def score(
     """(decoder, scores) as they are written to thresholds.json and scores.json.
 
     Cross-fitted: a decoder chosen and tuned without fold k decodes fold k; the metric is taken over the pooled rows.
-    Rows of one `group` (n,) count as one draw in the intervals.
+    Rows of one `group` (n,) count as one draw in the intervals. The rows `apart` are decoded as a submission decodes
+    them; the table of all decoders and the choice between them use one decoder for all rows.
     """
     cv = NestedCV(proba, y, fold, rule, threads, group).prepare()
     decoder, pred, tuned_on = cv.decoder("auto"), cross_val_predict(cv, apart), cv.decoder("auto")(proba)
