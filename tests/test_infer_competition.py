@@ -61,7 +61,7 @@ def test_tags_without_captions_and_ids_without_suffix(tmp_path):
     assert (c.id, c.caption, c.images, c.suffix) == ("image_name", None, "comp/train-jpg", ".jpg")
     assert (c.train, c.test, c.sample_submission) == ("train_v2.csv", *["sample_submission_v2.csv"] * 2)
     assert c.labels.names == ["clear", "haze", "primary", "water"]
-    assert c.experiments == ["image_lite2", "image_tuned"]
+    assert c.experiments == ["image_lite2", "image_tuned", "image_tuned_lite0"]
     assert inference.questions == []
     assert inference.notes == ["no test table: the test ids are those of sample_submission_v2.csv"]
 

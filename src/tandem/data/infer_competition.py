@@ -15,7 +15,7 @@ from tandem.data.infer_labels import guess_labels
 from tandem.data.submission import preview, submission_columns
 
 WITH_CAPTIONS = ["text_minilm", "text_tfidf", "image_tuned", "fusion", "fusion_lite0"]
-IMAGES_ONLY = ["image_lite2", "image_tuned"]
+IMAGES_ONLY = ["image_lite2", "image_tuned", "image_tuned_lite0"]
 
 
 @dataclass(frozen=True)
