@@ -79,6 +79,18 @@ def test_probabilities_are_finite_however_few_the_rows_or_positives(kind, n, wei
         assert proba.shape == (7, 4) and np.isfinite(proba).all() and ((proba >= 0) & (proba <= 1)).all()
 
 
+def test_attention_of_few_rows_is_read_with_the_settings_that_were_declared(weights, tmp_path):
+    """Few rows pool no map for each label; `run.json` holds the declared settings, which do."""
+    train, network = FusionTraining(**FEW), {"model": "test_efficientnet", "weights": weights, "size": 32}
+    small, trunk = Fusion(hidden=8, rank=2, how="attention"), TrunkEncoder(**network, tune="")
+    declared = FusionExperiment(kind="fusion", fusion=small, train=train, trunk=trunk, tokens=TOKENS)
+    model, new = make_model(declared.as_trained(5), 4), rows(7, declared)
+    model.fit(rows(5, declared), labels(5), TrainingRun(0))
+    model.save(tmp_path / "fold0.safetensors")
+    loaded = make_model(declared, 4).load(tmp_path / "fold0.safetensors")
+    np.testing.assert_allclose(loaded.predict_proba(new), model.predict_proba(new), atol=0.02)
+
+
 def test_a_constant_column_is_centred_and_not_scaled():
     mean, deviation = mean_and_deviation(torch.tensor([[1.0, 1000.1], [3.0, 1000.1], [5.0, 1000.1]]))
     assert mean.tolist() == pytest.approx([3, 1000.1]) and deviation.tolist() == [2, 1]

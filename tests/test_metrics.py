@@ -155,3 +155,17 @@ def test_equal_gains_need_six_groups_to_exclude_zero(rows, excludes_zero):
 
 def test_one_group_says_nothing_about_the_spread():
     assert paired_mean(np.array([0.1, 0.3]), np.array([7, 7])) == (pytest.approx(0.2), -np.inf, np.inf)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize(("rows", "excludes_zero"), [(1, False), (2, False), (5, False), (6, True), (30, True)])
+def test_equal_gains_of_few_rows_may_be_chance_in_every_metric(metric, rows, excludes_zero):
+    y, simple = np.ones((rows, 2), int), np.tile([1, 0], (rows, 1))
+    gain, low, high = paired_interval(metric, y, simple, y)
+    assert low < gain <= high and (low > 0) == excludes_zero
+
+
+@pytest.mark.parametrize("metric", ["f1_micro", "f1_macro"])
+def test_one_group_says_nothing_about_the_spread_of_a_pooled_metric(metric):
+    y, simple = np.ones((5, 2), int), np.tile([1, 0], (5, 1))
+    assert paired_interval(metric, y, simple, y, groups=np.zeros(5))[1:] == (-np.inf, np.inf)

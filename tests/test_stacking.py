@@ -268,6 +268,16 @@ def test_the_best_member_of_many_noisy_ones_is_not_scored_on_the_rows_that_chose
     assert log_loss(y, fitted.proba) > min(alone.values()) + 0.01
 
 
+@pytest.mark.parametrize("numbers", [(1, 4), range(7)])
+def test_what_is_kept_is_named_by_the_number_of_the_fold(numbers):
+    """Rows without a caption may leave a fold without rows, and of more than five folds some are left out together."""
+    inputs, y = members()
+    fold = np.array(list(numbers))[np.arange(N) % len(numbers)]
+    probas = {"one": sigmoid(inputs.logits[:, 0]), "two": sigmoid(inputs.logits[:, 1])}
+    kept = fit_stack(probas, None, y, fold, seed=0, threads=1).summary["kept_per_fold"]
+    assert list(kept) == list(numbers)
+
+
 def test_a_candidate_no_better_than_chance_leaves_the_simplest():
     inputs, y = members()
     simple = sigmoid(inputs.logits[:, 0])

@@ -58,16 +58,22 @@ def paired_interval(
 ) -> tuple[float, float, float]:
     """(gain of `other` over `baseline`, lower, upper): paired 95 % interval of label sets predicted for the same rows.
 
-    For F1 per row see `paired_mean`; for micro F1 and macro F1 from a Poisson bootstrap. Rows of one group (n,), such
+    For F1 per row see `paired_mean`; for micro F1 and macro F1 from a Poisson bootstrap, wider for few groups as
+    Student's t is; where all draws agree, their spread says nothing, as in `paired_mean`. Rows of one group (n,), such
     as near-duplicates, count as one draw; None: every row is its own group.
     """
     if metric == "f1_samples":
         rows = [f1_per_row(y, pred, beta, zero_division) for pred in (baseline, other)]
         return paired_mean(rows[1] - rows[0], groups)
-    gains = bootstrap_gains(metric, y, baseline, other, beta, groups, seed, zero_division)
-    low, high = np.quantile(gains, [0.025, 0.975])
     before, after = (METRICS[metric](y, pred, beta, zero_division) for pred in (baseline, other))
-    return after - before, float(low), float(high)
+    gain, n_groups = after - before, len(y) if groups is None else len(np.unique(groups))
+    if n_groups < 2:
+        return gain, float("-inf"), float("inf")
+    gains = bootstrap_gains(metric, y, baseline, other, beta, groups, seed, zero_division)
+    low, high = np.quantile(gains, [0.025, 0.975]).tolist()
+    wider = students_t(n_groups - 1) / students_t(np.inf)
+    least = _unseen(gain, n_groups) if high - low <= 1e-6 * abs(gain) else 0.0
+    return gain, gain - max(wider * (gain - low), least), gain + max(wider * (high - gain), least)
 
 
 def bootstrap_gains(
@@ -133,11 +139,16 @@ def paired_mean(difference: np.ndarray, groups: np.ndarray | None = None) -> tup
     if (g := len(sums)) < 2:
         return mean, float("-inf"), float("inf")
     if np.ptp(sums / sizes) <= 1e-12 * abs(mean):
-        half = 2 * abs(mean) * (1 - 0.025 ** (1 / g))
+        half = _unseen(mean, g)
     else:
         deviation = float(np.sqrt(g / (g - 1) * ((sums - mean * sizes) ** 2).sum())) / n
         half = students_t(g - 1) * deviation
     return mean, mean - half, mean + half
+
+
+def _unseen(gain: float, groups: int) -> float:
+    """How much the largest share of opposite gains takes off that `groups` equal ones miss with 2.5 % probability."""
+    return 2 * abs(gain) * (1 - 0.025 ** (1 / groups))
 
 
 def students_t(freedom: float) -> float:

@@ -49,7 +49,8 @@ def fit_stack(
     The learned stack is kept where it beats both the best member and the plain mean; with fewer than three folds it is
     no candidate. For the rows of a fold the choice is made on the other folds. Rows of one `group` (n,) count as one.
     """
-    names, m, fold = list(probas), len(probas), np.unique(fold, return_inverse=True)[1] % MOST_FOLDS
+    numbers, position = np.unique(fold, return_inverse=True)
+    names, m, fold = list(probas), len(probas), position % MOST_FOLDS
     inputs = StackInputs.of(list(probas.values()), words)
     fixed = {name: fixed_stack(np.eye(m)[i], y.shape[1], inputs) for i, name in enumerate(names)}
     fixed[MEAN] = fixed_stack(np.full(m, 1 / m), y.shape[1], inputs)
@@ -70,7 +71,8 @@ def fit_stack(
     used = [names[i] for i in stack.second.members]
     summary = {
         "kept": kept,  # chosen on all rows
-        "kept_per_fold": per_fold,  # chosen without the rows of each fold
+        # by number of the fold: chosen without its rows
+        "kept_per_fold": {int(number): per_fold[i % MOST_FOLDS] for i, number in enumerate(numbers)},
         "dropped": [name for name in names if kept == LEARNED and name not in used],
         "candidates": candidates,
         "gains": gains,

@@ -113,7 +113,10 @@ class FusionModel:
     def load(self, path: Path) -> Self:
         with safe_open(path, "pt") as file:
             widths = json.loads(file.metadata()["widths"])
-        network = FusionNetwork(self.cfg.fusion, self.n_labels, _trunks(self.cfg), widths)
+            # few rows pool no map for each label, nor did versions before this setting existed
+            pooled = any(name.startswith("positions.") for name in file.keys())  # noqa: SIM118
+        fusion = self.cfg.fusion.model_copy(update={"label_pooling": pooled})
+        network = FusionNetwork(fusion, self.n_labels, _trunks(self.cfg), widths)
         network.load_state_dict(unpack(load_file(path)))
         self.network = network.eval().to(device())
         return self
