@@ -42,7 +42,7 @@ def test_captions_and_one_column_of_label_codes(tmp_path):
     assert (c.labels.format, c.labels.column, c.labels.separator) == ("separated", "Labels", " ")
     assert c.labels.names == ["1", "3", "10"]
     assert (c.least, c.most, c.metric) == (1, 3, "f1_samples")
-    assert c.experiments[1] == "text_minilm"
+    assert c.experiments[0] == "text_minilm"
     assert inference.counts == {"1": 2, "3": 3, "10": 1}
     assert (inference.notes, inference.questions) == ([], [])
     assert len(inference.tables["train"].repaired) == 1
