@@ -313,6 +313,19 @@ def test_with_few_rows_no_map_is_pooled():
     assert not cfg.as_trained(99).fusion.label_pooling
 
 
+@pytest.mark.parametrize("pooling", [True, False])
+def test_a_file_says_itself_whether_its_network_pools_a_map_for_each_label(shapes, tmp_path, pooling):
+    files, y = shapes
+    inputs = trunk_inputs(files, TRUNK, TOKENS, words(y))
+    train = {"epochs": 1, "batch": 16, "lr": 1e-3}
+    model = FusionModel(experiment({"label_pooling": pooling}, train, trunk=TRUNK, tokens=TOKENS), 2)
+    model.fit(inputs, y, TrainingRun(0))
+    model.save(tmp_path / "m.safetensors")
+    back = FusionModel(experiment(trunk=TRUNK, tokens=TOKENS), 2).load(tmp_path / "m.safetensors")
+    assert (back.network.positions is not None) == pooling
+    assert np.abs(back.predict_proba(inputs) - model.predict_proba(inputs)).max() < 0.02
+
+
 def test_cached_maps_predict_what_the_network_predicts_from_pixels(shapes):
     files, y = shapes
     inputs = trunk_inputs(files, TRUNK, TOKENS, words(y))
