@@ -9,7 +9,7 @@ from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import Competition, load_competition, to_toml
 from tandem.config.encoders import CaptionEncoder, ImageEncoder
-from tandem.config.experiments import HeadExperiment, load_experiment, located, make_experiment
+from tandem.config.experiments import FusionExperiment, HeadExperiment, load_experiment, located, make_experiment
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
 text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
@@ -106,7 +106,7 @@ def test_every_shipped_experiment_loads_and_survives_run_json(path, tmp_path):
 @pytest.mark.parametrize(
     ("name", "reads", "reads_rows", "image_size", "image_sizes", "needs_captions"),
     [
-        ("fusion", {"image", "caption"}, set(), None, {256, 320}, False),
+        ("fusion", {"image", "caption"}, set(), None, {448}, False),
         ("concat", {"image", "caption"}, set(), None, {224}, True),
         ("text_tfidf", {"caption"}, {"caption"}, None, set(), True),
         ("image_lite0_finetune", {"image"}, {"image"}, 64, {64}, False),
@@ -177,3 +177,14 @@ def test_a_base_that_is_missing_or_circular_is_refused(tmp_path, base, message):
     (tmp_path / "a.toml").write_text(f'base = "{base}"\n')
     with pytest.raises(ValueError, match=rf"a\.toml: base: {message}"):
         load_experiment(tmp_path / "a.toml")
+
+
+@pytest.mark.parametrize("tune", ["", "blocks.5"])
+def test_flip_decides_for_a_trunk_from_pixels_and_from_cached_maps(tune):
+    def of(**trunk: object) -> FusionExperiment:
+        values = {"kind": "fusion", "trunk": {"tune": tune, **trunk}, "augment": {"flip": False}}
+        return FusionExperiment.model_validate(values)
+
+    assert not of().trunk.mirror and not of(mirror=False).mirrors
+    with pytest.raises(ValueError, match=r"augment.flip = false, but mirror = true in \[trunk\]"):
+        of(mirror=True)

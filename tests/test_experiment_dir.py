@@ -95,6 +95,15 @@ def test_another_metric_makes_scores_stale_and_models_not(scored):
         opened(scored).require_current()
 
 
+def test_other_groups_of_near_duplicates_in_the_same_folds_make_scores_stale(scored):
+    header, *lines = scored.folds.read_text().splitlines()
+    assert header == "id,fold,group"
+    joined = [f"{line.rsplit(',', 1)[0]},{min(int(line.rsplit(',', 1)[1]), 1)}" for line in lines]
+    scored.folds.write_text("\n".join([header, *joined, ""]))
+    assert opened(scored).stale_reason == ""
+    assert opened(scored).decoder_stale_reason == "groups changed"
+
+
 def test_scores_of_earlier_models_are_stale(scored):
     write_config(scored, tfidf={"c": 2.0})
     run_tasks(scored, "train words")

@@ -1,15 +1,18 @@
 """`competition.toml`: the columns of a competition, its labels, metric and folds."""
 
-import json
 from collections.abc import Container
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 
 from tandem.config.toml_files import Section, parse_toml, validate
 
 Duplicates = Literal["group", "off"]
+if TYPE_CHECKING:
+    from tomlkit import TOMLDocument
+    from tomlkit.items import Table
+
 Metric = Literal["f1_samples", "f1_micro", "f1_macro"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
@@ -99,23 +102,28 @@ def load_competition(path: Path) -> Competition:
     return validate(TypeAdapter(Competition), parse_toml(path), path)
 
 
-def _toml_lines(section: Section, skip: Container[str] = ()) -> list[str]:
+def _add(table: "TOMLDocument | Table", section: Section, skip: Container[str] = ()) -> None:
     """The keys of a section without those of its sections, and without optional ones that are not set."""
-    lines = []
+    import tomlkit
+
     for key, field in type(section).model_fields.items():
         value = getattr(section, key)
         if key in skip or isinstance(value, Section) or (field.default is None and not value):
             continue
-        text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-        lines.append(f"{key} = {text}" + (f"  # {field.description}" if field.description else ""))
-    return lines
+        item = tomlkit.item(value)
+        table.add(key, item.comment(field.description) if field.description else item)
 
 
 def to_toml(competition: Competition) -> str:
     """TOML with comments that `load_competition` reads back to an equal object."""
-    *top, experiments = _toml_lines(competition)
-    top += ["# what `make submit` trains and stacks: names of files in configs/", experiments]
-    unused = () if competition.labels.format == "separated" else ("column", "separator")
-    labels = _toml_lines(competition.labels, unused)
-    folds = ["[folds]  # a change here retrains everything", *_toml_lines(competition.folds)]
-    return "\n".join([*top, "", "[labels]", *labels, "", *folds, ""])
+    import tomlkit  # only where a file is written
+
+    document, labels, folds = tomlkit.document(), tomlkit.table(), tomlkit.table()
+    _add(document, competition, ("experiments",))
+    document.add(tomlkit.comment("what `make submit` trains and stacks: names of files in configs/"))
+    document.add("experiments", tomlkit.item(competition.experiments))
+    _add(labels, competition.labels, () if competition.labels.format == "separated" else ("column", "separator"))
+    _add(folds, competition.folds)
+    document.add("labels", labels)
+    document.add("folds", folds.comment("a change here retrains everything"))
+    return tomlkit.dumps(document)

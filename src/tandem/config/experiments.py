@@ -152,6 +152,17 @@ class FusionExperiment(_Experiment):
     pseudo: training.Pseudo | None = None
 
     @model_validator(mode="after")
+    def _flip_decides(self) -> Self:
+        """`flip = false` in [augment] turns off the mirrored view of the trunk, also where it is cached."""
+        if self.augment.flip:
+            return self
+        if any(e.mirror and "mirror" in e.model_fields_set for e in (self.trunk, *self.frozen) if e is not None):
+            raise ValueError("augment.flip = false, but mirror = true in [trunk] or [[frozen]]; one of them is wrong")
+        if self.trunk is not None:
+            self.__dict__["trunk"] = self.trunk.model_copy(update={"mirror": False})
+        return self
+
+    @model_validator(mode="after")
     def _has_its_parts(self) -> Self:
         if not (self.caption or self.tokens or self.trunk or self.frozen):
             raise ValueError("needs a [trunk], [[frozen]], [caption] or [tokens] section")
@@ -180,12 +191,12 @@ class FusionExperiment(_Experiment):
 
     @property
     def mirrors(self) -> bool:
-        """Whether the trunk sees mirrored images, in training and in prediction; from pixels both settings allow it.
+        """Whether the trunk sees mirrored images, in training and in prediction.
 
-        >>> FusionExperiment(kind="fusion", trunk={"tune": ""}, augment={"flip": False}).mirrors
+        >>> FusionExperiment(kind="fusion", trunk=TrunkEncoder(), augment=training.Augment(flip=False)).mirrors
         False
         """
-        return self.trunk is not None and self.trunk.mirror and (self.cached_trunk is not None or self.augment.flip)
+        return self.trunk is not None and self.trunk.mirror and self.augment.flip
 
     def as_trained(self, rows: int) -> Self:
         """With fewer rows than `tune_from`, the pretrained late stages and layers are not trained, and no map is pooled

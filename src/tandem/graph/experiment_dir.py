@@ -194,7 +194,9 @@ class ExperimentDir:
                 return f"its member {member} was trained again since"
             if trained.stale_reason:
                 return f"its member {member}: {trained.stale_reason}"
-        return ""
+        made = self.run["inputs"]
+        now = self._groups(made)
+        return _changed({name: made[name] for name in now}, now)
 
     def _stale_models(self, graph: "Graph") -> str:
         records = {k: read_record(self.paths.model(self.name, k, ".json")) for k in self.folds}
@@ -223,8 +225,13 @@ class ExperimentDir:
             return ""
         if made["predictions"] != self.run.get("key"):
             return "it was trained again since it was scored"
-        now = decoder_settings(self.experiments.competition)
+        now = decoder_settings(self.experiments.competition) | self._groups(made)
         return _changed({name: made.get(name) for name in now}, now)
+
+    def _groups(self, made: Mapping[str, Any]) -> dict[str, str]:
+        """The digest of the groups of near-duplicates, where `made` depends on one; empty where there are no folds."""
+        groups = self.experiments.graph.sources.groups if "groups" in made else NONE
+        return {} if groups == NONE else {"groups": groups}
 
     @property
     def why_not_current(self) -> str:
