@@ -47,6 +47,11 @@ def test_changes_that_do_not_apply_are_left_out():
     assert "f-no_tuning" in variants("f", FULL)
 
 
+def test_parts_that_few_rows_do_without_are_left_out():
+    assert {"f-no_tuning", "f-no_label_pooling"} <= set(variants("f", FULL, FULL.train.tune_from))
+    assert not {"f-no_tuning", "f-no_label_pooling"} & set(variants("f", FULL, FULL.train.tune_from - 1))
+
+
 def test_an_image_network_has_no_fusion_to_change():
     found = variants("f", FusionExperiment(kind="fusion", trunk=TrunkEncoder(), frozen=[ImageEncoder()]))
     parts = {"no_tuning", "no_frozen", "no_label_pooling", "no_count", "no_mirror", "learned_weights", "one_head"}

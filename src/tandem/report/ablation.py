@@ -35,13 +35,15 @@ CHANGES: dict[str, dict[str, Any]] = {
 }
 # changes that need a network with image and caption
 BOTH_MODALITIES = ("concat", "film", "attention", "no_gate", "no_modality_dropout", "no_embedding")
+MANY_ROWS = 10**9  # labelled rows with which every setting has an effect
 PARTS = 5  # of the held-out rows, where these are of one fold
 
 COLOURS = {"parts": "tab:blue", "experiments": "tab:grey", "decoder": "tab:orange"}
 
 
-def variants(name: str, experiment: FusionExperiment) -> dict[str, Experiment]:
-    """Every other network to train: `name`-CHANGE for each of CHANGES that gives another network, and `name`-pseudo."""
+def variants(name: str, experiment: FusionExperiment, rows: int = MANY_ROWS) -> dict[str, Experiment]:
+    """Every other network to train on so many labelled rows: `name`-CHANGE for each of CHANGES that gives another
+    network, and `name`-pseudo."""
     values = experiment.model_dump(exclude_none=True)
     changes = CHANGES | {"pseudo": {"pseudo": {"teacher": name}}}
     if not any(part.cached_map for part in experiment.pretrained):
@@ -51,22 +53,26 @@ def variants(name: str, experiment: FusionExperiment) -> dict[str, Experiment]:
     if len(experiment.reads) < 2:
         changes = {key: change for key, change in changes.items() if key not in BOTH_MODALITIES}
     found: dict[str, Experiment] = {}
+    seen: list[Experiment] = [experiment.as_trained(rows)]
     for key, change in changes.items():
         sections = {section for section, part in change.items() if isinstance(part, dict)}
         if sections <= {*values, "pseudo"}:
             with suppress(ValueError):  # attention without tokens, or no input is left
                 variant = make_experiment(merged(values, change), Path(f"{name}-{key}"))
-                if variant != experiment and variant not in found.values():
+                if variant.as_trained(rows) not in seen:
                     found[f"{name}-{key}"] = variant
+                    seen.append(variant.as_trained(rows))
     return found
 
 
-def with_seeds(name: str, experiment: FusionExperiment, seeds: int) -> tuple[list[list[str]], dict[str, Experiment]]:
+def with_seeds(
+    name: str, experiment: FusionExperiment, seeds: int, rows: int = MANY_ROWS
+) -> tuple[list[list[str]], dict[str, Experiment]]:
     """(for the full network, then for each variant, its names with each seed; all these networks by name)."""
     networks, of_seed = dict[str, Experiment](), []
     for s in range(seeds):
         own, full = f"{name}-seed{s}" if s else name, experiment.model_copy(update={"seed": experiment.seed + s})
-        found = {own: full, **variants(own, full)}
+        found = {own: full, **variants(own, full, rows)}
         networks |= found
         of_seed.append(list(found))
     return [list(names) for names in zip(*of_seed, strict=True)], networks

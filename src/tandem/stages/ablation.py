@@ -17,6 +17,7 @@ from tandem.artifacts.predictions import Predictions
 from tandem.bundling.cost import WARM_UP, time_rows
 from tandem.config.encoders import Encoder
 from tandem.config.experiments import FusionExperiment
+from tandem.data.split_tables import read_labels
 from tandem.decoding import NestedCV, Rule
 from tandem.features.extract import load_encoder, split_rows
 from tandem.graph.declared_stages import Graph
@@ -56,13 +57,14 @@ def main(args: Namespace) -> None:
 
 def _open_graph(paths: Paths, name: str, seeds: int) -> tuple[Graph, list[list[str]]]:
     """(graph that includes the networks; names with each seed of the full one, then of each variant)."""
-    graph = Graph.open(paths)
+    carry_out(Graph.open(paths), ["folds"], (), partial(run_step, paths))  # some parts need more rows than there are
+    graph, rows = Graph.open(paths), len(read_labels(paths.labels)[0])
     own = (one for one in graph.competition.experiments if graph.experiments[one].explains)
     name = name or next(own, "fusion")
     experiment = graph.experiments[graph.chosen([name])[0]]
     if not isinstance(experiment, FusionExperiment):
         raise ValueError(f"EXP={name}: expected an experiment of kind fusion, got {experiment.kind!r}")
-    names, networks = with_seeds(name, experiment, seeds)
+    names, networks = with_seeds(name, experiment, seeds, rows)
     return Graph.open(paths, networks), names
 
 
