@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from threading import Thread
 
@@ -68,7 +69,10 @@ def test_an_interrupt_of_the_process_alone_ends_its_tasks(tmp_path):
     script = tmp_path / "interrupted.py"
     script.write_text(INTERRUPTED)
     environment = os.environ | {"PYTHONPATH": str(SRC)}
-    run = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    # a shell that runs the tests in the background lets them, and what they start, ignore SIGINT
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    run = subprocess.Popen([sys.executable, script], **pipes, env=environment, preexec_fn=heed)
     assert run.stdout.readline() == b"begun\n"
     time.sleep(1)
     run.send_signal(signal.SIGINT)

@@ -230,7 +230,7 @@ class ExperimentDir:
 
     def _groups(self, made: Mapping[str, Any]) -> dict[str, str]:
         """The digest of the groups of near-duplicates, where `made` depends on one; empty where there are no folds."""
-        groups = self.experiments.graph.sources.groups if "groups" in made else NONE
+        groups = self.experiments.groups if "groups" in made else NONE
         return {} if groups == NONE else {"groups": groups}
 
     @property
@@ -267,6 +267,13 @@ class Experiments:
         from tandem.graph.declared_stages import Graph
 
         return Graph.open(self.paths)
+
+    @cached_property
+    def groups(self) -> str:
+        """Digest of the groups of near-duplicates; "none" where there are no folds."""
+        from tandem.graph.sources import Sources
+
+        return Sources(self.paths).groups
 
     def __getitem__(self, name: str) -> ExperimentDir:
         return self._opened.setdefault(name, ExperimentDir(self, name))
