@@ -61,8 +61,6 @@ class FusionModel:
         else:
             measured, widths = self._compute_features(trunks, few, 1, False)
             load = rows.loader(run.seed)
-        if not cfg.fusion.uses_positions:
-            widths.pop("positions", None)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.seed)  # of the new layers
             network = FusionNetwork(cfg.fusion, self.n_labels, trunks, widths)
