@@ -46,7 +46,7 @@ class Toy:
 
     def check(self) -> int:
         """The exit status of the stage, after writing the files as they now are."""
-        defaults = {"id": "id", "caption": "caption", "images": "data", "suffix": ".jpg", "most": 2}
+        defaults = {"id": "id", "caption": "caption", "images": "data", "suffix": ".jpg", "test": "test.csv", "most": 2}
         competition = Competition.model_validate(defaults | {"experiments": ["x"], "folds": {"n": 2}} | self.options)
         self.paths.competition.write_text(to_toml(competition))
         for name, header, rows in (("train", self.header, self.train), ("test", "id,caption", self.test)):
@@ -68,7 +68,8 @@ def toy(tmp_path, monkeypatch):
 def test_a_sound_competition_is_ready_and_its_tables_are_written(toy, capsys):
     assert toy.check() == 0
     assert capsys.readouterr().out.splitlines()[-1] == "ready: make submit COMP=toy"
-    ids, names, y = read_labels(toy.paths.labels)
+    ids, names, y, known = read_labels(toy.paths.labels)
+    assert known is None
     assert (ids, names, y.tolist()) == (list("01234"), ("cat", "dog"), [[1, 0], [0, 1], [1, 1], [1, 0], [0, 1]])
     assert read_captions(toy.paths.captions("test")) == (["5", "6"], ["who knows", "what this is"])
     images = read_images(toy.paths.images("train"))

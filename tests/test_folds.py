@@ -71,7 +71,7 @@ def test_without_a_search_for_duplicates_each_row_is_its_own_group():
 
 def test_label_shares_end_with_all_rows():
     y, fold = np.array([[1, 0], [1, 1], [0, 1], [0, 1]]), np.array([0, 0, 1, 1])
-    assert label_shares(y, fold, 2).tolist() == [[1.0, 0.0, 0.5], [0.5, 1.0, 0.75]]
+    assert label_shares(y, fold).tolist() == [[1.0, 0.0, 0.5], [0.5, 1.0, 0.75]]
 
 
 @pytest.fixture

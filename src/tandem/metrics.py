@@ -20,8 +20,12 @@ def f_beta(
     return np.where(size == 0, zero_division, (1 + beta**2) * overlap / np.where(size == 0, 1, size))
 
 
-def f1_samples(y: np.ndarray, pred: np.ndarray, beta: float = 1.0, zero_division: float = 0.0) -> float:
-    """F1 per row: the mean over rows of F-beta."""
+def f1_samples(
+    y: np.ndarray, pred: np.ndarray, beta: float = 1.0, zero_division: float = 0.0, known: np.ndarray | None = None
+) -> float:
+    """F1 per row: the mean over rows of F-beta, of `known` (n, c) cells alone."""
+    if known is not None:
+        y, pred = y.astype(bool) & known, pred.astype(bool) & known
     return float(f1_per_row(y, pred, beta, zero_division).mean())
 
 
