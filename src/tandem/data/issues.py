@@ -56,9 +56,7 @@ KINDS = {  # errors first
     "label without rows": IssueKind("warning", "it will never be predicted; add examples, or drop the label"),
     "rare label": IssueKind("warning", "some folds have no row with it; add examples, or use fewer folds"),
     "test photo in train": IssueKind("warning", "the score on these rows is too optimistic for new images"),
-    "group in two folds": IssueKind(
-        "warning", "the score on these rows is too optimistic; correct the folds"
-    ),
+    "group in two folds": IssueKind("warning", "the score on these rows is too optimistic; correct the folds"),
     "near-duplicates in two folds": IssueKind("warning", "the score on these rows is too optimistic"),
     "row without a group": IssueKind("warning", "it counts as a group of its own; fill in the cell if you can"),
     "fold of no row": IssueKind("warning", "nothing, if these rows were left out on purpose"),
