@@ -77,6 +77,9 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
         issues += checks.check_sample(test, read_table(sample), str(sample), competition)
     issues += checks.check_ids(*splits.values())
     own_folds = check_own_folds(competition, folder, train, tables["train"], issues)
+    if own_folds.fold is not None:  # n follows them
+        folds = competition.folds.model_copy(update={"n": len(set(own_folds.fold))})
+        competition = competition.model_copy(update={"folds": folds})
     y = checks.check_labels(train, tables["train"], competition, issues)
     captions = {name: tables[name].column(competition.caption) for name in splits if competition.caption}
     for name, texts in captions.items():
