@@ -9,7 +9,7 @@ from tandem.artifacts.atomic_io import read_json, write_text
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import Competition, to_toml
 from tandem.data.issues import KINDS, Issue, group_by_kind
-from tandem.data.split_tables import read_captions, read_images, read_labels
+from tandem.data.split_tables import OwnFolds, read_captions, read_images, read_labels, read_own_folds
 from tandem.stages.check import main
 
 TRAIN = [
@@ -46,7 +46,7 @@ class Toy:
 
     def check(self) -> int:
         """The exit status of the stage, after writing the files as they now are."""
-        defaults = {"id": "id", "caption": "caption", "images": "data", "suffix": ".jpg", "most": 2}
+        defaults = {"id": "id", "caption": "caption", "images": "data", "suffix": ".jpg", "test": "test.csv", "most": 2}
         competition = Competition.model_validate(defaults | {"experiments": ["x"], "folds": {"n": 2}} | self.options)
         self.paths.competition.write_text(to_toml(competition))
         for name, header, rows in (("train", self.header, self.train), ("test", "id,caption", self.test)):
@@ -68,7 +68,8 @@ def toy(tmp_path, monkeypatch):
 def test_a_sound_competition_is_ready_and_its_tables_are_written(toy, capsys):
     assert toy.check() == 0
     assert capsys.readouterr().out.splitlines()[-1] == "ready: make submit COMP=toy"
-    ids, names, y = read_labels(toy.paths.labels)
+    ids, names, y, known = read_labels(toy.paths.labels)
+    assert known is None
     assert (ids, names, y.tolist()) == (list("01234"), ("cat", "dog"), [[1, 0], [0, 1], [1, 1], [1, 0], [0, 1]])
     assert read_captions(toy.paths.captions("test")) == (["5", "6"], ["who knows", "what this is"])
     images = read_images(toy.paths.images("train"))
@@ -264,3 +265,79 @@ def test_problems_are_counted_and_errors_come_first():
 def test_an_unknown_kind_of_finding_is_refused():
     with pytest.raises(ValueError, match="'typo' is not one of"):
         Issue("typo", "x")
+
+
+# ---- folds and groups of the user, and rows that can't be split
+
+
+def with_column(toy, name: str, cells: list[str]) -> None:
+    toy.header += f",{name}"
+    toy.train = [(*row, cell) for row, cell in zip(toy.train, cells, strict=True)]
+
+
+def test_a_column_of_folds_and_one_of_groups_are_checked_and_written(toy):
+    with_column(toy, "fold", ["0", "1", "0.0", "1", "0"])
+    with_column(toy, "patient", ["p", "q", "p", "q", " "])
+    toy.options["folds"] = {"column": "fold", "group": "patient"}
+    assert toy.check() == 0
+    assert read_own_folds(toy.paths.own_folds) == OwnFolds([*"01010"], ["p", "q", "p", "q", ""])
+    assert toy.findings() == [("row without a group", 6)]
+    toy.options.pop("folds")
+    assert toy.check() == 0 and not toy.paths.own_folds.exists()
+
+
+def test_a_file_of_folds_is_joined_by_id(toy):
+    (toy.paths.input / "folds.csv").write_text("id,fold\n4,b\n3,a\n2,b\n1,a\n0,a\n9,a\n")
+    toy.options["folds"] = {"file": "folds.csv"}
+    assert toy.check() == 0
+    assert read_own_folds(toy.paths.own_folds).fold == ["a", "a", "b", "a", "b"]
+    assert toy.findings() == [("fold of no row", 0)]
+
+
+@pytest.mark.parametrize(
+    ("cells", "groups", "expected"),
+    [
+        ([*"0101", ""], None, [("row without a fold", 6)]),
+        ([*"00000"], None, [("unusable folds", 0)]),
+        ([*"01010"], [*"pqrpp"], [("group in two folds", 2)]),
+    ],
+)
+def test_folds_that_miss_a_row_or_split_a_group_are_named(toy, cells, groups, expected):
+    with_column(toy, "fold", cells)
+    toy.options["folds"] = {"column": "fold"}
+    if groups:
+        with_column(toy, "patient", groups)
+        toy.options["folds"]["group"] = "patient"
+    toy.check()
+    assert toy.findings() == expected
+
+
+def test_near_duplicates_in_two_folds_of_the_user_are_a_warning(toy):
+    shutil.copy(toy.image(0), toy.image(1))
+    with_column(toy, "fold", [*"01010"])
+    toy.options["folds"] = {"column": "fold"}
+    assert toy.check() == 0
+    assert ("near-duplicates in two folds", 2) in toy.findings()
+    assert read_own_folds(toy.paths.own_folds).fold == [*"01010"]
+
+
+def test_what_the_folds_would_refuse_is_an_error_of_the_check(toy, capsys):
+    for row in range(1, 5):
+        shutil.copy(toy.image(0), toy.image(row))
+    assert toy.check() == 1
+    assert ("too few groups", 0) in toy.findings()
+    assert 'set duplicates = "off"' in read_json(toy.paths.check_report)["findings"][-1]["message"]
+    toy.options["duplicates"] = "off"
+    assert toy.check() == 0
+    toy.options["folds"] = {"n": 6}
+    assert toy.check() == 1
+    assert "set n to at most 5" in read_json(toy.paths.check_report)["findings"][-1]["message"]
+
+
+def test_a_competition_without_a_test_table_is_ready_to_be_stacked(toy, capsys):
+    toy.options["test"] = None
+    assert toy.check() == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-2].startswith("5 rows, 5 images")
+    assert printed[-1] == "ready: make stack COMP=toy (there is no test table, so there is nothing to submit)"
+    assert not toy.paths.images("test").exists()

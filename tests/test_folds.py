@@ -1,4 +1,5 @@
 import csv
+import re
 
 import numpy as np
 import pytest
@@ -6,9 +7,9 @@ from checked import run_tasks, write_competition, write_experiment
 
 from tandem.artifacts.paths import Paths
 from tandem.config.experiments import TfidfExperiment
-from tandem.data.folds import assign_folds, label_shares, make_folds
+from tandem.data.folds import assign_folds, label_shares, make_folds, why_no_folds
 from tandem.data.near_duplicates import HASH_BYTES
-from tandem.data.split_tables import write_images, write_labels
+from tandem.data.split_tables import OwnFolds, write_images, write_labels, write_own_folds
 from tandem.graph.declared_stages import Graph
 
 
@@ -71,7 +72,7 @@ def test_without_a_search_for_duplicates_each_row_is_its_own_group():
 
 def test_label_shares_end_with_all_rows():
     y, fold = np.array([[1, 0], [1, 1], [0, 1], [0, 1]]), np.array([0, 0, 1, 1])
-    assert label_shares(y, fold, 2).tolist() == [[1.0, 0.0, 0.5], [0.5, 1.0, 0.75]]
+    assert label_shares(y, fold).tolist() == [[1.0, 0.0, 0.5], [0.5, 1.0, 0.75]]
 
 
 @pytest.fixture
@@ -120,3 +121,81 @@ def test_labels_and_images_of_other_rows_are_refused(checked):
     write_labels(checked.labels, ["0.jpg"], ("cat", "dog"), np.array([[1, 0]]))
     with pytest.raises(ValueError, match=r"has 1 ids, .* 10, and they differ; run: make check"):
         run_tasks(checked, "folds")
+
+
+# ---- a single label, and what can't be split
+
+
+def test_a_single_label_is_balanced_too():
+    y = (np.arange(40) % 4 == 0)[:, None].astype(np.uint8)
+    fold = assign_folds(y, np.arange(40), 5, seed=0)
+    assert [int(y[fold == k].sum()) for k in range(5)] == [2] * 5
+
+
+def test_as_many_folds_as_groups_leaves_no_fold_empty():
+    for seed in range(40):
+        y = np.random.default_rng(seed).integers(0, 2, (5, 3)).astype(np.uint8)
+        assert sorted(assign_folds(y, np.arange(5), 5, seed).tolist()) == [*range(5)]
+
+
+def split_after(advice: str, shas: list[str], groups: list[str] | None) -> set[int]:
+    """The folds after each change that the advice names, alone: n, duplicates, and group."""
+    counts = set()
+    for change in advice.split("; ")[1].split(", or "):
+        n = int(found[1]) if (found := re.search(r"n to at most (\d+)", change)) else 5
+        given = OwnFolds(group=None if "remove group" in change else groups)
+        duplicates = "off" if "duplicates" in change else "group"
+        fold, _ = make_folds(labels(6), [bytes(HASH_BYTES)] * 6, shas, n, 0, duplicates, given)
+        counts.add(len(set(fold.tolist())))
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("shas", "groups", "expected"),
+    [
+        ([*"aaaaaa"], None, '6 rows make only 1 group (near-duplicates stay together); set duplicates = "off"'),
+        ([*"aaabbb"], None, "set n to at most 2 under [folds] in competition.toml, or set duplicates = "),
+        ([*"abcdef"], [*"ppppqq"], "6 rows make only 2 groups (rows of your groups stay together); set n to at most 2"),
+        ([*"abcdef"], [*"pppppp"], "1 group (rows of your groups stay together); remove group under [folds]"),
+        ([*"aaaaaa"], [*"ppppqq"], 'set duplicates = "off" and n to at most 2 under [folds] in competition.toml'),
+    ],
+)  # fmt: skip
+def test_what_helps_is_said_where_there_are_too_few_groups_and_it_does_help(shas, groups, expected):
+    with pytest.raises(ValueError) as refused:
+        make_folds(labels(6), [bytes(HASH_BYTES)] * 6, shas, 5, 0, own=OwnFolds(group=groups))
+    assert expected in str(refused.value)
+    assert min(split_after(str(refused.value), shas, groups)) >= 2
+
+
+def test_one_row_alone_needs_more_rows():
+    assert why_no_folds(np.array([0]), 2).endswith("2 folds, but 1 rows make only 1 group; add training rows")
+
+
+# ---- folds and groups of the user
+
+
+def test_rows_of_one_group_share_a_fold_and_join_near_duplicates():
+    own = OwnFolds(group=["p", "", "p", "q", "", "q", "", ""])
+    shas = ["a", "b", "c", "c", "d", "e", "f", "g"]  # 2 and 3 are one file, so p and q stay together
+    fold, group = make_folds(labels(8), [bytes(HASH_BYTES)] * 8, shas, 3, 0, own=own)
+    assert group.tolist() == [0, 1, 0, 0, 2, 0, 3, 4]
+    assert len(set(fold[[0, 2, 3, 5]].tolist())) == 1
+
+
+def test_folds_of_the_user_are_taken_as_they_are_whatever_looks_alike():
+    own = OwnFolds(fold=["3", "1", "3", "1.0"])
+    fold, group = make_folds(labels(4), [bytes(HASH_BYTES)] * 4, ["same", "same", "c", "d"], 5, 0, own=own)
+    assert (fold.tolist(), group.tolist()) == ([3, 1, 3, 1], [0, 0, 1, 2])
+
+
+def test_the_stage_writes_the_folds_of_the_user_and_groups_them_anew_only_when_they_change(checked, capsys):
+    own, ids = OwnFolds([str(1 + i % 3) for i in range(10)], None), [f"{i}.jpg" for i in range(10)]
+    write_competition(checked, ("cat", "dog"), folds={"column": "fold"}, experiments=["words"])
+    write_own_folds(checked.own_folds, ids, own)
+    run_tasks(checked, "folds")
+    assert [row.split(",")[1] for row in checked.folds.read_text().splitlines()[1:]] == list(own.fold)
+    assert "fold 3" in capsys.readouterr().out
+    assert Graph.open(checked).fold_numbers == (1, 2, 3)
+    assert not Graph.open(checked).task("folds").stale()
+    write_own_folds(checked.own_folds, ids, OwnFolds(["1", "2"] * 5))
+    assert [why for _, why in Graph.open(checked).task("folds").stale()] == ["own folds changed"]

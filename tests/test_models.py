@@ -20,7 +20,7 @@ from tandem.models.augmenter import Augmenter
 from tandem.models.base import TrainingRun
 from tandem.models.finetune import FinetunedModel
 from tandem.models.inputs import Inputs, Maps, build_inputs
-from tandem.models.losses import LOSSES, make_loss
+from tandem.models.losses import LOSSES, Targets, make_loss
 from tandem.models.mlp_head import HeadModel
 from tandem.models.tfidf import TfidfModel
 from tandem.models.trainer import Task, averaged, fit
@@ -183,10 +183,11 @@ def train(network, cfg: Training, checkpoint=None, on_epoch=lambda entry: None) 
 
     def batches(epoch):
         order = np.random.default_rng(epoch).permutation(200)
-        return ((x[rows], targets[rows]) for rows in np.array_split(order, 5))
+        return ((x[rows], Targets(targets[rows])) for rows in np.array_split(order, 5))
 
     groups = [{"params": list(network.parameters()), "lr": cfg.lr}]
-    task = Task(network, batches, 5, groups, make_loss(cfg.loss, cfg.smoothing))
+    loss = make_loss(cfg.loss, cfg.smoothing)
+    task = Task(network, batches, 5, groups, lambda logits, batch: loss(logits, *batch))
     hours = itertools.count(0, 3600)
     return fit(task, cfg, TrainingRun(0, checkpoint, on_epoch, clock=lambda: next(hours)))
 

@@ -297,7 +297,7 @@ def test_scores_of_other_predictions_are_refused_and_of_other_folds_left_out(tmp
     checked(paths)
     experiment(paths, "photo", 0.8)
     experiment(paths, "words", 0.8)
-    ids, _, y = read_labels(paths.labels)
+    ids, _, y, _ = read_labels(paths.labels)
     Predictions(ids, NAMES, y.astype(float), {"folds": "another"}).write(paths.oof("words"))
     found = look(paths)
     assert [e.name for e in found.experiments] == ["photo"]

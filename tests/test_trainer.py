@@ -16,7 +16,7 @@ from tandem.features.pretrained_weights import load_backbone
 from tandem.models.base import TrainingRun
 from tandem.models.finetune import FinetunedModel
 from tandem.models.inputs import Inputs
-from tandem.models.losses import LOSSES, make_loss
+from tandem.models.losses import LOSSES, Targets, make_loss
 from tandem.models.mixing import mixed
 from tandem.models.parameter_groups import parameter_groups
 from tandem.models.trainer import CHECKPOINT_SECONDS, Task, fit, shuffled_batches
@@ -24,22 +24,20 @@ from tandem.runtime.torch_setup import import_timm
 
 
 def one_weight(batches: list[list[float]]) -> Task:
-    """A network w x with w = 0 and the loss w x + 1, mean over the rows; its targets are a pair, as the fusion
-    network's."""
+    """A network w x with w = 0 and the loss w x + 1, mean over the rows."""
     network = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(network.weight)
     columns = [torch.tensor(x)[:, None] for x in batches]
 
     def loss(outputs, targets):
-        return (outputs + targets[0]).mean()
+        return (outputs + targets.y).mean()
 
     return Task(
         network,
-        lambda epoch: ((x, (torch.ones(len(x), 1), None)) for x in columns),
+        lambda epoch: ((x, Targets(torch.ones(len(x), 1))) for x in columns),
         len(batches),
         [{"params": list(network.parameters()), "lr": 1e-9}],
         loss,
-        lambda outputs, targets: (outputs, targets[0]),
     )
 
 
@@ -64,7 +62,7 @@ def test_a_step_follows_the_mean_gradient_of_the_batches_in_its_group(accumulate
 def test_the_logged_loss_is_the_mean_over_rows():
     task = one_weight([[0.0], [0.0, 0.0, 0.0]])
     nn.init.ones_(task.network.weight)
-    task = Task(**vars(task) | {"batches": lambda epoch: ((x, (y, None)) for x, y in rows)})
+    task = Task(**vars(task) | {"batches": lambda epoch: ((x, Targets(y)) for x, y in rows)})
     rows = [(torch.zeros(1, 1), torch.full((1, 1), 4.0)), (torch.zeros(3, 1), torch.zeros(3, 1))]
     assert fit(task, Training(epochs=1), TrainingRun(0))[0]["loss"] == 1.0  # not (4 + 0) / 2
 
@@ -168,17 +166,17 @@ def test_a_network_without_stochastic_depth_refuses_drop_path(tmp_path):
 # ---- mixing
 
 
-def black_and_white() -> tuple[torch.Tensor, torch.Tensor]:
+def black_and_white(weights: torch.Tensor | None = None) -> tuple[torch.Tensor, Targets]:
     """A black image of label 0 and a white one of label 1."""
     pixels = torch.zeros(2, 8, 8, 3, dtype=torch.uint8)
     pixels[1] = 255
-    return pixels, torch.eye(2)
+    return pixels, Targets(torch.eye(2), weights)
 
 
 @pytest.mark.parametrize(("mixup", "cutmix"), [(0.8, 0.0), (0.0, 1.0), (0.8, 1.0)])
 def test_targets_are_mixed_in_the_share_of_the_pixels(mixup, cutmix):
     for seed in range(20):
-        pixels, y = mixed(*black_and_white(), mixup, cutmix, np.random.default_rng(seed))
+        pixels, (y, _) = mixed(*black_and_white(), mixup, cutmix, np.random.default_rng(seed))
         white = pixels.float().mean((1, 2, 3)) / 255
         assert torch.allclose(white, y[:, 1], atol=1e-5)
         assert torch.allclose(y.sum(1), torch.ones(2)) and y.min() >= 0 and y.max() <= 1

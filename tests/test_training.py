@@ -171,3 +171,21 @@ def test_a_fold_map_that_lacks_a_row_is_refused(paths):
     write_text(paths.folds, paths.folds.read_text().replace("3.jpg,0,3\n", "", 1))
     with pytest.raises(ValueError, match=r"17 rows, 18 training rows, 1 without a fold, first: 3\.jpg"):
         train()
+
+
+def test_without_a_test_table_all_but_the_submission_is_made_and_adding_one_retrains_nothing(paths):
+    for file in (paths.images("test"), paths.captions("test")):
+        file.unlink()
+    write_competition(paths, NAMES, test=None, experiments=["words"])
+    graph = Graph.open(paths)
+    assert graph.goal("submit") == ["decode words", "decode stack"]
+    assert list(graph.tasks(graph.goal("submit")))[-3:] == ["decode words", "stack", "decode stack"]
+    run_tasks(paths, "train words", "decode words", "stack", "decode stack")
+    assert paths.scores("stack").exists() and not paths.test("words").exists() and not paths.test("stack").exists()
+    write_competition(paths, NAMES, experiments=["words"])
+    write_split(paths, "test", ["98.jpg", "99.jpg"], TEST)
+    graph = Graph.open(paths)
+    assert [artifact.name for artifact, _ in graph.task("train words").stale()] == ["words test"]
+    assert [artifact.name for artifact, _ in graph.task("stack").stale()] == ["stack test"]
+    run_tasks(paths, "train words", "stack")
+    assert list(Predictions.read(paths.test("stack")).ids) == ["98.jpg", "99.jpg"]

@@ -27,18 +27,21 @@ class Labels:
     names  (c,) str    label names: the columns of `y`
     y      (n, c) u1   1 where the image has the label
     fold   (n,) int    fold of each row
+    known  (n, c) bool which labels are known, y is 0 at the others; None where all are
     """
 
     ids: Sequence[str]
     names: tuple[str, ...]
     y: np.ndarray
     fold: np.ndarray
+    known: np.ndarray | None = None
 
     def to_pandas(self) -> "pd.DataFrame":
-        """Index `id`; column `fold`, then one column per label."""
+        """Index `id`; column `fold`, then one column per label, NaN where it is unknown."""
         import pandas as pd
 
-        frame = pd.DataFrame(self.y, index=pd.Index(self.ids, name="id"), columns=list(self.names))
+        y = self.y if self.known is None else np.where(self.known, self.y, np.nan)
+        frame = pd.DataFrame(y, index=pd.Index(self.ids, name="id"), columns=list(self.names))
         frame.insert(0, "fold", self.fold, allow_duplicates=True)  # a label may be called "fold"
         return frame
 
@@ -48,8 +51,8 @@ class Folds:
     """The split of the training rows.
 
     ids    (n,) str    image ids
-    fold   (n,) int    0 to n_folds - 1
-    group  (n,) int    rows of one group are near-duplicate images and share a fold
+    fold   (n,) int    number of the fold: 0 to n_folds - 1, unless they are your own
+    group  (n,) int    rows of one group are near-duplicate images, or kept together by you
     """
 
     ids: Sequence[str]
@@ -128,7 +131,7 @@ class CompetitionResults:
         (('cat', 'sky'), (60, 2), [0, 1, 2, 0])
         """
         rows = self._rows()
-        return Labels(rows.ids, rows.names, rows.y, rows.fold)
+        return Labels(rows.ids, rows.names, rows.y, rows.fold, rows.known)
 
     def folds(self) -> Folds:
         """The split, with the groups of near-duplicates.

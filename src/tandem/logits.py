@@ -32,11 +32,13 @@ def bce_from_logits(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.logaddexp(0, logits) - y * logits
 
 
-def smoothed_log_odds(y: np.ndarray) -> np.ndarray:
-    """Log-odds of each label's rate in y (n,) or (n, c): (positives + 0.5) / (n + 1), the mean under Jeffreys' prior.
+def smoothed_log_odds(y: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
+    """Log-odds of each label's rate in y (n,) or (n, c): (positives + 0.5) / (n + 1), the mean under Jeffreys' prior;
+    over the `known` cells alone, bool as y.
 
     >>> smoothed_log_odds(np.array([[0, 1], [0, 0]])).round(3).tolist()
     [-1.609, 0.0]
     """
-    rate = (y.sum(0) + 0.5) / (len(y) + 1)
+    positives, n = (y.sum(0), len(y)) if known is None else ((y * known).sum(0), known.sum(0))
+    rate = (positives + 0.5) / (n + 1)
     return np.log(rate / (1 - rate))

@@ -20,8 +20,12 @@ def f_beta(
     return np.where(size == 0, zero_division, (1 + beta**2) * overlap / np.where(size == 0, 1, size))
 
 
-def f1_samples(y: np.ndarray, pred: np.ndarray, beta: float = 1.0, zero_division: float = 0.0) -> float:
-    """F1 per row: the mean over rows of F-beta."""
+def f1_samples(
+    y: np.ndarray, pred: np.ndarray, beta: float = 1.0, zero_division: float = 0.0, known: np.ndarray | None = None
+) -> float:
+    """F1 per row: the mean over rows of F-beta, of `known` (n, c) cells alone."""
+    if known is not None:
+        y, pred = y.astype(bool) & known, pred.astype(bool) & known
     return float(f1_per_row(y, pred, beta, zero_division).mean())
 
 
@@ -106,23 +110,32 @@ def bootstrap_gains(
     return np.array([resampled() for _ in range(BOOTSTRAP)])
 
 
-def mean_average_precision(y: np.ndarray, proba: np.ndarray) -> float:
-    """mAP: mean average precision of the labels that occur; NaN where none does."""
+def mean_average_precision(y: np.ndarray, proba: np.ndarray, known: np.ndarray | None = None) -> float:
+    """mAP: mean average precision of the labels that occur, each over rows where it is known; NaN where none does."""
     from sklearn.metrics import average_precision_score  # slow to import, and `make scores` computes none
 
+    if known is not None:
+        columns = [(y[rows, j, None], proba[rows, j, None]) for j, rows in enumerate(known.T)]
+        each = [mean_average_precision(*column) for column in columns if column[0].any()]
+        return float(np.mean(each)) if each else float("nan")
     there = y.any(0)
     return float(average_precision_score(y[:, there], proba[:, there])) if there.any() else float("nan")
 
 
-def log_loss(y: np.ndarray, proba: np.ndarray) -> float:
-    """Mean binary cross-entropy of all cells in nats."""
+def log_loss(y: np.ndarray, proba: np.ndarray, known: np.ndarray | None = None) -> float:
+    """Mean binary cross-entropy of all `known` cells in nats."""
+    if known is not None:
+        return log_loss(y[known][:, None], proba[known][:, None])
     return float(log_loss_rows(y, proba).mean())
 
 
-def log_loss_rows(y: np.ndarray, proba: np.ndarray, bound: float = BOUND) -> np.ndarray:
-    """(n,) mean binary cross-entropy of each row's labels, probabilities kept `bound` away from 0 and 1."""
+def log_loss_rows(
+    y: np.ndarray, proba: np.ndarray, bound: float = BOUND, known: np.ndarray | None = None
+) -> np.ndarray:
+    """(n,) mean binary cross-entropy of each row's `known` labels, probabilities kept `bound` away from 0 and 1."""
     p = clip_proba(proba, bound)
-    return -np.where(y.astype(bool), np.log(p), np.log1p(-p)).mean(1)
+    cells = -np.where(y.astype(bool), np.log(p), np.log1p(-p))
+    return cells.mean(1) if known is None else (cells * known).sum(1) / np.maximum(known.sum(1), 1)
 
 
 def paired_mean(difference: np.ndarray, groups: np.ndarray | None = None) -> tuple[float, float, float]:

@@ -71,6 +71,7 @@ class Paths:
     images = _Places("build/{comp}/{name}.images.parquet")  # of a split
     captions = _Places("build/{comp}/{name}.captions.parquet")
     labels = _Place("build/{comp}/train.labels.parquet")
+    own_folds = _Place("build/{comp}/train.folds.parquet")  # only where the user gives folds or groups
     checked = _Place("build/{comp}/checked.json")  # the record of the check, written last
     decoded = _Places("build/{comp}/decoded/{name}.parquet")
 

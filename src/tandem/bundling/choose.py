@@ -38,7 +38,7 @@ def select_ensemble(experiments: Experiments, budget: Cost) -> tuple[Choice, lis
         raise ValueError("\n".join([f"nothing that is trained for {comp!r} is current", *left_out]))
     choices = [choice for choice in map(_as_choice, current) if logits.keys() >= set(choice.members)]
     costs = measure_costs([experiments[name] for name in logits], *first_rows(experiments.paths, TIMED))
-    for group in grow_means(logits, rows.y, lambda names: costs.total(MEAN, names, 1).within(budget)):
+    for group in grow_means(logits, rows.y, lambda names: costs.total(MEAN, names, 1).within(budget), rows.known):
         if len(group) > 1:
             proba = sigmoid(np.mean([logits[name] for name in group], axis=0))
             recipe = score(proba, rows.y, rows.fold, rows.names, rule, threads(), rows.group)

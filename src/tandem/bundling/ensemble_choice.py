@@ -94,16 +94,20 @@ class Costs:
 
 
 def grow_means(
-    logits: Mapping[str, np.ndarray], y: np.ndarray, affordable: Callable[[tuple[str, ...]], bool]
+    logits: Mapping[str, np.ndarray],
+    y: np.ndarray,
+    affordable: Callable[[tuple[str, ...]], bool],
+    known: np.ndarray | None = None,
 ) -> list[tuple[str, ...]]:
     """Groups of 1, 2, ... experiments: each adds the affordable one that lowers the log loss of the mean logits most,
-    until none lowers it; logits (n, c) of every experiment, y (n, c)."""
+    until none lowers it; logits (n, c) of every experiment, y (n, c), of which only `known` cells count, if given."""
+    cells = ... if known is None else known
     groups: list[tuple[str, ...]] = []
     group: tuple[str, ...] = ()
     total, lowest = np.zeros(y.shape), np.inf
     while True:
         larger = [(*group, name) for name in logits if name not in group and affordable((*group, name))]
-        losses = [float(bce_from_logits((total + logits[g[-1]]) / len(g), y).mean()) for g in larger]
+        losses = [float(bce_from_logits((total + logits[g[-1]]) / len(g), y)[cells].mean()) for g in larger]
         if not losses or min(losses) >= lowest:
             return groups
         lowest, group = min(losses), larger[int(np.argmin(losses))]

@@ -53,11 +53,27 @@ class Labels(Section):
         return self
 
 
-class Folds(Section):
-    """Number and seed of the folds; a change retrains everything."""
+MOST_FOLDS = 50  # a model of each is trained
 
-    n: int = Field(5, ge=2, le=50)
+
+class Folds(Section):
+    """How the rows are split, by Tandem or by the user; a change retrains everything."""
+
+    n: int = Field(5, ge=2, le=MOST_FOLDS)
     seed: int = 0
+    file: RelativePath | None = Field(None, description="CSV file of your own folds, by id")
+    column: str | None = Field(None, description="column of your own folds, in that file or in the training table")
+    group: str | None = Field(None, description="column of the training table: rows with equal cells share a fold")
+
+    @property
+    def given(self) -> bool:
+        """Whether the folds are the user's own."""
+        return bool(self.file or self.column)
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the training table that the folds are made from."""
+        return [name for name in (None if self.file else self.column, self.group) if name]
 
 
 class Competition(Section):
@@ -74,7 +90,7 @@ class Competition(Section):
     most: int = Field(ge=1, description="and at most")
     duplicates: Duplicates = Field("group", description="near-duplicates share a fold; off: they are not looked for")
     train: RelativePath = "train.csv"
-    test: RelativePath = "test.csv"
+    test: RelativePath | None = Field(None, description="the rows to predict; left out: there are none yet")
     unlabelled: RelativePath | None = Field(None, description="more rows, for make pseudo")
     solution: RelativePath = Field("solution.csv", description="the test labels, where they are known")
     sample_submission: RelativePath = Field("sample_submission.csv", description="where there is one")
@@ -84,8 +100,8 @@ class Competition(Section):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Names of its splits: train, test and, if there is one, unlabelled."""
-        return ("train", "test", *(["unlabelled"] if self.unlabelled else []))
+        """Names of its splits: train and, where there are such tables, test and unlabelled."""
+        return ("train", *(name for name in ("test", "unlabelled") if getattr(self, name)))
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -13,16 +13,21 @@ from tandem.artifacts.paths import SPLITS, Paths
 from tandem.config.competition import Competition
 from tandem.data import checks
 from tandem.data.csv_reader import read_table
+from tandem.data.fold_checks import check_folds, check_own_folds
 from tandem.data.image_scan import ImageInfo, scan_images
 from tandem.data.issues import Issue, count_errors
 from tandem.data.label_codec import LabelCodec
 from tandem.data.split_tables import (
+    OwnFolds,
     read_captions,
+    read_ids,
     read_image_rows,
     read_labels,
+    read_own_folds,
     write_captions,
     write_images,
     write_labels,
+    write_own_folds,
 )
 
 
@@ -39,6 +44,8 @@ class CheckedTables:
     n_images: int = 0  # image files inspected
     n_opened: int = 0  # how many of them were opened, because they were not in the cache
     seconds: float = 0.0  # taken by the images
+    known: np.ndarray | None = None  # (n, c) bool: which labels are known, y is 0 at the others; None: all are
+    own_folds: OwnFolds = OwnFolds()
 
     @property
     def n_errors(self) -> int:
@@ -64,11 +71,16 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
         return CheckedTables(rows, issues, {}, {}, names, np.zeros((0, len(names)), np.uint8))
 
     splits = {name: checks.make_split(str(files[name]), table, competition, issues) for name, table in tables.items()}
+    train, test = splits["train"], splits.get("test")
     sample = folder / competition.sample_submission
-    if sample.is_file():
-        issues += checks.check_sample(splits["test"], read_table(sample), str(sample), competition)
+    if test and sample.is_file():
+        issues += checks.check_sample(test, read_table(sample), str(sample), competition)
     issues += checks.check_ids(*splits.values())
-    y = checks.check_labels(splits["train"], tables["train"], competition, issues)
+    own_folds = check_own_folds(competition, folder, train, tables["train"], issues)
+    if own_folds.fold is not None:  # n follows them
+        folds = competition.folds.model_copy(update={"n": len(set(own_folds.fold))})
+        competition = competition.model_copy(update={"folds": folds})
+    y = checks.check_labels(train, tables["train"], competition, issues)
     captions = {name: tables[name].column(competition.caption) for name in splits if competition.caption}
     for name, texts in captions.items():
         issues += checks.check_captions(splits[name], texts)
@@ -81,16 +93,19 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
     seconds = time.perf_counter() - started
     for split in splits.values():
         issues += checks.check_images(split, infos)
+    groups: dict[str, int] = {}
     if competition.duplicates == "group":
         cells = LabelCodec(names, competition.labels.separator).decode(y)
-        issues += checks.check_duplicates(splits["train"], splits["test"], infos, cells)
+        groups = checks.near_duplicate_groups(train, test, infos)
+        issues += checks.check_duplicates(train, test, infos, groups, cells)
+    issues += check_folds(competition, train, infos, groups, own_folds)
     images: dict[str, dict[str, list]] = {}
     fields = {"width": "width", "height": "height", "bytes": "size", "sha": "sha", "hash": "hash"}
     for name, split in splits.items():
         found = [infos.get(file, ImageInfo()) for file in split.images]  # an unsafe id has no image
         images[name] = {"id": list(split.ids), "file": list(split.images)}
         images[name] |= {column: [getattr(info, field) for info in found] for column, field in fields.items()}
-    return CheckedTables(rows, issues, images, captions, names, y, len(infos), n_opened, seconds)
+    return CheckedTables(rows, issues, images, captions, names, y, len(infos), n_opened, seconds, None, own_folds)
 
 
 def write_checked(paths: Paths, checked: CheckedTables) -> None:
@@ -106,20 +121,28 @@ def write_checked(paths: Paths, checked: CheckedTables) -> None:
             paths.images(split).unlink(missing_ok=True)
         if split not in checked.captions:
             paths.captions(split).unlink(missing_ok=True)
-    write_labels(paths.labels, checked.images["train"]["id"], checked.names, checked.y)
+    ids = checked.images["train"]["id"]
+    if checked.own_folds:
+        write_own_folds(paths.own_folds, ids, checked.own_folds)
+    else:
+        paths.own_folds.unlink(missing_ok=True)
+    write_labels(paths.labels, ids, checked.names, checked.y, checked.known)
 
 
 def content_digests(checked: CheckedTables) -> dict[str, str]:
     """16 hex digits for each part of the data, in the order of the rows.
 
     `{split}.images`: ids and digests of the image files; `{split}.captions`: ids and captions;
-    `train.labels`: ids, label names and y.
+    `train.labels`: ids, label names, y and which of them are known, unless all are; `train.folds`: ids, and the folds
+    and groups of the user, if any.
     """
     ids = {split: columns["id"] for split, columns in checked.images.items()}
     digests = {f"{split}.images": _texts_digest(ids[split], checked.images[split]["sha"]) for split in ids}
     digests |= {f"{split}.captions": _texts_digest(ids[split], texts) for split, texts in checked.captions.items()}
     if "train" in ids:
-        digests["train.labels"] = _texts_digest(ids["train"], checked.names, data=checked.y.tobytes())
+        digests["train.labels"] = _labels_digest(ids["train"], checked.names, checked.y, checked.known)
+        if checked.own_folds:
+            digests["train.folds"] = _own_folds_digest(ids["train"], checked.own_folds)
     return digests
 
 
@@ -130,8 +153,18 @@ def content_digest(table: Path) -> str:
         return _texts_digest(columns["id"], columns["sha"])
     if table.name.endswith(".captions.parquet"):
         return _texts_digest(*read_captions(table))
-    ids, names, y = read_labels(table)
-    return _texts_digest(ids, names, data=y.tobytes())
+    if table.name.endswith(".folds.parquet"):
+        return _own_folds_digest(read_ids(table), read_own_folds(table))
+    return _labels_digest(*read_labels(table))
+
+
+def _labels_digest(ids: Sequence[str], names: Sequence[str], y: np.ndarray, known: np.ndarray | None) -> str:
+    return _texts_digest(ids, names, data=y.tobytes() + (b"" if known is None else known.tobytes()))
+
+
+def _own_folds_digest(ids: Sequence[str], own: OwnFolds) -> str:
+    given = [(name, cells) for name, cells in vars(own).items() if cells is not None]
+    return _texts_digest(ids, *(part for name, cells in given for part in ([name], cells)))
 
 
 def _texts_digest(*columns: Sequence[str], data: bytes = b"") -> str:

@@ -33,7 +33,8 @@ class Split:
 
 def check_table(file: str, table: Table, competition: Competition, labelled: bool) -> Iterator[Issue]:
     """Missing columns and an empty table: with these nothing else can be checked."""
-    for name in (competition.id, competition.caption, *(competition.labels.columns if labelled else ())):
+    own = [*competition.labels.columns, *competition.folds.columns] if labelled else []
+    for name in (competition.id, competition.caption, *own):
         if name and name not in table.columns:
             message = f"no column {name!r}; the columns are {', '.join(table.columns)}"
             yield Issue("missing column", message, file, 1)
@@ -55,16 +56,16 @@ def make_split(file: str, table: Table, competition: Competition, issues: list[I
     return Split(file, table.lines, ids, images)
 
 
-def check_ids(train: Split, test: Split, *others: Split) -> Iterator[Issue]:
+def check_ids(train: Split, test: Split | None = None, *others: Split) -> Iterator[Issue]:
     """Ids that occur twice in one file, or in both train and test."""
-    for split in (train, test, *others):
+    for split in (train, *([test] if test else []), *others):
         first: dict[str, int] = {}
         for row, id in enumerate(split.ids):
             if first.setdefault(id, row) != row:
                 yield split.issue("repeated id", row, f"id {id!r} is already on line {split.lines[first[id]]}")
     in_train = dict(zip(train.ids, train.lines, strict=True))
-    for row, id in enumerate(test.ids):
-        if id in in_train:
+    for row, id in enumerate(test.ids if test else ()):
+        if test and id in in_train:
             yield test.issue("id in train and test", row, f"id {id!r} is also at {train.file}:{in_train[id]}")
 
 
@@ -140,21 +141,35 @@ def check_labels(train: Split, table: Table, competition: Competition, issues: l
     return y
 
 
-def check_duplicates(train: Split, test: Split, infos: dict[str, ImageInfo], labels: Sequence[str]) -> Iterator[Issue]:
-    """Near-duplicate images within train and between train and test; `labels` (n,) are the label cells of train."""
-    first: dict[str, tuple[Split, int]] = {}  # first row of each file: a repeated id is not a near-duplicate
-    for split in (train, test):
+def _first_rows(train: Split, test: Split | None, infos: Mapping[str, ImageInfo]) -> dict[str, tuple[Split, int]]:
+    """The first row of each image file, those of train first: a repeated id is not a near-duplicate."""
+    first: dict[str, tuple[Split, int]] = {}
+    for split in (train, test) if test else (train,):
         for row, file in enumerate(split.images):
             if file and not infos[file].problem:
                 first.setdefault(file, (split, row))
-    images = [infos[file] for file in first]
-    numbers = group_near_duplicates([image.hash for image in images], [image.sha for image in images])
-    ids = [train.ids[row] for split, row in first.values() if split is train]  # the first ones: test follows train
-    if many := many_near_duplicates(ids, numbers[: len(ids)]):
+    return first
+
+
+def near_duplicate_groups(train: Split, test: Split | None, infos: Mapping[str, ImageInfo]) -> dict[str, int]:
+    """The number of the group that each image file is in."""
+    files = list(_first_rows(train, test, infos))
+    numbers = group_near_duplicates([infos[file].hash for file in files], [infos[file].sha for file in files])
+    return dict(zip(files, numbers.tolist(), strict=True))
+
+
+def check_duplicates(
+    train: Split, test: Split | None, infos: Mapping[str, ImageInfo], numbers: Mapping[str, int], labels: Sequence[str]
+) -> Iterator[Issue]:
+    """Near-duplicate images within train and between train and test, by the `numbers` of their groups; `labels` (n,)
+    are the label cells of train."""
+    first = _first_rows(train, test, infos)
+    of_train = {file: train.ids[row] for file, (split, row) in first.items() if split is train}
+    if many := many_near_duplicates(list(of_train.values()), np.array([numbers[file] for file in of_train], int)):
         yield Issue("many near-duplicates", many, train.file)
     groups: dict[int, list[str]] = {}  # in order of their first rows
-    for number, file in zip(numbers.tolist(), first, strict=True):
-        groups.setdefault(number, []).append(file)
+    for file in first:
+        groups.setdefault(numbers[file], []).append(file)
     for files in groups.values():
         if len(files) < 2:
             continue
@@ -168,6 +183,6 @@ def check_duplicates(train: Split, test: Split, infos: dict[str, ImageInfo], lab
                 cells = ", ".join(f"{train.place(row)} is {labels[row]!r}" for row in in_train)
                 yield train.issue("near-duplicates differ", in_train[0], cells)
         for split, row in members:
-            if split is test and in_train:
+            if test and split is test and in_train:
                 original = f"{train.ids[in_train[0]]} of {train.file}:{train.lines[in_train[0]]}"
                 yield test.issue("test photo in train", row, f"{how}: {test.ids[row]} and {original}")

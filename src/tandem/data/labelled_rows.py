@@ -19,7 +19,8 @@ class LabelledRows:
     names: tuple[str, ...]  # of the labels
     y: np.ndarray  # (n, c) u1: 0 or 1
     fold: np.ndarray  # (n,) int: the fold that holds a row out
-    group: np.ndarray  # (n,) int: rows of one group are near-duplicates
+    group: np.ndarray  # (n,) int: rows of one group are near-duplicates, or kept together by the user
+    known: np.ndarray | None = None  # (n, c) bool: which labels are known, y is 0 at the others; None: all are
 
     @cached_property
     def fold_digest(self) -> str:
@@ -27,16 +28,20 @@ class LabelledRows:
 
     @cached_property
     def label_digest(self) -> str:
-        return digest([self.names, self.y.tolist()])
+        return digest([self.names, self.y.tolist()] + ([] if self.known is None else [self.known.tolist()]))
+
+    def known_of(self, rows: np.ndarray) -> np.ndarray | None:
+        """(k, c) bool of the rows (k,); None where all labels of all rows are known."""
+        return None if self.known is None else self.known[rows]
 
 
 def read_labelled_rows(paths: Paths) -> LabelledRows:
     """Raises ValueError where the folds are not those of the checked rows."""
-    ids, names, y = read_labels(paths.labels)
+    ids, names, y, known = read_labels(paths.labels)
     rows = {id: (fold, group) for id, fold, group in zip(*read_fold_map(paths.folds), strict=True)}
     missing = [id for id in ids if id not in rows]
     if missing or len(rows) != len(ids):
         without = f"{len(missing)} without a fold{', first: ' + missing[0] if missing else ''}; {ADVICE}"
         raise ValueError(f"{paths.folds}: {len(rows)} rows, {len(ids)} training rows, {without}")
     fold, group = np.array([rows[id] for id in ids]).T
-    return LabelledRows(ids, names, y, fold, group)
+    return LabelledRows(ids, names, y, fold, group, known)

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,17 @@ IMAGE_SCHEMA = pa.schema(
 CAPTION_SCHEMA = pa.schema([("id", pa.string()), ("caption", pa.string())])
 
 
+@dataclass(frozen=True)
+class OwnFolds:
+    """What the user's tables say of the folds of the training rows; None where they say nothing."""
+
+    fold: Sequence[str] | None = None  # (n,) as written
+    group: Sequence[str] | None = None  # (n,) rows with equal cells stay together; "" is a row of its own
+
+    def __bool__(self) -> bool:
+        return self.fold is not None or self.group is not None
+
+
 def _write(path: Path, table: pa.Table) -> bool:
     return write_if_changed(path, lambda partial: pq.write_table(table, partial))
 
@@ -34,15 +46,35 @@ def write_captions(path: Path, ids: list[str], captions: list[str]) -> bool:
     return _write(path, pa.table({"id": ids, "caption": captions}, schema=CAPTION_SCHEMA))
 
 
-def write_labels(path: Path, ids: list[str], names: tuple[str, ...], y: np.ndarray) -> bool:
-    """`y` is (n, c) of 0 and 1; one uint8 column per label name."""
-    columns = [pa.array(ids, pa.string())] + [pa.array(y[:, j].astype(np.uint8)) for j in range(len(names))]
-    return _write(path, pa.Table.from_arrays(columns, names=["id", *names]))
+def write_labels(
+    path: Path, ids: list[str], names: tuple[str, ...], y: np.ndarray, known: np.ndarray | None = None
+) -> bool:
+    """`y` is (n, c) of 0 and 1; one uint8 column per label name, null where a cell is not `known` (n, c) bool."""
+    masks = [None] * len(names) if known is None else list(~known.T)
+    cells = (pa.array(column, mask=mask) for column, mask in zip(y.astype(np.uint8).T, masks, strict=True))
+    return _write(path, pa.Table.from_arrays([pa.array(ids, pa.string()), *cells], names=["id", *names]))
+
+
+def write_own_folds(path: Path, ids: list[str], own: OwnFolds) -> bool:
+    """Column `id`, then `fold` and `group` where they are given."""
+    columns = {name: list(cells) for name, cells in vars(own).items() if cells is not None}
+    return _write(path, pa.table({"id": ids, **columns}))
+
+
+def read_own_folds(path: Path) -> OwnFolds:
+    """Empty where there is no such file."""
+    columns = pq.read_table(path).to_pydict() if path.exists() else {}
+    return OwnFolds(columns.get("fold"), columns.get("group"))
 
 
 def read_images(path: Path) -> dict[str, list]:
     """The columns that IMAGE_SCHEMA names."""
     return pq.read_table(path).to_pydict()
+
+
+def read_ids(path: Path) -> list[str]:
+    """The ids of one table's rows, in its order."""
+    return pq.read_table(path, columns=["id"])["id"].to_pylist()
 
 
 def read_image_rows(path: Path) -> dict[str, list]:
@@ -78,9 +110,13 @@ def word_counts(captions: Sequence[str]) -> np.ndarray:
     return np.array([len(caption.split()) for caption in captions], np.int64)
 
 
-def read_labels(path: Path) -> tuple[list[str], tuple[str, ...], np.ndarray]:
-    """(ids, label names, y) with y (n, c) uint8."""
+def read_labels(path: Path) -> tuple[list[str], tuple[str, ...], np.ndarray, np.ndarray | None]:
+    """(ids, label names, y, known) with y (n, c) uint8, 0 where a label is unknown, and known (n, c) bool, None where
+    all labels of all rows are known."""
     table = pq.read_table(path)
-    names = tuple(table.column_names[1:])
-    y = np.column_stack([table.column(j + 1).to_numpy() for j in range(len(names))])
-    return table.column(0).to_pylist(), names, y
+    names, columns = tuple(table.column_names[1:]), table.columns[1:]
+    y = np.column_stack([column.fill_null(0).to_numpy() for column in columns])
+    known = None
+    if any(column.null_count for column in columns):
+        known = np.column_stack([column.is_valid().to_numpy() for column in columns])
+    return table.column(0).to_pylist(), names, y, known

@@ -80,6 +80,7 @@ def validate_submission(path: Path, competition: Competition, columns: Sequence[
 
 def expected_rows(competition: Competition, folder: Path) -> tuple[list[str], list[str], str]:
     """(columns, ids in order, file name) of the sample submission, else of the test file; raises ValueError."""
+    assert competition.test  # else there is no task that submits
     sample = folder / competition.sample_submission
     source = sample if sample.is_file() else folder / competition.test
     table = read_table(source)

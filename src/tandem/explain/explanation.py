@@ -44,6 +44,13 @@ class Explanation:
     heat: np.ndarray | None = None  # (shown, h, w), at least 0
     words: Words | None = None
     missing: tuple[str, ...] = ()  # what could not be computed, each with the reason
+    known: np.ndarray | None = None  # (c,) bool: which labels of a training row are known; None: all are
+
+    def true_label(self, j: int) -> str:
+        """What is shown of label j of a training row: "yes", "unknown" or ""."""
+        if self.known is not None and not self.known[j]:
+            return "unknown"
+        return "yes" if self.truth is not None and self.truth[j] else ""
 
 
 def find_row(image: str, ids: dict[str, Sequence[str]]) -> tuple[str, int]:

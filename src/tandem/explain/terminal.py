@@ -52,7 +52,7 @@ def _labels(e: Explanation) -> Table:
         cells = [Text(f"{percent(p.proba[j])} {m}", style) for p, (m, style) in zip(e.predictions, marks, strict=True)]
         cells += [Text(percent(float(sigmoid(logits[j]))), "dim") for logits in e.single_input.values()]
         if e.truth is not None:
-            cells.append(Text("yes" if e.truth[j] else ""))
+            cells.append(Text(e.true_label(j)))
         table.add_row(Text(printable(e.names[j])), *cells)
     table.caption, table.caption_justify = "✓ predicted label", "left"
     return table

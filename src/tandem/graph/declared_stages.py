@@ -119,7 +119,7 @@ class Graph:
             "train": [*trained, *scored],
             "decode": [*trained, *scored],
             "stack": [*scored, STACK, f"decode {STACK}"],
-            "submit": [*scored, f"submit {submitted}"],
+            "submit": [*scored, *([f"submit {submitted}"] if self.competition.test else [f"decode {submitted}"])],
         }
         if target not in goals:
             raise ValueError(f"plan of {target!r}: expected one of {', '.join(goals)}")
@@ -170,20 +170,27 @@ class Graph:
         paths, competition = self.paths, self.competition
         tables = [paths.input / getattr(competition, name) for name in (*competition.splits, "sample_submission")]
         inputs: dict[str, Any] = {"competition.toml": competition.model_dump(mode="json", include=CHECKED_SETTINGS)}
+        if own := competition.folds.model_dump(include={"file", "column", "group"}, exclude_none=True):
+            inputs["own folds"] = own
+            tables += [paths.input / competition.folds.file] if competition.folds.file else []
         inputs |= {str(file): self.sources.file(file) for file in tables}
         inputs |= {"image files": folder_state(paths.input / competition.images), "check version": version.CHECK}
         files = [paths.labels, *map(paths.images, competition.splits)]
         files += map(paths.captions, competition.splits if competition.caption else ())
+        files += [paths.own_folds] if own else []
         return Task("check", "check", (Artifact("check", tuple(files), paths.checked, inputs),))
 
     def _folds(self) -> Task:
+        settings = self.competition.model_dump(mode="json", include={"folds", "duplicates"}, exclude_none=True)
         inputs = {
-            "competition.toml": self.competition.model_dump(mode="json", include={"folds", "duplicates"}),
+            "competition.toml": settings,
             "labels": self.sources.table("train.labels"),
             "images": self.sources.table("train.images"),
             "folds version": version.FOLDS,
             "duplicates version": version.DUPLICATES,
         }
+        if {"file", "column", "group"} & settings["folds"].keys():
+            inputs["own folds"] = self.sources.table("train.folds")
         artifact = Artifact("folds", (self.paths.folds,), self.paths.folds_record, inputs)
         return Task("folds", "folds", (artifact,), ("check",))
 
@@ -270,17 +277,17 @@ class Graph:
         needs = ["folds", *(f"features {e.slug}" for e in experiment.encoders)]
         if experiment.teacher:
             needs.append(f"train {experiment.teacher}")
-        artifacts = (*folds, self.oof(name), self.test(name))
+        artifacts = (*folds, *self.predictions(name, ()))
         return Task(f"train {name}", "train", artifacts, tuple(needs), name, experiment, heavy=True)
 
     def _stack(self, members: Sequence[str]) -> Task:
-        oof, test = self.stacked(members)
+        artifacts = self.stacked(members)
         needs = tuple(f"train {name}" for name in members)
         config = {name: self.experiments[name] for name in members}
-        return Task(STACK, STACK, (oof, test), needs, STACK, config, heavy=True)
+        return Task(STACK, STACK, artifacts, needs, STACK, config, heavy=True)
 
-    def stacked(self, members: Sequence[str]) -> tuple[Artifact, Artifact]:
-        """Out-of-fold and test predictions of the stack of these members."""
+    def stacked(self, members: Sequence[str]) -> tuple[Artifact, ...]:
+        """Out-of-fold predictions of the stack of these members and, with a test table, those for its rows."""
         paths = self.paths
         inputs: dict[str, Any] = {name: self.oof(name).key for name in members}
         inputs |= {"labels": self.sources.table("train.labels"), "fold map": self.sources.fold_map}
@@ -289,14 +296,18 @@ class Graph:
         models = paths.stack(STACK)
         files = (paths.oof(STACK), paths.contributions(STACK), models, models.with_suffix(".safetensors"))
         oof = Artifact("stack out of fold", files, paths.run(STACK), inputs)
+        if not self.competition.test:
+            return (oof,)
         inputs = {"stack": oof.key, **{name: self.test(name).key for name in members}}
         inputs |= {"test captions": self.sources.table("test.captions")}
         file = paths.test(STACK)
         return oof, Artifact("stack test", (file,), file, inputs)
 
-    def predictions(self, name: str, members: Sequence[str]) -> tuple[Artifact, Artifact]:
-        """Out-of-fold and test predictions of an experiment or the stack."""
-        return self.stacked(self.chosen(members)) if name == STACK else (self.oof(name), self.test(name))
+    def predictions(self, name: str, members: Sequence[str]) -> tuple[Artifact, ...]:
+        """Out-of-fold predictions of an experiment or the stack and, with a test table, those for its rows."""
+        if name == STACK:
+            return self.stacked(self.chosen(members))
+        return (self.oof(name), *([self.test(name)] if self.competition.test else []))
 
     def decoder(self, name: str, members: Sequence[str] = ()) -> Artifact:
         """The tuned decoder and the scores of an experiment or the stack."""

@@ -18,15 +18,20 @@ class TrainingRun:
     seed: int
     checkpoint: Path | None = None  # a killed run continues from it, to the same weights
     on_epoch: Callable[[dict[str, Any]], None] = lambda entry: None  # called with the log entry of each epoch
-    weights: np.ndarray | None = None  # (n, c) of each label in the loss; only for kinds that have a [pseudo] section
+    weights: np.ndarray | None = None  # (n, c) of each cell of y, 0 where it is unknown; None: all are known
     clock: Callable[[], float] = time.monotonic  # seconds; says when the next checkpoint is due
+
+    @property
+    def known(self) -> np.ndarray | None:
+        """(n, c) bool: which cells of y are known; None: all are."""
+        return None if self.weights is None else self.weights > 0
 
 
 class Model(Protocol):
     """One network or linear model, for one fold of an experiment; n rows, c labels."""
 
     def fit(self, inputs: Inputs, y: np.ndarray, run: TrainingRun) -> list[dict[str, Any]]:
-        """Trains on y (n, c), 0 or 1, or probabilities where `run.weights` is given; one log entry per epoch."""
+        """Trains on y (n, c) by `run.weights`; one log entry per epoch. y is 0 or 1, a pseudo-label a probability."""
 
     def predict_proba(self, inputs: Inputs) -> np.ndarray:
         """(n, c) probabilities."""

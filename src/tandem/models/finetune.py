@@ -19,10 +19,10 @@ from tandem.logits import sigmoid
 from tandem.models.augmenter import Augmenter, one_cv2_thread
 from tandem.models.base import TrainingRun
 from tandem.models.inputs import Inputs
-from tandem.models.losses import make_loss
+from tandem.models.losses import Targets, make_loss
 from tandem.models.mixing import mixed
 from tandem.models.parameter_groups import parameter_groups
-from tandem.models.trainer import Batch, Task, fit, shuffled_batches
+from tandem.models.trainer import Batch, Task, fit, row_targets, shuffled_batches
 from tandem.runtime.progress import progress
 from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import autocast, device, import_timm
@@ -42,25 +42,26 @@ class FinetunedModel:
             torch.manual_seed(run.seed)  # of the new classifier
             network = load_backbone(cfg.model, cfg.weights, self.n_labels, cfg.dropout, cfg.train.drop_path)
         self.network = nn.Sequential(Normalise(network), channels_last(network)).to(on)
-        targets, steps = torch.from_numpy(y.astype(np.float32)).to(on), max(1, len(y) // cfg.train.batch)
+        targets, steps = row_targets(y, run, on), max(1, len(y) // cfg.train.batch)
         augment = Augmenter(cfg.augment, cfg.size, run.seed)
         batches = partial(self._batches, inputs.files or (), targets, steps, augment)
         new = [(cast(Any, network).get_classifier(), cfg.train.lr)]
         groups = parameter_groups(network, cfg.train, cfg.train.backbone_lr, new, cfg.train.layer_decay)
-        task = Task(self.network, batches, steps, groups, make_loss(cfg.train.loss, cfg.train.smoothing))
+        loss = make_loss(cfg.train.loss, cfg.train.smoothing)
+        task = Task(self.network, batches, steps, groups, lambda logits, batch: loss(logits, *batch))
         log = fit(task, cfg.train, run)
         self.network.eval()
         return log
 
     def _batches(
-        self, files: Sequence[Image], targets: torch.Tensor, steps: int, augment: Augmenter, epoch: int
+        self, files: Sequence[Image], targets: Targets, steps: int, augment: Augmenter, epoch: int
     ) -> Iterator[Batch]:
-        chunks = list(shuffled_batches(len(targets), 1, steps, augment.seed, epoch))
+        chunks = list(shuffled_batches(len(targets.y), 1, steps, augment.seed, epoch))
         loaded = prefetch(lambda chunk: augment.batch(files, chunk[0], epoch), chunks, threads())
-        train, on = self.cfg.train, targets.device
-        with one_cv2_thread(), progress(len(targets), f"epoch {epoch + 1}", "img") as bar:
+        train, on = self.cfg.train, targets.y.device
+        with one_cv2_thread(), progress(len(targets.y), f"epoch {epoch + 1}", "img") as bar:
             for (rows, _, rng), pixels in zip(chunks, loaded, strict=True):
-                batch = torch.from_numpy(pixels).to(on), targets[torch.from_numpy(rows).to(on)]
+                batch = torch.from_numpy(pixels).to(on), targets.take(torch.from_numpy(rows).to(on))
                 yield mixed(*batch, train.mixup, train.cutmix, rng)
                 bar.update(len(rows))
 

@@ -23,10 +23,11 @@ from tandem.features.text_backbone_split import late_layers
 from tandem.logits import sigmoid, smoothed_log_odds
 from tandem.models.augmenter import Augmenter, one_cv2_thread
 from tandem.models.base import TrainingRun
-from tandem.models.fusion_network import Batch, Features, FusionNetwork, Outputs, Targets, Trunks, fusion_loss
+from tandem.models.fusion_network import Batch, Features, FusionNetwork, Outputs, Trunks, fusion_loss
 from tandem.models.inputs import Inputs
+from tandem.models.losses import Targets
 from tandem.models.parameter_groups import parameter_groups
-from tandem.models.trainer import Task, fit, shuffled_batches
+from tandem.models.trainer import Task, fit, row_targets, shuffled_batches
 from tandem.runtime.progress import progress
 from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import autocast, device
@@ -64,7 +65,7 @@ class FusionModel:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.seed)  # of the new layers
             network = FusionNetwork(cfg.fusion, self.n_labels, trunks, widths)
-        network.bias.data = torch.from_numpy(smoothed_log_odds(y).astype(np.float32))
+        network.bias.data = torch.from_numpy(smoothed_log_odds(y, run.known).astype(np.float32))
         has_caption = measured.pop("captioned", torch.ones(len(sample), 1, dtype=torch.bool))[:, 0]
         for name, values in measured.items():
             if name == "caption" and has_caption.sum() > 1:
@@ -73,10 +74,8 @@ class FusionModel:
                 part.fit(values.flatten(0, 1) if name == "positions" else values[:, 0])
         self.network = network.to(on)
         steps = max(len(y) // train.batch, min(FEW_STEPS, len(y) // SMALL_BATCH), 1)
-        weights = None if run.weights is None else torch.from_numpy(run.weights.astype(np.float32)).to(on)
-        targets = torch.from_numpy(y.astype(np.float32)).to(on), weights
-        batches = partial(_batches, load, rows.views, steps, targets, run.seed)
-        task = Task(self.network, batches, steps, self._groups(), fusion_loss(cfg), _metric_pair)
+        batches = partial(_batches, load, rows.views, steps, row_targets(y, run, on), run.seed)
+        task = Task(self.network, batches, steps, self._groups(), fusion_loss(cfg), _mean_logits)
         log = fit(task, train, run)
         self.network.eval()
         self.network.center.copy_(torch.from_numpy(self._raw_terms(few)[BOTH].mean(0)))
@@ -175,15 +174,14 @@ class FusionModel:
 
 
 def _batches(load: Load, views: int, steps: int, targets: Targets, seed: int, epoch: int) -> Iterator[tuple]:
-    y, weights = targets
-    chunks = list(shuffled_batches(len(y), views, steps, seed, epoch))
+    n, on = len(targets.y), targets.y.device
+    chunks = list(shuffled_batches(n, views, steps, seed, epoch))
     loaded = prefetch(lambda chunk: load(epoch, *chunk[:2]), chunks, 1)
-    with progress(len(y), f"epoch {epoch + 1}", "rows") as bar:
+    with progress(n, f"epoch {epoch + 1}", "rows") as bar:
         for (rows, _, _), batch in zip(chunks, loaded, strict=True):
-            at = torch.from_numpy(rows).to(y.device)
             if not isinstance(batch, Features):  # those are on the device
-                batch = to_device(batch, y.device)
-            yield batch, (y[at], None if weights is None else weights[at])
+                batch = to_device(batch, on)
+            yield batch, targets.take(torch.from_numpy(rows).to(on))
             bar.update(len(rows))
 
 
@@ -191,9 +189,9 @@ def _pick(features: dict[str, torch.Tensor], epoch: int, rows: np.ndarray, view:
     return Features(**{name: values[rows, view] for name, values in features.items()})
 
 
-def _metric_pair(outputs: Outputs, targets: Targets) -> tuple[torch.Tensor, torch.Tensor]:
-    """(logits (b, c) from both modalities, mean over the heads; y (b, c))."""
-    return outputs.terms[BOTH].float().sum(-1).mean(0) + outputs.bias, targets[0]
+def _mean_logits(outputs: Outputs) -> torch.Tensor:
+    """(b, c) from both modalities, mean over the heads."""
+    return outputs.terms[BOTH].float().sum(-1).mean(0) + outputs.bias
 
 
 def _trunks(cfg: FusionExperiment) -> Trunks:

@@ -13,12 +13,11 @@ from tandem.config.experiments import FusionExperiment
 from tandem.config.training import Fusion
 from tandem.features.text_backbone_split import is_token
 from tandem.models.fusion_joins import JOINS
-from tandem.models.losses import bce, make_loss
+from tandem.models.losses import Targets, make_loss
 from tandem.models.mlp_head import hidden_layer, mean_and_deviation
 
 # maps (b, h, w, d) or pixels (b, h, w, 3); frozen (b, f); caption (b, f); tokens (b, t, d); captioned (b,) bool
 Batch = dict[str, torch.Tensor]
-Targets = tuple[torch.Tensor, torch.Tensor | None]  # (b, c), and the weight of each
 
 
 @dataclass(frozen=True)
@@ -195,26 +194,22 @@ def fusion_loss(cfg: FusionExperiment) -> Callable[[Outputs, Targets], torch.Ten
 
     (1 - p) L(both) + p / 2 (L(no caption) + L(no image)): the expectation of modality dropout with probability p.
     Poisson loss for the number of labels, 1 - cosine for the caption features. Learned weights: the loss of a task is
-    multiplied by exp(-s), and s is added (Kendall et al. 2018, arXiv 1705.07115).
+    multiplied by exp(-s), and s is added (Kendall et al. 2018, arXiv 1705.07115). Rows with an unknown label have no
+    known number of labels.
     """
     fusion, labels = cfg.fusion, make_loss(cfg.train.loss, cfg.train.smoothing)
 
     def loss(outputs: Outputs, batch: Targets) -> torch.Tensor:
-        targets, weights = batch
+        y, weights = batch
         p = fusion.modality_dropout if len(outputs.terms) > 1 else 0.0
         shares = {BOTH: 1 - p, NO_CAPTION: p / 2, NO_IMAGE: p / 2}
-        total = targets.new_zeros(())
+        total = y.new_zeros(())
         for name, terms in outputs.terms.items():
             if shares[name]:
                 logits = (terms.float().sum(-1) + outputs.bias).flatten(0, 1)
-                y = targets.repeat(len(terms), 1)
-                if weights is None:
-                    cost = labels(logits, y)
-                else:
-                    cost = bce(logits, y, cfg.train.smoothing, weights.repeat(len(terms), 1))
-                total = total + shares[name] * cost
-        counts = targets.sum(1).expand_as(outputs.counts)
-        tasks = [(fusion.count, poisson_nll_loss(outputs.counts, counts))]
+                repeated = (part if part is None else part.repeat(len(terms), 1) for part in batch)
+                total = total + shares[name] * labels(logits, *repeated)
+        tasks = [(fusion.count, _count_loss(outputs.counts, y, weights))]
         if outputs.similarity is not None:
             tasks.append((fusion.embedding, (1 - outputs.similarity).mean()))
         for (weight, task), s in zip(tasks, outputs.log_weights, strict=False):
@@ -223,6 +218,15 @@ def fusion_loss(cfg: FusionExperiment) -> Callable[[Outputs, Targets], torch.Ten
         return total
 
     return loss
+
+
+def _count_loss(counts: torch.Tensor, y: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    """Poisson loss of log numbers of labels (heads, b), mean over the rows whose labels are all known."""
+    if weights is None:
+        return poisson_nll_loss(counts, y.sum(1).expand_as(counts))
+    known = (weights > 0).all(1).expand_as(counts)
+    cells = poisson_nll_loss(counts, y.sum(1).expand_as(counts), reduction="none")
+    return (cells * known).sum() / known.sum().clamp_min(1)
 
 
 def _pool(tokens: torch.Tensor, token_mask: torch.Tensor) -> list[torch.Tensor]:

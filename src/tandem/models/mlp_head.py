@@ -16,9 +16,9 @@ from tandem.config.training import Head
 from tandem.logits import sigmoid
 from tandem.models.base import TrainingRun
 from tandem.models.inputs import Inputs
-from tandem.models.losses import make_loss
+from tandem.models.losses import Targets, make_loss
 from tandem.models.parameter_groups import parameter_groups
-from tandem.models.trainer import Batch, Task, fit, shuffled_batches
+from tandem.models.trainer import Batch, Task, fit, row_targets, shuffled_batches
 from tandem.runtime.torch_setup import autocast, device
 
 # with few rows, smaller batches, so that an epoch has some steps: quicker, and a lower out-of-fold loss
@@ -39,15 +39,15 @@ class HeadModel:
         first = torch.from_numpy(inputs.side_by_side(self.cfg.encoders, 0))
         self.mean, self.deviation = mean_and_deviation(first)
         x = torch.stack([self._view(inputs, v) for v in range(inputs.views)]).to(on)
-        targets = torch.from_numpy(y.astype(np.float32)).to(on)
-        train, log = self.cfg.train, []
+        targets, train, log = row_targets(y, run, on), self.cfg.train, []
+        loss = make_loss(train.loss, train.smoothing)
         steps = max(len(y) // train.batch, min(FEW_STEPS, len(y) // SMALL_BATCH), 1)
         for bag in range(self.cfg.head.bags):
             seed = run.seed * 101 + bag
             network = _network(self.cfg.head, x.shape[2], self.n_labels, seed).to(on)
             groups = parameter_groups(network, train, train.lr)
             batches = partial(_batches, x, targets, steps, self.cfg.head.input_dropout, seed)
-            task = Task(network, batches, steps, groups, make_loss(train.loss, train.smoothing))
+            task = Task(network, batches, steps, groups, lambda logits, batch: loss(logits, *batch))
             log += [{"bag": bag, **entry} for entry in fit(task, train, TrainingRun(seed))]
             self.networks.append(network.eval())
         run.on_epoch(log[-1])
@@ -89,17 +89,15 @@ class HeadModel:
         return self
 
 
-def _batches(
-    x: torch.Tensor, targets: torch.Tensor, steps: int, dropout: float, seed: int, epoch: int
-) -> Iterator[Batch]:
+def _batches(x: torch.Tensor, targets: Targets, steps: int, dropout: float, seed: int, epoch: int) -> Iterator[Batch]:
     """All rows of x (views, n, d) with dropout, each in a random view."""
     drop = round(256 * dropout)
-    for rows, view, rng in shuffled_batches(len(targets), len(x), steps, seed, epoch):
+    for rows, view, rng in shuffled_batches(len(targets.y), len(x), steps, seed, epoch):
         at = torch.from_numpy(rows).to(x.device)
         picked = x[torch.from_numpy(view).to(x.device), at]
         # random bytes are several times quicker on a CPU than torch's own dropout
         keep = torch.from_numpy(rng.integers(0, 256, picked.shape, np.uint8) >= drop)
-        yield picked * (keep.float() * (256 / (256 - drop))).to(x.device), targets[at]
+        yield picked * (keep.float() * (256 / (256 - drop))).to(x.device), targets.take(at)
 
 
 def _network(cfg: Head, width: int, n_labels: int, seed: int) -> nn.Module:

@@ -19,7 +19,8 @@ from tandem.models.inputs import Inputs
 
 
 class TfidfModel:
-    """Reads `Inputs.captions`; L2-regularised. A label that never or always occurs gets its smoothed rate."""
+    """Reads `Inputs.captions`; L2-regularised. Each label is fitted on the rows where it is known; one that never or
+    always occurs there gets its smoothed rate."""
 
     vectorizers: list[TfidfVectorizer]
     coef: np.ndarray  # (words, c)
@@ -38,10 +39,13 @@ class TfidfModel:
                 found = f"TF-IDF found no n-gram in {self.cfg.min_rows} or more of {len(inputs)} captions: {error}"
                 raise ValueError(f"{found}; lower tfidf.min_rows, or leave this experiment out") from error
         x = self._transform(inputs)
-        self.coef, self.bias = np.zeros((x.shape[1], y.shape[1])), smoothed_log_odds(y)
-        for j in np.flatnonzero((y.min(0) == 0) & (y.max(0) == 1)):
+        self.coef, self.bias = np.zeros((x.shape[1], y.shape[1])), smoothed_log_odds(y, run.known)
+        for j in range(y.shape[1]):
+            own, given = (x, y[:, j]) if run.known is None else (x[run.known[:, j]], y[run.known[:, j], j])
+            if len(np.unique(given)) < 2:
+                continue
             model = LogisticRegression(C=self.cfg.c, solver="liblinear", random_state=0, max_iter=300)
-            model.fit(x, y[:, j])
+            model.fit(own, given)
             self.coef[:, j], self.bias[j] = model.coef_[0], model.intercept_[0]
         return []
 

@@ -16,11 +16,12 @@ from tandem.artifacts.atomic_io import write_with
 from tandem.config.training import Training
 from tandem.metrics import f1_samples
 from tandem.models.base import TrainingRun
+from tandem.models.losses import Targets
 from tandem.runtime.torch_setup import autocast
 
 MAX_NORM = 5.0  # of the gradients of one step
 CHECKPOINT_SECONDS = 30.0  # between two checkpoints: what a killed run computes again, at most, beside its last epoch
-Batch = tuple[Any, Any]  # (inputs of the network, targets of the loss)
+Batch = tuple[Any, Targets]  # (inputs of the network, targets of the loss)
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,8 @@ class Task:
     batches: Callable[[int], Iterable[Batch]]  # those of an epoch, which depend on its number alone
     steps: int  # batches in an epoch
     groups: list[dict[str, Any]]  # AdamW parameter groups, each with its own peak lr and weight decay
-    loss: Callable[[Any, Any], torch.Tensor]  # of outputs and targets of a batch: the mean over its rows
-    # (logits (b, c), y (b, c)) of outputs and targets, for F1 on the training rows
-    metric_pair: Callable[[Any, Any], Batch] = lambda outputs, targets: (outputs, targets)
+    loss: Callable[[Any, Targets], torch.Tensor]  # of outputs and targets of a batch: the mean over its rows
+    logits: Callable[[Any], torch.Tensor] = lambda outputs: outputs  # (b, c) of outputs, for F1 on the training rows
 
 
 def fit(task: Task, cfg: Training, run: TrainingRun) -> list[dict[str, Any]]:
@@ -91,7 +91,7 @@ def _train_epoch(task: Task, cfg: Training, state: _State, epoch: int) -> tuple[
     """(mean loss over the rows, F1 per row); what it sums stays on the device until the epoch is done."""
     task.network.train()
     device = next(task.network.parameters()).device
-    losses, found, pred = [], [], []
+    losses, found, pred, known = [], [], [], []
     for step, (inputs, targets) in enumerate(task.batches(epoch)):
         with autocast(device, cfg.bfloat16):
             outputs = task.network(inputs)
@@ -101,14 +101,21 @@ def _train_epoch(task: Task, cfg: Training, state: _State, epoch: int) -> tuple[
         (loss / (after - first)).backward()
         if step + 1 == after:
             state.update()
-        logits, truth = task.metric_pair(outputs, targets)
-        losses.append(loss.detach().double() * len(truth))
-        pred.append(logits.detach() > 0)
-        found.append(truth > 0.5)
+        losses.append(loss.detach().double() * len(targets.y))
+        pred.append(task.logits(outputs).detach() > 0)
+        found.append(targets.y > 0.5)
+        known += [] if targets.weights is None else [targets.weights > 0]
     y, total = torch.cat(found).cpu().numpy(), float(torch.stack(losses).sum())
     if not math.isfinite(total):
         raise ValueError(f"the loss became {total} in epoch {epoch + 1}; lower train.lr in the config")
-    return total / len(y), f1_samples(y, torch.cat(pred).cpu().numpy())
+    mask = torch.cat(known).cpu().numpy() if known else None
+    return total / len(y), f1_samples(y, torch.cat(pred).cpu().numpy(), known=mask)
+
+
+def row_targets(y: np.ndarray, run: TrainingRun, on: torch.device) -> Targets:
+    """The labels (n, c) of all rows of `run`, on a device."""
+    weights = None if run.weights is None else torch.from_numpy(run.weights.astype(np.float32)).to(on)
+    return Targets(torch.from_numpy(y.astype(np.float32)).to(on), weights)
 
 
 def shuffled_batches(

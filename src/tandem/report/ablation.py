@@ -114,18 +114,23 @@ class Comparison:
     threads: int = 1
     group: np.ndarray | None = None  # (n,), see NestedCV
     more: Sequence[np.ndarray] = ()  # (n, c) of the full network with each further seed
+    known: np.ndarray | None = None  # (n, c) which labels are known; None: all are
 
     def row(self, group: str, name: str, *probas: np.ndarray, pred: np.ndarray | None = None) -> Row:
         """Means over seeds of the scores of probabilities (n, c), one array a seed, and of the gains over the full
         network of the same seed; label sets `pred` of one seed are by default decoded as the full network's were."""
         y, rule = self.y, self.rule
         preds = [self.decoders(proba).cross_val_predict("auto") for proba in probas] if pred is None else [pred]
-        gains = gain_over_seeds(rule, y, [self.full, *self.more][: len(preds)], preds, self.group)
-        score, average_precision = (
-            float(np.mean([metric(y, a) for a in arrays]))
-            for metric, arrays in ((rule.score, preds), (mean_average_precision, probas))
-        )
-        return Row(group, name, score, *gains, average_precision, float(np.mean([log_loss(y, p) for p in probas])))
+        full, preds = (list(map(self._counted, sets)) for sets in ([self.full, *self.more][: len(preds)], preds))
+        gains = gain_over_seeds(rule, y, full, preds, self.group)
+        score = np.mean([rule.score(y, pred) for pred in preds])
+        average_precision = np.mean([mean_average_precision(y, proba, known=self.known) for proba in probas])
+        loss = np.mean([log_loss(y, proba, known=self.known) for proba in probas])
+        return Row(group, name, float(score), *gains, float(average_precision), float(loss))
+
+    def _counted(self, pred: np.ndarray) -> np.ndarray:
+        """Without the labels that are unknown, which are neither right nor wrong."""
+        return pred if self.known is None else pred & self.known
 
     def decoders(self, proba: np.ndarray) -> NestedCV:
         """All decoders of the probabilities (n, c), cross-fitted on these rows."""

@@ -64,7 +64,8 @@ def weak_labels(data: ReportData, focus: FocusExperiment, figures: Figures) -> I
 
 def error_balance(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
     """Which kind of error costs more, and whether it is the number of labels or their ranking."""
-    y, pred, bounds, score = data.y, focus.pred, figures["bounds"], data.rule.score(data.y, focus.pred)
+    y, pred, bounds = data.y, data.counted(focus.pred), figures["bounds"]
+    score = data.rule.score(y, pred)
     costs = {kind: bounds[f"no_false_{kind}"] - score for kind in ("negatives", "positives")}
     less, more = sorted(costs, key=costs.__getitem__)
     if costs[more] > UNBALANCED * costs[less]:
@@ -133,7 +134,7 @@ def stack_members(data: ReportData, focus: FocusExperiment, figures: Figures) ->
     if not (members := [by_name[name] for name in run.get("members", {}) if name in by_name]):
         return
     best = max(members, key=lambda e: e.scores["score"])
-    alone, stacked = (log_loss_rows(data.y, e.proba) for e in (best, focus))
+    alone, stacked = (log_loss_rows(data.y, e.proba, known=data.known) for e in (best, focus))
     gain, low, high = paired_mean(alone - stacked, data.group)
     if low <= 0:
         score, other = focus.scores["score"], best.scores["score"]
@@ -172,7 +173,8 @@ def fit(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[
     """Overfitting and underfitting, from the training logs."""
     over, under = {}, {}
     for e in sorted(data.experiments, key=lambda e: -e.scores["score"]):
-        decrease, f1, held_out = last_decrease(e.logs), last_value(e.logs, "f1"), f1_samples(data.y, e.proba > 0.5)
+        decrease, f1 = last_decrease(e.logs), last_value(e.logs, "f1")
+        held_out = f1_samples(data.y, e.proba > 0.5, known=data.known)
         if f1 is not None and f1 - held_out > OVERFIT:
             over[e.name] = f"{e.name} {f1:.3f} and {held_out:.3f}"
         elif decrease is not None and decrease > DECREASING:

@@ -15,22 +15,25 @@ CONFUSED = 5  # labels listed as confused with a label
 
 def per_class(data: ReportData, focus: FocusExperiment) -> list[dict]:
     """One dict per label, in the order of the names; an undefined figure is None."""
-    rule, y, pred, proba = data.rule, data.y.astype(bool), focus.pred, focus.proba
+    rule, y, pred, known = data.rule, data.y.astype(bool), data.counted(focus.pred), data.known
+    proba = focus.proba if known is None else np.where(known, focus.proba, 0)
     thresholds, spread = focus.thresholds, focus.recipe.get("spread", {})
     counts = np.column_stack([y.sum(0), pred.sum(0), (y & pred).sum(0)]).tolist()
     f1 = f1_per_label(y, pred, rule.beta, rule.zero_division)
-    gain, ap = gain_per_label(y, pred, rule), average_precisions(proba, y)
+    gain, ap = gain_per_label(y, pred, rule), average_precisions(proba, y, known)
     share = modality_shares(data.names, focus.terms) if focus.terms is not None else {}
     metric = None if thresholds is None else metric_curves(proba, y, thresholds, rule)
-    ap_of = {e.name: average_precisions(e.proba, y) for e in data.experiments}
+    ap_of = {e.name: average_precisions(e.proba, y, known) for e in data.experiments}
     labels = []
     for j, name in enumerate(data.names):
         support, predicted, hit = counts[j]
-        bins, error = calibration(proba[:, j], y[:, j])
+        own = (proba[:, j], y[:, j]) if known is None else (proba[known[:, j], j], y[known[:, j], j])
+        bins, error = calibration(*own)
         labels.append(
             {
                 "name": name,
                 "support": support,
+                "unknown": int(data.unknown[j]),
                 "predicted": predicted,
                 "false_negatives": support - hit,
                 "false_positives": predicted - hit,
@@ -44,7 +47,7 @@ def per_class(data: ReportData, focus: FocusExperiment) -> list[dict]:
                 "share": share.get(name),
                 "calibration": bins,
                 "calibration_error": error,
-                "curve": [round(v, 4) for v in f_curve(proba[:, j], y[:, j], rule.beta, rule.zero_division).tolist()],
+                "curve": [round(v, 4) for v in f_curve(*own, rule.beta, rule.zero_division).tolist()],
                 "metric_curve": None if metric is None else [round(v, 5) for v in metric[j].tolist()],
                 "ap_by_experiment": {e: round(v, 4) for e, aps in ap_of.items() if (v := aps[j]) is not None},
                 "confused": confused_labels(j, y, pred),
@@ -53,10 +56,10 @@ def per_class(data: ReportData, focus: FocusExperiment) -> list[dict]:
     return labels
 
 
-def average_precisions(proba: np.ndarray, y: np.ndarray) -> list[float | None]:
-    """One per label; None for a label without rows."""
-    columns = zip(y.T, proba.T, strict=True)
-    return [mean_average_precision(t[:, None], p[:, None]) if t.any() else None for t, p in columns]
+def average_precisions(proba: np.ndarray, y: np.ndarray, known: np.ndarray | None = None) -> list[float | None]:
+    """One per label, over the rows where it is known; None for a label without rows."""
+    parts = ([None if a is None else a[:, [j]] for a in (y, proba, known)] for j in range(y.shape[1]))
+    return [mean_average_precision(t, p, known=k) if t.any() else None for t, p, k in parts]
 
 
 def gain_per_label(y: np.ndarray, pred: np.ndarray, rule: Rule) -> np.ndarray:
@@ -108,8 +111,9 @@ def upper_bounds(data: ReportData, focus: FocusExperiment) -> dict[str, float]:
     """The score if one kind of error was removed and everything else stayed the same; with `known_counts` every row
     gets its most probable labels, as many as it has: the remaining errors are of ranking. `perfect` is the score
     without any error, below 1 where a row or label without labels counts as 0."""
-    y, pred, rule = data.y.astype(bool), focus.pred, data.rule
-    order = np.argsort(-focus.proba, axis=1, kind="stable")
+    y, pred, rule = data.y.astype(bool), data.counted(focus.pred), data.rule
+    proba = focus.proba if data.known is None else np.where(data.known, focus.proba, -1)
+    order = np.argsort(-proba, axis=1, kind="stable")
     best = np.zeros_like(y)
     np.put_along_axis(best, order, np.arange(y.shape[1]) < y.sum(1)[:, None], axis=1)
     return {

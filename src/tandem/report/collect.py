@@ -50,6 +50,7 @@ def gather(experiments: Experiments, wanted: str = "") -> ReportData:
         features=read_image_features(paths, experiments),
         findings=read_json(paths.check_report) if paths.check_report.exists() else None,
         missing=missing(experiments, list(scored), stale, focus),
+        known=rows.known,
     )
 
 
@@ -80,7 +81,7 @@ def read_focus(experiment: ExperimentDir, rows: LabelledRows, rule: Rule, scored
     """The experiment with its rows decoded again; raises ValueError where its score differs from the one on disk."""
     paths, name, scores = experiment.paths, experiment.name, scored.scores
     pred = cross_fitted(experiment, rows, rule, scored)
-    score = rule.score(rows.y, pred)
+    score = rule.score(rows.y, pred if rows.known is None else pred & rows.known)
     if scores["metric"] != rule.metric or abs(score - scores["score"]) > 1e-9:
         raise ValueError(
             f"{paths.scores(name)} has {scores['score']:.4f} {scores['metric']}, its predictions score "
@@ -160,7 +161,7 @@ def missing(
         found.append(("the stack of these experiments", f"make submit {comp}"))
     if focus is not None:
         exps = "" if focus.name == STACK else f" EXPS={focus.name}"
-        if focus.test_pred is None or focus.submission is None:
+        if experiments.competition.test and (focus.test_pred is None or focus.submission is None):
             what = "test predictions" if focus.test_pred is None else "the submission"
             found.append((f"{what} of {focus.name}", f"make submit {comp}{exps}"))
         if not paths.check_report.exists():

@@ -14,33 +14,36 @@ FREQUENT = 30  # labels in the table of co-occurrence
 
 
 def label_counts(data: ReportData) -> list[dict]:
-    """One row per label: rows that have it, their share, the share in each fold."""
-    shares, rows = label_shares(data.y, data.fold, int(data.fold.max()) + 1), []
-    for name, column, (*folds, overall) in zip(data.names, data.y.T, shares.tolist(), strict=True):
+    """One row per label: rows that have it, rows where it is unknown, its share of the others, in all and each fold."""
+    shares, counts, rows = label_shares(data.y, data.fold, data.known), data.y.sum(0, dtype=int).tolist(), []
+    for name, n, unknown, row in zip(data.names, counts, data.unknown.tolist(), shares.tolist(), strict=True):
+        *folds, overall = row
         worst = max((share - overall for share in folds), key=abs)
-        row = {"name": name, "rows": int(column.sum()), "share": float(column.mean())}
-        rows.append(row | {"folds": folds, "worst": worst})
+        rows.append({"name": name, "rows": n, "unknown": unknown, "share": overall, "folds": folds, "worst": worst})
     return rows
 
 
-def co_occurrence(y: np.ndarray, names: tuple[str, ...]) -> dict:
+def co_occurrence(y: np.ndarray, names: tuple[str, ...], known: np.ndarray | None = None) -> dict:
     """For the most frequent labels: `rows` of {name, cells}. A cell is [share of the row's images that also have the
-    column's label, lift over the column's overall share, rows with both]; None on the diagonal."""
+    column's label, lift over the column's overall share, rows with both]; None on the diagonal. Only images where the
+    column's label is `known` count."""
     frequent = np.sort(np.argsort(-y.sum(0), kind="stable")[:FREQUENT])
-    both = y[:, frequent].astype(np.int64).T @ y[:, frequent]
-    count, share = np.diag(both), y[:, frequent].mean(0)
+    present = y[:, frequent].astype(np.int64)
+    told = np.ones_like(present) if known is None else known[:, frequent].astype(np.int64)
+    both, count, share = present.T @ present, present.T @ told, present.sum(0) / np.maximum(told.sum(0), 1)
     rows = []
     for a, j in enumerate(frequent):
-        given = both[a] / max(count[a], 1)
+        given = both[a] / np.maximum(count[a], 1)
         figures = zip(given.tolist(), (given / np.maximum(share, 1e-9)).tolist(), both[a].tolist(), strict=True)
         cells = [None if a == b else [round(g, 4), round(x, 2), n] for b, (g, x, n) in enumerate(figures)]
         rows.append({"name": names[j], "cells": cells})
     return {"names": [names[j] for j in frequent], "rows": rows, "left_out": y.shape[1] - len(frequent)}
 
 
-def labels_per_row(y: np.ndarray, focus: FocusExperiment | None) -> list[list[float]]:
-    """[number of labels, share of rows with so many true labels, predicted out of fold, predicted on test]."""
-    tables = [y] if focus is None else [y, focus.pred, focus.test_pred]
+def labels_per_row(data: ReportData, focus: FocusExperiment | None) -> list[list[float]]:
+    """[number of labels, share of rows with so many true labels, predicted out of fold, predicted on test]; true and
+    out of fold without unknown labels."""
+    tables = [data.y] if focus is None else [data.y, data.counted(focus.pred), focus.test_pred]
     sizes = [table.sum(1).astype(int) for table in tables if table is not None]
     most = max(int(s.max()) for s in sizes)
     shares = [np.bincount(s, minlength=most + 1) / len(s) for s in sizes]

@@ -66,3 +66,13 @@ class ReportData:
     features: tuple[np.ndarray, np.ndarray] | None = None  # (n, d), (m, d) frozen image features of train and test
     findings: dict | None = None  # the report of the data check
     missing: Sequence[tuple[str, str]] = ()  # (what does not exist yet, the command that makes it)
+    known: np.ndarray | None = None  # (n, c) bool: which labels are known, y is 0 at the others; None: all are
+
+    def counted(self, pred: np.ndarray) -> np.ndarray:
+        """(n, c) bool: label sets without the labels that are unknown, which are neither right nor wrong."""
+        return pred if self.known is None else pred & self.known
+
+    @property
+    def unknown(self) -> np.ndarray:
+        """(c,) number of rows where each label is unknown."""
+        return np.zeros(len(self.names), int) if self.known is None else (~self.known).sum(0)

@@ -24,12 +24,14 @@ def decoders(scores: dict) -> list[dict]:
 
 
 def rates(data: ReportData, focus: FocusExperiment) -> list[dict]:
-    """One row per label: the share of rows that have it, that get it out of fold and on test, and whether it drifts."""
+    """One row per label: the share of rows that have it, of those where it is known, that get it out of fold and on
+    test, and whether it drifts."""
 
     def rate_of(table: np.ndarray) -> dict[str, float]:
         return dict(zip(data.names, table.mean(0).tolist(), strict=True))
 
-    true, oof, test, drifting = rate_of(data.y), rate_of(focus.pred), dict[str, float](), dict[str, dict]()
+    share = len(data.y) / np.maximum(len(data.y) - data.unknown, 1)  # of all rows, in those where the label is known
+    true, oof, test, drifting = rate_of(data.y * share), rate_of(focus.pred), dict[str, float](), dict[str, dict]()
     if focus.test_pred is not None:
         test = rate_of(focus.test_pred)
         drifting = detect_drift(oof, test, len(np.unique(data.group)), len(focus.test_pred))

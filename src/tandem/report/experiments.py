@@ -57,15 +57,15 @@ def total_seconds(experiment: ScoredExperiment, experiments: Sequence[ScoredExpe
 
 def score_error(data: ReportData, focus: FocusExperiment) -> float:
     """Half the width of the 95 % interval of the cross-fitted score; rows of one group count as one draw."""
-    rule = data.rule
+    rule, pred = data.rule, data.counted(focus.pred)
     if rule.metric == "f1_samples":
-        rows = f1_per_row(data.y, focus.pred, rule.beta, rule.zero_division)
+        rows = f1_per_row(data.y, pred, rule.beta, rule.zero_division)
         _, low, high = paired_mean(rows, data.group)
         return (high - low) / 2
     parts = min(PARTS, len(np.unique(data.group)))
     if parts < 2:
         return float("inf")
-    error = jackknife(data.y, focus.pred, rule.metric, rule.beta, data.group, rule.zero_division)
+    error = jackknife(data.y, pred, rule.metric, rule.beta, data.group, rule.zero_division)
     return students_t(parts - 1) * error
 
 

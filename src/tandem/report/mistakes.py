@@ -30,13 +30,14 @@ def worst_rows(y: np.ndarray, pred: np.ndarray, proba: np.ndarray, row_score: np
     return [int(i) for i in order if int(i) in chosen]
 
 
-def mean_terms(terms: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
-    """(c, 5) mean terms of each label: over rows with it (for false negatives), over the others (false positives)."""
+def mean_terms(terms: np.ndarray, y: np.ndarray, known: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """(c, 5) mean terms of each label: over rows with it (false negatives), over those without it (false positives)."""
 
     def mean(rows: np.ndarray) -> np.ndarray:
         return np.einsum("ncd,nc->cd", terms, rows.astype(terms.dtype)) / np.maximum(rows.sum(0), 1)[:, None]
 
-    return {FALSE_NEGATIVE: mean(y.astype(bool)), FALSE_POSITIVE: mean(~y.astype(bool))}
+    absent = ~y.astype(bool) if known is None else ~y.astype(bool) & known
+    return {FALSE_NEGATIVE: mean(y.astype(bool)), FALSE_POSITIVE: mean(absent)}
 
 
 def likely_causes(terms: np.ndarray, means: np.ndarray, kind: str) -> np.ndarray:
@@ -52,13 +53,14 @@ def likely_causes(terms: np.ndarray, means: np.ndarray, kind: str) -> np.ndarray
 
 def mistakes(data: ReportData, focus: FocusExperiment) -> list[dict]:
     """What the page shows of each row of `worst_rows`; `row` is its position in the training file."""
-    y, score = data.y.astype(bool), f1_per_row(data.y, focus.pred, data.rule.beta, data.rule.zero_division)
-    means, rows = mean_terms(focus.terms, y) if focus.terms is not None else None, []
-    for i in worst_rows(data.y, focus.pred, focus.proba, score):
-        cells = np.flatnonzero(y[i] != focus.pred[i]).tolist()
+    y, pred = data.y.astype(bool), data.counted(focus.pred)
+    score = f1_per_row(y, pred, data.rule.beta, data.rule.zero_division)
+    means, rows = mean_terms(focus.terms, y, data.known) if focus.terms is not None else None, []
+    for i in worst_rows(data.y, pred, focus.proba, score):
+        cells = np.flatnonzero(y[i] != pred[i]).tolist()
         wrong = [_cell(focus, means, i, j, FALSE_NEGATIVE if y[i, j] else FALSE_POSITIVE) for j in cells]
         wrong.sort(key=lambda cell: -abs(cell["p"] - (cell["kind"] == FALSE_NEGATIVE)))
-        figures = {"score": round(float(score[i]), 3), "pred": np.flatnonzero(focus.pred[i]).tolist(), "wrong": wrong}
+        figures = {"score": round(float(score[i]), 3), "pred": np.flatnonzero(pred[i]).tolist(), "wrong": wrong}
         rows.append(row_fields(data, i) | figures)
     return rows
 
@@ -88,8 +90,9 @@ def cause_counts(data: ReportData, focus: FocusExperiment) -> dict[str, dict[str
     """Number of false negatives and false positives per likely cause, over all rows; empty without terms."""
     if focus.terms is None:
         return {}
-    y, counts, means = data.y.astype(bool), {}, mean_terms(focus.terms, data.y)
-    for kind, cells in ((FALSE_NEGATIVE, y & ~focus.pred), (FALSE_POSITIVE, ~y & focus.pred)):
+    y, counts, means = data.y.astype(bool), {}, mean_terms(focus.terms, data.y, data.known)
+    pred = data.counted(focus.pred)
+    for kind, cells in ((FALSE_NEGATIVE, y & ~pred), (FALSE_POSITIVE, ~y & pred)):
         causes = likely_causes(focus.terms[cells], means[kind][np.nonzero(cells)[1]], kind)
         counts[kind] = dict(zip(CAUSES, np.bincount(causes, minlength=len(CAUSES)).tolist(), strict=True))
     return counts

@@ -38,9 +38,9 @@ def build(report: ReportData) -> str:
     context: dict[str, Any] = {"report": report, "focus": focus, "duplicates": duplicates}
     context["data"] = {
         "labels": data.label_counts(report),
-        "folds": np.bincount(report.fold).tolist(),
-        "together": data.co_occurrence(report.y, report.names),
-        "per_row": data.labels_per_row(report.y, report.focus),
+        "folds": dict(zip(*(part.tolist() for part in np.unique(report.fold, return_counts=True)), strict=True)),
+        "together": data.co_occurrence(report.y, report.names, report.known),
+        "per_row": data.labels_per_row(report, report.focus),
         "captions": data.caption_chart(report),
         "sizes": data.size_chart(report),
         "drift": shifts,
@@ -60,8 +60,8 @@ def build(report: ReportData) -> str:
 
 def _focus_figures(report: ReportData, focus: FocusExperiment, shifts: dict | None) -> dict[str, Any]:
     """The figures of all sections that need a scored experiment."""
-    rates, y = decoding.rates(report, focus), report.y.astype(bool)
-    wrong = (y != focus.pred).any(1)
+    rates, y, pred = decoding.rates(report, focus), report.y.astype(bool), report.counted(focus.pred)
+    wrong = (y != pred).any(1)
     figures = {
         "score_error": score_error(report, focus),
         "bounds": upper_bounds(report, focus),
@@ -72,14 +72,14 @@ def _focus_figures(report: ReportData, focus: FocusExperiment, shifts: dict | No
         "mistakes": {
             "rows": mistakes(report, focus),
             "wrong": int(wrong.sum()),
-            "none_right": int((wrong & ~(y & focus.pred).any(1)).sum()),
+            "none_right": int((wrong & ~(y & pred).any(1)).sum()),
             "causes": cause_counts(report, focus),
         },
         "label_errors": label_errors(report, focus.proba),
         "decoders": decoding.decoders(focus.scores),
         "rates": rates,
         "rate_chart": decoding.rate_chart(rates),
-        "training": training(report.experiments, report.y),
+        "training": training(report.experiments, report.y, report.known),
     }
     return figures | {"advice": [asdict(advice) for advice in advise(report, focus, figures)]}
 

@@ -35,7 +35,7 @@ def last_value(logs: dict[int, list[dict]], key: str) -> float | None:
     return float(np.mean([line[-1] for line in lines])) if lines else None
 
 
-def training(experiments: Sequence[ScoredExperiment], y: np.ndarray) -> list[dict]:
+def training(experiments: Sequence[ScoredExperiment], y: np.ndarray, known: np.ndarray | None = None) -> list[dict]:
     """One entry per experiment with a log: its last loss, F1 per row at 0.5 of training and held-out rows, a chart."""
     logged = [(e, loss) for e in experiments if (loss := curves(e.logs, "loss"))][:CHARTS]
     return [
@@ -46,7 +46,7 @@ def training(experiments: Sequence[ScoredExperiment], y: np.ndarray) -> list[dic
             "folds": len(e.logs),
             "loss": last_value(e.logs, "loss"),
             "f1": last_value(e.logs, "f1"),
-            "held_out": f1_samples(y, e.proba > 0.5),
+            "held_out": f1_samples(y, e.proba > 0.5, known=known),
             "decrease": last_decrease(e.logs),
             "chart": _chart(e.name, loss, curves(e.logs, "f1")),
         }

@@ -98,7 +98,7 @@ class _Ablation:
         fold = split_for_decoders(labelled.fold[self.rows], group)
         cvs = [NestedCV(self._held_out(job), y, fold, rule, threads(), group).prepare() for job in full]
         first, *more = (cv.cross_val_predict("auto") for cv in cvs)
-        comparison = Comparison(y, fold, rule, first, threads(), group, more)
+        comparison = Comparison(y, fold, rule, first, threads(), group, more, labelled.known_of(self.rows))
         rows = [self._row(comparison, "parts", *full)]
         others = self._experiment_rows(comparison) + comparison.decoder_rows(cvs[0])
         at_once = -(-threads() // len(self.folds))  # so that one fold of each uses all cores

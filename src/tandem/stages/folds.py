@@ -1,4 +1,7 @@
-"""Folds: build/C/{train.labels,train.images}.parquet -> folds/C.csv (id, fold, group) and folds/C.json."""
+"""Folds: build/C/{train.labels,train.images,train.folds}.parquet -> folds/C.csv (id, fold, group) and folds/C.json.
+
+`train.folds` is there only where the user gives folds or groups.
+"""
 
 from collections.abc import Sequence
 
@@ -12,12 +15,12 @@ from tandem.artifacts.paths import Paths
 from tandem.config.competition import load_competition
 from tandem.data.folds import label_shares, make_folds
 from tandem.data.near_duplicates import many_near_duplicates
-from tandem.data.split_tables import read_images, read_labels
+from tandem.data.split_tables import read_images, read_labels, read_own_folds
 from tandem.graph.plan import Step
 
 
 def run(paths: Paths, step: Step) -> None:
-    ids, names, y = read_labels(paths.labels)
+    ids, names, y, known = read_labels(paths.labels)
     images = read_images(paths.images("train"))
     if images["id"] != ids:
         raise ValueError(
@@ -26,36 +29,40 @@ def run(paths: Paths, step: Step) -> None:
         )
     competition = load_competition(paths.competition)
     n, seed = competition.folds.n, competition.folds.seed
-    fold, groups = make_folds(y, images["hash"], images["sha"], n, seed, competition.duplicates)
+    own = read_own_folds(paths.own_folds)
+    fold, groups = make_folds(y, images["hash"], images["sha"], n, seed, competition.duplicates, own)
     rows = zip(ids, fold.tolist(), groups.tolist(), strict=True)
     step.stale[0].invalidate()
     write_text(paths.folds, csv_text(("id", "fold", "group"), *rows))
     write_json(paths.folds_record, step.stale[0].made_from)
-    show(paths, names, y, fold, groups)
+    show(paths, names, label_shares(y, fold, known), fold, groups)
     if many := many_near_duplicates(ids, groups):
         print(f'warning: {many}; where they are unlike, set duplicates = "off" in {paths.competition}')
 
 
-def show(paths: Paths, names: Sequence[str], y: np.ndarray, fold: np.ndarray, groups: np.ndarray) -> None:
-    """Prints how evenly the labels are spread over the folds."""
-    n = int(fold.max()) + 1
-    shares, sizes = label_shares(y, fold, n), np.bincount(fold, minlength=n).tolist()
-    Console().print(share_table(names, shares, sizes))
+def show(paths: Paths, names: Sequence[str], shares: np.ndarray, fold: np.ndarray, groups: np.ndarray) -> None:
+    """Prints how evenly the labels are spread over the folds; `shares` are `label_shares`."""
+    numbers, counted = np.unique(fold, return_counts=True)
+    sizes = counted.tolist()
+    Console().print(share_table(names, shares, numbers.tolist(), sizes))
     off = np.abs(shares[:, :-1] - shares[:, -1:])
     label, k = np.unravel_index(off.argmax(), off.shape)
     counts = np.bincount(groups)
     together = f"{len(counts)} groups" + (f", the largest of {counts.max()}" if counts.max() > 1 else "")
     print(
-        f"{paths.folds}: {len(fold)} rows in {n} folds of {min(sizes)} to {max(sizes)}; {together}; "
-        f"largest difference: label {names[label]} in fold {k}, {100 * off.max():.2f} points"
+        f"{paths.folds}: {len(fold)} rows in {len(sizes)} folds of {min(sizes)} to {max(sizes)}; {together}; "
+        f"largest difference: label {names[label]} in fold {numbers[k]}, {100 * off.max():.2f} points"
     )
 
 
-def share_table(names: Sequence[str], shares: np.ndarray, sizes: Sequence[int]) -> Table:
-    """Labels x folds in percent of the rows, and the largest difference from the share in all rows, in points."""
+def share_table(names: Sequence[str], shares: np.ndarray, numbers: Sequence[int], sizes: Sequence[int]) -> Table:
+    """Labels x folds in percent of the rows, and the largest difference from the share in all rows, in points.
+
+    numbers, sizes  of the folds
+    """
     table = Table(title="rows that have the label, in %", title_justify="left")
     table.add_column("label")
-    for k in range(len(sizes)):
+    for k in numbers:
         table.add_column(f"fold {k}", justify="right")
     table.add_column("all", justify="right")
     table.add_column("largest difference", justify="right")

@@ -6,7 +6,7 @@ from tandem.artifacts.atomic_io import digest
 from tandem.artifacts.paths import Paths
 from tandem.data.check_competition import check_competition, content_digests
 from tandem.data.folds import fold_map_digest, make_folds
-from tandem.data.split_tables import read_images, read_labels
+from tandem.data.split_tables import read_images, read_labels, read_own_folds
 from tandem.graph.declared_stages import Graph
 from tandem.graph.keys import NEW
 from tandem.graph.plan import Step, steps
@@ -54,17 +54,18 @@ def assumed_digests(graph: Graph) -> dict[str, str]:
         checked = check_competition(competition, paths.input, paths.scan_cache)
         if checked.n_errors:
             raise ValueError(f"{checked.n_errors} errors in the data; run: make check COMP={paths.comp}")
-        digests, images, y = content_digests(checked), checked.images["train"], checked.y
+        digests, images, y, own = content_digests(checked), checked.images["train"], checked.y, checked.own_folds
     else:
         tables = [f"{split}.{kind}" for split in competition.splits for kind in ("images", "captions")]
-        digests = {name: graph.sources.table(name) for name in [*tables, "train.labels"]}
+        digests = {name: graph.sources.table(name) for name in [*tables, "train.labels", "train.folds"]}
         images, y = read_images(paths.images("train")), read_labels(paths.labels)[2]
+        own = read_own_folds(paths.own_folds)
     digests |= {"labelled rows": str(len(y))}
     sources = graph.sources
     folds = {"fold map": sources.fold_map, "groups": sources.groups, "fold numbers": joined(sources.fold_numbers)}
     if graph.refreshed(digests | folds).task("folds").stale():
         n, seed = competition.folds.n, competition.folds.seed
-        fold, group = make_folds(y, images["hash"], images["sha"], n, seed, competition.duplicates)
+        fold, group = make_folds(y, images["hash"], images["sha"], n, seed, competition.duplicates, own)
         folds = {"fold map": fold_map_digest(images["id"], fold.tolist()), "fold numbers": joined(fold.tolist())}
         folds |= {"groups": digest(group.tolist())}
     return digests | folds

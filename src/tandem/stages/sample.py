@@ -28,6 +28,7 @@ SAMPLE = Competition(
     caption="caption",
     images="images",
     suffix=".jpg",
+    test="test.csv",
     labels=Labels(format="separated", column="labels", separator="|", names=list(LABELS)),
     least=1,
     most=MOST,
@@ -59,7 +60,7 @@ def draw_files(folder: Path, n_train: int, n_test: int, seed: int) -> np.ndarray
     train, test = rows[:n_train], rows[n_train:]
     commonest = next(iter(LABELS))
     write_text(folder / SAMPLE.train, csv_text(("id", "labels", "caption"), *train))
-    write_text(folder / SAMPLE.test, csv_text(("id", "caption"), *((name, caption) for name, _, caption in test)))
+    write_text(folder / "test.csv", csv_text(("id", "caption"), *((name, caption) for name, _, caption in test)))
     write_text(folder / SAMPLE.solution, csv_text(("id", "labels"), *(row[:2] for row in test)))
     write_text(folder / SAMPLE.sample_submission, csv_text(("id", "labels"), *((row[0], commonest) for row in test)))
     return codec.encode(labels for _, labels, _ in rows).sum(axis=0)

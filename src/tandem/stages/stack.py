@@ -39,12 +39,13 @@ Members = Mapping[str, Experiment]
 
 
 def run(paths: Paths, step: Step) -> None:
-    members, (oof, test) = step.task.config, step.task.artifacts
+    members, (oof, *tests) = step.task.config, step.task.artifacts  # no second one without a test table
     rows = read_labelled_rows(paths)
     if oof in step.stale:
         fit(paths, rows, members, oof)
-    if test in step.stale or test.stale_reason():  # `fit` removes its contributions
-        predict_test(paths, rows, members, test)
+    for test in tests:
+        if test in step.stale or test.stale_reason():  # `fit` removes its contributions
+            predict_test(paths, rows, members, test)
 
 
 def fit(paths: Paths, rows: LabelledRows, members: Members, artifact: Artifact) -> None:

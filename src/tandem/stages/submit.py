@@ -19,6 +19,11 @@ from tandem.stages._run import bring_up_to_date
 def main(args: Namespace) -> None:
     bring_up_to_date(args.comp, "submit", args.exps, args.jobs)
     show_scores(Paths(args.comp))
+    if not load_competition(Paths(args.comp).competition).test:
+        print(
+            "no test table: nothing to submit; add test.csv and run make import again, or label photos: "
+            f"make predict IMAGES=<folder> OUT=labels.csv COMP={args.comp}"
+        )
 
 
 def run(paths: Paths, step: Step) -> None:

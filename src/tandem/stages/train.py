@@ -33,7 +33,8 @@ def run(paths: Paths, step: Step) -> None:
     if network and weights_identity(network).endswith(UNRESOLVED):
         load_backbone(network.model, network.weights)  # downloads the weights, so that their revision is known
         step = step_of(Graph.open(paths).task(step.task.name)) or step
-    *folds, oof, test = step.task.artifacts
+    folds = [artifact for artifact in step.task.artifacts if "fold" in artifact.inputs]
+    oof, *tests = step.task.artifacts[len(folds) :]  # no test predictions without a test table
     numbers = [artifact.inputs["fold"] for artifact in folds]
     config, teacher = step.task.config, step.task.config.teacher
     job = FoldJob(
@@ -43,8 +44,9 @@ def run(paths: Paths, step: Step) -> None:
     fit_folds(stale, numbers)
     if oof in step.stale or stale:
         write_oof(job, numbers, oof)
-    if test in step.stale or test.stale_reason():  # `write_oof` removes its contributions
-        write_test(job, numbers, test)
+    for test in tests:
+        if test in step.stale or test.stale_reason():  # `write_oof` removes its contributions
+            write_test(job, numbers, test)
 
 
 def write_oof(job: FoldJob, folds: list[int], artifact: Artifact) -> None:

@@ -63,10 +63,10 @@ class FoldJob:
                 stale.unlink()
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         model = make_model(self.experiment.as_trained(len(rows.y)), len(rows.names))
-        inputs, y, weights = self.inputs.take(train), rows.y[train], None
+        inputs, y, weights = self.inputs.take(train), rows.y[train], rows.known_of(train)
         if self.teacher and isinstance(self.experiment, FusionExperiment):
             teacher = self.teacher.load([k])  # the teacher's model of this fold was not trained on fold k either
-            inputs, y, weights = with_pseudo_labels(self.paths, self.experiment, teacher, inputs, y)
+            inputs, y, weights = with_pseudo_labels(self.paths, self.experiment, teacher, inputs, y, weights)
         run = TrainingRun(self.experiment.seed * 1000 + k, checkpoint, on_epoch, weights)
         log = model.fit(inputs, y, run)
         file, record = (self.paths.model(self.name, k, suffix) for suffix in (".safetensors", ".json"))
@@ -76,7 +76,7 @@ class FoldJob:
         proba = self._predict_held_out(model, k, held_out, {"key": key, "folds": rows.fold_digest})
         done = {
             "seconds": round(time.perf_counter() - start, 2),
-            "held_out_f1": f1_samples(rows.y[held_out], proba > 0.5),
+            "held_out_f1": f1_samples(rows.y[held_out], proba > 0.5, known=rows.known_of(held_out)),
             "log": log,
         }
         write_json(record, {**made_from, **done})

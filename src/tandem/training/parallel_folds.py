@@ -44,7 +44,7 @@ def fit_folds(stale: Sequence[Fold], folds: Sequence[int]) -> None:
     planned = waves(folds, 1 if cores == 1 or device().type == "cuda" else cores, memory_gb())
     if len(planned[0]) == 1:
         for job, k, made_from in stale:
-            fit(job, k, made_from, len(folds))
+            fit(job, k, made_from, folds)
         return
     share = {k: cores // len(wave) for wave in planned for k in wave}
     context = get_context("spawn")
@@ -53,7 +53,7 @@ def fit_folds(stale: Sequence[Fold], folds: Sequence[int]) -> None:
     try:
         with ProcessPoolExecutor(min(len(planned[0]), len(stale)), context, _begin, shared) as pool:
             try:
-                tasks = [pool.submit(_fit_with, share[k], job, k, key, len(folds)) for job, k, key in stale]
+                tasks = [pool.submit(_fit_with, share[k], job, k, key, folds) for job, k, key in stale]
                 for task in tasks:
                     task.result()
             except BaseException:
@@ -66,8 +66,8 @@ def fit_folds(stale: Sequence[Fold], folds: Sequence[int]) -> None:
         ) from error
 
 
-def fit(job: FoldJob, k: int, made_from: Mapping[str, Any], n_folds: int) -> None:
-    """One fold in this process."""
+def fit(job: FoldJob, k: int, made_from: Mapping[str, Any], folds: Sequence[int]) -> None:
+    """One of `folds` in this process."""
     use_threads()
     fold = f"{job.name} fold {k}"
     set_prefix(f"{fold} ")
@@ -80,7 +80,7 @@ def fit(job: FoldJob, k: int, made_from: Mapping[str, Any], n_folds: int) -> Non
     scores = f"held-out F1 {record['held_out_f1']:.3f}"
     if record["log"]:
         scores = f"train F1 {record['log'][-1]['f1']:.3f}, held-out {record['held_out_f1']:.3f}"
-    print_line(f"{fold} done ({k + 1} of {n_folds}): {scores}, {record['seconds']:.0f} s")
+    print_line(f"{fold} done ({folds.index(k) + 1} of {len(folds)}): {scores}, {record['seconds']:.0f} s")
 
 
 def _begin(parent: int, stop: Event, lock: RLock, begun: Any) -> None:
@@ -92,6 +92,6 @@ def _begin(parent: int, stop: Event, lock: RLock, begun: Any) -> None:
         begun.value += 1
 
 
-def _fit_with(share: int, job: FoldJob, k: int, made_from: Mapping[str, Any], n_folds: int) -> None:
+def _fit_with(share: int, job: FoldJob, k: int, made_from: Mapping[str, Any], folds: Sequence[int]) -> None:
     os.environ["TANDEM_THREADS"] = str(share)
-    fit(job, k, made_from, n_folds)
+    fit(job, k, made_from, folds)

@@ -21,13 +21,18 @@ def confidence(proba: np.ndarray) -> np.ndarray:
 
 
 def with_pseudo_labels(
-    paths: Paths, experiment: FusionExperiment, teacher: FoldEnsemble, inputs: Inputs, y: np.ndarray
+    paths: Paths,
+    experiment: FusionExperiment,
+    teacher: FoldEnsemble,
+    inputs: Inputs,
+    y: np.ndarray,
+    known: np.ndarray | None = None,  # (n, c) which labels of the training rows count; None: all
 ) -> tuple[Inputs, np.ndarray, np.ndarray]:
     """(inputs, y, weights (n, c)) of a fold's training rows, then of all unlabelled rows.
 
     `teacher` holds the teacher's model of the same fold, so no label of the held-out fold is used.
     """
-    soft, weights = [y], [np.ones(y.shape)]
+    soft, weights = [y], [np.ones(y.shape) if known is None else known]
     assert experiment.pseudo
     share = experiment.pseudo.weight
     for split in unlabelled(paths):
