@@ -118,6 +118,11 @@ def test_spaces_of_some_cells_stay(folder):
     assert read(folder, 'id,x\n1,"a, ""b"", c"\n2,"d, e"\n').rows == [("1", 'a, "b", c'), ("2", "d, e")]
 
 
+def test_a_spaced_header_above_unescaped_quotes_changes_no_cell(folder):
+    text = 'id, x, y\n1,a,"b"\n2,a,"says, "hi", there"\n'
+    assert read(folder, text).rows == [("1", "a", "b"), ("2", "a", 'says, "hi", there')]
+
+
 def test_unescaped_quotes_after_spaced_commas_are_refused_with_their_line(folder):
     text = 'id, x, y\n1, a, "b"\n2, a, "says "hi" there"\n'
     assert refused(folder, text).startswith("line 3: not valid CSV: ")

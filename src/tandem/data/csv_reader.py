@@ -9,7 +9,7 @@ from pathlib import Path
 from tandem.data.csv_grammar import are_uniform, has_row_start, mixes_quotes
 from tandem.data.csv_repair import AmbiguousRow, CsvError, Row, WrongWidth, read_unescaped
 from tandem.data.json_table import STARTS_JSON, SUFFIXES, read_json_rows
-from tandem.data.table_formats import DELIMITERS, OF_SUFFIX, SEP_LINE, Translation, are_spaced, delimiters_of
+from tandem.data.table_formats import DELIMITERS, OF_SUFFIX, SEP_LINE, Translation, delimiters_of, find_spacing
 from tandem.data.table_header import UNNAMED, Header, HeaderError, find_second_header, name_columns, read_header
 from tandem.data.table_text import TableQuestion, read_text
 
@@ -114,20 +114,26 @@ def _lines(text: str) -> list[str]:
 
 def _rows(lines: list[str], header: Header) -> Table:
     """All rows, with as many columns as they have; the names may be empty or repeated."""
-    spaced, padded = are_spaced(lines[max(header.line - 1, 0) :], header.cells)
-    if spaced:
-        names = _widened(lines, header, spaced)
+    spacing = find_spacing(lines[max(header.line - 1, 0) :], header.cells)
+    if spacing.everywhere or spacing.before_quotes:
         try:
-            table = _strict_rows(lines, header.line, names, spaced)
+            return _unspaced_rows(lines, header, spacing.on_both_sides)
         except CsvError as error:
-            if all(cell.startswith(" ") for cell in header.cells[1:]):
-                raise CsvError(
-                    error.line, f"{error}; remove the spaces after the commas, double quotes in texts"
-                ) from None
-        else:
-            rows = [tuple(cell.rstrip(" ") for cell in row) for row in table.rows] if padded else table.rows
-            return Table(names, rows, table.lines)
+            if spacing.everywhere:
+                advice = "remove the spaces after the commas, and write each quote inside a quoted text twice"
+                raise CsvError(error.line, f"{error}; {advice}") from None
     return _body(lines, header.line, _widened(lines, header))
+
+
+def _unspaced_rows(lines: list[str], header: Header, on_both_sides: bool) -> Table:
+    """The rows of valid CSV without the spaces around the commas."""
+    table = _strict_rows(lines, header.line, _widened(lines, header, spaced=True), spaced=True)
+    inside = _lines_in_texts(lines, header.line, table)
+    if table.rows and has_row_start(inside, [row[0] for row in table.rows]):
+        line = lines.index(inside[0], header.line) + 1
+        raise CsvError(line, "a text has lines that start like rows")
+    rows = [tuple(cell.rstrip(" ") for cell in row) for row in table.rows] if on_both_sides else table.rows
+    return Table(table.columns, rows, table.lines)
 
 
 def _widened(lines: list[str], header: Header, spaced: bool = False) -> tuple[str, ...]:
@@ -142,7 +148,14 @@ def _widened(lines: list[str], header: Header, spaced: bool = False) -> tuple[st
         rows = _strict_rows(lines, header.line, wider, spaced).rows
     except (csv.Error, CsvError):
         return names
-    return names if any(cell.strip() for row in rows for cell in row[len(names) :]) else wider
+    filled = any(cell.strip() for row in rows for cell in row[len(names) :])
+    return names if filled or any(line.rstrip().endswith(',""') for line in lines) else wider
+
+
+def _lines_in_texts(lines: list[str], first: int, table: Table) -> list[str]:
+    """The lines below the header that are not the first of a row."""
+    starts = set(table.lines)
+    return [lines[i] for i in range(first, len(lines)) if i + 1 not in starts]
 
 
 def _body(lines: list[str], first: int, columns: tuple[str, ...]) -> Table:
@@ -158,8 +171,7 @@ def _body(lines: list[str], first: int, columns: tuple[str, ...]) -> Table:
             raise (error if isinstance(error, WrongWidth) and error.line >= second.line else second) from None
     if not plain.rows or width == 1:
         return plain
-    starts = set(plain.lines)
-    inside = [lines[i] for i in range(first, len(lines)) if i + 1 not in starts]
+    inside = _lines_in_texts(lines, first, plain)
     mixed = mixes_quotes([lines[line - 1] for line in plain.lines], width)
     keys = [row[0] for row in plain.rows]
     if not mixed and not has_row_start(inside, keys):
@@ -184,8 +196,7 @@ def _strict_rows(lines: list[str], first: int, columns: tuple[str, ...], spaced:
     line = first + 1
     try:
         for row in reader:
-            blank = len(row) == 1 and not row[0].strip()
-            if row and len(row) != len(columns) and not blank:
+            if row and len(row) != len(columns) and lines[line - 1].strip():
                 raise WrongWidth(line, f"{len(row)} columns, the header has {len(columns)}")
             if len(row) == len(columns):
                 table.rows.append(tuple(row))

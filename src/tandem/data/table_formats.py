@@ -65,13 +65,22 @@ def delimiters_of(text: str, suffix: str) -> list[str]:
     return [mark for mark in DELIMITERS if mark in outside] or [OF_SUFFIX.get(suffix, ",")]
 
 
-def are_spaced(lines: Sequence[str], header: Sequence[str]) -> tuple[bool, bool]:
-    """Whether spaces follow each comma outside quotes, or come before quoted cells; whether they also precede each."""
+@dataclass(frozen=True)
+class Spacing:
+    """Spaces around the commas outside quotes that are no part of the cells."""
+
+    everywhere: bool = False  # after each comma, in the header too
+    before_quotes: bool = False  # before a quoted cell
+    on_both_sides: bool = False  # of each comma
+
+
+def find_spacing(lines: Sequence[str], header: Sequence[str]) -> Spacing:
+    """`lines` with the header line, if there is one, whose cells are `header`."""
     text = "".join(lines)
     if ", " not in text:
-        return False, False
+        return Spacing()
     outside = QUOTED.sub('""', text)
     in_header = len(header) > 1 and all(name.startswith(" ") or not name for name in header[1:])
-    after = in_header and not re.search(r",(?![ ,\r\n]|\Z)", outside)
-    before = after and not re.search(r"[^ ,\n],", outside)
-    return after or bool(re.search(r', +""', outside)), before
+    everywhere = in_header and not re.search(r",(?![ ,\r\n]|\Z)", outside)
+    both = everywhere and not re.search(r"[^ ,\n],", outside)
+    return Spacing(everywhere, re.search(r', +""', outside) is not None, both)
