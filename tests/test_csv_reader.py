@@ -182,11 +182,11 @@ def test_doubled_quotes_are_two_quotes_where_nothing_else_is_escaped(file):
         ('id,a,b\n1,"one text","two text"\n2,"x "q","r" y","z"\n', "line 3: the row can be read in more than one way"),
         ("id,,x\n1,2,3\n", "line 1: column 2 of the header has no name"),
         ("id,x,x\n1,2,3\n", "line 1: the header repeats ['x']"),
-        ("id;x\n1;2\n", "line 1: the header 'id;x' has no comma"),
+        ("id;x\n1;2\n3\n", "line 3: 1 columns, the header has 2"),
         (" \n", "the file is empty"),
         (b"id,x\n1,caf\xe9\n", "line 2: byte 0xe9 is not UTF-8"),
         (b"id,x\n1,a\x00\n", "line 2: contains a NUL byte"),
-        ("id,x\n1,a\n".encode("utf-16"), "line 1: the file is UTF-16"),
+        ("id,x\n1,a\n".encode("utf-16")[:-1], "line 2: the bytes there are not utf-16"),
     ],
 )
 def test_a_doubtful_file_is_refused_with_its_line(file, text, message):
@@ -194,8 +194,8 @@ def test_a_doubtful_file_is_refused_with_its_line(file, text, message):
 
 
 def test_a_file_over_the_limit_is_refused(file, monkeypatch):
-    monkeypatch.setattr("tandem.data.csv_reader.MAX_BYTES", 4)
-    assert "CSV files up to 4 bytes are read" in refused(file, HEADER)
+    monkeypatch.setattr("tandem.data.table_text.MAX_BYTES", 4)
+    assert "tables up to 4 bytes are read" in refused(file, HEADER)
 
 
 # properties

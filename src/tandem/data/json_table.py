@@ -1,0 +1,102 @@
+"""Rows of JSON-lines files, and of JSON files that hold a list of objects."""
+
+import json
+import re
+from typing import Any
+
+from tandem.data.csv_repair import CsvError
+
+Rows = tuple[tuple[str, ...], list[tuple[str, ...]], list[int]]  # columns, cells, first line of each row
+SUFFIXES = (".jsonl", ".ndjson", ".json")
+STARTS_JSON = re.compile(r'\s*(\{\s*"|\[\s*\{)')
+NOT_TEXT = re.compile("[\0\ud800-\udfff]")
+
+
+class _Number(str):
+    """A number as it is written."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    if repeated := sorted({key for key in keys if keys.count(key) > 1}):
+        raise ValueError(f"an object repeats the key {repeated[0]!r}")
+    return dict(pairs)
+
+
+DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_Number, parse_float=_Number, parse_constant=_Number, strict=False
+)
+
+
+def read_json_rows(text: str, is_list: bool = False) -> Rows:
+    """All rows.
+
+    One row for each object, one column for each key; a missing or null value is an empty cell, a list or an object
+    is a cell of JSON text, a number is as written. Raises CsvError with the line where there is another value.
+    """
+    objects: list[dict[str, Any]] = []
+    lines: list[int] = []
+    at, line, counted = _skip(text, 0), 1, 0
+    in_list = text.startswith("[", at)
+    at = _skip(text, at + 1) if in_list else at
+    while at < len(text) and not (in_list and text[at] == "]"):
+        line, counted = line + text.count("\n", counted, at), at
+        try:
+            value, end = DECODER.raw_decode(text, at)
+        except (ValueError, RecursionError) as error:
+            raise CsvError(line, f"not valid JSON: {getattr(error, 'msg', error)}") from None
+        if not isinstance(value, dict):
+            raise CsvError(line, f"{_json(value)[:40]} is not an object; expected one for each row")
+        objects.append(value)
+        lines.append(line)
+        at = _next(text, end, in_list, line)
+    if in_list and (at >= len(text) or _skip(text, at + 1) < len(text)):
+        raise CsvError(line, "the list has no end, or text follows it; the file is cut off or damaged")
+    if is_list and not in_list and len(objects) == 1:
+        raise CsvError(
+            1, f"one object with the keys {list(objects[0])[:9]}; expected a list of objects, one for each row"
+        )
+    columns = tuple(dict.fromkeys(key for value in objects for key in value))
+    if unnamed := [value for value in objects if "" in value]:
+        raise CsvError(lines[objects.index(unnamed[0])], "a key has no name")
+    rows = [tuple(_cell(value.get(key)) for key in columns) for value in objects]
+    for row, line in zip(rows, lines, strict=True):
+        if any(NOT_TEXT.search(cell) for cell in row):
+            raise CsvError(line, "a text holds a NUL or a half of a surrogate pair; remove it")
+    return columns, rows, lines
+
+
+def _next(text: str, end: int, in_list: bool, line: int) -> int:
+    """The start of the next object; raises CsvError where there is neither a comma nor a line end before it."""
+    at = _skip(text, end)
+    if not in_list:
+        if at < len(text) and "\n" not in text[end:at]:
+            raise CsvError(line, "text follows the object; expected one object on each line")
+        return at
+    if text.startswith(",", at):
+        after = _skip(text, at + 1)
+        if text.startswith("{", after):
+            return after
+    if not text.startswith("]", at):
+        raise CsvError(line, "after this object: expected a comma and the next object, or the end of the list")
+    return at
+
+
+def _skip(text: str, at: int) -> int:
+    while at < len(text) and text[at] in " \t\r\n":
+        at += 1
+    return at
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else str(value) if isinstance(value, str) else _json(value)
+
+
+def _json(value: Any) -> str:
+    if isinstance(value, _Number):
+        return str(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(_json, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_json(key)}: {_json(inner)}' for key, inner in value.items())}}}"
+    return json.dumps(value, ensure_ascii=False)
