@@ -73,6 +73,7 @@ class Paths:
     labels = _Place("build/{comp}/train.labels.parquet")
     checked = _Place("build/{comp}/checked.json")  # the record of the check, written last
     decoded = _Places("build/{comp}/decoded/{name}.parquet")
+    unfinished = _Places("build/{comp}/unfinished/{name}")  # parts of what takes long to fit, by its content key
 
     # what the stages write
     check_report = _Place("reports/{comp}/check.json")
