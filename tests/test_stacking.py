@@ -7,7 +7,7 @@ from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.artifacts.contributions import TERMS, read_contributions, write_contributions
 from tandem.artifacts.predictions import Predictions, check_same_origin
 from tandem.decoding import NestedCV, Rule
-from tandem.ensemble.fit_stack import StackCV, choose, fit_no_caption_stack, fit_stack
+from tandem.ensemble.fit_stack import StackCV, choose, fit_no_caption_stack, fit_stack, surrogate_loss
 from tandem.ensemble.hill_climbing import MIN_SCALE, fit_shift_and_scale, hill_climb
 from tandem.ensemble.lightgbm import Boosted
 from tandem.ensemble.stacking import BOUND, StackInputs, fixed_stack, read_stack, write_stack
@@ -49,7 +49,7 @@ def test_shuffled_labels_score_chance():
 
 def test_a_stack_takes_from_each_member_what_it_knows():
     inputs, y = members()
-    proba, _ = fits(inputs, y).cross_val_predict()
+    proba, _, _ = fits(inputs, y).cross_val_predict()
     assert score(proba, y) > score(rates(y), y) + 0.2
     assert all(score(proba, y) > score(sigmoid(inputs.logits[:, i]), y) for i in range(2))
 
@@ -58,7 +58,7 @@ def test_labels_of_a_fold_do_not_change_its_stacked_rows():
     inputs, y = members()
     flipped = y.copy()
     flipped[FOLD == 2] = 1 - flipped[FOLD == 2]
-    (one, one_parts), (other, other_parts) = (fits(inputs, t).cross_val_predict() for t in (y, flipped))
+    (one, one_parts), (other, other_parts) = (fits(inputs, t).cross_val_predict()[:2] for t in (y, flipped))
     assert one[FOLD == 2].tolist() == other[FOLD == 2].tolist()
     assert one_parts[FOLD == 2].tolist() == other_parts[FOLD == 2].tolist()
     assert log_loss(y[FOLD == 1], other[FOLD == 1]) > log_loss(y[FOLD == 1], one[FOLD == 1]) + 0.05
@@ -96,7 +96,7 @@ def test_a_fixed_stack_written_and_read_back_needs_no_word_counts(tmp_path):
 
 def test_contributions_add_up_to_the_logit_in_and_out_of_fold():
     inputs, y = members()
-    proba, parts = fits(inputs, y).cross_val_predict()
+    proba, parts, _ = fits(inputs, y).cross_val_predict()
     assert np.allclose(parts.sum(2), logit(proba, 1e-12), atol=1e-4)
     stack = fits(inputs, y).fit()
     assert np.allclose(stack.contributions(inputs).sum(2), logit(stack.predict_proba(inputs), 1e-12), atol=1e-4)
@@ -104,7 +104,7 @@ def test_contributions_add_up_to_the_logit_in_and_out_of_fold():
 
 def test_a_label_is_moved_by_the_member_that_knows_it():
     inputs, y = members()
-    _, parts = fits(inputs, y).cross_val_predict()
+    _, parts, _ = fits(inputs, y).cross_val_predict()
     moved = np.abs(parts).mean(0)  # (label, member 0, member 1, context, base)
     assert moved[0, 0] > 3 * moved[0, 1]
     assert moved[2, 1] > 3 * moved[2, 0]
@@ -226,6 +226,10 @@ def test_a_fixed_stack_is_the_weighted_mean_of_logits():
 # what is kept
 
 
+def losses(y: np.ndarray, **probas: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: surrogate_loss(y, proba) for name, proba in probas.items()}
+
+
 def test_near_duplicates_count_once_in_what_is_kept():
     inputs, y = members()
     simple, slightly = sigmoid(inputs.logits[:, 0]), sigmoid(inputs.logits[:, 0] + 0.2 * (y - 0.5))
@@ -233,9 +237,9 @@ def test_near_duplicates_count_once_in_what_is_kept():
     few = np.arange(N) < 5  # better on five of six rows, each there often
     better = np.where(few[:, None], slightly, np.where((np.arange(N) == 5)[:, None], worse, simple))
     rows = np.repeat(np.arange(6), 50)
-    candidates = {"single": simple[rows], "mean": better[rows]}
-    assert choose(y[rows], candidates)[0] == "mean"
-    assert choose(y[rows], candidates, group=rows)[0] == "single"
+    candidates = losses(y[rows], single=simple[rows], mean=better[rows])
+    assert choose(candidates)[0] == "mean"
+    assert choose(candidates, group=rows)[0] == "single"
 
 
 def test_what_is_kept_for_a_fold_does_not_depend_on_its_labels():
@@ -282,7 +286,7 @@ def test_a_candidate_no_better_than_chance_leaves_the_simplest():
     inputs, y = members()
     simple = sigmoid(inputs.logits[:, 0])
     jitter = sigmoid(inputs.logits[:, 0] + np.random.default_rng(0).normal(0, 0.05, y.shape))
-    kept, gains = choose(y, {"single": simple, "mean": jitter, "stack": jitter})
+    kept, gains = choose(losses(y, single=simple, mean=jitter, stack=jitter))
     assert kept == "single"
     assert set(gains["stack"]) == {"single", "mean"}
 
@@ -290,8 +294,8 @@ def test_a_candidate_no_better_than_chance_leaves_the_simplest():
 def test_a_stack_must_beat_the_mean_as_well_as_the_best_single():
     inputs, y = members()
     simple, good = sigmoid(inputs.logits[:, 0]), np.clip(y * 0.9 + 0.05, 0, 1)
-    assert choose(y, {"single": simple, "mean": good, "stack": good})[0] == "mean"
-    assert choose(y, {"single": simple, "mean": simple, "stack": good})[0] == "stack"
+    assert choose(losses(y, single=simple, mean=good, stack=good))[0] == "mean"
+    assert choose(losses(y, single=simple, mean=simple, stack=good))[0] == "stack"
 
 
 # hill climbing

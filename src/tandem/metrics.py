@@ -123,19 +123,18 @@ def mean_average_precision(y: np.ndarray, proba: np.ndarray, known: np.ndarray |
 
 
 def log_loss(y: np.ndarray, proba: np.ndarray, known: np.ndarray | None = None) -> float:
-    """Mean binary cross-entropy of all `known` cells in nats."""
-    if known is not None:
-        return log_loss(y[known][:, None], proba[known][:, None])
-    return float(log_loss_rows(y, proba).mean())
+    """Mean binary cross-entropy of all known cells in nats."""
+    return float(log_loss_rows(y, proba, known=known).mean())
 
 
 def log_loss_rows(
     y: np.ndarray, proba: np.ndarray, bound: float = BOUND, known: np.ndarray | None = None
 ) -> np.ndarray:
-    """(n,) mean binary cross-entropy of each row's `known` labels, probabilities kept `bound` away from 0 and 1."""
+    """(n,) mean binary cross-entropy of each row's labels, probabilities kept `bound` away from 0 and 1; with `known`
+    its sum over the mean number of known cells of a row."""
     p = clip_proba(proba, bound)
-    cells = -np.where(y.astype(bool), np.log(p), np.log1p(-p))
-    return cells.mean(1) if known is None else (cells * known).sum(1) / np.maximum(known.sum(1), 1)
+    losses = -np.where(y.astype(bool), np.log(p), np.log1p(-p))
+    return losses.mean(1) if known is None else np.where(known, losses, 0).sum(1) / max(known.sum(1).mean(), 1e-9)
 
 
 def paired_mean(difference: np.ndarray, groups: np.ndarray | None = None) -> tuple[float, float, float]:

@@ -74,6 +74,7 @@ class Paths:
     own_folds = _Place("build/{comp}/train.folds.parquet")  # only where the user gives folds or groups
     checked = _Place("build/{comp}/checked.json")  # the record of the check, written last
     decoded = _Places("build/{comp}/decoded/{name}.parquet")
+    unfinished = _Places("build/{comp}/unfinished/{name}")  # parts of what takes long to fit, by its content key
 
     # what the stages write
     check_report = _Place("reports/{comp}/check.json")

@@ -10,6 +10,7 @@ others are true (Ye et al. 2012; Waegeman et al. 2014).
 import numpy as np
 
 CHUNK = 2**22  # cells of the largest temporary array
+NEGLIGIBLE = 1e-15  # probability of the sets that are left out
 
 
 def expected_sets(
@@ -30,16 +31,35 @@ def expected_sets(
     n, c = proba.shape
     if weights is not None and not np.isfinite(weights).all():
         weights = None
-    largest = c if weights is None else min(c, len(weights) - 1)
-    weights = np.ones(c + 1) if weights is None else np.asarray(weights, np.float64)[: largest + 1]
-    rows = max(1, CHUNK // ((c + 1) * (largest + 1)))
-    pred = np.zeros((n, c), bool)
-    for start in range(0, n, rows):
-        part = proba[start : start + rows]
-        order = np.argsort(-part, axis=1, kind="stable")
-        sizes = _best_sizes(np.take_along_axis(part, order, 1), beta, least, min(most, c), weights, zero_division)
-        np.put_along_axis(pred[start : start + rows], order, np.arange(c) < sizes[:, None], axis=1)
+    mean, pred, start = proba.sum(1, dtype=np.float64), np.zeros((n, c), bool), 0
+    by_size = np.argsort(-mean, kind="stable")
+    while start < n:
+        if weights is None:
+            possible = np.ones(_largest_set(mean[by_size[start]], c) + 1)
+        else:
+            possible = np.asarray(weights, np.float64)[: c + 1]
+        rows = by_size[start : start + max(1, CHUNK // ((c + 1) * len(possible)))]
+        order = np.argsort(-proba[rows], axis=1, kind="stable")
+        descending = np.take_along_axis(proba[rows], order, 1)
+        sizes = _best_sizes(descending, beta, least, min(most, c), possible, zero_division)
+        pred[rows[:, None], order] = np.arange(c) < sizes[:, None]
+        start += len(rows)
     return pred
+
+
+def _largest_set(mean: float, c: int) -> int:
+    """A number of labels that a row exceeds with a probability below NEGLIGIBLE, by Chernoff's bound; c at most.
+
+    `mean` is the expected number, labels are independent. Larger sets change no expected F-beta by more than
+    NEGLIGIBLE; without them the cost of a row with many labels grows with their number, not with its square.
+
+    >>> _largest_set(2.0, 18), _largest_set(3.0, 1000)
+    (18, 26)
+    """
+    sizes = np.arange(1, c + 1)
+    log_bound = sizes - mean + sizes * np.log(max(mean, 1e-300) / sizes)
+    rare = np.flatnonzero((sizes > mean) & (log_bound < np.log(NEGLIGIBLE)))
+    return int(rare[0]) if len(rare) else c
 
 
 def _best_sizes(
@@ -72,7 +92,8 @@ def _best_sizes(
             break
     if impossible.any():
         rest = np.ascontiguousarray(p[:, impossible].T)
-        chosen[impossible] = _best_sizes(rest, beta, least, most, np.ones(c + 1), zero_division)
+        sizes = np.ones(_largest_set(float(rest.sum(1).max()), c) + 1)
+        chosen[impossible] = _best_sizes(rest, beta, least, most, sizes, zero_division)
     return chosen
 
 

@@ -6,22 +6,26 @@ out-of-fold predictions: the members' predictions for the other folds come from 
 effect is of second order; `benchmarks/stack_audit.py` measures it on rows that nothing was fitted on.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tandem.ensemble.hill_climbing import fit_shift_and_scale, hill_climb
 from tandem.ensemble.lightgbm import Boosted
+from tandem.ensemble.linear import LinearFit
 from tandem.ensemble.logistic import Logistic
-from tandem.ensemble.stacking import LEARNERS, SecondLevel, Stack, StackInputs, fixed_stack
+from tandem.ensemble.stacking import LEARNERS, SecondLevel, Stack, StackInputs, fixed_stack, read_stack, write_stack
 from tandem.logits import sigmoid
-from tandem.metrics import log_loss, log_loss_rows, paired_mean
+from tandem.metrics import log_loss_rows, paired_mean
+from tandem.runtime.progress import progress
 
 LEARNED, MEAN = "stack", "mean"  # among the candidates
 MOST_FOLDS = 5  # of more folds some are left out together: second levels are fitted without every pair
+MANY_LABELS = 40  # from here on `linear` takes the place of `boosted` and `logistic`
 Gains = dict[str, dict[str, tuple[float, float, float]]]
 
 
@@ -43,31 +47,41 @@ def fit_stack(
     seed: int,
     threads: int,
     group: np.ndarray | None = None,
+    known: np.ndarray | None = None,
+    unfinished: Path | None = None,
 ) -> StackFit:
     """Fits a stack on the members' probabilities (n, c) and the captions' word counts (n,), None without captions.
 
     The learned stack is kept where it beats both the best member and the plain mean; with fewer than three folds it is
-    no candidate. For the rows of a fold the choice is made on the other folds. Rows of one `group` (n,) count as one.
+    no candidate. For the rows of a fold the choice is made on the other folds. Rows of one `group` (n,) count as one,
+    and only the cells that are `known` (n, c), None for all. The folder `unfinished` holds the second levels that are
+    fitted, and those of a run that was ended: they are not fitted again.
     """
     numbers, position = np.unique(fold, return_inverse=True)
     names, m, fold = list(probas), len(probas), position % MOST_FOLDS
     inputs = StackInputs.of(list(probas.values()), words)
     fixed = {name: fixed_stack(np.eye(m)[i], y.shape[1], inputs) for i, name in enumerate(names)}
     fixed[MEAN] = fixed_stack(np.full(m, 1 / m), y.shape[1], inputs)
-    found = {name: (stack.predict_proba(inputs), stack.contributions(inputs)) for name, stack in fixed.items()}
-    cv = StackCV(inputs, y, fold, seed, threads)
-    if learnable := len(np.unique(fold)) > 2:
-        found[LEARNED] = cv.cross_val_predict()
-    proba, contributions, per_fold = np.zeros(y.shape), np.zeros((*y.shape, m + 2), np.float32), {}
-    for k in map(int, np.unique(fold)):
-        outside, rows = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
-        known = {name: values[outside] for name, (values, _) in found.items()}
-        if learnable:
-            known[LEARNED] = cv.held_out_proba(frozenset({k}))[outside]
-        per_fold[k] = _choose_of(known, y[outside], None if group is None else group[outside])[0]
-        proba[rows], contributions[rows] = (part[rows] for part in found[per_fold[k]])
-    kept, gains, candidates = _choose_of({name: values for name, (values, _) in found.items()}, y, group)
-    stack = cv.fit() if kept == LEARNED else fixed[kept]
+    losses = {name: surrogate_loss(y, stack.predict_proba(inputs), known) for name, stack in fixed.items()}
+    proba, contributions, inner = np.zeros(y.shape), np.zeros((*y.shape, m + 2), np.float32), {}
+    folds = [int(k) for k in np.unique(fold)]
+    cv = StackCV(inputs, y, fold, seed, threads, known, unfinished)
+    with progress(cv.fits * y.shape[1], "stack", "labels") as bar:
+        cv.done = bar.update
+        if learnable := len(folds) > 2:
+            proba, contributions, inner = cv.cross_val_predict()
+            losses[LEARNED] = surrogate_loss(y, proba, known)
+        per_fold = {}
+        for k in folds:
+            outside, rows = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
+            without_k = losses | ({LEARNED: inner[k]} if learnable else {})
+            seen = {name: loss[outside] for name, loss in without_k.items()}
+            per_fold[k] = _choose_of(seen, None if group is None else group[outside])[0]
+            if per_fold[k] != LEARNED:
+                part, stack = inputs.take(rows), fixed[per_fold[k]]
+                proba[rows], contributions[rows] = stack.predict_proba(part), stack.contributions(part)
+        kept, gains, candidates = _choose_of(losses, group)
+        stack = cv.fit() if kept == LEARNED else fixed[kept]
     used = [names[i] for i in stack.second.members]
     summary = {
         "kept": kept,  # chosen on all rows
@@ -84,40 +98,50 @@ def fit_stack(
     return StackFit(stack, proba, contributions, summary)
 
 
-def _choose_of(
-    probas: Mapping[str, np.ndarray], y: np.ndarray, group: np.ndarray | None
-) -> tuple[str, Gains, dict[str, float]]:
-    """`choose` of the best member, the mean and the learned stack, and their log losses."""
-    losses = {name: log_loss(y, proba) for name, proba in probas.items()}
-    best = min((name for name in probas if name not in (MEAN, LEARNED)), key=losses.__getitem__)
-    candidates = {name: probas[name] for name in (best, MEAN, LEARNED) if name in probas}
-    return *choose(y, candidates, group), {name: losses[name] for name in candidates}
+def surrogate_loss(y: np.ndarray, proba: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
+    """(n,) what stacks are chosen by, whatever the competition's metric: the log loss of each row.
+
+    It has far less noise than a metric of label sets, and probabilities of low log loss also rank well. Hill climbing
+    and all learners minimise it too.
+    """
+    return log_loss_rows(y, proba, known=known)
+
+
+def _choose_of(losses: Mapping[str, np.ndarray], group: np.ndarray | None) -> tuple[str, Gains, dict[str, float]]:
+    """`choose` of the best member, the mean and the learned stack, and their mean losses."""
+    means = {name: float(loss.mean()) for name, loss in losses.items()}
+    best = min((name for name in losses if name not in (MEAN, LEARNED)), key=means.__getitem__)
+    candidates = {name: losses[name] for name in (best, MEAN, LEARNED) if name in losses}
+    return *choose(candidates, group), {name: means[name] for name in candidates}
 
 
 def fit_no_caption_stack(
-    probas: Mapping[int, np.ndarray], y: np.ndarray, fold: np.ndarray, seed: int
+    probas: Mapping[int, np.ndarray], y: np.ndarray, fold: np.ndarray, seed: int, known: np.ndarray | None = None
 ) -> tuple[Stack, np.ndarray]:
     """(mean of members that need no caption, its cross-fitted contributions (n, c, m + 2)); `probas` by position."""
     positions, inputs = list(probas), StackInputs.of(list(probas.values()), None)
     cross_fitted = np.zeros((*y.shape, len(probas) + 2), np.float32)
     for k in np.unique(fold):
         train, rows = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
-        cross_fitted[rows] = _fit_mean(inputs.take(train), y[train], seed).contributions(inputs.take(rows))
-    stack = _fit_mean(inputs, y, seed)
+        stack = _fit_mean(inputs.take(train), y[train], seed, None if known is None else known[train])
+        cross_fitted[rows] = stack.contributions(inputs.take(rows))
+    stack = _fit_mean(inputs, y, seed, known)
     members = [positions[i] for i in stack.second.members]
     return replace(stack, second=replace(stack.second, members=members)), cross_fitted
 
 
-def _fit_mean(inputs: StackInputs, y: np.ndarray, seed: int) -> Stack:
+def _fit_mean(inputs: StackInputs, y: np.ndarray, seed: int, known: np.ndarray | None) -> Stack:
     """A weighted mean of the members' logits, shifted and scaled; fitted on all rows."""
-    weights, shift, scale = _fit_weights(inputs.logits, y, seed)
+    weights, shift, scale = _fit_weights(inputs.logits, y, seed, known)
     return replace(fixed_stack(weights, y.shape[1], inputs), shift=shift, scale=scale)
 
 
-def _fit_weights(logits: np.ndarray, y: np.ndarray, seed: int) -> tuple[np.ndarray, float, float]:
+def _fit_weights(
+    logits: np.ndarray, y: np.ndarray, seed: int, known: np.ndarray | None
+) -> tuple[np.ndarray, float, float]:
     """(weights (m,) of logits (n, m, c), shift, scale of their weighted mean)."""
-    weights = hill_climb(logits, y, seed)
-    return weights, *fit_shift_and_scale(np.einsum("nmc,m->nc", logits, weights), y)
+    weights = hill_climb(logits, y, seed, known)
+    return weights, *fit_shift_and_scale(np.einsum("nmc,m->nc", logits, weights), y, known)
 
 
 @dataclass
@@ -129,91 +153,166 @@ class StackCV:
     fold: np.ndarray
     seed: int
     threads: int
+    known: np.ndarray | None = None  # (n, c) bool; None: all cells are known
+    unfinished: Path | None = None  # folder that holds the cache too
+    done: Callable[[int], object] = lambda labels: None  # is told of how many labels a second level has been fitted
     _cache: dict[frozenset[int], SecondLevel] = field(default_factory=dict)
-    _logits: dict[frozenset[int], np.ndarray] = field(default_factory=dict)
+
+    @property
+    def fits(self) -> int:
+        """Number of second levels: of all rows, without each fold, without each pair."""
+        k = len(np.unique(self.fold))
+        return 1 + k + k * (k - 1) // 2 if k > 2 else 0
 
     def fit(self, without: frozenset[int] = frozenset()) -> Stack:
         """Fitted on all rows but those of the folds `without`."""
-        third = np.full(len(LEARNERS), 1 / len(LEARNERS)), 0.0, 1.0
-        if len(self._inner(without)) > 1:
-            rows = np.isin(self.fold, self._inner(without))
-            third = _fit_weights(self._second_level_logits(without)[rows], self.y[rows], self.seed)
-        return Stack(self._second_level(without), *third, self.inputs.has_words)
+        return self._third_level(without, self._second_level_logits(without))
 
-    def held_out_proba(self, without: frozenset[int]) -> np.ndarray:
+    def cross_val_predict(self) -> tuple[np.ndarray, np.ndarray, dict[int, np.ndarray]]:
+        """(probabilities (n, c) of each row by a stack fitted without its fold, its contributions (n, c, m + 2), for
+        each fold the losses (n,) by stacks that were fitted without it and without the row's own, of no use in it)."""
+        n, m, c = self.inputs.logits.shape
+        proba, contributions, inner = np.zeros((n, c)), np.zeros((n, c, m + 2), np.float32), {}
+        for k in self._inner(frozenset()):
+            rows, logits = np.flatnonzero(self.fold == k), self._second_level_logits(frozenset({k}))
+            inner[k] = surrogate_loss(self.y, self._held_out_proba(frozenset({k}), logits), self.known)
+            stack, inputs = self._third_level(frozenset({k}), logits), self.inputs.take(rows)
+            proba[rows], contributions[rows] = stack.predict_proba(inputs), stack.contributions(inputs)
+        return proba, contributions, inner
+
+    def _held_out_proba(self, without: frozenset[int], logits: np.ndarray) -> np.ndarray:
         """(n, c): each fold outside `without` by levels fitted without it and without these; zero in these.
 
         The third level leaves out one fold of the same second levels' logits, which needs no further second level.
         """
-        logits, proba = self._second_level_logits(without), np.zeros(self.y.shape)
-        for k in self._inner(without):
-            others, rows = np.isin(self.fold, [j for j in self._inner(without) if j != k]), self.fold == k
-            weights, shift, scale = _fit_weights(logits[others], self.y[others], self.seed)
+        proba, inner = np.zeros(self.y.shape), self._inner(without)
+        for k in inner:
+            others, rows = np.isin(self.fold, [j for j in inner if j != k]), self.fold == k
+            weights, shift, scale = self._fit_weights(logits, others)
             proba[rows] = sigmoid(shift + scale * np.einsum("nlc,l->nc", logits[rows], weights))
         return proba
+
+    def _third_level(self, without: frozenset[int], logits: np.ndarray) -> Stack:
+        second, inner = self._second_level(without), self._inner(without)
+        third = np.zeros(len(LEARNERS)), 0.0, 1.0
+        third[0][second.learners] = 1 / len(second.learners)
+        if len(inner) > 1:
+            third = self._fit_weights(logits, np.isin(self.fold, inner))
+        return Stack(second, *third, self.inputs.has_words)
+
+    def _fit_weights(self, logits: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, float, float]:
+        """(weights (4,) of LEARNERS, shift, scale) fitted on these rows."""
+        weights = np.zeros(len(LEARNERS))
+        used = self._learners
+        weights[used], shift, scale = _fit_weights(logits[rows][:, used], self.y[rows], self.seed, self._known(rows))
+        return weights, shift, scale
+
+    @property
+    def _learners(self) -> list[int]:
+        return next(iter(self._cache.values())).learners
+
+    def _known(self, rows: np.ndarray) -> np.ndarray | None:
+        return None if self.known is None else self.known[rows]
 
     def _inner(self, without: frozenset[int]) -> list[int]:
         return [int(k) for k in np.unique(self.fold) if k not in without]
 
     def _second_level_logits(self, without: frozenset[int]) -> np.ndarray:
         """(n, 4, c): each fold outside `without` by a second level fitted without it and without these; else zero."""
-        if without not in self._logits:
-            logits = np.zeros((len(self.y), len(LEARNERS), self.y.shape[1]), np.float32)
-            for k in self._inner(without):
-                rows = self.fold == k
-                logits[rows] = self._second_level(without | {k}).logits(self.inputs.take(rows))
-            self._logits[without] = logits
-        return self._logits[without]
-
-    def cross_val_predict(self) -> tuple[np.ndarray, np.ndarray]:
-        """(probabilities (n, c), contributions (n, c, m + 2)) of each row by a stack fitted without its fold."""
-        n, m, c = self.inputs.logits.shape
-        proba, contributions = np.zeros((n, c)), np.zeros((n, c, m + 2), np.float32)
-        for k in np.unique(self.fold):
-            rows = np.flatnonzero(self.fold == k)
-            stack, inputs = self.fit(frozenset({int(k)})), self.inputs.take(rows)
-            proba[rows], contributions[rows] = stack.predict_proba(inputs), stack.contributions(inputs)
-        return proba, contributions
+        logits = np.zeros((len(self.y), len(LEARNERS), self.y.shape[1]), np.float32)
+        for k in self._inner(without):
+            rows = self.fold == k
+            logits[rows] = self._second_level(without | {k}).logits(self.inputs.take(rows))
+        return logits
 
     def _second_level(self, without: frozenset[int]) -> SecondLevel:
         if without not in self._cache:
+            folder = self.unfinished and self.unfinished / "_".join(["without", *map(str, sorted(without))])
+            if folder and (folder / "stack.json").exists():
+                self._cache[without] = read_stack(folder).second
+                self.done(self.y.shape[1])
+                return self._cache[without]
             rows = ~np.isin(self.fold, list(without))
-            inputs, y, fold = self.inputs.take(rows), self.y[rows], self.fold[rows]
+            inputs, y, fold, known = self.inputs.take(rows), self.y[rows], self.fold[rows], self._known(rows)
             members = list(range(inputs.logits.shape[1]))
-            self._cache[without] = _fit_second_level(inputs, y, fold, self.seed, self.threads, members)
+            fit = SecondLevelFit(inputs, y, fold, self.seed, self.threads, known, self.done)
+            self._cache[without] = fit(members)
+            if folder:
+                write_stack(folder, Stack(self._cache[without], np.zeros(len(LEARNERS))))
         return self._cache[without]
 
 
-def _fit_second_level(
-    inputs: StackInputs, y: np.ndarray, fold: np.ndarray, seed: int, threads: int, members: list[int]
-) -> SecondLevel:
-    """Fits all four learners on these members.
+@dataclass
+class SecondLevelFit:
+    """Fits the learners on some rows.
 
     One of the folds in `fold` (n,) is held out to choose penalties and numbers of trees. A member whose logits do not
-    lower the held-out loss of the logistic regression is left out, and the others are fitted again.
+    lower the held-out loss of the linear learner is left out, and the others are fitted again.
     """
-    held_out = fold == fold.min() if len(np.unique(fold)) > 1 else np.arange(len(fold)) % 5 == 0
-    used, m, labels = inputs.keep(members), len(members), range(y.shape[1])
-    with ThreadPoolExecutor(threads) as pool:
-        logistic = list(pool.map(lambda j: Logistic.fit(used.features(j), y[:, j], held_out), labels))
-        gains = np.sum([model.gains[:m] for model in logistic], axis=0)
-        helpful = [member for member, gain in zip(members, gains, strict=True) if gain > 0]
-        if helpful and len(helpful) < m:
-            return _fit_second_level(inputs, y, fold, seed, threads, helpful)
-        boosted = list(pool.map(lambda j: Boosted.fit(used.features(j), y[:, j], held_out, seed + j, m), labels))
-    weights, center = hill_climb(used.logits, y, seed), used.logits.mean(0)
-    return SecondLevel(members, center, weights, boosted, logistic, used.extras_range)
+
+    inputs: StackInputs
+    y: np.ndarray
+    fold: np.ndarray
+    seed: int
+    threads: int
+    known: np.ndarray | None
+    done: Callable[[int], object]
+
+    @property
+    def held_out(self) -> np.ndarray:
+        """(n,) bool."""
+        fold = self.fold
+        return fold == fold.min() if len(np.unique(fold)) > 1 else np.arange(len(fold)) % 5 == 0
+
+    def __call__(self, members: list[int]) -> SecondLevel:
+        """On these members, or those of them that help."""
+        return (self.linear if self.y.shape[1] >= MANY_LABELS else self.boosted_and_logistic)(members)
+
+    def boosted_and_logistic(self, members: list[int]) -> SecondLevel:
+        """Two learners for each label."""
+        used, m, seed, labels = self.inputs.keep(members), len(members), self.seed, range(self.y.shape[1])
+
+        def problem(j: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            rows = slice(None) if self.known is None else self.known[:, j]
+            return used.features(j)[rows], self.y[rows, j], self.held_out[rows]
+
+        with ThreadPoolExecutor(self.threads) as pool:
+            logistic = list(pool.map(lambda j: Logistic.fit(*problem(j)), labels))
+            helpful = _helpful(members, np.sum([model.gains[:m] for model in logistic], axis=0))
+            if len(helpful) < m:
+                return self.boosted_and_logistic(helpful)
+            boosted = []
+            for model in pool.map(lambda j: Boosted.fit(*problem(j), seed + j, m), labels):
+                boosted.append(model)
+                self.done(1)
+        weights = hill_climb(used.logits, self.y, seed, self.known)
+        return SecondLevel(members, used.logits.mean(0), weights, boosted, logistic, used.extras_range)
+
+    def linear(self, members: list[int]) -> SecondLevel:
+        """One learner for all labels."""
+        used = self.inputs.keep(members)
+        weights = hill_climb(used.logits, self.y, self.seed, self.known)
+        fit = LinearFit(used.logits, used.extras, self.y, self.known, weights, self.threads)
+        variance, gains = fit.choose_variance(self.held_out)
+        helpful = _helpful(members, gains)
+        if len(helpful) < len(members):
+            return self.linear(helpful)
+        linear = fit.fit(variance, self.done)
+        return SecondLevel(members, fit.center, weights, extras_range=used.extras_range, linear=linear)
 
 
-def choose(y: np.ndarray, candidates: Mapping[str, np.ndarray], group: np.ndarray | None = None) -> tuple[str, Gains]:
+def _helpful(members: list[int], gains: np.ndarray) -> list[int]:
+    """Those with a gain; all where none has one."""
+    return [member for member, gain in zip(members, gains, strict=True) if gain > 0] or members
+
+
+def choose(losses: Mapping[str, np.ndarray], group: np.ndarray | None = None) -> tuple[str, Gains]:
     """(name of the candidate to keep, gains of each over each one before with 95 % intervals); simplest first.
 
-    A later one is kept if its log loss per row is lower, outside the paired interval, than that of every one before it.
-    Chosen by log loss: it has far less noise than the metric, whose score is not used here. Rows of one `group` (n,),
-    such as near-duplicates, count as one draw.
+    A later one is kept if its `surrogate_loss` (n,) is lower, outside the paired interval, than that of every one
+    before it. Rows of one `group` (n,), such as near-duplicates, count as one draw.
     """
-    losses = {name: log_loss_rows(y, proba) for name, proba in candidates.items()}
-    names, gains, kept = list(candidates), {}, next(iter(candidates))
+    names, gains, kept = list(losses), {}, next(iter(losses))
     for i, name in enumerate(names):
         gains[name] = {before: paired_mean(losses[before] - losses[name], group) for before in names[:i]}
         if i and all(low > 0 for _, low, _ in gains[name].values()):

@@ -24,8 +24,11 @@ class Logistic:
     def fit(cls, x: np.ndarray, y: np.ndarray, held_out: np.ndarray) -> "Logistic":
         """Chooses the penalty on the rows `held_out` (n,) bool, then fits all rows on standardised features.
 
-        A label that never or always occurs gets its smoothed log-odds.
+        A label that never or always occurs gets its smoothed log-odds, and one without rows 0.
         """
+        if not len(y):
+            zeros = np.zeros(x.shape[1])
+            return cls(zeros, 0.0, zeros, zeros)
         mean, deviation = x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64) + 1e-6
         scaled = (x - mean) / deviation
         penalty, gains = _choose_penalty(scaled, y, held_out)

@@ -1,7 +1,8 @@
 """A trained stack, two levels above the members' logits, and its files.
 
 Second level, for each label: LightGBM, logistic regression, the members' weighted mean and their plain mean. Third
-level: the weights of these four, and one shift and scale of their mean.
+level: the weights of these four, and one shift and scale of their mean. With many labels there is no LightGBM, and the
+logistic regression sees a summary of the other labels.
 """
 
 from collections.abc import Sequence
@@ -15,12 +16,14 @@ from safetensors.numpy import load_file, save_file
 from tandem.artifacts.atomic_io import read_json, write_json, write_text, write_with
 from tandem.artifacts.paths import Paths
 from tandem.ensemble.lightgbm import Boosted
+from tandem.ensemble.linear import Linear
 from tandem.ensemble.logistic import Logistic
 from tandem.logits import logit, sigmoid
 
 BOUND = 1e-4  # of a member's probabilities: clips extreme logits
 LEARNERS = ("boosted", "logistic", "weighted", "mean")
-WEIGHTED, MEAN = 2, 3
+LOGISTIC, WEIGHTED, MEAN = 1, 2, 3
+CELLS = 2**23  # of the largest array that predicting computes at once
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,13 @@ class StackInputs:
     @classmethod
     def of(cls, probas: Sequence[np.ndarray], words: np.ndarray | None) -> "StackInputs":
         """From the members' probabilities (n, c) and the captions' word counts (n,), None without captions."""
-        logits = np.stack([logit(p, BOUND) for p in probas], axis=1).astype(np.float32)
+        logits = np.empty((len(probas[0]), len(probas), probas[0].shape[1]), np.float32)
+        for i, proba in enumerate(probas):
+            logits[:, i] = logit(proba, BOUND)
         extras = [np.mean([p.sum(1) for p in probas], axis=0), *([] if words is None else [np.log1p(words)])]
         return cls(logits, np.column_stack(extras).astype(np.float32), words is not None)
 
-    def take(self, rows: np.ndarray) -> "StackInputs":
+    def take(self, rows: np.ndarray | slice) -> "StackInputs":
         return replace(self, logits=self.logits[rows], extras=self.extras[rows])
 
     def keep(self, members: Sequence[int]) -> "StackInputs":
@@ -60,14 +65,20 @@ class StackInputs:
 
 @dataclass(frozen=True)
 class SecondLevel:
-    """Four learners fitted on the same rows."""
+    """Learners fitted on the same rows: `boosted` and `logistic` of each label, or `linear` of many, or neither."""
 
     members: list[int]  # positions of the members that it uses
     center: np.ndarray  # (m, c) mean logits of these over the rows fitted
     weights: np.ndarray  # (m,) of the weighted mean
-    boosted: list[Boosted] = field(default_factory=list)  # one per label; empty in a stack that only averages
+    boosted: list[Boosted] = field(default_factory=list)  # one per label
     logistic: list[Logistic] = field(default_factory=list)
     extras_range: np.ndarray | None = None  # (2, e) over the rows fitted: others are clipped to it; None: no limit
+    linear: Linear | None = None
+
+    @property
+    def learners(self) -> list[int]:
+        """Positions of the LEARNERS that it has."""
+        return [*([0, LOGISTIC] if self.boosted else [LOGISTIC] if self.linear else []), WEIGHTED, MEAN]
 
     def logits(self, inputs: StackInputs) -> np.ndarray:
         """(n, 4, c) of the LEARNERS; zero where one is empty."""
@@ -77,6 +88,10 @@ class SecondLevel:
         for j, (boosted, logistic) in enumerate(zip(self.boosted, self.logistic, strict=True)):
             x = inputs.features(j)
             out[:, 0, j], out[:, 1, j] = boosted.logits(x), logistic.logits(x)
+        if self.linear:
+            centred = inputs.logits - self.center
+            out[:, LOGISTIC] = np.einsum("nmc,mc->nc", centred, self.linear.own) + self.linear.bias
+            out[:, LOGISTIC] += self.linear.context(centred.mean(1), inputs.extras)
         out[:, WEIGHTED] = np.einsum("nmc,m->nc", inputs.logits, self.weights)
         out[:, MEAN] = inputs.logits.mean(1)
         return out
@@ -92,6 +107,11 @@ class SecondLevel:
         for i, weights in ((WEIGHTED, self.weights), (MEAN, np.full(m, 1 / m))):
             out[:, i, :, :m] = np.swapaxes((inputs.logits - self.center) * weights[:, None], 1, 2)
             out[:, i, :, -1] = weights @ self.center
+        if self.linear:
+            centred = inputs.logits - self.center
+            out[:, LOGISTIC, :, :m] = np.swapaxes(centred * self.linear.own, 1, 2)
+            out[:, LOGISTIC, :, m] = self.linear.context(centred.mean(1), inputs.extras)
+            out[:, LOGISTIC, :, -1] = self.linear.bias
         for j, (boosted, logistic) in enumerate(zip(self.boosted, self.logistic, strict=True)):
             x = inputs.features(j)
             for i, parts in enumerate((boosted.contributions(x), logistic.contributions(x))):
@@ -110,16 +130,28 @@ class Stack:
     reads_words: bool = False  # whether it was fitted with the captions' word counts, and needs them to predict
 
     def predict_proba(self, inputs: StackInputs) -> np.ndarray:
-        return sigmoid(self.shift + self.scale * np.einsum("nlc,l->nc", self.second.logits(inputs), self.weights))
+        n, _, c = inputs.logits.shape
+        out = np.zeros((n, c))
+        for rows in _row_chunks(n, len(LEARNERS) * c):
+            logits = self.second.logits(inputs.take(rows))
+            out[rows] = sigmoid(self.shift + self.scale * np.einsum("nlc,l->nc", logits, self.weights))
+        return out
 
     def contributions(self, inputs: StackInputs) -> np.ndarray:
         """(n, c, m + 2) that sum to the logit: of all m members, the row's other labels and extras, a constant."""
         n, m, c = inputs.logits.shape
-        used = self.scale * np.einsum("nlcf,l->ncf", self.second.contributions(inputs), self.weights)
-        used[:, :, -1] += self.shift
         out = np.zeros((n, c, m + 2), np.float32)
-        out[:, :, [*self.second.members, m, m + 1]] = used
+        for rows in _row_chunks(n, len(LEARNERS) * c * (m + 2)):
+            used = self.scale * np.einsum("nlcf,l->ncf", self.second.contributions(inputs.take(rows)), self.weights)
+            used[:, :, -1] += self.shift
+            out[rows, :, [*self.second.members, m, m + 1]] = used
         return out
+
+
+def _row_chunks(n: int, cells: int) -> list[slice]:
+    """Slices of n rows of so many cells each, with up to CELLS."""
+    step = max(1, CELLS // cells)
+    return [slice(start, start + step) for start in range(0, n, step)]
 
 
 def fixed_stack(weights: np.ndarray, n_labels: int, inputs: StackInputs | None = None) -> Stack:
@@ -132,7 +164,7 @@ def fixed_stack(weights: np.ndarray, n_labels: int, inputs: StackInputs | None =
 def load_stack(paths: Paths, name: str, file: Path | None = None) -> tuple[Stack, list[str]]:
     """The stack of the experiment `name`, or the one in `file`, on the members that it needs, and their names."""
     stack, names = read_stack((file or paths.stack(name)).parent), list(read_json(paths.run(name))["members"])
-    if stack.second.boosted:  # needs all: the expected number of labels is the mean over all members
+    if LOGISTIC in stack.second.learners:  # needs all: the expected number of labels is the mean over all members
         return stack, names
     used = stack.second.members
     return replace(stack, second=replace(stack.second, members=list(range(len(used))))), [names[i] for i in used]
@@ -154,6 +186,8 @@ def write_stack(folder: Path, stack: Stack) -> None:
         tensors |= {key: np.stack([getattr(model, key) for model in second.logistic]) for key in ("coef", "mean")}
         tensors["bias"] = np.array([model.bias for model in second.logistic])
         tensors["boosted_bias"] = np.array([model.bias for model in second.boosted])
+    if second.linear:
+        tensors |= second.linear.tensors()
     if second.extras_range is not None:
         tensors["extras_range"] = second.extras_range
     tensors = {name: np.ascontiguousarray(t) for name, t in tensors.items()}
@@ -176,7 +210,9 @@ def read_stack(folder: Path) -> Stack:
     }
     boosted = [Boosted(Booster(model_str=texts[j]) if j in texts else None, float(b)) for j, b in enumerate(biases)]
     logistic = [Logistic(t["coef"][j], float(t["bias"][j]), t["mean"][j]) for j in range(about["labels"])]
-    second = SecondLevel(about["members"], t["center"], t["weights"], boosted, logistic, t.get("extras_range"))
+    second = SecondLevel(
+        about["members"], t["center"], t["weights"], boosted, logistic, t.get("extras_range"), Linear.of(t)
+    )
     if "words" not in about:  # older bundles: it follows from the number of features
         about["words"] = bool(logistic) and len(logistic[0].coef) == sum(second.center.shape) - 1 + 2
     shift, scale = map(float, t["rescale"])

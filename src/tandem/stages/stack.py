@@ -8,6 +8,7 @@ test set, are predicted by it.
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -59,7 +60,7 @@ def fit(paths: Paths, rows: LabelledRows, members: Members, artifact: Artifact) 
     captioned = read_captioned(paths, "train", rows.ids)
     enough = no_caption is not None and len(np.unique(rows.fold[captioned])) > 1
     used = captioned if enough else np.ones(len(rows.ids), bool)
-    fitted = fit_captioned(paths, rows, probas, used)
+    fitted = fit_captioned(paths, rows, probas, used, paths.unfinished(artifact.key))
     write_stack(folder, fitted.stack)
     seconds = time.perf_counter() - start
     proba, terms = np.zeros(rows.y.shape), np.zeros((*rows.y.shape, len(TERMS)), np.float32)
@@ -87,14 +88,19 @@ def fit(paths: Paths, rows: LabelledRows, members: Members, artifact: Artifact) 
         "versions": versions(),
     }
     write_json(paths.run(STACK), run)
+    shutil.rmtree(paths.unfinished(artifact.key).parent, ignore_errors=True)
     print_summary(fitted, list(members), seconds)
 
 
-def fit_captioned(paths: Paths, rows: LabelledRows, probas: Mapping[str, np.ndarray], used: np.ndarray) -> StackFit:
+def fit_captioned(
+    paths: Paths, rows: LabelledRows, probas: Mapping[str, np.ndarray], used: np.ndarray, unfinished: Path
+) -> StackFit:
     """The stack with captions, fitted on the rows `used` (n,) bool."""
-    words, known = read_word_counts(paths, "train", rows.ids), {name: proba[used] for name, proba in probas.items()}
-    words = None if words is None else words[used]
-    return fit_stack(known, words, rows.y[used], rows.fold[used], SEED, threads(), rows.group[used])
+    words = read_word_counts(paths, "train", rows.ids)
+    words, known = (None if of_rows is None else of_rows[used] for of_rows in (words, rows.known))
+    members = {name: proba[used] for name, proba in probas.items()}
+    y, fold, group = rows.y[used], rows.fold[used], rows.group[used]
+    return fit_stack(members, words, y, fold, SEED, threads(), group, known, unfinished)
 
 
 def print_summary(fitted: StackFit, members: Sequence[str], seconds: float) -> None:
@@ -131,7 +137,7 @@ def fit_without_captions(
     if not usable or not paths.captions("train").exists():
         shutil.rmtree(paths.no_caption_stack(STACK).parent, ignore_errors=True)
         return None
-    stack, contributions = fit_no_caption_stack(usable, rows.y, rows.fold, SEED)
+    stack, contributions = fit_no_caption_stack(usable, rows.y, rows.fold, SEED, rows.known)
     write_stack(paths.no_caption_stack(STACK).parent, stack)
     return sum_by_term(contributions, [{"image"}] * len(usable))
 
