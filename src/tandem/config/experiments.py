@@ -251,20 +251,21 @@ def located(experiment: Experiment, root: Path) -> Experiment:
 
 
 def load_experiments(configs: Path, competition: Competition, source: Path) -> dict[str, Experiment]:
-    """{name: experiment} of those that fit the competition: without a caption column, only those that need none.
+    """{name: experiment} of those that fit the competition: those that read no captions, or images, that it lacks.
 
     `source` is the competition's file, for messages. Raises ValueError where an experiment learns from one that is
-    not there or from itself, or where a default experiment has no file or needs captions that are not there.
+    not there or from itself, or where a default experiment has no file or needs captions or images that are not there.
     """
     experiments = {name: load_experiment(file) for name, file in config_files(configs).items()}
     chains = {name: _with_teachers(name, experiments) for name in experiments}
     if unknown := [name for name in competition.experiments if name not in experiments]:
         raise ValueError(f"{source}: experiments: {unknown} have no file in configs/; there are {sorted(experiments)}")
-    if competition.caption:
-        return experiments
-    if need := [name for name in competition.experiments if "caption" in experiments[name].reads]:
-        raise ValueError(f"{source}: experiments {need} read captions; no caption column is named")
-    fitting = [name for name, chain in chains.items() if all(experiments[e].reads == {"image"} for e in chain)]
+    lacking = {"image", "caption"} - competition.reads
+    for kind, unnamed in (("caption", "no caption column"), ("image", "no folder of images")):
+        need = [name for name in competition.experiments if kind in experiments[name].reads & lacking]
+        if need:
+            raise ValueError(f"{source}: experiments {need} read {kind}s; {unnamed} is named")
+    fitting = [name for name, chain in chains.items() if not any(experiments[e].reads & lacking for e in chain)]
     return {name: experiments[name] for name in fitting}
 
 

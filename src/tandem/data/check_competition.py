@@ -12,11 +12,14 @@ import numpy as np
 from tandem.artifacts.paths import SPLITS, Paths
 from tandem.config.competition import Competition
 from tandem.data import checks
-from tandem.data.csv_reader import read_table
+from tandem.data.caption_files import read_caption_file
+from tandem.data.caption_rows import are_caption_rows, join_captions, row_captions
+from tandem.data.csv_reader import Table, read_table
 from tandem.data.image_scan import ImageInfo, scan_images
 from tandem.data.issues import Issue, count_errors
 from tandem.data.label_codec import LabelCodec
 from tandem.data.split_tables import (
+    read_caption_lists,
     read_captions,
     read_image_rows,
     read_labels,
@@ -33,7 +36,7 @@ class CheckedTables:
     rows: dict[str, int]  # {split: number of rows of its CSV file}
     issues: list[Issue]  # in the order of the checks
     images: Mapping[str, dict[str, list]]  # {split: columns as split_tables.IMAGE_SCHEMA names them}
-    captions: Mapping[str, list[str]]  # {split: (n,) captions}; empty for a competition without captions
+    captions: Mapping[str, list[list[str]]]  # {split: (n,) captions of each row}; empty where there are none
     names: tuple[str, ...]  # of the labels
     y: np.ndarray  # (n, c) uint8 of the training rows
     n_images: int = 0  # image files inspected
@@ -63,13 +66,18 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
     if issues:
         return CheckedTables(rows, issues, {}, {}, names, np.zeros((0, len(names)), np.uint8))
 
+    captions = {}
+    if competition.caption and not competition.captions:
+        tables, captions = table_captions(competition, files, tables, issues)
+        rows = {name: len(table.rows) for name, table in tables.items()}
     splits = {name: checks.make_split(str(files[name]), table, competition, issues) for name, table in tables.items()}
     sample = folder / competition.sample_submission
     if sample.is_file():
         issues += checks.check_sample(splits["test"], read_table(sample), str(sample), competition)
     issues += checks.check_ids(*splits.values())
     y = checks.check_labels(splits["train"], tables["train"], competition, issues)
-    captions = {name: tables[name].column(competition.caption) for name in splits if competition.caption}
+    if competition.captions:
+        captions = file_captions(competition, folder, {name: split.ids for name, split in splits.items()}, issues)
     for name, texts in captions.items():
         issues += checks.check_captions(splits[name], texts)
 
@@ -82,8 +90,12 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
     for split in splits.values():
         issues += checks.check_images(split, infos)
     if competition.duplicates == "group":
-        cells = LabelCodec(names, competition.labels.separator).decode(y)
-        issues += checks.check_duplicates(splits["train"], splits["test"], infos, cells)
+        cells, both = LabelCodec(names, competition.labels.separator).decode(y), (splits["train"], splits["test"])
+        if competition.images is None:
+            texts = [list(map(join_captions, captions[name])) for name in ("train", "test")]
+            issues += checks.check_equal_captions(*both, (texts[0], texts[1]), cells)
+        else:
+            issues += checks.check_duplicates(*both, infos, cells)
     images: dict[str, dict[str, list]] = {}
     fields = {"width": "width", "height": "height", "bytes": "size", "sha": "sha", "hash": "hash"}
     for name, split in splits.items():
@@ -91,6 +103,39 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
         images[name] = {"id": list(split.ids), "file": list(split.images)}
         images[name] |= {column: [getattr(info, field) for info in found] for column, field in fields.items()}
     return CheckedTables(rows, issues, images, captions, names, y, len(infos), n_opened, seconds)
+
+
+def table_captions(
+    competition: Competition, files: Mapping[str, Path], tables: Mapping[str, Table], issues: list[Issue]
+) -> tuple[dict[str, Table], dict[str, list[list[str]]]]:
+    """({split: table}, {split: captions of each row}): one row an image, where the training rows have several."""
+    found, captions, columns = dict(tables), {}, competition.caption_columns
+    several = are_caption_rows(tables["train"], competition.id, columns)
+    for name, table in tables.items():
+        if several and len(set(table.column(competition.id))) < len(table.rows):
+            found[name], captions[name] = checks.join_rows(
+                str(files[name]), table, competition, name == "train", issues
+            )
+        else:
+            captions[name] = row_captions(table, columns)
+    return found, captions
+
+
+def file_captions(
+    competition: Competition, folder: Path, ids: Mapping[str, Sequence[str]], issues: list[Issue]
+) -> dict[str, list[list[str]]]:
+    """{split: captions of each row} from the competition's files of captions."""
+    every = [id for split in ids.values() for id in dict.fromkeys(split)]
+    texts: dict[str, list[str]] = {id: [] for id in every}
+    for name in competition.caption_files:
+        file = read_caption_file(folder / name, competition.caption_columns, every)
+        captions, unused = file.of(list(texts))
+        for id, found in zip(texts, captions, strict=True):
+            texts[id] += found
+        if unused:
+            images = f"{len(unused):,} images that no row has, such as {unused[0]!r}"
+            issues.append(Issue("unused captions", f"captions of {images}", str(folder / name)))
+    return {split: [list(dict.fromkeys(texts[id])) or [""] for id in own] for split, own in ids.items()}
 
 
 def write_checked(paths: Paths, checked: CheckedTables) -> None:
@@ -117,7 +162,7 @@ def content_digests(checked: CheckedTables) -> dict[str, str]:
     """
     ids = {split: columns["id"] for split, columns in checked.images.items()}
     digests = {f"{split}.images": _texts_digest(ids[split], checked.images[split]["sha"]) for split in ids}
-    digests |= {f"{split}.captions": _texts_digest(ids[split], texts) for split, texts in checked.captions.items()}
+    digests |= {f"{split}.captions": captions_digest(ids[split], texts) for split, texts in checked.captions.items()}
     if "train" in ids:
         digests["train.labels"] = _texts_digest(ids["train"], checked.names, data=checked.y.tobytes())
     return digests
@@ -129,9 +174,17 @@ def content_digest(table: Path) -> str:
         columns = read_image_rows(table)
         return _texts_digest(columns["id"], columns["sha"])
     if table.name.endswith(".captions.parquet"):
-        return _texts_digest(*read_captions(table))
+        return captions_digest(read_captions(table)[0], read_caption_lists(table))
     ids, names, y = read_labels(table)
     return _texts_digest(ids, names, data=y.tobytes())
+
+
+def captions_digest(ids: Sequence[str], captions: Sequence[Sequence[str]]) -> str:
+    """Of the joined captions; also of how many each row has, where one has several."""
+    several = any(len(texts) > 1 for texts in captions)
+    parts = [[text for texts in captions for text in texts]] if several else []
+    sizes = np.array([len(texts) for texts in captions], np.int64).tobytes() if several else b""
+    return _texts_digest(ids, list(map(join_captions, captions)), *parts, data=sizes)
 
 
 def _texts_digest(*columns: Sequence[str], data: bytes = b"") -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from tandem.artifacts.atomic_io import digest
 from tandem.config.competition import Duplicates
-from tandem.data.near_duplicates import group_near_duplicates
+from tandem.data.near_duplicates import group_near_duplicates, number_groups
 
 ADVICE = "correct it, or delete it and run make folds"
 
@@ -20,13 +20,26 @@ def make_folds(
     n_folds: int,
     seed: int,
     duplicates: Duplicates = "group",
+    texts: Sequence[str] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """(fold, group), each (n,): `group` joins near-duplicates, by perceptual hashes and digests of the image files.
 
-    With duplicates "off" each row is its own group.
+    Of text only, it joins rows of equal `texts`. With duplicates "off" each row is its own group.
     """
-    group = group_near_duplicates(hashes, shas) if duplicates == "group" else np.arange(len(y))
+    group = np.arange(len(y))
+    if duplicates == "group":
+        group = group_near_duplicates(hashes, shas) if texts is None else group_equal_texts(texts)
     return assign_folds(y, group, n_folds, seed), group
+
+
+def group_equal_texts(texts: Sequence[str]) -> np.ndarray:
+    """(n,) group numbers in order of appearance: texts that differ in case and white space only; an empty one is alone.
+
+    >>> group_equal_texts(["A cat", "a  cat", "a dog", "", ""]).tolist()
+    [0, 0, 1, 2, 3]
+    """
+    plain = [" ".join(text.casefold().split()) for text in texts]
+    return number_groups(np.unique([text or f"\n{i}" for i, text in enumerate(plain)], return_inverse=True)[1])
 
 
 def assign_folds(y: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:

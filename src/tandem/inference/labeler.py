@@ -9,9 +9,10 @@ from PIL import Image
 
 from tandem.artifacts.contributions import TERMS, sum_by_term
 from tandem.artifacts.paths import Paths
+from tandem.data.caption_words import word_counts
 from tandem.data.image_io import BadImage
 from tandem.data.image_loader import prefetch, squares
-from tandem.data.split_tables import has_caption, word_counts
+from tandem.data.split_tables import has_caption
 from tandem.decoding import Decoder
 from tandem.ensemble.stacking import Stack, StackInputs, load_no_caption_stack, load_stack
 from tandem.graph.experiment_dir import ExperimentDir, Experiments

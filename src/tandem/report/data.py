@@ -5,8 +5,8 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 
+from tandem.data.caption_words import word_counts
 from tandem.data.folds import label_shares
-from tandem.data.split_tables import word_counts
 from tandem.report.charts import ACCENT, SECOND, chart
 from tandem.report.data_model import FocusExperiment, ReportData
 

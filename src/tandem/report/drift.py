@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.sparse import csr_matrix, hstack, spmatrix
 
-from tandem.data.split_tables import word_counts
+from tandem.data.caption_words import word_counts
 from tandem.report.data_model import ReportData
 
 ROWS = 16_000  # at most, the same share of both splits

@@ -1,4 +1,4 @@
-"""Folds: build/C/{train.labels,train.images}.parquet -> folds/C.csv (id, fold, group) and folds/C.json."""
+"""Folds: build/C/train.{labels,images,captions}.parquet -> folds/C.csv (id, fold, group) and folds/C.json."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from tandem.artifacts.paths import Paths
 from tandem.config.competition import load_competition
 from tandem.data.folds import label_shares, make_folds
 from tandem.data.near_duplicates import many_near_duplicates
-from tandem.data.split_tables import read_images, read_labels
+from tandem.data.split_tables import read_captions, read_images, read_labels
 from tandem.graph.plan import Step
 
 
@@ -26,7 +26,8 @@ def run(paths: Paths, step: Step) -> None:
         )
     competition = load_competition(paths.competition)
     n, seed = competition.folds.n, competition.folds.seed
-    fold, groups = make_folds(y, images["hash"], images["sha"], n, seed, competition.duplicates)
+    texts = None if competition.images else read_captions(paths.captions("train"))[1]
+    fold, groups = make_folds(y, images["hash"], images["sha"], n, seed, competition.duplicates, texts)
     rows = zip(ids, fold.tolist(), groups.tolist(), strict=True)
     step.stale[0].invalidate()
     write_text(paths.folds, csv_text(("id", "fold", "group"), *rows))
