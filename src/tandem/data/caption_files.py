@@ -53,7 +53,7 @@ def match_images(cells: Iterable[str], images: Sequence[str]) -> dict[str, str]:
                 cell = fitting[0]
                 either = (used[cell], image) if cell in used else fitting
                 one = cell if cell in used else image
-                raise ValueError(f"{one!r} may be {either[0]!r} or {either[1]!r}; name the images by their whole paths")
+                raise ValueError(f"{one!r} may be {either[0]!r} or {either[1]!r}; name them by their paths")
             used[fitting[0]] = image
         found |= {image: cell for cell, image in used.items()}
         left = [cell for cell in left if cell not in used]
@@ -159,7 +159,7 @@ def _coco(path: Path, content: Any) -> Table | None:
         return None
     try:
         names = {image["id"]: str(image["file_name"]) for image in content["images"]}
-        rows = [(names[annotation["image_id"]], str(annotation["caption"])) for annotation in annotations]
+        rows: list[tuple[str, ...]] = [(names[one["image_id"]], str(one["caption"])) for one in annotations]
     except (KeyError, TypeError) as error:
         expected = "images with id and file_name, annotations with image_id and caption"
         raise ValueError(f"{path}: {error} is missing or no key; expected {expected}") from error

@@ -66,7 +66,7 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
     if issues:
         return CheckedTables(rows, issues, {}, {}, names, np.zeros((0, len(names)), np.uint8))
 
-    captions = {}
+    captions: dict[str, list[list[str]]] = {}
     if competition.caption and not competition.captions:
         tables, captions = table_captions(competition, files, tables, issues)
         rows = {name: len(table.rows) for name, table in tables.items()}

@@ -110,7 +110,7 @@ def find_caption_files(folder: Path, files: Sequence[str], ids: Mapping[str, Seq
     for file in (file for file in files if file.lower().endswith(FILES)):
         try:
             table = read_caption_table(folder / file)
-            image = table and find_image_column(table, table.columns, everything)
+            image = None if table is None else find_image_column(table, table.columns, everything)
             if table is None or image is None:
                 continue
             caption = find_caption(table, [c for c in table.columns if c != image])

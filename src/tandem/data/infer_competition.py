@@ -17,6 +17,7 @@ from tandem.data.infer_labels import guess_labels
 from tandem.data.submission import preview, submission_columns
 
 WITH_CAPTIONS = ["text_minilm", "text_tfidf", "image_tuned", "fusion", "fusion_lite0"]
+ROLES: tuple[str, ...] = ("train", "test")
 TEXT_ONLY = ["text_minilm", "text_tfidf"]
 IMAGES_ONLY = ["image_lite2", "image_tuned", "image_tuned_lite0"]
 
@@ -71,16 +72,16 @@ def infer_competition(folder: Path) -> Inference:
     roles = find_tables(files, folder, questions)
     tables = {role: read_table(folder / name) for role, name in roles.items() if role != "solution"}
     try:
-        found = infer_from(roles, tables, ImageIndex(files), questions)
+        inference = infer_from(roles, tables, ImageIndex(files), questions)
     except ValueError as error:
         raise ValueError(f"{folder / roles['train']}: {error}") from error
-    return found if found.competition.caption else with_caption_files(found, folder, files)
+    return inference if inference.competition.caption else with_caption_files(inference, folder, files)
 
 
 def with_caption_files(found: Inference, folder: Path, files: Sequence[str]) -> Inference:
     """The inference with files of captions beside the tables, where there are some."""
     id = found.competition.id
-    ids = {role: found.tables[role].column(id) for role in ("train", "test") if role in found.tables}
+    ids: dict[str, list[str]] = {role: found.tables[role].column(id) for role in ROLES if role in found.tables}
     others = [file for file in files if file not in found.roles.values()]
     captions = find_caption_files(folder, others, ids)
     notes, questions = found.notes + captions.notes, list(found.questions)

@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from tandem.artifacts.atomic_io import write_with
 from tandem.config.experiments import TfidfExperiment
+from tandem.data.caption_words import without_spaces
 from tandem.logits import sigmoid, smoothed_log_odds
 from tandem.models.base import TrainingRun
 from tandem.models.inputs import Inputs
@@ -22,6 +23,7 @@ class TfidfModel:
     """Reads `Inputs.captions`; L2-regularised. A label that never or always occurs gets its smoothed rate."""
 
     vectorizers: list[TfidfVectorizer]
+    unspaced = False  # the captions it is fitted on have no spaces between words: n-grams of characters stand for them
     coef: np.ndarray  # (words, c)
     bias: np.ndarray  # (c,)
 
@@ -30,6 +32,7 @@ class TfidfModel:
 
     def fit(self, inputs: Inputs, y: np.ndarray, run: TrainingRun) -> list[dict]:
         """Vocabulary, document frequencies and coefficients all come from these rows alone; nothing is drawn."""
+        self.unspaced = without_spaces(inputs.captions or ())
         self.vectorizers = [v.set_params(min_df=self.cfg.min_rows) for v in self._vectorizers()]
         for vectorizer in self.vectorizers:
             try:
@@ -49,8 +52,11 @@ class TfidfModel:
         return sigmoid(self._transform(inputs) @ self.coef + self.bias)
 
     def _vectorizers(self) -> list[TfidfVectorizer]:
-        words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, self.cfg.words), token_pattern=r"\b\w+\b")
         longest = self.cfg.characters
+        if self.unspaced:
+            characters = (1, max(self.cfg.words + 1, longest))
+            return [TfidfVectorizer(sublinear_tf=True, analyzer="char", ngram_range=characters)]
+        words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, self.cfg.words), token_pattern=r"\b\w+\b")
         if not longest:
             return [words]
         return [words, TfidfVectorizer(sublinear_tf=True, analyzer="char_wb", ngram_range=(min(2, longest), longest))]
@@ -60,13 +66,15 @@ class TfidfModel:
 
     def save(self, path: Path) -> None:
         vocabularies = json.dumps([sorted(v.vocabulary_, key=v.vocabulary_.get) for v in self.vectorizers])
+        about = {"vocabularies": vocabularies} | ({"unspaced": "yes"} if self.unspaced else {})
         tensors = {"coef": self.coef.astype(np.float32), "bias": self.bias}
         tensors |= {f"idf{i}": v.idf_ for i, v in enumerate(self.vectorizers)}
-        write_with(path, lambda partial: save_file(tensors, partial, {"vocabularies": vocabularies}))
+        write_with(path, lambda partial: save_file(tensors, partial, about))
 
     def load(self, path: Path) -> Self:
         with safe_open(path, "np") as file:
-            vocabularies = json.loads(file.metadata()["vocabularies"])
+            about = file.metadata()
+        vocabularies, self.unspaced = json.loads(about["vocabularies"]), "unspaced" in about
         tensors, self.vectorizers = load_file(path), self._vectorizers()
         for i, (vectorizer, words) in enumerate(zip(self.vectorizers, vocabularies, strict=True)):
             vectorizer.set_params(vocabulary={word: j for j, word in enumerate(words)})

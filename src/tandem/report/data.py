@@ -69,8 +69,11 @@ def caption_chart(data: ReportData) -> Markup | None:
     return chart("words", "histogram of words per caption", draw)
 
 
-def size_chart(data: ReportData) -> Markup:
-    """Width against height of the images, train and test; the area of a point grows with the number of images."""
+def size_chart(data: ReportData) -> Markup | None:
+    """Width against height of the images, train and test; the area of a point grows with the number of images. None
+    without images."""
+    if not data.train.files:
+        return None
 
     def draw(axes: Axes) -> None:
         splits = {"train": (data.train, ACCENT), "test": (data.test, SECOND)}
