@@ -1,6 +1,7 @@
 """Experiments: a TOML file in `configs/` lists only what differs from the defaults written here."""
 
 from collections.abc import Callable, Mapping
+from operator import not_
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -11,6 +12,9 @@ from tandem.config import training
 from tandem.config.competition import Competition
 from tandem.config.encoders import CaptionEncoder, Encoder, ImageEncoder, TokenEncoder, TrunkEncoder
 from tandem.config.toml_files import Section, config_files, read_toml, validate
+
+# each caption of a row is trained on by itself, and the mean of their logits is predicted; else they are joined
+CAPTION_VIEWS = Field(False, exclude_if=not_)  # content keys of experiments without it stay as they are
 
 
 class _Experiment(Section):
@@ -95,6 +99,7 @@ class HeadExperiment(_Experiment):
     """`kind = "head"`: a trained head on frozen features of the image, the caption or both."""
 
     kind: Literal["head"]
+    caption_views: bool = CAPTION_VIEWS
     image: ImageEncoder | None = None
     caption: CaptionEncoder | None = None
     head: training.Head = training.Head()
@@ -104,11 +109,16 @@ class HeadExperiment(_Experiment):
     def _has_an_encoder(self) -> Self:
         if self.image is None and self.caption is None:
             raise ValueError("needs an [image] section, a [caption] section or both")
+        if self.caption_views and (self.image or self.caption is None):
+            raise ValueError("caption_views = true needs a [caption] section and no [image] section")
         return self
 
     @property
     def encoders(self) -> tuple[Encoder, ...]:
-        return tuple(e for e in (self.image, self.caption) if e is not None)
+        caption = self.caption
+        if caption and self.caption_views:
+            caption = caption.model_copy(update={"each_caption": True})
+        return tuple(e for e in (self.image, caption) if e is not None)
 
 
 class FinetuneExperiment(_Experiment):
@@ -216,6 +226,7 @@ class TfidfExperiment(_Experiment):
     """
 
     kind: Literal["tfidf"]
+    caption_views: bool = CAPTION_VIEWS
     tfidf: training.Tfidf = training.Tfidf()
 
     @property

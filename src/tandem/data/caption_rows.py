@@ -3,10 +3,12 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import cycle, islice
 
 from tandem.data.csv_reader import Table
 
 ROWS = 1.5  # rows an image, on average, from which repeated ids are captions of one image and no mistake
+VIEWS = 8  # captions of a row that are views of it
 # endings of names that say nothing about what a column holds
 ENDINGS = {"raw", "clean", "cleaned", "de", "en", "es", "fr", "it", "ja", "ko", "pt", "ru", "th", "zh"}
 
@@ -41,6 +43,16 @@ def row_captions(table: Table, columns: Sequence[str]) -> list[list[str]]:
     filled = [[cell for cell in row if cell.strip()] or [""] for row in cells]
     alternatives = len(set(map(name_words, columns))) == 1
     return filled if alternatives else [[join_captions(texts)] for texts in filled]
+
+
+def as_views(captions: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The captions of each row, as many for all rows, at most VIEWS: those of a row with fewer are repeated.
+
+    >>> as_views([["a", "b"], ["c"]])
+    [['a', 'b'], ['c', 'c']]
+    """
+    n = min(VIEWS, max(map(len, captions), default=1))
+    return [list(islice(cycle(texts), n)) for texts in captions]
 
 
 def are_caption_rows(table: Table, id: str, captions: Sequence[str]) -> bool:

@@ -1,6 +1,7 @@
 """The linear baseline on captions: TF-IDF with a logistic regression for each label."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -32,15 +33,16 @@ class TfidfModel:
 
     def fit(self, inputs: Inputs, y: np.ndarray, run: TrainingRun) -> list[dict]:
         """Vocabulary, document frequencies and coefficients all come from these rows alone; nothing is drawn."""
-        self.unspaced = without_spaces(inputs.captions or ())
+        texts, row = _texts(inputs)
+        y, self.unspaced = y[row], without_spaces(texts)
         self.vectorizers = [v.set_params(min_df=self.cfg.min_rows) for v in self._vectorizers()]
         for vectorizer in self.vectorizers:
             try:
-                vectorizer.fit(inputs.captions)
+                vectorizer.fit(texts)
             except ValueError as error:
-                found = f"TF-IDF found no n-gram in {self.cfg.min_rows} or more of {len(inputs)} captions: {error}"
+                found = f"TF-IDF found no n-gram in {self.cfg.min_rows} or more of {len(texts)} captions: {error}"
                 raise ValueError(f"{found}; lower tfidf.min_rows, or leave this experiment out") from error
-        x = self._transform(inputs)
+        x = self._transform(texts)
         self.coef, self.bias = np.zeros((x.shape[1], y.shape[1])), smoothed_log_odds(y)
         for j in np.flatnonzero((y.min(0) == 0) & (y.max(0) == 1)):
             model = LogisticRegression(C=self.cfg.c, solver="liblinear", random_state=0, max_iter=300)
@@ -49,7 +51,12 @@ class TfidfModel:
         return []
 
     def predict_proba(self, inputs: Inputs) -> np.ndarray:
-        return sigmoid(self._transform(inputs) @ self.coef + self.bias)
+        texts, row = _texts(inputs)
+        logits = self._transform(texts) @ self.coef + self.bias
+        if len(texts) > len(inputs):  # the mean over the captions of a row
+            logits = np.add.reduceat(logits, np.searchsorted(row, np.arange(len(inputs))))
+            logits /= np.bincount(row)[:, None]
+        return sigmoid(logits)
 
     def _vectorizers(self) -> list[TfidfVectorizer]:
         longest = self.cfg.characters
@@ -61,8 +68,8 @@ class TfidfModel:
             return [words]
         return [words, TfidfVectorizer(sublinear_tf=True, analyzer="char_wb", ngram_range=(min(2, longest), longest))]
 
-    def _transform(self, inputs: Inputs) -> csr_matrix:
-        return hstack([v.transform(inputs.captions) for v in self.vectorizers], format="csr")
+    def _transform(self, texts: Sequence[str]) -> csr_matrix:
+        return hstack([v.transform(texts) for v in self.vectorizers], format="csr")
 
     def save(self, path: Path) -> None:
         vocabularies = json.dumps([sorted(v.vocabulary_, key=v.vocabulary_.get) for v in self.vectorizers])
@@ -81,3 +88,11 @@ class TfidfModel:
             vectorizer.idf_ = tensors[f"idf{i}"]
         self.coef, self.bias = tensors["coef"].astype(np.float64), tensors["bias"]
         return self
+
+
+def _texts(inputs: Inputs) -> tuple[Sequence[str], np.ndarray]:
+    """(texts, (m,) the row of each): the caption of each row, or each of its captions by itself."""
+    if inputs.caption_lists is None:
+        return inputs.captions or (), np.arange(len(inputs))
+    texts = [text for row in inputs.caption_lists for text in row]
+    return texts, np.repeat(np.arange(len(inputs)), list(map(len, inputs.caption_lists)))
