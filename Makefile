@@ -55,9 +55,9 @@ explain: $(READY)  ## ID=123.jpg [EXP=fusion]: why one image got its labels, in 
 	$(TANDEM) --id "$(ID)" $(if $(EXP),--exp "$(EXP)")
 ablation: $(READY)  ## [EXP=fusion]: the network without each of its parts; FOLDS=1 for a quick look, SEEDS=3 for seed noise
 	$(TANDEM) $(if $(EXP),--exp "$(EXP)") $(if $(FOLDS),--folds "$(FOLDS)") $(if $(SEEDS),--seeds "$(SEEDS)")
-predict: $(READY)  ## IMAGES=folder OUT=file.csv|.jsonl|- [CAPTIONS=file.csv] [EXP=stack] [FAST=1] [BUNDLE=file.zip]: label new images
+predict: $(READY)  ## IMAGES=folder and/or CAPTIONS=file.csv, OUT=file.csv|.jsonl|- [EXP=stack] [FAST=1] [BUNDLE=file.zip]: label new images
 	$(TANDEM) $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(EXP),--exp "$(EXP)") $(if $(FAST),--fast) $(if $(FOLDS),--folds "$(FOLDS)") \
-	  --images "$(or $(IMAGES),$(error make predict needs IMAGES=folder))" --out "$(or $(OUT),$(error make predict needs OUT=file.csv))" $(if $(CAPTIONS),--captions "$(CAPTIONS)")
+	  $(if $(IMAGES)$(CAPTIONS),,$(error make predict needs IMAGES=folder))$(if $(IMAGES),--images "$(IMAGES)") --out "$(or $(OUT),$(error make predict needs OUT=file.csv))" $(if $(CAPTIONS),--captions "$(CAPTIONS)")
 bundle: $(READY)  ## [BUDGET_MB=100] [BUDGET_MS=] [EXP=]: bundles/COMP.zip, all that labelling needs, the best ensemble that fits
 	$(TANDEM) $(if $(BUDGET_MB),--budget-mb "$(BUDGET_MB)") $(if $(BUDGET_MS),--budget-ms "$(BUDGET_MS)") $(if $(EXP),--exp "$(EXP)") $(if $(FOLDS),--folds "$(FOLDS)")
 serve: $(READY)  ## [COMP= or BUNDLE=file.zip] [EXP=fusion] [PORT=8000]: a page on this machine that labels photos

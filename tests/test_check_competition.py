@@ -35,7 +35,7 @@ def check(paths, **options):
 def test_a_check_returns_all_tables_and_writes_only_the_scan_cache(paths):
     checked = check(paths)
     assert checked.rows == {"train": 2, "test": 1}
-    assert checked.captions == {"train": ["a cat", "both"], "test": ["unknown"]}
+    assert checked.captions == {"train": [["a cat"], ["both"]], "test": [["unknown"]]}
     assert checked.images["train"]["file"] == ["data/0.png", "data/1.png"]
     assert (checked.names, checked.y.tolist()) == (("cat", "dog"), [[1, 0], [1, 1]])
     assert (checked.n_images, checked.n_opened, checked.n_errors) == (3, 3, 0)

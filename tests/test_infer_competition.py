@@ -93,7 +93,7 @@ def test_the_sample_submission_says_which_column_holds_the_labels(tmp_path):
     assert (inference.competition.labels.column, inference.questions) == ("answer", [])
 
 
-def test_of_two_texts_the_longer_is_the_caption(tmp_path):
+def test_a_title_and_a_text_are_the_caption_together(tmp_path):
     files = {
         "train.csv": "id,title,label,body\n"
         "1,A big red dog,a b,It is a big red dog indeed\n2,One two three,a,b c d e f\n",
@@ -101,8 +101,8 @@ def test_of_two_texts_the_longer_is_the_caption(tmp_path):
         **images("i", ".jpg"),
     }
     inference = infer_from(tmp_path, files)
-    assert inference.competition.caption == "body"
-    assert inference.notes == ["caption: body, the longest texts of title, body", "not used: title"]
+    assert inference.competition.caption == ["title", "body"]
+    assert (inference.notes, inference.questions) == ([], [])
 
 
 def test_ids_may_hold_the_folder_of_the_image(tmp_path):

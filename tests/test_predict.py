@@ -158,7 +158,7 @@ def test_one_name_that_two_images_may_have_is_refused_unless_it_is_the_path_of_o
     [
         ("image\na.jpg\n", "expected a column of images and one of captions"),
         ("image,caption\nz.jpg,a cat\n", "names none of the images, such as 'a.jpg'"),
-        ("image,caption\na.jpg,a cat\na.jpg,a dog\n", "line 3: a second caption for 'a.jpg'"),
+        ("image,caption\na.jpg,a cat\na.jpg,a dog\nx.jpg,x\nz.jpg,z\n", "line 3: a second caption for 'a.jpg'"),
         ('image,caption\na.jpg,"a cat\n', "line 2"),
         ("image,caption\n\0,x\n", "NUL byte"),
         ("", "the file is empty"),

@@ -12,6 +12,7 @@ import numpy as np
 from tandem import __version__
 from tandem.artifacts.atomic_io import digest, file_digest, write_json, write_text, write_with
 from tandem.artifacts.paths import Paths, bundle_manifest
+from tandem.config.competition import load_competition
 from tandem.config.encoders import Encoder
 from tandem.config.experiments import Experiment
 from tandem.data.split_tables import has_caption
@@ -62,6 +63,7 @@ def write_bundle(
         "members": [member.name for member in members],
         "folds": folds or "all",
         "labels": list(trained.labels),
+        "reads": sorted(load_competition(out.competition).reads),
         "score": {
             "metric": trained.scores["metric"],
             "cross_fitted": trained.scores["score"],
@@ -183,13 +185,13 @@ def licence_text(licences: dict[str, str]) -> str:
 
 
 def verify_bundle(
-    bundle: Path, trained: ExperimentDir, folds: int, files: Sequence[Path], captions: Sequence[str]
+    bundle: Path, trained: ExperimentDir, folds: int, files: Sequence[Path] | None, captions: Sequence[str]
 ) -> str:
     """One line on how predictions for these images differ from the source's; raises ValueError where the F1 per row
     of the label sets against those of the source is below MIN_F1."""
     # without a caption the source may choose another fallback, among all its experiments
-    rows = [i for i, caption in enumerate(captions) if has_caption(caption)] or range(len(files))
-    files, captions = [files[i] for i in rows], [captions[i] for i in rows]
+    rows = [i for i, caption in enumerate(captions) if has_caption(caption)] or range(len(captions))
+    files, captions = files and [files[i] for i in rows], [captions[i] for i in rows]
     labelers = Labeler.of(trained.paths, trained.name, folds), Labeler.of(*open_bundle(bundle))
     source, bundled = (list(labeler.label(files, captions)) for labeler in labelers)
     names = labelers[0].names
@@ -210,14 +212,18 @@ def readme(manifest: Mapping[str, Any]) -> str:
     """The bundle's README.md."""
     score, folds, n = manifest["score"], manifest["folds"], manifest["score"]["chosen_from"]
     where = "its training rows" + (f" (slightly optimistic: chosen on these rows, the best of {n})" if n > 1 else "")
-    return f"""# {manifest["competition"]}: which of {len(manifest["labels"])} labels an image has
+    images = "image" in manifest["reads"]
+    what = f"{len(manifest['labels'])} labels {'an image' if images else 'a text'} has"
+    options = "--images PHOTOS [--captions captions.csv]" if images else "--captions captions.csv"
+    call = '.label(["a.jpg"], captions=["a cat"])' if images else '.label(None, captions=["a cat"])'
+    return f"""# {manifest["competition"]}: which of {what}
 {manifest["experiment"]} of {", ".join(manifest["members"])}; folds: {folds}; made by Tandem {manifest["tandem"]}.
 Cross-fitted {score["metric"]} on {where}: {score["cross_fitted"]:.4f}. Everything it needs is in this folder:
 
     pip install -r requirements.txt
-    python -m tandem predict --bundle . --images PHOTOS [--captions captions.csv] --out labels.csv
+    python -m tandem predict --bundle . {options} --out labels.csv
 
-In Python: `from tandem import Labeler; Labeler.load(".").label(["a.jpg"], captions=["a cat"])`.
+In Python: `from tandem import Labeler; Labeler.load("."){call}`.
 `bundle.json` lists its parts, and the digest of every file; no file is pickled.
 Licences of the code and of the pretrained weights: `LICENSES`.
 """

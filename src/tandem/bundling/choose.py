@@ -8,6 +8,7 @@ from tandem.artifacts.atomic_io import write_json
 from tandem.artifacts.paths import Paths
 from tandem.bundling.cost import measure_costs
 from tandem.bundling.ensemble_choice import Choice, Cost, choose_best, grow_means
+from tandem.config.competition import load_competition
 from tandem.data.labelled_rows import read_labelled_rows
 from tandem.data.split_tables import read_captions, read_image_rows
 from tandem.decoding import Rule
@@ -73,10 +74,13 @@ def as_experiment(experiments: Experiments, choice: Choice, root: Path) -> Exper
     return Experiments(out)[MEAN]
 
 
-def first_rows(paths: Paths, n: int) -> tuple[list[Path], list[str]]:
-    """(images, captions) of the first n test rows, or of training rows where there is no test set."""
+def first_rows(paths: Paths, n: int) -> tuple[list[Path] | None, list[str]]:
+    """(images, captions) of the first n test rows, or of training rows where there is no test set; images are None
+    where the competition has none."""
     split = "test" if paths.images("test").exists() else "train"
     images, captions = read_image_rows(paths.images(split)), paths.captions(split)
     caption = dict(zip(*read_captions(captions), strict=True)) if captions.exists() else {}
-    files = [paths.input / file for file in images["file"][:n]]
-    return files, [caption.get(name, "") for name in images["id"][:n]]
+    texts = [caption.get(name, "") for name in images["id"][:n]]
+    if load_competition(paths.competition).images is None:
+        return None, texts
+    return [paths.input / file for file in images["file"][:n]], texts

@@ -27,11 +27,12 @@ WARM_UP = 8  # images: enough to load an encoder
 T = TypeVar("T")
 
 
-def measure_costs(experiments: Sequence[ExperimentDir], files: Sequence[Path], captions: Sequence[str]) -> Costs:
-    """Costs of these experiments, at least one, measured on these images and captions."""
+def measure_costs(experiments: Sequence[ExperimentDir], files: Sequence[Path] | None, captions: Sequence[str]) -> Costs:
+    """Costs of these experiments, at least one, measured on these images and captions, or captions alone."""
     members = {one.name: Member(one, folds=1) for one in experiments}
     sizes = sorted(set().union(*(m.experiment.image_sizes for m in members.values())))
-    decode_ms, opened = time_rows(lambda: list(prefetch(partial(squares, sizes=sizes), files, threads())), len(files))
+    read = partial(squares, sizes=sizes)
+    decode_ms, opened = time_rows(lambda: list(prefetch(read, files or (), threads())), len(captions))
     rows = NewRows(Encoders(), {size: [o[size] for o in opened] for size in sizes}, captions)
     encoders = {encoder.slug: encoder for m in members.values() for encoder in m.experiment.encoders}
     few = rows.take(range(min(WARM_UP, len(rows))))

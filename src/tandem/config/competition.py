@@ -80,8 +80,11 @@ class Competition(Section):
     """The content of `competition.toml`; a description is a comment there."""
 
     id: str = Field(description="the column that names the image")
-    caption: str | None = Field(None, description="the column of captions")
-    images: RelativePath = Field(description="folder of the images")
+    caption: str | list[str] | None = Field(None, description="the column of captions, or a list of columns")
+    captions: RelativePath | list[RelativePath] | None = Field(
+        None, description="file(s) beside the tables that hold them: CSV, or JSON as MS-COCO writes it"
+    )
+    images: RelativePath | None = Field(None, description="folder of the images; without it: text only")
     suffix: str = Field("", description="added to an id to name its file")
     metric: Metric = Field("f1_samples", description=f"one of {', '.join(METRICS)}")
     beta: float = Field(1.0, gt=0, description="1.0 is F1")
@@ -103,8 +106,27 @@ class Competition(Section):
         """Names of its splits: train and, where there are such tables, test and unlabelled."""
         return ("train", *(name for name in ("test", "unlabelled") if getattr(self, name)))
 
+    @property
+    def caption_columns(self) -> list[str]:
+        """The columns of captions, of the tables or of `caption_files`."""
+        return [self.caption] if isinstance(self.caption, str) and self.caption else list(self.caption or ())
+
+    @property
+    def caption_files(self) -> list[str]:
+        """Files that hold the captions; none where they are in the tables."""
+        return [self.captions] if isinstance(self.captions, str) else list(self.captions or ())
+
+    @property
+    def reads(self) -> set[str]:
+        """Which of `image` and `caption` its rows have."""
+        return {kind for kind, found in (("image", self.images), ("caption", self.caption)) if found}
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.captions and not self.caption:
+            raise ValueError(f"captions = {self.captions!r} needs caption = '<the column of that file>'")
+        if not self.reads:
+            raise ValueError("there are neither images nor captions; set images, or caption, or both")
         if not self.least <= self.most <= len(self.labels.names):
             expected = f"expected least <= most <= {len(self.labels.names)} labels"
             raise ValueError(f"least = {self.least}, most = {self.most}: {expected}")

@@ -1,5 +1,6 @@
 """Settings of the frozen encoders."""
 
+from operator import not_
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
@@ -77,6 +78,8 @@ class CaptionEncoder(_Encoder):
     model: str = "all-MiniLM-L6-v2"  # or a hub name, or a local folder
     max_tokens: int = Field(64, ge=4, le=8192)
     tokens: bool = True  # also the largest and smallest value of each dimension over the tokens
+    # each caption of a row is a view of it, else they are joined; the slug of encoders without it stays as it is
+    each_caption: bool = Field(False, exclude_if=not_)
 
 
 class TokenEncoder(_Encoder):

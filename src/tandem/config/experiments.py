@@ -1,6 +1,7 @@
 """Experiments: a TOML file in `configs/` lists only what differs from the defaults written here."""
 
 from collections.abc import Callable, Mapping
+from operator import not_
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -11,6 +12,9 @@ from tandem.config import training
 from tandem.config.competition import Competition
 from tandem.config.encoders import CaptionEncoder, Encoder, ImageEncoder, TokenEncoder, TrunkEncoder
 from tandem.config.toml_files import Section, config_files, read_toml, validate
+
+# each caption of a row is trained on by itself, and the mean of their logits is predicted; else they are joined
+CAPTION_VIEWS = Field(False, exclude_if=not_)  # content keys of experiments without it stay as they are
 
 
 class _Experiment(Section):
@@ -95,6 +99,7 @@ class HeadExperiment(_Experiment):
     """`kind = "head"`: a trained head on frozen features of the image, the caption or both."""
 
     kind: Literal["head"]
+    caption_views: bool = CAPTION_VIEWS
     image: ImageEncoder | None = None
     caption: CaptionEncoder | None = None
     head: training.Head = training.Head()
@@ -104,11 +109,16 @@ class HeadExperiment(_Experiment):
     def _has_an_encoder(self) -> Self:
         if self.image is None and self.caption is None:
             raise ValueError("needs an [image] section, a [caption] section or both")
+        if self.caption_views and (self.image or self.caption is None):
+            raise ValueError("caption_views = true needs a [caption] section and no [image] section")
         return self
 
     @property
     def encoders(self) -> tuple[Encoder, ...]:
-        return tuple(e for e in (self.image, self.caption) if e is not None)
+        caption = self.caption
+        if caption and self.caption_views:
+            caption = caption.model_copy(update={"each_caption": True})
+        return tuple(e for e in (self.image, caption) if e is not None)
 
 
 class FinetuneExperiment(_Experiment):
@@ -216,6 +226,7 @@ class TfidfExperiment(_Experiment):
     """
 
     kind: Literal["tfidf"]
+    caption_views: bool = CAPTION_VIEWS
     tfidf: training.Tfidf = training.Tfidf()
 
     @property
@@ -251,20 +262,21 @@ def located(experiment: Experiment, root: Path) -> Experiment:
 
 
 def load_experiments(configs: Path, competition: Competition, source: Path) -> dict[str, Experiment]:
-    """{name: experiment} of those that fit the competition: without a caption column, only those that need none.
+    """{name: experiment} of those that fit the competition: those that read no captions, or images, that it lacks.
 
     `source` is the competition's file, for messages. Raises ValueError where an experiment learns from one that is
-    not there or from itself, or where a default experiment has no file or needs captions that are not there.
+    not there or from itself, or where a default experiment has no file or needs captions or images that are not there.
     """
     experiments = {name: load_experiment(file) for name, file in config_files(configs).items()}
     chains = {name: _with_teachers(name, experiments) for name in experiments}
     if unknown := [name for name in competition.experiments if name not in experiments]:
         raise ValueError(f"{source}: experiments: {unknown} have no file in configs/; there are {sorted(experiments)}")
-    if competition.caption:
-        return experiments
-    if need := [name for name in competition.experiments if "caption" in experiments[name].reads]:
-        raise ValueError(f"{source}: experiments {need} read captions; no caption column is named")
-    fitting = [name for name, chain in chains.items() if all(experiments[e].reads == {"image"} for e in chain)]
+    lacking = {"image", "caption"} - competition.reads
+    for kind, unnamed in (("caption", "no caption column"), ("image", "no folder of images")):
+        need = [name for name in competition.experiments if kind in experiments[name].reads & lacking]
+        if need:
+            raise ValueError(f"{source}: experiments {need} read {kind}s; {unnamed} is named")
+    fitting = [name for name, chain in chains.items() if not any(experiments[e].reads & lacking for e in chain)]
     return {name: experiments[name] for name in fitting}
 
 

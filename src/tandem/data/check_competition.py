@@ -12,13 +12,17 @@ import numpy as np
 from tandem.artifacts.paths import SPLITS, Paths
 from tandem.config.competition import Competition
 from tandem.data import checks
-from tandem.data.csv_reader import read_table
+from tandem.data.caption_files import read_caption_file
+from tandem.data.caption_rows import are_caption_rows, join_captions, row_captions
+from tandem.data.csv_reader import Table, read_table
 from tandem.data.fold_checks import check_folds, check_own_folds
+from tandem.data.folds import group_equal_texts
 from tandem.data.image_scan import ImageInfo, scan_images
 from tandem.data.issues import Issue, count_errors
 from tandem.data.label_codec import LabelCodec
 from tandem.data.split_tables import (
     OwnFolds,
+    read_caption_lists,
     read_captions,
     read_ids,
     read_image_rows,
@@ -38,7 +42,7 @@ class CheckedTables:
     rows: dict[str, int]  # {split: number of rows of its CSV file}
     issues: list[Issue]  # in the order of the checks
     images: Mapping[str, dict[str, list]]  # {split: columns as split_tables.IMAGE_SCHEMA names them}
-    captions: Mapping[str, list[str]]  # {split: (n,) captions}; empty for a competition without captions
+    captions: Mapping[str, list[list[str]]]  # {split: (n,) captions of each row}; empty where there are none
     names: tuple[str, ...]  # of the labels
     y: np.ndarray  # (n, c) uint8 of the training rows
     n_images: int = 0  # image files inspected
@@ -70,6 +74,10 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
     if issues:
         return CheckedTables(rows, issues, {}, {}, names, np.zeros((0, len(names)), np.uint8))
 
+    captions: dict[str, list[list[str]]] = {}
+    if competition.caption and not competition.captions:
+        tables, captions = table_captions(competition, files, tables, issues)
+        rows = {name: len(table.rows) for name, table in tables.items()}
     splits = {name: checks.make_split(str(files[name]), table, competition, issues) for name, table in tables.items()}
     train, test = splits["train"], splits.get("test")
     sample = folder / competition.sample_submission
@@ -81,7 +89,8 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
         folds = competition.folds.model_copy(update={"n": len(set(own_folds.fold))})
         competition = competition.model_copy(update={"folds": folds})
     y = checks.check_labels(train, tables["train"], competition, issues)
-    captions = {name: tables[name].column(competition.caption) for name in splits if competition.caption}
+    if competition.captions:
+        captions = file_captions(competition, folder, {name: split.ids for name, split in splits.items()}, issues)
     for name, texts in captions.items():
         issues += checks.check_captions(splits[name], texts)
 
@@ -93,12 +102,20 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
     seconds = time.perf_counter() - started
     for split in splits.values():
         issues += checks.check_images(split, infos)
-    groups: dict[str, int] = {}
+    groups = np.arange(len(train.ids)) if competition.duplicates == "off" else None
     if competition.duplicates == "group":
         cells = LabelCodec(names, competition.labels.separator).decode(y)
-        groups = checks.near_duplicate_groups(train, test, infos)
-        issues += checks.check_duplicates(train, test, infos, groups, cells)
-    issues += check_folds(competition, train, infos, groups, own_folds)
+        if competition.images is None:
+            joined = {name: list(map(join_captions, own)) for name, own in captions.items()}
+            issues += checks.check_equal_captions(train, test, joined, cells)
+            groups = group_equal_texts(joined["train"])
+        else:
+            numbers = checks.near_duplicate_groups(train, test, infos)
+            issues += checks.check_duplicates(train, test, infos, numbers, cells)
+            if all(file in numbers for file in train.images):
+                groups = np.array([numbers[file] for file in train.images])
+    if groups is not None:  # else some images have problems, which are errors of their own
+        issues += check_folds(competition, train, infos, groups, own_folds)
     images: dict[str, dict[str, list]] = {}
     fields = {"width": "width", "height": "height", "bytes": "size", "sha": "sha", "hash": "hash"}
     for name, split in splits.items():
@@ -106,6 +123,39 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
         images[name] = {"id": list(split.ids), "file": list(split.images)}
         images[name] |= {column: [getattr(info, field) for info in found] for column, field in fields.items()}
     return CheckedTables(rows, issues, images, captions, names, y, len(infos), n_opened, seconds, None, own_folds)
+
+
+def table_captions(
+    competition: Competition, files: Mapping[str, Path], tables: Mapping[str, Table], issues: list[Issue]
+) -> tuple[dict[str, Table], dict[str, list[list[str]]]]:
+    """({split: table}, {split: captions of each row}): one row an image, where the training rows have several."""
+    found, captions, columns = dict(tables), {}, competition.caption_columns
+    several = are_caption_rows(tables["train"], competition.id, columns)
+    for name, table in tables.items():
+        if several and len(set(table.column(competition.id))) < len(table.rows):
+            found[name], captions[name] = checks.join_rows(
+                str(files[name]), table, competition, name == "train", issues
+            )
+        else:
+            captions[name] = row_captions(table, columns)
+    return found, captions
+
+
+def file_captions(
+    competition: Competition, folder: Path, ids: Mapping[str, Sequence[str]], issues: list[Issue]
+) -> dict[str, list[list[str]]]:
+    """{split: captions of each row} from the competition's files of captions."""
+    every = [id for split in ids.values() for id in dict.fromkeys(split)]
+    texts: dict[str, list[str]] = {id: [] for id in every}
+    for name in competition.caption_files:
+        file = read_caption_file(folder / name, competition.caption_columns, every)
+        captions, unused = file.of(list(texts))
+        for id, found in zip(texts, captions, strict=True):
+            texts[id] += found
+        if unused:
+            images = f"{len(unused):,} images that no row has, such as {unused[0]!r}"
+            issues.append(Issue("unused captions", f"captions of {images}", str(folder / name)))
+    return {split: [list(dict.fromkeys(texts[id])) or [""] for id in own] for split, own in ids.items()}
 
 
 def write_checked(paths: Paths, checked: CheckedTables) -> None:
@@ -138,7 +188,7 @@ def content_digests(checked: CheckedTables) -> dict[str, str]:
     """
     ids = {split: columns["id"] for split, columns in checked.images.items()}
     digests = {f"{split}.images": _texts_digest(ids[split], checked.images[split]["sha"]) for split in ids}
-    digests |= {f"{split}.captions": _texts_digest(ids[split], texts) for split, texts in checked.captions.items()}
+    digests |= {f"{split}.captions": captions_digest(ids[split], texts) for split, texts in checked.captions.items()}
     if "train" in ids:
         digests["train.labels"] = _labels_digest(ids["train"], checked.names, checked.y, checked.known)
         if checked.own_folds:
@@ -152,7 +202,7 @@ def content_digest(table: Path) -> str:
         columns = read_image_rows(table)
         return _texts_digest(columns["id"], columns["sha"])
     if table.name.endswith(".captions.parquet"):
-        return _texts_digest(*read_captions(table))
+        return captions_digest(read_captions(table)[0], read_caption_lists(table))
     if table.name.endswith(".folds.parquet"):
         return _own_folds_digest(read_ids(table), read_own_folds(table))
     return _labels_digest(*read_labels(table))
@@ -165,6 +215,14 @@ def _labels_digest(ids: Sequence[str], names: Sequence[str], y: np.ndarray, know
 def _own_folds_digest(ids: Sequence[str], own: OwnFolds) -> str:
     given = [(name, cells) for name, cells in vars(own).items() if cells is not None]
     return _texts_digest(ids, *(part for name, cells in given for part in ([name], cells)))
+
+
+def captions_digest(ids: Sequence[str], captions: Sequence[Sequence[str]]) -> str:
+    """Of the joined captions; also of how many each row has, where one has several."""
+    several = any(len(texts) > 1 for texts in captions)
+    parts = [[text for texts in captions for text in texts]] if several else []
+    sizes = np.array([len(texts) for texts in captions], np.int64).tobytes() if several else b""
+    return _texts_digest(ids, list(map(join_captions, captions)), *parts, data=sizes)
 
 
 def _texts_digest(*columns: Sequence[str], data: bytes = b"") -> str:

@@ -6,13 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from tandem.config.competition import Competition, Labels
+from tandem.data.caption_rows import differing_rows, join_caption_rows
 from tandem.data.csv_reader import Table
+from tandem.data.folds import group_equal_texts
 from tandem.data.image_scan import ImageInfo, image_file
 from tandem.data.issues import Issue
 from tandem.data.label_codec import LabelCodec, encode_flags, split_cell
 from tandem.data.near_duplicates import group_near_duplicates, many_near_duplicates
 from tandem.data.split_tables import has_caption
 from tandem.data.submission import submission_columns
+
+CaptionRows = tuple[Table, list[list[str]]]  # a table, and (n,) the captions of each row
 
 
 @dataclass(frozen=True)
@@ -33,19 +37,35 @@ class Split:
 
 def check_table(file: str, table: Table, competition: Competition, labelled: bool) -> Iterator[Issue]:
     """Missing columns and an empty table: with these nothing else can be checked."""
+    captions = () if competition.captions else competition.caption_columns
     own = [*competition.labels.columns, *competition.folds.columns] if labelled else []
-    for name in (competition.id, competition.caption, *own):
-        if name and name not in table.columns:
+    for name in (competition.id, *captions, *own):
+        if name not in table.columns:
             message = f"no column {name!r}; the columns are {', '.join(table.columns)}"
             yield Issue("missing column", message, file, 1)
     if not table.rows:
         yield Issue("no rows", "the table is empty", file, 1)
 
 
+def join_rows(file: str, table: Table, competition: Competition, labelled: bool, issues: list[Issue]) -> CaptionRows:
+    """One row an image and its captions, where the table has several caption rows an image."""
+    id, columns = competition.id, competition.caption_columns
+    for name, lines in differing_rows(table, id, competition.labels.columns if labelled else ()).items():
+        where = f"the rows of {name!r} on lines {', '.join(map(str, lines))} have other labels"
+        issues.append(Issue("caption rows differ", where, file, lines[0], name))
+    joined, captions = join_caption_rows(table, id, columns)
+    rows = f"{len(table.rows):,} rows of {len(joined.rows):,} images"
+    issues.append(Issue("caption rows", f"{rows}: the captions of an image are joined", file))
+    return joined, captions
+
+
 def make_split(file: str, table: Table, competition: Competition, issues: list[Issue]) -> Split:
     """The rows of one table; unsafe ids and rows repaired while reading are added to `issues`."""
     ids, images = table.column(competition.id), []
     for line, id in zip(table.lines, ids, strict=True):
+        if competition.images is None:
+            images.append("")
+            continue
         try:
             images.append(image_file(competition.images, id, competition.suffix))
         except ValueError as error:
@@ -92,9 +112,9 @@ def check_images(split: Split, infos: Mapping[str, ImageInfo]) -> Iterator[Issue
             yield split.issue(f"{kind} image", row, f"{file}: {detail}")
 
 
-def check_captions(split: Split, captions: Sequence[str]) -> Iterator[Issue]:
-    for row, caption in enumerate(captions):
-        if not has_caption(caption):
+def check_captions(split: Split, captions: Sequence[Sequence[str]]) -> Iterator[Issue]:
+    for row, texts in enumerate(captions):
+        if not any(map(has_caption, texts)):
             yield split.issue("empty caption", row, f"the caption of {split.ids[row]!r} is empty")
 
 
@@ -164,17 +184,41 @@ def check_duplicates(
     """Near-duplicate images within train and between train and test, by the `numbers` of their groups; `labels` (n,)
     are the label cells of train."""
     first = _first_rows(train, test, infos)
-    of_train = {file: train.ids[row] for file, (split, row) in first.items() if split is train}
-    if many := many_near_duplicates(list(of_train.values()), np.array([numbers[file] for file in of_train], int)):
+    shas = [infos[file].sha for file in first]
+    yield from _group_issues(train, test, list(first.values()), [numbers[file] for file in first], shas, labels)
+
+
+def check_equal_captions(
+    train: Split, test: Split | None, texts: Mapping[str, Sequence[str]], labels: Sequence[str]
+) -> Iterator[Issue]:
+    """Equal captions within train and between train and test, of a competition without images."""
+    splits = {"train": train, "test": test} if test else {"train": train}
+    rows = [(split, row) for split in splits.values() for row in range(len(split.ids))]
+    numbers = group_equal_texts([text for name in splits for text in texts[name]]).tolist()
+    yield from _group_issues(train, test, rows, numbers, [""] * len(rows), labels)
+
+
+def _group_issues(
+    train: Split,
+    test: Split | None,
+    rows: Sequence[tuple[Split, int]],
+    numbers: Sequence[int],
+    contents: Sequence[str],
+    labels: Sequence[str],
+) -> Iterator[Issue]:
+    """Issues of groups of rows, those of train first; `numbers` (n,) are their groups, `contents` equal in copies."""
+    ids = [train.ids[row] for split, row in rows if split is train]
+    if many := many_near_duplicates(ids, np.array(numbers[: len(ids)], int)):
         yield Issue("many near-duplicates", many, train.file)
-    groups: dict[int, list[str]] = {}  # in order of their first rows
-    for file in first:
-        groups.setdefault(numbers[file], []).append(file)
-    for files in groups.values():
-        if len(files) < 2:
+    groups: dict[int, list[int]] = {}  # in order of their first rows
+    for i, number in enumerate(numbers):
+        groups.setdefault(number, []).append(i)
+    for group in groups.values():
+        if len(group) < 2:
             continue
-        members = [first[file] for file in files]
-        how = "the same file" if len({infos[file].sha for file in files}) == 1 else "look alike"
+        members = [rows[i] for i in group]
+        what = "text" if not any(split.images[row] for split, row in members) else "file"
+        how = f"the same {what}" if len({contents[i] for i in group}) == 1 else "look alike"
         in_train = [row for split, row in members if split is train]
         if len(in_train) > 1:
             places = ", ".join(map(train.place, in_train))

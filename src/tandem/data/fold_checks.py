@@ -90,21 +90,18 @@ def _in_two_folds(
 
 
 def check_folds(
-    competition: Competition, train: Split, infos: Mapping[str, ImageInfo], numbers: Mapping[str, int], own: OwnFolds
+    competition: Competition, train: Split, infos: Mapping[str, ImageInfo], groups: np.ndarray, own: OwnFolds
 ) -> Iterator[Issue]:
-    """Whether the rows can be split, and near-duplicates in different folds of the user; `numbers` are those of the
-    groups of near-duplicates of train and test, empty where they are not looked for."""
-    n, searched = competition.folds.n, competition.duplicates == "group"
-    if searched and not all(file in numbers for file in train.images):
-        return  # some images have problems, which are errors of their own
-    groups = np.array([numbers[file] for file in train.images]) if searched else np.arange(len(train.ids))
+    """Whether the rows can be split, and near-duplicates in different folds of the user; `groups` (n,) are those of
+    near-duplicates among train and test, each row its own where they are not looked for."""
+    n = competition.folds.n
     if own.fold is not None:
         yield from _in_two_folds("near-duplicates in two folds", groups, {}, own.fold, train)
         return
     given = None if own.group is None else group_numbers(own.group)
     together = groups if given is None else joined_groups(groups, given)
-    if searched and len(np.unique(together)) < 2 * n:  # few: without the test images they may be others
-        images = [infos[file] for file in train.images]
+    if competition.images and competition.duplicates == "group" and len(np.unique(together)) < 2 * n:
+        images = [infos[file] for file in train.images]  # few: without the test images they may be others
         groups = group_near_duplicates([image.hash for image in images], [image.sha for image in images])
         together = groups if given is None else joined_groups(groups, given)
     if why := why_no_folds(together, n, competition.duplicates, given):

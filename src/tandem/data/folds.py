@@ -10,7 +10,7 @@ import numpy as np
 from tandem.artifacts.atomic_io import digest
 from tandem.config.competition import Duplicates
 from tandem.data.label_codec import natural_key
-from tandem.data.near_duplicates import group_near_duplicates
+from tandem.data.near_duplicates import group_near_duplicates, number_groups
 from tandem.data.split_tables import OwnFolds
 
 ADVICE = "correct it, or delete it and run make folds"
@@ -25,13 +25,16 @@ def make_folds(
     seed: int,
     duplicates: Duplicates = "group",
     own: OwnFolds = NO_OWN_FOLDS,
+    texts: Sequence[str] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """(fold, group), each (n,): `group` joins near-duplicates, by perceptual hashes and digests of the image files, and
     rows of one group of the user; with duplicates "off" only these. The user's `own` folds are taken as they are.
 
-    y is 0 where a label is unknown.
+    y is 0 where a label is unknown. Of text only, equal `texts` are near-duplicates.
     """
-    group = group_near_duplicates(hashes, shas) if duplicates == "group" else np.arange(len(y))
+    group = np.arange(len(y))
+    if duplicates == "group":
+        group = group_near_duplicates(hashes, shas) if texts is None else group_equal_texts(texts)
     given = None if own.group is None else group_numbers(own.group)
     if given is not None:
         group = joined_groups(group, given)
@@ -111,6 +114,16 @@ def fold_numbers(cells: Sequence[str]) -> np.ndarray:
 def fold_name(cell: str) -> str:
     """One text for one fold: "1", " 1" and "1.0", as other programs write a column with gaps, are the same."""
     return re.sub(r"^0*(\d+)(\.0+)?$", r"\1", cell.strip())
+
+
+def group_equal_texts(texts: Sequence[str]) -> np.ndarray:
+    """(n,) group numbers in order of appearance: texts that differ in case and white space only; an empty one is alone.
+
+    >>> group_equal_texts(["A cat", "a  cat", "a dog", "", ""]).tolist()
+    [0, 0, 1, 2, 3]
+    """
+    plain = [" ".join(text.casefold().split()) for text in texts]
+    return number_groups(np.unique([text or f"\n{i}" for i, text in enumerate(plain)], return_inverse=True)[1])
 
 
 def assign_folds(y: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:

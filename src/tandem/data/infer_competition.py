@@ -4,17 +4,21 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 from tandem.config.competition import Competition
+from tandem.config.questions import Question
 from tandem.data.csv_reader import Table, read_table
 from tandem.data.image_io import SUFFIXES
+from tandem.data.infer_captions import Caption, find_caption, find_caption_files, is_caption_name, join_several_rows
 from tandem.data.infer_labels import guess_labels
 from tandem.data.submission import preview, submission_columns
 
 WITH_CAPTIONS = ["text_minilm", "text_tfidf", "image_tuned", "fusion", "fusion_lite0"]
+ROLES: tuple[str, ...] = ("train", "test")
+TEXT_ONLY = ["text_minilm", "text_tfidf"]
 IMAGES_ONLY = ["image_lite2", "image_tuned", "image_tuned_lite0"]
 
 
@@ -68,9 +72,32 @@ def infer_competition(folder: Path) -> Inference:
     roles = find_tables(files, folder, questions)
     tables = {role: read_table(folder / name) for role, name in roles.items() if role != "solution"}
     try:
-        return infer_from(roles, tables, ImageIndex(files), questions)
+        inference = infer_from(roles, tables, ImageIndex(files), questions)
     except ValueError as error:
         raise ValueError(f"{folder / roles['train']}: {error}") from error
+    return inference if inference.competition.caption else with_caption_files(inference, folder, files)
+
+
+def with_caption_files(found: Inference, folder: Path, files: Sequence[str]) -> Inference:
+    """The inference with files of captions beside the tables, where there are some."""
+    id = found.competition.id
+    ids: dict[str, list[str]] = {role: found.tables[role].column(id) for role in ROLES if role in found.tables}
+    others = [file for file in files if file not in found.roles.values()]
+    captions = find_caption_files(folder, others, ids)
+    notes, questions = found.notes + captions.notes, list(found.questions)
+    if not captions.files:
+        return replace(found, notes=notes)
+    if isinstance(captions.caption, Question):
+        questions.append(f"{captions.caption.about}: edit caption")
+    caption = first_candidate(captions.caption)
+    names = captions.files[0] if len(captions.files) == 1 else captions.files
+    experiments = WITH_CAPTIONS if found.competition.images else TEXT_ONLY
+    changes = {"caption": caption, "captions": names, "experiments": experiments}
+    return replace(found, competition=found.competition.model_copy(update=changes), notes=notes, questions=questions)
+
+
+def first_candidate(caption: Caption | Question | None) -> Caption | None:
+    return next(iter(caption.candidates)) if isinstance(caption, Question) else caption
 
 
 def infer_from(roles: dict[str, str], tables: dict[str, Table], images: ImageIndex, questions: list[str]) -> Inference:
@@ -84,12 +111,24 @@ def infer_from(roles: dict[str, str], tables: dict[str, Table], images: ImageInd
         notes.append(f"no test table: the test ids are those of {roles['test']}")
     elif not test:
         questions.append("there is no test table: add test.csv with the ids to label, or edit test")
-    id = find_id(train, test, sample, images)
-    images_at, suffix = find_images(id, {"train": train, "test": tables.get("test")}, images, questions)
+    counts = {c: max(images.count_places(train.column(c)).values(), default=0) for c in train.columns}
+    tables, id = join_several_rows(tables, counts, notes)
+    train, test = tables["train"], tables.get("test") if test else None
+    texts = [c for c in train.columns if not images.files and is_caption_name(c)]  # they name no rows
+    id = id or find_id(without(train, texts), test, sample, images)
     named = [c for c in train.columns if sample and c in sample.columns and c != id]
     shared = [c for c in train.columns if test and c in test.columns and c not in (id, *named)]
-    caption = find_caption(train, shared, notes)
-    rest = [c for c in train.columns if c not in (id, caption)]
+    own = [] if test or sample else [c for c in train.columns if c != id]
+    found = find_caption(train, shared or own, certain=test is not None)
+    if isinstance(found, Question):
+        questions.append(f"{found.about}: edit caption")
+    caption = first_candidate(found)
+    captions = [caption] if isinstance(caption, str) else caption or []
+    images_at, suffix = None, ""
+    if images.files or not caption or names_images(train.column(id)):
+        places = {"train": train, "test": tables.get("test")}
+        images_at, suffix = find_images(id, places, images, questions)
+    rest = [c for c in train.columns if c not in (id, *captions)]
     guess = guess_labels(train, named or [c for c in rest if c not in shared] or rest)
     questions += guess.questions
     if unused := [c for c in rest if c not in guess.labels.columns]:
@@ -102,7 +141,7 @@ def infer_from(roles: dict[str, str], tables: dict[str, Table], images: ImageInd
         labels=guess.labels,
         least=guess.least,
         most=max(guess.most, 1),
-        experiments=WITH_CAPTIONS if caption else IMAGES_ONLY,
+        experiments=IMAGES_ONLY if not caption else WITH_CAPTIONS if images_at else TEXT_ONLY,
         **cast(dict[str, Any], roles),
     )
     if sample:
@@ -111,6 +150,20 @@ def infer_from(roles: dict[str, str], tables: dict[str, Table], images: ImageInd
         except ValueError as error:
             questions.append(f"{roles['sample_submission']}: {error}: rename columns, or remove the file")
     return Inference(competition, notes, questions, roles, tables, guess.counts)
+
+
+def without(table: Table, columns: Sequence[str]) -> Table:
+    """The table as if these columns were not in it."""
+    kept = [j for j, column in enumerate(table.columns) if column not in columns]
+    if not kept:
+        raise ValueError(f"no column names the rows: add a column id to {list(columns)}, different in each row")
+    rows = [tuple(row[j] for j in kept) for row in table.rows]
+    return replace(table, columns=tuple(table.columns[j] for j in kept), rows=rows)
+
+
+def names_images(cells: Sequence[str]) -> bool:
+    """Whether the cells look like names of image files."""
+    return any(PurePosixPath(cell).suffix.lower() in SUFFIXES for cell in cells)
 
 
 def find_tables(files: Sequence[str], folder: Path, questions: list[str]) -> dict[str, str]:
@@ -191,16 +244,3 @@ def find_images(id: str, tables: dict[str, Table | None], images: ImageIndex, qu
 def file_pattern(place: tuple[str, str], id: str) -> str:
     """Such as data/<id>.jpg."""
     return f"{place[0]}/<{id}>{place[1]}"
-
-
-def find_caption(train: Table, columns: Sequence[str], notes: list[str]) -> str | None:
-    """The column with the longest texts, or None where no column has texts of three words on average."""
-    lengths = {}  # of all texts together
-    for column in columns:
-        cells = train.column(column)
-        if sum(len(re.findall(r"[^\W\d_]+", cell)) for cell in cells) >= 3 * len(cells):
-            lengths[column] = sum(map(len, cells))
-    best = max(lengths, key=lengths.__getitem__, default=None)
-    if len(lengths) > 1:
-        notes.append(f"caption: {best}, the longest texts of {', '.join(lengths)}")
-    return best

@@ -40,6 +40,7 @@ KINDS = {  # errors first
     "unsafe id": IssueKind("error", "use an id that names a file inside the image folder"),
     "repeated id": IssueKind("error", "keep one of the rows"),
     "id in train and test": IssueKind("error", "delete one of the rows, or give its image another name and id"),
+    "caption rows differ": IssueKind("error", "give all rows of an image the same labels"),
     "no rows": IssueKind("error", "add rows below the header"),
     "missing column": IssueKind("error", "correct the name of the column in competition.toml"),
     "sample submission differs": IssueKind("error", "use the file with these labels and test rows, or delete it"),
@@ -62,6 +63,8 @@ KINDS = {  # errors first
     "fold of no row": IssueKind("warning", "nothing, if these rows were left out on purpose"),
     "many near-duplicates": IssueKind("warning", 'where they are unlike, set duplicates = "off" in competition.toml'),
     "repaired row": IssueKind("info", "nothing; quotes or line breaks were repaired while reading"),
+    "caption rows": IssueKind("info", "nothing; the captions of an image are joined"),
+    "unused captions": IssueKind("info", "nothing, where these images are not of this competition"),
     "near-duplicates": IssueKind("info", "nothing; they stay in one fold"),
     "near-duplicates differ": IssueKind("info", "verify the labels"),
 }

@@ -41,8 +41,16 @@ def group_near_duplicates(hashes: Sequence[bytes], contents: Sequence[str]) -> n
     leader[copy] = original
     distinct = np.flatnonzero(leader == np.arange(len(leader)))
     leader[distinct] = distinct[_Likeness([hashes[i] for i in distinct.tolist()]).leaders()]
-    leader = leader[leader]
-    first, inverse = np.unique(leader, return_index=True, return_inverse=True)[1:]
+    return number_groups(leader[leader])
+
+
+def number_groups(members: np.ndarray) -> np.ndarray:
+    """(n,) the same groups, numbered in order of appearance.
+
+    >>> number_groups(np.array([7, 2, 7])).tolist()
+    [0, 1, 0]
+    """
+    first, inverse = np.unique(members, return_index=True, return_inverse=True)[1:]
     return np.argsort(np.argsort(first))[inverse]
 
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from tandem.artifacts.atomic_io import write_if_changed
 from tandem.artifacts.paths import Paths
+from tandem.data.caption_rows import join_captions
 
 IMAGE_SCHEMA = pa.schema(
     # file: relative to the competition's folder; sha: 16 hex digits of the SHA-256; hash: see thumbnails.py
@@ -42,8 +43,13 @@ def write_images(path: Path, columns: Mapping[str, list]) -> bool:
     return _write(path, pa.table(dict(columns), schema=IMAGE_SCHEMA))
 
 
-def write_captions(path: Path, ids: list[str], captions: list[str]) -> bool:
-    return _write(path, pa.table({"id": ids, "caption": captions}, schema=CAPTION_SCHEMA))
+def write_captions(path: Path, ids: list[str], captions: Sequence[str | Sequence[str]]) -> bool:
+    """A text or a list of texts for each row; the column `captions` of lists is there where a row has several."""
+    lists = [[texts] if isinstance(texts, str) else list(texts) or [""] for texts in captions]
+    table = pa.table({"id": ids, "caption": [join_captions(texts) for texts in lists]}, schema=CAPTION_SCHEMA)
+    if any(len(texts) > 1 for texts in lists):
+        table = table.append_column("captions", pa.array(lists, pa.list_(pa.string())))
+    return _write(path, table)
 
 
 def write_labels(
@@ -83,9 +89,17 @@ def read_image_rows(path: Path) -> dict[str, list]:
 
 
 def read_captions(path: Path) -> tuple[list[str], list[str]]:
-    """(ids, captions), each (n,), in the order of the CSV."""
-    table = pq.read_table(path)
+    """(ids, captions), each (n,), in the order of the CSV; several captions of a row are joined."""
+    table = pq.read_table(path, columns=["id", "caption"])
     return table["id"].to_pylist(), table["caption"].to_pylist()
+
+
+def read_caption_lists(path: Path) -> list[list[str]]:
+    """(n,) the captions of each row, at least one, which may be empty."""
+    table = pq.read_table(path)
+    if "captions" in table.column_names:
+        return table["captions"].to_pylist()
+    return [[caption] for caption in table["caption"].to_pylist()]
 
 
 def has_caption(caption: str) -> bool:
@@ -99,15 +113,6 @@ def read_captioned(paths: Paths, split: str, ids: Sequence[str]) -> np.ndarray:
         return np.ones(len(ids), bool)
     caption = dict(zip(*read_captions(paths.captions(split)), strict=True))
     return np.array([has_caption(caption[id]) for id in ids], bool)
-
-
-def word_counts(captions: Sequence[str]) -> np.ndarray:
-    """(n,) number of words of each caption.
-
-    >>> word_counts(["a cat", ""]).tolist()
-    [2, 0]
-    """
-    return np.array([len(caption.split()) for caption in captions], np.int64)
 
 
 def read_labels(path: Path) -> tuple[list[str], tuple[str, ...], np.ndarray, np.ndarray | None]:

@@ -86,7 +86,8 @@ def expected_rows(competition: Competition, folder: Path) -> tuple[list[str], li
     table = read_table(source)
     try:
         columns = submission_columns(competition, table.columns if source == sample else ())
-        return columns, table.column(competition.id), source.name
+        ids = list(dict.fromkeys(table.column(competition.id)))  # a test table may have several caption rows an image
+        return columns, ids, source.name
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
 

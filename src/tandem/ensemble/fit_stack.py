@@ -63,7 +63,8 @@ def fit_stack(
     fixed = {name: fixed_stack(np.eye(m)[i], y.shape[1], inputs) for i, name in enumerate(names)}
     fixed[MEAN] = fixed_stack(np.full(m, 1 / m), y.shape[1], inputs)
     losses = {name: surrogate_loss(y, stack.predict_proba(inputs), known) for name, stack in fixed.items()}
-    proba, contributions, inner = np.zeros(y.shape), np.zeros((*y.shape, m + 2), np.float32), {}
+    proba, contributions = np.zeros(y.shape), np.zeros((*y.shape, m + 2), np.float32)
+    inner: dict[int, np.ndarray] = {}
     folds = [int(k) for k in np.unique(fold)]
     cv = StackCV(inputs, y, fold, seed, threads, known, unfinished)
     with progress(cv.fits * y.shape[1], "stack", "labels") as bar:

@@ -66,6 +66,8 @@ def logits_with(ensemble: FoldEnsemble, row: Inputs, captions: Sequence[str]) ->
             else:
                 features[cfg.slug] = values
     texts = None if row.captions is None else list(captions)
-    terms = ensemble.terms(replace(repeated, features=features, maps=maps, captions=texts))
+    lists = None if row.caption_lists is None else [[caption] for caption in captions]
+    changed = replace(repeated, features=features, maps=maps, captions=texts, caption_lists=lists)
+    terms = ensemble.terms(changed)
     blank = np.array([not has_caption(caption) for caption in captions])[:, None]
     return np.where(blank, in_setting(terms, NO_CAPTION).sum(-1), terms[BOTH].sum(-1))

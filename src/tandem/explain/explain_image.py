@@ -11,7 +11,14 @@ from tandem.data.image_io import load_rgb
 from tandem.data.labelled_rows import read_labelled_rows
 from tandem.data.split_tables import has_caption, read_captions, read_image_rows
 from tandem.explain.attribution import heat_maps, logits_with
-from tandem.explain.explanation import Explanation, default_experiment, find_row, read_prediction, shown_labels
+from tandem.explain.explanation import (
+    Explanation,
+    best_of_captions,
+    default_experiment,
+    find_row,
+    read_prediction,
+    shown_labels,
+)
 from tandem.explain.words import word_effects
 from tandem.graph.experiment_dir import Experiments
 from tandem.graph.keys import STACK
@@ -22,11 +29,12 @@ from tandem.training.split_inputs import read_inputs
 def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
     """Explains a training row by the model of its held-out fold, a test row by the mean of all fold models.
 
-    Without a name, by the `default_experiment`. Raises ValueError if no row has that id or the models are
-    stale, FileNotFoundError if there are none.
+    Without a name, by the `default_experiment`; without images, else by the best. Raises ValueError if no row has that
+    id or the models are stale, FileNotFoundError if there are none.
     """
     experiments = Experiments(paths)
-    name = name or default_experiment(experiments) or "fusion"
+    text_only = experiments.competition.images is None
+    name = name or default_experiment(experiments) or (text_only and best_of_captions(experiments)) or "fusion"
     experiment = experiments[name]
     if not experiment.is_trained or experiment.is_stack:
         known = ", ".join(one.name for one in experiments.scored() if not one.is_stack)
@@ -47,13 +55,15 @@ def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
         truth, folds, models = None, experiment.folds, f"the mean of {len(experiment.folds)} fold models"
     else:
         truth, fold = rows.y[row].astype(bool), int(rows.fold[row])
-        folds, models = [fold], f"the model of fold {fold}, not trained on this image"
+        folds, models = [fold], f"the model of fold {fold}, not trained on this {'text' if text_only else 'image'}"
     texts = paths.captions(split)
     caption = dict(zip(*read_captions(texts), strict=True))[image] if texts.exists() else None
-    photo, shown = load_rgb(paths.input / tables[split]["file"][row]), shown_labels(predictions, truth)
+    photo = None if text_only else load_rgb(paths.input / tables[split]["file"][row])
+    shown = shown_labels(predictions, truth)
     found = Explanation(paths.comp, image, split, models, rows.names, caption, photo, truth, tuple(predictions), shown)
     config = experiment.config
-    reasons = {"heat map": why_no_heat_map(config, name), "words": why_no_words(config, name, caption)}
+    no_map = "this competition has no images" if text_only else why_no_heat_map(config, name)
+    reasons = {"heat map": no_map, "words": why_no_words(config, name, caption)}
     missing += [f"{what}: {reason}" for what, reason in reasons.items() if reason]
     parts: dict = {"missing": tuple(missing), "known": known}
     if all(reasons.values()) and not config.explains:

@@ -36,7 +36,7 @@ class Explanation:
     models: str  # a description of those that were used
     names: tuple[str, ...]
     caption: str | None
-    photo: Image.Image
+    photo: Image.Image | None  # None of a competition without images
     truth: np.ndarray | None  # (c,) bool for a training row
     predictions: tuple[ExperimentPrediction, ...]  # of the experiment, and of the stack if there is one
     shown: tuple[int, ...]  # indices of the labels shown in detail, most probable first
@@ -69,6 +69,12 @@ def default_experiment(experiments: Experiments) -> str:
     """The trained experiment with terms: `fusion`, else the first by name; "" if there is none."""
     names = [one.name for one in experiments.scored() if not one.is_stack and one.config.explains]
     return "fusion" if "fusion" in names else next(iter(names), "")
+
+
+def best_of_captions(experiments: Experiments) -> str:
+    """The trained experiment with the highest score that reads captions alone; "" if there is none."""
+    scored = [one for one in experiments.scored() if not one.is_stack and one.reads == {"caption"}]
+    return max(scored, key=lambda one: one.scores["score"]).name if scored else ""
 
 
 def read_prediction(experiment: ExperimentDir, names: Sequence[str], split: str, image: str) -> ExperimentPrediction:

@@ -20,8 +20,8 @@ def render(e: Explanation) -> str:
     page.filters |= {"percent": percent, "signed": signed, "printable": printable}
     return page.get_template("explain.html").render(
         e=e,
-        photo=photo_uri(e.photo),
-        heat=None if e.heat is None else [heat_uri(heat, *e.photo.size) for heat in e.heat],
+        photo=None if e.photo is None else photo_uri(e.photo),
+        heat=None if e.heat is None or e.photo is None else [heat_uri(heat, *e.photo.size) for heat in e.heat],
         words=None if e.words is None else [_words(e.words, j, e.shown) for j in e.shown],
         tables=[_table(p.experiment, p.proba, p.terms, e.shown) for p in e.predictions if p.terms is not None],
         single_input=[(SINGLE_INPUT_NAMES[name], sigmoid(logits)) for name, logits in e.single_input.items()],

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tandem.data.caption_words import UNSPACED, WORD
+
 MOST = 64  # words that are left out, one model run each; later words are always kept
+# a word; in scripts without spaces between words, some characters
+PIECE = re.compile(rf"\s*(?:[{UNSPACED}]{{1,{WORD}}}|[^\s{UNSPACED}]+)")
 WEAK = 0.5  # change of a logit that is not shown in full colour, even if it is the largest of a caption
 
 
@@ -25,7 +29,7 @@ def full_strength(effects: np.ndarray) -> float:
 
 def word_effects(caption: str, logits_of: Callable[[Sequence[str]], np.ndarray]) -> Words:
     """Calls `logits_of`, captions -> (n, c), once, with the whole caption and every caption without one word."""
-    words = re.findall(r"\s*\S+", caption)[:MOST]
+    words = PIECE.findall(caption)[:MOST]
     rest = caption[sum(map(len, words)) :]
     shortened = ["".join(words[:i] + words[i + 1 :]) + rest for i in range(len(words))]
     logits = logits_of([caption, *shortened])

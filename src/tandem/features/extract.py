@@ -9,7 +9,8 @@ import numpy as np
 
 from tandem.artifacts.paths import Paths
 from tandem.config.encoders import Encoder
-from tandem.data.split_tables import read_captions, read_image_rows
+from tandem.data.caption_rows import as_views
+from tandem.data.split_tables import read_caption_lists, read_captions, read_image_rows
 from tandem.features.feature_store import write_features
 from tandem.features.pretrained_weights import load_backbone, load_sentences
 
@@ -40,7 +41,9 @@ def used_tensors(cfg: Encoder) -> dict[str, "torch.Tensor"]:
 def split_rows(paths: Paths, cfg: Encoder, split: str) -> tuple[list[str], Sequence]:
     """(ids, images or captions to encode) of one split."""
     if cfg.reads == "caption":
-        return read_captions(paths.captions(split))
+        ids, captions = read_captions(paths.captions(split))
+        each = getattr(cfg, "each_caption", False)
+        return ids, as_views(read_caption_lists(paths.captions(split))) if each else captions
     rows = read_image_rows(paths.images(split))
     return list(rows["id"]), [paths.input / f for f in rows["file"]]
 

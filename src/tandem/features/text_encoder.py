@@ -11,9 +11,9 @@ from tandem.config.encoders import CaptionEncoder, TokenEncoder
 from tandem.features.text_backbone_split import BATCH, early_layers, load_model, run_model, token_states
 
 
-def load_encoder(cfg: CaptionEncoder | TokenEncoder) -> Callable[[Sequence[str]], Iterator[np.ndarray]]:
+def load_encoder(cfg: CaptionEncoder | TokenEncoder) -> Callable[[Sequence], Iterator[np.ndarray]]:
     """Captions in order -> float32 blocks: vectors (b, 1, d or 3d), or of a TokenEncoder states (b, 1, max_tokens, d),
-    zeros after a caption's last token."""
+    zeros after a caption's last token. Of lists of k captions: vectors (b, k, d or 3d)."""
     compute: Callable[[Sequence[str]], np.ndarray]
     if isinstance(cfg, TokenEncoder):
         compute = partial(token_states, early_layers(cfg))
@@ -21,9 +21,11 @@ def load_encoder(cfg: CaptionEncoder | TokenEncoder) -> Callable[[Sequence[str]]
         compute = partial(_vectors, load_model(cfg), cfg.tokens)
 
     @torch.inference_mode()
-    def encode(captions: Sequence[str]) -> Iterator[np.ndarray]:
+    def encode(captions: Sequence) -> Iterator[np.ndarray]:
         for start in range(0, len(captions), BATCH):
-            yield compute(captions[start : start + BATCH])[:, None]
+            rows = [[row] if isinstance(row, str) else row for row in captions[start : start + BATCH]]
+            vectors = compute([caption for row in rows for caption in row])
+            yield vectors.reshape(len(rows), len(rows[0]), *vectors.shape[1:])
 
     return encode
 

@@ -168,13 +168,16 @@ class Graph:
 
     def _check(self) -> Task:
         paths, competition = self.paths, self.competition
+        settings = CHECKED_SETTINGS | ({"captions"} if competition.captions else set())
         tables = [paths.input / getattr(competition, name) for name in (*competition.splits, "sample_submission")]
-        inputs: dict[str, Any] = {"competition.toml": competition.model_dump(mode="json", include=CHECKED_SETTINGS)}
+        tables += [paths.input / name for name in competition.caption_files]
+        inputs: dict[str, Any] = {"competition.toml": competition.model_dump(mode="json", include=settings)}
         if own := competition.folds.model_dump(include={"file", "column", "group"}, exclude_none=True):
             inputs["own folds"] = own
             tables += [paths.input / competition.folds.file] if competition.folds.file else []
         inputs |= {str(file): self.sources.file(file) for file in tables}
-        inputs |= {"image files": folder_state(paths.input / competition.images), "check version": version.CHECK}
+        images = folder_state(paths.input / competition.images) if competition.images else NONE
+        inputs |= {"image files": images, "check version": version.CHECK}
         files = [paths.labels, *map(paths.images, competition.splits)]
         files += map(paths.captions, competition.splits if competition.caption else ())
         files += [paths.own_folds] if own else []
@@ -191,6 +194,8 @@ class Graph:
         }
         if {"file", "column", "group"} & settings["folds"].keys():
             inputs["own folds"] = self.sources.table("train.folds")
+        if self.competition.images is None:
+            inputs["captions"] = self.sources.table("train.captions")
         artifact = Artifact("folds", (self.paths.folds,), self.paths.folds_record, inputs)
         return Task("folds", "folds", (artifact,), ("check",))
 

@@ -50,6 +50,10 @@ class NewRows:
     def ids(self) -> list[str]:
         return [str(i) for i in range(len(self))]
 
+    @property
+    def caption_lists(self) -> list[list[str]]:
+        return [[caption] for caption in self.captions]
+
     def images(self, size: int) -> Sequence[np.ndarray]:
         return self.squares[size]
 

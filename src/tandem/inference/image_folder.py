@@ -1,10 +1,15 @@
-"""The images of a folder, and their captions from a CSV file."""
+"""The images of a folder, their captions from a table, and the rows of a table of captions."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from tandem.data.csv_reader import read_table
+from tandem.config.competition import Competition
+from tandem.config.questions import Question
+from tandem.data.caption_files import CaptionFile, as_caption_file, counts_rows, find_image_column, read_caption_table
+from tandem.data.caption_rows import are_caption_rows, join_caption_rows, join_captions, row_captions
+from tandem.data.csv_reader import Table
 from tandem.data.image_io import SUFFIXES
+from tandem.data.infer_captions import find_caption
 
 
 def list_images(folder: Path) -> list[str]:
@@ -19,30 +24,73 @@ def list_images(folder: Path) -> list[str]:
     return images
 
 
-def read_image_captions(path: Path, images: Sequence[str]) -> list[str]:
-    """The caption of each image, "" where there is none, from a CSV with a column of images (path inside the folder,
-    file name or name without suffix) and one of captions. Raises ValueError where the file has fewer than two columns,
-    names none of the images, has two captions for one of them, or a name that fits two images."""
-    table = read_table(path)
+def read_image_captions(path: Path, images: Sequence[str], columns: Sequence[str] = ()) -> list[str]:
+    """The caption of each image, "" where there is none, from a table with a column that names images (by the path
+    inside the folder, the file name, or that without suffix) and one or more of captions; several of an image are
+    joined.
+
+    columns  those of the competition's captions; without them in the table, the columns are found by name and content
+
+    Raises ValueError where no column, or more than one, may be that of the images or captions, where none of the images
+    is named, or where a name fits two of them.
+    """
+    file = _read_captions(path, images, columns)
+    return [join_captions(texts) if texts else "" for texts in file.of(images)[0]]
+
+
+def read_rows(path: Path, competition: Competition) -> tuple[list[str], list[str]]:
+    """(names, captions) of the rows of a table of captions: by its column of ids, else by the number of the row."""
+    table = _read(path)
+    captions = _caption_columns(path, table, competition.caption_columns, [])
+    texts = [join_captions(found) for found in row_captions(table, captions)]
+    if competition.id not in table.columns:
+        return [str(i) for i in range(1, len(texts) + 1)], texts
+    if are_caption_rows(table, competition.id, captions):
+        table, lists = join_caption_rows(table, competition.id, captions)
+        texts = [join_captions(found) for found in lists]
+    _check_distinct(path, table, competition.id)
+    return table.column(competition.id), texts
+
+
+def _read(path: Path) -> Table:
+    table = read_caption_table(path)
+    if table is None:
+        raise ValueError(f"{path}: not captions as MS-COCO writes them; expected a table of captions")
+    return table
+
+
+def _read_captions(path: Path, images: Sequence[str], columns: Sequence[str]) -> CaptionFile:
+    table = _read(path)
     if len(table.columns) < 2:
         raise ValueError(f"{path}: header is {list(table.columns)}; expected a column of images and one of captions")
-    caption = next((c for c in table.columns if "caption" in c.lower()), table.columns[-1])
-    image = next(c for c in table.columns if c != caption)
-    caption_of: dict[str, str] = {}
-    for name, text, line in zip(table.column(image), table.column(caption), table.lines, strict=True):
-        if caption_of.setdefault(name, text) != text:
+    try:
+        image = find_image_column(table, [c for c in table.columns if c not in columns], images)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if image is None:
+        column = f"column {table.columns[0]!r} (such as {next(iter(table.column(table.columns[0])), '')!r})"
+        raise ValueError(f"{path}: {column} names none of the images, such as {images[0]!r}; nor does another")
+    captions = _caption_columns(path, table, columns, [image])
+    if not are_caption_rows(table, image, captions):
+        _check_distinct(path, table, image)
+    return as_caption_file(path, table, image, captions)
+
+
+def _check_distinct(path: Path, table: Table, column: str) -> None:
+    """Raises ValueError where a name is in two rows."""
+    first: dict[str, int] = {}
+    for name, line in zip(table.column(column), table.lines, strict=True):
+        if first.setdefault(name, line) != line:
             raise ValueError(f"{path}: line {line}: a second caption for {name!r}; keep one of the two")
 
-    image_of: dict[str, str] = {}  # name in the CSV: image
-    captions, all_images = [], set(images)
-    for name in images:
-        short = (key for key in (Path(name).name, Path(name).stem) if key not in all_images)
-        key = next((key for key in (name, *short) if key in caption_of), None)
-        captions.append("" if key is None else caption_of[key])
-        if key is not None and image_of.setdefault(key, name) != name:
-            either = f"{image_of[key]!r} or {name!r}"
-            raise ValueError(f"{path}: {key!r} may be {either}; name them by their paths inside the folder")
-    if not image_of:
-        column = f"column {image!r} (such as {next(iter(caption_of), '')!r})"
-        raise ValueError(f"{path}: {column} names none of the images, such as {images[0]!r}")
-    return captions
+
+def _caption_columns(path: Path, table: Table, own: Sequence[str], others: Sequence[str]) -> list[str]:
+    """The competition's `own` columns, else those that hold captions by name or content, else the only one left."""
+    if own and set(own) <= set(table.columns):
+        return list(own)
+    left = [c for c in table.columns if c not in others and not counts_rows(table.column(c))]
+    found = find_caption(table, left) or (left[0] if len(left) == 1 else None)
+    if found is None or isinstance(found, Question):
+        which = f"which of {left} holds the captions is not certain" if left else "no column holds captions"
+        raise ValueError(f"{path}: {which}; name it {' '.join(own) or 'caption'!r}, or leave the others out")
+    return [found] if isinstance(found, str) else found

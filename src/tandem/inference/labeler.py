@@ -9,9 +9,11 @@ from PIL import Image
 
 from tandem.artifacts.contributions import TERMS, sum_by_term
 from tandem.artifacts.paths import Paths
+from tandem.config.competition import load_competition
+from tandem.data.caption_words import word_counts
 from tandem.data.image_io import BadImage
 from tandem.data.image_loader import prefetch, squares
-from tandem.data.split_tables import has_caption, word_counts
+from tandem.data.split_tables import has_caption
 from tandem.decoding import Decoder
 from tandem.ensemble.stacking import Stack, StackInputs, load_no_caption_stack, load_stack
 from tandem.graph.experiment_dir import ExperimentDir, Experiments
@@ -21,6 +23,7 @@ from tandem.logits import sigmoid
 from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import single_thread
 
+NO_TEXT = "the caption is empty"
 CHUNK = 32  # images that a thread labels together
 
 OpenImage = Path | Image.Image | np.ndarray
@@ -87,6 +90,7 @@ class Labeler:
         self.encoders = Encoders()
         members = predictor.members + (no_caption.members if no_caption else [])
         self.experiments = [member.experiment for member in members]
+        self.text_only = load_competition(paths.competition).images is None
         self.sizes = sorted(set().union(*(experiment.image_sizes for experiment in self.experiments)))
 
     @classmethod
@@ -105,12 +109,17 @@ class Labeler:
         return cls.of(*open_bundle(Path(path)))
 
     def label(
-        self, images: Sequence[AnyImage], captions: Sequence[str | None] | None = None, terms: bool = False
+        self, images: Sequence[AnyImage] | None, captions: Sequence[str | None] | None = None, terms: bool = False
     ) -> Iterator[LabelledImage]:
         """One result per image, in order, with the terms of each logit if `terms`; an unreadable image has a `problem`.
 
-        Memory stays constant. Raises ValueError where a caption is missing and every trained experiment needs one.
+        Of a competition without images, `images` is None, or names for the captions. Memory stays constant. Raises
+        ValueError where a caption is missing and every trained experiment needs one, or images are.
         """
+        if self.text_only:
+            return self._stream_texts(images, captions or (), terms)
+        if images is None:
+            raise ValueError(f"{self.paths.comp} has images; expected one for each caption")
         files = [Path(image) if isinstance(image, str) else image for image in images]
         texts = [""] * len(files) if captions is None else [caption or "" for caption in captions]
         if len(texts) != len(files):
@@ -120,7 +129,9 @@ class Labeler:
             raise ValueError(f"{why} needs none: make train COMP={self.paths.comp} EXPS=fusion")
         return self._stream(files, texts, terms)
 
-    def predict_proba(self, images: Sequence[AnyImage], captions: Sequence[str | None] | None = None) -> np.ndarray:
+    def predict_proba(
+        self, images: Sequence[AnyImage] | None, captions: Sequence[str | None] | None = None
+    ) -> np.ndarray:
         """(n, c) probabilities of the labels `names`; NaN in the rows of images that can't be read."""
         missing = dict.fromkeys(self.names, np.nan)
         rows = [list((result.proba or missing).values()) for result in self.label(images, captions)]
@@ -141,6 +152,21 @@ class Labeler:
 
         for results in prefetch(work, chunks, threads(), threads() + 1):
             yield from results
+
+    def _stream_texts(
+        self, names: Sequence[AnyImage] | None, captions: Sequence[str | None], terms: bool
+    ) -> Iterator[LabelledImage]:
+        """The labels of captions alone; an empty one has a `problem`."""
+        names, texts = names or [str(i) for i in range(len(captions))], [caption or "" for caption in captions]
+        if len(names) != len(texts):
+            raise ValueError(f"{len(names)} rows and {len(texts)} captions; expected one each")
+        for start in range(0, len(texts), CHUNK * threads()):
+            rows = range(start, min(start + CHUNK * threads(), len(texts)))
+            used = [i for i in rows if has_caption(texts[i])]
+            inputs = NewRows(self.encoders, {}, [texts[i] for i in used])
+            found = iter(self._label(self.predictor, [str(names[i]) for i in used], inputs, terms) if used else ())
+            for i in rows:
+                yield next(found) if has_caption(texts[i]) else LabelledImage(str(names[i]), problem=NO_TEXT)
 
     def _chunk(self, images: list[OpenImage], captions: list[str], terms: bool) -> list[LabelledImage]:
         names = [str(image) if isinstance(image, Path) else "" for image in images]

@@ -56,6 +56,7 @@ class Inputs:
     captions: Sequence[str] | None = None
     files: Sequence[Image] | None = None
     captioned: np.ndarray | None = None  # (n,) bool: which rows have a caption; None: all, or captions are not read
+    caption_lists: Sequence[Sequence[str]] | None = None  # those of each row, where each is trained on by itself
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -75,6 +76,7 @@ class Inputs:
             None if self.captions is None else [self.captions[i] for i in rows],
             None if self.files is None else [self.files[i] for i in rows],
             None if self.captioned is None else self.captioned[rows],
+            None if self.caption_lists is None else [self.caption_lists[i] for i in rows],
         )
 
     def followed_by(self, other: "Inputs") -> "Inputs":
@@ -86,6 +88,7 @@ class Inputs:
             None if self.captions is None or other.captions is None else [*self.captions, *other.captions],
             None if self.files is None or other.files is None else [*self.files, *other.files],
             None if self.captioned is None or other.captioned is None else np.append(self.captioned, other.captioned),
+            None if self.caption_lists is None else [*self.caption_lists, *(other.caption_lists or ())],
         )
 
     def side_by_side(
@@ -106,6 +109,9 @@ class Source(Protocol):
     @property
     def captions(self) -> Sequence[str]: ...
 
+    @property
+    def caption_lists(self) -> Sequence[Sequence[str]]: ...
+
     def images(self, size: int) -> Sequence[Image]:
         """Files, or squares of `size` pixels."""
 
@@ -115,6 +121,7 @@ class Source(Protocol):
 
 def build_inputs(experiment: Experiment, source: Source) -> Inputs:
     """What the models of `experiment` read of the rows of `source`."""
+    each_caption = getattr(experiment, "caption_views", False)  # of encoders, their features hold each
     return Inputs(
         source.ids,
         {encoder.slug: source.features(encoder) for encoder in experiment.encoders if not encoder.cached_map},
@@ -122,4 +129,5 @@ def build_inputs(experiment: Experiment, source: Source) -> Inputs:
         source.captions if "caption" in experiment.reads_rows else None,
         source.images(experiment.image_size) if experiment.image_size else None,
         np.array([has_caption(text) for text in source.captions], bool) if "caption" in experiment.reads else None,
+        source.caption_lists if each_caption and not experiment.encoders else None,
     )

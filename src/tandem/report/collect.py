@@ -60,7 +60,7 @@ def read_split(paths: Paths, split: str) -> Split:
         by_id = dict(zip(*read_captions(paths.captions(split)), strict=True))
         captions = [by_id[name] for name in images["id"]]
     sizes = np.column_stack([images[key] for key in ("width", "height", "bytes")])
-    return Split(images["id"], [paths.input / file for file in images["file"]], captions, sizes)
+    return Split(images["id"], [paths.input / file for file in images["file"] if file], captions, sizes)
 
 
 def read_experiments(experiments: Experiments, rows: LabelledRows) -> tuple[dict[str, ScoredExperiment], list[str]]:

@@ -5,8 +5,8 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 
+from tandem.data.caption_words import word_counts
 from tandem.data.folds import label_shares
-from tandem.data.split_tables import word_counts
 from tandem.report.charts import ACCENT, SECOND, chart
 from tandem.report.data_model import FocusExperiment, ReportData
 
@@ -72,8 +72,11 @@ def caption_chart(data: ReportData) -> Markup | None:
     return chart("words", "histogram of words per caption", draw)
 
 
-def size_chart(data: ReportData) -> Markup:
-    """Width against height of the images, train and test; the area of a point grows with the number of images."""
+def size_chart(data: ReportData) -> Markup | None:
+    """Width against height of the images, train and test; the area of a point grows with the number of images. None
+    without images."""
+    if not data.train.files:
+        return None
 
     def draw(axes: Axes) -> None:
         splits = {"train": (data.train, ACCENT), "test": (data.test, SECOND)}

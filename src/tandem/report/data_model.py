@@ -14,7 +14,7 @@ class Split:
     """The checked rows of one CSV file, in its order."""
 
     ids: Sequence[str]
-    files: Sequence[Path]
+    files: Sequence[Path]  # of the images; none where the competition has no images
     captions: Sequence[str] | None  # None if the competition has none
     sizes: np.ndarray  # (n, 3) width and height in pixels, file size in bytes
 

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.sparse import csr_matrix, hstack, spmatrix
 
-from tandem.data.split_tables import word_counts
+from tandem.data.caption_words import word_counts
 from tandem.report.data_model import ReportData
 
 ROWS = 16_000  # at most, the same share of both splits
@@ -62,13 +62,11 @@ def _auc(x: csr_matrix, is_test: np.ndarray, fold: np.ndarray) -> float:
 
 def _sizes_and_lengths(sizes: np.ndarray, texts: list[str]) -> tuple[np.ndarray, list[str]]:
     """((n, d), names) of properties that do not depend on the content of image and caption."""
-    width, height, size = np.maximum(sizes.astype(np.float64), 1).T
-    columns = {
-        "width": width,
-        "height": height,
-        "log aspect": np.log(width / height),
-        "log bytes per pixel": np.log(size / (width * height)),
-    }
+    columns: dict[str, np.ndarray] = {}
+    if sizes.any():  # there are images
+        width, height, size = np.maximum(sizes.astype(np.float64), 1).T
+        columns |= {"width": width, "height": height, "log aspect": np.log(width / height)}
+        columns["log bytes per pixel"] = np.log(size / (width * height))
     if texts:
         words = word_counts(texts).astype(float)
         columns["caption words"] = words

@@ -54,7 +54,7 @@ def build(report: ReportData) -> str:
         wrong, errors = figures["mistakes"]["rows"], figures["label_errors"]["shown"]
         payload |= {"classes": figures["classes"], "mistakes": wrong, "label_errors": errors}
         shown += [row["row"] for row in [*wrong, *errors]]
-    payload["images"] = thumbnails(report.train.files, shown)
+    payload["images"] = thumbnails(report.train.files, shown) if report.train.files else None
     return render(context, payload)
 
 

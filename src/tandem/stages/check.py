@@ -72,8 +72,8 @@ def show(paths: Paths, checked: CheckedTables) -> None:
     looked = f"{checked.n_images:,} images, {checked.n_opened:,} of them new"
     if checked.n_opened:
         looked += f" ({checked.n_opened / checked.seconds:,.0f} img/s)"
-    if not checked.images:
-        looked = "no image was read"
+    if not checked.n_images:
+        looked = "text only" if checked.images else "no image was read"
     rows = f"{checked.rows['train']:,}" + (f" + {checked.rows['test']:,}" if "test" in checked.rows else "") + " rows"
     print(f"{rows}, {looked}; details: {paths.check_report}")
 

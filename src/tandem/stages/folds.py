@@ -1,6 +1,6 @@
-"""Folds: build/C/{train.labels,train.images,train.folds}.parquet -> folds/C.csv (id, fold, group) and folds/C.json.
+"""Folds: build/C/train.{labels,images,captions,folds}.parquet -> folds/C.csv (id, fold, group) and folds/C.json.
 
-`train.folds` is there only where the user gives folds or groups.
+`train.folds` is there only where the user gives folds or groups; captions are read where there are no images.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from tandem.artifacts.paths import Paths
 from tandem.config.competition import load_competition
 from tandem.data.folds import label_shares, make_folds
 from tandem.data.near_duplicates import many_near_duplicates
-from tandem.data.split_tables import read_images, read_labels, read_own_folds
+from tandem.data.split_tables import read_captions, read_images, read_labels, read_own_folds
 from tandem.graph.plan import Step
 
 
@@ -30,7 +30,8 @@ def run(paths: Paths, step: Step) -> None:
     competition = load_competition(paths.competition)
     n, seed = competition.folds.n, competition.folds.seed
     own = read_own_folds(paths.own_folds)
-    fold, groups = make_folds(y, images["hash"], images["sha"], n, seed, competition.duplicates, own)
+    texts = None if competition.images else read_captions(paths.captions("train"))[1]
+    fold, groups = make_folds(y, images["hash"], images["sha"], n, seed, competition.duplicates, own, texts)
     rows = zip(ids, fold.tolist(), groups.tolist(), strict=True)
     step.stale[0].invalidate()
     write_text(paths.folds, csv_text(("id", "fold", "group"), *rows))

@@ -10,6 +10,7 @@ from tandem.artifacts.atomic_io import write_text
 from tandem.artifacts.paths import Paths, local_path
 from tandem.config.competition import Competition, load_competition, to_toml
 from tandem.data.archive import copy_folder, unpack_zip
+from tandem.data.caption_words import without_spaces
 from tandem.data.infer_competition import Inference, file_pattern, infer_competition
 from tandem.runtime.console import make_console
 from tandem.sample import NAME as SAMPLE
@@ -46,8 +47,8 @@ def summary(found: Inference) -> RichTable:
         if role in found.roles:
             table.add_row(role.replace("_", " "), Text(found.roles[role]))
     table.add_row("id", Text(c.id))
-    table.add_row("images", Text(file_pattern((c.images, c.suffix), c.id)))
-    table.add_row("caption", Text(c.caption or "none: images only"))
+    table.add_row("images", Text(file_pattern((c.images, c.suffix), c.id) if c.images else "none: text only"))
+    table.add_row("caption", Text(_captions(found)))
     table.add_row("labels", Text(_labels(c)))
     table.add_row("name:rows", Text("   ".join(f"{name}:{n}" for name, n in list(found.counts.items())[:100])))
     table.add_row("metric", Text(f"{c.metric}, unless you edit it"))
@@ -63,6 +64,16 @@ def _rows(found: Inference, split: str) -> str:
     if not table.repaired:
         return rows
     return f"{rows}, {len(table.repaired):,} of them repaired (first on line {min(table.repaired)})"
+
+
+def _captions(found: Inference) -> str:
+    c = found.competition
+    if not c.caption:
+        return "none: images only"
+    text = ", ".join(c.caption_columns) + (f" of {', '.join(c.caption_files)}" if c.captions else "")
+    cells = [] if c.captions else [cell for name in c.caption_columns for cell in found.tables["train"].column(name)]
+    script = "; MiniLM knows English, text_tfidf reads any script" if without_spaces(cells) else ""
+    return text + script
 
 
 def _labels(c: Competition) -> str:

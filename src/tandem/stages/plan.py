@@ -4,9 +4,10 @@ from argparse import ArgumentParser, Namespace
 
 from tandem.artifacts.atomic_io import digest
 from tandem.artifacts.paths import Paths
-from tandem.data.check_competition import check_competition, content_digests
+from tandem.data.caption_rows import join_captions
+from tandem.data.check_competition import CheckedTables, check_competition, content_digests
 from tandem.data.folds import fold_map_digest, make_folds
-from tandem.data.split_tables import read_images, read_labels, read_own_folds
+from tandem.data.split_tables import read_captions, read_images, read_labels, read_own_folds
 from tandem.graph.declared_stages import Graph
 from tandem.graph.keys import NEW
 from tandem.graph.plan import Step, steps
@@ -47,6 +48,7 @@ def assumed_digests(graph: Graph) -> dict[str, str]:
     paths, competition = graph.paths, graph.competition
     if not (paths.labels.exists() and paths.folds_record.exists()):
         return {}
+    checked = None
     check_again = bool(graph.task("check").stale())
     if not check_again and not graph.task("folds").stale():
         return {}
@@ -65,7 +67,15 @@ def assumed_digests(graph: Graph) -> dict[str, str]:
     folds = {"fold map": sources.fold_map, "groups": sources.groups, "fold numbers": joined(sources.fold_numbers)}
     if graph.refreshed(digests | folds).task("folds").stale():
         n, seed = competition.folds.n, competition.folds.seed
-        fold, group = make_folds(y, images["hash"], images["sha"], n, seed, competition.duplicates, own)
+        texts = None if competition.images else train_texts(paths, checked)
+        fold, group = make_folds(y, images["hash"], images["sha"], n, seed, competition.duplicates, own, texts)
         folds = {"fold map": fold_map_digest(images["id"], fold.tolist()), "fold numbers": joined(fold.tolist())}
         folds |= {"groups": digest(group.tolist())}
     return digests | folds
+
+
+def train_texts(paths: Paths, checked: CheckedTables | None) -> list[str]:
+    """(n,) captions of the training rows, of a check that is not written yet or of the last one."""
+    if checked is None:
+        return read_captions(paths.captions("train"))[1]
+    return list(map(join_captions, checked.captions["train"]))

@@ -1,4 +1,4 @@
-"""Predict: a folder of images, models/C/*, oof/C/*/thresholds.json -> labels and probabilities (CSV, JSON lines).
+"""Predict: images or captions, models/C/*, oof/C/*/thresholds.json -> labels and probabilities (CSV, JSON lines).
 
 Images that are in the output already are not labelled again, so a killed run continues. Exit status 3: some files
 could not be read; they are in the output too.
@@ -16,10 +16,10 @@ from typing import TextIO
 
 from tandem.artifacts.atomic_io import csv_text
 from tandem.artifacts.paths import Paths, local_path
-from tandem.config.competition import load_competition
+from tandem.config.competition import Competition, load_competition
 from tandem.graph.experiment_dir import Experiments
 from tandem.graph.keys import STACK
-from tandem.inference.image_folder import list_images, read_image_captions
+from tandem.inference.image_folder import list_images, read_image_captions, read_rows
 from tandem.inference.labeler import Labeler
 from tandem.inference.results import (
     TEXT,
@@ -39,9 +39,9 @@ SHOWN = 10  # unreadable files
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--images", required=True, type=local_path, help="folder of images")
+    parser.add_argument("--images", type=local_path, help="folder of images")
     parser.add_argument(
-        "--captions", type=local_path, help="CSV: a column of images, one of captions; some may be missing"
+        "--captions", type=local_path, help="table: a column of images, one of captions; some may be missing"
     )
     parser.add_argument("--out", required=True, help="FILE.csv, FILE.jsonl, or - for standard output")
     parser.add_argument(
@@ -56,9 +56,9 @@ def main(args: Namespace) -> int:
     out = None if args.out == "-" else local_path(args.out)
     if out and out.suffix not in (".csv", ".jsonl"):
         raise ValueError(f"OUT={out}: expected a name ending in .csv or .jsonl, or -")
-    images = list_images(args.images)
-    captions = read_image_captions(args.captions, images) if args.captions else [""] * len(images)
     labeler = open_labeler(args)
+    competition = load_competition(labeler.paths.competition)
+    images, captions = read_new_rows(args, competition)
     done = read_finished(out, labeler.names) if out else {}
     left = [i for i, image in enumerate(images) if escaped_name(image) not in done]
     unread = sum(bool(done.get(escaped_name(image))) for image in images)
@@ -66,13 +66,14 @@ def main(args: Namespace) -> int:
         print(f"{len(images) - len(left):,} of {len(images):,} are in {out} already", file=sys.stderr)
     if unread:
         print(f"{unread:,} of these could not be read; delete their rows to try again", file=sys.stderr)
-    separator = label_separator(load_competition(labeler.paths.competition).labels)
+    separator = label_separator(competition.labels)
     json_lines = out is not None and out.suffix == ".jsonl"
     problems, without_caption = [], 0
     with open_output(out) as stream:
         if not json_lines and not (out and out.stat().st_size):
             stream.write(csv_text(header(labeler.names)))
-        results = labeler.label([args.images / images[i] for i in left], [captions[i] for i in left])
+        files = [images[i] if labeler.text_only else args.images / images[i] for i in left]
+        results = labeler.label(files, [captions[i] for i in left])
         with progress(len(left), "label", "img") as bar:
             for i, result in zip(left, results, strict=True):
                 result = replace(result, image=images[i])
@@ -86,6 +87,21 @@ def main(args: Namespace) -> int:
     if problems:
         print_problems(problems, args.out)
     return 3 if problems or unread else 0
+
+
+def read_new_rows(args: Namespace, competition: Competition) -> tuple[list[str], list[str]]:
+    """(names, captions) of the images, or of the rows of a table of captions where the competition has no images."""
+    if competition.images is None:
+        if args.images or not args.captions:
+            run = "run: make predict CAPTIONS=file.csv OUT=file.csv"
+            raise ValueError(f"{args.bundle or args.comp} was trained on captions alone; {run}")
+        return read_rows(args.captions, competition)
+    if not args.images:
+        raise ValueError("there is no folder of images; run: make predict IMAGES=folder OUT=file.csv")
+    images = list_images(args.images)
+    if not args.captions:
+        return images, [""] * len(images)
+    return images, read_image_captions(args.captions, images, competition.caption_columns)
 
 
 def open_labeler(args: Namespace) -> Labeler:

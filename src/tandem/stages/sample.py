@@ -23,10 +23,11 @@ from tandem.sample.glyphs import Glyphs, fonts_folder
 from tandem.sample.scenes import MOST, draw_scene
 from tandem.sample.things import LABELS
 
+IMAGES = "images"
 SAMPLE = Competition(
     id="id",
     caption="caption",
-    images="images",
+    images=IMAGES,
     suffix=".jpg",
     test="test.csv",
     labels=Labels(format="separated", column="labels", separator="|", names=list(LABELS)),
@@ -47,14 +48,14 @@ def draw_row(seed: int, row: int, glyphs: Glyphs) -> tuple[list[str], str, bytes
 
 def draw_files(folder: Path, n_train: int, n_test: int, seed: int) -> np.ndarray:
     """Writes images and CSV files into `folder`; returns how many labels of each name there are."""
-    (folder / SAMPLE.images).mkdir(parents=True)
+    (folder / IMAGES).mkdir(parents=True)
     glyphs, codec = Glyphs(fonts_folder()), LabelCodec(SAMPLE.labels.names, SAMPLE.labels.separator)
     rows = []
     with progress(n_train + n_test, "draw", "images") as bar:
         for i in range(n_train + n_test):
             labels, caption, jpeg = draw_row(seed, i, glyphs)
             name = f"s{i:05d}"
-            (folder / SAMPLE.images / f"{name}{SAMPLE.suffix}").write_bytes(jpeg)
+            (folder / IMAGES / f"{name}{SAMPLE.suffix}").write_bytes(jpeg)
             rows.append((name, codec.separator.join(labels), caption))
             bar.update()
     train, test = rows[:n_train], rows[n_train:]

@@ -24,8 +24,9 @@ from tandem.artifacts.contributions import (
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions, check_same_origin
 from tandem.config.experiments import Experiment
+from tandem.data.caption_words import word_counts
 from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
-from tandem.data.split_tables import read_captioned, read_captions, word_counts
+from tandem.data.split_tables import read_captioned, read_captions
 from tandem.ensemble.fit_stack import LEARNED, StackFit, fit_no_caption_stack, fit_stack
 from tandem.ensemble.stacking import StackInputs, read_stack, write_stack
 from tandem.graph.experiment_dir import same_rows

@@ -10,7 +10,7 @@ import numpy as np
 from tandem.artifacts.paths import SPLITS, Paths
 from tandem.config.encoders import Encoder
 from tandem.config.experiments import Experiment
-from tandem.data.split_tables import read_captions, read_image_rows
+from tandem.data.split_tables import read_caption_lists, read_captions, read_image_rows
 from tandem.features.feature_store import read_features
 from tandem.models.inputs import Inputs, build_inputs
 
@@ -33,6 +33,10 @@ class SplitSource:
     @property
     def captions(self) -> Sequence[str]:
         return read_captions(self.paths.captions(self.split))[1]
+
+    @property
+    def caption_lists(self) -> Sequence[Sequence[str]]:
+        return read_caption_lists(self.paths.captions(self.split))
 
     def images(self, size: int) -> list[Path]:
         del size  # files have any size

@@ -35,7 +35,8 @@ def make_app(service: LabelService) -> Starlette:
         async def endpoint(request: Request) -> JSONResponse:
             try:
                 async with request.form(max_files=1, max_fields=4, max_part_size=FORM) as form:
-                    photo, texts = read_form(form, ("caption", *fields), about["max_caption"])
+                    photo = read_photo(form) if about["uses_images"] else None
+                    texts = read_texts(form, ("caption", *fields), about["max_caption"])
                     result = await run_sync(_call_with_file, method, photo, *texts, limiter=limiter)
             except ValueError as error:
                 raise HTTPException(422, str(error)) from error
@@ -62,11 +63,17 @@ def make_app(service: LabelService) -> Starlette:
     )
 
 
-def read_form(form: FormData, fields: Sequence[str], most: int) -> tuple[BinaryIO, list[str]]:
-    """(image file, text of each field); the caption is optional. Raises ValueError with what was expected."""
-    photo, texts = form.get("photo"), []
+def read_photo(form: FormData) -> BinaryIO:
+    """The image file; raises ValueError where there is none."""
+    photo = form.get("photo")
     if not isinstance(photo, UploadFile):
         raise ValueError("photo: expected a file")
+    return photo.file
+
+
+def read_texts(form: FormData, fields: Sequence[str], most: int) -> list[str]:
+    """The text of each field; the caption is optional. Raises ValueError with what was expected."""
+    texts = []
     for field in fields:
         text = form.get(field, "" if field == "caption" else None)
         if not isinstance(text, str):
@@ -74,11 +81,13 @@ def read_form(form: FormData, fields: Sequence[str], most: int) -> tuple[BinaryI
         if len(text) > most:
             raise ValueError(f"{field}: {len(text):,} characters, expected at most {most:,}")
         texts.append(text)
-    return photo.file, texts
+    return texts
 
 
-def _call_with_file(method: Callable[..., dict], photo: BinaryIO, *texts: str) -> dict:
-    """Calls `method` with the path of a temporary copy of the image."""
+def _call_with_file(method: Callable[..., dict], photo: BinaryIO | None, *texts: str) -> dict:
+    """Calls `method` with the path of a temporary copy of the image, None without one."""
+    if photo is None:
+        return method(None, *texts)
     with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
         path = Path(folder) / "photo"
         with path.open("wb") as file:

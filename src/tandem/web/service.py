@@ -40,6 +40,7 @@ class LabelService:
             "served": f"{served}; {models} model{'s' * (models > 1)}",
             "without_caption": no_caption.title if no_caption else None,
             "uses_captions": predictor.reads_captions,
+            "uses_images": not self.labeler.text_only,
             "labels": list(self.labeler.names),
             "terms": [{"key": term, "name": TERM_NAMES[term]} for term in TERMS],
             "max_bytes": MAX_BYTES,
@@ -49,16 +50,20 @@ class LabelService:
     def warm_up(self) -> float:
         """Loads the models; returns the seconds that one image takes afterwards."""
         with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
-            photo = Path(folder) / "grey.png"
-            Image.new("RGB", (256, 256), "grey").save(photo)
+            photo = None if self.labeler.text_only else Path(folder) / "grey.png"
+            if photo:
+                Image.new("RGB", (256, 256), "grey").save(photo)
             for caption in ("a photo", *([""] if self.labeler.no_caption else []), "a photo"):
                 start = time.perf_counter()
                 self.label(photo, caption)
         return time.perf_counter() - start
 
-    def label(self, photo: Path, caption: str) -> dict:
-        """Labels, and the probability and terms of every label; raises ValueError if the image cannot be read."""
-        (found,) = self.labeler.label([photo], [caption], terms=True)
+    def label(self, photo: Path | None, caption: str) -> dict:
+        """Labels, and the probability and terms of every label; raises ValueError if the image cannot be read.
+
+        Of a competition without images, `photo` is None.
+        """
+        (found,) = self.labeler.label([photo] if photo else None, [caption], terms=True)
         if found.problem:
             raise ValueError(found.problem)
         predictor, terms = self.labeler.predictor_for(caption), found.terms or {}
@@ -71,19 +76,21 @@ class LabelService:
             "words": has_caption(caption) and predictor.reads_captions,
         }
 
-    def explain(self, photo: Path, caption: str, label: str) -> dict:
+    def explain(self, photo: Path | None, caption: str, label: str) -> dict:
         """A heat map (data URI) of the first member with a trunk, and the effect of each word on the label's logit."""
         if label not in self.labeler.names:
             raise ValueError(f"label {label!r:.80}: expected one of {', '.join(self.labeler.names)}")
         number, predictor = self.labeler.names.index(label), self.labeler.predictor_for(caption)
-        try:
-            image = load_rgb(photo)
-        except BadImage as error:
-            raise ValueError(str(error).removeprefix(f"{photo}: ")) from error
-        pixels = {size: [square] for size, square in squares(image, self.labeler.sizes).items()}
+        image, pixels = None, dict[int, list[np.ndarray]]()
+        if photo:
+            try:
+                image = load_rgb(photo)
+            except BadImage as error:
+                raise ValueError(str(error).removeprefix(f"{photo}: ")) from error
+            pixels = {size: [square] for size, square in squares(image, self.labeler.sizes).items()}
         row = NewRows(self.labeler.encoders, pixels, [caption])
         out: dict = {"heat": None, "words": None}
-        if member := next((m for m in predictor.members if m.experiment.has_trunk), None):
+        if image and (member := next((m for m in predictor.members if m.experiment.has_trunk), None)):
             (heat,) = heat_maps(member.ensemble, member.inputs(row), [number], not has_caption(caption))
             out |= {"heat": heat_uri(heat, *image.size), "heat_model": member.name}
         if has_caption(caption) and predictor.reads_captions:

@@ -110,6 +110,7 @@ for (const button of document.querySelectorAll("[data-class]")) button.addEventL
 
 // ---- cards
 function imageOf(item) {
+  if (!data.images) return document.createDocumentFragment(); // text only
   const box = make("div", "image"), source = data.images[item.row];
   if (!source) { box.textContent = "no image"; return box; }
   const image = make("img");

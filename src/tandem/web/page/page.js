@@ -13,6 +13,7 @@ const element = (tag, text = "", ...classes) => {
 };
 const percent = (p) => (p < 0.0005 ? "<0.1 %" : p > 0.9995 ? ">99.9 %" : `${(100 * p).toFixed(1)} %`);
 const signed = (x) => (Math.abs(x) < 0.005 ? "0.00" : (x > 0 ? "+" : "−") + Math.abs(x).toFixed(2));
+const ready = () => photo || about?.uses_images === false;
 const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
 
 async function parse(response) {
@@ -24,7 +25,7 @@ async function parse(response) {
 async function post(path, fields = {}) {
   const form = new FormData();
   for (const [name, value] of Object.entries(fields)) form.append(name, value);
-  form.append("photo", photo, "photo");
+  if (photo) form.append("photo", photo, "photo");
   let response;
   try {
     response = await fetch(path, { method: "POST", body: form });
@@ -47,7 +48,7 @@ function busy(text) {
 }
 
 function choose(file) {
-  if (!file) return;
+  if (!file || about?.uses_images === false) return;
   photo = null;
   $("submit").disabled = true;
   if (about && file.size > about.max_bytes) {
@@ -212,12 +213,12 @@ $("photo").addEventListener("change", (event) => {
 });
 $("form").addEventListener("submit", (event) => {
   event.preventDefault();
-  if (photo) label();
+  if (ready()) label();
 });
 $("caption").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey) {
     event.preventDefault();
-    if (photo) label();
+    if (ready()) label();
   }
 });
 $("more").addEventListener("click", () => {
@@ -250,7 +251,13 @@ try {
   $("served").textContent = `${about.competition}: ${about.served}`;
   document.title = `Tandem: ${about.competition}`;
   $("caption").maxLength = about.max_caption;
-  if (!about.uses_captions) $("caption-title").hidden = $("caption").hidden = true;
+  if (!about.uses_images) {
+    $("drop").hidden = true;
+    $("submit").disabled = false;
+    $("caption-title").textContent = "Text";
+    $("caption").placeholder = "";
+    $("status").textContent = "The labels are shown here. The text is not sent to any other machine.";
+  } else if (!about.uses_captions) $("caption-title").hidden = $("caption").hidden = true;
   else if (!about.without_caption) $("caption-title").textContent = "Caption (required by these models)";
 } catch (error) {
   fail(error.message);
