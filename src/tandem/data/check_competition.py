@@ -41,10 +41,10 @@ class CheckedTables:
     captions: Mapping[str, list[str]]  # {split: (n,) captions}; empty for a competition without captions
     names: tuple[str, ...]  # of the labels
     y: np.ndarray  # (n, c) uint8 of the training rows
+    known: np.ndarray | None = None  # (n, c) bool: which cells of y are known; None where all are
     n_images: int = 0  # image files inspected
     n_opened: int = 0  # how many of them were opened, because they were not in the cache
     seconds: float = 0.0  # taken by the images
-    known: np.ndarray | None = None  # (n, c) bool: which labels are known, y is 0 at the others; None: all are
     own_folds: OwnFolds = OwnFolds()
 
     @property
@@ -99,13 +99,16 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
         groups = checks.near_duplicate_groups(train, test, infos)
         issues += checks.check_duplicates(train, test, infos, groups, cells)
     issues += check_folds(competition, train, infos, groups, own_folds)
-    images: dict[str, dict[str, list]] = {}
+    images = {name: _image_columns(split, infos) for name, split in splits.items()}
+    return CheckedTables(rows, issues, images, captions, names, y, None, len(infos), n_opened, seconds, own_folds)
+
+
+def _image_columns(split: checks.Split, infos: Mapping[str, ImageInfo]) -> dict[str, list]:
+    """The columns that IMAGE_SCHEMA names."""
     fields = {"width": "width", "height": "height", "bytes": "size", "sha": "sha", "hash": "hash"}
-    for name, split in splits.items():
-        found = [infos.get(file, ImageInfo()) for file in split.images]  # an unsafe id has no image
-        images[name] = {"id": list(split.ids), "file": list(split.images)}
-        images[name] |= {column: [getattr(info, field) for info in found] for column, field in fields.items()}
-    return CheckedTables(rows, issues, images, captions, names, y, len(infos), n_opened, seconds, None, own_folds)
+    found = [infos.get(file, ImageInfo()) for file in split.images]  # an unsafe id has no image
+    columns = {column: [getattr(info, field) for info in found] for column, field in fields.items()}
+    return {"id": list(split.ids), "file": list(split.images), **columns}
 
 
 def write_checked(paths: Paths, checked: CheckedTables) -> None:
