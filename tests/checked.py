@@ -37,8 +37,7 @@ def write_folds(paths: Paths, ids: Sequence[str], folds: Sequence[int]) -> None:
 
 def write_competition(paths: Paths, names: Sequence[str], **changes: object) -> None:
     """competition.toml with these labels."""
-    values = {"id": "id", "caption": "caption", "images": "data", "test": "test.csv", "most": len(names)}
-    values |= {"experiments": ["concat"]}
+    values = {"id": "id", "caption": "caption", "images": "data", "most": len(names), "experiments": ["concat"]}
     labels = {"format": "separated", "column": "labels", "separator": "|", "names": list(names)}
     write_text(paths.competition, to_toml(Competition.model_validate(values | {"labels": labels} | changes)))
 

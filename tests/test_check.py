@@ -46,7 +46,7 @@ class Toy:
 
     def check(self) -> int:
         """The exit status of the stage, after writing the files as they now are."""
-        defaults = {"id": "id", "caption": "caption", "images": "data", "suffix": ".jpg", "test": "test.csv", "most": 2}
+        defaults = {"id": "id", "caption": "caption", "images": "data", "suffix": ".jpg", "most": 2}
         competition = Competition.model_validate(defaults | {"experiments": ["x"], "folds": {"n": 2}} | self.options)
         self.paths.competition.write_text(to_toml(competition))
         for name, header, rows in (("train", self.header, self.train), ("test", "id,caption", self.test)):
@@ -339,5 +339,5 @@ def test_a_competition_without_a_test_table_is_ready_to_be_stacked(toy, capsys):
     assert toy.check() == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[-2].startswith("5 rows, 5 images")
-    assert printed[-1] == "ready: make stack COMP=toy (there is no test table, so there is nothing to submit)"
+    assert printed[-1] == "ready: make stack COMP=toy (there are no test rows)"
     assert not toy.paths.images("test").exists()

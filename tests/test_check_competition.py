@@ -27,7 +27,6 @@ def paths(tmp_path):
 
 def check(paths, **options):
     fields = {"id": "id", "caption": "caption", "images": "data", "suffix": ".png", "most": 2, "labels": LABELS}
-    fields |= {"test": "test.csv"}
     fields |= {"experiments": ["x"], "folds": {"n": 2}} | options
     return check_competition(Competition.model_validate(fields), paths.input, paths.scan_cache)
 

@@ -4,7 +4,7 @@ from collections.abc import Container
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Literal, Self, get_args
 
-from pydantic import AfterValidator, Field, TypeAdapter, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, model_validator
 
 from tandem.config.toml_files import Section, parse_toml, validate
 
@@ -24,6 +24,7 @@ def _inside(path: str) -> str:
 
 
 RelativePath = Annotated[str, AfterValidator(_inside)]
+OptionalPath = Annotated[RelativePath | None, BeforeValidator(lambda path: path or None)]  # "" in the file: none
 
 
 class Labels(Section):
@@ -66,11 +67,6 @@ class Folds(Section):
     group: str | None = Field(None, description="column of the training table: rows with equal cells share a fold")
 
     @property
-    def given(self) -> bool:
-        """Whether the folds are the user's own."""
-        return bool(self.file or self.column)
-
-    @property
     def columns(self) -> list[str]:
         """The columns of the training table that the folds are made from."""
         return [name for name in (None if self.file else self.column, self.group) if name]
@@ -93,7 +89,9 @@ class Competition(Section):
     most: int = Field(ge=1, description="and at most")
     duplicates: Duplicates = Field("group", description="near-duplicates share a fold; off: they are not looked for")
     train: RelativePath = "train.csv"
-    test: RelativePath | None = Field(None, description="the rows to predict; left out: there are none yet")
+    test: OptionalPath = Field(
+        "test.csv", description='"": no test table; train and score now, label with make predict'
+    )
     unlabelled: RelativePath | None = Field(None, description="more rows, for make pseudo")
     solution: RelativePath = Field("solution.csv", description="the test labels, where they are known")
     sample_submission: RelativePath = Field("sample_submission.csv", description="where there is one")
@@ -103,8 +101,13 @@ class Competition(Section):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Names of its splits: train and, where there are such tables, test and unlabelled."""
-        return ("train", *(name for name in ("test", "unlabelled") if getattr(self, name)))
+        """Names of its splits: train and, where there are such rows, test and unlabelled."""
+        return ("train", *(["test"] if self.has_test else []), *(["unlabelled"] if self.unlabelled else []))
+
+    @property
+    def has_test(self) -> bool:
+        """Whether there are test rows."""
+        return bool(self.test)
 
     @property
     def caption_columns(self) -> list[str]:
@@ -148,7 +151,7 @@ def _add(table: "TOMLDocument | Table", section: Section, skip: Container[str] =
         value = getattr(section, key)
         if key in skip or isinstance(value, Section) or (field.default is None and not value):
             continue
-        item = tomlkit.item(value)
+        item = tomlkit.item("" if value is None else value)
         table.add(key, item.comment(field.description) if field.description else item)
 
 

@@ -45,10 +45,10 @@ class CheckedTables:
     captions: Mapping[str, list[list[str]]]  # {split: (n,) captions of each row}; empty where there are none
     names: tuple[str, ...]  # of the labels
     y: np.ndarray  # (n, c) uint8 of the training rows
+    known: np.ndarray | None = None  # (n, c) bool: which cells of y are known; None where all are
     n_images: int = 0  # image files inspected
     n_opened: int = 0  # how many of them were opened, because they were not in the cache
     seconds: float = 0.0  # taken by the images
-    known: np.ndarray | None = None  # (n, c) bool: which labels are known, y is 0 at the others; None: all are
     own_folds: OwnFolds = OwnFolds()
 
     @property
@@ -105,24 +105,40 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
     groups = np.arange(len(train.ids)) if competition.duplicates == "off" else None
     if competition.duplicates == "group":
         cells = LabelCodec(names, competition.labels.separator).decode(y)
-        if competition.images is None:
-            joined = {name: list(map(join_captions, own)) for name, own in captions.items()}
-            issues += checks.check_equal_captions(train, test, joined, cells)
-            groups = group_equal_texts(joined["train"])
-        else:
-            numbers = checks.near_duplicate_groups(train, test, infos)
-            issues += checks.check_duplicates(train, test, infos, numbers, cells)
-            if all(file in numbers for file in train.images):
-                groups = np.array([numbers[file] for file in train.images])
+        groups = near_duplicates(competition, train, test, captions, infos, cells, issues)
     if groups is not None:  # else some images have problems, which are errors of their own
         issues += check_folds(competition, train, infos, groups, own_folds)
-    images: dict[str, dict[str, list]] = {}
+    images = {name: _image_columns(split, infos) for name, split in splits.items()}
+    return CheckedTables(rows, issues, images, captions, names, y, None, len(infos), n_opened, seconds, own_folds)
+
+
+def near_duplicates(
+    competition: Competition,
+    train: checks.Split,
+    test: checks.Split | None,
+    captions: Mapping[str, Sequence[Sequence[str]]],
+    infos: Mapping[str, ImageInfo],
+    cells: Sequence[str],
+    issues: list[Issue],
+) -> np.ndarray | None:
+    """(n,) groups of the training rows by their images or, of text only, by equal captions; None where an image has a
+    problem. `cells` (n,) are the label cells of train."""
+    if competition.images is None:
+        joined = {name: list(map(join_captions, own)) for name, own in captions.items()}
+        issues += checks.check_equal_captions(train, test, joined, cells)
+        return group_equal_texts(joined["train"])
+    numbers = checks.near_duplicate_groups(train, test, infos)
+    issues += checks.check_duplicates(train, test, infos, numbers, cells)
+    found = all(file in numbers for file in train.images)
+    return np.array([numbers[file] for file in train.images]) if found else None
+
+
+def _image_columns(split: checks.Split, infos: Mapping[str, ImageInfo]) -> dict[str, list]:
+    """The columns that IMAGE_SCHEMA names."""
     fields = {"width": "width", "height": "height", "bytes": "size", "sha": "sha", "hash": "hash"}
-    for name, split in splits.items():
-        found = [infos.get(file, ImageInfo()) for file in split.images]  # an unsafe id has no image
-        images[name] = {"id": list(split.ids), "file": list(split.images)}
-        images[name] |= {column: [getattr(info, field) for info in found] for column, field in fields.items()}
-    return CheckedTables(rows, issues, images, captions, names, y, len(infos), n_opened, seconds, None, own_folds)
+    found = [infos.get(file, ImageInfo()) for file in split.images]  # an unsafe id has no image
+    columns = {column: [getattr(info, field) for info in found] for column, field in fields.items()}
+    return {"id": list(split.ids), "file": list(split.images), **columns}
 
 
 def table_captions(

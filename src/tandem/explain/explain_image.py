@@ -50,7 +50,7 @@ def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
     missing = [] if stacked else [f"terms of the stack: there is no stack yet, run make stack COMP={paths.comp}"]
     used = (experiment, stack) if stacked else (experiment,)
     predictions = [read_prediction(one, rows.names, split, image) for one in used]
-    known = None if split == "test" or rows.known is None else rows.known[row]
+    told = None if split == "test" or rows.known is None else rows.known[row]
     if split == "test":
         truth, folds, models = None, experiment.folds, f"the mean of {len(experiment.folds)} fold models"
     else:
@@ -65,7 +65,7 @@ def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
     no_map = "this competition has no images" if text_only else why_no_heat_map(config, name)
     reasons = {"heat map": no_map, "words": why_no_words(config, name, caption)}
     missing += [f"{what}: {reason}" for what, reason in reasons.items() if reason]
-    parts: dict = {"missing": tuple(missing), "known": known}
+    parts: dict = {"missing": tuple(missing), "known": told}
     if all(reasons.values()) and not config.explains:
         return replace(found, **parts)
     ensemble = FoldEnsemble.load(config, len(rows.names), [paths.model(name, k, ".safetensors") for k in folds])

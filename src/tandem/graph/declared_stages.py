@@ -119,7 +119,7 @@ class Graph:
             "train": [*trained, *scored],
             "decode": [*trained, *scored],
             "stack": [*scored, STACK, f"decode {STACK}"],
-            "submit": [*scored, *([f"submit {submitted}"] if self.competition.test else [f"decode {submitted}"])],
+            "submit": [*scored, *([f"submit {submitted}"] if self.competition.has_test else [f"decode {submitted}"])],
         }
         if target not in goals:
             raise ValueError(f"plan of {target!r}: expected one of {', '.join(goals)}")
@@ -301,7 +301,7 @@ class Graph:
         models = paths.stack(STACK)
         files = (paths.oof(STACK), paths.contributions(STACK), models, models.with_suffix(".safetensors"))
         oof = Artifact("stack out of fold", files, paths.run(STACK), inputs)
-        if not self.competition.test:
+        if not self.competition.has_test:
             return (oof,)
         inputs = {"stack": oof.key, **{name: self.test(name).key for name in members}}
         inputs |= {"test captions": self.sources.table("test.captions")}
@@ -312,7 +312,7 @@ class Graph:
         """Out-of-fold predictions of an experiment or the stack and, with a test table, those for its rows."""
         if name == STACK:
             return self.stacked(self.chosen(members))
-        return (self.oof(name), *([self.test(name)] if self.competition.test else []))
+        return (self.oof(name), *([self.test(name)] if self.competition.has_test else []))
 
     def decoder(self, name: str, members: Sequence[str] = ()) -> Artifact:
         """The tuned decoder and the scores of an experiment or the stack."""

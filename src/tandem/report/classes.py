@@ -27,8 +27,9 @@ def per_class(data: ReportData, focus: FocusExperiment) -> list[dict]:
     labels = []
     for j, name in enumerate(data.names):
         support, predicted, hit = counts[j]
-        own = (proba[:, j], y[:, j]) if known is None else (proba[known[:, j], j], y[known[:, j], j])
-        bins, error = calibration(*own)
+        rows = slice(None) if known is None else known[:, j]
+        p, truth = proba[rows, j], y[rows, j]
+        bins, error = calibration(p, truth)
         labels.append(
             {
                 "name": name,
@@ -47,7 +48,7 @@ def per_class(data: ReportData, focus: FocusExperiment) -> list[dict]:
                 "share": share.get(name),
                 "calibration": bins,
                 "calibration_error": error,
-                "curve": [round(v, 4) for v in f_curve(*own, rule.beta, rule.zero_division).tolist()],
+                "curve": [round(v, 4) for v in f_curve(p, truth, rule.beta, rule.zero_division).tolist()],
                 "metric_curve": None if metric is None else [round(v, 5) for v in metric[j].tolist()],
                 "ap_by_experiment": {e: round(v, 4) for e, aps in ap_of.items() if (v := aps[j]) is not None},
                 "confused": confused_labels(j, y, pred),
@@ -58,8 +59,11 @@ def per_class(data: ReportData, focus: FocusExperiment) -> list[dict]:
 
 def average_precisions(proba: np.ndarray, y: np.ndarray, known: np.ndarray | None = None) -> list[float | None]:
     """One per label, over the rows where it is known; None for a label without rows."""
-    parts = ([None if a is None else a[:, [j]] for a in (y, proba, known)] for j in range(y.shape[1]))
-    return [mean_average_precision(t, p, known=k) if t.any() else None for t, p, k in parts]
+    if known is not None:
+        own = zip(y.T, proba.T, known.T, strict=True)
+        return [average_precisions(p[rows, None], t[rows, None])[0] for t, p, rows in own]
+    columns = zip(y.T, proba.T, strict=True)
+    return [mean_average_precision(t[:, None], p[:, None]) if t.any() else None for t, p in columns]
 
 
 def gain_per_label(y: np.ndarray, pred: np.ndarray, rule: Rule) -> np.ndarray:

@@ -161,7 +161,7 @@ def missing(
         found.append(("the stack of these experiments", f"make submit {comp}"))
     if focus is not None:
         exps = "" if focus.name == STACK else f" EXPS={focus.name}"
-        if experiments.competition.test and (focus.test_pred is None or focus.submission is None):
+        if experiments.competition.has_test and (focus.test_pred is None or focus.submission is None):
             what = "test predictions" if focus.test_pred is None else "the submission"
             found.append((f"{what} of {focus.name}", f"make submit {comp}{exps}"))
         if not paths.check_report.exists():

@@ -12,7 +12,6 @@ from rich.text import Text
 
 from tandem.artifacts.atomic_io import write_json
 from tandem.artifacts.paths import Paths
-from tandem.config.competition import load_competition
 from tandem.data.check_competition import CheckedTables, check_competition, write_checked
 from tandem.data.issues import KINDS, Issue, check_report, group_by_kind
 from tandem.graph.declared_stages import Graph
@@ -28,16 +27,11 @@ def main(args: Namespace) -> int:
     """Checks in any case; images that did not change are not opened again."""
     paths = Paths(args.comp)
     with only_run(paths):
-        errors = check(open_graph(paths))
-    print(not_ready(paths, errors) if errors else ready(paths))
+        graph = open_graph(paths)
+        errors = check(graph)
+    then, note = ("submit", "") if graph.competition.has_test else ("stack", " (there are no test rows)")
+    print(not_ready(paths, errors) if errors else f"ready: make {then} COMP={args.comp}{note}")
     return int(errors > 0)
-
-
-def ready(paths: Paths) -> str:
-    """What can be done with data without errors."""
-    if load_competition(paths.competition).test:
-        return f"ready: make submit COMP={paths.comp}"
-    return f"ready: make stack COMP={paths.comp} (there is no test table, so there is nothing to submit)"
 
 
 def run(paths: Paths, step: Step) -> None:
@@ -74,7 +68,7 @@ def show(paths: Paths, checked: CheckedTables) -> None:
         looked += f" ({checked.n_opened / checked.seconds:,.0f} img/s)"
     if not checked.n_images:
         looked = "text only" if checked.images else "no image was read"
-    rows = f"{checked.rows['train']:,}" + (f" + {checked.rows['test']:,}" if "test" in checked.rows else "") + " rows"
+    rows = " + ".join(f"{n:,}" for n in checked.rows.values()) + " rows"
     print(f"{rows}, {looked}; details: {paths.check_report}")
 
 

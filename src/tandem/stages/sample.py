@@ -29,7 +29,6 @@ SAMPLE = Competition(
     caption="caption",
     images=IMAGES,
     suffix=".jpg",
-    test="test.csv",
     labels=Labels(format="separated", column="labels", separator="|", names=list(LABELS)),
     least=1,
     most=MOST,

@@ -19,7 +19,7 @@ from tandem.stages._run import bring_up_to_date
 def main(args: Namespace) -> None:
     bring_up_to_date(args.comp, "submit", args.exps, args.jobs)
     show_scores(Paths(args.comp))
-    if not load_competition(Paths(args.comp).competition).test:
+    if not load_competition(Paths(args.comp).competition).has_test:
         print(
             "no test table: nothing to submit; add test.csv and run make import again, or label photos: "
             f"make predict IMAGES=<folder> OUT=labels.csv COMP={args.comp}"
