@@ -16,6 +16,7 @@ from tandem.data.csv_reader import read_table
 from tandem.data.image_scan import ImageInfo, scan_images
 from tandem.data.issues import Issue, count_errors
 from tandem.data.label_codec import LabelCodec
+from tandem.data.long_labels import label_cells
 from tandem.data.split_tables import (
     read_captions,
     read_image_rows,
@@ -36,6 +37,7 @@ class CheckedTables:
     captions: Mapping[str, list[str]]  # {split: (n,) captions}; empty for a competition without captions
     names: tuple[str, ...]  # of the labels
     y: np.ndarray  # (n, c) uint8 of the training rows
+    known: np.ndarray | None = None  # (n, c) bool: which cells of y are known; None where all are
     n_images: int = 0  # image files inspected
     n_opened: int = 0  # how many of them were opened, because they were not in the cache
     seconds: float = 0.0  # taken by the images
@@ -63,12 +65,17 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
     if issues:
         return CheckedTables(rows, issues, {}, {}, names, np.zeros((0, len(names)), np.uint8))
 
+    try:
+        tables["train"], cells = label_cells(tables["train"], competition.id, competition.labels)
+    except ValueError as error:
+        raise ValueError(f"{files['train']}: {error}") from error
+    rows["train"] = len(tables["train"].rows)
     splits = {name: checks.make_split(str(files[name]), table, competition, issues) for name, table in tables.items()}
     sample = folder / competition.sample_submission
     if sample.is_file():
         issues += checks.check_sample(splits["test"], read_table(sample), str(sample), competition)
     issues += checks.check_ids(*splits.values())
-    y = checks.check_labels(splits["train"], tables["train"], competition, issues)
+    y, known = checks.check_labels(splits["train"], cells, competition, issues)
     captions = {name: tables[name].column(competition.caption) for name in splits if competition.caption}
     for name, texts in captions.items():
         issues += checks.check_captions(splits[name], texts)
@@ -82,15 +89,15 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
     for split in splits.values():
         issues += checks.check_images(split, infos)
     if competition.duplicates == "group":
-        cells = LabelCodec(names, competition.labels.separator).decode(y)
-        issues += checks.check_duplicates(splits["train"], splits["test"], infos, cells)
+        written = LabelCodec(names, competition.labels.separator).decode(y)
+        issues += checks.check_duplicates(splits["train"], splits["test"], infos, written)
     images: dict[str, dict[str, list]] = {}
     fields = {"width": "width", "height": "height", "bytes": "size", "sha": "sha", "hash": "hash"}
     for name, split in splits.items():
         found = [infos.get(file, ImageInfo()) for file in split.images]  # an unsafe id has no image
         images[name] = {"id": list(split.ids), "file": list(split.images)}
         images[name] |= {column: [getattr(info, field) for info in found] for column, field in fields.items()}
-    return CheckedTables(rows, issues, images, captions, names, y, len(infos), n_opened, seconds)
+    return CheckedTables(rows, issues, images, captions, names, y, known, len(infos), n_opened, seconds)
 
 
 def write_checked(paths: Paths, checked: CheckedTables) -> None:
@@ -119,7 +126,8 @@ def content_digests(checked: CheckedTables) -> dict[str, str]:
     digests = {f"{split}.images": _texts_digest(ids[split], checked.images[split]["sha"]) for split in ids}
     digests |= {f"{split}.captions": _texts_digest(ids[split], texts) for split, texts in checked.captions.items()}
     if "train" in ids:
-        digests["train.labels"] = _texts_digest(ids["train"], checked.names, data=checked.y.tobytes())
+        known = b"" if checked.known is None else checked.known.tobytes()
+        digests["train.labels"] = _texts_digest(ids["train"], checked.names, data=checked.y.tobytes() + known)
     return digests
 
 

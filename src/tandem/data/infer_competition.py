@@ -90,9 +90,10 @@ def infer_from(roles: dict[str, str], tables: dict[str, Table], images: ImageInd
     shared = [c for c in train.columns if test and c in test.columns and c not in (id, *named)]
     caption = find_caption(train, shared, notes)
     rest = [c for c in train.columns if c not in (id, caption)]
-    guess = guess_labels(train, named or [c for c in rest if c not in shared] or rest)
-    questions += guess.questions
-    if unused := [c for c in rest if c not in guess.labels.columns]:
+    guess = guess_labels(train, [c for c in rest if c not in shared] or rest, named=named)
+    questions += [f"{q.key}: {q.about}: one of {', '.join(q.candidates)}" for q in guess.questions]
+    notes += guess.notes
+    if unused := [c for c in rest if c not in guess.labels.table_columns]:
         notes.append(f"not used: {preview(unused)}")
     competition = Competition(
         id=id,
