@@ -17,7 +17,7 @@ MEANINGS = {
     "blank": {
         "negative": "the row does not have the label",
         "unknown": "the cell counts neither in training nor in the score",
-    },
+    }
 }
 MEANINGS["uncertain"] = MEANINGS["blank"] | {"positive": "the row has the label"}
 
@@ -100,11 +100,13 @@ def _drops_none(reading: Reading) -> bool:
     return reading.labels.format == "joined"
 
 
-def _which_reading(best: Reading, fitting: list[Reading], answers: Mapping[str, Any], named: bool) -> Iterator[Question]:
+def _which_reading(
+    best: Reading, fitting: list[Reading], answers: Mapping[str, Any], named: bool
+) -> Iterator[Question]:
     kinds = {"one cell" if one.labels.column else one.labels.format: one for one in reversed([best, *fitting])}
     if len(fitting) > 1 and not (named and _drops_none(best)):
         if len(kinds) > 1:
-            seen = {one.labels.format: f"{one.place}, such as {one.example}" for one in kinds.values()}
+            seen: dict[str, str] = {one.labels.format: f"{one.place}, such as {one.example}" for one in kinds.values()}
             yield Question("labels.format", "the columns can be read as labels in more than one way", seen)
         else:
             key = {"columns": "labels.names", "joined": "labels.columns"}.get(best.labels.format, "labels.column")

@@ -51,10 +51,11 @@ def decode(labels: Labels, y: np.ndarray, known: np.ndarray | None = None) -> di
     >>> decode(Labels(format="list", column="tags", names=["cat", "dog"]), np.array([[1, 1], [0, 0]]))
     {'tags': ['["cat", "dog"]', '[]']}
     """
-    y, known = np.asarray(y, bool), np.ones(np.shape(y), bool) if known is None else known
+    y = np.asarray(y, bool)
+    known = np.ones(y.shape, bool) if known is None else known
     if labels.format in ("columns", "long"):
-        cells = np.where(known, np.where(y, "1", "0"), "")
-        return {name: cells[:, j].tolist() for j, name in enumerate(labels.names)}
+        flags = np.where(known, np.where(y, "1", "0"), "")
+        return {name: flags[:, j].tolist() for j, name in enumerate(labels.names)}
     names = np.array(labels.names, dtype=object)
     rows = [names[row].tolist() for row in y]
     if labels.format == "joined":
@@ -63,7 +64,7 @@ def decode(labels: Labels, y: np.ndarray, known: np.ndarray | None = None) -> di
             raise ValueError(f"{len(too_long[0])} labels in one row ({', '.join(too_long[0])}), but {width} columns")
         return {name: [row[j] if j < len(row) else "" for row in rows] for j, name in enumerate(labels.columns)}
     write = write_list if labels.format == "list" else labels.separator.join
-    cells = [write(row) if any_known else "" for row, any_known in zip(rows, known.any(1), strict=True)]
+    cells = [write(row) if any_known else "" for row, any_known in zip(rows, known.any(axis=1), strict=True)]
     return {labels.column: cells}
 
 

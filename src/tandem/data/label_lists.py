@@ -48,7 +48,7 @@ def _python_list(text: str) -> object:
     except (ValueError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError) as error:
         raise ValueError(f"{text[:80]!r} cannot be read; {EXPECTED}") from error
     # literal_eval reads two texts without a comma between them, as numpy prints them, as one
-    texts = [v for v in value if isinstance(v, str)] if isinstance(value, list | tuple | set) else []
-    if texts and len(texts) == len(value) < tokens.count(tokenize.STRING):
+    flat = isinstance(value, list | tuple | set) and all(isinstance(v, str | int | float) for v in value)
+    if flat and tokens.count(tokenize.STRING) > sum(isinstance(v, str) for v in value):
         raise ValueError(f"{text[:80]!r} lacks commas between its names, or repeats one; {EXPECTED}")
     return value

@@ -13,7 +13,7 @@ from tandem.data.label_codec import CellIssue, natural_key, read_names, whole_nu
 from tandem.data.label_lists import looks_like_list, write_list
 from tandem.data.label_separator import guess_separator
 
-HINTS = ("label", "tag", "target", "class", "categor", "attribute", "genre")
+HINTS = re.compile("label|tag|target|class|categor|attribute|genre", re.IGNORECASE)  # names of columns of labels
 MANY = 20  # distinct names; a column with more, most of which occur once, holds ids or texts
 TEXTS = re.compile("caption|text|title|descri|sentence|comment|url", re.IGNORECASE)  # names of columns of texts
 ORDER = re.compile(r"[ _-]*(\d+|primary|secondary|tertiary|main|first|second|third)[ _-]*")
@@ -34,7 +34,7 @@ class Reading:
     @property
     def hinted(self) -> bool:
         """Whether the name of the first column says labels."""
-        return any(hint in self.labels.table_columns[0].lower() for hint in HINTS)
+        return bool(HINTS.search(self.labels.table_columns[0]))
 
     @property
     def strong(self) -> bool:
@@ -138,7 +138,8 @@ def cell_reading(train: Table, column: str, answers: Mapping[str, Any]) -> Readi
         Labels(**place, names=names),
         repr(cells[longest]),
         several=lists or len(rows[longest]) > 1,
-        many=bool(TEXTS.search(column)) or (len(counts) > max(MANY, len(rows) // 2) and counts.total() < 2 * len(counts)),
+        many=bool(TEXTS.search(column))
+        or (len(counts) > max(MANY, len(rows) // 2) and counts.total() < 2 * len(counts)),
         separators=candidates,
         issues=issues,
         notes=notes,

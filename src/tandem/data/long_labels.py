@@ -10,6 +10,7 @@ from tandem.config.questions import Question
 from tandem.data.csv_reader import Table
 from tandem.data.flags import ODD, POSITIVE, read_flag
 from tandem.data.label_codec import encode, natural_key, raise_first
+from tandem.data.label_readings import HINTS
 
 JOINTS = ("_", "-", "/", "|", ":", " ")  # between id and label in one cell
 
@@ -89,7 +90,7 @@ def guess_long(table: Table, name_images: Callable[[Sequence[str]], bool]) -> Lo
     name_images says whether cells, such as those of a column, name images.
     """
     found = [guess for id in table.columns if (guess := _joined(table, id, name_images))]
-    found = found or [guess for id in table.columns if (guess := _paired(table, id))]
+    found = found or [guess for id in table.columns if (guess := _paired(table, id, name_images))]
     if len(found) > 1:  # ids and labels could be told apart either way round
         named = [guess for guess in found if name_images(table.column(guess.id))]
         found = named or [max(found, key=lambda guess: len(set(table.column(guess.id))))]
@@ -113,7 +114,7 @@ def _joined(table: Table, id: str, name_images: Callable[[Sequence[str]], bool])
     return None
 
 
-def _paired(table: Table, id: str) -> LongGuess | None:
+def _paired(table: Table, id: str, name_images: Callable[[Sequence[str]], bool]) -> LongGuess | None:
     """Columns of ids and labels, and nothing else that differs between rows of one id but flags."""
     ids = table.column(id)
     n = len(set(ids))
@@ -123,6 +124,9 @@ def _paired(table: Table, id: str) -> LongGuess | None:
     if len(texts) != 1 or len(flags) > 1 or n == len(ids):
         return None
     cells = [cell.strip() for cell in table.column(texts[0])]
+    hinted = [name for name in table.columns if HINTS.search(name)]
+    if any(map(_holds_texts, (ids, cells))) or name_images(cells) or (hinted and texts[0] not in hinted):
+        return None
     names = sorted(set(cells) - {""}, key=natural_key)
     if len(set(zip(ids, cells, strict=True))) < len(ids) or not 0 < 2 * len(names) <= len(ids):
         return None
@@ -137,3 +141,8 @@ def _paired(table: Table, id: str) -> LongGuess | None:
 def _holds_flags(cells: Sequence[str]) -> bool:
     codes = {read_flag(cell)[0] for cell in set(cells)}
     return ODD not in codes and POSITIVE in codes
+
+
+def _holds_texts(cells: Sequence[str]) -> bool:
+    """Whether the cells are of more than three words on average."""
+    return sum(len(cell.split()) for cell in cells) > 3 * len(cells)
