@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tandem.artifacts.column_names import own_column
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.config.competition import load_competition
@@ -35,11 +36,12 @@ class Labels:
     fold: np.ndarray
 
     def to_pandas(self) -> "pd.DataFrame":
-        """Index `id`; column `fold`, then one column per label."""
+        """Index `id`; column `fold`, then one column per label (`id_`, `fold_` where a label has that name)."""
         import pandas as pd
 
-        frame = pd.DataFrame(self.y, index=pd.Index(self.ids, name="id"), columns=list(self.names))
-        frame.insert(0, "fold", self.fold, allow_duplicates=True)  # a label may be called "fold"
+        index = pd.Index(self.ids, name=own_column("id", self.names))
+        frame = pd.DataFrame(self.y, index=index, columns=list(self.names))
+        frame.insert(0, own_column("fold", self.names), self.fold)
         return frame
 
 

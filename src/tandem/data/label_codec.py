@@ -64,7 +64,7 @@ def decode(labels: Labels, y: np.ndarray, known: np.ndarray | None = None) -> di
             raise ValueError(f"{len(too_long[0])} labels in one row ({', '.join(too_long[0])}), but {width} columns")
         return {name: [row[j] if j < len(row) else "" for row in rows] for j, name in enumerate(labels.columns)}
     write = write_list if labels.format == "list" else labels.separator.join
-    cells = [write(row) if any_known else "" for row, any_known in zip(rows, known.any(axis=1), strict=True)]
+    cells = [write(row) if n else "" for row, n in zip(rows, known.sum(axis=1).tolist(), strict=True)]
     return {labels.column: cells}
 
 

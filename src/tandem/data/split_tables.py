@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tandem.artifacts.atomic_io import write_if_changed
+from tandem.artifacts.column_names import own_column, read_parquet
 from tandem.artifacts.paths import Paths
 
 IMAGE_SCHEMA = pa.schema(
@@ -37,7 +38,7 @@ def write_captions(path: Path, ids: list[str], captions: list[str]) -> bool:
 def write_labels(path: Path, ids: list[str], names: tuple[str, ...], y: np.ndarray) -> bool:
     """`y` is (n, c) of 0 and 1; one uint8 column per label name."""
     columns = [pa.array(ids, pa.string())] + [pa.array(y[:, j].astype(np.uint8)) for j in range(len(names))]
-    return _write(path, pa.Table.from_arrays(columns, names=["id", *names]))
+    return _write(path, pa.Table.from_arrays(columns, names=[own_column("id", names), *names]))
 
 
 def read_images(path: Path) -> dict[str, list]:
@@ -80,7 +81,7 @@ def word_counts(captions: Sequence[str]) -> np.ndarray:
 
 def read_labels(path: Path) -> tuple[list[str], tuple[str, ...], np.ndarray]:
     """(ids, label names, y) with y (n, c) uint8."""
-    table = pq.read_table(path)
+    table = read_parquet(path)
     names = tuple(table.column_names[1:])
     y = np.column_stack([table.column(j + 1).to_numpy() for j in range(len(names))])
     return table.column(0).to_pylist(), names, y

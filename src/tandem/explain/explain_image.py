@@ -22,14 +22,18 @@ from tandem.training.split_inputs import read_inputs
 def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
     """Explains a training row by the model of its held-out fold, a test row by the mean of all fold models.
 
-    Without a name, by the `default_experiment`. Raises ValueError if no row has that id or the models are
+    Without a name, by the `default_experiment`; the same, or the first that is scored, for the stack, whose terms are
+    shown with those of any experiment. Raises ValueError if no row has that id or the models are
     stale, FileNotFoundError if there are none.
     """
     experiments = Experiments(paths)
+    scored = [one.name for one in experiments.scored() if not one.is_stack]
+    if name == STACK and scored:
+        name = default_experiment(experiments) or scored[0]
     name = name or default_experiment(experiments) or "fusion"
     experiment = experiments[name]
     if not experiment.is_trained or experiment.is_stack:
-        known = ", ".join(one.name for one in experiments.scored() if not one.is_stack)
+        known = ", ".join(scored)
         none = f"nothing is trained for {paths.comp!r}; run: make submit COMP={paths.comp}"
         other = f"EXP={name!r}: expected one of {known}; the terms of the stack are shown as well"
         raise FileNotFoundError(other if known else none)
