@@ -1,4 +1,4 @@
-"""Labels with the names of the artifacts' own columns, or with characters that CSV, JSON, HTML or charts treat apart."""
+"""Labels with the names of the artifacts' own columns, or with characters of CSV, JSON, HTML and charts."""
 
 import csv
 import json
