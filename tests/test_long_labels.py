@@ -2,7 +2,8 @@ import pytest
 
 from tandem.config.competition import Labels
 from tandem.data.csv_reader import Table
-from tandem.data.long_labels import guess_long, pivot_long, widen
+from tandem.data.infer_long_labels import guess_long
+from tandem.data.long_labels import pivot_long, widen
 
 
 def table(text: str) -> Table:
@@ -21,29 +22,34 @@ def no_images(cells):
 
 
 def test_a_row_for_each_label_that_is_there_is_read_into_a_row_for_each_id():
-    found = guess_long(PAIRS, no_images)
-    assert (found.id, found.labels.column, found.labels.value, found.questions) == ("id", "label", "", [])
-    assert found.labels.names == ["cat", "dog"]
+    id, found = guess_long(PAIRS, no_images)
+    assert (id, found.labels.column, found.labels.value, found.questions) == ("id", "label", "", [])
+    assert (found.counts, found.least, found.most) == ({"cat": 2, "dog": 1}, 0, 2)
     ids, y, known = pivot_long(PAIRS, "id", found.labels)
     assert (ids, y.tolist(), known) == (["a", "b", "c"], [[1, 1], [1, 0], [0, 0]], None)
 
 
 def test_a_row_with_a_value_for_each_id_and_label_is_read_with_blank_ones_as_told():
-    found = guess_long(VALUES, no_images)
-    assert (found.id, found.labels.column, found.labels.value) == ("id", "label", "value")
-    labels = found.labels.model_copy(update={"blank": "unknown"})
-    ids, y, known = pivot_long(VALUES, "id", labels)
+    id, found = guess_long(VALUES, no_images)
+    assert (id, found.labels.column, found.labels.value) == ("id", "label", "value")
+    assert [question.key for question in found.questions] == ["labels.blank"]
+    id, found = guess_long(VALUES, no_images, {"blank": "unknown"})
+    assert (found.questions, found.counts) == ([], {"cat": 1, "dog": 1})
+    ids, y, known = pivot_long(VALUES, "id", found.labels)
     assert (ids, y.tolist(), known.tolist()) == (["a", "b"], [[1, 0], [0, 1]], [[True, True], [False, True]])
 
 
 def test_some_pairs_with_flags_are_a_question():
-    found = guess_long(table("id,label,crowd a,cat,1 a,dog,0 b,cat,0 c,dog,1 c,cat,1"), no_images)
-    assert [question.key for question in found.questions] == ["labels.value"]
+    text = table("id,label,crowd a,cat,1 a,dog,0 b,cat,0 c,dog,1 c,cat,1")
+    assert [question.key for question in guess_long(text, no_images)[1].questions] == ["labels.value", "labels.blank"]
+    id, found = guess_long(text, no_images, {"value": ""})
+    assert (found.questions, found.counts, found.least) == ([], {"cat": 3, "dog": 2}, 1)
+    assert guess_long(text, no_images, {"format": "separated"}) is None
 
 
 def test_id_and_label_in_one_cell_are_cut_at_the_last_joint():
-    found = guess_long(JOINED, no_images)
-    assert (found.id, found.labels.value, found.labels.separator) == ("ID", "Label", "_")
+    id, found = guess_long(JOINED, no_images)
+    assert (id, found.labels.value, found.labels.separator) == ("ID", "Label", "_")
     assert found.labels.names == ["cat", "dog", "sea"]
     ids, y, known = pivot_long(JOINED, "ID", found.labels)
     assert (ids, y.tolist(), known) == (["s1", "s_2"], [[0, 1, 0], [1, 1, 0]], None)
@@ -70,7 +76,7 @@ def test_cells_that_name_images_are_no_pairs_of_id_and_label():
 
 def test_a_table_that_is_long_either_way_round_has_the_images_in_its_column_of_ids():
     text = table("label,file cat,1.jpg cat,2.jpg dog,1.jpg dog,3.jpg sea,3.jpg sea,2.jpg")
-    assert guess_long(text, lambda cells: cells[0].endswith(".jpg")).id == "file"
+    assert guess_long(text, lambda cells: cells[0].endswith(".jpg"))[0] == "file"
 
 
 def test_the_other_cells_are_those_of_the_first_row_even_where_labels_have_the_names_of_columns():

@@ -51,6 +51,22 @@ class Labels(Section):
     names: list[str] = Field(min_length=1)
 
     @property
+    def place(self) -> str:
+        """Where the labels are, in words.
+
+        >>> Labels(format="joined", columns=["first", "second"], names=["cat"]).place
+        "in columns 'first', 'second', one in each"
+        """
+        columns = ", ".join(map(repr, self.table_columns))
+        return {
+            "separated": f"in column {self.column!r}, cut at {self.separator!r}",
+            "list": f"in column {self.column!r}, as lists",
+            "joined": f"in columns {columns}, one in each",
+            "columns": "with a column of flags for each",
+            "long": f"in a row for each id and label, by columns {columns}",
+        }[self.format]
+
+    @property
     def table_columns(self) -> list[str]:
         """The columns of the training table that hold labels."""
         one = [name for name in (self.column, self.value) if name]

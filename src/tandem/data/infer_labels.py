@@ -55,16 +55,31 @@ def guess_labels(
     questions = [*_which_reading(best, fitting, answers, bool(named)), *_which_names(best, answers, bool(named))]
     for issue in best.issues:
         raise ValueError(f"line {train.lines[issue.row]}: {issue.message}")
-    given = {key: as_list(value) if key == "names" else value for key, value in answers.items() if key in _SETTINGS}
-    labels = Labels.model_validate(best.labels.model_dump() | given)
-    y, known, issues = encode(labels, {name: train.column(name) for name in labels.table_columns})
+    labels = given_labels(best.labels, answers)
+    cells = {name: train.column(name) for name in labels.table_columns}
+    return summarise(train, labels, cells, questions, best.notes)
+
+
+def given_labels(labels: Labels, answers: Mapping[str, Any], more: Sequence[str] = ()) -> Labels:
+    """The labels with the answers that no reading depends on, and `more` of them."""
+    keys = ("names", "blank", "uncertain", *more)
+    given = {key: as_list(value) if key == "names" else value for key, value in answers.items() if key in keys}
+    return Labels.model_validate(labels.model_dump() | given)
+
+
+def summarise(
+    table: Table,
+    labels: Labels,
+    cells: Mapping[str, Sequence[str]],
+    questions: Sequence[Question] = (),
+    notes: Sequence[str] = (),
+) -> LabelGuess:
+    """Counts the labels of `cells`, as `encode` takes them, and asks what blank and uncertain ones mean."""
+    y, known, issues = encode(labels, cells)
     complete = y if known is None or not known.all(1).any() else y[known.all(1)]
     least, most = int(complete.sum(1).min()), int(y.sum(1).max())
     counts = dict(zip(labels.names, y.sum(0).tolist(), strict=True))
-    return LabelGuess(labels, least, most, counts, [*questions, *_meanings(train, issues)], list(best.notes))
-
-
-_SETTINGS = ("names", "blank", "uncertain")  # answers that no reading depends on, but for the columns of flags
+    return LabelGuess(labels, least, most, counts, [*questions, *_meanings(table, issues)], list(notes))
 
 
 def _readings(train: Table, columns: Sequence[str], answers: Mapping[str, Any], named: bool) -> list[Reading]:
@@ -130,10 +145,10 @@ def _which_names(best: Reading, answers: Mapping[str, Any], named: bool) -> Iter
         yield Question("labels.names", about, {rest: f"without {', '.join(others)}", write_list(names): "all"})
 
 
-def _meanings(train: Table, issues: Sequence[CellIssue]) -> Iterator[Question]:
+def _meanings(table: Table, issues: Sequence[CellIssue]) -> Iterator[Question]:
     """Questions on blank and uncertain cells of flags."""
     for key, candidates in MEANINGS.items():
         if found := [issue for issue in issues if issue.kind == f"{key} label"]:
             more = f"; {len(found)} columns have such cells" if len(found) > 1 else ""
-            about = f"line {train.lines[found[0].row]}: {found[0].message}{more}"
+            about = f"line {table.lines[found[0].row]}: {found[0].message}{more}"
             yield Question(f"labels.{key}", about, candidates)

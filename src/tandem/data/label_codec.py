@@ -90,20 +90,29 @@ def _encode_names(labels: Labels, rows: Sequence[Sequence[str]]) -> Encoded:
     column = {name: j for j, name in enumerate(labels.names)}
     column = {whole_number(name): j for name, j in column.items()} | column  # "1.0" is also "1", where there is no "1"
     issues: list[CellIssue] = []
-    y = np.zeros((len(rows), len(labels.names)), np.uint8)
+    cells: list[tuple[int, int]] = []
     for i, row in enumerate(rows):
-        for name in dict.fromkeys(row):
-            j = column.get(name, column.get(whole_number(name)))
-            if j is None:
-                expected = f"the {len(labels.names)} known labels ({labels.names[0]} ... {labels.names[-1]})"
-                issues.append(CellIssue(i, "unknown label", f"label {name!r} is not one of {expected}"))
-                continue
-            if y[i, j] or row.count(name) > 1:
-                issues.append(CellIssue(i, "repeated label", f"label {name!r} occurs more than once"))
-            y[i, j] = 1
+        found = [column.get(name, column.get(whole_number(name), -1)) for name in row]
+        cells += [(i, j) for j in found if j >= 0]
+        if -1 in found or len(set(found)) < len(row):
+            issues += _name_issues(i, row, found, labels.names)
+    y = np.zeros((len(rows), len(labels.names)), np.uint8)
+    y[tuple(np.array(cells, int).reshape(-1, 2).T)] = 1
     if labels.blank != "unknown" or all(rows):
         return y, None, issues
     return y, np.repeat([[bool(row)] for row in rows], y.shape[1], axis=1), issues
+
+
+def _name_issues(row: int, written: Sequence[str], found: Sequence[int], names: Sequence[str]) -> list[CellIssue]:
+    """Unknown and repeated names of one row; `found` are the numbers of their labels, -1 for none."""
+    issues = []
+    for name, j in dict(zip(written, found, strict=True)).items():
+        if j < 0:
+            expected = f"the {len(names)} known labels ({names[0]} ... {names[-1]})"
+            issues.append(CellIssue(row, "unknown label", f"label {name!r} is not one of {expected}"))
+    for j in sorted({j for j in found if j >= 0 and found.count(j) > 1}):
+        issues.append(CellIssue(row, "repeated label", f"label {names[j]!r} occurs more than once"))
+    return issues
 
 
 def _encode_flags(labels: Labels, columns: Mapping[str, FlagColumn]) -> Encoded:
