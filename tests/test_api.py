@@ -64,7 +64,8 @@ def test_tables_have_the_id_as_index_and_a_column_for_each_label(toy):
 
 def test_a_label_may_be_called_fold():
     labels = tandem.Labels(["a"], ("fold", "id"), np.array([[1, 0]]), np.array([4]))
-    assert labels.to_pandas().to_numpy().tolist() == [[4, 1, 0]]
+    table = labels.to_pandas().reset_index()
+    assert (list(table.columns), table.to_numpy().tolist()) == (["id_", "fold_", "fold", "id"], [["a", 4, 1, 0]])
 
 
 def test_scores_are_those_of_the_files_best_first(toy, trained):

@@ -64,6 +64,78 @@ def test_a_missing_column_ends_the_check_before_any_image(paths):
     assert (checked.n_errors, checked.n_images, dict(checked.images)) == (2, 0, {})
 
 
+def labels_of(paths, text, n=12, **labels):
+    """The checked tables of n training rows with one image each; `text` is the cells of label columns a row."""
+    header, *cells = text.split()
+    noise = [np.random.default_rng(i).integers(256, size=(20, 30, 3), dtype=np.uint8) for i in range(n)]
+    for i, pixels in enumerate(noise):
+        Image.fromarray(pixels).save(paths.input / "data" / f"{i}.png")
+    rows = [f"{i},{cells[i % len(cells)]}" for i in range(n)]
+    (paths.input / "train.csv").write_text("\n".join([f"id,{header}", *rows]) + "\n")
+    (paths.input / "test.csv").write_text("id\n0\n")
+    return check(paths, caption=None, least=0, labels=labels)
+
+
+def kinds(checked):
+    return [issue.kind for issue in checked.issues if issue.kind != "id in train and test"]
+
+
+def test_unknown_flags_are_neither_too_few_nor_counted(paths):
+    labels = {"format": "columns", "names": ["cat", "dog"], "blank": "unknown"}
+    checked = labels_of(paths, "cat,dog 1,0 0,1 ,1 1,1 0,1 1,1", **labels)
+    assert kinds(checked) == []
+    assert checked.y[:3].tolist() == [[1, 0], [0, 1], [0, 1]]
+    assert checked.known[:3].tolist() == [[True, True], [True, True], [False, True]]
+    assert labels_of(paths, "cat,dog 1,0 0,1", **labels).known is None
+
+
+def test_a_label_that_is_known_in_fewer_than_ten_rows_is_an_error_that_says_so(paths):
+    checked = labels_of(paths, "cat,dog 1,0 0,1 ,1", format="columns", names=["cat", "dog"], blank="unknown")
+    (issue,) = [issue for issue in checked.issues if issue.kind == "label hardly known"]
+    assert issue.message == "label 'cat' is known in 8 of 12 rows; expected at least 10"
+    assert checked.n_errors == 2
+
+
+def test_blank_and_uncertain_flags_without_an_answer_are_errors_with_line_and_column(paths):
+    checked = labels_of(paths, "cat,dog 1,0 ,1 -1,1", format="columns", names=["cat", "dog"])
+    found = [(issue.kind, issue.line, issue.message) for issue in checked.issues if "label" in issue.kind]
+    assert found == [
+        ("blank label", 3, "column 'cat' is blank (4 such cells)"),
+        ("uncertain label", 4, "column 'cat' holds '-1' (4 such cells)"),
+    ]
+
+
+def test_lists_and_joined_columns_are_read(paths):
+    checked = labels_of(paths, "labels ['cat'] [] ['dog']", format="list", column="labels", names=["cat", "dog"])
+    assert (kinds(checked), checked.y[:3].tolist()) == ([], [[1, 0], [0, 0], [0, 1]])
+    joined = {"format": "joined", "columns": ["label_1", "label_2"], "names": ["cat", "dog"]}
+    checked = labels_of(paths, "label_1,label_2 cat, dog,cat ,", **joined)
+    assert (kinds(checked), checked.y[:3].tolist()) == ([], [[1, 0], [1, 1], [0, 0]])
+
+
+def test_a_cell_that_is_no_list_is_an_error_with_its_line(paths):
+    checked = labels_of(paths, "labels ['cat'] cat", format="list", column="labels", names=["cat", "dog"])
+    issue = next(issue for issue in checked.issues if issue.kind == "not a list")
+    assert (issue.line, issue.id) == (3, "1")
+
+
+def test_names_that_look_the_same_are_a_warning(paths):
+    checked = labels_of(paths, "labels Cat|cat cat Cat", format="list", column="labels", names=["Cat", "cat ", "dog"])
+    assert [issue.message for issue in checked.issues if issue.kind == "similar labels"] == [
+        "labels 'Cat', 'cat ' are counted apart"
+    ]
+
+
+def test_a_long_table_is_checked_as_one_row_for_each_id(paths):
+    (paths.input / "train.csv").write_text("id,label,caption\n0,cat,a cat\n1,cat,both\n1,dog,both\n")
+    checked = check(paths, labels={"format": "long", "column": "label", "names": ["cat", "dog"]})
+    assert (checked.rows, checked.captions["train"]) == ({"train": 2, "test": 1}, ["a cat", "both"])
+    assert (checked.y.tolist(), checked.n_errors) == ([[1, 0], [1, 1]], 0)
+    (paths.input / "train.csv").write_text("id,label,caption\n0,cow,a cow\n")
+    with pytest.raises(ValueError, match=r"train\.csv: line 2: label 'cow' is not one of the 2 known labels"):
+        check(paths, labels={"format": "long", "column": "label", "names": ["cat", "dog"]})
+
+
 def test_an_unsafe_id_has_no_image(paths):
     (paths.input / "test.csv").write_text("id,caption\n../2,unknown\n")
     checked = check(paths)

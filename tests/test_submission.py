@@ -31,6 +31,8 @@ def competition(**changes) -> Competition:
 
 SEPARATED = competition()
 COLUMNS = competition(labels={"format": "columns", "names": ["cat", "dog"]})
+LIST = competition(labels={"format": "list", "column": "Labels", "names": ["a,b", "it's"]})
+JOINED = competition(labels={"format": "joined", "columns": ["first", "second"], "names": ["1", "2"]})
 
 
 def test_separated_labels_are_written_into_one_column():
@@ -41,7 +43,7 @@ def test_label_columns_are_written_as_zero_and_one():
     assert submission_csv(COLUMNS, submission_columns(COLUMNS), IDS, PRED) == "ImageID,cat,dog\nb.jpg,1,1\na.jpg,0,1\n"
 
 
-@pytest.mark.parametrize("made", [SEPARATED, COLUMNS], ids=["separated", "columns"])
+@pytest.mark.parametrize("made", [SEPARATED, COLUMNS, LIST, JOINED], ids=lambda made: made.labels.format)
 def test_what_is_written_is_valid_and_read_back(tmp_path, made):
     path = tmp_path / "stack.csv"
     path.write_text(submission_csv(made, submission_columns(made), IDS, PRED))
@@ -133,6 +135,26 @@ def test_a_solution_may_be_in_the_sample_submissions_form(tmp_path):
     (tmp_path / "solution.csv").write_text("ImageID,Predicted\na.jpg,2\nb.jpg,1 2\n")
     scores = local_scores(SEPARATED, tmp_path, ["ImageID", "Predicted"], IDS, PRED)
     assert scores == {"f1_samples": 1.0, "f1_micro": 1.0, "f1_macro": 1.0}
+
+
+def test_a_solution_in_the_format_of_the_training_rows_is_read_and_unknown_cells_count_nowhere(tmp_path):
+    (tmp_path / "solution.csv").write_text("ImageID,cat,dog\na.jpg,no,yes\nb.jpg,,no\n")
+    c = competition(labels={"format": "columns", "names": ["cat", "dog"], "blank": "unknown"})
+    # a: right; b: cat is unknown, dog is a false positive
+    assert local_scores(c, tmp_path, submission_columns(c), IDS, PRED)["f1_samples"] == 0.5
+    (tmp_path / "solution.csv").write_text("ImageID,labels\na.jpg,['2']\nb.jpg,\"['1', '2']\"\n")
+    c = competition(labels={"format": "list", "column": "labels", "names": ["1", "2"]})
+    assert local_scores(c, tmp_path, submission_columns(c), IDS, PRED)["f1_samples"] == 1
+    (tmp_path / "solution.csv").write_text("ImageID,label\na.jpg,2\nb.jpg,1\nb.jpg,2\n")
+    c = competition(labels={"format": "long", "column": "label", "names": ["1", "2"]})
+    assert local_scores(c, tmp_path, submission_columns(c), IDS, PRED)["f1_samples"] == 1
+
+
+def test_a_blank_flag_of_a_submission_is_refused_whatever_it_means_in_the_training_rows(tmp_path):
+    (tmp_path / "stack.csv").write_text("ImageID,cat,dog\nb.jpg,1,1\na.jpg,,1\n")
+    c = competition(labels={"format": "columns", "names": ["cat", "dog"], "blank": "negative"})
+    with pytest.raises(ValueError, match="row 2: column 'cat' is blank"):
+        validate_submission(tmp_path / "stack.csv", c, submission_columns(c), IDS)
 
 
 def test_there_are_no_local_scores_without_a_solution(tmp_path):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tandem.artifacts.column_names import own_column
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.config.competition import load_competition
@@ -37,12 +38,14 @@ class Labels:
     known: np.ndarray | None = None
 
     def to_pandas(self) -> "pd.DataFrame":
-        """Index `id`; column `fold`, then one column per label, NaN where it is unknown."""
+        """Index `id`; column `fold`, then one column per label, NaN where it is unknown (`id_`, `fold_` where a label
+        has that name)."""
         import pandas as pd
 
         y = self.y if self.known is None else np.where(self.known, self.y, np.nan)
-        frame = pd.DataFrame(y, index=pd.Index(self.ids, name="id"), columns=list(self.names))
-        frame.insert(0, "fold", self.fold, allow_duplicates=True)  # a label may be called "fold"
+        index = pd.Index(self.ids, name=own_column("id", self.names))
+        frame = pd.DataFrame(y, index=index, columns=list(self.names))
+        frame.insert(0, own_column("fold", self.names), self.fold)
         return frame
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tandem.artifacts.atomic_io import write_with
+from tandem.artifacts.column_names import own_column, read_parquet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,15 +47,16 @@ class Predictions:
         return self.proba[[row[id] for id in ids]]
 
     def to_pandas(self) -> "pd.DataFrame":
-        """Index `id`; one column per label."""
+        """Index `id` (`id_` where a label is called id); one column per label."""
         import pandas as pd
 
-        return pd.DataFrame(self.proba, index=pd.Index(self.ids, name="id"), columns=list(self.names))
+        index = pd.Index(self.ids, name=own_column("id", self.names))
+        return pd.DataFrame(self.proba, index=index, columns=list(self.names))
 
     def write(self, path: Path) -> None:
         proba = self.proba.astype(np.float32)
         columns = [pa.array(list(self.ids), pa.string()), *(pa.array(column) for column in proba.T)]
-        table = pa.Table.from_arrays(columns, names=["id", *self.names])
+        table = pa.Table.from_arrays(columns, names=[own_column("id", self.names), *self.names])
         table = table.replace_schema_metadata({"tandem": json.dumps(self.provenance, sort_keys=True)})
         write_with(path, lambda partial: pq.write_table(table, partial))
 
@@ -62,13 +64,14 @@ class Predictions:
     def read(cls, path: Path) -> Self:
         """Raises ValueError where the file has another format."""
         try:
-            table = pq.read_table(path)
+            table = read_parquet(path)
         except pa.ArrowInvalid as error:
             raise ValueError(f"{path}: not a parquet file ({error}); delete it and run make again") from error
-        if table.column_names[:1] != ["id"] or len(table.column_names) < 2:
+        names = tuple(table.column_names[1:])
+        if not names or table.column_names[0] != own_column("id", names):
             raise ValueError(f"{path}: columns are {table.column_names[:3]}...; expected id, then one per label")
         proba = np.column_stack([table.column(j).to_numpy() for j in range(1, table.num_columns)])
-        return cls(table["id"].to_pylist(), tuple(table.column_names[1:]), proba, read_provenance(path))
+        return cls(table.column(0).to_pylist(), names, proba, read_provenance(path))
 
 
 def read_provenance(path: Path) -> dict[str, Any]:

@@ -26,30 +26,70 @@ def _inside(path: str) -> str:
 RelativePath = Annotated[str, AfterValidator(_inside)]
 OptionalPath = Annotated[RelativePath | None, BeforeValidator(lambda path: path or None)]  # "" in the file: none
 
+PLACE = {  # format of labels: the keys that say where they are
+    "separated": {"column", "separator"},
+    "list": {"column"},
+    "joined": {"columns"},
+    "columns": set[str](),
+    "long": {"column", "separator", "value"},
+}
+
 
 class Labels(Section):
     """How the labels of a row are written, and their names in the order of the columns of every label matrix."""
 
-    format: Literal["separated", "columns"] = Field(
-        description="separated: one column; columns: one 0/1 column a label"
+    format: Literal["separated", "list", "joined", "columns", "long"] = Field(
+        description="separated or list: one column; joined: some; columns: a flag a label; long: a row per id and label"
     )
-    column: str = ""  # separated: the column of the labels
-    separator: str = " "  # separated: the text between two labels
-    names: list[str] = Field(min_length=2)
+    column: str = ""  # separated, list: the column of the labels; long: of one label, "" where the id's cell ends in it
+    separator: str = " "  # separated: the text between two labels; long without a column: between id and label
+    columns: list[str] = []  # joined: the columns, each with one label or none
+    value: str = ""  # long: the column that says whether the label is there; "" where each row is a label that is
+    blank: Literal["negative", "unknown"] | None = Field(None, description="what a blank cell says: negative, unknown")
+    uncertain: Literal["negative", "positive", "unknown"] | None = Field(
+        None, description="what an uncertain cell (such as -1) says: negative, positive, unknown"
+    )
+    names: list[str] = Field(min_length=1)
 
     @property
-    def columns(self) -> list[str]:
+    def place(self) -> str:
+        """Where the labels are, in words.
+
+        >>> Labels(format="joined", columns=["first", "second"], names=["cat"]).place
+        "in columns 'first', 'second', one in each"
+        """
+        columns = ", ".join(map(repr, self.table_columns))
+        return {
+            "separated": f"in column {self.column!r}, cut at {self.separator!r}",
+            "list": f"in column {self.column!r}, as lists",
+            "joined": f"in columns {columns}, one in each",
+            "columns": "with a column of flags for each",
+            "long": f"in a row for each id and label, by columns {columns}",
+        }[self.format]
+
+    @property
+    def table_columns(self) -> list[str]:
         """The columns of the training table that hold labels."""
-        return [self.column] if self.format == "separated" else self.names
+        one = [name for name in (self.column, self.value) if name]
+        return {"joined": self.columns, "columns": self.names}.get(self.format, one)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if repeated := sorted({n for n in self.names if self.names.count(n) > 1}):
             raise ValueError(f"label names are repeated: {repeated}")
+        if self.format in ("separated", "list") and not self.column:
+            raise ValueError(f"format = {self.format!r} needs column = '<the column that holds the labels>'")
+        if self.format == "joined" and len(set(self.columns)) < max(2, len(self.columns)):
+            raise ValueError("format = 'joined' needs columns = ['<two or more different columns of labels>']")
+        if self.format == "long" and not (self.column or (self.value and self.separator)):
+            raise ValueError("format = 'long' needs column, or value and the separator of id and label")
+        stripped = self.format in ("separated", "joined")
+        if odd := [n for n in self.names if not n or (stripped and n != n.strip())]:
+            raise ValueError(f"label name {odd[0]!r} is empty, or starts or ends with a space; write it without")
         if self.format == "separated":
-            if not self.column:
-                raise ValueError("format = 'separated' needs column = '<the column that holds the labels>'")
-            if split := [n for n in self.names if self.separator in n]:
+            if not self.separator:
+                raise ValueError("format = 'separated' needs separator = '<the text between two labels>'")
+            if split := [n for n in self.names if f"{n}{self.separator}{n}".split(self.separator) != [n, n]]:
                 raise ValueError(f"label name {split[0]!r} contains the separator {self.separator!r}")
         return self
 
@@ -163,7 +203,7 @@ def to_toml(competition: Competition) -> str:
     _add(document, competition, ("experiments",))
     document.add(tomlkit.comment("what `make submit` trains and stacks: names of files in configs/"))
     document.add("experiments", tomlkit.item(competition.experiments))
-    _add(labels, competition.labels, () if competition.labels.format == "separated" else ("column", "separator"))
+    _add(labels, competition.labels, {"column", "columns", "separator", "value"} - PLACE[competition.labels.format])
     _add(folds, competition.folds)
     document.add("labels", labels)
     document.add("folds", folds.comment("a change here retrains everything"))

@@ -20,6 +20,7 @@ from tandem.data.folds import group_equal_texts
 from tandem.data.image_scan import ImageInfo, scan_images
 from tandem.data.issues import Issue, count_errors
 from tandem.data.label_codec import LabelCodec
+from tandem.data.long_labels import label_cells
 from tandem.data.split_tables import (
     OwnFolds,
     read_caption_lists,
@@ -74,10 +75,8 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
     if issues:
         return CheckedTables(rows, issues, {}, {}, names, np.zeros((0, len(names)), np.uint8))
 
-    captions: dict[str, list[list[str]]] = {}
-    if competition.caption and not competition.captions:
-        tables, captions = table_captions(competition, files, tables, issues)
-        rows = {name: len(table.rows) for name, table in tables.items()}
+    tables, cells, captions = _one_row_an_image(competition, files, tables, issues)
+    rows = {name: len(table.rows) for name, table in tables.items()}
     splits = {name: checks.make_split(str(files[name]), table, competition, issues) for name, table in tables.items()}
     train, test = splits["train"], splits.get("test")
     sample = folder / competition.sample_submission
@@ -88,7 +87,7 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
     if own_folds.fold is not None:  # n follows them
         folds = competition.folds.model_copy(update={"n": len(set(own_folds.fold))})
         competition = competition.model_copy(update={"folds": folds})
-    y = checks.check_labels(train, tables["train"], competition, issues)
+    y, known = checks.check_labels(train, cells, competition, issues)
     if competition.captions:
         captions = file_captions(competition, folder, {name: split.ids for name, split in splits.items()}, issues)
     for name, texts in captions.items():
@@ -104,12 +103,12 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
         issues += checks.check_images(split, infos)
     groups = np.arange(len(train.ids)) if competition.duplicates == "off" else None
     if competition.duplicates == "group":
-        cells = LabelCodec(names, competition.labels.separator).decode(y)
-        groups = near_duplicates(competition, train, test, captions, infos, cells, issues)
+        written = LabelCodec(names, competition.labels.separator).decode(y)
+        groups = near_duplicates(competition, train, test, captions, infos, written, issues)
     if groups is not None:  # else some images have problems, which are errors of their own
         issues += check_folds(competition, train, infos, groups, own_folds)
     images = {name: _image_columns(split, infos) for name, split in splits.items()}
-    return CheckedTables(rows, issues, images, captions, names, y, None, len(infos), n_opened, seconds, own_folds)
+    return CheckedTables(rows, issues, images, captions, names, y, known, len(infos), n_opened, seconds, own_folds)
 
 
 def near_duplicates(
@@ -139,6 +138,24 @@ def _image_columns(split: checks.Split, infos: Mapping[str, ImageInfo]) -> dict[
     found = [infos.get(file, ImageInfo()) for file in split.images]  # an unsafe id has no image
     columns = {column: [getattr(info, field) for info in found] for column, field in fields.items()}
     return {"id": list(split.ids), "file": list(split.images), **columns}
+
+
+def _one_row_an_image(
+    competition: Competition, files: Mapping[str, Path], tables: Mapping[str, Table], issues: list[Issue]
+) -> tuple[dict[str, Table], Mapping[str, Sequence[str]], dict[str, list[list[str]]]]:
+    """({split: table of one row an image}, label cells of train by column, {split: captions of each row})."""
+    found, labels = dict(tables), competition.labels
+    captions: dict[str, list[list[str]]] = {}
+    try:
+        if labels.format == "long":  # an image has a row for each label, not for each caption
+            found["train"], cells = label_cells(found["train"], competition.id, labels)
+        if competition.caption and not competition.captions:
+            found, captions = table_captions(competition, files, found, issues)
+        if labels.format != "long":
+            cells = label_cells(found["train"], competition.id, labels)[1]
+    except ValueError as error:
+        raise ValueError(f"{files['train']}: {error}") from error
+    return found, cells, captions
 
 
 def table_captions(

@@ -1,22 +1,24 @@
 """The checks of `make check` as pure functions: rows and properties of their images in, issues out."""
 
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from tandem.config.competition import Competition, Labels
+from tandem.config.competition import Competition
 from tandem.data.caption_rows import differing_rows, join_caption_rows
 from tandem.data.csv_reader import Table
 from tandem.data.folds import group_equal_texts
 from tandem.data.image_scan import ImageInfo, image_file
 from tandem.data.issues import Issue
-from tandem.data.label_codec import LabelCodec, encode_flags, split_cell
+from tandem.data.label_codec import encode
 from tandem.data.near_duplicates import group_near_duplicates, many_near_duplicates
 from tandem.data.split_tables import has_caption
 from tandem.data.submission import submission_columns
 
 CaptionRows = tuple[Table, list[list[str]]]  # a table, and (n,) the captions of each row
+LEAST_KNOWN = 10  # rows where a label is known, of which each fold needs some
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Split:
 def check_table(file: str, table: Table, competition: Competition, labelled: bool) -> Iterator[Issue]:
     """Missing columns and an empty table: with these nothing else can be checked."""
     captions = () if competition.captions else competition.caption_columns
-    own = [*competition.labels.columns, *competition.folds.columns] if labelled else []
+    own = [*competition.labels.table_columns, *competition.folds.columns] if labelled else []
     for name in (competition.id, *captions, *own):
         if name not in table.columns:
             message = f"no column {name!r}; the columns are {', '.join(table.columns)}"
@@ -50,7 +52,7 @@ def check_table(file: str, table: Table, competition: Competition, labelled: boo
 def join_rows(file: str, table: Table, competition: Competition, labelled: bool, issues: list[Issue]) -> CaptionRows:
     """One row an image and its captions, where the table has several caption rows an image."""
     id, columns = competition.id, competition.caption_columns
-    for name, lines in differing_rows(table, id, competition.labels.columns if labelled else ()).items():
+    for name, lines in differing_rows(table, id, competition.labels.table_columns if labelled else ()).items():
         where = f"the rows of {name!r} on lines {', '.join(map(str, lines))} have other labels"
         issues.append(Issue("caption rows differ", where, file, lines[0], name))
     joined, captions = join_caption_rows(table, id, columns)
@@ -118,47 +120,48 @@ def check_captions(split: Split, captions: Sequence[Sequence[str]]) -> Iterator[
             yield split.issue("empty caption", row, f"the caption of {split.ids[row]!r} is empty")
 
 
-def _encode_separated(split: Split, cells: Sequence[str], labels: Labels, issues: list[Issue]) -> np.ndarray:
-    """(n, c) of one column of separated label names, without unknown ones."""
-    codec = LabelCodec(labels.names, labels.separator)
-    known, clean = set(labels.names), []
-    for row, cell in enumerate(cells):
-        names = split_cell(cell, labels.separator)
-        for name in dict.fromkeys(names):
-            if name not in known:
-                expected = f"one of the {len(known)} labels {labels.names[0]} ... {labels.names[-1]}"
-                issues.append(split.issue("unknown label", row, f"label {name!r} is not {expected}"))
-            elif names.count(name) > 1:
-                times = f"{names.count(name)} times in {cell!r}"
-                issues.append(split.issue("repeated label", row, f"label {name!r} occurs {times}"))
-        clean.append(labels.separator.join(name for name in names if name in known))
-    return codec.encode(clean)
-
-
-def check_labels(train: Split, table: Table, competition: Competition, issues: list[Issue]) -> np.ndarray:
-    """y (n, c) uint8, valid where no error is added to `issues`."""
+def check_labels(
+    train: Split, cells: Mapping[str, Sequence[str]], competition: Competition, issues: list[Issue]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """(y, known) as `label_codec.encode` gives them from `cells`, valid where no error is added to `issues`."""
     labels, least, most = competition.labels, competition.least, competition.most
-    found: list[Issue] = []
-    if labels.format == "separated":
-        y = _encode_separated(train, table.column(labels.column), labels, found)
-    else:
-        y, wrong = encode_flags({name: table.column(name) for name in labels.names})
-        for row, name, cell in sorted(wrong, key=lambda cell: cell[0]):
-            found.append(train.issue("not 0 or 1", row, f"column {name!r} holds {cell!r}, expected 0 or 1"))
-    unreadable = {issue.id for issue in found if issue.kind != "repeated label"}
-    for row, n in enumerate(y.sum(axis=1).tolist()):
+    y, known, wrong = encode(labels, cells)
+    found = [train.issue(one.kind, one.row, one.message) for one in wrong]
+    unreadable = {one.row for one in wrong if one.kind != "repeated label"}
+    unknown = np.zeros(len(y), int) if known is None else (~known).sum(axis=1)  # (n,) cells
+    for row, (n, more) in enumerate(zip(y.sum(axis=1).tolist(), unknown.tolist(), strict=True)):
         if n > most:
             found.append(train.issue("too many labels", row, f"{n} label{'s' * (n != 1)}, at most {most}"))
-        elif n < least and train.ids[row] not in unreadable:
+        elif n + more < least and row not in unreadable:
             found.append(train.issue("too few labels", row, f"{n or 'no'} label{'s' * (n != 1)}, at least {least}"))
-    for name, n in zip(labels.names, y.sum(axis=0).tolist(), strict=True):
-        rows = f"{n or 'no'} row{'s have' if n > 1 else ' has'} label {name!r}"
-        if n == 0:
-            found.append(Issue("label without rows", rows, train.file))
-        elif n < competition.folds.n:
-            found.append(Issue("rare label", f"{rows}, fewer than the {competition.folds.n} folds", train.file))
+    found += _check_counts(train.file, y, known, competition)
+    found += _check_names(train.file, labels.names)
     issues += found
-    return y
+    return y, known
+
+
+def _check_counts(file: str, y: np.ndarray, known: np.ndarray | None, competition: Competition) -> Iterator[Issue]:
+    """Labels with few rows, or that are known in few rows."""
+    n_known = np.full(y.shape[1], len(y)) if known is None else known.sum(axis=0)
+    for name, n, of in zip(competition.labels.names, y.sum(axis=0).tolist(), n_known.tolist(), strict=True):
+        rows = f"{n or 'no'} row{'s have' if n > 1 else ' has'} label {name!r}"
+        if of < min(LEAST_KNOWN, len(y)):  # never where all cells are known
+            few = f"label {name!r} is known in {of} of {len(y):,} rows; expected at least {LEAST_KNOWN}"
+            yield Issue("label hardly known", few, file)
+        elif n == 0:
+            yield Issue("label without rows", rows, file)
+        elif n < competition.folds.n:
+            yield Issue("rare label", f"{rows}, fewer than the {competition.folds.n} folds", file)
+
+
+def _check_names(file: str, names: Sequence[str]) -> Iterator[Issue]:
+    """Names that look the same but for case, white space or the composition of their characters."""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(" ".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
+    for group in alike.values():
+        if len(group) > 1:
+            yield Issue("similar labels", f"labels {', '.join(map(repr, group))} are counted apart", file)
 
 
 def _first_rows(train: Split, test: Split | None, infos: Mapping[str, ImageInfo]) -> dict[str, tuple[Split, int]]:

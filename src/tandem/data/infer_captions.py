@@ -9,7 +9,7 @@ from tandem.data.caption_files import FILES, find_image_column, match_images, re
 from tandem.data.caption_rows import are_caption_rows, join_caption_rows, name_words
 from tandem.data.caption_words import count_words, has_letter
 from tandem.data.csv_reader import Table
-from tandem.data.infer_labels import HINTS
+from tandem.data.label_readings import HINTS
 
 TITLES = {"title", "titles", "headline", "heading", "subject"}
 TEXTS = {"caption", "captions", "text", "texts", "description", "descriptions", "desc", "sentence", "sentences", "body",
@@ -40,7 +40,7 @@ def find_caption(table: Table, columns: Sequence[str], certain: bool = True) -> 
     named = [column for column in columns if is_caption_name(column) and any(map(has_letter, cells[column]))]
     fitting = named or [column for column in columns if _is_text(cells[column])]
     if not certain:
-        fitting = [c for c in fitting if c in named or not any(hint in c.lower() for hint in HINTS)]
+        fitting = [c for c in fitting if c in named or not HINTS.search(c)]
     if not fitting or (len(fitting) == 1 and (named or certain)):
         return fitting[0] if fitting else None
     if named and _belong_together(named):

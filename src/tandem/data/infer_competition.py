@@ -129,9 +129,10 @@ def infer_from(roles: dict[str, str], tables: dict[str, Table], images: ImageInd
         places = {"train": train, "test": tables.get("test")}
         images_at, suffix = find_images(id, places, images, questions)
     rest = [c for c in train.columns if c not in (id, *captions)]
-    guess = guess_labels(train, named or [c for c in rest if c not in shared] or rest)
-    questions += guess.questions
-    if unused := [c for c in rest if c not in guess.labels.columns]:
+    guess = guess_labels(train, [c for c in rest if c not in shared] or rest, named=named)
+    questions += [f"{q.key}: {q.about}: one of {', '.join(q.candidates)}" for q in guess.questions]
+    notes += guess.notes
+    if unused := [c for c in rest if c not in guess.labels.table_columns]:
         notes.append(f"not used: {preview(unused)}")
     competition = Competition(
         id=id,

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tandem.artifacts.atomic_io import write_if_changed
+from tandem.artifacts.column_names import own_column, read_parquet
 from tandem.artifacts.paths import Paths
 from tandem.data.caption_rows import join_captions
 
@@ -58,7 +59,9 @@ def write_labels(
     """`y` is (n, c) of 0 and 1; one uint8 column per label name, null where a cell is not `known` (n, c) bool."""
     masks = [None] * len(names) if known is None else list(~known.T)
     cells = (pa.array(column, mask=mask) for column, mask in zip(y.astype(np.uint8).T, masks, strict=True))
-    return _write(path, pa.Table.from_arrays([pa.array(ids, pa.string()), *cells], names=["id", *names]))
+    return _write(
+        path, pa.Table.from_arrays([pa.array(ids, pa.string()), *cells], names=[own_column("id", names), *names])
+    )
 
 
 def write_own_folds(path: Path, ids: list[str], own: OwnFolds) -> bool:
@@ -118,7 +121,7 @@ def read_captioned(paths: Paths, split: str, ids: Sequence[str]) -> np.ndarray:
 def read_labels(path: Path) -> tuple[list[str], tuple[str, ...], np.ndarray, np.ndarray | None]:
     """(ids, label names, y, known) with y (n, c) uint8, 0 where a label is unknown, and known (n, c) bool, None where
     all labels of all rows are known."""
-    table = pq.read_table(path)
+    table = read_parquet(path)
     names, columns = tuple(table.column_names[1:]), table.columns[1:]
     y = np.column_stack([column.fill_null(0).to_numpy() for column in columns])
     known = None

@@ -8,16 +8,20 @@ import numpy as np
 from tandem.artifacts.atomic_io import csv_text
 from tandem.config.competition import Competition
 from tandem.data.csv_reader import Table, read_table
-from tandem.data.label_codec import LabelCodec, encode_flags
+from tandem.data.label_codec import decode, encode, raise_first
+from tandem.data.long_labels import label_cells
 from tandem.metrics import METRICS
+
+ONE_CELL = ("separated", "list")  # formats with all labels of a row in one column
 
 
 def submission_columns(competition: Competition, sample: Sequence[str] = ()) -> list[str]:
     """The header: that of the `sample` submission (ValueError unless id and labels), else that of the training rows."""
-    own = [competition.id, *competition.labels.columns]
+    labels = competition.labels
+    own = [competition.id, *(labels.names if labels.format == "long" else labels.table_columns)]
     if not sample:
         return own
-    two = competition.labels.format == "separated" and len(sample) == 2 and competition.id in sample
+    two = labels.format in ONE_CELL and len(sample) == 2 and competition.id in sample
     if not two and sorted(sample) != sorted(own):
         raise ValueError(f"its columns are {preview(sample)}; expected {preview(own)}")
     return list(sample)
@@ -30,7 +34,7 @@ def preview(names: Sequence[str]) -> str:
 
 def with_label_column(competition: Competition, columns: Sequence[str]) -> Competition:
     """The competition with its column of labels named as in these columns of a submission."""
-    if competition.labels.format == "columns":
+    if competition.labels.format not in ONE_CELL:
         return competition
     (column,) = (name for name in columns if name != competition.id)
     return competition.model_copy(update={"labels": competition.labels.model_copy(update={"column": column})})
@@ -38,23 +42,24 @@ def with_label_column(competition: Competition, columns: Sequence[str]) -> Compe
 
 def submission_csv(competition: Competition, columns: Sequence[str], ids: Sequence[str], pred: np.ndarray) -> str:
     """The text of a submission in the competition's label format; pred (n, c) 0/1."""
-    labels = with_label_column(competition, columns).labels
-    flags = labels.format == "columns"
-    values = pred.astype(int).T.tolist() if flags else [LabelCodec(labels.names, labels.separator).decode(pred)]
-    cells = {competition.id: list(ids)} | dict(zip(labels.columns, values, strict=True))
+    cells = {competition.id: list(ids)} | decode(with_label_column(competition, columns).labels, pred)
     return csv_text(columns, *zip(*(cells[name] for name in columns), strict=True))
 
 
 def parse_submission(competition: Competition, table: Table) -> tuple[list[str], np.ndarray]:
-    """(ids, (n, c) uint8) of a submission or solution; raises ValueError naming the row and the problem."""
-    labels = competition.labels
-    ids = table.column(competition.id)
-    if labels.format == "separated":
-        return ids, LabelCodec(labels.names, labels.separator).encode(table.column(labels.column))
-    y, wrong = encode_flags({name: table.column(name) for name in labels.names})
-    for row, name, cell in wrong:
-        raise ValueError(f"row {row + 1}: column {name!r} holds {cell!r}; expected 0 or 1")
+    """(ids, (n, c) uint8) of a submission, where every cell says yes or no; raises ValueError naming the row and the
+    problem."""
+    strict = competition.labels.model_copy(update={"blank": None, "uncertain": None})
+    ids, y, _ = parse_labels(competition.model_copy(update={"labels": strict}), table)
     return ids, y
+
+
+def parse_labels(competition: Competition, table: Table) -> tuple[list[str], np.ndarray, np.ndarray | None]:
+    """(ids, y, known) of a solution, in the format of the training rows; raises ValueError as `parse_submission`."""
+    table, cells = label_cells(table, competition.id, competition.labels)
+    y, known, issues = encode(competition.labels, cells)
+    raise_first(issues)
+    return table.column(competition.id), y, known
 
 
 def validate_submission(path: Path, competition: Competition, columns: Sequence[str], wanted: Sequence[str]) -> None:
@@ -103,14 +108,15 @@ def local_scores(
         table = read_table(path)
         if set(columns) <= set(table.columns):  # else it has the columns of the training rows
             competition = with_label_column(competition, columns)
-        solution_ids, y = parse_submission(competition, table)
+        solution_ids, y, known = parse_labels(competition, table)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     row = {id: i for i, id in enumerate(solution_ids)}
     missing = [id for id in ids if id not in row]
     if missing:
         raise ValueError(f"{path}: {len(missing)} test ids have no solution, first: {missing[0]}")
-    y = y[[row[id] for id in ids]]
+    rows = [row[id] for id in ids]
+    y, pred = y[rows], pred if known is None else pred & known[rows]  # y is 0 where unknown, so those count nowhere
     settings = competition.beta, competition.zero_division
     return {name: metric(y, pred, *settings) for name, metric in METRICS.items()}
 

@@ -29,15 +29,19 @@ from tandem.training.split_inputs import read_inputs
 def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
     """Explains a training row by the model of its held-out fold, a test row by the mean of all fold models.
 
-    Without a name, by the `default_experiment`; without images, else by the best. Raises ValueError if no row has that
-    id or the models are stale, FileNotFoundError if there are none.
+    Without a name, by the `default_experiment`; without images, else by the best; the same, or the first that is
+    scored, for the stack, whose terms are shown with those of any experiment. Raises ValueError if no row has that id
+    or the models are stale, FileNotFoundError if there are none.
     """
     experiments = Experiments(paths)
+    scored = [one.name for one in experiments.scored() if not one.is_stack]
+    if name == STACK and scored:
+        name = default_experiment(experiments) or scored[0]
     text_only = experiments.competition.images is None
-    name = name or default_experiment(experiments) or (text_only and best_of_captions(experiments)) or "fusion"
+    name = name or default_experiment(experiments) or (best_of_captions(experiments) if text_only else "") or "fusion"
     experiment = experiments[name]
     if not experiment.is_trained or experiment.is_stack:
-        known = ", ".join(one.name for one in experiments.scored() if not one.is_stack)
+        known = ", ".join(scored)
         none = f"nothing is trained for {paths.comp!r}; run: make submit COMP={paths.comp}"
         other = f"EXP={name!r}: expected one of {known}; the terms of the stack are shown as well"
         raise FileNotFoundError(other if known else none)

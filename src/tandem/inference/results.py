@@ -4,11 +4,12 @@ import csv
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import Any
 
 from tandem.artifacts.atomic_io import csv_text
+from tandem.artifacts.column_names import own_column
 from tandem.config.competition import Labels
 
 # bytes of a file name that are not UTF-8 are written as \udc80 to \udcff
@@ -28,17 +29,19 @@ class LabelledImage:
 
 
 def label_separator(labels: Labels) -> str:
-    """The text between two labels: the competition's separator, or the first one that no name contains.
+    """The text between two labels: the competition's separator, or the first text that no name contains.
 
     >>> label_separator(Labels(format="columns", names=["fire hydrant", "cat"]))
     '|'
     """
-    candidates = (labels.separator, "|", ";", ", ")
-    return next((s for s in candidates if not any(s in name for name in labels.names)), labels.separator)
+    candidates = chain((labels.separator, "|", ";", ", "), map(chr, range(0x2016, 0x110000)))
+    return next(s for s in candidates if s and not any(s in name for name in labels.names))
 
 
 def header(names: Sequence[str]) -> list[str]:
-    return ["image", "labels", *names, "caption", "problem"]
+    """Columns of a CSV file; the probability of a label is in the column of its name, whatever it is."""
+    image, labels, caption, problem = (own_column(name, names) for name in ("image", "labels", "caption", "problem"))
+    return [image, labels, *names, caption, problem]
 
 
 def format_line(result: LabelledImage, names: Sequence[str], separator: str, json_lines: bool) -> str:

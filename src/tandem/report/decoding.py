@@ -57,7 +57,7 @@ def rate_chart(rows: list[dict]) -> Markup | None:
         axes.scatter(x, y, s=22, color=colours, zorder=2)
         style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8, "color": MUTED}
         for i in np.argsort(-np.abs(np.log(y / x)))[:NAMED]:
-            axes.annotate(shown[i]["name"][:16], (x[i], y[i]), (5, 3), **style)
+            axes.annotate(shown[i]["name"][:16], (x[i], y[i]), (5, 3), parse_math=False, **style)
         axes.set(xlim=(low, high), ylim=(low, high), xlabel="% predicted out of fold", ylabel="% predicted on test")
 
     return chart("rates", "predicted rate of each label out of fold and on the test rows", draw, 3.9, 3.2)

@@ -77,10 +77,7 @@ def _captions(found: Inference) -> str:
 
 
 def _labels(c: Competition) -> str:
-    per_row = f"{c.least} to {c.most} a row"
-    if c.labels.format == "columns":
-        return f"{len(c.labels.names)} columns of 0 and 1, {per_row}"
-    return f"{len(c.labels.names)} names in {c.labels.column!r}, cut at {c.labels.separator!r}, {per_row}"
+    return f"{len(c.labels.names)} labels {c.labels.place}, {c.least} to {c.most} a row"
 
 
 def main(args: Namespace) -> None:
