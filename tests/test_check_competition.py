@@ -129,7 +129,7 @@ def test_names_that_look_the_same_are_a_warning(paths):
 def test_a_long_table_is_checked_as_one_row_for_each_id(paths):
     (paths.input / "train.csv").write_text("id,label,caption\n0,cat,a cat\n1,cat,both\n1,dog,both\n")
     checked = check(paths, labels={"format": "long", "column": "label", "names": ["cat", "dog"]})
-    assert (checked.rows, checked.captions["train"]) == ({"train": 2, "test": 1}, ["a cat", "both"])
+    assert (checked.rows, checked.captions["train"]) == ({"train": 2, "test": 1}, [["a cat"], ["both"]])
     assert (checked.y.tolist(), checked.n_errors) == ([[1, 0], [1, 1]], 0)
     (paths.input / "train.csv").write_text("id,label,caption\n0,cow,a cow\n")
     with pytest.raises(ValueError, match=r"train\.csv: line 2: label 'cow' is not one of the 2 known labels"):

@@ -94,7 +94,7 @@ def test_the_sample_submission_says_which_column_holds_the_labels(tmp_path):
 def test_a_title_and_a_text_are_the_caption_together(tmp_path):
     files = {
         "train.csv": "id,title,label,body\n"
-        "1,A big red dog,a b,It is a big red dog indeed\n2,One two three,a,b c d e f\n",
+        "1,A big red dog,a|b,It is a big red dog indeed\n2,One two three,a,b c d e f\n",
         "test.csv": "id,title,body\n3,A b c,d e f g h\n",
         **images("i", ".jpg"),
     }
