@@ -347,7 +347,7 @@ def test_an_archive_whose_files_are_there_already_stays_and_one_that_would_repla
     make_zip(source / "all.zip", [("train/1.jpg", "one"), ("train.csv", "x")])
     assert copy_folder(source, tmp_path / "a") == 4
     assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["all.zip", "train", "train.csv", "train.zip"]
-    (source / "train" / "1.jpg").write_text("another")
+    (source / "train" / "1.jpg").write_text("two")
     with pytest.raises(ValueError, match=r"source: all.zip|train.zip: would replace 'train/1.jpg'"):
         copy_folder(source, tmp_path / "b")
     assert not (tmp_path / "b").exists()

@@ -253,6 +253,8 @@ def test_another_encoding_is_a_question_that_shows_the_words(folder):
     ("encoding", "text"),
     [
         ("cp1252", "the man’s “dog” – déjà vu"),
+        ("cp1252", "a\xa0soft\xadhyphen"),
+        ("cp1252", "no\xa0break"),
         ("cp1250", "żółw i pies, łódź"),
         ("cp1251", "Кошка и собака"),
         ("cp1251", "КОШКА"),

@@ -173,10 +173,8 @@ def _unpack_inner(root: Path, names: Iterable[str], budget: Budget, levels: int)
     An archive whose files are there already stays as it is.
     """
     more = 0
-    for name in sorted(names) if levels else ():
+    for name in sorted(filter(_is_unpacked_inside, names)) if levels else ():
         path, shown = root / name, f"{budget.source}: {name}"
-        if not _is_unpacked_inside(name):
-            continue
         with open_archive(path, shown) as opened:
             found = _checked(shown, opened, budget)
             members = _places(PurePosixPath(name), found)
@@ -194,7 +192,7 @@ def _unpack_inner(root: Path, names: Iterable[str], budget: Budget, levels: int)
 
 def _is_unpacked_inside(name: str) -> bool:
     """Whether a file is an archive to unpack, or a compressed table; scan.nii.gz is neither."""
-    stem = archive_stem(PurePosixPath(name).name)
+    stem = archive_stem(name.rpartition("/")[2])
     if stem is None:
         return False
     only_compressed = name.lower().endswith((".gz", ".bz2", ".xz")) and not name.lower().endswith(TAR_SUFFIXES)
@@ -211,9 +209,18 @@ def _places(archive: PurePosixPath, found: dict[str, Member]) -> dict[str, Membe
 
 
 def _hold(folder: Path, members: dict[str, Member]) -> bool:
-    """Whether all files are in the folder, with the size that the archive says."""
-    files = ((folder / target, member.size) for target, member in members.items())
-    return all(path.is_file() and size in (-1, path.stat().st_size) for path, size in files)
+    """Whether all files are in the folder, with the same content."""
+    files = [(folder / target, member) for target, member in members.items()]
+    sized = all(path.is_file() and member.size in (-1, path.stat().st_size) for path, member in files)
+    return sized and all(_is_same(path, member) for path, member in files)
+
+
+def _is_same(path: Path, member: Member) -> bool:
+    with member.open() as inside, path.open("rb") as file:
+        while block := file.read(CHUNK):
+            if inside.read(len(block)) != block:
+                return False
+        return not inside.read(1)
 
 
 def _check_free(root: Path, members: dict[str, Member], shown: str) -> None:
