@@ -202,6 +202,8 @@ def test_json_cells_keep_their_text(folder):
         ('[{"id": 1}] x', "line 1: the list has no end, or text follows it"),
         ('{"id": 1, "id": 2}', "line 1: not valid JSON: an object repeats the key 'id'"),
         ('{"id": "\\ud800"}', "line 1: a text holds a NUL or a half"),
+        ("[]", "line 1: there are no objects with keys"),
+        ("{}", "line 1: there are no objects with keys"),
         ("[" * 100_000, "line 1: not valid JSON"),
     ],
 )
