@@ -253,8 +253,8 @@ def test_thirty_thousand_unescaped_rows_come_out_exact_in_little_time(file):
     kinds = ["A plain one.", 'He said "hi", twice', 'two\nlines and a "quote"', 'ends "so"', "three\n\n\nlines"]
     texts = [f"{kinds[i % 5 if i % 20 < 5 else 0]} {i}" + '"' * (i % 40 == 3) for i in range(30_000)]
     file.write_text(unescaped_file(texts))
-    before = time.perf_counter()
+    before = time.process_time()
     table = read_table(file)
-    assert time.perf_counter() - before < 3
+    assert time.process_time() - before < 3  # seconds of one core, whatever else runs
     assert [row[2] for row in table.rows[1:]] == texts
     assert len(table.repaired) == sum('"' in text for text in texts)

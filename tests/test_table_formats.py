@@ -202,6 +202,8 @@ def test_json_cells_keep_their_text(folder):
         ('[{"id": 1}] x', "line 1: the list has no end, or text follows it"),
         ('{"id": 1, "id": 2}', "line 1: not valid JSON: an object repeats the key 'id'"),
         ('{"id": "\\ud800"}', "line 1: a text holds a NUL or a half"),
+        ("[]", "line 1: there are no objects with keys"),
+        ("{}", "line 1: there are no objects with keys"),
         ("[" * 100_000, "line 1: not valid JSON"),
     ],
 )
@@ -253,6 +255,8 @@ def test_another_encoding_is_a_question_that_shows_the_words(folder):
     ("encoding", "text"),
     [
         ("cp1252", "the man’s “dog” – déjà vu"),
+        ("cp1252", "a\xa0soft\xadhyphen"),
+        ("cp1252", "no\xa0break"),
         ("cp1250", "żółw i pies, łódź"),
         ("cp1251", "Кошка и собака"),
         ("cp1251", "КОШКА"),
@@ -347,10 +351,12 @@ def test_a_row_that_cannot_be_a_header_is_asked_about(folder):
     assert list(asked.candidates.values()) == ["0.jpg, sky, sky, "]
 
 
-def test_given_names_are_used_and_a_first_line_that_holds_them_is_the_header(folder):
+def test_given_names_are_used_and_a_first_line_of_some_of_them_is_the_header(folder):
     names = ["id", "labels"]
     assert read(folder, "1.jpg,cat\n2.jpg,dog\n", columns=names).rows == [("1.jpg", "cat"), ("2.jpg", "dog")]
     assert read(folder, "id,labels\n2.jpg,dog\n", columns=names).rows == [("2.jpg", "dog")]
+    assert read(folder, "labels\ndog\n", columns=names).rows == [("dog",)]
+    assert read(folder, "labels,id\ndog,2.jpg\n", columns=names).columns == ("labels", "id")
     assert read(folder, "1.jpg;cat, dog\n2.jpg;dog\n", columns=names).rows[0] == ("1.jpg", "cat, dog")
     message = refused(folder, "1.jpg,cat,a\n2.jpg,dog,b\n", columns=names)
     assert message == "line 1: 3 columns, the header has 2; columns are given as id, labels"

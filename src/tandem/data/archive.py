@@ -1,55 +1,78 @@
-"""Unpacks untrusted zip files and copies folders; nothing is written outside, and no folder appears half-filled."""
+"""Unpacks untrusted archives and copies folders; nothing is written outside, and no folder appears half-filled."""
 
 import os
-import re
 import shutil
-import stat
-import zipfile
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
+from tandem.data.archive_formats import BY_HAND, OTHER_KINDS, TAR_SUFFIXES, Member, archive_stem, open_archive
 from tandem.runtime.progress import progress
 
 T = TypeVar("T")
 CHUNK = 2**20
+LEVELS = 2  # archives inside an archive, and inside these, are unpacked; deeper ones stay as they are
 MAX_MEMBERS = 5_000_000
 MAX_MEMBER_BYTES = 50 * 2**30
 MAX_TOTAL_BYTES = 200 * 2**30
 MAX_RATIO = 200  # unpacked bytes for each byte of the archive, in addition to FREE_BYTES
 FREE_BYTES = 64 * 2**20  # any archive may unpack to this size
 JUNK = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini", ".git", ".ipynb_checkpoints"}
+TOP_TABLES = (".csv", ".tsv", ".psv", ".jsonl", ".ndjson")
+TABLES = (*TOP_TABLES, ".txt", ".json")
+
+
+@dataclass
+class Budget:
+    """What may still be unpacked of `source` and of the archives inside it, all levels together."""
+
+    source: str
+    bytes: int  # by the size of the source
+    total: int
+    files: int
+
+    @classmethod
+    def of(cls, source: str, size: int) -> "Budget":
+        return cls(source, FREE_BYTES + MAX_RATIO * size, MAX_TOTAL_BYTES, MAX_MEMBERS)
+
+
+def unpack_archive(archive: Path, folder: Path) -> int:
+    """Unpacks a zip or tar file (tar.gz, tar.bz2, tar.xz) into the new `folder`, without a top folder around all files.
+
+    An archive inside becomes a folder beside it of its name, or its one file where the names are the same
+    (train.csv.zip). Returns the number of files. Raises FileNotFoundError, or ValueError where an archive is damaged,
+    unsafe, too large or of another kind.
+    """
+    return _unpack(archive, folder, LEVELS)
 
 
 def unpack_zip(archive: Path, folder: Path) -> int:
-    """Unpacks into the new `folder`, without a top folder around all files; returns the number of files.
+    """As `unpack_archive`, and archives inside stay as they are."""
+    return _unpack(archive, folder, 0)
 
-    Raises FileNotFoundError, or ValueError where the file is damaged, unsafe or too large.
-    """
+
+def _unpack(archive: Path, folder: Path, levels: int) -> int:
     if archive.is_dir():
         raise ValueError(f"{archive} is a folder; run: make import DIR={archive} COMP={folder.name}")
     if not archive.exists():
         raise FileNotFoundError(f"{archive} does not exist; expected a zip file")
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            members = _checked(archive, opened)
-            limit = FREE_BYTES + MAX_RATIO * archive.stat().st_size
+    budget = Budget.of(str(archive), archive.stat().st_size)
+    with open_archive(archive, str(archive)) as opened:
+        members = _without_top_folder(_checked(str(archive), opened, budget))
 
-            def write(target: str, path: Path) -> None:
-                nonlocal limit
-                limit -= _extract(opened, members[target], path, limit)
+        def write(target: str, path: Path) -> None:
+            _extract(str(archive), members[target], path, budget)
 
-            _build(folder, {target: member.file_size for target, member in members.items()}, write)
-            return len(members)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise ValueError(f"{archive}: damaged, or not a zip file: {error}; download it again") from error
-    except NotImplementedError as error:
-        raise ValueError(f"{archive}: {error}; pack it again with deflate compression") from error
+        sizes = {target: member.size for target, member in members.items()}
+        return _build(folder, sizes, write, budget, levels)
 
 
 def copy_folder(source: Path, folder: Path) -> int:
-    """Copies to the new `folder`; returns the number of files. Raises ValueError for links to folders or outside."""
+    """Copies to the new `folder`, with the archives in it unpacked; returns the number of files.
+
+    Raises ValueError for links to folders or outside, and for archives that are damaged, unsafe or too large.
+    """
     if not source.is_dir():
         raise FileNotFoundError(f"{source} is not a folder; expected one with train.csv and the images")
     root = source.resolve()
@@ -68,92 +91,168 @@ def copy_folder(source: Path, folder: Path) -> int:
                 raise ValueError(f"{path} is not a regular file; remove it")
     files = _without_top_folder(files)
     sizes = {target: path.stat().st_size for target, path in files.items()}
-    _build(folder, sizes, lambda target, path: shutil.copyfile(files[target], path))
-    return len(files)
+    budget = Budget.of(str(source), sum(size for target, size in sizes.items() if archive_stem(target)))
+    return _build(folder, sizes, lambda target, path: shutil.copyfile(files[target], path), budget)
 
 
-def _checked(archive: Path, opened: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+def _checked(shown: str, opened: Iterable[Member], budget: Budget) -> dict[str, Member]:
     """{path in the folder: file to unpack}; raises ValueError at the first unsafe one."""
-    members: dict[str, zipfile.ZipInfo] = {}
-    for member in opened.infolist():
-        name = member.orig_filename
+    members: dict[str, Member] = {}
+    total = 0
+    for member in opened:
+        name = member.name
         if JUNK & set(name.split("/")) or name.startswith("._") or "/._" in name:
             continue
-        if problem := _problem(member):
-            raise ValueError(f"{archive}: member {name!r} {problem}")
-        if member.is_dir():
+        if member.problem:
+            raise ValueError(f"{shown}: member {name!r} {member.problem}")
+        if member.is_folder:
             continue
+        if kind := OTHER_KINDS.get(PurePosixPath(name).suffix.lower()):
+            raise ValueError(f"{shown}: member {name!r} is {kind}; {BY_HAND}")
+        if member.size > MAX_MEMBER_BYTES:
+            raise ValueError(
+                f"{shown}: member {name!r} unpacks to {member.size} bytes; the limit is {MAX_MEMBER_BYTES}"
+            )
+        total += max(member.size, 0)
+        if total > budget.total:
+            raise ValueError(f"{shown}: unpacks to {total} bytes or more; the limit is {budget.total}")
+        if total > budget.bytes:
+            raise ValueError(f"{shown}: member {name!r} unpacks to more bytes than allowed")
         target = PurePosixPath(name).as_posix()
         if target in members:
-            raise ValueError(f"{archive}: member {name!r} occurs twice")
+            raise ValueError(f"{shown}: member {name!r} occurs twice")
         members[target] = member
-        if len(members) > MAX_MEMBERS:
-            raise ValueError(f"{archive}: more than {MAX_MEMBERS} files")
+        budget.files -= 1
+        if budget.files < 0:
+            raise ValueError(f"{budget.source}: more than {MAX_MEMBERS} files")
     if not members:
-        raise ValueError(f"{archive}: contains no files")
+        raise ValueError(f"{shown}: contains no files")
     for target in members:
         if parent := next((str(p) for p in PurePosixPath(target).parents if str(p) in members), None):
-            raise ValueError(f"{archive}: member {parent!r} is both a file and a folder")
-    total = sum(member.file_size for member in members.values())
-    if total > MAX_TOTAL_BYTES:
-        raise ValueError(f"{archive}: unpacks to {total} bytes; the limit is {MAX_TOTAL_BYTES}")
-    return _without_top_folder(members)
+            raise ValueError(f"{shown}: member {parent!r} is both a file and a folder")
+    return members
 
 
-def _problem(member: zipfile.ZipInfo) -> str:
-    """The reason not to unpack this member, or ''."""
-    name, kind = member.orig_filename, stat.S_IFMT(member.external_attr >> 16)
-    by_hand = "unpack the archive by hand and run: make import DIR=<folder> COMP=<name>"
-    problems = {
-        "has an invalid name": not name.strip("/") or any(ord(c) < 32 for c in name),
-        "contains a backslash; expected / between folders": "\\" in name,
-        "has an absolute path": name.startswith("/") or re.match(r"[A-Za-z]:", name),
-        "leaves the folder with '..'": ".." in name.split("/"),
-        "is a link or a device; only files and folders are unpacked": kind not in (0, stat.S_IFREG, stat.S_IFDIR),
-        f"is encrypted; {by_hand}": member.flag_bits & 1,
-        f"unpacks to {member.file_size} bytes; the limit is {MAX_MEMBER_BYTES}": member.file_size > MAX_MEMBER_BYTES,
-    }
-    return next((problem for problem, found in problems.items() if found), "")
-
-
-def _without_top_folder(files: dict[str, T]) -> dict[str, T]:
-    """The files without their common top folder, where it directly contains a CSV file."""
+def _without_top_folder(files: dict[str, T], name: str = "") -> dict[str, T]:
+    """The files without their common top folder, where it is called `name` or directly contains a table."""
     tops = {target.partition("/")[0] for target in files}
-    if len(tops) > 1 or not any(target.count("/") == 1 and target.lower().endswith(".csv") for target in files):
+    has_table = any(target.count("/") == 1 and target.lower().endswith(TOP_TABLES) for target in files)
+    if len(tops) > 1 or not all("/" in target for target in files) or not (has_table or tops == {name}):
         return files
     return {target.partition("/")[2]: file for target, file in files.items()}
 
 
-def _build(folder: Path, sizes: dict[str, int], write: Callable[[str, Path], object]) -> None:
-    """Calls `write(target, path)` for each {target: bytes} in a temporary folder beside `folder`, then renames it."""
+def _build(
+    folder: Path, sizes: dict[str, int], write: Callable[[str, Path], object], budget: "Budget", levels: int = LEVELS
+) -> int:
+    """Calls `write(target, path)` for each {target: bytes} in a temporary folder beside `folder`, unpacks the archives
+    in it, then renames it; returns the number of files."""
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} exists already and is not empty; remove it or choose another name")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    total, free = sum(sizes.values()), shutil.disk_usage(folder.parent).free
-    if total > free:
-        raise ValueError(f"{folder}: needs {total} bytes of disk space, {free} are free")
+    _check_space(folder, sizes.values())
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
-        for parent in {PurePosixPath(target).parent for target in sizes}:
-            (partial / parent).mkdir(parents=True, exist_ok=True)
+        _make_parents(partial, sizes)
         with progress(len(sizes), f"writing {folder}", "files") as bar:
             for target in sizes:
                 write(target, partial / target)
                 bar.update()
+        n = len(sizes) + _unpack_inner(partial, sizes, budget, levels)
         os.replace(partial, folder)
+        return n
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, limit: int) -> int:
-    """The number of bytes written, counted on the way, because the sizes in the archive may be wrong."""
+def _unpack_inner(root: Path, names: Iterable[str], budget: Budget, levels: int) -> int:
+    """Unpacks the archives among the files `names` of `root`, and removes them; returns how many files there are more.
+
+    An archive whose files are there already stays as it is.
+    """
+    more = 0
+    for name in sorted(filter(_is_unpacked_inside, names)) if levels else ():
+        path, shown = root / name, f"{budget.source}: {name}"
+        with open_archive(path, shown) as opened:
+            found = _checked(shown, opened, budget)
+            members = _places(PurePosixPath(name), found)
+            if _hold(root, members) or _hold(path.parent, found):
+                continue
+            _check_free(root, members, shown)
+            _check_space(root, [member.size for member in members.values()])
+            _make_parents(root, members)
+            for target, member in members.items():
+                _extract(shown, member, root / target, budget)
+        path.unlink()
+        more += len(members) - 1 + _unpack_inner(root, members, budget, levels - 1)
+    return more
+
+
+def _is_unpacked_inside(name: str) -> bool:
+    """Whether a file is an archive to unpack, or a compressed table; scan.nii.gz is neither."""
+    stem = archive_stem(name.rpartition("/")[2])
+    if stem is None:
+        return False
+    only_compressed = name.lower().endswith((".gz", ".bz2", ".xz")) and not name.lower().endswith(TAR_SUFFIXES)
+    return not only_compressed or stem.lower().endswith(TABLES)
+
+
+def _places(archive: PurePosixPath, found: dict[str, Member]) -> dict[str, Member]:
+    """{path below the root: file}: in a folder beside the archive; beside it where its one file has its name."""
+    stem = archive_stem(archive.name) or archive.name
+    if list(found) == [stem]:
+        return {archive.with_name(stem).as_posix(): found[stem]}
+    folder = archive.with_name(PurePosixPath(stem).stem if stem.lower().endswith(TABLES) else stem)
+    return {(folder / t).as_posix(): member for t, member in _without_top_folder(found, folder.name).items()}
+
+
+def _hold(folder: Path, members: dict[str, Member]) -> bool:
+    """Whether all files are in the folder, with the same content."""
+    files = [(folder / target, member) for target, member in members.items()]
+    sized = all(path.is_file() and member.size in (-1, path.stat().st_size) for path, member in files)
+    return sized and all(_is_same(path, member) for path, member in files)
+
+
+def _is_same(path: Path, member: Member) -> bool:
+    with member.open() as inside, path.open("rb") as file:
+        while block := file.read(CHUNK):
+            if inside.read(len(block)) != block:
+                return False
+        return not inside.read(1)
+
+
+def _check_free(root: Path, members: dict[str, Member], shown: str) -> None:
+    """Raises ValueError where a member would replace a file."""
+    paths = (path for target in members for path in (PurePosixPath(target), *PurePosixPath(target).parents))
+    if clash := next((path for path in paths if (root / path).exists() and not (root / path).is_dir()), None):
+        raise ValueError(f"{shown}: would replace {str(clash)!r}, a file with the same name; remove one of the two")
+    if folder := next((target for target in members if (root / target).is_dir()), None):
+        raise ValueError(f"{shown}: member {folder!r} is a folder already; remove one of the two")
+
+
+def _make_parents(root: Path, targets: Iterable[str]) -> None:
+    for parent in {PurePosixPath(target).parent for target in targets}:
+        (root / parent).mkdir(parents=True, exist_ok=True)
+
+
+def _check_space(folder: Path, sizes: Iterable[int]) -> None:
+    total, free = sum(sizes), shutil.disk_usage(folder.parent).free
+    if total > free:
+        raise ValueError(f"{folder}: needs {total} bytes of disk space, {free} are free")
+
+
+def _extract(shown: str, member: Member, path: Path, budget: Budget) -> None:
+    """Writes the file, and counts its bytes on the way, because the sizes in the archive may be wrong."""
     size = 0
-    with opened.open(member) as source, path.open("wb") as file:
+    with member.open() as source, path.open("wb") as file:
         while block := source.read(CHUNK):
             size += len(block)
-            if size > min(member.file_size, limit):
-                raise ValueError(f"{opened.filename}: member {member.filename!r} unpacks to more bytes than allowed")
+            budget.bytes -= len(block)
+            budget.total -= len(block)
+            if 0 <= member.size < size or budget.bytes < 0 or budget.total < 0 or size > MAX_MEMBER_BYTES:
+                raise ValueError(f"{shown}: member {member.name!r} unpacks to more bytes than allowed")
             file.write(block)
-    return size
+    if size < member.size:
+        raise ValueError(f"{shown}: member {member.name!r} is cut off; download the archive again")

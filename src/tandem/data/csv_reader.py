@@ -52,7 +52,7 @@ def read_table(path: Path, encoding: str | None = None, columns: Sequence[str] |
         return _csv_table(text, suffix, columns)
     except CsvError as error:
         message = f"{path}: line {error.line}: {error}"
-        if isinstance(error, WrongWidth) and columns is not None:
+        if isinstance(error, WrongWidth) and columns:
             message += f"; columns are given as {', '.join(columns)}"
         if isinstance(error, HeaderError) and error.question:
             raise TableQuestion(message, error.question) from None
@@ -87,7 +87,7 @@ def _delimited(text: str, delimiter: str, columns: Sequence[str] | None) -> Tabl
     to_comma = Translation.make(text, delimiter)
     try:
         lines = _lines(to_comma.there(text))
-        header = read_header(lines, columns and [to_comma.there(name) for name in columns])
+        header = read_header(lines, [to_comma.there(name) for name in columns] if columns else None)
         if line := find_second_header(lines, header):
             raise CsvError(line, "repeats the header; remove this line if two files were joined here")
         table = _rows(lines, header)

@@ -53,10 +53,11 @@ def read_json_rows(text: str, is_list: bool = False) -> Rows:
     if in_list and (at >= len(text) or _skip(text, at + 1) < len(text)):
         raise CsvError(line, "the list has no end, or text follows it; the file is cut off or damaged")
     if is_list and not in_list and len(objects) == 1:
-        raise CsvError(
-            1, f"one object with the keys {list(objects[0])[:9]}; expected a list of objects, one for each row"
-        )
+        keys = list(objects[0])[:9]
+        raise CsvError(1, f"one object with the keys {keys}; expected a list of objects, one for each row")
     columns = tuple(dict.fromkeys(key for value in objects for key in value))
+    if not columns:
+        raise CsvError(1, "there are no objects with keys; expected one object for each row")
     if unnamed := [value for value in objects if "" in value]:
         raise CsvError(lines[objects.index(unnamed[0])], "a key has no name")
     rows = [tuple(_cell(value.get(key)) for key in columns) for value in objects]

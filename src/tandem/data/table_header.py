@@ -40,7 +40,7 @@ class Header:
 
 
 def read_header(lines: list[str], given: Sequence[str] | None = None) -> Header:
-    """The header; `given` are the names where the first line is a row, unless it holds exactly these."""
+    """The header; `given` are the names where the first line is a row, unless all its cells are of these names."""
     reader = csv.reader(lines, strict=True, skipinitialspace=given is not None)
     try:
         cells = next((tuple(row) for row in reader if any(cell.strip() for cell in row)), None)
@@ -50,8 +50,9 @@ def read_header(lines: list[str], given: Sequence[str] | None = None) -> Header:
         raise CsvError(1, "the header has no names; expected the names of the columns")
     if given is None:
         return Header(cells, reader.line_num)
-    is_header = [cell.strip() for cell in cells] == list(given)
-    return Header(tuple(given), reader.line_num if is_header else 0, given=True)
+    if {cell.strip() for cell in cells} <= set(given):
+        return Header(cells, reader.line_num)
+    return Header(tuple(given), 0, given=True)
 
 
 def name_columns(header: Header, names: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, int]:

@@ -15,7 +15,7 @@ COMMON = {  # the first and second bytes of the characters that are common in te
 }
 ENCODINGS = (*LATIN, *OTHER, *COMMON)
 WORD = re.compile(r'[^\s,;|"\x00-\x1f()\[\]{}:.!?/]*[^\x00-\x7f][^\s,;|"\x00-\x1f()\[\]{}:.!?/]*')
-SYMBOLS = "©®™°±×÷²³½¼¾←→−"
+SYMBOLS = "©®™°±×÷²³½¼¾←→−\xad\u200c\u200d"  # also the soft hyphen, and what joins Arabic letters or not
 MAX_LINES = 5_000  # so many lines that are not ASCII are judged
 SHOWN = 3  # words
 CLEAR = 0.8  # an encoding is named if its share of plausible words is at least this part of the largest
@@ -38,7 +38,7 @@ def fitting_encodings(data: bytes, encodings: Sequence[str] = ENCODINGS) -> dict
             text = lines.decode(encoding).replace("\xa0", " ")
         except UnicodeDecodeError:
             continue
-        if any(unicodedata.category(c) in ("Cc", "Cf", "Cn", "Co") for c in set(text) - set("\t\r\n")):
+        if any(unicodedata.category(c) in ("Cc", "Cn", "Co") for c in set(text) - set("\t\r\n")):
             continue
         words = WORD.findall(text) or text.split()[:SHOWN]
         shown = ", ".join(f'"{word[:16]}"' for word in list(dict.fromkeys(words))[:SHOWN])
@@ -60,13 +60,13 @@ def _plausible(word: str, encoding: str) -> float:
     """From 0 to 1: how likely a text has this word, which is not ASCII."""
     special = [c for c in word if not c.isascii()]
     if encoding in COMMON:
-        return sum(_is_common(c, encoding) for c in special) / len(special)
+        return sum(_is_common(c, encoding) for c in special) / max(len(special), 1)
     kinds = [unicodedata.category(c) for c in word]
     joined = "".join(c if kind[0] in "LM" else " " for c, kind in zip(word, kinds, strict=True)).split()
     letters = "".join(joined)
     if len({unicodedata.name(c, "").split(" ")[0] for c in letters}) > 1:
         return 0.0
-    if any(kind in ("So", "Sm", "Sk", "No") and c not in SYMBOLS for c, kind in zip(word, kinds, strict=True)):
+    if any(kind in ("So", "Sm", "Sk", "No", "Cf") and c not in SYMBOLS for c, kind in zip(word, kinds, strict=True)):
         return 0.0
     cased = [part for part in joined if part.upper() != part.lower()]
     if any(not (part.islower() or part.isupper() or part[1:].islower()) for part in cased):

@@ -9,7 +9,7 @@ from rich.text import Text
 from tandem.artifacts.atomic_io import write_text
 from tandem.artifacts.paths import Paths, local_path
 from tandem.config.competition import Competition, load_competition, to_toml
-from tandem.data.archive import copy_folder, unpack_zip
+from tandem.data.archive import copy_folder, unpack_archive
 from tandem.data.caption_words import without_spaces
 from tandem.data.infer_competition import Inference, file_pattern, infer_competition
 from tandem.runtime.console import make_console
@@ -18,7 +18,7 @@ from tandem.sample import NAME as SAMPLE
 
 def add_arguments(parser: ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--zip", type=local_path, metavar="FILE", help="a zip, as Kaggle gives it")
+    source.add_argument("--zip", type=local_path, metavar="FILE", help="a zip, as Kaggle gives it, or tar.gz")
     source.add_argument("--dir", type=local_path, metavar="DIR", help="a folder with the same files")
 
 
@@ -89,7 +89,7 @@ def main(args: Namespace) -> None:
     if source.resolve() == paths.input.resolve():
         print(f"the files are already in {paths.input}")
     else:
-        n = unpack_zip(source, paths.input) if args.zip else copy_folder(source, paths.input)
+        n = unpack_archive(source, paths.input) if args.zip else copy_folder(source, paths.input)
         print(f"{n:,} files in {paths.input}")
     if paths.competition.exists():
         load_competition(paths.competition)
