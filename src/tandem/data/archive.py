@@ -1,12 +1,13 @@
 """Unpacks untrusted zip files and copies folders; nothing is written outside, and no folder appears half-filled."""
 
+import filecmp
 import os
 import re
 import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -14,16 +15,20 @@ from tandem.runtime.progress import progress
 
 T = TypeVar("T")
 CHUNK = 2**20
+SETTINGS = "competition.toml"  # one that is there already is the user's
 MAX_MEMBERS = 5_000_000
 MAX_MEMBER_BYTES = 50 * 2**30
 MAX_TOTAL_BYTES = 200 * 2**30
 MAX_RATIO = 200  # unpacked bytes for each byte of the archive, in addition to FREE_BYTES
 FREE_BYTES = 64 * 2**20  # any archive may unpack to this size
+TABLES = (".csv", ".tsv", ".psv", ".jsonl", ".json")
 JUNK = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini", ".git", ".ipynb_checkpoints"}
 
 
 def unpack_zip(archive: Path, folder: Path) -> int:
-    """Unpacks into the new `folder`, without a top folder around all files; returns the number of files.
+    """Unpacks into `folder`, without a top folder around all files; returns the number of files.
+
+    Files that are there already and the same are kept; one that differs is a ValueError, and nothing is changed.
 
     Raises FileNotFoundError, or ValueError where the file is damaged, unsafe or too large.
     """
@@ -49,7 +54,7 @@ def unpack_zip(archive: Path, folder: Path) -> int:
 
 
 def copy_folder(source: Path, folder: Path) -> int:
-    """Copies to the new `folder`; returns the number of files. Raises ValueError for links to folders or outside."""
+    """Copies to `folder` as `unpack_zip` does; raises ValueError for links to folders or outside."""
     if not source.is_dir():
         raise FileNotFoundError(f"{source} is not a folder; expected one with train.csv and the images")
     root = source.resolve()
@@ -117,17 +122,15 @@ def _problem(member: zipfile.ZipInfo) -> str:
 
 
 def _without_top_folder(files: dict[str, T]) -> dict[str, T]:
-    """The files without their common top folder, where it directly contains a CSV file."""
+    """The files without their common top folder, where it directly contains a table."""
     tops = {target.partition("/")[0] for target in files}
-    if len(tops) > 1 or not any(target.count("/") == 1 and target.lower().endswith(".csv") for target in files):
+    if len(tops) > 1 or not any(target.count("/") == 1 and target.lower().endswith(TABLES) for target in files):
         return files
     return {target.partition("/")[2]: file for target, file in files.items()}
 
 
 def _build(folder: Path, sizes: dict[str, int], write: Callable[[str, Path], object]) -> None:
     """Calls `write(target, path)` for each {target: bytes} in a temporary folder beside `folder`, then renames it."""
-    if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder} exists already and is not empty; remove it or choose another name")
     folder.parent.mkdir(parents=True, exist_ok=True)
     total, free = sum(sizes.values()), shutil.disk_usage(folder.parent).free
     if total > free:
@@ -142,9 +145,31 @@ def _build(folder: Path, sizes: dict[str, int], write: Callable[[str, Path], obj
             for target in sizes:
                 write(target, partial / target)
                 bar.update()
-        os.replace(partial, folder)
+        if folder.exists() and any(folder.iterdir()):
+            _merge(partial, folder, list(sizes))
+        else:
+            os.replace(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _merge(new: Path, folder: Path, targets: Sequence[str]) -> None:
+    """Moves the files that `folder` lacks there; its own settings stay. Raises ValueError where another file differs."""
+    targets = [target for target in targets if target != SETTINGS]
+    there = [target for target in targets if (folder / target).exists()]
+    if different := [target for target in there if not _same(new / target, folder / target)]:
+        first, more = different[0], f" and {len(different) - 1:,} more" if len(different) > 1 else ""
+        raise ValueError(
+            f"{folder / first}{more} differ{'' if more else 's'} from what is imported; to keep the files that are there, "
+            f"run make import COMP={folder.name} alone; for another competition choose another COMP, or remove {folder}"
+        )
+    for target in set(targets) - set(there):
+        (folder / target).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(new / target, folder / target)
+
+
+def _same(one: Path, other: Path) -> bool:
+    return filecmp.cmp(one, other, shallow=False)
 
 
 def _extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, limit: int) -> int:

@@ -12,8 +12,9 @@ import numpy as np
 from tandem.artifacts.paths import SPLITS, Paths
 from tandem.config.competition import Competition
 from tandem.data import checks
-from tandem.data.csv_reader import read_table
+from tandem.data.competition_tables import read_one, read_splits
 from tandem.data.image_scan import ImageInfo, scan_images
+from tandem.data.infer_images import list_files
 from tandem.data.issues import Issue, count_errors
 from tandem.data.label_codec import LabelCodec
 from tandem.data.split_tables import (
@@ -50,24 +51,23 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
 
     Raises FileNotFoundError where a CSV file that the competition names does not exist.
     """
-    files = {name: folder / getattr(competition, name) for name in competition.splits}
-    for name, file in files.items():
-        if not file.exists():
-            raise FileNotFoundError(f"{file} does not exist; add it, or correct {name} in competition.toml")
-    tables = {name: read_table(file) for name, file in files.items()}
+    read = read_splits(competition, folder)
+    tables = {name: split.table for name, split in read.items()}
     rows = {name: len(table.rows) for name, table in tables.items()}
     names = tuple(competition.labels.names)
     issues: list[Issue] = []
     for name, table in tables.items():
-        issues += checks.check_table(str(files[name]), table, competition, labelled=name == "train")
+        issues += checks.check_table(read[name].files[0], table, competition, labelled=name == "train")
     if issues:
         return CheckedTables(rows, issues, {}, {}, names, np.zeros((0, len(names)), np.uint8))
 
-    splits = {name: checks.make_split(str(files[name]), table, competition, issues) for name, table in tables.items()}
+    files = list_files(folder, [f for name in read for f in competition.image_folders(name)])
+    splits = {name: checks.make_split(name, split, competition, files, issues) for name, split in read.items()}
     sample = folder / competition.sample_submission
-    if sample.is_file():
-        issues += checks.check_sample(splits["test"], read_table(sample), str(sample), competition)
-    issues += checks.check_ids(*splits.values())
+    if sample.is_file() and "test" in splits:
+        table = read_one(sample, competition.encoding)
+        issues += checks.check_sample(splits["test"], table, str(sample), competition)
+    issues += checks.check_ids(splits)
     y = checks.check_labels(splits["train"], tables["train"], competition, issues)
     captions = {name: tables[name].column(competition.caption) for name in splits if competition.caption}
     for name, texts in captions.items():
@@ -83,7 +83,9 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
         issues += checks.check_images(split, infos)
     if competition.duplicates == "group":
         cells = LabelCodec(names, competition.labels.separator).decode(y)
-        issues += checks.check_duplicates(splits["train"], splits["test"], infos, cells)
+        issues += checks.check_duplicates(splits, infos, cells, competition)
+    else:
+        issues += checks.check_groups(splits["train"], len(splits["train"].ids), competition)
     images: dict[str, dict[str, list]] = {}
     fields = {"width": "width", "height": "height", "bytes": "size", "sha": "sha", "hash": "hash"}
     for name, split in splits.items():

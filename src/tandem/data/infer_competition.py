@@ -1,196 +1,380 @@
-"""Infers `competition.toml` from a folder of CSV files and images, with questions for the user."""
+"""Infers `competition.toml` from a folder of tables and images: what is certain, and questions for the rest."""
 
 import os
 import re
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
+from typing import Any
 
 from tandem.config.competition import Competition
-from tandem.data.csv_reader import Table, read_table
-from tandem.data.image_io import SUFFIXES
-from tandem.data.infer_labels import guess_labels
-from tandem.data.submission import preview, submission_columns
+from tandem.config.questions import Question, as_list, flat, nested, settled
+from tandem.data.competition_tables import joined_tables, matched, read_one, rows_in_split
+from tandem.data.csv_reader import Table
+from tandem.data.infer_images import ANY, ImageFiles, Place, Reading, find_repair, holds, places, read_column, renamed
+from tandem.data.infer_labels import HINTS, LabelGuess, guess_labels
+from tandem.data.infer_tables import OWN, Found, find_tables, is_counter, split_column
+from tandem.data.label_codec import natural_key, split_cell
 
 WITH_CAPTIONS = ["text_minilm", "text_tfidf", "image_tuned", "fusion", "fusion_lite0"]
 IMAGES_ONLY = ["image_lite2", "image_tuned", "image_tuned_lite0"]
+TEXT_ONLY = ["text_minilm", "text_tfidf"]
+ID_NAME = re.compile(r"(^|[_ -])id$|^id|Id$|ID$")
+LABEL_VALUES = ("labels.names", "least", "most")  # depend on what the labels are, and on
+ROWS = ("train", "valid", "split", "encoding", "columns")  # which rows there are
+FOUND = 0.5  # share of the rows whose images must be found for a column to name images
 
 
 @dataclass(frozen=True)
 class Inference:
-    """An inferred competition; the roles of files are train, test, sample_submission and solution."""
+    """An inferred competition; the roles of tables are train, test, sample_submission and solution."""
 
-    competition: Competition
+    values: dict[str, Any]  # {key of competition.toml: value} of all that is certain or was given
+    questions: list[Question]  # what is not
     notes: list[str]  # what was inferred
-    questions: list[str]  # what is uncertain, and the key of competition.toml to edit
-    roles: dict[str, str]  # {role: file}
+    unused: list[str]  # columns, files and folders that nothing reads, with the reason
+    roles: dict[str, list[str]]  # {role: files}
     tables: dict[str, Table]  # {role: table} of all but the solution
     counts: dict[str, int]  # {label: number of training rows}
 
-
-class ImageIndex:
-    """The image files of a folder, searchable by id.
-
-    >>> ImageIndex(["data/7.jpg", "data/8.jpg"]).count_places(["7", "8", "9"])
-    Counter({('data', '.jpg'): 2})
-    """
-
-    def __init__(self, files: Iterable[str]) -> None:
-        self.files = [file for file in files if PurePosixPath(file).suffix.lower() in SUFFIXES]
-        self._by_name: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        for file in self.files:
-            path = PurePosixPath(file)
-            self._by_name[path.name].append((file, ""))
-            self._by_name[path.stem].append((file, path.suffix))
-
-    def count_places(self, ids: Sequence[str]) -> Counter[tuple[str, str]]:
-        """Number of ids that name a file in each (folder, suffix)."""
-        places: Counter[tuple[str, str]] = Counter()
-        for id in ids:
-            for file, suffix in self._by_name.get(id.rsplit("/", 1)[-1], ()):
-                if f"/{file}".endswith(f"/{id}{suffix}"):
-                    places[file[: len(file) - len(id + suffix)].rstrip("/") or ".", suffix] += 1
-        return places
+    @property
+    def competition(self) -> Competition:
+        """Raises ValueError where a question is open."""
+        return Competition.model_validate(nested(self.values))
 
 
-def best_place(places: Counter[tuple[str, str]]) -> tuple[str, str]:
-    """The (folder, suffix) of most ids; of equals, the one with the shortest folder name."""
-    return min(places, key=lambda place: (-places[place], len(place[0]), place))
-
-
-def infer_competition(folder: Path) -> Inference:
-    """The most likely competition; raises ValueError where none can be inferred."""
-    found = (Path(here, name) for here, _, names in os.walk(folder) for name in names)
-    files = sorted(path.relative_to(folder).as_posix() for path in found)
-    questions: list[str] = []
-    roles = find_tables(files, folder, questions)
-    tables = {role: read_table(folder / name) for role, name in roles.items() if role != "solution"}
+def infer_competition(folder: Path, given: Mapping[str, Any] | None = None) -> Inference:
+    """`given` {key: value} are answers, taken as they are; raises ValueError where nothing can be inferred."""
+    paths = (Path(here, name) for here, _, names in os.walk(folder) for name in names)
+    files = sorted(name for path in paths if (name := path.relative_to(folder).as_posix()) not in OWN)
+    found = Found(dict(given or {}))
+    roles = find_tables(files, folder, found)
+    tables: dict[str, Table] = {}
     try:
-        return infer_from(roles, tables, ImageIndex(files), questions)
+        tables = read_tables(folder, roles, found)
+        counts = infer_from(roles, tables, ImageFiles(files), found)
     except ValueError as error:
-        raise ValueError(f"{folder / roles['train']}: {error}") from error
+        question = getattr(error, "question", None)  # such as the encoding of a table
+        if question is None:
+            first = str(folder / roles["train"][0])
+            raise error if str(error).startswith(str(folder)) else ValueError(f"{first}: {error}") from error
+        found.questions, counts = [question], {}
+    questions = settled(found.given, found.questions)
+    if not any(question.key in ("images", "image", "id", "image_name") for question in questions):
+        read = [file for named in roles.values() for file in named] + [line.partition(":")[0] for line in found.unused]
+        found.unused += unused_folders(files, read, (found.values | found.given).get("images"))
+    values = {key: value for key, value in (found.values | found.given).items() if key not in depends_on(questions)}
+    return Inference(values, questions, found.notes, found.unused, roles, tables, counts)
 
 
-def infer_from(roles: dict[str, str], tables: dict[str, Table], images: ImageIndex, questions: list[str]) -> Inference:
-    """`roles` is {role: file}; new questions are added to `questions`."""
-    train, test, sample = tables["train"], tables.get("test"), tables.get("sample_submission")
-    if not train.rows:
+def depends_on(questions: Sequence[Question]) -> set[str]:
+    """The keys whose values depend on open questions, and these."""
+    keys = {question.key for question in questions}
+    if keys & {"image", "id", "image_name"}:
+        keys |= {"images", "suffix"}
+    if any(key.startswith("labels.") or key in ROWS for key in keys):
+        keys |= set(LABEL_VALUES)
+    return keys
+
+
+def read_tables(folder: Path, roles: dict[str, list[str]], found: Found) -> dict[str, Table]:
+    """{role: table} of all but the solution, with the spelling of the training table's columns."""
+    encoding, columns = found.given.get("encoding"), found.given.get("columns")
+    tables: dict[str, Table] = {}
+    for role in ("train", "test", "sample_submission"):
+        parts: list[Table] = []
+        for file in roles.get(role, ()):
+            table = read_one(folder / file, encoding, columns)
+            if header := (tables.get("train") or (parts[0] if parts else None)):
+                table, other = matched(table, header.columns)
+                if other:
+                    spelt = ", ".join(f"{own!r} is {name!r}" for own, name in other.items())
+                    found.notes.append(f"{file}: columns as in the training table: {spelt}")
+            parts.append(table)
+        if parts:
+            tables[role] = joined_tables(parts)
+    if column := split_column(tables["train"], "test" in tables, found):
+        every = tables["train"]
+        tables["train"] = rows_in_split(every, column, "train", found.given.get("valid"))
+        rest = rows_in_split(every, column, "test", None)
+        if rest.rows and "test" not in tables:
+            tables["test"] = rest
+    if not tables["train"].rows:
         raise ValueError("the table has no rows")
-    notes: list[str] = []
-    if sample and not test:
-        roles, tables = roles | {"test": roles["sample_submission"]}, tables | {"test": sample}
-        notes.append(f"no test table: the test ids are those of {roles['test']}")
-    elif not test:
-        questions.append("there is no test table: add test.csv with the ids to label, or edit test")
-    id = find_id(train, test, sample, images)
-    images_at, suffix = find_images(id, {"train": train, "test": tables.get("test")}, images, questions)
-    named = [c for c in train.columns if sample and c in sample.columns and c != id]
-    shared = [c for c in train.columns if test and c in test.columns and c not in (id, *named)]
-    caption = find_caption(train, shared, notes)
-    rest = [c for c in train.columns if c not in (id, caption)]
-    guess = guess_labels(train, named or [c for c in rest if c not in shared] or rest)
-    questions += guess.questions
-    if unused := [c for c in rest if c not in guess.labels.columns]:
-        notes.append(f"not used: {preview(unused)}")
-    competition = Competition(
-        id=id,
-        caption=caption,
-        images=images_at,
-        suffix=suffix,
-        labels=guess.labels,
-        least=guess.least,
-        most=max(guess.most, 1),
-        experiments=WITH_CAPTIONS if caption else IMAGES_ONLY,
-        **cast(dict[str, Any], roles),
-    )
-    if sample:
-        try:
-            submission_columns(competition, sample.columns)
-        except ValueError as error:
-            questions.append(f"{roles['sample_submission']}: {error}: rename columns, or remove the file")
-    return Inference(competition, notes, questions, roles, tables, guess.counts)
+    return tables
 
 
-def find_tables(files: Sequence[str], folder: Path, questions: list[str]) -> dict[str, str]:
-    """{role: file} of train, and of test, sample_submission and solution where they exist."""
-    tables = [file for file in files if file.lower().endswith(".csv")]
-    if not tables:
-        archives = [file for file in files if file.lower().endswith((".zip", ".7z", ".tar", ".gz"))]
-        inner = f"; unpack {archives[0]} first" if archives else ""
-        raise ValueError(f"{folder} contains no CSV file; expected train.csv and test.csv{inner}")
-    roles: dict[str, str] = {}
+def infer_from(
+    roles: dict[str, list[str]], tables: dict[str, Table], images: ImageFiles, found: Found
+) -> dict[str, int]:
+    """Adds values and questions to `found`; {label: number of training rows}."""
+    train, sample = tables["train"], tables.get("sample_submission")
+    for role, files in roles.items():
+        found.values[role] = files[0] if len(files) == 1 else files
+    if "test" not in tables and sample and sample.columns[0] in train.columns:
+        tables["test"], found.values["test"] = sample, roles["sample_submission"][0]
+        found.notes.append(f"no test table: the test ids are those of {found.values['test']}")
+    elif "test" not in tables:
+        found.values["test"] = ""
+        found.notes.append(
+            "no test table: train and score now, label new images with make predict; or add test.csv and run make "
+            "import again"
+        )
+    elif "test" not in roles:
+        found.values["test"] = ""  # rows of the training table
+    test = tables.get("test")
+    readings = find_image_columns(train, test, images, found)
+    image = choose_image(readings, found)
+    id = choose_id(train, test, sample, image, found)
+    place_images(image, readings, tables, images, found)
+    named = [c for c in train.columns if sample and c in sample.columns and c not in (id, image)]
+    shared = [c for c in train.columns if test and c in test.columns and any(map(str.strip, test.column(c)))]
+    rest = [c for c in train.columns if c not in (id, image, found.values.get("split"))]
+    texts = [c for c in rest if c not in named and (not test or c in test.columns)]
+    caption = infer_caption(train, texts, bool(test), found)
+    rest = [c for c in rest if c not in caption]
+    unshared = [c for c in rest if c not in shared]
+    hinted = [c for c in rest if c in shared and any(hint in c.lower() for hint in HINTS)]
+    guess = infer_labels(train, named or [*unshared, *hinted] or rest, found)
+    infer_metric(sample, id, guess, found)
+    text_only = not images.files or found.given.get("images") == ""
+    if text_only and not caption:
+        raise ValueError("there are no image files and no column of captions; expected images, texts or both")
+    if text_only:
+        found.values["duplicates"] = "off"  # they are found by images
+    found.values["experiments"] = TEXT_ONLY if text_only else WITH_CAPTIONS if caption else IMAGES_ONLY
+    used = [id, image, *caption, *guess.labels.columns, found.values.get("split")]
+    found.unused += unused_columns(train, used, sample, test)
+    return guess.counts
 
-    def assign(role: str, fits: Callable[[str], bool]) -> None:
-        free = (table for table in tables if table not in roles.values())
-        if fitting := [table for table in free if fits(PurePosixPath(table).stem.lower())]:
-            roles[role] = min(fitting, key=lambda t: (t.count("/"), len(PurePosixPath(t).name), t))
 
-    assign("solution", lambda stem: "solution" in stem and "sample" not in stem)
-    assign("sample_submission", lambda stem: "submission" in stem or ("sample" in stem and "sub" in stem))
-    assign("train", lambda stem: "train" in stem)
-    assign("test", lambda stem: "test" in stem)
-    if "train" not in roles:
-        assign("train", lambda stem: "label" in stem)
-        if "train" not in roles:
-            assign("train", lambda stem: True)
-        if "train" not in roles:
-            raise ValueError(f"{folder} contains no table of labelled rows; expected train.csv besides {tables}")
-        questions.append(f"no table is named train: {roles['train']} is used: edit train")
-    return roles
+def find_image_columns(train: Table, test: Table | None, images: ImageFiles, found: Found) -> dict[str, Reading]:
+    """{column: reading} of the columns that name image files, best first; row counters only where there is no other."""
+    template, readings = found.given.get("image_name", ""), {}
+    for column in train.columns:
+        if test is None or column in test.columns:
+            cells = [renamed(cell, template) for cell in train.column(column)]
+            reading = read_column(column, cells, images)
+            if reading.n_found and reading.n_found >= FOUND * len(cells):
+                readings[column] = reading
+    real = {c: r for c, r in readings.items() if not is_counter(c, train.column(c))}
+
+    def rank(column: str) -> tuple[bool, int, bool, int]:
+        unique = len(set(train.column(column))) > 0.9 * len(train.rows)
+        return not unique, -readings[column].n_found, readings[column].suffix == ANY, train.columns.index(column)
+
+    return {column: readings[column] for column in sorted(real or readings, key=rank)}
 
 
-def find_id(train: Table, test: Table | None, sample: Table | None, images: ImageIndex) -> str:
-    """The column whose values name images; without images, the first with (nearly) unique values."""
+def choose_image(readings: Mapping[str, Reading], found: Found) -> str | None:
+    """The column that names the images; one that is like the best but names other files is a question."""
+    if "image" in found.given or not readings:
+        return found.given.get("image")
+    best, *others = readings.values()
+    exact = [r for r in (best, *others) if r.suffix != ANY]
+    if exact and exact[0].n_found >= best.n_found:
+        best = exact[0]
+    rivals = [r for r in others if r is not best and r.found != best.found and r.n_found >= best.n_found]
+    if best.suffix != ANY:
+        rivals = [r for r in rivals if r.suffix != ANY or r.n_found > best.n_found]
+    if exact and best.suffix == ANY:
+        rivals.append(exact[0])
+    if rivals:
+        examples = {r.column: next(files[0] for files in r.found if files) for r in (best, *rivals)}
+        found.questions.append(Question("image", "several columns name image files; the first of each", examples))
+    return best.column
+
+
+def choose_id(train: Table, test: Table | None, sample: Table | None, image: str | None, found: Found) -> str:
+    """The column that names a row, as the sample submission has it; else that of the images, or of different values."""
+    id = found.given.get("id") or _id_column(train, test, sample, image, found)
+    found.values["id"] = id
+    if image and image != id:
+        found.values["image"] = image
+    return id
+
+
+def _id_column(train: Table, test: Table | None, sample: Table | None, image: str | None, found: Found) -> str:
     columns = [c for c in train.columns if test is None or c in test.columns]
-    if sample and not test:
-        columns = [c for c in columns if c in sample.columns] or columns
-    if test and not columns:
-        both = f"{list(train.columns)} and {list(test.columns)}; expected the same name for the column of ids"
-        raise ValueError(f"no column is in both the training and the test table: {both}")
-    n_images = {c: max(images.count_places(train.column(c)).values(), default=0) for c in columns}
-    distinct = {c: len(set(train.column(c)) - {""}) / len(train.rows) for c in columns}
-    named = [c for c in columns if n_images[c]]
-    unique = [c for c in columns if distinct[c] > 0.9]
-    if named and not set(named) & set(unique):
-        raise ValueError(f"column {named[0]!r} names many images in more than one row; expected one row for each image")
+    if not columns:
+        both = f"{list(train.columns)} and {list(test.columns if test else ())}"
+        expected = "expected the same name for the column of ids"
+        raise ValueError(f"no column is in both the training and the test table: {both}; {expected}")
+    in_sample = [c for c in columns if sample and c in sample.columns and _is_unique(sample, c)]
+    if in_sample and test is not None:
+        same = [c for c in in_sample if set(sample.column(c)) == set(test.column(c))] if sample else []
+        in_sample = same or in_sample
+    if in_sample:
+        return image if image in in_sample else in_sample[0]
+    unique = [c for c in columns if _is_unique(train, c)]
+    if image:
+        if image not in unique:
+            raise ValueError(
+                f"column {image!r} names many images in more than one row; expected one row for each image"
+            )
+        rivals = [c for c in unique if c != image and ID_NAME.search(c) and not is_counter(c, train.column(c))]
+        if rivals and not sample:
+            examples = {c: train.column(c)[0] for c in (image, *rivals)}
+            found.questions.append(Question("id", "the submission may name a row by several columns", examples))
+        return image
     if not unique:
         raise ValueError(f"no column of {columns} has a different value in each row; expected one with ids of images")
     hinted = re.compile("id|image|file|name", re.IGNORECASE)
-    return min(unique, key=lambda c: (-n_images[c], not hinted.search(c), columns.index(c)))
+    return min(unique, key=lambda c: (is_counter(c, train.column(c)), not hinted.search(c), columns.index(c)))
 
 
-def find_images(id: str, tables: dict[str, Table | None], images: ImageIndex, questions: list[str]) -> tuple[str, str]:
-    """(folder, suffix) that give the most images of the training rows."""
-    ids = {split: table.column(id) for split, table in tables.items() if table and id in table.columns}
-    places = {split: images.count_places(values) for split, values in ids.items()}
-    if not places["train"]:
-        column, n = f"column {id!r} (such as {ids['train'][0]!r})", len(images.files)
-        questions.append(f"{column} names none of the {n:,} image files: add the images, or edit images and suffix")
-        folders = Counter(PurePosixPath(file).parent.as_posix() for file in images.files)
-        return max(folders, key=folders.__getitem__, default="."), ""
-    place = best_place(places["train"])
-    pattern = file_pattern(place, id)
-    for split, values in ids.items():
-        if split != "train" and (common := set(values) & set(ids["train"])):
-            shared = f"{len(common):,} {split} ids are also ids of train rows, such as {min(common)!r}"
-            advice = f"each image needs its own id; give the {split} images and ids other names"
-            questions.append(f"{shared}: {advice}")
+def _is_unique(table: Table, column: str) -> bool:
+    return len(set(table.column(column)) - {""}) > 0.9 * len(table.rows)
+
+
+def place_images(
+    image: str | None, readings: Mapping[str, Reading], tables: Mapping[str, Table], images: ImageFiles, found: Found
+) -> None:
+    """Folders and suffix of the images of each split."""
+    if "images" in found.given or not images.files:
+        return
+    column = image or found.values["id"]
+    template = found.given.get("image_name", "")
+    cells = {s: [renamed(c, template) for c in tables[s].column(column)] for s in ("train", "test")
+             if s in tables and column in tables[s].columns}  # fmt: skip
+    reading = readings.get(column) or read_column(column, cells["train"], images)
+    if reading.n_found < len(cells["train"]) and not template and ask_repair(column, cells["train"], images, found):
+        return
+    if not reading.n_found:
+        example = (
+            f"column {column!r}, such as {cells['train'][0]!r}, names none of the {len(images.files):,} image files"
+        )
+        about = f"{example}, such as {images.files[0]}"
+        found.questions.append(Question("images", about, {"": "no images: text only"}))
+        return
+    options = {"train": places(reading, cells["train"], "train")}
+    if "test" in cells:
+        other = read_column(column, cells["test"], images)
+        options["test"] = places(other, cells["test"], "test") if other.n_found else []
+    settle_places(options, column, found)
+    for split, values in cells.items():
+        n = len(values) - (reading if split == "train" else other).n_found
+        if n:
+            found.notes.append(f"{n:,} of {len(values):,} {split} rows have no image: make check lists them")
+
+
+def settle_places(options: Mapping[str, list[Place]], column: str, found: Found) -> None:
+    """One setting for the splits, or one for each; a question where two places fit the training rows."""
+    best = options["train"][0]
+    if len({place.folders for place in options["train"]}) > 1:
+        listed = {str(place.setting): place.pattern(column) for place in options["train"]}
+        found.questions.append(Question("images", "several folders hold an image for each row", listed))
+        return
+    if len(options["train"]) > 1 and "suffix" not in found.given:
+        listed = {place.suffix: place.pattern(column) for place in options["train"]}
+        found.questions.append(Question("suffix", "files of several suffixes have the same names", listed))
+    test = options.get("test") or [best]
+    same = next((place for place in test if place.folders == best.folders), None)
+    chosen = same or test[0]
+    found.values["images"] = best.setting
+    if same is None:
+        found.values["images"] = {"train": best.setting, "test": chosen.setting}
+    found.values["suffix"] = best.suffix if best.suffix == chosen.suffix else ANY
+
+
+def ask_repair(column: str, cells: Sequence[str], images: ImageFiles, found: Found) -> bool:
+    """Whether a change of the names fits all rows: it is asked for, with what differs."""
+    repair = find_repair(cells, images)
+    if repair is None:
+        return False
+    about = f"column {column!r} names no file as it stands: {repair.differs} differs, such as {repair.example}"
+    found.questions.append(Question("image_name", about, {repair.template: repair.example}))
+    return True
+
+
+def infer_caption(train: Table, columns: Sequence[str], certain: bool, found: Found) -> list[str]:
+    """The columns of captions; none is ""."""
+    if "caption" in found.given:
+        given = found.given["caption"]
+        return [given] if isinstance(given, str) and given else list(given or [])
+    if not certain:
+        columns = [c for c in columns if not any(hint in c.lower() for hint in HINTS)]
+    caption = find_caption(train, columns, found.notes)
+    if caption:
+        found.values["caption"] = caption
+    return [caption] if caption else []
+
+
+def infer_labels(train: Table, candidates: Sequence[str], found: Found) -> LabelGuess:
+    """The labels, of the columns that are given where they are."""
+    given = {key.removeprefix("labels."): value for key, value in found.given.items() if key.startswith("labels.")}
+    columns = [given["column"]] if given.get("column") else given.get("columns") or candidates
+    if unknown := [c for c in columns if c not in train.columns]:
+        raise ValueError(f"labels: no column {unknown[0]!r}; the columns are {', '.join(train.columns)}")
+    guess = guess_labels(train, columns)
+    if given.get("separator", guess.labels.separator) != guess.labels.separator:
+        guess = cut_at(train.column(guess.labels.column), guess, given["separator"])
+    found.questions += [question for question in guess.questions if isinstance(question, Question)]
+    found.notes += [str(text) for text in guess.questions if not isinstance(text, Question)]
+    found.values |= flat({"labels": guess.labels.model_dump(exclude_none=True)})
+    found.values |= {"least": guess.least, "most": max(guess.most, 1)}
+    return guess
+
+
+def cut_at(cells: Sequence[str], guess: LabelGuess, separator: str) -> LabelGuess:
+    """The labels of one column, cut at a given separator."""
+    rows = [set(split_cell(cell, separator)) for cell in cells]
+    counts = Counter(name for row in rows for name in row)
+    names, sizes = sorted(counts, key=natural_key), [len(row) for row in rows]
+    labels = guess.labels.model_copy(update={"separator": separator, "names": names})
+    return LabelGuess(labels, min(sizes), max(sizes), {name: counts[name] for name in names}, guess.questions)
+
+
+FRACTION_METRICS = {  # of a sample submission that holds fractions
+    "auc_macro": "probabilities; mean ROC AUC of the labels",
+    "log_loss": "probabilities; mean log loss of the labels",
+    "map_macro": "probabilities; mean average precision of the labels",
+    "f1_samples": "0 and 1, though the sample holds fractions",
+}
+
+
+def infer_metric(sample: Table | None, id: str, guess: LabelGuess, found: Found) -> None:
+    """f1_samples is assumed, as no file names the metric; a sample with fractions is a question."""
+    if "metric" in found.given:
+        return
+    found.values["metric"] = "f1_samples"
+    cells = [] if sample is None else [c for name in sample.columns if name != id for c in sample.column(name)]
+    if fractions := [cell for cell in cells if _is_fraction(cell)]:
+        about = f"the sample submission holds fractions, such as {fractions[0]}; metrics of labels need 0 and 1"
+        found.questions.append(Question("metric", about, FRACTION_METRICS))
+
+
+def _is_fraction(cell: str) -> bool:
+    return bool(re.fullmatch(r"\s*0?\.\d*[1-9]\d*([eE]-?\d+)?\s*", cell))
+
+
+def unused_columns(train: Table, used: Sequence[str | None], sample: Table | None, test: Table | None) -> list[str]:
+    """The columns that nothing reads, with the reason."""
+    unused = []
+    for column in train.columns:
+        if column in used:
             continue
-        n = places[split][place]
-        if places[split] and not n:
-            where = f"train images are {pattern}, {split} images {file_pattern(best_place(places[split]), id)}"
-            questions.append(f"{where}: move all images to one folder and edit images and suffix")
-        elif n < len(values):
-            rows = f"{len(values) - n:,} of {len(values):,} {split} rows"
-            questions.append(f"{rows} have no image at {pattern}: make check lists them")
-    return place
+        if is_counter(column, train.column(column)):
+            reason = "it counts the rows"
+        elif sample and column not in sample.columns:
+            reason = "neither a caption nor in the sample submission"
+        else:
+            reason = "neither a caption nor a label" if test and column in test.columns else "not read as a label"
+        unused.append(f"column {column}: {reason}")
+    return unused
 
 
-def file_pattern(place: tuple[str, str], id: str) -> str:
-    """Such as data/<id>.jpg."""
-    return f"{place[0]}/<{id}>{place[1]}"
+def unused_folders(files: Sequence[str], tables: Sequence[str], images: object) -> list[str]:
+    """The folders whose files nothing reads; `images` is the setting of that name."""
+    settings = images.values() if isinstance(images, Mapping) else [images]
+    folders = [folder for setting in settings if setting for folder in as_list(setting)]
+    left = Counter(
+        PurePosixPath(file).parent.as_posix()
+        for file in files
+        if file not in tables and not any(holds(folder, file) for folder in folders)
+    )
+    return [f"{folder}/: {n:,} file{'s' * (n > 1)} that no row names" for folder, n in left.items() if folder != "."]
 
 
 def find_caption(train: Table, columns: Sequence[str], notes: list[str]) -> str | None:

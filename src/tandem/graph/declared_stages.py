@@ -18,7 +18,9 @@ from tandem.graph.sources import Sources
 R = TypeVar("R")
 GPU = "gpu"  # EXPS=gpu: all experiments whose names begin with gpu_
 TERMS = ".terms.parquet"  # contributions beside a fold's predictions
-CHECKED_SETTINGS = {"id", "caption", "images", "suffix", "labels", "least", "most", "duplicates"}
+CHECKED_SETTINGS = {"id", "image", "caption", "images", "suffix", "image_name", "split", "valid", "train", "test"} | {
+    "unlabelled", "encoding", "columns", "labels", "least", "most", "duplicates", "folds"
+}  # fmt: skip
 SUBMITTED_SETTINGS = {"id", "labels", "test", "sample_submission", "solution"}
 
 
@@ -168,10 +170,13 @@ class Graph:
 
     def _check(self) -> Task:
         paths, competition = self.paths, self.competition
-        tables = [paths.input / getattr(competition, name) for name in (*competition.splits, "sample_submission")]
+        names = [file for split in competition.splits for file in competition.table_files(split)]
+        tables = [paths.input / name for name in dict.fromkeys([*names, competition.sample_submission])]
         inputs: dict[str, Any] = {"competition.toml": competition.model_dump(mode="json", include=CHECKED_SETTINGS)}
         inputs |= {str(file): self.sources.file(file) for file in tables}
-        inputs |= {"image files": folder_state(paths.input / competition.images), "check version": version.CHECK}
+        folders = dict.fromkeys(f for split in competition.splits for f in competition.image_folders(split))
+        states = [folder_state(paths.input / folder.removesuffix("**")) for folder in folders]
+        inputs |= {"image files": states[0] if len(states) == 1 else states, "check version": version.CHECK}
         files = [paths.labels, *map(paths.images, competition.splits)]
         files += map(paths.captions, competition.splits if competition.caption else ())
         return Task("check", "check", (Artifact("check", tuple(files), paths.checked, inputs),))
@@ -322,7 +327,8 @@ class Graph:
             "predictions": self.predictions(name, members)[1].key,
             "decoder": self.decoder(name, members).key,
         }
-        tables = [paths.input / getattr(competition, name) for name in ("test", "sample_submission", "solution")]
+        names = [*competition.table_files("test"), competition.sample_submission, competition.solution]
+        tables = [paths.input / name for name in names]
         inputs |= {str(file): self.sources.file(file) for file in tables} | {"submission version": version.SUBMISSION}
         file = paths.submission(name)
         artifact = Artifact(f"submission of {name}", (file,), file.with_suffix(".json"), inputs)

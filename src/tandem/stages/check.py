@@ -13,6 +13,7 @@ from rich.text import Text
 from tandem.artifacts.atomic_io import write_json
 from tandem.artifacts.paths import Paths
 from tandem.data.check_competition import CheckedTables, check_competition, write_checked
+from tandem.data.complete_competition import assumed_metric
 from tandem.data.issues import KINDS, Issue, check_report, group_by_kind
 from tandem.graph.declared_stages import Graph
 from tandem.graph.lock import only_run
@@ -27,7 +28,10 @@ def main(args: Namespace) -> int:
     """Checks in any case; images that did not change are not opened again."""
     paths = Paths(args.comp)
     with only_run(paths):
-        errors = check(open_graph(paths))
+        graph = open_graph(paths)
+        errors = check(graph)
+    if line := assumed_metric(paths, graph.competition):
+        print(line)
     print(not_ready(paths, errors) if errors else f"ready: make submit COMP={args.comp}")
     return int(errors > 0)
 
@@ -66,7 +70,7 @@ def show(paths: Paths, checked: CheckedTables) -> None:
         looked += f" ({checked.n_opened / checked.seconds:,.0f} img/s)"
     if not checked.images:
         looked = "no image was read"
-    rows = f"{checked.rows['train']:,} + {checked.rows['test']:,} rows"
+    rows = " + ".join(f"{n:,}" for n in checked.rows.values()) + " rows"
     print(f"{rows}, {looked}; details: {paths.check_report}")
 
 

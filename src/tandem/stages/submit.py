@@ -9,6 +9,7 @@ from argparse import Namespace
 from tandem.artifacts.atomic_io import file_digest, write_json, write_text
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import load_competition
+from tandem.data.complete_competition import assumed_metric
 from tandem.data.submission import detect_drift, expected_rows, local_scores, submission_csv, validate_submission
 from tandem.graph.experiment_dir import ExperimentDir, Experiments
 from tandem.graph.plan import Step
@@ -18,7 +19,10 @@ from tandem.stages._run import bring_up_to_date
 
 def main(args: Namespace) -> None:
     bring_up_to_date(args.comp, "submit", args.exps, args.jobs)
-    show_scores(Paths(args.comp))
+    paths = Paths(args.comp)
+    show_scores(paths)
+    if line := assumed_metric(paths, load_competition(paths.competition)):
+        print(line)
 
 
 def run(paths: Paths, step: Step) -> None:
