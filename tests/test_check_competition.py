@@ -65,7 +65,7 @@ def test_a_missing_column_ends_the_check_before_any_image(paths):
 
 
 def test_an_unsafe_id_has_no_image(paths):
-    (paths.input / "test.csv").write_text("id,caption\n../2,unknown\n")
+    (paths.input / "test.csv").write_text("id,caption\na/../2,unknown\n")
     checked = check(paths)
     assert [issue.kind for issue in checked.issues if issue.file.endswith("test.csv")] == ["unsafe id"]
     assert checked.images["test"]["sha"] == [""]

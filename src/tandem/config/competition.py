@@ -169,7 +169,7 @@ def to_toml(competition: Competition | Mapping[str, Any], questions: Sequence[Qu
 
     values = flat(competition.model_dump()) if isinstance(competition, Competition) else dict(competition)
     for key, field in _fields():
-        if not key.startswith("labels.") and not field.is_required():
+        if not key.startswith("labels.") and key != "suffix" and not field.is_required():
             values.setdefault(key, field.get_default(call_default_factory=True))
     values["test"] = values["test"] or ""
     if values.get("labels.format") == "columns":
@@ -220,7 +220,7 @@ def required_keys() -> list[str]:
 
 
 def _is_unset(key: str, value: object) -> bool:
-    return value is None or (value in ("", []) and key not in ("suffix", "test"))
+    return value is None or (value in ("", []) and key not in ("suffix", "test", "images", "caption"))
 
 
 def _item(value: object) -> "Item":

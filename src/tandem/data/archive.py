@@ -154,14 +154,17 @@ def _build(folder: Path, sizes: dict[str, int], write: Callable[[str, Path], obj
 
 
 def _merge(new: Path, folder: Path, targets: Sequence[str]) -> None:
-    """Moves the files that `folder` lacks there; its own settings stay. Raises ValueError where another file differs."""
+    """Moves the files that `folder` lacks there; its own settings stay. Raises ValueError where a file differs."""
     targets = [target for target in targets if target != SETTINGS]
     there = [target for target in targets if (folder / target).exists()]
+    if not there:
+        raise ValueError(f"{folder} holds other files; remove it, or choose another COMP")
     if different := [target for target in there if not _same(new / target, folder / target)]:
         first, more = different[0], f" and {len(different) - 1:,} more" if len(different) > 1 else ""
         raise ValueError(
-            f"{folder / first}{more} differ{'' if more else 's'} from what is imported; to keep the files that are there, "
-            f"run make import COMP={folder.name} alone; for another competition choose another COMP, or remove {folder}"
+            f"{folder / first}{more} differ{'' if more else 's'} from what is imported; to keep the files that are "
+            f"there, run make import COMP={folder.name} alone; for another competition choose another COMP, or remove "
+            f"{folder}"
         )
     for target in set(targets) - set(there):
         (folder / target).parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """Completes `competition.toml`: infers what it lacks, with the values of the user as given answers.
 
-`inferred.json` beside it holds the values that import wrote: a value that differs from it, or is not in it, is the
-user's and stays.
+`inferred.json` beside it holds the `values` that import wrote, and the keys of `open` questions: a value that differs
+from it, or is not in it, is the user's and stays.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,14 +19,15 @@ from tandem.data.infer_competition import LABEL_VALUES, ROWS, Inference, infer_c
 from tandem.data.infer_tables import has_test_table
 
 
-def read_inferred(paths: Paths) -> dict[str, Any]:
-    """{key: value} that import wrote; empty where it wrote none."""
-    return read_json(paths.inferred) if paths.inferred.exists() else {}
+def read_inferred(paths: Paths) -> tuple[dict[str, Any], list[str]]:
+    """({key: value} that import wrote, keys of open questions); both empty where it wrote none."""
+    record = read_json(paths.inferred) if paths.inferred.exists() else {}
+    return record.get("values", {}), record.get("open", [])
 
 
 def assumed_metric(paths: Paths, competition: Competition) -> str:
     """The line that names the metric where import assumed it; "" where the user set it."""
-    assumed = read_inferred(paths).get("metric") == competition.metric
+    assumed = read_inferred(paths)[0].get("metric") == competition.metric
     return f"metric: assumed {competition.metric} (METRIC= sets it)" if assumed else ""
 
 
@@ -39,7 +40,7 @@ def complete(paths: Paths, answers: Mapping[str, Any] | None = None) -> Inferenc
     if unknown := [key for key in answers if key not in known_keys()]:
         raise ValueError(f"{unknown[0]!r} is no key of competition.toml; there are {', '.join(known_keys())}")
     before = flat(parse_toml(paths.competition)) if paths.competition.exists() else {}
-    inferred = read_inferred(paths)
+    inferred, _ = read_inferred(paths)
     own = {key for key, value in before.items() if key in inferred and value == inferred[key]}
     changed = {key for key, value in answers.items() if before.get(key, value) != value}
     own |= labels_of(changed) - set(answers)
@@ -59,8 +60,7 @@ def complete(paths: Paths, answers: Mapping[str, Any] | None = None) -> Inferenc
     if not paths.competition.exists() or text != paths.competition.read_text(encoding="utf-8"):
         write_text(paths.competition, text)
     record = {key: value for key, value in written.items() if key not in given and value != OPEN}
-    if record != inferred:
-        write_json(paths.inferred, record)
+    write_json(paths.inferred, {"values": record, "open": [question.key for question in found.questions]})
     return found
 
 
@@ -80,8 +80,9 @@ def settle(paths: Paths) -> None:
     if not paths.competition.exists():
         return
     values = flat(parse_toml(paths.competition))
+    inferred, asked = read_inferred(paths)
     missing = [key for key in required_keys() if key not in values]
-    new_test = values.get("test") == "" == read_inferred(paths).get("test") and has_test_table(paths.input)
-    if OPEN in values.values() or missing or new_test:
+    new_test = values.get("test") == "" == inferred.get("test") and has_test_table(paths.input)
+    if asked or missing or new_test or OPEN in values.values():
         for line in complete(paths).notes:
             print(f"note: {line}")

@@ -14,8 +14,9 @@ from tandem.data.competition_tables import joined_tables, matched, read_one, row
 from tandem.data.csv_reader import Table
 from tandem.data.infer_images import ANY, ImageFiles, Place, Reading, find_repair, holds, places, read_column, renamed
 from tandem.data.infer_labels import HINTS, LabelGuess, guess_labels
-from tandem.data.infer_tables import OWN, Found, find_tables, is_counter, split_column
+from tandem.data.infer_tables import OWN, Found, find_tables, is_counter, is_nameless, split_column
 from tandem.data.label_codec import natural_key, split_cell
+from tandem.data.submission import submission_columns
 
 WITH_CAPTIONS = ["text_minilm", "text_tfidf", "image_tuned", "fusion", "fusion_lite0"]
 IMAGES_ONLY = ["image_lite2", "image_tuned", "image_tuned_lite0"]
@@ -64,8 +65,18 @@ def infer_competition(folder: Path, given: Mapping[str, Any] | None = None) -> I
     if not any(question.key in ("images", "image", "id", "image_name") for question in questions):
         read = [file for named in roles.values() for file in named] + [line.partition(":")[0] for line in found.unused]
         found.unused += unused_folders(files, read, (found.values | found.given).get("images"))
+    if not questions and "sample_submission" in tables:
+        note_sample(found, tables["sample_submission"], roles["sample_submission"][0])
     values = {key: value for key, value in (found.values | found.given).items() if key not in depends_on(questions)}
     return Inference(values, questions, found.notes, found.unused, roles, tables, counts)
+
+
+def note_sample(found: Found, sample: Table, file: str) -> None:
+    """A sample submission of another form than the labels is noted; `make check` refuses it."""
+    try:
+        submission_columns(Competition.model_validate(nested(found.values | found.given)), sample.columns)
+    except ValueError as error:
+        found.notes.append(f"{file}: {error}")
 
 
 def depends_on(questions: Sequence[Question]) -> set[str]:
@@ -213,7 +224,7 @@ def _id_column(train: Table, test: Table | None, sample: Table | None, image: st
             raise ValueError(
                 f"column {image!r} names many images in more than one row; expected one row for each image"
             )
-        rivals = [c for c in unique if c != image and ID_NAME.search(c) and not is_counter(c, train.column(c))]
+        rivals = [c for c in unique if c != image and ID_NAME.search(c)]
         if rivals and not sample:
             examples = {c: train.column(c)[0] for c in (image, *rivals)}
             found.questions.append(Question("id", "the submission may name a row by several columns", examples))
@@ -221,7 +232,7 @@ def _id_column(train: Table, test: Table | None, sample: Table | None, image: st
     if not unique:
         raise ValueError(f"no column of {columns} has a different value in each row; expected one with ids of images")
     hinted = re.compile("id|image|file|name", re.IGNORECASE)
-    return min(unique, key=lambda c: (is_counter(c, train.column(c)), not hinted.search(c), columns.index(c)))
+    return min(unique, key=lambda c: (is_nameless(c), not hinted.search(c), columns.index(c)))
 
 
 def _is_unique(table: Table, column: str) -> bool:
@@ -270,12 +281,16 @@ def settle_places(options: Mapping[str, list[Place]], column: str, found: Found)
         listed = {place.suffix: place.pattern(column) for place in options["train"]}
         found.questions.append(Question("suffix", "files of several suffixes have the same names", listed))
     test = options.get("test") or [best]
-    same = next((place for place in test if place.folders == best.folders), None)
+    same = next((place for place in test if all(_is_in(best.folders, folder) for folder in place.folders)), None)
     chosen = same or test[0]
     found.values["images"] = best.setting
     if same is None:
         found.values["images"] = {"train": best.setting, "test": chosen.setting}
     found.values["suffix"] = best.suffix if best.suffix == chosen.suffix else ANY
+
+
+def _is_in(folders: Sequence[str], folder: str) -> bool:
+    return folder in folders or any(f.endswith("**") and holds(f, f"{folder}/_") for f in folders)
 
 
 def ask_repair(column: str, cells: Sequence[str], images: ImageFiles, found: Found) -> bool:
@@ -365,7 +380,7 @@ def unused_columns(train: Table, used: Sequence[str | None], sample: Table | Non
     return unused
 
 
-def unused_folders(files: Sequence[str], tables: Sequence[str], images: object) -> list[str]:
+def unused_folders(files: Sequence[str], tables: Sequence[str], images: Any) -> list[str]:
     """The folders whose files nothing reads; `images` is the setting of that name."""
     settings = images.values() if isinstance(images, Mapping) else [images]
     folders = [folder for setting in settings if setting for folder in as_list(setting)]

@@ -23,7 +23,7 @@ _FIELD = re.compile(r"\{id((?::[^:{}]+)*)\}")
 
 
 def normalised(cell: str) -> str:
-    """The path in a cell without outer spaces, backslashes and leading ./, ../ and /.
+    """The path in a cell without outer spaces, backslashes and leading ./, ../ and /; "" where .. comes later.
 
     >>> normalised("..\\\\img\\\\1.jpg "), normalised("/kaggle/input/1.jpg"), normalised("./a//1.jpg")
     ('img/1.jpg', 'kaggle/input/1.jpg', 'a/1.jpg')
@@ -33,7 +33,7 @@ def normalised(cell: str) -> str:
     parts = [part for part in cell.strip().replace("\\", "/").split("/") if part not in ("", ".")]
     while parts and parts[0] == "..":
         parts.pop(0)
-    return "/".join(parts)
+    return "" if ".." in parts else "/".join(parts)
 
 
 def image_suffix(name: str) -> str:
@@ -179,7 +179,7 @@ class Images:
     def expected(self, cell: str) -> str:
         """The file that a cell should name; raises ValueError where it is outside the folders."""
         name = renamed(cell, self.template)
-        if not name or ".." in name.split("/") or "\0" in name:
+        if not name or "\0" in name:
             raise ValueError(f"{cell!r} does not name a file inside {' or '.join(self.folders)}/")
         return joined(
             self.folders[0].removesuffix(DEEP[1:]).rstrip("/"), name + (self.suffix if self.suffix != ANY else "")
@@ -297,7 +297,8 @@ def _several(reading: Reading, cells: Sequence[str], folders: Counter[str], suff
         for path, found in zip(paths, reading.found, strict=True)
         if found
     ]
-    left, chosen = options, []
+    left = options
+    chosen: list[str] = []
     while left and len(chosen) <= FEW:
         best = min(folders, key=lambda folder: (-sum(folder in spots for spots in left), folder))
         chosen.append(best)

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -24,7 +24,7 @@ SPLIT_NAMES = re.compile(r"split|fold|set|subset|partition|usage|phase", re.IGNO
 class Found:
     """What an import found out so far."""
 
-    given: Mapping[str, Any]  # answers of the user, {key: value}
+    given: dict[str, Any]  # answers of the user, {key: value}
     values: dict[str, Any] = field(default_factory=dict)  # {key: value} that are certain
     questions: list[Question] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what was inferred
@@ -175,5 +175,9 @@ def is_counter(name: str, cells: Sequence[str]) -> bool:
     numbers = [int(cell) for cell in cells]
     if len(numbers) > 1 and numbers[0] in (0, 1) and numbers == list(range(numbers[0], numbers[0] + len(numbers))):
         return True
-    nameless = re.fullmatch(r"(unnamed[: _]*\d*|index|level_0|column ?0|column1|)", name.strip(), re.IGNORECASE)
-    return bool(nameless) and len(set(numbers)) == len(numbers)
+    return is_nameless(name) and len(set(numbers)) == len(numbers)
+
+
+def is_nameless(name: str) -> bool:
+    """Whether a column has the name that a program gives to one without a name, such as an index."""
+    return bool(re.fullmatch(r"(unnamed[: _]*\d*|index|level_0|column ?[01]|)", name.strip(), re.IGNORECASE))

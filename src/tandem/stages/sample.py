@@ -23,10 +23,11 @@ from tandem.sample.glyphs import Glyphs, fonts_folder
 from tandem.sample.scenes import MOST, draw_scene
 from tandem.sample.things import LABELS
 
+IMAGES, TRAIN, TEST = "images", "train.csv", "test.csv"
 SAMPLE = Competition(
     id="id",
     caption="caption",
-    images="images",
+    images=IMAGES,
     suffix=".jpg",
     labels=Labels(format="separated", column="labels", separator="|", names=list(LABELS)),
     least=1,
@@ -46,20 +47,20 @@ def draw_row(seed: int, row: int, glyphs: Glyphs) -> tuple[list[str], str, bytes
 
 def draw_files(folder: Path, n_train: int, n_test: int, seed: int) -> np.ndarray:
     """Writes images and CSV files into `folder`; returns how many labels of each name there are."""
-    (folder / SAMPLE.images).mkdir(parents=True)
+    (folder / IMAGES).mkdir(parents=True)
     glyphs, codec = Glyphs(fonts_folder()), LabelCodec(SAMPLE.labels.names, SAMPLE.labels.separator)
     rows = []
     with progress(n_train + n_test, "draw", "images") as bar:
         for i in range(n_train + n_test):
             labels, caption, jpeg = draw_row(seed, i, glyphs)
             name = f"s{i:05d}"
-            (folder / SAMPLE.images / f"{name}{SAMPLE.suffix}").write_bytes(jpeg)
+            (folder / IMAGES / f"{name}{SAMPLE.suffix}").write_bytes(jpeg)
             rows.append((name, codec.separator.join(labels), caption))
             bar.update()
     train, test = rows[:n_train], rows[n_train:]
     commonest = next(iter(LABELS))
-    write_text(folder / SAMPLE.train, csv_text(("id", "labels", "caption"), *train))
-    write_text(folder / SAMPLE.test, csv_text(("id", "caption"), *((name, caption) for name, _, caption in test)))
+    write_text(folder / TRAIN, csv_text(("id", "labels", "caption"), *train))
+    write_text(folder / TEST, csv_text(("id", "caption"), *((name, caption) for name, _, caption in test)))
     write_text(folder / SAMPLE.solution, csv_text(("id", "labels"), *(row[:2] for row in test)))
     write_text(folder / SAMPLE.sample_submission, csv_text(("id", "labels"), *((row[0], commonest) for row in test)))
     return codec.encode(labels for _, labels, _ in rows).sum(axis=0)
