@@ -204,6 +204,12 @@ def test_an_answer_changes_what_depends_on_it(comp):
     assert (comp.competition.labels.column, comp.competition.labels.names) == ("tags", ["a", "b"])
 
 
+def test_columns_of_flags_may_be_given_with_commas(comp):
+    usual(comp, train=table("image,cat,dog,sea", TRAIN, *FLAGS), test=table("image", TEST))
+    assert comp.run("DIR=source", "LABELS=sea,cat")[0] == 0
+    assert comp.competition.labels.names == ["sea", "cat"]
+
+
 # ---- the metric
 
 
@@ -398,7 +404,7 @@ def test_a_test_table_may_come_later_and_captions_are_used(comp):
     _, said = comp.run()
     assert "no test table: train and score now, label new images with make predict" in said
     assert comp.competition.test is None and comp.competition.caption == "caption"
-    assert comp.ready()
+    assert "ready: make train COMP=x (there are no test rows)" in comp.check()[1]
     (comp.input / "test.csv").write_text(table("image,caption", TEST, CAPTIONS[:4]))
     assert comp.ready()
     assert comp.competition.test == "test.csv"

@@ -101,6 +101,17 @@ def read_splits(competition: Competition, folder: Path) -> dict[str, SplitTable]
     return splits
 
 
+def read_test(competition: Competition, folder: Path) -> Table:
+    """The test rows alone; raises ValueError where there are none."""
+    if not competition.has_test:
+        raise ValueError(f"{folder} has no test rows to submit; add test.csv, or label images with make predict")
+    tables = [read_one(folder / name, competition.encoding, competition.columns)
+              for name in competition.table_files("test")]  # fmt: skip
+    if not competition.test and competition.split:
+        tables = [rows_in_split(table, competition.split, "test", None) for table in tables]
+    return matched(joined_tables(tables), [competition.id])[0]
+
+
 def _split(
     competition: Competition, split: str, folder: Path, read: Mapping[str, Table], before: Mapping[str, SplitTable]
 ) -> SplitTable:

@@ -83,6 +83,7 @@ def settle(paths: Paths) -> None:
     inferred, asked = read_inferred(paths)
     missing = [key for key in required_keys() if key not in values]
     new_test = values.get("test") == "" == inferred.get("test") and has_test_table(paths.input)
-    if asked or missing or new_test or OPEN in values.values():
-        for line in complete(paths).notes:
-            print(f"note: {line}")
+    if (asked or missing or new_test or OPEN in values.values()) and not complete(paths).questions:
+        after = flat(parse_toml(paths.competition))
+        changed = [key for key in after if after[key] != values.get(key)]
+        print(f"{paths.competition}: inferred {', '.join(changed) or 'nothing new'}")

@@ -319,7 +319,9 @@ def infer_caption(train: Table, columns: Sequence[str], certain: bool, found: Fo
 def infer_labels(train: Table, candidates: Sequence[str], found: Found) -> LabelGuess:
     """The labels, of the columns that are given where they are."""
     given = {key.removeprefix("labels."): value for key, value in found.given.items() if key.startswith("labels.")}
-    columns = [given["column"]] if given.get("column") else given.get("columns") or candidates
+    columns = [given["column"]] if given.get("column") else candidates
+    if "names" in given and "column" not in given and set(given["names"]) <= set(train.columns):
+        columns = given["names"]
     if unknown := [c for c in columns if c not in train.columns]:
         raise ValueError(f"labels: no column {unknown[0]!r}; the columns are {', '.join(train.columns)}")
     guess = guess_labels(train, columns)

@@ -7,7 +7,7 @@ import numpy as np
 
 from tandem.artifacts.atomic_io import csv_text
 from tandem.config.competition import Competition
-from tandem.data.competition_tables import read_one, read_splits
+from tandem.data.competition_tables import read_one, read_test
 from tandem.data.csv_reader import Table, read_table
 from tandem.data.label_codec import LabelCodec, encode_flags
 from tandem.metrics import METRICS
@@ -82,10 +82,8 @@ def validate_submission(path: Path, competition: Competition, columns: Sequence[
 def expected_rows(competition: Competition, folder: Path) -> tuple[list[str], list[str], str]:
     """(columns, ids in order, file name) of the sample submission, else of the test file; raises ValueError."""
     sample = folder / competition.sample_submission
-    if not sample.is_file() and not competition.has_test:
-        raise ValueError(f"{folder} has no test rows to submit; add test.csv, or label images with make predict")
+    table = read_one(sample) if sample.is_file() else read_test(competition, folder)
     source = sample if sample.is_file() else folder / competition.table_files("test")[0]
-    table = read_one(sample) if sample.is_file() else read_splits(competition, folder)["test"].table
     try:
         columns = submission_columns(competition, table.columns if source == sample else ())
         return columns, table.column(competition.id), source.name

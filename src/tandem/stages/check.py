@@ -32,7 +32,8 @@ def main(args: Namespace) -> int:
         errors = check(graph)
     if line := assumed_metric(paths, graph.competition):
         print(line)
-    print(not_ready(paths, errors) if errors else f"ready: make submit COMP={args.comp}")
+    then, note = ("submit", "") if graph.competition.has_test else ("train", " (there are no test rows)")
+    print(not_ready(paths, errors) if errors else f"ready: make {then} COMP={args.comp}{note}")
     return int(errors > 0)
 
 

@@ -14,17 +14,7 @@ from rich.text import Text
 
 from tandem.artifacts.paths import Paths, local_path
 from tandem.config.competition import load_competition, required_keys
-from tandem.config.questions import (
-    OPEN,
-    Question,
-    answer_of,
-    as_list,
-    flat,
-    one_line,
-    parse_answer,
-    parse_answers,
-    written,
-)
+from tandem.config.questions import OPEN, Question, answer_of, as_list, flat, one_line, parse_answers, written
 from tandem.config.toml_files import parse_toml
 from tandem.data.archive import copy_folder, unpack_zip
 from tandem.data.complete_competition import assumed_metric, complete
@@ -40,10 +30,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--zip", type=local_path, metavar="FILE", help="a zip, as Kaggle gives it")
     source.add_argument("--dir", type=local_path, metavar="DIR", help="a folder with the same files")
-    parser.add_argument("--labels", help="the column of labels, or a TOML list of 0/1 columns")
+    parser.add_argument("--labels", help="the column of labels, or the columns of flags with commas between them")
     parser.add_argument("--id", help="the column that names a row, also in the submission")
     parser.add_argument("--image", help="the column that names the image file")
-    parser.add_argument("--caption", help="the column of captions")
+    parser.add_argument("--caption", help="the column of captions, or columns with commas between them")
     parser.add_argument("--metric", help="the metric of the competition")
     parser.add_argument("--set", help='other keys of competition.toml, such as "labels.separator=| folds.n=3"')
 
@@ -51,12 +41,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 def read_answers(args: Namespace) -> dict[str, Any]:
     """{key of competition.toml: value} of what was given on the command line."""
     answers = {key: getattr(args, name) for name, key in ANSWERS.items() if getattr(args, name) is not None}
-    for key in ("labels.column", "caption"):
-        if str(answers.get(key, "")).startswith("["):
-            answers[key] = parse_answer(answers[key])
-    if isinstance(columns := answers.get("labels.column"), list):
-        answers |= {"labels.columns": columns}
-        del answers["labels.column"]
+    for key, several in (("labels.column", "labels.names"), ("caption", "caption")):
+        if "," in answers.get(key, ""):
+            answers[several] = [column.strip() for column in answers.pop(key).split(",")]
     return answers | (parse_answers(args.set) if args.set else {})
 
 
@@ -154,6 +141,12 @@ def ask(questions: Sequence[Question], console: Console) -> dict[str, Any]:
     return answers
 
 
+def answer_command(comp: str, question: Question) -> str:
+    """The command that answers a question with its first candidate."""
+    answer = f"{question.key}={next(iter(question.candidates), '<answer>')}"
+    return f"make import COMP={comp} SET=" + (f"'{answer}'" if '"' in answer else f'"{answer}"')
+
+
 def is_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 
@@ -179,10 +172,9 @@ def main(args: Namespace) -> None:
         raise ValueError(f"{error}\ncorrect this in {paths.input}, then run: {again}") from error
     if found.questions:
         show_questions(found.questions, console)
-        first = found.questions[0]
-        example = next(iter(first.candidates), "<value>")
-        print(f'to answer: edit {paths.competition}, or run: make import COMP={args.comp} SET="{first.key}={example}"')
+        print(f"to answer, edit {paths.competition}, or run: {answer_command(args.comp, found.questions[0])}")
         return
     if line := assumed_metric(paths, found.competition):
         print(line)
-    print(f"wrote {paths.competition}; next: make check COMP={args.comp}, then make submit COMP={args.comp}")
+    then = "submit" if found.competition.has_test else "train"
+    print(f"wrote {paths.competition}; next: make check COMP={args.comp}, then make {then} COMP={args.comp}")
