@@ -21,7 +21,6 @@ MAX_MEMBER_BYTES = 50 * 2**30
 MAX_TOTAL_BYTES = 200 * 2**30
 MAX_RATIO = 200  # unpacked bytes for each byte of the archive, in addition to FREE_BYTES
 FREE_BYTES = 64 * 2**20  # any archive may unpack to this size
-TABLES = (".csv", ".tsv", ".psv", ".jsonl", ".json")
 JUNK = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini", ".git", ".ipynb_checkpoints"}
 
 
@@ -122,9 +121,9 @@ def _problem(member: zipfile.ZipInfo) -> str:
 
 
 def _without_top_folder(files: dict[str, T]) -> dict[str, T]:
-    """The files without their common top folder, where it directly contains a table."""
+    """The files without their common top folder, where it directly contains a CSV file."""
     tops = {target.partition("/")[0] for target in files}
-    if len(tops) > 1 or not any(target.count("/") == 1 and target.lower().endswith(TABLES) for target in files):
+    if len(tops) > 1 or not any(target.count("/") == 1 and target.lower().endswith(".csv") for target in files):
         return files
     return {target.partition("/")[2]: file for target, file in files.items()}
 

@@ -9,11 +9,12 @@ from typing import Any
 
 from tandem.artifacts.atomic_io import csv_text, write_text
 from tandem.config.questions import Question, as_list
-from tandem.data.archive import SETTINGS, TABLES
+from tandem.data.archive import SETTINGS
 from tandem.data.competition_tables import SPLIT_OF, split_word
 from tandem.data.csv_reader import Table
 from tandem.data.infer_images import ImageFiles
 
+TABLES = (".csv", ".tsv", ".psv", ".jsonl", ".json")  # the first where two are named alike
 ARCHIVES = (".zip", ".7z", ".tar", ".gz")
 OWN = (SETTINGS, "inferred.json")  # what import writes itself
 FOLDER_LABELS = "folder_labels.csv"  # written by import where the folders are the labels
