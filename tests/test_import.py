@@ -312,6 +312,34 @@ def test_two_copies_of_all_images_are_a_question(comp):
     assert comp.ready() and comp.files()[0] == "small/0.jpg"
 
 
+def test_copies_of_train_and_of_test_are_offered_in_pairs(comp):
+    for size in ("small", "large"):
+        comp.pictures(*(f"train_{size}/{i}.jpg" for i in range(12)), *(f"test_{size}/{i}.jpg" for i in range(12, 16)))
+    comp.write(train=table("id,labels", range(12), CELLS), test=table("id", range(12, 16)))
+    assert '{train = "train_small", test = "test_small"}' in comp.run()[1]
+    assert comp.run('SET=images={train = "train_small", test = "test_small"}')[0] == 0
+    assert comp.ready() and comp.files("test")[0] == "test_small/12.jpg"
+
+
+def test_several_training_tables_are_a_question(comp):
+    usual(
+        comp,
+        train_1=table("image,labels,caption", TRAIN[:6], CELLS[:6], CAPTIONS[:6]),
+        train_2=table("image,labels,caption", TRAIN[6:], CELLS[6:], CAPTIONS[6:]),
+    )
+    (comp.source / "train.csv").unlink()
+    assert "question: train: several tables are named train" in comp.run()[1]
+    comp.run('SET=train=["train_1.csv", "train_2.csv"]')
+    assert comp.ready() and len(comp.files()) == 12
+
+
+@pytest.mark.parametrize("answer", ["ID=nowhere", "IMAGE=nowhere", "CAPTION=nowhere", "LABELS=nowhere"])
+def test_an_answer_that_names_no_column_is_refused(comp, answer):
+    usual(comp)
+    status, said = comp.run("DIR=source", answer)
+    assert status == 2 and "no column 'nowhere'; the columns are image, labels, caption" in said
+
+
 def test_files_in_subfolders_and_with_several_suffixes(comp):
     suffixes = [".jpg", ".JPG", ".png", ".PNG", ".jpeg", ".webp"]
     names = [f"images/p{i}/{i}{suffixes[i % 6]}" for i in range(16)]

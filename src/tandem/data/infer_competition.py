@@ -135,10 +135,11 @@ def infer_from(
     elif "test" not in roles:
         found.values["test"] = ""  # rows of the training table
     test = tables.get("test")
+    check_given(found, train)
     readings = find_image_columns(train, test, images, found)
     image = choose_image(readings, found)
     id = choose_id(train, test, sample, image, found)
-    place_images(image, readings, tables, images, found)
+    place_images(image, tables, images, found)
     named = [c for c in train.columns if sample and c in sample.columns and c not in (id, image)]
     shared = [c for c in train.columns if test and c in test.columns and any(map(str.strip, test.column(c)))]
     rest = [c for c in train.columns if c not in (id, image, found.values.get("split"))]
@@ -158,6 +159,15 @@ def infer_from(
     used = [id, image, *caption, *guess.labels.columns, found.values.get("split")]
     found.unused += unused_columns(train, used, sample, test)
     return guess.counts
+
+
+def check_given(found: Found, train: Table) -> None:
+    """Raises ValueError where an answer names a column that is not there."""
+    keys = ["id", "image", "split", "labels.column", *([] if found.given.get("captions") else ["caption"])]
+    for key in keys:
+        for column in filter(None, as_list(found.given.get(key) or "")):
+            if column not in train.columns:
+                raise ValueError(f"{key}: no column {column!r}; the columns are {', '.join(train.columns)}")
 
 
 def find_image_columns(train: Table, test: Table | None, images: ImageFiles, found: Found) -> dict[str, Reading]:
@@ -239,42 +249,43 @@ def _is_unique(table: Table, column: str) -> bool:
     return len(set(table.column(column)) - {""}) > 0.9 * len(table.rows)
 
 
-def place_images(
-    image: str | None, readings: Mapping[str, Reading], tables: Mapping[str, Table], images: ImageFiles, found: Found
-) -> None:
+def place_images(image: str | None, tables: Mapping[str, Table], images: ImageFiles, found: Found) -> None:
     """Folders and suffix of the images of each split."""
-    if "images" in found.given or not images.files:
+    if found.given.get("images") == "" or not images.files:
         return
-    column = image or found.values["id"]
-    template = found.given.get("image_name", "")
-    cells = {s: [renamed(c, template) for c in tables[s].column(column)] for s in ("train", "test")
-             if s in tables and column in tables[s].columns}  # fmt: skip
-    reading = readings.get(column) or read_column(column, cells["train"], images)
-    if reading.n_found < len(cells["train"]) and not template and ask_repair(column, cells["train"], images, found):
-        return
-    if not reading.n_found:
-        example = (
-            f"column {column!r}, such as {cells['train'][0]!r}, names none of the {len(images.files):,} image files"
-        )
-        about = f"{example}, such as {images.files[0]}"
-        found.questions.append(Question("images", about, {"": "no images: text only"}))
-        return
-    options = {"train": places(reading, cells["train"], "train")}
-    if "test" in cells:
-        other = read_column(column, cells["test"], images)
-        options["test"] = places(other, cells["test"], "test") if other.n_found else []
-    settle_places(options, column, found)
-    for split, values in cells.items():
-        n = len(values) - (reading if split == "train" else other).n_found
+    column, template = image or found.values["id"], found.given.get("image_name", "")
+    options: dict[str, list[Place]] = {}
+    for split in ("train", "test"):
+        if split not in tables or column not in tables[split].columns:
+            continue
+        cells = [renamed(cell, template) for cell in tables[split].column(column)]
+        reading = read_column(column, cells, images_in(found.given.get("images"), split, images))
+        n = len(cells) - reading.n_found
+        if split == "train" and n and not template and ask_repair(column, cells, images, found):
+            return
+        if split == "train" and not reading.n_found:
+            about = f"column {column!r}, such as {cells[0]!r}, names none of the {len(images.files):,} image files"
+            about += f", such as {images.files[0]}"
+            found.questions.append(Question("images", about, {"": "no images: text only"}))
+            return
+        options[split] = places(reading, cells, split) if reading.n_found else []
         if n:
-            found.notes.append(f"{n:,} of {len(values):,} {split} rows have no image: make check lists them")
+            found.notes.append(f"{n:,} of {len(cells):,} {split} rows have no image: make check lists them")
+    settle_places(options, column, found)
+
+
+def images_in(given: Any, split: str, images: ImageFiles) -> ImageFiles:
+    """The files in the folders that are given for a split; all where none are."""
+    setting = given.get(split) or given.get("test") if isinstance(given, Mapping) else given
+    folders = as_list(setting or [])
+    return ImageFiles(f for f in images.files if any(holds(d, f) for d in folders)) if folders else images
 
 
 def settle_places(options: Mapping[str, list[Place]], column: str, found: Found) -> None:
     """One setting for the splits, or one for each; a question where two places fit the training rows."""
     best = options["train"][0]
     if len({place.folders for place in options["train"]}) > 1:
-        listed = {str(place.setting): place.pattern(column) for place in options["train"]}
+        listed = {_both(place, options.get("test", [])): place.pattern(column) for place in options["train"]}
         found.questions.append(Question("images", "several folders hold an image for each row", listed))
         return
     if len(options["train"]) > 1 and "suffix" not in found.given:
@@ -287,6 +298,16 @@ def settle_places(options: Mapping[str, list[Place]], column: str, found: Found)
     if same is None:
         found.values["images"] = {"train": best.setting, "test": chosen.setting}
     found.values["suffix"] = best.suffix if best.suffix == chosen.suffix else ANY
+
+
+def _both(train: Place, test: Sequence[Place]) -> str:
+    """The setting of train and test images together: one folder, or the test folder of the same name."""
+    folder = train.folders[0]
+    apart = [place.folders[0] for place in test if not any(_is_in(train.folders, f) for f in place.folders)]
+    if not apart or len(apart) < len(test):
+        return folder
+    twin = folder.replace("train", "test")
+    return f'{{train = "{folder}", test = "{twin if twin in apart else apart[0]}"}}'
 
 
 def _is_in(folders: Sequence[str], folder: str) -> bool:
@@ -322,8 +343,6 @@ def infer_labels(train: Table, candidates: Sequence[str], found: Found) -> Label
     columns = [given["column"]] if given.get("column") else candidates
     if "names" in given and "column" not in given and set(given["names"]) <= set(train.columns):
         columns = given["names"]
-    if unknown := [c for c in columns if c not in train.columns]:
-        raise ValueError(f"labels: no column {unknown[0]!r}; the columns are {', '.join(train.columns)}")
     guess = guess_labels(train, columns)
     if given.get("separator", guess.labels.separator) != guess.labels.separator:
         guess = cut_at(train.column(guess.labels.column), guess, given["separator"])

@@ -43,8 +43,11 @@ def find_tables(files: Sequence[str], folder: Path, found: Found) -> dict[str, l
         raise ValueError(f"{folder} contains no CSV file; expected train.csv and test.csv{inner}")
     roles = {role: as_list(found.given[role]) for role in ROLES if found.given.get(role)}
     taken = {file for named in roles.values() for file in named}
+    taken |= {file for key in ("unlabelled", "captions") for file in as_list(found.given.get(key) or [])}
     for role in ROLES:
         if role not in roles and role not in found.given and (name := _best(tables, role, taken)):
+            if role == "train":
+                ask_train([t for t in tables if t not in taken and ROLES["train"](_stem(t))], name, folder, found)
             roles[role] = [name]
             taken.add(name)
     if "train" not in roles:
@@ -82,16 +85,26 @@ def _best(tables: Sequence[str], role: str, taken: set[str]) -> str | None:
     """The free table whose name fits a role: the least deep, then the shortest."""
     fitting = [table for table in tables if table not in taken and _FITS[role](_stem(table))]
 
-    def rank(table: str) -> tuple[int, int, int, str]:
-        kind = TABLES.index(PurePosixPath(table).suffix.lower())
-        return table.count("/"), len(PurePosixPath(table).name), kind, table
+    def rank(table: str) -> tuple[int, bool, bool, int, int, str]:
+        stem, kind = _stem(table), TABLES.index(PurePosixPath(table).suffix.lower())
+        return table.count("/"), stem != role, "label" not in stem, len(stem), kind, table
 
     return min(fitting, key=rank, default=None)
 
 
+def ask_train(named: Sequence[str], best: str, folder: Path, found: Found) -> None:
+    """A question where several tables are named train, and none just train, nor alone speaks of labels."""
+    rivals = [table for table in named if "caption" not in _stem(table) and table.count("/") == best.count("/")]
+    labels = [table for table in rivals if "label" in _stem(table)]
+    if len(rivals) > 1 and _stem(best) != "train" and labels != [best]:
+        lines = {table: _first_line(folder / table) for table in rivals}
+        every = "[" + ", ".join(f'"{table}"' for table in rivals) + "]"
+        found.questions.append(Question("train", "several tables are named train", lines | {every: "rows of all"}))
+
+
 def _only_table(folder: Path, tables: Sequence[str], taken: set[str], found: Found) -> str:
     """The table of labelled rows where none is named train; several are a question."""
-    free = [table for table in tables if table not in taken and not re.search("caption", _stem(table))]
+    free = [table for table in tables if table not in taken and not re.search("caption|unlabel", _stem(table))]
     free = free or [table for table in tables if table not in taken]
     named = [table for table in free if "label" in _stem(table)] or free
     if not named:
