@@ -76,7 +76,7 @@ class Import:
 
     def ready(self):
         status, said = self.check()
-        return status == 0 and "ready: make submit COMP=x" in said
+        return status == 0 and "ready: make" in said
 
     @property
     def toml(self):
@@ -256,6 +256,13 @@ def test_a_row_counter_names_no_image_where_another_column_does(comp, index, nam
     _, said = comp.run()
     assert "question" not in said and f"column {name}: it counts the rows" in said
     assert comp.ready() and own_pictures(comp) == 12
+
+
+def test_a_column_of_folds_names_no_images(comp):
+    comp.pictures(*(f"images/{name}" for name in TRAIN))
+    comp.write(data=table("id,labels,fold", range(12), CELLS, [0, 1, 2] * 4))
+    assert "question" not in comp.run()[1]
+    assert comp.ready() and comp.files() == [f"images/{name}" for name in TRAIN]
 
 
 def test_images_are_named_by_one_column_and_the_submission_by_another(comp):

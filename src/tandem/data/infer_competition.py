@@ -62,7 +62,7 @@ def infer_competition(folder: Path, given: Mapping[str, Any] | None = None) -> I
             raise error if str(error).startswith(str(folder)) else ValueError(f"{first}: {error}") from error
         found.questions, counts = [question], {}
     questions = settled(found.given, found.questions)
-    if not any(question.key in ("images", "image", "id", "image_name") for question in questions):
+    if not any(question.key in ("images", "image", "image_name") for question in questions):
         read = [file for named in roles.values() for file in named] + [line.partition(":")[0] for line in found.unused]
         found.unused += unused_folders(files, read, (found.values | found.given).get("images"))
     if not questions and "sample_submission" in tables:
@@ -82,7 +82,7 @@ def note_sample(found: Found, sample: Table, file: str) -> None:
 def depends_on(questions: Sequence[Question]) -> set[str]:
     """The keys whose values depend on open questions, and these."""
     keys = {question.key for question in questions}
-    if keys & {"image", "id", "image_name"}:
+    if keys & {"image", "image_name"}:
         keys |= {"images", "suffix"}
     if any(key.startswith("labels.") or key in ROWS for key in keys):
         keys |= set(LABEL_VALUES)
@@ -179,11 +179,15 @@ def find_image_columns(train: Table, test: Table | None, images: ImageFiles, fou
             reading = read_column(column, cells, images)
             if reading.n_found and reading.n_found >= FOUND * len(cells):
                 readings[column] = reading
-    real = {c: r for c, r in readings.items() if not is_counter(c, train.column(c))}
+    unique = {column for column, reading in readings.items() if reading.is_unique}
+    counters = {column for column in readings if is_counter(column, train.column(column))}
+    real = {c for c in readings if c not in counters and (c in unique or readings[c].suffix != ANY)}
+    if not real:  # a fold or a label may be a number too
+        real = {c for c in readings if not (c in counters and is_nameless(c))}
 
     def rank(column: str) -> tuple[bool, int, bool, int]:
-        unique = len(set(train.column(column))) > 0.9 * len(train.rows)
-        return not unique, -readings[column].n_found, readings[column].suffix == ANY, train.columns.index(column)
+        read = readings[column]
+        return column not in unique, -read.n_found, read.suffix == ANY, train.columns.index(column)
 
     return {column: readings[column] for column in sorted(real or readings, key=rank)}
 
@@ -199,7 +203,8 @@ def choose_image(readings: Mapping[str, Reading], found: Found) -> str | None:
     rivals = [r for r in others if r is not best and r.found != best.found and r.n_found >= best.n_found]
     if best.suffix != ANY:
         rivals = [r for r in rivals if r.suffix != ANY or r.n_found > best.n_found]
-    if exact and best.suffix == ANY:
+    rivals = [r for r in rivals if r.is_unique or not best.is_unique]
+    if exact and best.suffix == ANY and exact[0].is_unique:
         rivals.append(exact[0])
     if rivals:
         examples = {r.column: next(files[0] for files in r.found if files) for r in (best, *rivals)}

@@ -220,6 +220,11 @@ class Reading:
     def n_found(self) -> int:
         return sum(map(bool, self.found))
 
+    @property
+    def is_unique(self) -> bool:
+        """Whether (nearly) every row has a file of its own."""
+        return len({files[0] for files in self.found if files}) > 0.9 * self.n_found
+
 
 def read_column(column: str, cells: Sequence[str], files: ImageFiles) -> Reading:
     """The reading that finds the most files; of equals, the one without added suffixes."""
@@ -284,7 +289,8 @@ def _spot(file: str, path: str, suffix: str) -> tuple[str, str]:
 def _preferred(found: list[Place], split: str) -> list[Place]:
     """Those whose folder names the split, else those that do not name another one; shorter names first."""
     other = {"train": "test", "test": "train"}.get(split, "train")
-    found = sorted(found, key=lambda place: (len(place.folders[0]), place.folders, place.suffix))
+    drawn = re.compile("mask|segm|annot|label", re.IGNORECASE)  # of images, not photos
+    found = sorted(found, key=lambda p: (bool(drawn.search(p.folders[0])), len(p.folders[0]), p.folders, p.suffix))
     own = [place for place in found if split in place.folders[0].lower()]
     return own or [place for place in found if other not in place.folders[0].lower()] or found
 

@@ -115,7 +115,7 @@ def _only_table(folder: Path, tables: Sequence[str], taken: set[str], found: Fou
         lines = {table: _first_line(folder / table) for table in named}
         found.questions.append(Question("train", "no table is named train", lines))
     else:
-        found.notes.append(f"{named[0]} is the one table of rows: it is read as the training table")
+        found.notes.append(f"no table is named train: {named[0]} is read as the training table")
     return named[0]
 
 

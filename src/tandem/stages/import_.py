@@ -96,7 +96,7 @@ def summary(found: Inference) -> RichTable:
 
 def _rows(found: Inference, split: str) -> str:
     table = found.tables[split]
-    rows = f"{len(table.rows):,} rows"
+    rows = f"{len(table.rows):,} row{'s' * (len(table.rows) != 1)}"
     if not table.repaired:
         return rows
     return f"{rows}, {len(table.repaired):,} of them repaired (first on line {min(table.repaired)})"
