@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tandem.data.infer_images import ANY, ImageFiles, Images, Place, find_repair, image_name, places, read_column
+from tandem.data.image_names import ANY, ImageFiles, Images, image_name
+from tandem.data.infer_images import Place, find_repair, places, read_column
 
 
 def numbered(folder, suffix=".jpg", n=4):

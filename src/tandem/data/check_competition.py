@@ -13,8 +13,8 @@ from tandem.artifacts.paths import SPLITS, Paths
 from tandem.config.competition import Competition
 from tandem.data import checks
 from tandem.data.competition_tables import read_one, read_splits
+from tandem.data.image_names import list_files
 from tandem.data.image_scan import ImageInfo, scan_images
-from tandem.data.infer_images import list_files
 from tandem.data.issues import Issue, count_errors
 from tandem.data.label_codec import LabelCodec
 from tandem.data.split_tables import (

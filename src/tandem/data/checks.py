@@ -8,8 +8,8 @@ import numpy as np
 from tandem.config.competition import Competition, Labels
 from tandem.data.competition_tables import SplitTable
 from tandem.data.csv_reader import Table
+from tandem.data.image_names import Images
 from tandem.data.image_scan import ImageInfo
-from tandem.data.infer_images import Images
 from tandem.data.issues import Issue
 from tandem.data.label_codec import LabelCodec, encode_flags, split_cell
 from tandem.data.near_duplicates import group_near_duplicates, many_near_duplicates

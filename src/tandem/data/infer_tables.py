@@ -12,7 +12,7 @@ from tandem.config.questions import Question, as_list
 from tandem.data.archive import SETTINGS
 from tandem.data.competition_tables import SPLIT_OF, split_word
 from tandem.data.csv_reader import Table
-from tandem.data.infer_images import ImageFiles
+from tandem.data.image_names import ImageFiles
 
 TABLES = (".csv", ".tsv", ".psv", ".jsonl", ".json")  # the first where two are named alike
 ARCHIVES = (".zip", ".7z", ".tar", ".gz")
