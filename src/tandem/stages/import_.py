@@ -136,7 +136,11 @@ def ask(questions: Sequence[Question], console: Console) -> dict[str, Any]:
     answers = {}
     for question in questions:
         show_questions([question], console, numbered=True)
-        if typed := input(f"{question.key} = (number or value; Enter: later) ").strip():
+        try:
+            typed = input(f"{question.key} = (number or value; Enter: later) ").strip()
+        except EOFError:  # Ctrl-D
+            break
+        if typed:
             answers[question.key] = answer_of(question, typed)
     return answers
 
