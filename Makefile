@@ -8,6 +8,7 @@ PYTHON ?= python3
 JOBS ?= $(or $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS))),1)
 READY := .venv/.ready
 TANDEM = @$(if $(CORES),TANDEM_THREADS="$(CORES)") .venv/bin/python -m tandem $@ $(COMP)
+quoted = '$(subst ','\'',$1)'
 GOAL = $(if $(EXPS),--exps "$(EXPS)") --jobs "$(JOBS)"
 
 .SUFFIXES:
@@ -33,8 +34,10 @@ $(READY): requirements.txt pyproject.toml
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-import: $(READY)  ## ZIP=file.zip (or DIR=folder) COMP=name: unpack, infer competition.toml
-	$(TANDEM) $(if $(ZIP),--zip "$(ZIP)") $(if $(DIR),--dir "$(DIR)")
+import: $(READY)  ## ZIP=file.zip (or DIR=folder) COMP=name [LABELS= ID= IMAGE= CAPTION= METRIC= SET="key=value"]: unpack, infer competition.toml
+	$(TANDEM) $(if $(ZIP),--zip "$(ZIP)") $(if $(DIR),--dir "$(DIR)") \
+	  $(if $(LABELS),--labels $(call quoted,$(LABELS))) $(if $(ID),--id $(call quoted,$(ID))) $(if $(IMAGE),--image $(call quoted,$(IMAGE))) \
+	  $(if $(CAPTION),--caption $(call quoted,$(CAPTION))) $(if $(METRIC),--metric $(call quoted,$(METRIC))) $(if $(SET),--set $(call quoted,$(SET)))
 check: $(READY)  ## look at every row and every image, list the problems
 	$(TANDEM)
 plan: $(READY)  ## [TARGET=submit]: what would run, and why; runs nothing

@@ -142,7 +142,7 @@ def test_a_missing_or_empty_zip_is_named(tmp_path):
 def test_a_folder_with_files_is_never_overwritten(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "mine.txt").write_text("mine")
-    with pytest.raises(ValueError, match="exists already and is not empty"):
+    with pytest.raises(ValueError, match="holds other files; remove it, or choose another COMP"):
         unpack_zip(make_zip(tmp_path / "a.zip", [("train.csv", "x")]), tmp_path / "a")
     assert contents(tmp_path / "a") == {"mine.txt": "mine"}
 

@@ -107,7 +107,7 @@ ERRORS = {
     "oversized image": (lambda toy: Image.new("1", (9000, 9000)).save(toy.image(1), "PNG"), 3),
     "repeated id": (lambda toy: toy.train.append(toy.train[0]), 7),
     "id in train and test": (lambda toy: toy.test.append(("0", "again")), 4),
-    "unsafe id": (lambda toy: toy.train.append(("../0", "cat", "up")), 7),
+    "unsafe id": (lambda toy: toy.train.append(("a/../0", "cat", "up")), 7),
     "unknown label": (lambda toy: toy.train.append(("6", "cow", "moo")), 7),
     "too few labels": (lambda toy: toy.train.__setitem__(1, ("1", "", "nothing")), 3),
     "too many labels": (lambda toy: toy.options.update(most=1), 4),

@@ -137,7 +137,7 @@ def test_a_long_table_is_checked_as_one_row_for_each_id(paths):
 
 
 def test_an_unsafe_id_has_no_image(paths):
-    (paths.input / "test.csv").write_text("id,caption\n../2,unknown\n")
+    (paths.input / "test.csv").write_text("id,caption\na/../2,unknown\n")
     checked = check(paths)
     assert [issue.kind for issue in checked.issues if issue.file.endswith("test.csv")] == ["unsafe id"]
     assert checked.images["test"]["sha"] == [""]

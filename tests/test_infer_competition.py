@@ -6,6 +6,7 @@ import pytest
 from tandem.__main__ import main
 from tandem.config.competition import load_competition
 from tandem.data.infer_competition import infer_competition
+from tandem.data.infer_labels import guess_separator
 from tandem.data.label_codec import natural_key
 
 COCO = {
@@ -43,7 +44,7 @@ def test_captions_and_one_column_of_label_codes(tmp_path):
     assert (c.least, c.most, c.metric) == (1, 3, "f1_samples")
     assert c.experiments[0] == "text_minilm"
     assert inference.counts == {"1": 2, "3": 3, "10": 1}
-    assert (inference.notes, inference.questions) == ([], [])
+    assert (inference.notes, inference.questions, inference.unused) == ([], [], [])
     assert len(inference.tables["train"].repaired) == 1
 
 
@@ -79,28 +80,29 @@ def test_one_column_of_flags_a_label_keeps_the_order_of_the_file(tmp_path):
     assert (c.labels.format, c.labels.names) == ("columns", ["wet", "dry", "old"])
     assert (c.least, c.most) == (0, 2)
     assert inference.counts == {"wet": 2, "dry": 1, "old": 0}
-    assert inference.notes == ["not used: Patient"]
+    assert inference.unused == ["column Patient: neither a caption nor in the sample submission"]
     assert inference.questions == []
 
 
 def test_the_sample_submission_says_which_column_holds_the_labels(tmp_path):
     train = "id,source_tag,answer\n1,a b,x|y\n2,b,y\n3,a,x|z\n4,a b,z\n"
     files = {"train.csv": train, "test.csv": "id\n5\n", **images("i", ".jpg", "12345")}
-    assert "labels.column" in infer_from(tmp_path / "a", files).questions[0]
+    assert infer_from(tmp_path / "a", files).competition.labels.column == "source_tag"
     inference = infer_from(tmp_path / "b", files | {"sample_submission.csv": "id,answer\n5,x\n"})
     assert (inference.competition.labels.column, inference.questions) == ("answer", [])
 
 
-def test_a_title_and_a_text_are_the_caption_together(tmp_path):
+def test_of_two_texts_the_longer_is_the_caption(tmp_path):
     files = {
         "train.csv": "id,title,label,body\n"
-        "1,A big red dog,a|b,It is a big red dog indeed\n2,One two three,a,b c d e f\n",
+        "1,A big red dog,a b,It is a big red dog indeed\n2,One two three,a,b c d e f\n",
         "test.csv": "id,title,body\n3,A b c,d e f g h\n",
         **images("i", ".jpg"),
     }
     inference = infer_from(tmp_path, files)
-    assert inference.competition.caption == ["title", "body"]
-    assert (inference.notes, inference.questions) == ([], [])
+    assert inference.competition.caption == "body"
+    assert inference.notes == ["caption: body, the longest texts of title, body"]
+    assert inference.unused == ["column title: neither a caption nor a label"]
 
 
 def test_ids_may_hold_the_folder_of_the_image(tmp_path):
@@ -116,29 +118,44 @@ def test_ids_may_hold_the_folder_of_the_image(tmp_path):
     assert (inference.competition.images, inference.competition.suffix, inference.questions) == ("images", "", [])
 
 
-def test_train_and_test_images_in_two_folders_are_a_question(tmp_path):
+def test_train_and_test_images_may_lie_in_two_folders(tmp_path):
     files = COCO | {"test_data/4.jpg": ""}
     del files["data/4.jpg"]
     inference = infer_from(tmp_path, files)
-    assert inference.competition.images == "data"
-    assert inference.questions == [
-        "train images are data/<ImageID>, test images test_data/<ImageID>: move all images to one folder "
-        "and edit images and suffix"
-    ]
+    assert inference.values["images"] == {"train": "data", "test": "test_data"}
+    assert inference.questions == []
 
 
-def test_missing_images_are_a_question(tmp_path):
+def test_missing_images_are_noted_and_no_images_need_no_folder(tmp_path):
     files = {k: v for k, v in COCO.items() if k != "data/2.jpg"}
-    assert infer_from(tmp_path / "a", files).questions == [
-        "1 of 3 train rows have no image at data/<ImageID>: make check lists them"
-    ]
+    assert infer_from(tmp_path / "a", files).notes == ["1 of 3 train rows have no image: make check lists them"]
     files = {k: v for k, v in COCO.items() if not k.startswith("data")}
-    assert "names none of the 0 image files" in infer_from(tmp_path / "b", files).questions[0]
+    c = infer_from(tmp_path / "b", files).competition
+    assert (c.images, c.duplicates, c.experiments) == (None, "off", ["text_minilm", "text_tfidf"])
 
 
-def test_a_submission_of_another_form_is_a_question(tmp_path):
+def test_a_submission_of_another_form_is_noted(tmp_path):
     inference = infer_from(tmp_path, COCO | {"sample_submission.csv": "Id,Predicted\n4.jpg,1\n"})
-    assert "its columns are Id, Predicted; expected ImageID, Labels" in inference.questions[0]
+    assert "its columns are Id, Predicted; expected ImageID, Labels" in inference.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("cells", "separator", "asks"),
+    [
+        (["1 3", "3", "10 1"], " ", False),
+        (["fire hydrant|dog", "dog", "fire hydrant|stop sign", "stop sign"], "|", False),
+        (["1, 2", "2, 3", "1"], ",", False),
+        (["a;b", "b", "a"], ";", False),
+        (["red, dark|blue", "blue|red, dark", "blue"], "|", False),
+        (["a,b;c", "c;a,b", "a", "b", "c"], ";", True),
+        (["cat", "dog", "cat"], " ", True),
+        (["fire hydrant", "stop sign", "dog"], "|", True),
+        (["dogs, small", "cats"], "|", True),
+    ],
+)
+def test_the_separator_is_what_cuts_cells_into_names_that_come_again(cells, separator, asks):
+    guess, question = guess_separator(cells)
+    assert (guess, bool(question)) == (separator, asks)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +173,7 @@ def test_a_submission_of_another_form_is_a_question(tmp_path):
             {"train.csv": "id,label\n1,a\n1,b\n2,a\n", **images("i", ".jpg")},
             "'id' names many images in more than one row",
         ),
-        ({"train.csv": "id,labels\n1,\"[['a']]\"\n2,\"['b']\"\n"}, r"line 2: column 'labels': .* not a name"),
+        ({"train.csv": "id,labels\n1,\"['a']\"\n2,\"['b']\"\n"}, r"none of the columns \['labels'\] holds labels"),
     ],
 )
 def test_where_nothing_sensible_can_be_written_the_error_says_why(tmp_path, files, message):
@@ -187,23 +204,15 @@ def test_a_zip_becomes_a_competition_that_loads(tmp_path, monkeypatch, capsys):
         assert part in out
 
 
-def test_an_import_never_overwrites_a_competition(tmp_path, monkeypatch, capsys):
-    source = make_zip(tmp_path, COCO)
-    run_import(tmp_path, monkeypatch, capsys, "--zip", source)
-    status, _, error = run_import(tmp_path, monkeypatch, capsys, "--zip", source)
-    assert status == 2
-    assert "choose another COMP, or remove input/mine first" in error
-
-
 def test_what_could_not_be_inferred_is_put_right_in_place(tmp_path, monkeypatch, capsys):
     broken = COCO | {"train.csv": COCO["train.csv"].replace('mat."', "mat.")}
     status, _, error = run_import(tmp_path, monkeypatch, capsys, "--zip", make_zip(tmp_path, broken))
     assert status == 2
     assert "input/mine/train.csv: line 2: the row does not end before the next one, on line 3" in error
-    assert "make import DIR=input/mine COMP=mine" in error
+    assert "then run: make import COMP=mine" in error
     assert not (tmp_path / "input" / "mine" / "competition.toml").exists()
     status, _, error = run_import(tmp_path, monkeypatch, capsys, "--zip", tmp_path / "comp.zip")
-    assert "make import DIR=input/mine COMP=mine" in error
+    assert status == 2 and "the row does not end before the next one" in error
     (tmp_path / "input" / "mine" / "train.csv").write_text(COCO["train.csv"])
     status, out, _ = run_import(tmp_path, monkeypatch, capsys, "--dir", "input/mine")
     assert status == 0
@@ -220,10 +229,10 @@ def test_a_competition_that_brings_its_own_settings_keeps_them(tmp_path, monkeyp
     assert written.read_text() == sent["competition.toml"] and "f1_macro" in written.read_text()
 
 
-def test_test_ids_that_are_train_ids_too_are_a_question(tmp_path):
+def test_test_ids_may_be_train_ids_where_their_images_lie_apart(tmp_path):
     files = {"train.csv": "id,labels\n1,a\n2,b\n3,a b\n", "test.csv": "id\n1\n2\n"}
     inference = infer_from(tmp_path, files | images("train", ".jpg", "123") | images("test", ".jpg", "12"))
-    assert any("2 test ids are also ids of train rows, such as '1'" in question for question in inference.questions)
+    assert inference.values["images"] == {"train": "train", "test": "test"}
 
 
 def test_an_import_of_nothing_says_how_to_call_it(tmp_path, monkeypatch, capsys):

@@ -65,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         bring_up_to_date(args.comp, args.stage, args.exps, args.jobs)
         return 0
     except (ValueError, OSError) as error:  # OSError: no such file, no permission, a full disk
-        print(f"error: {error}", file=sys.stderr)
+        asked = str(error).startswith("question: ")
+        print(error if asked else f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nstopped; the same command continues from here", file=sys.stderr)

@@ -60,6 +60,7 @@ class Paths:
     # what the user provides
     input = _Place("input/{comp}")
     competition = _Place("input/{comp}/competition.toml")
+    inferred = _Place("input/{comp}/inferred.json")  # what import wrote to it: other values are the user's
     configs = _Place("configs")
 
     # what `check` and the graph keep: safe to delete

@@ -1,17 +1,19 @@
 """`competition.toml`: the columns of a competition, its labels, metric and folds."""
 
-from collections.abc import Container
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, model_validator
+from pydantic.fields import FieldInfo
 
+from tandem.config.questions import OPEN, OpenQuestions, Question, as_list, flat, open_keys
 from tandem.config.toml_files import Section, parse_toml, validate
 
 Duplicates = Literal["group", "off"]
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
-    from tomlkit.items import Table
+    from tomlkit.items import Item
 
 Metric = Literal["f1_samples", "f1_micro", "f1_macro"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
@@ -112,26 +114,42 @@ class Folds(Section):
         return [name for name in (None if self.file else self.column, self.group) if name]
 
 
+class SplitFolders(Section):
+    """Separate folders of train and test images."""
+
+    train: RelativePath | list[RelativePath]
+    test: RelativePath | list[RelativePath]
+    unlabelled: RelativePath | list[RelativePath] | None = None  # as test
+
+
 class Competition(Section):
     """The content of `competition.toml`; a description is a comment there."""
 
-    id: str = Field(description="the column that names the image")
+    id: str = Field(description="the column that names the row, also in the submission")
+    image: str | None = Field(None, description="the column that names the image")
     caption: str | list[str] | None = Field(None, description="the column of captions, or a list of columns")
     captions: RelativePath | list[RelativePath] | None = Field(
         None, description="file(s) beside the tables that hold them: CSV, or JSON as MS-COCO writes it"
     )
-    images: RelativePath | None = Field(None, description="folder of the images; without it: text only")
-    suffix: str = Field("", description="added to an id to name its file")
+    images: Annotated[
+        RelativePath | list[RelativePath] | SplitFolders | None, BeforeValidator(lambda folders: folders or None)
+    ] = Field(None, description='folder of the images; "a/**": a and all folders in it')
+    suffix: str = Field("", description='added to the name of an image; ".*": any suffix')
+    image_name: str = Field("", description='the name of an image file, such as "img_{id:04}.jpg"')
+    split: str | None = Field(None, description="the column of the train table that says train, valid or test")
+    valid: Literal["train", "out"] | None = Field(None, description="rows that `split` calls valid: train, or out")
     metric: Metric = Field("f1_samples", description=f"one of {', '.join(METRICS)}")
     beta: float = Field(1.0, gt=0, description="1.0 is F1")
     zero_division: Literal[0, 1] = Field(0, description="F of a row or label with neither label nor prediction: 0 or 1")
     least: int = Field(1, ge=0, description="labels on a row, at least")
     most: int = Field(ge=1, description="and at most")
     duplicates: Duplicates = Field("group", description="near-duplicates share a fold; off: they are not looked for")
-    train: RelativePath = "train.csv"
+    train: RelativePath | Annotated[list[RelativePath], Field(min_length=1)] = "train.csv"
     test: OptionalPath = Field(
         "test.csv", description='"": no test table; train and score now, label with make predict'
     )
+    encoding: str | None = Field(None, description="of the tables, where it is not UTF-8")
+    columns: list[str] | None = Field(None, description="of tables without a header line")
     unlabelled: RelativePath | None = Field(None, description="more rows, for make pseudo")
     solution: RelativePath = Field("solution.csv", description="the test labels, where they are known")
     sample_submission: RelativePath = Field("sample_submission.csv", description="where there is one")
@@ -146,8 +164,24 @@ class Competition(Section):
 
     @property
     def has_test(self) -> bool:
-        """Whether there are test rows."""
-        return bool(self.test)
+        """Whether there are test rows: a table of their own, or a column that names them."""
+        return bool(self.test or self.split)
+
+    @property
+    def image_column(self) -> str:
+        return self.image or self.id
+
+    def table_files(self, split: str) -> list[str]:
+        """The files of a split's rows, relative to the competition's folder."""
+        named: str | list[str] | None = getattr(self, split)
+        return as_list(named or (self.train if split == "test" and self.split else []))
+
+    def image_folders(self, split: str) -> list[str]:
+        """The folders that hold a split's images; empty where there are no images."""
+        folders: Any = self.images
+        if isinstance(folders, SplitFolders):
+            folders = getattr(folders, split) or folders.test
+        return as_list(folders or [])
 
     @property
     def caption_columns(self) -> list[str]:
@@ -173,38 +207,101 @@ class Competition(Section):
         if not self.least <= self.most <= len(self.labels.names):
             expected = f"expected least <= most <= {len(self.labels.names)} labels"
             raise ValueError(f"least = {self.least}, most = {self.most}: {expected}")
+        if self.image_name and "{id" not in self.image_name:
+            raise ValueError(f"image_name = {self.image_name!r}: expected a name with {{id}} in it")
         return self
 
 
 def load_competition(path: Path) -> Competition:
-    """Raises FileNotFoundError, or ValueError that names the invalid key."""
+    """Raises FileNotFoundError, OpenQuestions, or ValueError that names the invalid key."""
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; run: make import ZIP=<file.zip> COMP={path.parent.name}")
-    return validate(TypeAdapter(Competition), parse_toml(path), path)
+    values = parse_toml(path)
+    if asked := open_keys(values):
+        raise OpenQuestions(path, {key: _comment(path, key) for key in asked})
+    return validate(TypeAdapter(Competition), values, path)
 
 
-def _add(table: "TOMLDocument | Table", section: Section, skip: Container[str] = ()) -> None:
-    """The keys of a section without those of its sections, and without optional ones that are not set."""
+def _comment(path: Path, key: str) -> str:
+    """The comment behind a key: its candidates."""
     import tomlkit
 
-    for key, field in type(section).model_fields.items():
-        value = getattr(section, key)
-        if key in skip or isinstance(value, Section) or (field.default is None and not value):
-            continue
-        item = tomlkit.item("" if value is None else value)
-        table.add(key, item.comment(field.description) if field.description else item)
+    item: Any = tomlkit.parse(path.read_text(encoding="utf-8"))
+    for part in key.split("."):
+        item = item[part]
+    return item.trivia.comment.removeprefix("#").strip()
 
 
-def to_toml(competition: Competition) -> str:
-    """TOML with comments that `load_competition` reads back to an equal object."""
+def to_toml(competition: Competition | Mapping[str, Any], questions: Sequence[Question] = ()) -> str:
+    """TOML with comments; without `questions`, `load_competition` reads it back to an equal object.
+
+    Values may be given by key, such as "labels.column", where a competition can't be made before its questions are
+    answered; the key of a question gets the value "?".
+    """
     import tomlkit  # only where a file is written
 
-    document, labels, folds = tomlkit.document(), tomlkit.table(), tomlkit.table()
-    _add(document, competition, ("experiments",))
-    document.add(tomlkit.comment("what `make submit` trains and stacks: names of files in configs/"))
-    document.add("experiments", tomlkit.item(competition.experiments))
-    _add(labels, competition.labels, {"column", "columns", "separator", "value"} - PLACE[competition.labels.format])
-    _add(folds, competition.folds)
-    document.add("labels", labels)
-    document.add("folds", folds.comment("a change here retrains everything"))
-    return tomlkit.dumps(document)
+    values = flat(competition.model_dump()) if isinstance(competition, Competition) else dict(competition)
+    for key, field in _fields():
+        if not key.startswith("labels.") and key != "suffix" and not field.is_required():
+            values.setdefault(key, field.get_default(call_default_factory=True))
+    values["test"] = values["test"] or ""
+    if values.get("labels.format") == "columns":
+        values |= {"labels.column": "", "labels.separator": ""}
+    return tomlkit.dumps(updated(tomlkit.document(), values, questions))
+
+
+def updated(document: "TOMLDocument", values: Mapping[str, Any], questions: Sequence[Question] = ()) -> "TOMLDocument":
+    """The document with these values by key, such as "labels.column"; what is equal keeps its form and its comment."""
+    import tomlkit
+
+    asked = {question.key: question for question in questions}
+    for key, field in _fields():
+        section, _, name = key.rpartition(".")
+        if key not in asked and (key not in values or _is_unset(key, values[key])):
+            continue
+        if section and section not in document:
+            made = tomlkit.table()
+            document.add(section, made.comment("a change here retrains everything") if section == "folds" else made)
+        table: Any = document[section] if section else document
+        value = OPEN if key in asked else values[key]
+        comment = asked[key].comment if key in asked else field.description
+        if name in table and table[name].unwrap() == value and key not in asked:
+            continue
+        if key == "experiments" and name not in table:
+            table.add(tomlkit.comment("what `make submit` trains and stacks: names of files in configs/"))
+        item = _item(value)
+        table[name] = item.comment(comment) if comment else item
+    return document
+
+
+def _fields() -> Iterator[tuple[str, FieldInfo]]:
+    """Each key of the file with its field, in the order of the file."""
+    top = Competition.model_fields
+    yield from ((key, field) for key, field in top.items() if key not in ("experiments", "labels", "folds"))
+    yield "experiments", top["experiments"]
+    for name, section in (("labels", Labels), ("folds", Folds)):
+        yield from ((f"{name}.{key}", field) for key, field in section.model_fields.items())
+
+
+def known_keys() -> list[str]:
+    """All keys of the file, such as "labels.column"."""
+    return [key for key, _ in _fields()]
+
+
+def required_keys() -> list[str]:
+    return [key for key, field in _fields() if field.is_required()]
+
+
+def _is_unset(key: str, value: object) -> bool:
+    return value is None or (value in ("", []) and key not in ("suffix", "test", "images", "caption"))
+
+
+def _item(value: object) -> "Item":
+    """As tomlkit makes it, but with a mapping on one line."""
+    import tomlkit
+
+    if not isinstance(value, Mapping):
+        return tomlkit.item(value)
+    table = tomlkit.inline_table()
+    table.update({key: inner for key, inner in value.items() if inner is not None})
+    return table

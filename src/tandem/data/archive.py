@@ -1,5 +1,6 @@
 """Unpacks untrusted archives and copies folders; nothing is written outside, and no folder appears half-filled."""
 
+import filecmp
 import os
 import shutil
 from collections.abc import Callable, Iterable
@@ -13,6 +14,7 @@ from tandem.runtime.progress import progress
 T = TypeVar("T")
 CHUNK = 2**20
 LEVELS = 2  # archives inside an archive, and inside these, are unpacked; deeper ones stay as they are
+SETTINGS = "competition.toml"  # one that is there already is the user's
 MAX_MEMBERS = 5_000_000
 MAX_MEMBER_BYTES = 50 * 2**30
 MAX_TOTAL_BYTES = 200 * 2**30
@@ -69,7 +71,7 @@ def _unpack(archive: Path, folder: Path, levels: int) -> int:
 
 
 def copy_folder(source: Path, folder: Path) -> int:
-    """Copies to the new `folder`, with the archives in it unpacked; returns the number of files.
+    """Copies to `folder` as `unpack_archive` does; returns the number of files.
 
     Raises ValueError for links to folders or outside, and for archives that are damaged, unsafe or too large.
     """
@@ -147,8 +149,6 @@ def _build(
 ) -> int:
     """Calls `write(target, path)` for each {target: bytes} in a temporary folder beside `folder`, unpacks the archives
     in it, then renames it; returns the number of files."""
-    if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder} exists already and is not empty; remove it or choose another name")
     folder.parent.mkdir(parents=True, exist_ok=True)
     _check_space(folder, sizes.values())
     partial = folder.with_name(f".{folder.name}.partial")
@@ -161,7 +161,10 @@ def _build(
                 write(target, partial / target)
                 bar.update()
         n = len(sizes) + _unpack_inner(partial, sizes, budget, levels)
-        os.replace(partial, folder)
+        if folder.exists() and any(folder.iterdir()):
+            _merge(partial, folder)
+        else:
+            os.replace(partial, folder)
         return n
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -241,6 +244,29 @@ def _check_space(folder: Path, sizes: Iterable[int]) -> None:
     total, free = sum(sizes), shutil.disk_usage(folder.parent).free
     if total > free:
         raise ValueError(f"{folder}: needs {total} bytes of disk space, {free} are free")
+
+
+def _merge(new: Path, folder: Path) -> None:
+    """Moves the files that `folder` lacks there; its own settings stay. Raises ValueError where a file differs."""
+    found = (path.relative_to(new).as_posix() for path in new.rglob("*") if path.is_file())
+    targets = sorted(target for target in found if target != SETTINGS)
+    there = [target for target in targets if (folder / target).exists()]
+    if not there:
+        raise ValueError(f"{folder} holds other files; remove it, or choose another COMP")
+    if different := [target for target in there if not _same(new / target, folder / target)]:
+        first, more = different[0], f" and {len(different) - 1:,} more" if len(different) > 1 else ""
+        raise ValueError(
+            f"{folder / first}{more} differ{'' if more else 's'} from what is imported; to keep the files that are "
+            f"there, run make import COMP={folder.name} alone; for another competition choose another COMP, or remove "
+            f"{folder}"
+        )
+    for target in set(targets) - set(there):
+        (folder / target).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(new / target, folder / target)
+
+
+def _same(one: Path, other: Path) -> bool:
+    return filecmp.cmp(one, other, shallow=False)
 
 
 def _extract(shown: str, member: Member, path: Path, budget: Budget) -> None:

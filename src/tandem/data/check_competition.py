@@ -14,9 +14,10 @@ from tandem.config.competition import Competition
 from tandem.data import checks
 from tandem.data.caption_files import read_caption_file
 from tandem.data.caption_rows import are_caption_rows, join_captions, row_captions
-from tandem.data.csv_reader import Table, read_table
+from tandem.data.competition_tables import SplitTable, read_one, read_splits
 from tandem.data.fold_checks import check_folds, check_own_folds
 from tandem.data.folds import group_equal_texts
+from tandem.data.image_names import list_files
 from tandem.data.image_scan import ImageInfo, scan_images
 from tandem.data.issues import Issue, count_errors
 from tandem.data.label_codec import LabelCodec
@@ -62,34 +63,34 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
 
     Raises FileNotFoundError where a CSV file that the competition names does not exist.
     """
-    files = {name: folder / getattr(competition, name) for name in competition.splits}
-    for name, file in files.items():
-        if not file.exists():
-            raise FileNotFoundError(f"{file} does not exist; add it, or correct {name} in competition.toml")
-    tables = {name: read_table(file) for name, file in files.items()}
+    read = read_splits(competition, folder)
+    tables = {name: split.table for name, split in read.items()}
     rows = {name: len(table.rows) for name, table in tables.items()}
     names = tuple(competition.labels.names)
     issues: list[Issue] = []
     for name, table in tables.items():
-        issues += checks.check_table(str(files[name]), table, competition, labelled=name == "train")
+        issues += checks.check_table(read[name].files[0], table, competition, labelled=name == "train")
     if issues:
         return CheckedTables(rows, issues, {}, {}, names, np.zeros((0, len(names)), np.uint8))
 
-    tables, cells, captions = _one_row_an_image(competition, files, tables, issues)
+    read, cells, captions = _one_row_an_image(competition, read, issues)
+    tables = {name: split.table for name, split in read.items()}
     rows = {name: len(table.rows) for name, table in tables.items()}
-    splits = {name: checks.make_split(str(files[name]), table, competition, issues) for name, table in tables.items()}
+    files = list_files(folder, [f for name in read for f in competition.image_folders(name)])
+    splits = {name: checks.make_split(name, split, competition, files, issues) for name, split in read.items()}
     train, test = splits["train"], splits.get("test")
     sample = folder / competition.sample_submission
     if test and sample.is_file():
-        issues += checks.check_sample(test, read_table(sample), str(sample), competition)
-    issues += checks.check_ids(*splits.values())
+        issues += checks.check_sample(test, read_one(sample, competition.encoding), str(sample), competition)
+    issues += checks.check_ids(splits)
     own_folds = check_own_folds(competition, folder, train, tables["train"], issues)
     if own_folds.fold is not None:  # n follows them
         folds = competition.folds.model_copy(update={"n": len(set(own_folds.fold))})
         competition = competition.model_copy(update={"folds": folds})
     y, known = checks.check_labels(train, cells, competition, issues)
     if competition.captions:
-        captions = file_captions(competition, folder, {name: split.ids for name, split in splits.items()}, issues)
+        named = {name: table.column(competition.image_column) for name, table in tables.items()}
+        captions = file_captions(competition, folder, named, issues)
     for name, texts in captions.items():
         issues += checks.check_captions(splits[name], texts)
 
@@ -141,34 +142,35 @@ def _image_columns(split: checks.Split, infos: Mapping[str, ImageInfo]) -> dict[
 
 
 def _one_row_an_image(
-    competition: Competition, files: Mapping[str, Path], tables: Mapping[str, Table], issues: list[Issue]
-) -> tuple[dict[str, Table], Mapping[str, Sequence[str]], dict[str, list[list[str]]]]:
-    """({split: table of one row an image}, label cells of train by column, {split: captions of each row})."""
-    found, labels = dict(tables), competition.labels
+    competition: Competition, read: Mapping[str, SplitTable], issues: list[Issue]
+) -> tuple[dict[str, SplitTable], Mapping[str, Sequence[str]], dict[str, list[list[str]]]]:
+    """({split: one row an image}, label cells of train by column, {split: captions of each row})."""
+    found, labels = dict(read), competition.labels
     captions: dict[str, list[list[str]]] = {}
     try:
         if labels.format == "long":  # an image has a row for each label, not for each caption
-            found["train"], cells = label_cells(found["train"], competition.id, labels)
+            table, cells = label_cells(found["train"].table, competition.id, labels)
+            found["train"] = found["train"].replaced(table)
         if competition.caption and not competition.captions:
-            found, captions = table_captions(competition, files, found, issues)
+            found, captions = table_captions(competition, found, issues)
         if labels.format != "long":
-            cells = label_cells(found["train"], competition.id, labels)[1]
+            cells = label_cells(found["train"].table, competition.id, labels)[1]
     except ValueError as error:
-        raise ValueError(f"{files['train']}: {error}") from error
+        raise ValueError(f"{read['train'].name}: {error}") from error
     return found, cells, captions
 
 
 def table_captions(
-    competition: Competition, files: Mapping[str, Path], tables: Mapping[str, Table], issues: list[Issue]
-) -> tuple[dict[str, Table], dict[str, list[list[str]]]]:
-    """({split: table}, {split: captions of each row}): one row an image, where the training rows have several."""
-    found, captions, columns = dict(tables), {}, competition.caption_columns
-    several = are_caption_rows(tables["train"], competition.id, columns)
-    for name, table in tables.items():
+    competition: Competition, read: Mapping[str, SplitTable], issues: list[Issue]
+) -> tuple[dict[str, SplitTable], dict[str, list[list[str]]]]:
+    """({split: rows}, {split: captions of each row}): one row an image, where the training rows have several."""
+    found, captions, columns = dict(read), {}, competition.caption_columns
+    several = are_caption_rows(read["train"].table, competition.id, columns)
+    for name, split in read.items():
+        table = split.table
         if several and len(set(table.column(competition.id))) < len(table.rows):
-            found[name], captions[name] = checks.join_rows(
-                str(files[name]), table, competition, name == "train", issues
-            )
+            joined, captions[name] = checks.join_rows(split.name, table, competition, name == "train", issues)
+            found[name] = split.replaced(joined)
         else:
             captions[name] = row_captions(table, columns)
     return found, captions

@@ -2,15 +2,17 @@
 
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tandem.config.competition import Competition
 from tandem.data.caption_rows import differing_rows, join_caption_rows
+from tandem.data.competition_tables import SplitTable
 from tandem.data.csv_reader import Table
 from tandem.data.folds import group_equal_texts
-from tandem.data.image_scan import ImageInfo, image_file
+from tandem.data.image_names import Images
+from tandem.data.image_scan import ImageInfo
 from tandem.data.issues import Issue
 from tandem.data.label_codec import encode
 from tandem.data.near_duplicates import group_near_duplicates, many_near_duplicates
@@ -19,19 +21,21 @@ from tandem.data.submission import submission_columns
 
 CaptionRows = tuple[Table, list[list[str]]]  # a table, and (n,) the captions of each row
 LEAST_KNOWN = 10  # rows where a label is known, of which each fold needs some
+SAME = 5  # rows with the very same image from which on it is a placeholder, if their labels differ
 
 
 @dataclass(frozen=True)
 class Split:
-    """The rows of one CSV file."""
+    """The rows of one split."""
 
     file: str  # for messages
     lines: Sequence[int]  # (n,) first line of each row, from 1
     ids: Sequence[str]
-    images: Sequence[str]  # (n,) image files, relative to the competition's folder; "" where the id is unsafe
+    images: Sequence[str]  # (n,) image files, relative to the competition's folder; "" where there is none
+    files: Sequence[str] = ()  # (n,) the file of each row, where there are several
 
     def issue(self, kind: str, row: int, message: str) -> Issue:
-        return Issue(kind, message, self.file, self.lines[row], self.ids[row])
+        return Issue(kind, message, self.files[row] if self.files else self.file, self.lines[row], self.ids[row])
 
     def place(self, row: int) -> str:
         return f"{self.ids[row]} (line {self.lines[row]})"
@@ -41,7 +45,7 @@ def check_table(file: str, table: Table, competition: Competition, labelled: boo
     """Missing columns and an empty table: with these nothing else can be checked."""
     captions = () if competition.captions else competition.caption_columns
     own = [*competition.labels.table_columns, *competition.folds.columns] if labelled else []
-    for name in (competition.id, *captions, *own):
+    for name in (competition.id, competition.image_column, *captions, *own):
         if name not in table.columns:
             message = f"no column {name!r}; the columns are {', '.join(table.columns)}"
             yield Issue("missing column", message, file, 1)
@@ -61,34 +65,56 @@ def join_rows(file: str, table: Table, competition: Competition, labelled: bool,
     return joined, captions
 
 
-def make_split(file: str, table: Table, competition: Competition, issues: list[Issue]) -> Split:
-    """The rows of one table; unsafe ids and rows repaired while reading are added to `issues`."""
-    ids, images = table.column(competition.id), []
-    for line, id in zip(table.lines, ids, strict=True):
-        if competition.images is None:
-            images.append("")
-            continue
-        try:
-            images.append(image_file(competition.images, id, competition.suffix))
-        except ValueError as error:
-            images.append("")
-            issues.append(Issue("unsafe id", str(error), file, line, id))
+def make_split(
+    name: str, read: SplitTable, competition: Competition, files: Sequence[str], issues: list[Issue]
+) -> Split:
+    """The rows of one split, with their images among `files`; adds cells that name no or several files to `issues`."""
+    table, ids = read.table, read.table.column(competition.id)
+    images = Images.of(competition, name, files)
+    several = read.files if len(set(read.files)) > 1 else ()
+    split = Split(read.files[0], table.lines, ids, [""] * len(ids), several)
+    if images.folders:
+        cells = table.column(competition.image_column)
+        split = replace(split, images=list(_image_files(split, images, cells, issues)))
     for line, text in table.repaired.items():
-        issues.append(Issue("repaired row", f"read as one row: {text.strip()[:200]!r}", file, line))
-    return Split(file, table.lines, ids, images)
+        issues.append(Issue("repaired row", f"read as one row: {text.strip()[:200]!r}", split.file, line))
+    return split
 
 
-def check_ids(train: Split, test: Split | None = None, *others: Split) -> Iterator[Issue]:
-    """Ids that occur twice in one file, or in both train and test."""
-    for split in (train, *([test] if test else []), *others):
+def _image_files(split: Split, images: Images, cells: Sequence[str], issues: list[Issue]) -> Iterator[str]:
+    for row, (cell, found) in enumerate(zip(cells, images.find(cells), strict=True)):
+        file = found[0] if len(found) == 1 else ""
+        if len(found) > 1:
+            either = " or ".join(found[:3])
+            issues.append(split.issue("ambiguous image", row, f"{cell!r} may be {either}"))
+        elif not found:
+            try:
+                file = images.expected(cell)
+            except ValueError as error:
+                issues.append(split.issue("unsafe id", row, str(error)))
+        yield file
+
+
+def check_ids(splits: Mapping[str, Split]) -> Iterator[Issue]:
+    """Ids that occur twice in one split, or in train and test with one image, or that look the same."""
+    for split in splits.values():
         first: dict[str, int] = {}
         for row, id in enumerate(split.ids):
             if first.setdefault(id, row) != row:
                 yield split.issue("repeated id", row, f"id {id!r} is already on line {split.lines[first[id]]}")
-    in_train = dict(zip(train.ids, train.lines, strict=True))
-    for row, id in enumerate(test.ids if test else ()):
-        if test and id in in_train:
-            yield test.issue("id in train and test", row, f"id {id!r} is also at {train.file}:{in_train[id]}")
+        alike: dict[str, str] = {}
+        for id, row in first.items():
+            if (other := alike.setdefault(id.strip().casefold(), id)) != id:
+                yield split.issue("similar id", row, f"ids {other!r} and {id!r} are counted apart")
+    if "test" not in splits:
+        return
+    train, test = splits["train"], splits["test"]
+    in_train = {id: row for row, id in enumerate(train.ids)}
+    for row, id in enumerate(test.ids):
+        if id in in_train and test.images[row] == train.images[in_train[id]]:
+            yield test.issue(
+                "id in train and test", row, f"id {id!r} is also at {train.file}:{train.lines[in_train[id]]}"
+            )
 
 
 def check_sample(test: Split, sample: Table, file: str, competition: Competition) -> Iterator[Issue]:
@@ -99,6 +125,12 @@ def check_sample(test: Split, sample: Table, file: str, competition: Competition
         yield Issue("sample submission differs", str(error), file, 1)
         return
     ids = sample.column(competition.id)
+    cells = zip(sample.lines, sample.rows, strict=True)
+    for line, name in (
+        (line, name) for line, row in cells for name, c in zip(sample.columns, row, strict=True) if not c
+    ):
+        yield Issue("empty cell", f"column {name!r} is empty", file, line)
+        break
     for ours, other in ((Split(file, sample.lines, ids, ids), test), (test, Split(file, sample.lines, ids, ids))):
         known = set(other.ids)
         for row, id in enumerate(ours.ids):
@@ -181,12 +213,31 @@ def near_duplicate_groups(train: Split, test: Split | None, infos: Mapping[str, 
     return dict(zip(files, numbers.tolist(), strict=True))
 
 
+def check_placeholders(train: Split, infos: Mapping[str, ImageInfo], labels: Sequence[str]) -> dict[str, Issue]:
+    """{digest: warning} of each image that SAME or more training rows with unlike labels share."""
+    rows: dict[str, list[int]] = {}
+    for row, file in enumerate(train.images):
+        if file and not infos[file].problem:
+            rows.setdefault(infos[file].sha, []).append(row)
+    found = {}
+    for sha, same in rows.items():
+        if len(same) >= SAME and len({labels[row] for row in same}) > 1:
+            places = ", ".join(map(train.place, same[:3]))
+            message = (
+                f"{len(same):,} rows have the very same image, {train.images[same[0]]}, and unlike labels: {places} ..."
+            )
+            found[sha] = train.issue("placeholder image", same[0], message)
+    return found
+
+
 def check_duplicates(
     train: Split, test: Split | None, infos: Mapping[str, ImageInfo], numbers: Mapping[str, int], labels: Sequence[str]
 ) -> Iterator[Issue]:
     """Near-duplicate images within train and between train and test, by the `numbers` of their groups; `labels` (n,)
     are the label cells of train."""
-    first = _first_rows(train, test, infos)
+    placeholders = check_placeholders(train, infos, labels)
+    yield from placeholders.values()
+    first = {f: row for f, row in _first_rows(train, test, infos).items() if infos[f].sha not in placeholders}
     shas = [infos[file].sha for file in first]
     yield from _group_issues(train, test, list(first.values()), [numbers[file] for file in first], shas, labels)
 
@@ -232,4 +283,4 @@ def _group_issues(
         for split, row in members:
             if test and split is test and in_train:
                 original = f"{train.ids[in_train[0]]} of {train.file}:{train.lines[in_train[0]]}"
-                yield test.issue("test photo in train", row, f"{how}: {test.ids[row]} and {original}")
+                yield split.issue("test photo in train", row, f"{how}: {split.ids[row]} and {original}")

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -41,18 +41,6 @@ CACHE_SCHEMA = pa.schema(
     | {"bytes_read": pa.int64(), "sha": pa.string(), "hash": pa.binary(HASH_BYTES), "problem": pa.string()},
     metadata={"version": VERSION},
 )
-
-
-def image_file(folder: str, id: str, suffix: str) -> str:
-    """The image file of an id, relative to the competition's folder; raises ValueError where it is outside `folder`.
-
-    >>> image_file("data", "7", ".jpg")
-    'data/7.jpg'
-    """
-    name = PurePosixPath(id + suffix)
-    if not id or name.is_absolute() or ".." in name.parts or set("\\\0") & set(id):
-        raise ValueError(f"id {id!r} does not name a file inside {folder}/")
-    return (PurePosixPath(folder) / name).as_posix()
 
 
 def inspect_image(path: Path) -> ImageInfo:

@@ -1,247 +1,388 @@
-"""Infers `competition.toml` from a folder of CSV files and images, with questions for the user."""
+"""Infers `competition.toml` from a folder of tables and images: what is certain, and questions for the rest."""
 
 import os
 import re
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
+from typing import Any
 
-from tandem.config.competition import Competition
-from tandem.config.questions import Question
-from tandem.data.csv_reader import Table, read_table
-from tandem.data.image_io import SUFFIXES
-from tandem.data.infer_captions import Caption, find_caption, find_caption_files, is_caption_name, join_several_rows
-from tandem.data.infer_labels import guess_labels
-from tandem.data.submission import preview, submission_columns
+from tandem.config.competition import Competition, Labels
+from tandem.config.questions import Question, as_list, flat, nested, settled
+from tandem.data.caption_files import image_names
+from tandem.data.competition_tables import joined_tables, matched, names_of_test, read_one, rows_in_split
+from tandem.data.csv_reader import Table
+from tandem.data.image_names import ImageFiles, holds
+from tandem.data.infer_captions import find_caption, find_caption_files, join_several_rows
+from tandem.data.infer_images import read_column
+from tandem.data.infer_labels import LabelGuess, guess_labels
+from tandem.data.infer_long_labels import guess_long
+from tandem.data.infer_tables import OWN, Found, find_tables, is_counter, is_nameless, split_column
+from tandem.data.label_readings import HINTS
+from tandem.data.long_labels import widen
+from tandem.data.place_images import choose_image, find_image_columns, place_images
+from tandem.data.submission import submission_columns
+from tandem.data.table_header import looks_headerless
 
 WITH_CAPTIONS = ["text_minilm", "text_tfidf", "image_tuned", "fusion", "fusion_lite0"]
-ROLES: tuple[str, ...] = ("train", "test")
-TEXT_ONLY = ["text_minilm", "text_tfidf"]
 IMAGES_ONLY = ["image_lite2", "image_tuned", "image_tuned_lite0"]
+TEXT_ONLY = ["text_minilm", "text_tfidf"]
+ID_NAME = re.compile(r"(^|[_ -])id$|^id|Id$|ID$")
+LABEL_VALUES = ("labels.names", "least", "most")  # depend on what the labels are, and on
+ROWS = ("train", "valid", "split", "encoding", "columns")  # which rows there are
 
 
 @dataclass(frozen=True)
 class Inference:
-    """An inferred competition; the roles of files are train, test, sample_submission and solution."""
+    """An inferred competition; the roles of tables are train, test, sample_submission and solution."""
 
-    competition: Competition
+    values: dict[str, Any]  # {key of competition.toml: value} of all that is certain or was given
+    questions: list[Question]  # what is not
     notes: list[str]  # what was inferred
-    questions: list[str]  # what is uncertain, and the key of competition.toml to edit
-    roles: dict[str, str]  # {role: file}
+    unused: list[str]  # columns, files and folders that nothing reads, with the reason
+    roles: dict[str, list[str]]  # {role: files}
     tables: dict[str, Table]  # {role: table} of all but the solution
     counts: dict[str, int]  # {label: number of training rows}
 
-
-class ImageIndex:
-    """The image files of a folder, searchable by id.
-
-    >>> ImageIndex(["data/7.jpg", "data/8.jpg"]).count_places(["7", "8", "9"])
-    Counter({('data', '.jpg'): 2})
-    """
-
-    def __init__(self, files: Iterable[str]) -> None:
-        self.files = [file for file in files if PurePosixPath(file).suffix.lower() in SUFFIXES]
-        self._by_name: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        for file in self.files:
-            path = PurePosixPath(file)
-            self._by_name[path.name].append((file, ""))
-            self._by_name[path.stem].append((file, path.suffix))
-
-    def count_places(self, ids: Sequence[str]) -> Counter[tuple[str, str]]:
-        """Number of ids that name a file in each (folder, suffix)."""
-        places: Counter[tuple[str, str]] = Counter()
-        for id in ids:
-            for file, suffix in self._by_name.get(id.rsplit("/", 1)[-1], ()):
-                if f"/{file}".endswith(f"/{id}{suffix}"):
-                    places[file[: len(file) - len(id + suffix)].rstrip("/") or ".", suffix] += 1
-        return places
+    @property
+    def competition(self) -> Competition:
+        """Raises ValueError where a question is open."""
+        return Competition.model_validate(nested(self.values))
 
 
-def best_place(places: Counter[tuple[str, str]]) -> tuple[str, str]:
-    """The (folder, suffix) of most ids; of equals, the one with the shortest folder name."""
-    return min(places, key=lambda place: (-places[place], len(place[0]), place))
-
-
-def infer_competition(folder: Path) -> Inference:
-    """The most likely competition; raises ValueError where none can be inferred."""
-    found = (Path(here, name) for here, _, names in os.walk(folder) for name in names)
-    files = sorted(path.relative_to(folder).as_posix() for path in found)
-    questions: list[str] = []
-    roles = find_tables(files, folder, questions)
-    tables = {role: read_table(folder / name) for role, name in roles.items() if role != "solution"}
+def infer_competition(folder: Path, given: Mapping[str, Any] | None = None) -> Inference:
+    """`given` {key: value} are answers, taken as they are; raises ValueError where nothing can be inferred."""
+    paths = (Path(here, name) for here, _, names in os.walk(folder) for name in names)
+    files = sorted(name for path in paths if (name := path.relative_to(folder).as_posix()) not in OWN)
+    found = Found(dict(given or {}))
+    roles = find_tables(files, folder, found)
+    tables: dict[str, Table] = {}
     try:
-        inference = infer_from(roles, tables, ImageIndex(files), questions)
+        tables = read_tables(folder, roles, found)
+        others = [file for file in files if not any(file in named for named in roles.values())]
+        counts = infer_from(roles, tables, ImageFiles(files), found, CaptionSource(folder, others))
     except ValueError as error:
-        raise ValueError(f"{folder / roles['train']}: {error}") from error
-    return inference if inference.competition.caption else with_caption_files(inference, folder, files)
+        question = getattr(error, "question", None)  # such as the encoding of a table
+        if question is None:
+            first = str(folder / roles["train"][0])
+            raise error if str(error).startswith(str(folder)) else ValueError(f"{first}: {error}") from error
+        found.questions, counts = [question], {}
+    questions = settled(found.given, found.questions)
+    if not any(question.key in ("images", "image", "image_name") for question in questions):
+        read = [file for named in roles.values() for file in named] + [line.partition(":")[0] for line in found.unused]
+        found.unused += unused_folders(files, read, (found.values | found.given).get("images"))
+    if not questions and "sample_submission" in tables:
+        note_sample(found, tables["sample_submission"], roles["sample_submission"][0])
+    values = {key: value for key, value in (found.values | found.given).items() if key not in depends_on(questions)}
+    return Inference(values, questions, found.notes, found.unused, roles, tables, counts)
 
 
-def with_caption_files(found: Inference, folder: Path, files: Sequence[str]) -> Inference:
-    """The inference with files of captions beside the tables, where there are some."""
-    id = found.competition.id
-    ids: dict[str, list[str]] = {role: found.tables[role].column(id) for role in ROLES if role in found.tables}
-    others = [file for file in files if file not in found.roles.values()]
-    captions = find_caption_files(folder, others, ids)
-    notes, questions = found.notes + captions.notes, list(found.questions)
-    if not captions.files:
-        return replace(found, notes=notes)
-    if isinstance(captions.caption, Question):
-        questions.append(f"{captions.caption.about}: edit caption")
-    caption = first_candidate(captions.caption)
-    names = captions.files[0] if len(captions.files) == 1 else captions.files
-    experiments = WITH_CAPTIONS if found.competition.images else TEXT_ONLY
-    changes = {"caption": caption, "captions": names, "experiments": experiments}
-    return replace(found, competition=found.competition.model_copy(update=changes), notes=notes, questions=questions)
+@dataclass(frozen=True)
+class CaptionSource:
+    """Files that may hold captions."""
+
+    folder: Path
+    files: Sequence[str]
 
 
-def first_candidate(caption: Caption | Question | None) -> Caption | None:
-    return next(iter(caption.candidates)) if isinstance(caption, Question) else caption
+def note_sample(found: Found, sample: Table, file: str) -> None:
+    """A sample submission of another form than the labels is noted; `make check` refuses it."""
+    try:
+        submission_columns(Competition.model_validate(nested(found.values | found.given)), sample.columns)
+    except ValueError as error:
+        found.notes.append(f"{file}: {error}")
 
 
-def infer_from(roles: dict[str, str], tables: dict[str, Table], images: ImageIndex, questions: list[str]) -> Inference:
-    """`roles` is {role: file}; new questions are added to `questions`."""
-    train, test, sample = tables["train"], tables.get("test"), tables.get("sample_submission")
-    if not train.rows:
+def depends_on(questions: Sequence[Question]) -> set[str]:
+    """The keys whose values depend on open questions, and these."""
+    keys = {question.key for question in questions}
+    if keys & {"image", "image_name"}:
+        keys |= {"images", "suffix"}
+    if any(key.startswith("labels.") or key in ROWS for key in keys):
+        keys |= set(LABEL_VALUES)
+    return keys
+
+
+def read_tables(folder: Path, roles: dict[str, list[str]], found: Found) -> dict[str, Table]:
+    """{role: table} of all but the solution, with the spelling of the training table's columns."""
+    encoding, columns = found.given.get("encoding"), found.given.get("columns")
+    tables: dict[str, Table] = {}
+    for role in ("train", "test", "sample_submission"):
+        parts: list[Table] = []
+        for file in roles.get(role, ()):
+            given = columns if role == "train" or not columns else names_of_test(columns, labels_given(found, columns))
+            table = read_one(folder / file, encoding, None if role == "sample_submission" else given)
+            if header := (tables.get("train") or (parts[0] if parts else None)):
+                table, other = matched(table, header.columns)
+                if other:
+                    spelt = ", ".join(f"{own!r} is {name!r}" for own, name in other.items())
+                    found.notes.append(f"{file}: columns as in the training table: {spelt}")
+            parts.append(table)
+        if parts:
+            tables[role] = joined_tables(parts)
+    train, sample = tables["train"], tables.get("sample_submission")
+    if not columns and (question := looks_headerless(train.columns, train.rows, sample.columns if sample else ())):
+        raise NoHeader(question)
+    if column := split_column(tables["train"], "test" in tables, found):
+        every = tables["train"]
+        tables["train"] = rows_in_split(every, column, "train", found.given.get("valid"))
+        rest = rows_in_split(every, column, "test", None)
+        if rest.rows and "test" not in tables:
+            tables["test"] = rest
+    if not tables["train"].rows:
         raise ValueError("the table has no rows")
-    notes: list[str] = []
-    if sample and not test:
-        roles, tables = roles | {"test": roles["sample_submission"]}, tables | {"test": sample}
-        notes.append(f"no test table: the test ids are those of {roles['test']}")
-    elif not test:
-        questions.append("there is no test table: add test.csv with the ids to label, or edit test")
-    counts = {c: max(images.count_places(train.column(c)).values(), default=0) for c in train.columns}
-    tables, id = join_several_rows(tables, counts, notes)
-    train, test = tables["train"], tables.get("test") if test else None
-    texts = [c for c in train.columns if not images.files and is_caption_name(c)]  # they name no rows
-    id = id or find_id(without(train, texts), test, sample, images)
-    named = [c for c in train.columns if sample and c in sample.columns and c != id]
-    shared = [c for c in train.columns if test and c in test.columns and c not in (id, *named)]
-    own = [] if test or sample else [c for c in train.columns if c != id]
-    found = find_caption(train, shared or own, certain=test is not None)
-    if isinstance(found, Question):
-        questions.append(f"{found.about}: edit caption")
-    caption = first_candidate(found)
-    captions = [caption] if isinstance(caption, str) else caption or []
-    images_at, suffix = None, ""
-    if images.files or not caption or names_images(train.column(id)):
-        places = {"train": train, "test": tables.get("test")}
-        images_at, suffix = find_images(id, places, images, questions)
-    rest = [c for c in train.columns if c not in (id, *captions)]
-    guess = guess_labels(train, [c for c in rest if c not in shared] or rest, named=named)
-    questions += [f"{q.key}: {q.about}: one of {', '.join(q.candidates)}" for q in guess.questions]
-    notes += guess.notes
-    if unused := [c for c in rest if c not in guess.labels.table_columns]:
-        notes.append(f"not used: {preview(unused)}")
-    competition = Competition(
-        id=id,
-        caption=caption,
-        images=images_at,
-        suffix=suffix,
-        labels=guess.labels,
-        least=guess.least,
-        most=max(guess.most, 1),
-        experiments=IMAGES_ONLY if not caption else WITH_CAPTIONS if images_at else TEXT_ONLY,
-        **cast(dict[str, Any], roles),
-    )
-    if sample:
-        try:
-            submission_columns(competition, sample.columns)
-        except ValueError as error:
-            questions.append(f"{roles['sample_submission']}: {error}: rename columns, or remove the file")
-    return Inference(competition, notes, questions, roles, tables, guess.counts)
+    return tables
 
 
-def without(table: Table, columns: Sequence[str]) -> Table:
-    """The table as if these columns were not in it."""
-    kept = [j for j, column in enumerate(table.columns) if column not in columns]
-    if not kept:
-        raise ValueError(f"no column names the rows: add a column id to {list(columns)}, different in each row")
-    rows = [tuple(row[j] for j in kept) for row in table.rows]
-    return replace(table, columns=tuple(table.columns[j] for j in kept), rows=rows)
+class NoHeader(ValueError):
+    """A training table whose first line looks like a row."""
+
+    def __init__(self, question: Question) -> None:
+        super().__init__(question.about)
+        self.question = question
 
 
-def names_images(cells: Sequence[str]) -> bool:
-    """Whether the cells look like names of image files."""
-    return any(PurePosixPath(cell).suffix.lower() in SUFFIXES for cell in cells)
+def labels_given(found: Found, columns: Sequence[str]) -> list[str]:
+    """Those of the given names of columns that hold labels, which test tables lack."""
+    named = as_list(found.given.get("labels.column") or found.given.get("labels.columns") or [])
+    named = named or [c for c in as_list(found.given.get("labels.names") or []) if c in columns]
+    return named or [column for column in columns if HINTS.search(column)]
 
 
-def find_tables(files: Sequence[str], folder: Path, questions: list[str]) -> dict[str, str]:
-    """{role: file} of train, and of test, sample_submission and solution where they exist."""
-    tables = [file for file in files if file.lower().endswith(".csv")]
-    if not tables:
-        archives = [file for file in files if file.lower().endswith((".zip", ".7z", ".tar", ".gz"))]
-        inner = f"; unpack {archives[0]} first" if archives else ""
-        raise ValueError(f"{folder} contains no CSV file; expected train.csv and test.csv{inner}")
-    roles: dict[str, str] = {}
+def infer_from(
+    roles: dict[str, list[str]], tables: dict[str, Table], images: ImageFiles, found: Found, source: CaptionSource
+) -> dict[str, int]:
+    """Adds values and questions to `found`; {label: number of training rows}."""
+    long = long_labels(tables, images, found)
+    train, sample = tables["train"], tables.get("sample_submission")
+    for role, files in roles.items():
+        found.values[role] = files[0] if len(files) == 1 else files
+    if "test" not in tables and sample and sample.columns[0] in train.columns:
+        tables["test"], found.values["test"] = sample, roles["sample_submission"][0]
+        found.notes.append(f"no test table: the test ids are those of {found.values['test']}")
+    elif "test" not in tables:
+        found.values["test"] = ""
+        found.notes.append(
+            "no test table: train and score now, label new images with make predict; or add test.csv and run make "
+            "import again"
+        )
+    elif "test" not in roles:
+        found.values["test"] = ""  # rows of the training table
+    test = tables.get("test")
+    check_given(found, train)
+    readings = find_image_columns(train, test, images, found)
+    joined, several = join_several_rows(tables, {c: read.n_found for c, read in readings.items()}, found.notes)
+    if several:
+        tables.update(joined)
+        train, test = tables["train"], tables.get("test")
+        readings = find_image_columns(train, test, images, found)
+    image = choose_image(readings, found)
+    id = choose_id(train, test, sample, image, found)
+    place_images(image, tables, images, found)
+    named = [c for c in train.columns if sample and c in sample.columns and c not in (id, image)]
+    shared = [c for c in train.columns if test and c in test.columns and any(map(str.strip, test.column(c)))]
+    rest = [c for c in train.columns if c not in (id, image, found.values.get("split"), *train.row_numbers)]
+    texts = [c for c in rest if c not in named and (not test or c in test.columns)]
+    caption = infer_caption(train, texts, bool(test), found)
+    if not caption and "caption" not in found.given:
+        caption = caption_files(source, tables, image or id, found)
+    rest = [c for c in rest if c not in caption]
+    unshared = [c for c in rest if c not in shared]
+    hinted = [c for c in rest if c in shared and HINTS.search(c)]
+    guess = long or infer_labels(train, [*unshared, *hinted] or rest, named, found)
+    infer_metric(sample, id, guess, found)
+    text_only = not images.files or found.given.get("images") == ""
+    if text_only and not caption:
+        raise ValueError("there are no image files and no column of captions; expected images, texts or both")
+    if text_only:
+        found.values["duplicates"] = "off"  # they are found by images
+    found.values["experiments"] = TEXT_ONLY if text_only else WITH_CAPTIONS if caption else IMAGES_ONLY
+    used = [id, image, *caption, *guess.labels.table_columns, found.values.get("split")]
+    found.unused += unused_columns(train, used, sample, test)
+    return guess.counts
 
-    def assign(role: str, fits: Callable[[str], bool]) -> None:
-        free = (table for table in tables if table not in roles.values())
-        if fitting := [table for table in free if fits(PurePosixPath(table).stem.lower())]:
-            roles[role] = min(fitting, key=lambda t: (t.count("/"), len(PurePosixPath(t).name), t))
 
-    assign("solution", lambda stem: "solution" in stem and "sample" not in stem)
-    assign("sample_submission", lambda stem: "submission" in stem or ("sample" in stem and "sub" in stem))
-    assign("train", lambda stem: "train" in stem)
-    assign("test", lambda stem: "test" in stem)
-    if "train" not in roles:
-        assign("train", lambda stem: "label" in stem)
-        if "train" not in roles:
-            assign("train", lambda stem: True)
-        if "train" not in roles:
-            raise ValueError(f"{folder} contains no table of labelled rows; expected train.csv besides {tables}")
-        questions.append(f"no table is named train: {roles['train']} is used: edit train")
-    return roles
+def check_given(found: Found, train: Table) -> None:
+    """Raises ValueError where an answer names a column that is not there."""
+    keys = ["id", "image", "split", "labels.column", *([] if found.given.get("captions") else ["caption"])]
+    for key in keys:
+        for column in filter(None, as_list(found.given.get(key) or "")):
+            if column not in train.columns:
+                raise ValueError(f"{key}: no column {column!r}; the columns are {', '.join(train.columns)}")
 
 
-def find_id(train: Table, test: Table | None, sample: Table | None, images: ImageIndex) -> str:
-    """The column whose values name images; without images, the first with (nearly) unique values."""
+def choose_id(train: Table, test: Table | None, sample: Table | None, image: str | None, found: Found) -> str:
+    """The column that names a row, as the sample submission has it; else that of the images, or of different values."""
+    id = found.given.get("id") or _id_column(train, test, sample, image, found)
+    found.values["id"] = id
+    if image and image != id:
+        found.values["image"] = image
+    return id
+
+
+def _id_column(train: Table, test: Table | None, sample: Table | None, image: str | None, found: Found) -> str:
     columns = [c for c in train.columns if test is None or c in test.columns]
-    if sample and not test:
-        columns = [c for c in columns if c in sample.columns] or columns
-    if test and not columns:
-        both = f"{list(train.columns)} and {list(test.columns)}; expected the same name for the column of ids"
-        raise ValueError(f"no column is in both the training and the test table: {both}")
-    n_images = {c: max(images.count_places(train.column(c)).values(), default=0) for c in columns}
-    distinct = {c: len(set(train.column(c)) - {""}) / len(train.rows) for c in columns}
-    named = [c for c in columns if n_images[c]]
-    unique = [c for c in columns if distinct[c] > 0.9]
-    if named and not set(named) & set(unique):
-        raise ValueError(f"column {named[0]!r} names many images in more than one row; expected one row for each image")
+    if not columns:
+        both = f"{list(train.columns)} and {list(test.columns if test else ())}"
+        expected = "expected the same name for the column of ids"
+        raise ValueError(f"no column is in both the training and the test table: {both}; {expected}")
+    in_sample = [c for c in columns if sample and c in sample.columns and _is_unique(sample, c)]
+    if in_sample and test is not None:
+        same = [c for c in in_sample if set(sample.column(c)) == set(test.column(c))] if sample else []
+        in_sample = same or in_sample
+    if in_sample:
+        return image if image in in_sample else in_sample[0]
+    unique = [c for c in columns if _is_unique(train, c)]
+    if image:
+        if image not in unique:
+            raise ValueError(
+                f"column {image!r} names many images in more than one row; expected one row for each image"
+            )
+        rivals = [c for c in unique if c != image and ID_NAME.search(c)]
+        if rivals and not sample:
+            examples = {c: train.column(c)[0] for c in (image, *rivals)}
+            found.questions.append(Question("id", "the submission may name a row by several columns", examples))
+        return image
     if not unique:
         raise ValueError(f"no column of {columns} has a different value in each row; expected one with ids of images")
     hinted = re.compile("id|image|file|name", re.IGNORECASE)
-    return min(unique, key=lambda c: (-n_images[c], not hinted.search(c), columns.index(c)))
+    return min(unique, key=lambda c: (is_nameless(c), not hinted.search(c), columns.index(c)))
 
 
-def find_images(id: str, tables: dict[str, Table | None], images: ImageIndex, questions: list[str]) -> tuple[str, str]:
-    """(folder, suffix) that give the most images of the training rows."""
-    ids = {split: table.column(id) for split, table in tables.items() if table and id in table.columns}
-    places = {split: images.count_places(values) for split, values in ids.items()}
-    if not places["train"]:
-        column, n = f"column {id!r} (such as {ids['train'][0]!r})", len(images.files)
-        questions.append(f"{column} names none of the {n:,} image files: add the images, or edit images and suffix")
-        folders = Counter(PurePosixPath(file).parent.as_posix() for file in images.files)
-        return max(folders, key=folders.__getitem__, default="."), ""
-    place = best_place(places["train"])
-    pattern = file_pattern(place, id)
-    for split, values in ids.items():
-        if split != "train" and (common := set(values) & set(ids["train"])):
-            shared = f"{len(common):,} {split} ids are also ids of train rows, such as {min(common)!r}"
-            advice = f"each image needs its own id; give the {split} images and ids other names"
-            questions.append(f"{shared}: {advice}")
+def _is_unique(table: Table, column: str) -> bool:
+    return len(set(table.column(column)) - {""}) > 0.9 * len(table.rows)
+
+
+def infer_caption(train: Table, columns: Sequence[str], certain: bool, found: Found) -> list[str]:
+    """The columns of captions, or those that a question names."""
+    if "caption" in found.given:
+        given = found.given["caption"]
+        return [given] if isinstance(given, str) and given else list(given or [])
+    caption = find_caption(train, columns, certain)
+    if isinstance(caption, Question):
+        found.questions.append(caption)
+        return [column for column in caption.candidates if column]
+    if caption:
+        found.values["caption"] = caption
+    return as_list(caption or [])
+
+
+def caption_files(source: CaptionSource, tables: Mapping[str, Table], image: str, found: Found) -> list[str]:
+    """The columns of captions in files beside the tables, where there are such files."""
+    ids = {
+        role: image_names(t, image) for role, t in tables.items() if role in ("train", "test") and image in t.columns
+    }
+    captions = find_caption_files(source.folder, source.files, ids)
+    found.notes += captions.notes
+    if not captions.files:
+        return []
+    found.unused = [line for line in found.unused if line.partition(":")[0] not in captions.files]
+    found.values["captions"] = captions.files[0] if len(captions.files) == 1 else captions.files
+    if isinstance(captions.caption, Question):
+        found.questions.append(captions.caption)
+    else:
+        found.values["caption"] = captions.caption
+    return ["caption"]  # no column of the training table
+
+
+def given_labels(found: Found) -> dict[str, Any]:
+    """The answers in the section of the labels, by name of the key."""
+    return {key.removeprefix("labels."): value for key, value in found.given.items() if key.startswith("labels.")}
+
+
+def long_labels(tables: dict[str, Table], images: ImageFiles, found: Found) -> LabelGuess | None:
+    """The labels of a training table with a row for each id and label, which becomes one with a row for each id."""
+
+    def name_images(cells: Sequence[str]) -> bool:
+        return bool(read_column("", list(dict.fromkeys(cells)), images).n_found)
+
+    long = guess_long(tables["train"], name_images, given_labels(found))
+    if long is None:
+        return None
+    id, guess = long
+    tables["train"] = widen(tables["train"], id, guess.labels)[0]
+    for role in ("test", "sample_submission"):  # may have a row for each id and label too
+        if role in tables and id in tables[role].columns:
+            tables[role] = one_row_an_id(tables[role], id, guess.labels)
+    add_labels(guess, found)
+    found.notes.append(f"labels: the training table has a row for each {id!r} and label")
+    return guess
+
+
+def one_row_an_id(table: Table, id: str, labels: Labels) -> Table:
+    """The first row of each id of a table, its label cut off where id and label stand in one cell."""
+    at, cells = table.columns.index(id), table.column(id)
+    cut = [cell.rpartition(labels.separator) for cell in cells]
+    if not labels.column and all(before and label in labels.names for before, _, label in cut):
+        cells = [before for before, _, _ in cut]
+    first = {cell: i for i, cell in reversed(list(enumerate(cells)))}
+    rows = [
+        (*table.rows[i][:at], cell, *table.rows[i][at + 1 :]) for cell, i in sorted(first.items(), key=itemgetter(1))
+    ]
+    return replace(table, rows=rows, lines=[table.lines[i] for i in sorted(first.values())])
+
+
+def infer_labels(train: Table, candidates: Sequence[str], named: Sequence[str], found: Found) -> LabelGuess:
+    """The labels, of the columns that are given where they are."""
+    guess = guess_labels(train, candidates, given_labels(found), named)
+    add_labels(guess, found)
+    return guess
+
+
+def add_labels(guess: LabelGuess, found: Found) -> None:
+    found.questions += guess.questions
+    found.notes += guess.notes
+    found.values |= flat({"labels": guess.labels.model_dump(exclude_none=True)})
+    found.values |= {"least": guess.least, "most": max(guess.most, 1)}
+
+
+FRACTION_METRICS = {  # of a sample submission that holds fractions
+    "auc_macro": "probabilities; mean ROC AUC of the labels",
+    "log_loss": "probabilities; mean log loss of the labels",
+    "map_macro": "probabilities; mean average precision of the labels",
+    "f1_samples": "0 and 1, though the sample holds fractions",
+}
+
+
+def infer_metric(sample: Table | None, id: str, guess: LabelGuess, found: Found) -> None:
+    """f1_samples is assumed, as no file names the metric; a sample with fractions is a question."""
+    if "metric" in found.given:
+        return
+    found.values["metric"] = "f1_samples"
+    cells = [] if sample is None else [c for name in sample.columns if name != id for c in sample.column(name)]
+    if fractions := [cell for cell in cells if _is_fraction(cell)]:
+        about = f"the sample submission holds fractions, such as {fractions[0]}; metrics of labels need 0 and 1"
+        found.questions.append(Question("metric", about, FRACTION_METRICS))
+
+
+def _is_fraction(cell: str) -> bool:
+    return bool(re.fullmatch(r"\s*0?\.\d*[1-9]\d*([eE]-?\d+)?\s*", cell))
+
+
+def unused_columns(train: Table, used: Sequence[str | None], sample: Table | None, test: Table | None) -> list[str]:
+    """The columns that nothing reads, with the reason."""
+    unused = []
+    for column in train.columns:
+        if column in used:
             continue
-        n = places[split][place]
-        if places[split] and not n:
-            where = f"train images are {pattern}, {split} images {file_pattern(best_place(places[split]), id)}"
-            questions.append(f"{where}: move all images to one folder and edit images and suffix")
-        elif n < len(values):
-            rows = f"{len(values) - n:,} of {len(values):,} {split} rows"
-            questions.append(f"{rows} have no image at {pattern}: make check lists them")
-    return place
+        if is_counter(column, train.column(column)):
+            reason = "it counts the rows"
+        elif sample and column not in sample.columns:
+            reason = "neither a caption nor in the sample submission"
+        else:
+            reason = "neither a caption nor a label" if test and column in test.columns else "not read as a label"
+        unused.append(f"column {column}: {reason}")
+    return unused
 
 
-def file_pattern(place: tuple[str, str], id: str) -> str:
-    """Such as data/<id>.jpg."""
-    return f"{place[0]}/<{id}>{place[1]}"
+def unused_folders(files: Sequence[str], tables: Sequence[str], images: Any) -> list[str]:
+    """The folders whose files nothing reads; `images` is the setting of that name."""
+    settings = images.values() if isinstance(images, Mapping) else [images]
+    folders = [folder for setting in settings if setting for folder in as_list(setting)]
+    left = Counter(
+        PurePosixPath(file).parent.as_posix()
+        for file in files
+        if file not in tables and not any(holds(folder, file) for folder in folders)
+    )
+    return [f"{folder}/: {n:,} file{'s' * (n > 1)} that no row names" for folder, n in left.items() if folder != "."]

@@ -7,6 +7,7 @@ import numpy as np
 
 from tandem.artifacts.atomic_io import csv_text
 from tandem.config.competition import Competition
+from tandem.data.competition_tables import read_one, read_test
 from tandem.data.csv_reader import Table, read_table
 from tandem.data.label_codec import decode, encode, raise_first
 from tandem.data.long_labels import label_cells
@@ -87,8 +88,8 @@ def expected_rows(competition: Competition, folder: Path) -> tuple[list[str], li
     """(columns, ids in order, file name) of the sample submission, else of the test file; raises ValueError."""
     assert competition.test  # else there is no task that submits
     sample = folder / competition.sample_submission
-    source = sample if sample.is_file() else folder / competition.test
-    table = read_table(source)
+    table = read_one(sample) if sample.is_file() else read_test(competition, folder)
+    source = sample if sample.is_file() else folder / competition.table_files("test")[0]
     try:
         columns = submission_columns(competition, table.columns if source == sample else ())
         ids = list(dict.fromkeys(table.column(competition.id)))  # a test table may have several caption rows an image

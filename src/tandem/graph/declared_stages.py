@@ -18,7 +18,9 @@ from tandem.graph.sources import Sources
 R = TypeVar("R")
 GPU = "gpu"  # EXPS=gpu: all experiments whose names begin with gpu_
 TERMS = ".terms.parquet"  # contributions beside a fold's predictions
-CHECKED_SETTINGS = {"id", "caption", "images", "suffix", "labels", "least", "most", "duplicates"}
+CHECKED_SETTINGS = {"id", "image", "caption", "images", "suffix", "image_name", "split", "valid", "train", "test"} | {
+    "unlabelled", "encoding", "columns", "labels", "least", "most", "duplicates", "folds"
+}  # fmt: skip
 SUBMITTED_SETTINGS = {"id", "labels", "test", "sample_submission", "solution"}
 
 
@@ -169,15 +171,16 @@ class Graph:
     def _check(self) -> Task:
         paths, competition = self.paths, self.competition
         settings = CHECKED_SETTINGS | ({"captions"} if competition.captions else set())
-        tables = [paths.input / getattr(competition, name) for name in (*competition.splits, "sample_submission")]
-        tables += [paths.input / name for name in competition.caption_files]
+        names = [file for split in competition.splits for file in competition.table_files(split)]
+        names += [competition.sample_submission, *competition.caption_files]
         inputs: dict[str, Any] = {"competition.toml": competition.model_dump(mode="json", include=settings)}
         if own := competition.folds.model_dump(include={"file", "column", "group"}, exclude_none=True):
             inputs["own folds"] = own
-            tables += [paths.input / competition.folds.file] if competition.folds.file else []
-        inputs |= {str(file): self.sources.file(file) for file in tables}
-        images = folder_state(paths.input / competition.images) if competition.images else NONE
-        inputs |= {"image files": images, "check version": version.CHECK}
+            names += [competition.folds.file] if competition.folds.file else []
+        inputs |= {str(file): self.sources.file(file) for file in (paths.input / name for name in dict.fromkeys(names))}
+        folders = dict.fromkeys(f for split in competition.splits for f in competition.image_folders(split))
+        states = [folder_state(paths.input / folder.removesuffix("**")) for folder in folders] or [NONE]
+        inputs |= {"image files": states[0] if len(states) == 1 else states, "check version": version.CHECK}
         files = [paths.labels, *map(paths.images, competition.splits)]
         files += map(paths.captions, competition.splits if competition.caption else ())
         files += [paths.own_folds] if own else []
@@ -338,7 +341,8 @@ class Graph:
             "predictions": self.predictions(name, members)[1].key,
             "decoder": self.decoder(name, members).key,
         }
-        tables = [paths.input / getattr(competition, name) for name in ("test", "sample_submission", "solution")]
+        names = [*competition.table_files("test"), competition.sample_submission, competition.solution]
+        tables = [paths.input / name for name in names]
         inputs |= {str(file): self.sources.file(file) for file in tables} | {"submission version": version.SUBMISSION}
         file = paths.submission(name)
         artifact = Artifact(f"submission of {name}", (file,), file.with_suffix(".json"), inputs)

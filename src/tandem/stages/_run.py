@@ -6,6 +6,7 @@ from importlib import import_module
 from itertools import product
 
 from tandem.artifacts.paths import Paths
+from tandem.data.complete_competition import settle
 from tandem.graph.declared_stages import Graph
 from tandem.graph.lock import only_run
 from tandem.graph.plan import Step, carry_out
@@ -39,9 +40,10 @@ def remove_leftovers(paths: Paths) -> None:
 
 
 def open_graph(paths: Paths) -> Graph:
-    """The graph of a competition; the sample is drawn where it does not exist yet."""
+    """The graph of a competition: the sample is drawn where it does not exist yet, answers to questions are used."""
     if paths.comp == SAMPLE and not paths.competition.exists():
         run_stage("sample", paths)
+    settle(paths)
     return Graph.open(paths)
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from tandem.artifacts.atomic_io import write_json
 from tandem.artifacts.paths import Paths
 from tandem.data.check_competition import CheckedTables, check_competition, write_checked
+from tandem.data.complete_competition import assumed_metric
 from tandem.data.issues import KINDS, Issue, check_report, group_by_kind
 from tandem.graph.declared_stages import Graph
 from tandem.graph.lock import only_run
@@ -29,6 +30,8 @@ def main(args: Namespace) -> int:
     with only_run(paths):
         graph = open_graph(paths)
         errors = check(graph)
+    if line := assumed_metric(paths, graph.competition):
+        print(line)
     then, note = ("submit", "") if graph.competition.has_test else ("stack", " (there are no test rows)")
     print(not_ready(paths, errors) if errors else f"ready: make {then} COMP={args.comp}{note}")
     return int(errors > 0)

@@ -23,7 +23,7 @@ from tandem.sample.glyphs import Glyphs, fonts_folder
 from tandem.sample.scenes import MOST, draw_scene
 from tandem.sample.things import LABELS
 
-IMAGES = "images"
+IMAGES, TRAIN, TEST = "images", "train.csv", "test.csv"
 SAMPLE = Competition(
     id="id",
     caption="caption",
@@ -59,8 +59,8 @@ def draw_files(folder: Path, n_train: int, n_test: int, seed: int) -> np.ndarray
             bar.update()
     train, test = rows[:n_train], rows[n_train:]
     commonest = next(iter(LABELS))
-    write_text(folder / SAMPLE.train, csv_text(("id", "labels", "caption"), *train))
-    write_text(folder / "test.csv", csv_text(("id", "caption"), *((name, caption) for name, _, caption in test)))
+    write_text(folder / TRAIN, csv_text(("id", "labels", "caption"), *train))
+    write_text(folder / TEST, csv_text(("id", "caption"), *((name, caption) for name, _, caption in test)))
     write_text(folder / SAMPLE.solution, csv_text(("id", "labels"), *(row[:2] for row in test)))
     write_text(folder / SAMPLE.sample_submission, csv_text(("id", "labels"), *((row[0], commonest) for row in test)))
     return codec.encode(labels for _, labels, _ in rows).sum(axis=0)

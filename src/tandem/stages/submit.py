@@ -9,6 +9,7 @@ from argparse import Namespace
 from tandem.artifacts.atomic_io import file_digest, write_json, write_text
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import load_competition
+from tandem.data.complete_competition import assumed_metric
 from tandem.data.submission import detect_drift, expected_rows, local_scores, submission_csv, validate_submission
 from tandem.graph.experiment_dir import ExperimentDir, Experiments
 from tandem.graph.plan import Step
@@ -18,8 +19,12 @@ from tandem.stages._run import bring_up_to_date
 
 def main(args: Namespace) -> None:
     bring_up_to_date(args.comp, "submit", args.exps, args.jobs)
-    show_scores(Paths(args.comp))
-    if not load_competition(Paths(args.comp).competition).has_test:
+    paths = Paths(args.comp)
+    show_scores(paths)
+    competition = load_competition(paths.competition)
+    if line := assumed_metric(paths, competition):
+        print(line)
+    if not competition.has_test:
         print(
             "no test table: nothing to submit; add test.csv and run make import again, or label photos: "
             f"make predict IMAGES=<folder> OUT=labels.csv COMP={args.comp}"

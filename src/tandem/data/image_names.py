@@ -1,0 +1,202 @@
+"""Which image file a cell of a table names.
+
+One rule for `make import` and `make check`: a cell names the file whose path ends with the cell's parts. The number of
+leading parts that are dropped first (such as kaggle/input/x) is one for a whole column, so that no row gets the file of
+another folder because its own is missing.
+"""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from tandem.config.competition import Competition
+from tandem.data.image_io import SUFFIXES
+
+ANY = ".*"  # a suffix setting: any image suffix
+DEEP = "/**"  # end of a folder setting: and all folders in it
+_FIELD = re.compile(r"\{id((?::[^:{}]+)*)\}")
+
+
+def normalised(cell: str) -> str:
+    """The path in a cell without outer spaces, backslashes and leading ./, ../ and /; "" where .. comes later.
+
+    >>> normalised("..\\\\img\\\\1.jpg "), normalised("/kaggle/input/1.jpg"), normalised("./a//1.jpg")
+    ('img/1.jpg', 'kaggle/input/1.jpg', 'a/1.jpg')
+    """
+    if cell.isalnum():
+        return cell
+    parts = [part for part in cell.strip().replace("\\", "/").split("/") if part not in ("", ".")]
+    while parts and parts[0] == "..":
+        parts.pop(0)
+    return "" if ".." in parts else "/".join(parts)
+
+
+def image_suffix(name: str) -> str:
+    """The suffix of an image file's name as it is written; "" where it has none.
+
+    >>> image_suffix("a/1.JPG"), image_suffix("2.5")
+    ('.JPG', '')
+    """
+    suffix = PurePosixPath(name).suffix
+    return suffix if suffix.lower() in SUFFIXES else ""
+
+
+def image_name(template: str, cell: str) -> str:
+    """The name of an image file; {id} is the cell, and changes may follow it.
+
+    `:04` four digits, `:d` a number without leading zeros, `:lower`, `:upper`, `:stem` without suffix, `:-TEXT` without
+    the beginning TEXT. A number that is none stays as it is.
+
+    >>> image_name("img_{id:04}.jpg", "7"), image_name("{id:stem:lower}.png", "A.JPG"), image_name("{id:-id_}", "id_5")
+    ('img_0007.jpg', 'a.png', '5')
+    """
+
+    def change(match: re.Match[str]) -> str:
+        text = cell
+        for step in match[1].split(":")[1:]:
+            if step == "stem":
+                text = text.removesuffix(image_suffix(text))
+            elif step in ("lower", "upper"):
+                text = getattr(text, step)()
+            elif step.startswith("-"):
+                text = text.removeprefix(step[1:])
+            elif step == "d" or step.isdecimal():
+                text = str(int(text)).zfill(int(step) if step != "d" else 0) if text.isdecimal() else text
+            else:
+                raise ValueError(f"image_name = {template!r}: {step!r} is not 04, d, lower, upper, stem or -TEXT")
+        return text
+
+    return _FIELD.sub(change, template)
+
+
+def renamed(cell: str, template: str) -> str:
+    """The normalised path of a cell, its last part changed by the template of `image_name`, if there is one."""
+    path = normalised(cell)
+    if not template or not path:
+        return path
+    folder, _, name = path.rpartition("/")
+    return joined(folder, image_name(template, name))
+
+
+class ImageFiles:
+    """Image files, searchable by the end of their paths.
+
+    >>> ImageFiles(["data/a/7.jpg", "data/8.PNG"]).named("a/7.jpg", "")
+    ['data/a/7.jpg']
+    >>> ImageFiles(["data/a/7.jpg", "data/8.PNG"]).named("8", ANY)
+    ['data/8.PNG']
+    """
+
+    def __init__(self, files: Iterable[str]) -> None:
+        self.files = [file for file in files if image_suffix(file)]
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, list[str]]:
+        """{last part of the path, with and without suffix: files}."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for file in self.files:
+            name = file.rpartition("/")[2]
+            found[name].append(file)
+            found[PurePosixPath(name).stem].append(file)
+        return found
+
+    def named(self, path: str, suffix: str) -> list[str]:
+        """The files that end with the parts of `path` and this suffix; ANY: exact names before added suffixes."""
+        if suffix != ANY:
+            end = f"/{path}{suffix}"
+            name = end.rpartition("/")[2]
+            return [file for file in self._by_name.get(name, ()) if f"/{file}".endswith(end)]
+        exact = self.named(path, "")
+        if exact:
+            return exact
+        found = self._by_name.get(path.rpartition("/")[2], ())
+        return [file for file in found if f"/{file}".endswith(f"/{path}{PurePosixPath(file).suffix}")]
+
+
+def without(path: str, n: int) -> str:
+    """The path without its first `n` parts, but never without the last.
+
+    >>> without("kaggle/input/1.jpg", 2), without("1.jpg", 2)
+    ('1.jpg', '1.jpg')
+    """
+    parts = path.split("/")
+    return "/".join(parts[min(n, len(parts) - 1) :])
+
+
+def parts_to_drop(paths: Sequence[str], finds: Callable[[str], bool]) -> int:
+    """The fewest leading parts without which half of the paths are found; where there are none, those that find most.
+
+    More are not dropped for the sake of a few: a row whose file is missing would get a file of another folder.
+    """
+    most, best = 0, 0
+    for n in range(max((path.count("/") for path in paths), default=0) + 1):
+        count = sum(finds(without(path, n)) for path in paths)
+        if count > most:
+            most, best = count, n
+        if 2 * count >= len(paths):
+            break
+    return best
+
+
+@dataclass(frozen=True)
+class Images:
+    """Where the images of a split are, as `competition.toml` says."""
+
+    files: ImageFiles
+    folders: Sequence[str]
+    suffix: str = ""
+    template: str = ""
+
+    @classmethod
+    def of(cls, competition: Competition, split: str, files: Iterable[str]) -> "Images":
+        """`files` are relative to the competition's folder."""
+        folders = competition.image_folders(split)
+        inside = (file for file in files if any(holds(folder, file) for folder in folders))
+        return cls(ImageFiles(inside), folders, competition.suffix, competition.image_name)
+
+    def find(self, cells: Sequence[str]) -> list[list[str]]:
+        """The files that each cell names, without doubt where it is one."""
+        names = [renamed(cell, self.template) for cell in cells]
+        n = parts_to_drop([name for name in names if name], lambda path: bool(self._named(path)))
+        return [self._named(without(name, n)) if name else [] for name in names]
+
+    def _named(self, path: str) -> list[str]:
+        found = self.files.named(path, self.suffix)
+        return [file for file in found if any(self._is_at(folder, path, file) for folder in self.folders)]
+
+    def _is_at(self, folder: str, path: str, file: str) -> bool:
+        """A plain folder holds the file at exactly this path; one ending in /** at any depth."""
+        if folder.endswith(DEEP[1:]):
+            return holds(folder, file)
+        suffix = PurePosixPath(file).suffix if self.suffix == ANY else self.suffix
+        return file in (joined(folder, path), joined(folder, path + suffix))
+
+    def expected(self, cell: str) -> str:
+        """The file that a cell should name; raises ValueError where it is outside the folders."""
+        name = renamed(cell, self.template)
+        if not name or "\0" in name:
+            raise ValueError(f"{cell!r} does not name a file inside {' or '.join(self.folders)}/")
+        return joined(
+            self.folders[0].removesuffix(DEEP[1:]).rstrip("/"), name + (self.suffix if self.suffix != ANY else "")
+        )
+
+
+def list_files(root: Path, folders: Iterable[str]) -> list[str]:
+    """The files below these folders of `root`, relative to it."""
+    tops = dict.fromkeys(folder.removesuffix(DEEP[1:]).rstrip("/") or "." for folder in folders)
+    found = (Path(here, name) for top in tops for here, _, names in os.walk(root / top) for name in names)
+    return sorted({path.relative_to(root).as_posix() for path in found})
+
+
+def joined(folder: str, path: str) -> str:
+    return path if folder in ("", ".") else f"{folder}/{path}"
+
+
+def holds(folder: str, file: str) -> bool:
+    """Whether a file is in a folder or below it."""
+    folder = folder.removesuffix(DEEP[1:]).rstrip("/")
+    return folder in ("", ".") or file.startswith(f"{folder}/")
