@@ -119,6 +119,12 @@ def test_one_id_that_is_repeated_by_mistake_is_still_an_error(tmp_path):
     assert "repeated id" in {issue.kind for issue in check(tmp_path, competition).issues}
 
 
+def test_a_column_of_flags_does_not_name_the_images_of_caption_rows(tmp_path):
+    train = "image,cat,dog,caption\n0.jpg,0,1,one\n1.jpg,1,1,two\n2.jpg,1,0,three\n3.jpg,1,0,four\n"
+    inference = infer(tmp_path, {"train.csv": train, "test.csv": "image,caption\n4.jpg,x\n"}, "01234")
+    assert (inference.competition.id, inference.notes) == ("image", [])
+
+
 def test_joining_keeps_the_first_row_and_each_caption_once():
     joined, captions = join_caption_rows(table("id,n,caption\nx,0,a\ny,1,b\nx,2,c\nx,3,a"), "id", ["caption"])
     assert (joined.rows, joined.lines) == ([("x", "0", "a"), ("y", "1", "b")], [2, 3])
@@ -139,11 +145,11 @@ def test_several_captions_are_stored_beside_the_joined_text(tmp_path):
 
 def test_a_table_of_captions_is_joined_by_the_names_of_the_images(tmp_path):
     files = {"train.csv": "id,labels\n1,a|b\n2,b\n3,a\n", "test.csv": "id\n4\n"}
-    files["captions.tsv.csv"] = "n,image,caption\n0,3.jpg,three\n1,1.jpg,one\n2,1.jpg,uno\n3,4.jpg,four\n4,9.jpg,nine\n"
+    files["captions.txt"] = "n,image,caption\n0,3.jpg,three\n1,1.jpg,one\n2,1.jpg,uno\n3,4.jpg,four\n4,9.jpg,nine\n"
     inference = infer(tmp_path, files, "1234")
     competition = inference.competition
-    assert (competition.caption, competition.captions) == ("caption", "captions.tsv.csv")
-    assert "captions: captions.tsv.csv; 1 rows have none" in inference.notes
+    assert (competition.caption, competition.captions) == ("caption", "captions.txt")
+    assert "captions: captions.txt; 1 rows have none" in inference.notes
     checked = check(tmp_path, competition)
     assert checked.captions == {"train": [["one", "uno"], [""], ["three"]], "test": [["four"]]}
     messages = {issue.kind: issue.message for issue in checked.issues}

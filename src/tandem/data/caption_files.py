@@ -10,8 +10,8 @@ from tandem.data.caption_rows import row_captions
 from tandem.data.csv_reader import MAX_BYTES, Table, read_table
 from tandem.data.image_io import SUFFIXES
 
-TABLES = (".csv", ".tsv", ".psv")
-FILES = (*TABLES, ".jsonl", ".json")
+TABLES = (".csv", ".tsv", ".psv", ".txt")
+FILES = (".csv", ".tsv", ".psv", ".jsonl", ".json", "captions.txt")  # how the names of files of captions may end
 
 
 def _path(name: str) -> str:
@@ -86,6 +86,11 @@ def counts_rows(cells: Sequence[str]) -> bool:
     (True, True, False)
     """
     return list(cells) in ([str(i) for i in range(start, start + len(cells))] for start in (0, 1))
+
+
+def image_names(table: Table, image: str) -> list[str]:
+    """(n,) what a file of captions may call the image of each row."""
+    return table.column(image)
 
 
 @dataclass(frozen=True)

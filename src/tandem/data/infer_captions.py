@@ -74,19 +74,19 @@ def join_several_rows(
     counts  {column of the training table: number of its rows that name an image}
     """
     train = tables["train"]
-    for id in sorted((c for c in counts if counts[c]), key=lambda c: -counts[c]):
-        found = find_caption(train, [c for c in train.columns if c != id and is_caption_name(c)])
-        captions = [found] if isinstance(found, str) else found if isinstance(found, list) else []
-        if not captions or not are_caption_rows(train, id, captions):
-            continue
-        joined = dict(tables)
-        for role, table in tables.items():
-            if {id, *captions} <= set(table.columns):
-                joined[role], _ = join_caption_rows(table, id, captions)
-                rows = f"{len(table.rows):,} rows of {len(joined[role].rows):,} images"
-                notes.append(f"{role}: {rows}; the captions of an image are joined")
-        return joined, id
-    return dict(tables), None
+    # a column of 0 and 1 names the images 0.jpg and 1.jpg in all rows too, but they are few
+    id = max(counts, key=lambda column: (counts[column], len(set(train.column(column)))))
+    found = find_caption(train, [c for c in train.columns if c != id and is_caption_name(c)])
+    captions = [found] if isinstance(found, str) else found if isinstance(found, list) else []
+    if not counts[id] or not are_caption_rows(train, id, captions):
+        return dict(tables), None
+    joined = dict(tables)
+    for role, table in tables.items():
+        if {id, *captions} <= set(table.columns):
+            joined[role], _ = join_caption_rows(table, id, captions)
+            rows = f"{len(table.rows):,} rows of {len(joined[role].rows):,} images"
+            notes.append(f"{role}: {rows}; the captions of an image are joined")
+    return joined, id
 
 
 @dataclass(frozen=True)

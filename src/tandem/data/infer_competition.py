@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from tandem.config.competition import Competition
 from tandem.config.questions import Question
+from tandem.data.caption_files import image_names
 from tandem.data.csv_reader import Table, read_table
 from tandem.data.image_io import SUFFIXES
 from tandem.data.infer_captions import Caption, find_caption, find_caption_files, is_caption_name, join_several_rows
@@ -81,7 +82,8 @@ def infer_competition(folder: Path) -> Inference:
 def with_caption_files(found: Inference, folder: Path, files: Sequence[str]) -> Inference:
     """The inference with files of captions beside the tables, where there are some."""
     id = found.competition.id
-    ids: dict[str, list[str]] = {role: found.tables[role].column(id) for role in ROLES if role in found.tables}
+    tables = {role: found.tables[role] for role in ROLES if role in found.tables}
+    ids = {role: image_names(table, id) for role, table in tables.items()}
     others = [file for file in files if file not in found.roles.values()]
     captions = find_caption_files(folder, others, ids)
     notes, questions = found.notes + captions.notes, list(found.questions)
