@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import toy
 from PIL import Image
 
 from tandem.config.competition import Competition, load_competition, to_toml
@@ -19,6 +20,7 @@ from tandem.data.infer_captions import find_caption
 from tandem.data.infer_competition import infer_competition
 from tandem.data.split_tables import read_caption_lists, read_captions, write_captions
 from tandem.explain.words import word_effects
+from tandem.features.text_encoder import load_encoder
 from tandem.inference.image_folder import read_image_captions
 from tandem.models.base import TrainingRun
 from tandem.models.inputs import Inputs
@@ -159,6 +161,14 @@ def test_a_table_of_captions_is_joined_by_the_names_of_the_images(tmp_path):
     assert load_competition(tmp_path / "competition.toml") == competition
 
 
+def test_a_table_of_something_else_is_not_taken_for_captions(tmp_path):
+    files = {"train.csv": "id,labels\n1,a|b\n2,b\n3,a\n", "test.csv": "id\n4\n"}
+    files |= {"classes.csv": "id,description\n1,a cat\n2,a dog\n", "sizes.csv": "id,width\n1,3\n2,4\n3,5\n"}
+    inference = infer(tmp_path, files, "1234")
+    assert (inference.competition.caption, inference.competition.captions) == (None, None)
+    assert inference.notes == ["not used: classes.csv: captions of 2 training rows"]
+
+
 def test_captions_as_ms_coco_writes_them_are_joined_from_all_their_files(tmp_path):
     files = {"train.csv": "image,labels\n1.jpg,a|b\n2.jpg,b\n3.jpg,a\n", "test.csv": "image\n4.jpg\n"}
     for split, names in (("train", "123"), ("val", "4")):
@@ -215,6 +225,15 @@ def test_predict_reads_the_captions_whatever_the_order_of_the_columns(tmp_path):
 
 
 # ---- scripts, and each caption by itself
+
+
+def test_a_list_of_captions_becomes_a_vector_for_each(tmp_path):
+    model = toy.tiny_sentences(tmp_path / "tiny")
+    joined, each = (CaptionEncoder(model=model, max_tokens=8, each_caption=views) for views in (False, True))
+    (two,) = load_encoder(each)([["a cat", "a dog"], ["a dog", "a dog"]])
+    (one,) = load_encoder(joined)(["a cat", "a dog"])
+    assert two.shape == (2, 2, 48)
+    assert np.allclose(two[0], one[:, 0], atol=1e-5) and np.allclose(two[1], one[[1, 1], 0], atol=1e-5)
 
 
 def test_words_are_counted_in_every_script():

@@ -27,6 +27,10 @@ def _stem(name: str) -> str:
     return path.stem if path.suffix.lower() in SUFFIXES else path.name
 
 
+def is_image_name(name: str) -> bool:
+    return PurePosixPath(_path(name)).suffix.lower() in SUFFIXES
+
+
 # how a name may differ from that of an image, the closest first
 LEVELS: tuple[Callable[[str], str], ...] = (str, _path, _file_name, _stem)
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from tandem.config.competition import Competition
 from tandem.config.questions import Question
-from tandem.data.caption_files import image_names
+from tandem.data.caption_files import image_names, is_image_name
 from tandem.data.csv_reader import Table, read_table
 from tandem.data.image_io import SUFFIXES
 from tandem.data.infer_captions import Caption, find_caption, find_caption_files, is_caption_name, join_several_rows
@@ -165,7 +165,7 @@ def without(table: Table, columns: Sequence[str]) -> Table:
 
 def names_images(cells: Sequence[str]) -> bool:
     """Whether the cells look like names of image files."""
-    return any(PurePosixPath(cell).suffix.lower() in SUFFIXES for cell in cells)
+    return any(map(is_image_name, cells))
 
 
 def find_tables(files: Sequence[str], folder: Path, questions: list[str]) -> dict[str, str]:
