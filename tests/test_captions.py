@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import toy
 from PIL import Image
 
 from tandem.config.competition import Competition, load_competition, to_toml
@@ -19,6 +20,7 @@ from tandem.data.infer_captions import find_caption
 from tandem.data.infer_competition import infer_competition
 from tandem.data.split_tables import read_caption_lists, read_captions, write_captions
 from tandem.explain.words import word_effects
+from tandem.features.text_encoder import load_encoder
 from tandem.inference.image_folder import read_image_captions
 from tandem.models.base import TrainingRun
 from tandem.models.inputs import Inputs
@@ -119,6 +121,12 @@ def test_one_id_that_is_repeated_by_mistake_is_still_an_error(tmp_path):
     assert "repeated id" in {issue.kind for issue in check(tmp_path, competition).issues}
 
 
+def test_a_column_of_flags_does_not_name_the_images_of_caption_rows(tmp_path):
+    train = "image,cat,dog,caption\n0.jpg,0,1,one\n1.jpg,1,1,two\n2.jpg,1,0,three\n3.jpg,1,0,four\n"
+    inference = infer(tmp_path, {"train.csv": train, "test.csv": "image,caption\n4.jpg,x\n"}, "01234")
+    assert (inference.competition.id, inference.notes) == ("image", [])
+
+
 def test_joining_keeps_the_first_row_and_each_caption_once():
     joined, captions = join_caption_rows(table("id,n,caption\nx,0,a\ny,1,b\nx,2,c\nx,3,a"), "id", ["caption"])
     assert (joined.rows, joined.lines) == ([("x", "0", "a"), ("y", "1", "b")], [2, 3])
@@ -139,11 +147,11 @@ def test_several_captions_are_stored_beside_the_joined_text(tmp_path):
 
 def test_a_table_of_captions_is_joined_by_the_names_of_the_images(tmp_path):
     files = {"train.csv": "id,labels\n1,a|b\n2,b\n3,a\n", "test.csv": "id\n4\n"}
-    files["captions.tsv.csv"] = "n,image,caption\n0,3.jpg,three\n1,1.jpg,one\n2,1.jpg,uno\n3,4.jpg,four\n4,9.jpg,nine\n"
+    files["captions.txt"] = "n,image,caption\n0,3.jpg,three\n1,1.jpg,one\n2,1.jpg,uno\n3,4.jpg,four\n4,9.jpg,nine\n"
     inference = infer(tmp_path, files, "1234")
     competition = inference.competition
-    assert (competition.caption, competition.captions) == ("caption", "captions.tsv.csv")
-    assert "captions: captions.tsv.csv; 1 rows have none" in inference.notes
+    assert (competition.caption, competition.captions) == ("caption", "captions.txt")
+    assert "captions: captions.txt; 1 rows have none" in inference.notes
     checked = check(tmp_path, competition)
     assert checked.captions == {"train": [["one", "uno"], [""], ["three"]], "test": [["four"]]}
     messages = {issue.kind: issue.message for issue in checked.issues}
@@ -151,6 +159,14 @@ def test_a_table_of_captions_is_joined_by_the_names_of_the_images(tmp_path):
     assert messages["empty caption"] == "the caption of '2' is empty"
     (tmp_path / "competition.toml").write_text(to_toml(competition))
     assert load_competition(tmp_path / "competition.toml") == competition
+
+
+def test_a_table_of_something_else_is_not_taken_for_captions(tmp_path):
+    files = {"train.csv": "id,labels\n1,a|b\n2,b\n3,a\n", "test.csv": "id\n4\n"}
+    files |= {"classes.csv": "id,description\n1,a cat\n2,a dog\n", "sizes.csv": "id,width\n1,3\n2,4\n3,5\n"}
+    inference = infer(tmp_path, files, "1234")
+    assert (inference.competition.caption, inference.competition.captions) == (None, None)
+    assert inference.notes == ["not used: classes.csv: captions of 2 training rows"]
 
 
 def test_captions_as_ms_coco_writes_them_are_joined_from_all_their_files(tmp_path):
@@ -209,6 +225,15 @@ def test_predict_reads_the_captions_whatever_the_order_of_the_columns(tmp_path):
 
 
 # ---- scripts, and each caption by itself
+
+
+def test_a_list_of_captions_becomes_a_vector_for_each(tmp_path):
+    model = toy.tiny_sentences(tmp_path / "tiny")
+    joined, each = (CaptionEncoder(model=model, max_tokens=8, each_caption=views) for views in (False, True))
+    (two,) = load_encoder(each)([["a cat", "a dog"], ["a dog", "a dog"]])
+    (one,) = load_encoder(joined)(["a cat", "a dog"])
+    assert two.shape == (2, 2, 48)
+    assert np.allclose(two[0], one[:, 0], atol=1e-5) and np.allclose(two[1], one[[1, 1], 0], atol=1e-5)
 
 
 def test_words_are_counted_in_every_script():

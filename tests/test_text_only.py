@@ -1,10 +1,12 @@
 """A competition of texts without images, from its CSV files to a submission, a report, a bundle and a page."""
 
 import csv
+import threading
 
 import numpy as np
 import pytest
 import toy
+import uvicorn
 from checked import run_tasks, write_experiment
 from checked import train as train_experiments
 from starlette.testclient import TestClient
@@ -18,6 +20,7 @@ from tandem.config.encoders import CaptionEncoder
 from tandem.config.experiments import HeadExperiment
 from tandem.config.training import Head, HeadTraining
 from tandem.inference.labeler import Labeler
+from tandem.stages import serve
 from tandem.web.app import make_app
 from tandem.web.service import LabelService
 
@@ -161,3 +164,30 @@ def test_nothing_is_made_again(inside, capsys):
 def test_the_python_interface_needs_no_images(inside):
     proba = competition("remarks").labeler("text_tfidf").predict_proba(None, ["remark of a cat"])
     assert np.argmax(proba[0]) == 0
+
+
+def test_the_page_has_a_box_for_the_text_and_none_for_a_photo(inside, page):
+    listening = serve.listen(0)
+    app = make_app(LabelService(Labeler.of(inside, "stack")))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        page.goto(f"http://127.0.0.1:{listening.getsockname()[1]}")
+        page.wait_for_selector("#submit:enabled")
+        assert not page.is_visible("#drop")
+        page.fill("#caption", "remark of a cat")
+        page.click("#submit")
+        page.wait_for_selector("#words span.for")
+        assert page.text_content("#labels") == "cat"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listening.close()
+
+
+def test_the_report_of_texts_shows_its_cards_without_pictures(inside, page):
+    assert main(["report", "COMP=remarks"]) == 0
+    page.goto((inside.root / "reports/remarks/index.html").as_uri())
+    page.wait_for_selector("#label-errors-title, #label_errors-title", state="attached")
+    assert page.locator("img").count() == 0

@@ -11,8 +11,8 @@ from tandem.data.csv_reader import Table, read_table
 from tandem.data.image_io import SUFFIXES
 from tandem.data.table_text import MAX_BYTES
 
-TABLES = (".csv", ".tsv", ".psv")
-FILES = (*TABLES, ".jsonl", ".json")
+TABLES = (".csv", ".tsv", ".psv", ".txt")
+FILES = (".csv", ".tsv", ".psv", ".jsonl", ".json", "captions.txt")  # how the names of files of captions may end
 
 
 def _path(name: str) -> str:
@@ -26,6 +26,10 @@ def _file_name(name: str) -> str:
 def _stem(name: str) -> str:
     path = PurePosixPath(_path(name))
     return path.stem if path.suffix.lower() in SUFFIXES else path.name
+
+
+def is_image_name(name: str) -> bool:
+    return PurePosixPath(_path(name)).suffix.lower() in SUFFIXES
 
 
 # how a name may differ from that of an image, the closest first
@@ -87,6 +91,11 @@ def counts_rows(cells: Sequence[str]) -> bool:
     (True, True, False)
     """
     return list(cells) in ([str(i) for i in range(start, start + len(cells))] for start in (0, 1))
+
+
+def image_names(table: Table, image: str) -> list[str]:
+    """(n,) what a file of captions may call the image of each row."""
+    return table.column(image)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ import numpy as np
 from tandem.artifacts.paths import SPLITS, Paths
 from tandem.config.competition import Competition
 from tandem.data import checks
-from tandem.data.caption_files import read_caption_file
+from tandem.data.caption_files import image_names, read_caption_file
 from tandem.data.caption_rows import are_caption_rows, join_captions, row_captions
 from tandem.data.competition_tables import SplitTable, read_one, read_splits
+from tandem.data.csv_reader import Table
 from tandem.data.fold_checks import check_folds, check_own_folds
 from tandem.data.folds import group_equal_texts
 from tandem.data.image_names import list_files
@@ -89,8 +90,7 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
         competition = competition.model_copy(update={"folds": folds})
     y, known = checks.check_labels(train, cells, competition, issues)
     if competition.captions:
-        named = {name: table.column(competition.image_column) for name, table in tables.items()}
-        captions = file_captions(competition, folder, named, issues)
+        captions = file_captions(competition, folder, tables, issues)
     for name, texts in captions.items():
         issues += checks.check_captions(splits[name], texts)
 
@@ -177,20 +177,20 @@ def table_captions(
 
 
 def file_captions(
-    competition: Competition, folder: Path, ids: Mapping[str, Sequence[str]], issues: list[Issue]
+    competition: Competition, folder: Path, tables: Mapping[str, Table], issues: list[Issue]
 ) -> dict[str, list[list[str]]]:
     """{split: captions of each row} from the competition's files of captions."""
-    every = [id for split in ids.values() for id in dict.fromkeys(split)]
-    texts: dict[str, list[str]] = {id: [] for id in every}
+    names = {split: image_names(table, competition.image_column) for split, table in tables.items()}
+    texts: dict[str, list[str]] = {image: [] for split in names.values() for image in split}
     for name in competition.caption_files:
-        file = read_caption_file(folder / name, competition.caption_columns, every)
+        file = read_caption_file(folder / name, competition.caption_columns, list(texts))
         captions, unused = file.of(list(texts))
-        for id, found in zip(texts, captions, strict=True):
-            texts[id] += found
+        for image, found in zip(texts, captions, strict=True):
+            texts[image] += found
         if unused:
             images = f"{len(unused):,} images that no row has, such as {unused[0]!r}"
             issues.append(Issue("unused captions", f"captions of {images}", str(folder / name)))
-    return {split: [list(dict.fromkeys(texts[id])) or [""] for id in own] for split, own in ids.items()}
+    return {split: [list(dict.fromkeys(texts[image])) or [""] for image in own] for split, own in names.items()}
 
 
 def write_checked(paths: Paths, checked: CheckedTables) -> None:

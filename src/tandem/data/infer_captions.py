@@ -1,11 +1,12 @@
 """Infers where the captions of a competition are: a column, several columns, or files of their own."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tandem.config.questions import Question
-from tandem.data.caption_files import FILES, find_image_column, match_images, read_caption_table
+from tandem.data.caption_files import FILES, TABLES, find_image_column, is_image_name, match_images, read_caption_table
 from tandem.data.caption_rows import are_caption_rows, join_caption_rows, name_words
 from tandem.data.caption_words import count_words, has_letter
 from tandem.data.csv_reader import Table
@@ -16,7 +17,8 @@ TEXTS = {"caption", "captions", "text", "texts", "description", "descriptions", 
          "comment", "comments", "abstract", "summary", "overview", "plot", "synopsis", "review", "message", "tweet",
          "utterance", "paragraph"}  # fmt: skip
 WORDS = 3  # on average, of a column of texts with another name
-COVERED = 0.5  # share of the training images that a file of captions must name
+COVERED = 0.5  # share of the training images that a file of captions must name by the names of their files,
+COVERED_BY_STEM = 0.9  # or without suffix: numbers may be those of something else
 
 Caption = str | list[str]
 
@@ -74,19 +76,19 @@ def join_several_rows(
     counts  {column of the training table: number of its rows that name an image}
     """
     train = tables["train"]
-    for id in sorted((c for c in counts if counts[c]), key=lambda c: -counts[c]):
-        found = find_caption(train, [c for c in train.columns if c != id and is_caption_name(c)])
-        captions = [found] if isinstance(found, str) else found if isinstance(found, list) else []
-        if not captions or not are_caption_rows(train, id, captions):
-            continue
-        joined = dict(tables)
-        for role, table in tables.items():
-            if {id, *captions} <= set(table.columns):
-                joined[role], _ = join_caption_rows(table, id, captions)
-                rows = f"{len(table.rows):,} rows of {len(joined[role].rows):,} images"
-                notes.append(f"{role}: {rows}; the captions of an image are joined")
-        return joined, id
-    return dict(tables), None
+    # a column of 0 and 1 names the images 0.jpg and 1.jpg in all rows too, but they are few
+    id = max(counts, key=lambda column: (counts[column], len(set(train.column(column)))))
+    found = find_caption(train, [c for c in train.columns if c != id and is_caption_name(c)])
+    captions = [found] if isinstance(found, str) else found if isinstance(found, list) else []
+    if not counts[id] or not are_caption_rows(train, id, captions):
+        return dict(tables), None
+    joined = dict(tables)
+    for role, table in tables.items():
+        if {id, *captions} <= set(table.columns):
+            joined[role], _ = join_caption_rows(table, id, captions)
+            rows = f"{len(table.rows):,} rows of {len(joined[role].rows):,} images"
+            notes.append(f"{role}: {rows}; the captions of an image are joined")
+    return joined, id
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,14 @@ class FoundFiles:
     notes: list[str]
 
 
+def _may_hold_captions(path: Path) -> bool:
+    """Whether a table names a column of captions in its first line; other tables are not read. True for JSON."""
+    if not path.name.lower().endswith(TABLES):
+        return True
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return any(map(is_caption_name, re.split(r"[,;|\t]", file.readline(100_000))))
+
+
 def find_caption_files(folder: Path, files: Sequence[str], ids: Mapping[str, Sequence[str]]) -> FoundFiles:
     """Those of `files` that have captions of the training rows, or of other rows in the same columns.
 
@@ -107,14 +117,16 @@ def find_caption_files(folder: Path, files: Sequence[str], ids: Mapping[str, Seq
     everything = [name for names in ids.values() for name in names]
     coverage: dict[str, tuple[str, set[str]]] = {}  # file: column(s), images
     caption_of: dict[str, Caption | Question] = {}
-    for file in (file for file in files if file.lower().endswith(FILES)):
+    exact: dict[str, bool] = {}
+    for file in (file for file in files if file.lower().endswith(FILES) and _may_hold_captions(folder / file)):
         try:
             table = read_caption_table(folder / file)
             image = None if table is None else find_image_column(table, table.columns, everything)
             if table is None or image is None:
                 continue
-            caption = find_caption(table, [c for c in table.columns if c != image])
-            named = set(match_images(table.column(image), everything))
+            caption = find_caption(table, [c for c in table.columns if c != image and is_caption_name(c)])
+            cell_of = match_images(table.column(image), everything)
+            named, exact[file] = set(cell_of), all(map(is_image_name, cell_of.values()))
         except ValueError as error:
             found.notes.append(f"not used: {file}: {str(error).removeprefix(f'{folder / file}: ')}")
             continue
@@ -124,7 +136,8 @@ def find_caption_files(folder: Path, files: Sequence[str], ids: Mapping[str, Seq
     for columns in dict.fromkeys(columns for columns, _ in coverage.values()):
         group = [file for file, (own, _) in coverage.items() if own == columns]
         named = set().union(*(coverage[file][1] for file in group))
-        if not found.files and len(named & train) >= COVERED * len(train):
+        needed = COVERED if exact[group[0]] else COVERED_BY_STEM
+        if not found.files and len(named & train) >= needed * len(train):
             missing = len(set(everything) - named)
             found.notes.append(f"captions: {', '.join(group)}" + (f"; {missing:,} rows have none" if missing else ""))
             found = FoundFiles(group, caption_of[group[0]], found.notes)

@@ -316,11 +316,11 @@ def one_row_an_id(table: Table, id: str, labels: Labels) -> Table:
     cut = [cell.rpartition(labels.separator) for cell in cells]
     if not labels.column and all(before and label in labels.names for before, _, label in cut):
         cells = [before for before, _, _ in cut]
-    first = {cell: i for i, cell in reversed(list(enumerate(cells)))}
-    rows = [
-        (*table.rows[i][:at], cell, *table.rows[i][at + 1 :]) for cell, i in sorted(first.items(), key=itemgetter(1))
-    ]
-    return replace(table, rows=rows, lines=[table.lines[i] for i in sorted(first.values())])
+    first = dict[str, int]()
+    for i, cell in enumerate(cells):
+        first.setdefault(cell, i)
+    rows = [(*table.rows[i][:at], cell, *table.rows[i][at + 1 :]) for cell, i in first.items()]
+    return replace(table, rows=rows, lines=[table.lines[i] for i in first.values()])
 
 
 def infer_labels(train: Table, candidates: Sequence[str], named: Sequence[str], found: Found) -> LabelGuess:

@@ -112,9 +112,11 @@ def open_labeler(args: Namespace) -> Labeler:
     paths = Paths(args.comp)
     if not args.fast:
         return Labeler.of(paths, args.exp, args.folds)
-    if FAST not in open_graph(paths).experiments:
+    graph = open_graph(paths)
+    if FAST not in graph.experiments:
+        reads = "captions" if graph.competition.images else "images"
         raise ValueError(
-            f"FAST=1: configs/{FAST}.toml reads captions, and {paths.comp} has none; without FAST=1 the models of the "
+            f"FAST=1: configs/{FAST}.toml reads {reads}, and {paths.comp} has none; without FAST=1 the models of the "
             "submission are used"
         )
     fast = Experiments(paths)[FAST]
