@@ -7,11 +7,11 @@ from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.artifacts.contributions import TERMS, read_contributions, write_contributions
 from tandem.artifacts.predictions import Predictions, check_same_origin
 from tandem.decoding import NestedCV, Rule
-from tandem.ensemble import fit_stack as stack_fit
 from tandem.ensemble.fit_stack import StackCV, choose, fit_no_caption_stack, fit_stack, surrogate_loss
 from tandem.ensemble.hill_climbing import MIN_SCALE, fit_shift_and_scale, hill_climb
 from tandem.ensemble.lightgbm import Boosted
 from tandem.ensemble.linear import RANK
+from tandem.ensemble.second_level_fit import SecondLevelFit
 from tandem.ensemble.stacking import BOUND, LOGISTIC, WEIGHTED, StackInputs, fixed_stack, read_stack, write_stack
 from tandem.logits import logit, sigmoid, smoothed_log_odds
 from tandem.metrics import log_loss
@@ -38,7 +38,7 @@ def fits(inputs: StackInputs, y: np.ndarray, threads: int = 1) -> StackCV:
 @pytest.fixture(params=[40, 1], ids=["few labels", "many labels"])
 def form(request, monkeypatch) -> None:
     """Both forms of the second level, on the same few labels."""
-    monkeypatch.setattr(stack_fit, "MANY_LABELS", request.param)
+    monkeypatch.setattr("tandem.ensemble.second_level_fit.MANY_LABELS", request.param)
 
 
 def score(proba, y) -> float:
@@ -283,7 +283,7 @@ def test_a_label_of_many_without_evidence_gets_the_weighted_mean_of_the_members(
 def test_an_ended_run_goes_on_where_it_was(tmp_path, monkeypatch):
     probas, y = many()
     fold, fits = np.arange(len(y)) % 3, []
-    fit = stack_fit.SecondLevelFit.__call__
+    fit = SecondLevelFit.__call__
 
     def ended(self, members):
         if len(fits) == 4:
@@ -292,12 +292,10 @@ def test_an_ended_run_goes_on_where_it_was(tmp_path, monkeypatch):
         return fit(self, members)
 
     expected = fit_stack(probas, None, y, fold, seed=0, threads=1)
-    monkeypatch.setattr(stack_fit.SecondLevelFit, "__call__", ended)
+    monkeypatch.setattr(SecondLevelFit, "__call__", ended)
     with pytest.raises(KeyboardInterrupt):
         fit_stack(probas, None, y, fold, seed=0, threads=1, unfinished=tmp_path)
-    monkeypatch.setattr(
-        stack_fit.SecondLevelFit, "__call__", lambda self, members: fits.append(0) or fit(self, members)
-    )
+    monkeypatch.setattr(SecondLevelFit, "__call__", lambda self, members: fits.append(0) or fit(self, members))
     again = fit_stack(probas, None, y, fold, seed=0, threads=1, unfinished=tmp_path)
     assert len(fits) == 7  # of all rows, without each of three folds, without each pair
     assert np.allclose(again.proba, expected.proba, atol=1e-6)
