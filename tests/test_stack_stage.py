@@ -12,7 +12,7 @@ from tandem.config.experiments import FusionExperiment, HeadExperiment, TfidfExp
 from tandem.data.labelled_rows import read_labelled_rows
 from tandem.data.split_tables import write_captions, write_labels
 from tandem.ensemble.second_level_fit import SecondLevelFit
-from tandem.ensemble.stacking import StackInputs, read_stack
+from tandem.ensemble.stacking import StackInputs, load_stack, read_stack
 from tandem.logits import sigmoid
 from tandem.metrics import log_loss
 
@@ -88,6 +88,18 @@ def test_parts_of_an_unfinished_stack_are_removed_once_it_is_written(paths, monk
     assert len(list(kept.iterdir())) == 2
     stack("one", "two")
     assert len(fits) == 8 and not paths.build.joinpath("unfinished").exists()
+
+
+def test_a_stack_of_many_labels_predicts_test_rows_and_needs_all_members(paths, monkeypatch):
+    monkeypatch.setattr("tandem.ensemble.second_level_fit.MANY_LABELS", 1)
+    stack("one", "two", "noise")
+    kept, names = load_stack(paths, "stack")
+    assert kept.second.linear is not None and names == ["one", "two", "noise"]
+    inputs = [Predictions.read(paths.test(name)).proba for name in names]
+    expected = kept.predict_proba(StackInputs.of(inputs, np.full(TEST_N, 2)))
+    assert np.allclose(Predictions.read(paths.test("stack")).proba, expected, atol=1e-6)
+    (terms,) = [terms for split, _, terms in read_contributions(paths.contributions("stack")) if split == "test"]
+    assert np.allclose(sigmoid(terms.sum(-1)), expected, atol=1e-5)
 
 
 def test_a_member_of_another_fold_map_is_refused(paths):
