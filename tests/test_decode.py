@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from tandem.decoding import DECODERS, Decoder, NestedCV, Rule, binarize
 from tandem.decoding.calibration import KINDS, calibrate, fit_size_weights, size_distribution
+from tandem.decoding.crowded_rows import CrowdedRows
 from tandem.decoding.expected_f import expected_sets
+from tandem.decoding.label_rule import limit_sizes
 from tandem.decoding.thresholds import SortedLabels, shrink, tune_ascent, tune_global, tune_per_class
 from tandem.metrics import METRICS, f1_per_label, f1_samples, log_loss, paired_interval
 
@@ -414,3 +416,37 @@ def test_the_paired_interval_holds_the_gain_and_is_nothing_for_equal_predictions
     assert gain == pytest.approx(METRICS[metric](y, other) - METRICS[metric](y, simple))
     assert low < gain < high
     assert paired_interval(metric, y, simple, simple) == (0, 0, 0)
+
+
+# many labels
+
+
+def test_sets_too_large_to_matter_are_left_out_without_a_change(monkeypatch):
+    rng = np.random.default_rng(0)
+    proba = rng.random((40, 300)) ** 60  # some five labels a row
+    short = expected_sets(proba, 1.0, 1)
+    monkeypatch.setattr("tandem.decoding.expected_f._largest_set", lambda mean, c: c)
+    assert np.array_equal(short, expected_sets(proba, 1.0, 1))
+
+
+@pytest.mark.parametrize("most", [1, 2, 4])
+def test_labels_that_the_limit_keeps_in_crowded_rows_are_counted_without_sorting(most):
+    rng = np.random.default_rng(most)
+    proba, y = rng.random((50, 6)).round(1), rng.random((50, 6)) < 0.5
+    pred, rule = rng.random((50, 6)) < 0.6, Rule(least=0, most=most)
+    crowded = CrowdedRows(proba, y, most)
+    for j in range(6):
+        for member in (False, True):
+            with_j = pred.copy()
+            with_j[:, j] = member
+            rows = np.flatnonzero(with_j.sum(1) > most)
+            kept = limit_sizes(proba, with_j, rule)
+            assert crowded.overlap(pred, rows, j, member).tolist() == (kept & y).sum(1)[rows].tolist()
+        pred[:, j] ^= (change := rng.random(50) < 0.3)
+        crowded.stale[change] = True
+
+
+def test_ascent_on_many_cells_still_finds_what_it_is_for(monkeypatch):
+    proba, y = np.array([[0.4, 0.7], [0.3, 0.6], [0.1, 0.9], [0.2, 0.8]]), np.array([[1, 0], [1, 0], [0, 1], [0, 1]])
+    monkeypatch.setattr("tandem.decoding.thresholds.MANY_CELLS", 7)
+    assert binarize(proba, tune_ascent(proba, y, Rule()), Rule()).astype(int).tolist() == y.tolist()

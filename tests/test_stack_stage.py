@@ -11,7 +11,8 @@ from tandem.config.encoders import CaptionEncoder, ImageEncoder
 from tandem.config.experiments import FusionExperiment, HeadExperiment, TfidfExperiment
 from tandem.data.labelled_rows import read_labelled_rows
 from tandem.data.split_tables import write_captions, write_labels
-from tandem.ensemble.stacking import StackInputs, read_stack
+from tandem.ensemble.second_level_fit import SecondLevelFit
+from tandem.ensemble.stacking import StackInputs, load_stack, read_stack
 from tandem.logits import sigmoid
 from tandem.metrics import log_loss
 
@@ -69,6 +70,36 @@ def test_contributions_of_every_row_add_up_to_its_probability(paths):
         proba = pd.read_parquet(getattr(paths, split)("stack")).set_index("id").stack()
         rows = table[table["split"] == ("train" if split == "oof" else "test")]
         assert np.allclose(sigmoid(rows["logit"]), proba.to_numpy(), atol=1e-4)
+
+
+def test_parts_of_an_unfinished_stack_are_removed_once_it_is_written(paths, monkeypatch):
+    fit, fits = SecondLevelFit.__call__, []
+
+    def ended(self, members):
+        fits.append(members)
+        if len(fits) == 3:
+            raise KeyboardInterrupt
+        return fit(self, members)
+
+    monkeypatch.setattr(SecondLevelFit, "__call__", ended)
+    with pytest.raises(KeyboardInterrupt):
+        stack("one", "two")
+    (kept,) = paths.build.glob("unfinished/*")
+    assert len(list(kept.iterdir())) == 2
+    stack("one", "two")
+    assert len(fits) == 8 and not paths.build.joinpath("unfinished").exists()
+
+
+def test_a_stack_of_many_labels_predicts_test_rows_and_needs_all_members(paths, monkeypatch):
+    monkeypatch.setattr("tandem.ensemble.second_level_fit.MANY_LABELS", 1)
+    stack("one", "two", "noise")
+    kept, names = load_stack(paths, "stack")
+    assert kept.second.linear is not None and names == ["one", "two", "noise"]
+    inputs = [Predictions.read(paths.test(name)).proba for name in names]
+    expected = kept.predict_proba(StackInputs.of(inputs, np.full(TEST_N, 2)))
+    assert np.allclose(Predictions.read(paths.test("stack")).proba, expected, atol=1e-6)
+    (terms,) = [terms for split, _, terms in read_contributions(paths.contributions("stack")) if split == "test"]
+    assert np.allclose(sigmoid(terms.sum(-1)), expected, atol=1e-5)
 
 
 def test_a_member_of_another_fold_map_is_refused(paths):

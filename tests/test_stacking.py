@@ -10,7 +10,9 @@ from tandem.decoding import NestedCV, Rule
 from tandem.ensemble.fit_stack import StackCV, choose, fit_no_caption_stack, fit_stack, surrogate_loss
 from tandem.ensemble.hill_climbing import MIN_SCALE, fit_shift_and_scale, hill_climb
 from tandem.ensemble.lightgbm import Boosted
-from tandem.ensemble.stacking import BOUND, StackInputs, fixed_stack, read_stack, write_stack
+from tandem.ensemble.linear import RANK
+from tandem.ensemble.second_level_fit import SecondLevelFit
+from tandem.ensemble.stacking import BOUND, LOGISTIC, WEIGHTED, StackInputs, fixed_stack, read_stack, write_stack
 from tandem.logits import logit, sigmoid, smoothed_log_odds
 from tandem.metrics import log_loss
 
@@ -33,6 +35,12 @@ def fits(inputs: StackInputs, y: np.ndarray, threads: int = 1) -> StackCV:
     return StackCV(inputs, y, FOLD, seed=0, threads=threads)
 
 
+@pytest.fixture(params=[40, 1], ids=["few labels", "many labels"])
+def form(request, monkeypatch) -> None:
+    """Both forms of the second level, on the same few labels."""
+    monkeypatch.setattr("tandem.ensemble.second_level_fit.MANY_LABELS", request.param)
+
+
 def score(proba, y) -> float:
     return NestedCV(proba, y, FOLD, Rule(most=3)).score("auto")
 
@@ -41,12 +49,14 @@ def rates(y: np.ndarray) -> np.ndarray:
     return np.broadcast_to(y.mean(0), y.shape)
 
 
+@pytest.mark.usefixtures("form")
 def test_shuffled_labels_score_chance():
     inputs, y = members()
     y = np.random.default_rng(1).permutation(y)
     assert score(fits(inputs, y).cross_val_predict()[0], y) < score(rates(y), y) + 0.03
 
 
+@pytest.mark.usefixtures("form")
 def test_a_stack_takes_from_each_member_what_it_knows():
     inputs, y = members()
     proba, _, _ = fits(inputs, y).cross_val_predict()
@@ -54,6 +64,7 @@ def test_a_stack_takes_from_each_member_what_it_knows():
     assert all(score(proba, y) > score(sigmoid(inputs.logits[:, i]), y) for i in range(2))
 
 
+@pytest.mark.usefixtures("form")
 def test_labels_of_a_fold_do_not_change_its_stacked_rows():
     inputs, y = members()
     flipped = y.copy()
@@ -64,6 +75,7 @@ def test_labels_of_a_fold_do_not_change_its_stacked_rows():
     assert log_loss(y[FOLD == 1], other[FOLD == 1]) > log_loss(y[FOLD == 1], one[FOLD == 1]) + 0.05
 
 
+@pytest.mark.usefixtures("form")
 def test_a_stack_is_the_same_each_time_with_any_number_of_threads_and_after_saving(tmp_path):
     inputs, y = members()
     stack = fits(inputs, y).fit()
@@ -94,6 +106,7 @@ def test_a_fixed_stack_written_and_read_back_needs_no_word_counts(tmp_path):
     assert stack.second.members == [1, 2] and stack.second.center.tolist() == [[0, 0], [0, 0]]
 
 
+@pytest.mark.usefixtures("form")
 def test_contributions_add_up_to_the_logit_in_and_out_of_fold():
     inputs, y = members()
     proba, parts, _ = fits(inputs, y).cross_val_predict()
@@ -102,6 +115,7 @@ def test_contributions_add_up_to_the_logit_in_and_out_of_fold():
     assert np.allclose(stack.contributions(inputs).sum(2), logit(stack.predict_proba(inputs), 1e-12), atol=1e-4)
 
 
+@pytest.mark.usefixtures("form")
 def test_a_label_is_moved_by_the_member_that_knows_it():
     inputs, y = members()
     _, parts, _ = fits(inputs, y).cross_val_predict()
@@ -110,6 +124,7 @@ def test_a_label_is_moved_by_the_member_that_knows_it():
     assert moved[2, 1] > 3 * moved[2, 0]
 
 
+@pytest.mark.usefixtures("form")
 def test_a_member_of_pure_noise_is_dropped():
     inputs, y = members()
     noise = np.random.default_rng(5).normal(size=(N, 1, 3)).astype(np.float32)
@@ -166,6 +181,7 @@ def test_labels_that_one_fold_alone_holds_do_not_end_boosting_for_all():
     assert stack.weights[0] > 0.1  # with logits of -34.5 for them it was 0
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("n", [2, 3, 5, 12])
 def test_a_few_rows_give_finite_moderate_probabilities_with_single_row_folds_and_one_class(n):
     inputs, y = members()
@@ -195,6 +211,7 @@ def test_shift_and_scale_of_many_cells_are_those_that_drew_them():
     assert fit_shift_and_scale(-z, y)[1] == MIN_SCALE
 
 
+@pytest.mark.usefixtures("form")
 def test_extras_beyond_those_fitted_move_no_logit_further(tmp_path):
     inputs, y = members()
     words = 5 + WORDS
@@ -223,6 +240,119 @@ def test_a_fixed_stack_is_the_weighted_mean_of_logits():
     assert np.allclose(both.contributions(inputs).sum(2), inputs.logits.mean(1), atol=1e-5)
 
 
+# many labels
+
+
+def many(n: int = 150, c: int = 50) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Two members of labels that come in pairs: where label 0 is, label 1 is, and so on."""
+    rng = np.random.default_rng(0)
+    y = np.repeat(rng.random((n, c // 2)) < 0.2, 2, axis=1).astype(np.uint8)
+    return {name: sigmoid(2.0 * y - 2 + 1.5 * rng.normal(size=y.shape)) for name in ("one", "two")}, y
+
+
+def test_features_of_a_label_do_not_grow_with_the_number_of_labels(tmp_path):
+    probas, y = many()
+    fitted = fit_stack(probas, None, y, np.arange(len(y)) % 3, seed=0, threads=1)
+    linear = fitted.stack.second.linear
+    assert fitted.summary["kept"] == "stack" and fitted.summary["third_level"]["boosted"] == 0
+    assert linear.own.shape == (2, 50) and linear.others.shape == (RANK, 50) and linear.extras.shape == (1, 50)
+    write_stack(tmp_path, fitted.stack)
+    assert [file.name for file in sorted(tmp_path.iterdir())] == ["stack.json", "stack.safetensors"]
+
+
+def test_a_label_of_many_learns_from_the_labels_that_come_with_it():
+    probas, y = many(600, 40)
+    inputs = StackInputs.of(list(probas.values()), None)
+    stack = StackCV(inputs, y, np.arange(600) % 3, seed=0, threads=1).fit()
+    changed = replace(inputs, logits=inputs.logits.copy())
+    changed.logits[:, :, 1] += 2  # label 0 comes with label 1
+    moved = (stack.contributions(changed) - stack.contributions(inputs))[:, 0, :]
+    assert moved[:, 2].mean() > 0.1 and np.abs(moved[:, [0, 1, 3]]).max() == 0
+
+
+def test_a_label_of_many_without_evidence_gets_the_weighted_mean_of_the_members():
+    probas, y = many(300, 40)
+    inputs, known = StackInputs.of(list(probas.values()), None), np.ones(y.shape, bool)
+    known[:, 0] = False
+    second = StackCV(inputs, y, np.arange(300) % 3, 0, 1, known)._second_level(frozenset())
+    logits = second.logits(inputs)
+    assert np.allclose(logits[:, LOGISTIC, 0], logits[:, WEIGHTED, 0], atol=1e-4)
+    assert np.abs(logits[:, LOGISTIC, 1] - logits[:, WEIGHTED, 1]).mean() > 0.1
+
+
+def test_an_ended_run_goes_on_where_it_was(tmp_path, monkeypatch):
+    probas, y = many()
+    fold, fits = np.arange(len(y)) % 3, []
+    fit = SecondLevelFit.__call__
+
+    def ended(self, members):
+        if len(fits) == 4:
+            raise KeyboardInterrupt
+        fits.append(len(self.y))
+        return fit(self, members)
+
+    expected = fit_stack(probas, None, y, fold, seed=0, threads=1)
+    monkeypatch.setattr(SecondLevelFit, "__call__", ended)
+    with pytest.raises(KeyboardInterrupt):
+        fit_stack(probas, None, y, fold, seed=0, threads=1, unfinished=tmp_path)
+    monkeypatch.setattr(SecondLevelFit, "__call__", lambda self, members: fits.append(0) or fit(self, members))
+    again = fit_stack(probas, None, y, fold, seed=0, threads=1, unfinished=tmp_path)
+    assert len(fits) == 7  # of all rows, without each of three folds, without each pair
+    assert np.allclose(again.proba, expected.proba, atol=1e-6)
+
+
+def test_a_stack_shows_that_it_is_at_work(capsys):
+    probas, y = many()
+    fit_stack(probas, None, y, np.arange(len(y)) % 3, seed=0, threads=1)
+    assert "350/350" in capsys.readouterr().err  # seven second levels of 50 labels
+
+
+@pytest.mark.usefixtures("form")
+def test_a_stack_of_one_label():
+    inputs, y = members()
+    probas = {name: sigmoid(inputs.logits[:, i, :1]) for i, name in enumerate(("one", "two"))}
+    fitted = fit_stack(probas, WORDS, y[:, :1], FOLD, seed=0, threads=1)
+    assert log_loss(y[:, :1], fitted.proba) < log_loss(y[:, :1], rates(y)[:, :1])
+    assert np.allclose(fitted.contributions.sum(2), logit(fitted.proba, 1e-12), atol=1e-4)
+
+
+# unknown cells
+
+
+@pytest.mark.usefixtures("form")
+def test_what_stands_in_an_unknown_cell_changes_nothing():
+    inputs, y = members()
+    probas = {"one": sigmoid(inputs.logits[:, 0]), "two": sigmoid(inputs.logits[:, 1])}
+    known = np.random.default_rng(1).random(y.shape) < 0.6
+    known[:9] = False
+    one, other = (
+        fit_stack(probas, WORDS, labels, FOLD, seed=0, threads=1, known=known)
+        for labels in (y, np.where(known, y, 1 - y))
+    )
+    assert one.proba.tolist() == other.proba.tolist() and one.summary == other.summary
+    assert np.isfinite(one.proba).all() and one.contributions.tolist() == other.contributions.tolist()
+    parts = [fit_no_caption_stack({0: probas["one"]}, t, FOLD, 0, known)[1] for t in (y, np.where(known, y, 1 - y))]
+    assert parts[0].tolist() == parts[1].tolist()
+
+
+@pytest.mark.usefixtures("form")
+def test_all_cells_known_is_the_same_as_no_word_about_it():
+    inputs, y = members()
+    probas = {"one": sigmoid(inputs.logits[:, 0]), "two": sigmoid(inputs.logits[:, 1])}
+    one, other = (fit_stack(probas, WORDS, y, FOLD, 0, 1, known=known) for known in (None, np.ones(y.shape, bool)))
+    assert np.allclose(one.proba, other.proba, atol=1e-6)
+
+
+@pytest.mark.usefixtures("form")
+def test_a_label_known_in_few_rows_is_predicted_in_all():
+    inputs, y = members()
+    probas = {"one": sigmoid(inputs.logits[:, 0]), "two": sigmoid(inputs.logits[:, 1])}
+    known = np.ones(y.shape, bool)
+    known[12:, 2] = False
+    fitted = fit_stack(probas, WORDS, y, FOLD, seed=0, threads=1, known=known)
+    assert fitted.proba[:, 2].min() > 1e-5 and fitted.proba[:, 2].max() < 1 - 1e-5
+
+
 # what is kept
 
 
@@ -242,6 +372,7 @@ def test_near_duplicates_count_once_in_what_is_kept():
     assert choose(candidates, group=rows)[0] == "single"
 
 
+@pytest.mark.usefixtures("form")
 def test_what_is_kept_for_a_fold_does_not_depend_on_its_labels():
     inputs, y = members()
     probas = {"one": sigmoid(inputs.logits[:, 0]), "two": sigmoid(inputs.logits[:, 1])}

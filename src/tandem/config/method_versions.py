@@ -8,6 +8,6 @@ DUPLICATES = 2  # groups of near-duplicates: data/near_duplicates.py
 FOLDS = 1  # assignment of groups to folds: data/folds.py
 ENCODER = 2  # frozen features: features/
 TRAINER = 2  # models of a fold: models/, training/
-STACK = 2  # second and third level: ensemble/
+STACK = 3  # second and third level: ensemble/
 DECODER = 2  # label sets, thresholds and scores: decoding/
 SUBMISSION = 2  # the CSV file: data/submission.py

@@ -3,15 +3,22 @@
 The score at every threshold, of one label or of all labels at once, costs one sort and then cumulative sums.
 """
 
+from functools import cached_property
+
 import numpy as np
 
+from tandem.decoding.crowded_rows import CrowdedRows
 from tandem.decoding.label_rule import Rule, binarize, limit_sizes
 
 PASSES = 20  # of `tune_ascent` over all labels, at most
+MANY_CELLS = 4_000_000  # rows x labels: of more a part of the rows gives the global threshold
+LONG_ASCENT = 50_000_000  # rows x labels x labels: from here on macro F1, whose steps cost rows x labels, has no ascent
 
 
 def tune_global(proba: np.ndarray, y: np.ndarray, rule: Rule) -> float:
-    """The best one threshold for all labels; exact, O(nc log nc)."""
+    """The best one threshold for all labels; exact up to MANY_CELLS, O(nc log nc)."""
+    every = -(-y.size // MANY_CELLS)
+    proba, y = proba[::every], y[::every]
     return _best_threshold(*_global_curve(proba, y, rule))[1]
 
 
@@ -33,12 +40,20 @@ def tune_ascent(proba: np.ndarray, y: np.ndarray, rule: Rule) -> np.ndarray:
     """(c,) thresholds by coordinate ascent on the metric, one label at a time until nothing improves.
 
     Each step evaluates every threshold of the label within the least and most labels per row. Starts from the best
-    global threshold, from 0.5 and from `tune_per_class`, so in sample it is never worse than any of them.
+    global threshold, from 0.5 and from `tune_per_class`, so in sample it is never worse than any of them. Above
+    MANY_CELLS it starts from the best of the three alone.
     """
     labels = SortedLabels(proba, y, rule)
     best_score, best = -1.0, np.full(labels.c, 0.5)
-    for start in (tune_global(proba, y, rule), 0.5, tune_per_class(proba, y, rule)):
-        score, thresholds = _ascend(labels, np.broadcast_to(start, labels.c).astype(float))
+    starts = [np.broadcast_to(start, labels.c).astype(float) for start in (tune_global(proba, y, rule), 0.5)]
+    starts.append(tune_per_class(proba, y, rule))
+    long = rule.metric == "f1_macro" and y.size * labels.c >= LONG_ASCENT
+    if long or y.size > MANY_CELLS:
+        starts = [max(starts, key=lambda start: rule.score(y, binarize(proba, start, rule)))]
+    if long:
+        return starts[0]
+    for start in starts:
+        score, thresholds = _ascend(labels, start)
         if score > best_score + 1e-12:
             best_score, best = score, thresholds
     return best
@@ -60,6 +75,8 @@ def _ascend(labels: "SortedLabels", thresholds: np.ndarray) -> tuple[float, np.n
             size += change
             overlap += change * labels.y[:, j]
             pred[:, j] = column
+            if labels.rule.most < labels.c:
+                labels.crowded.stale[change != 0] = True
         if since == labels.c:
             break
     return score, thresholds
@@ -107,6 +124,11 @@ class SortedLabels:
         self.first = np.argsort(-proba, axis=1, kind="stable")[:, : rule.least]
         self.first_overlap = np.take_along_axis(self.y, self.first, 1).sum(1)
 
+    @cached_property
+    def crowded(self) -> CrowdedRows:
+        """The rows with more labels than the most allowed."""
+        return CrowdedRows(self.proba, self.y, min(self.rule.most, self.c))
+
     def step(self, pred: np.ndarray, overlap: np.ndarray, size: np.ndarray, j: int) -> tuple[float, float]:
         """(score, threshold) of label j's best threshold, all others as in `pred` (n, c), before `limit_sizes`."""
         return _best_threshold(self.descending[j], self.curve(pred, overlap, size, j))
@@ -135,7 +157,11 @@ class SortedLabels:
         changed = (size == 0) & (self.rule.least > 0)
         overlap = np.where(changed, self.first_overlap, overlap)
         size = np.where(changed, self.first.shape[1], size)
-        odd = np.flatnonzero((size < self.rule.least) | (size > self.rule.most))
+        crowded = np.flatnonzero(size > self.rule.most)
+        if len(crowded):
+            overlap[crowded] = self.crowded.overlap(pred, crowded, j, member)
+            size[crowded], changed[crowded] = self.rule.most, True
+        odd = np.flatnonzero(size < self.rule.least)
         if len(odd):
             rows = self._rows(odd, pred, j, member)
             overlap[odd], size[odd], changed[odd] = (rows & self.y[odd]).sum(1), rows.sum(1), True

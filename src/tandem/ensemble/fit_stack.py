@@ -7,7 +7,6 @@ effect is of second order; `benchmarks/stack_audit.py` measures it on rows that 
 """
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,7 @@ from typing import Any
 import numpy as np
 
 from tandem.ensemble.hill_climbing import fit_shift_and_scale, hill_climb
-from tandem.ensemble.lightgbm import Boosted
-from tandem.ensemble.linear import LinearFit
-from tandem.ensemble.logistic import Logistic
+from tandem.ensemble.second_level_fit import SecondLevelFit
 from tandem.ensemble.stacking import LEARNERS, SecondLevel, Stack, StackInputs, fixed_stack, read_stack, write_stack
 from tandem.logits import sigmoid
 from tandem.metrics import log_loss_rows, paired_mean
@@ -25,7 +22,6 @@ from tandem.runtime.progress import progress
 
 LEARNED, MEAN = "stack", "mean"  # among the candidates
 MOST_FOLDS = 5  # of more folds some are left out together: second levels are fitted without every pair
-MANY_LABELS = 40  # from here on `linear` takes the place of `boosted` and `logistic`
 Gains = dict[str, dict[str, tuple[float, float, float]]]
 
 
@@ -65,17 +61,16 @@ def fit_stack(
     losses = {name: surrogate_loss(y, stack.predict_proba(inputs), known) for name, stack in fixed.items()}
     proba, contributions = np.zeros(y.shape), np.zeros((*y.shape, m + 2), np.float32)
     inner: dict[int, np.ndarray] = {}
-    folds = [int(k) for k in np.unique(fold)]
+    per_fold: dict[int, str] = {}
     cv = StackCV(inputs, y, fold, seed, threads, known, unfinished)
     with progress(cv.fits * y.shape[1], "stack", "labels") as bar:
         cv.done = bar.update
-        if learnable := len(folds) > 2:
+        if cv.fits:
             proba, contributions, inner = cv.cross_val_predict()
             losses[LEARNED] = surrogate_loss(y, proba, known)
-        per_fold = {}
-        for k in folds:
+        for k in map(int, np.unique(fold)):
             outside, rows = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
-            without_k = losses | ({LEARNED: inner[k]} if learnable else {})
+            without_k = losses | ({LEARNED: inner[k]} if cv.fits else {})
             seen = {name: loss[outside] for name, loss in without_k.items()}
             per_fold[k] = _choose_of(seen, None if group is None else group[outside])[0]
             if per_fold[k] != LEARNED:
@@ -83,20 +78,26 @@ def fit_stack(
                 proba[rows], contributions[rows] = stack.predict_proba(part), stack.contributions(part)
         kept, gains, candidates = _choose_of(losses, group)
         stack = cv.fit() if kept == LEARNED else fixed[kept]
-    used = [names[i] for i in stack.second.members]
     summary = {
         "kept": kept,  # chosen on all rows
         # by number of the fold: chosen without its rows
         "kept_per_fold": {int(number): per_fold[i % MOST_FOLDS] for i, number in enumerate(numbers)},
-        "dropped": [name for name in names if kept == LEARNED and name not in used],
         "candidates": candidates,
         "gains": gains,
+    }
+    return StackFit(stack, proba, contributions, summary | _weights(stack, names))
+
+
+def _weights(stack: Stack, names: list[str]) -> dict[str, Any]:
+    """Of the levels of a stack of these members, for run.json."""
+    used = [names[i] for i in stack.second.members]
+    return {
+        "dropped": [name for name in names if len(stack.second.learners) > 2 and name not in used],
         "third_level": dict(zip(LEARNERS, stack.weights.tolist(), strict=True)),
         "shift": stack.shift,
         "scale": stack.scale,
         "weights": dict(zip(used, stack.second.weights.tolist(), strict=True)),
     }
-    return StackFit(stack, proba, contributions, summary)
 
 
 def surrogate_loss(y: np.ndarray, proba: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
@@ -241,70 +242,6 @@ class StackCV:
             if folder:
                 write_stack(folder, Stack(self._cache[without], np.zeros(len(LEARNERS))))
         return self._cache[without]
-
-
-@dataclass
-class SecondLevelFit:
-    """Fits the learners on some rows.
-
-    One of the folds in `fold` (n,) is held out to choose penalties and numbers of trees. A member whose logits do not
-    lower the held-out loss of the linear learner is left out, and the others are fitted again.
-    """
-
-    inputs: StackInputs
-    y: np.ndarray
-    fold: np.ndarray
-    seed: int
-    threads: int
-    known: np.ndarray | None
-    done: Callable[[int], object]
-
-    @property
-    def held_out(self) -> np.ndarray:
-        """(n,) bool."""
-        fold = self.fold
-        return fold == fold.min() if len(np.unique(fold)) > 1 else np.arange(len(fold)) % 5 == 0
-
-    def __call__(self, members: list[int]) -> SecondLevel:
-        """On these members, or those of them that help."""
-        return (self.linear if self.y.shape[1] >= MANY_LABELS else self.boosted_and_logistic)(members)
-
-    def boosted_and_logistic(self, members: list[int]) -> SecondLevel:
-        """Two learners for each label."""
-        used, m, seed, labels = self.inputs.keep(members), len(members), self.seed, range(self.y.shape[1])
-
-        def problem(j: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            rows = slice(None) if self.known is None else self.known[:, j]
-            return used.features(j)[rows], self.y[rows, j], self.held_out[rows]
-
-        with ThreadPoolExecutor(self.threads) as pool:
-            logistic = list(pool.map(lambda j: Logistic.fit(*problem(j)), labels))
-            helpful = _helpful(members, np.sum([model.gains[:m] for model in logistic], axis=0))
-            if len(helpful) < m:
-                return self.boosted_and_logistic(helpful)
-            boosted = []
-            for model in pool.map(lambda j: Boosted.fit(*problem(j), seed + j, m), labels):
-                boosted.append(model)
-                self.done(1)
-        weights = hill_climb(used.logits, self.y, seed, self.known)
-        return SecondLevel(members, used.logits.mean(0), weights, boosted, logistic, used.extras_range)
-
-    def linear(self, members: list[int]) -> SecondLevel:
-        """One learner for all labels."""
-        used = self.inputs.keep(members)
-        weights = hill_climb(used.logits, self.y, self.seed, self.known)
-        fit = LinearFit(used.logits, used.extras, self.y, self.known, weights, self.threads)
-        variance, gains = fit.choose_variance(self.held_out)
-        helpful = _helpful(members, gains)
-        if len(helpful) < len(members):
-            return self.linear(helpful)
-        linear = fit.fit(variance, self.done)
-        return SecondLevel(members, fit.center, weights, extras_range=used.extras_range, linear=linear)
-
-
-def _helpful(members: list[int], gains: np.ndarray) -> list[int]:
-    """Those with a gain; all where none has one."""
-    return [member for member, gain in zip(members, gains, strict=True) if gain > 0] or members
 
 
 def choose(losses: Mapping[str, np.ndarray], group: np.ndarray | None = None) -> tuple[str, Gains]:
