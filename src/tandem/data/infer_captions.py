@@ -77,7 +77,9 @@ def join_several_rows(
     """
     train = tables["train"]
     # a column of 0 and 1 names the images 0.jpg and 1.jpg in all rows too, but they are few
-    id = max(counts, key=lambda column: (counts[column], len(set(train.column(column)))))
+    id = max(counts, key=lambda column: (counts[column], len(set(train.column(column)))), default=None)
+    if id is None:
+        return dict(tables), None
     found = find_caption(train, [c for c in train.columns if c != id and is_caption_name(c)])
     captions = [found] if isinstance(found, str) else found if isinstance(found, list) else []
     if not counts[id] or not are_caption_rows(train, id, captions):
