@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -12,12 +13,13 @@ from tandem.decoding.expected_f import expected_sets
 from tandem.decoding.thresholds import SortedLabels, shrink, tune_ascent, tune_global, tune_per_class
 from tandem.metrics import METRICS, f1_per_label, f1_samples, log_loss, paired_interval
 
+SCORING_SETS = tuple(name for name, metric in METRICS.items() if metric.needs == "labels")
 LEVELS = np.arange(5) / 4  # few distinct probabilities: many ties
 THRESHOLDS = [-0.1, 0.125, 0.375, 0.625, 0.875, 1.1]  # one threshold between any two of LEVELS, and outside
 
 
 @st.composite
-def problems(draw, metrics=tuple(METRICS)):
+def problems(draw, metrics=SCORING_SETS):
     """Small random (proba, y, rule, rng): ties, constant labels, empty rows, bounds that bind."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     n, c = rng.integers(1, 7), rng.integers(2, 5)
@@ -41,8 +43,8 @@ many = settings(max_examples=400, deadline=None)
 @given(problems())
 def test_the_global_threshold_is_the_best_of_all_thresholds(problem):
     proba, y, rule, _ = problem
-    best = max(rule.score(y, binarize(proba, threshold, rule)) for threshold in THRESHOLDS)
-    assert rule.score(y, binarize(proba, tune_global(proba, y, rule), rule)) == pytest.approx(best)
+    best = max(rule.merit(y, binarize(proba, threshold, rule)) for threshold in THRESHOLDS)
+    assert rule.merit(y, binarize(proba, tune_global(proba, y, rule), rule)) == pytest.approx(best)
 
 
 @many
@@ -64,7 +66,7 @@ def test_the_step_of_one_label_finds_the_best_of_all_its_thresholds(problem):
     def score(threshold):
         others = thresholds.copy()
         others[j] = threshold
-        return rule.score(y, binarize(proba, others, rule))
+        return rule.merit(y, binarize(proba, others, rule))
 
     labels, pred = SortedLabels(proba, y, rule), proba >= thresholds
     value, threshold = labels.step(pred, (pred & labels.y).sum(1), pred.sum(1), j)
@@ -77,9 +79,9 @@ def test_the_step_of_one_label_finds_the_best_of_all_its_thresholds(problem):
 @given(problems())
 def test_ascent_is_in_sample_never_worse_than_where_it_starts(problem):
     proba, y, rule, _ = problem
-    score = rule.score(y, binarize(proba, tune_ascent(proba, y, rule), rule))
+    score = rule.merit(y, binarize(proba, tune_ascent(proba, y, rule), rule))
     for start in (0.5, tune_global(proba, y, rule), tune_per_class(proba, y, rule)):
-        assert score >= rule.score(y, binarize(proba, start, rule)) - 1e-12
+        assert score >= rule.merit(y, binarize(proba, start, rule)) - 1e-12
 
 
 def test_ascent_gives_each_label_its_own_threshold():
@@ -125,11 +127,11 @@ def test_a_probability_equal_to_the_threshold_counts_as_reaching_it():
 # sets of highest expected F, against all sets under all outcomes
 
 
-def expectations(outcome_proba: np.ndarray, rule: Rule) -> np.ndarray:
-    """(2^c,) expected F-beta of each set, for one row's probabilities of all 2^c outcomes."""
-    sets, settings = all_sets(outcome_proba), (rule.beta, rule.zero_division)
+def expectations(outcome_proba: np.ndarray, rule: Rule, metric: str = "f1_samples") -> np.ndarray:
+    """(2^c,) expected score of each set, more is better, for one row's probabilities of all 2^c outcomes."""
+    sets, judge = all_sets(outcome_proba), replace(rule, metric=metric)
     outcomes = list(zip(outcome_proba, sets, strict=True))
-    return np.array([sum(p * f1_samples(o[None], s[None], *settings) for p, o in outcomes) for s in sets])
+    return np.array([sum(p * judge.merit(o[None], s[None]) for p, o in outcomes) for s in sets])
 
 
 def all_sets(outcome_proba: np.ndarray) -> np.ndarray:
@@ -137,8 +139,8 @@ def all_sets(outcome_proba: np.ndarray) -> np.ndarray:
     return np.array(list(product([0, 1], repeat=c)), np.uint8)
 
 
-def assert_best(pred: np.ndarray, outcome_proba: np.ndarray, rule: Rule) -> None:
-    sets, values = all_sets(outcome_proba), expectations(outcome_proba, rule)
+def assert_best(pred: np.ndarray, outcome_proba: np.ndarray, rule: Rule, metric: str = "f1_samples") -> None:
+    sets, values = all_sets(outcome_proba), expectations(outcome_proba, rule, metric)
     allowed = (sets.sum(1) >= rule.least) & (sets.sum(1) <= rule.most)
     chosen = np.flatnonzero((sets == pred).all(1))[0]
     assert allowed[chosen]
@@ -157,6 +159,26 @@ def test_expected_sets_are_the_best_of_all_sets_of_independent_labels(problem):
     pred = expected_sets(proba, rule.beta, rule.least, rule.most, zero_division=rule.zero_division)
     for p, row in zip(proba, pred, strict=True):
         assert_best(row, outcomes(p), rule)
+
+
+@settings(max_examples=150, deadline=None)
+@given(problems(("jaccard_samples", "accuracy_exact", "hamming")))
+def test_the_decoder_expected_gives_the_best_of_all_sets_for_metrics_of_rows(problem):
+    proba, _, rule, _ = problem
+    proba = np.clip(proba, 0.01, 0.99)
+    for p, row in zip(proba, Decoder("expected", rule)(proba), strict=True):
+        assert_best(row, outcomes(p), rule, rule.metric)
+
+
+@settings(max_examples=150, deadline=None)
+@given(problems(("jaccard_samples", "accuracy_exact")))
+def test_the_decoder_gfm_gives_the_best_of_all_sets_when_sizes_have_weights(problem):
+    proba, _, rule, rng = problem
+    proba = np.clip(proba, 0.05, 0.95)
+    weights = rng.random(proba.shape[1] + 1) + 0.01
+    for p, row in zip(proba, Decoder("gfm", rule, sizes=weights)(proba), strict=True):
+        joint = outcomes(p) * weights[all_sets(np.empty(2 ** len(p))).sum(1)]
+        assert_best(row, joint / joint.sum(), rule, rule.metric)
 
 
 @settings(max_examples=150, deadline=None)
@@ -411,6 +433,7 @@ def test_the_paired_interval_holds_the_gain_and_is_nothing_for_equal_predictions
     proba, y, _ = noisy()
     simple, other = proba >= 0.5, proba >= 0.3
     gain, low, high = paired_interval(metric, y, simple, other)
-    assert gain == pytest.approx(METRICS[metric](y, other) - METRICS[metric](y, simple))
+    sign = 1 if METRICS[metric].greater_is_better else -1
+    assert gain == pytest.approx(sign * (METRICS[metric](y, other) - METRICS[metric](y, simple)))
     assert low < gain < high
     assert paired_interval(metric, y, simple, simple) == (0, 0, 0)

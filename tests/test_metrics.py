@@ -157,7 +157,7 @@ def test_one_group_says_nothing_about_the_spread():
     assert paired_mean(np.array([0.1, 0.3]), np.array([7, 7])) == (pytest.approx(0.2), -np.inf, np.inf)
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", [name for name, metric in METRICS.items() if metric.needs == "labels"])
 @pytest.mark.parametrize(("rows", "excludes_zero"), [(1, False), (2, False), (5, False), (6, True), (30, True)])
 def test_equal_gains_of_few_rows_may_be_chance_in_every_metric(metric, rows, excludes_zero):
     y, simple = np.ones((rows, 2), int), np.tile([1, 0], (rows, 1))
