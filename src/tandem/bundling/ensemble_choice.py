@@ -44,6 +44,7 @@ class Choice:
     kind: str  # "single", "mean" of the members' logits, or "stack"
     members: tuple[str, ...]
     score: float
+    merit: float = 0.0  # the score, with its sign turned where less is better
     folds: int = 1  # fold models of each member
     cost: Cost = Cost()
     fallback: str = ""  # the experiment for images without a caption, where every member needs captions
@@ -119,4 +120,4 @@ def choose_best(choices: Sequence[Choice], budget: Cost) -> Choice:
         found = [f"{c.title}, {c.cost.mb:.1f} MB and {c.cost.ms:.1f} ms" for c in (small, quick)]
         limits = f"{budget.mb:g} MB and {budget.ms:g} ms per image"
         raise ValueError(f"nothing fits {limits}: the smallest is {found[0]}; the quickest {found[1]}")
-    return max(affordable, key=lambda c: (c.score, c.folds, -c.cost.mb))
+    return max(affordable, key=lambda c: (c.merit, c.folds, -c.cost.mb))

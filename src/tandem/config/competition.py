@@ -77,7 +77,8 @@ class Competition(Section):
     most: int = Field(ge=1, description="and at most")
     decoder: DecoderName = Field("auto", description="auto: the best by cross-fitted score; shrunk: thresholds; ...")
     submission: SubmissionKind | None = Field(
-        None, description="labels, flags (0/1), probabilities, or long (a row a label); not set: as the sample submission"
+        None,
+        description="labels, flags (0/1), probabilities, or long (a row a label); not set: as the sample submission",
     )
     duplicates: Duplicates = Field("group", description="near-duplicates share a fold; off: they are not looked for")
     train: RelativePath = "train.csv"
@@ -101,8 +102,8 @@ class Competition(Section):
             raise ValueError(f"least = {self.least}, most = {self.most}: {expected}")
         if self.metric not in METRIC_INFO and self.metric_input is None:
             raise ValueError(
-                f'question: does {self.metric} take label sets of 0 and 1, or probabilities? Set metric_input = "labels" '
-                'or "probabilities"'
+                f"question: does {self.metric} take label sets of 0 and 1, or probabilities? "
+                'Set metric_input = "labels" or "probabilities"'
             )
         return self
 

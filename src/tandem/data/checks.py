@@ -12,7 +12,7 @@ from tandem.data.issues import Issue
 from tandem.data.label_codec import LabelCodec, encode_flags, split_cell
 from tandem.data.near_duplicates import group_near_duplicates, many_near_duplicates
 from tandem.data.split_tables import has_caption
-from tandem.data.submission import submission_columns
+from tandem.data.submission import sample_form
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,15 @@ def check_ids(train: Split, test: Split, *others: Split) -> Iterator[Issue]:
 def check_sample(test: Split, sample: Table, file: str, competition: Competition) -> Iterator[Issue]:
     """A sample submission with other columns or other rows than expected."""
     try:
-        submission_columns(competition, sample.columns)
+        form = sample_form(sample, competition)
+        own = set(form.columns) != set(sample.columns)  # not written as the sample is
+        ids = [id for id, _ in form.pairs(sample)] if form.layout == "long" and not own else sample.column(form.id)
     except ValueError as error:
         yield Issue("sample submission differs", str(error), file, 1)
         return
-    ids = sample.column(competition.id)
-    for ours, other in ((Split(file, sample.lines, ids, ids), test), (test, Split(file, sample.lines, ids, ids))):
+    line = dict(zip(reversed(ids), reversed(sample.lines), strict=True))  # the first of each id
+    rows = Split(file, [line[id] for id in line], list(line), list(line))
+    for ours, other in ((rows, test), (test, rows)):
         known = set(other.ids)
         for row, id in enumerate(ours.ids):
             if id not in known:

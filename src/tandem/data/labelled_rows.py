@@ -20,6 +20,7 @@ class LabelledRows:
     y: np.ndarray  # (n, c) u1: 0 or 1
     fold: np.ndarray  # (n,) int: the fold that holds a row out
     group: np.ndarray  # (n,) int: rows of one group are near-duplicates
+    known: np.ndarray | None = None  # (n, c) bool: cells that count; None: all
 
     @cached_property
     def fold_digest(self) -> str:

@@ -1,53 +1,103 @@
 """The submission file: writing it, validating it, and local scores against known test labels."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from tandem.artifacts.atomic_io import csv_text
 from tandem.config.competition import Competition
+from tandem.config.questions import Question
 from tandem.data.csv_reader import Table, read_table
 from tandem.data.label_codec import LabelCodec, encode_flags
+from tandem.data.submission_form import SubmissionForm, as_written, own_form, sample_kind
+from tandem.data.submission_form import preview as preview
+from tandem.decoding import Rule
 from tandem.metrics import METRICS
+
+LOCAL = ("f1_samples", "f1_micro", "f1_macro")  # scored against a solution besides the competition's metric
+
+
+@dataclass(frozen=True)
+class ExpectedRows:
+    """The rows that a submission must have, and how they are written."""
+
+    form: SubmissionForm
+    ids: list[str]  # in order
+    source: str  # name of the file that says so
+    pairs: Sequence[tuple[str, str]] = ()  # (id, label) of each row of a long one
 
 
 def submission_columns(competition: Competition, sample: Sequence[str] = ()) -> list[str]:
     """The header: that of the `sample` submission (ValueError unless id and labels), else that of the training rows."""
-    own = [competition.id, *competition.labels.columns]
     if not sample:
-        return own
-    two = competition.labels.format == "separated" and len(sample) == 2 and competition.id in sample
-    if not two and sorted(sample) != sorted(own):
-        raise ValueError(f"its columns are {preview(sample)}; expected {preview(own)}")
-    return list(sample)
+        return list(own_form(competition).columns)
+    form = sample_kind(Table(tuple(sample), [], []), competition)
+    assert isinstance(form, SubmissionForm), "without rows there are no fractions"
+    return list(form.columns)
 
 
-def preview(names: Sequence[str]) -> str:
-    """The first four names, and how many there are if more."""
-    return ", ".join(names[:4]) + (f", ... ({len(names)} in all)" if len(names) > 4 else "")
+def sample_form(table: Table, competition: Competition) -> SubmissionForm:
+    """`sample_kind`; raises ValueError with the question where it is one."""
+    found = sample_kind(table, competition)
+    if isinstance(found, Question):
+        raise ValueError(f"question: {found.about}; {found.key} = one of {', '.join(found.candidates)}")
+    return found
 
 
-def with_label_column(competition: Competition, columns: Sequence[str]) -> Competition:
-    """The competition with its column of labels named as in these columns of a submission."""
-    if competition.labels.format == "columns":
-        return competition
-    (column,) = (name for name in columns if name != competition.id)
-    return competition.model_copy(update={"labels": competition.labels.model_copy(update={"column": column})})
+def expected_rows(competition: Competition, folder: Path) -> ExpectedRows:
+    """As the sample submission says, else the test file; raises ValueError where the sample fits neither the labels nor
+    the metric."""
+    sample = folder / competition.sample_submission
+    if not sample.is_file():
+        test = folder / competition.test
+        return ExpectedRows(own_form(competition), read_table(test).column(competition.id), test.name)
+    table = read_table(sample)
+    try:
+        form = sample_form(table, competition)
+        if set(form.columns) != set(table.columns):  # not written as the sample is
+            return ExpectedRows(form, table.column(competition.id), sample.name)
+        pairs = form.pairs(table) if form.layout == "long" else ()
+        return ExpectedRows(as_written(sample, form), form.ids(table), sample.name, pairs)
+    except ValueError as error:
+        raise ValueError(f"{sample}: {error}") from error
 
 
-def submission_csv(competition: Competition, columns: Sequence[str], ids: Sequence[str], pred: np.ndarray) -> str:
-    """The text of a submission in the competition's label format; pred (n, c) 0/1."""
-    labels = with_label_column(competition, columns).labels
-    flags = labels.format == "columns"
-    values = pred.astype(int).T.tolist() if flags else [LabelCodec(labels.names, labels.separator).decode(pred)]
-    cells = {competition.id: list(ids)} | dict(zip(labels.columns, values, strict=True))
-    return csv_text(columns, *zip(*(cells[name] for name in columns), strict=True))
+def validate_submission(path: Path, competition: Competition, expected: ExpectedRows) -> None:
+    """Raises ValueError unless header, ids, labels, values and numbers of labels are as expected."""
+    table, form, wanted = read_table(path), expected.form, expected.ids
+    if list(table.columns) != list(form.columns):
+        raise ValueError(f"{path}: header is {list(table.columns)}, expected {list(form.columns)}")
+    try:
+        ids, values = form.parse(table)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    pairs = list(expected.pairs) or [(id, name) for id in wanted for name in form.names]
+    written: Sequence[object] = form.pairs(table) if form.layout == "long" else ids
+    rows: Sequence[object] = pairs if form.layout == "long" else wanted
+    if len(written) != len(rows):
+        raise ValueError(f"{path}: {len(written)} rows, expected {len(rows)}")
+    for row, (own, other) in enumerate(zip(written, rows, strict=True), 1):
+        if own != other:
+            raise ValueError(f"{path}: row {row} is {own!r}, expected {other!r}: wrong order or id")
+    if form.values == "probabilities":
+        return
+    n_labels = values.sum(1)
+    odd = np.flatnonzero((n_labels < competition.least) | (n_labels > competition.most))
+    if len(odd) and len(pairs) == len(wanted) * len(form.names):
+        row, limits = odd[0], f"expected {competition.least} to {competition.most}"
+        raise ValueError(f"{path}: row {row + 1} ({ids[row]}) has {n_labels[row]} labels; {limits}")
 
 
-def parse_submission(competition: Competition, table: Table) -> tuple[list[str], np.ndarray]:
-    """(ids, (n, c) uint8) of a submission or solution; raises ValueError naming the row and the problem."""
+def parse_solution(competition: Competition, form: SubmissionForm, table: Table) -> tuple[list[str], np.ndarray]:
+    """(ids, (n, c) uint8) of a solution in the form of the submission or of the training rows; raises ValueError naming
+    the row and the problem."""
     labels = competition.labels
+    columns = SubmissionForm("columns", "flags", (competition.id, *labels.names), competition.id, form.names)
+    if form.layout != "columns" and set(form.columns) <= set(table.columns):
+        return SubmissionForm(**{**vars(form), "values": "flags" if form.layout == "long" else "labels"}).parse(table)
+    if set(columns.columns) <= set(table.columns):
+        return columns.parse(table)
     ids = table.column(competition.id)
     if labels.format == "separated":
         return ids, LabelCodec(labels.names, labels.separator).encode(table.column(labels.column))
@@ -57,60 +107,28 @@ def parse_submission(competition: Competition, table: Table) -> tuple[list[str],
     return ids, y
 
 
-def validate_submission(path: Path, competition: Competition, columns: Sequence[str], wanted: Sequence[str]) -> None:
-    """Raises ValueError unless header, ids (`wanted`, in order), labels and numbers of labels are as expected."""
-    table = read_table(path)
-    if list(table.columns) != list(columns):
-        raise ValueError(f"{path}: header is {list(table.columns)}, expected {list(columns)}")
-    try:
-        ids, pred = parse_submission(with_label_column(competition, columns), table)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    if len(ids) != len(wanted):
-        raise ValueError(f"{path}: {len(ids)} rows, expected {len(wanted)}")
-    for row, (id, expected) in enumerate(zip(ids, wanted, strict=True), 1):
-        if id != expected:
-            raise ValueError(f"{path}: row {row} is {id!r}, expected {expected!r}: wrong order or id")
-    n_labels = pred.sum(1)
-    rows = np.flatnonzero((n_labels < competition.least) | (n_labels > competition.most))
-    if len(rows):
-        row, expected = rows[0], f"expected {competition.least} to {competition.most}"
-        raise ValueError(f"{path}: row {row + 1} ({ids[row]}) has {n_labels[row]} labels; {expected}")
-
-
-def expected_rows(competition: Competition, folder: Path) -> tuple[list[str], list[str], str]:
-    """(columns, ids in order, file name) of the sample submission, else of the test file; raises ValueError."""
-    sample = folder / competition.sample_submission
-    source = sample if sample.is_file() else folder / competition.test
-    table = read_table(source)
-    try:
-        columns = submission_columns(competition, table.columns if source == sample else ())
-        return columns, table.column(competition.id), source.name
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from error
-
-
 def local_scores(
-    competition: Competition, folder: Path, columns: Sequence[str], ids: Sequence[str], pred: np.ndarray
+    competition: Competition, folder: Path, expected: ExpectedRows, pred: np.ndarray, proba: np.ndarray
 ) -> dict[str, float] | None:
-    """All METRICS against `solution.csv`; None where that file does not exist."""
+    """The competition's metric and those of LOCAL of what is written, against `solution.csv`; None without that file.
+
+    A metric that scores probabilities scores 0 and 1 where these are written.
+    """
     path = folder / competition.solution
     if not path.exists():
         return None
     try:
-        table = read_table(path)
-        if set(columns) <= set(table.columns):  # else it has the columns of the training rows
-            competition = with_label_column(competition, columns)
-        solution_ids, y = parse_submission(competition, table)
+        solution_ids, y = parse_solution(competition, expected.form, read_table(path))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     row = {id: i for i, id in enumerate(solution_ids)}
-    missing = [id for id in ids if id not in row]
+    missing = [id for id in expected.ids if id not in row]
     if missing:
         raise ValueError(f"{path}: {len(missing)} test ids have no solution, first: {missing[0]}")
-    y = y[[row[id] for id in ids]]
-    settings = competition.beta, competition.zero_division
-    return {name: metric(y, pred, *settings) for name, metric in METRICS.items()}
+    y, rule = y[[row[id] for id in expected.ids]], Rule.of(competition, folder)
+    scores = {name: METRICS[name](y, pred, rule.beta, rule.zero_division) for name in LOCAL}
+    written = proba if expected.form.values == "probabilities" else pred.astype(float)
+    return scores | {rule.metric: rule.score(y, pred if rule.judge.needs == "labels" else written)}
 
 
 def detect_drift(

@@ -138,7 +138,7 @@ class NestedCV:
             return self.decoder(self.choose(without), without)
         if name == "thresholds":
             return self.decoder(self.choose_thresholds(without), without)
-        rule, (proba, y) = self.rule, self._rows(without)
+        rule = self.rule
         if name in SETS:
             calibration = self.calibration(without)
             return Decoder(name, rule, None, calibration, self._sizes(calibration, without) if name == "gfm" else None)
@@ -147,7 +147,7 @@ class NestedCV:
         if name == "per_class":
             return Decoder(name, rule, tune_per_class(*self._tuning_rows(without)))
         if name == "fixed":
-            return Decoder(name, rule, np.full(proba.shape[1], 0.5))
+            return Decoder(name, rule, np.full(self.proba.shape[1], 0.5))
         if name not in ("global", "ascent"):
             raise ValueError(f"no decoder {name!r}; there are {[*DECODERS, 'auto', 'thresholds']}")
         own, common = self._ascent(without)

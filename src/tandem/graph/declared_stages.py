@@ -19,7 +19,8 @@ R = TypeVar("R")
 GPU = "gpu"  # EXPS=gpu: all experiments whose names begin with gpu_
 TERMS = ".terms.parquet"  # contributions beside a fold's predictions
 CHECKED_SETTINGS = {"id", "caption", "images", "suffix", "labels", "least", "most", "duplicates"}
-SUBMITTED_SETTINGS = {"id", "labels", "test", "sample_submission", "solution"}
+CHECKED_SETTINGS |= {"metric", "metric_input", "submission"}  # of the sample submission
+SUBMITTED_SETTINGS = {"id", "labels", "test", "sample_submission", "solution", "submission"}
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,16 @@ class Task:
             lost = {a.name: f"{a.record} is missing" for a in self.artifacts if reasons[a.name] == NEW}
             reasons |= lost
         return [(artifact, why) for artifact in self.artifacts if (why := reasons[artifact.name])]
+
+
+def by_decoder(subject: str) -> tuple[str, str]:
+    """(experiment, decoder) of a submission; "" is the decoder in use.
+
+    >>> by_decoder("stack.shrunk"), by_decoder("stack")
+    (('stack', 'shrunk'), ('stack', ''))
+    """
+    name, _, decoder = subject.partition(".")  # the name of an experiment has no dot
+    return name, decoder
 
 
 def cached(method: Callable[..., R]) -> Callable[..., R]:
@@ -153,7 +164,7 @@ class Graph:
         }
         if stage in made:
             return made[stage](*([subject] if subject else []))
-        return self._decode(subject, names) if stage == "decode" else self._submit(subject, names)
+        return self._decode(subject, names) if stage == "decode" else self._submit(*by_decoder(subject), names)
 
     @cached_property
     def encoders(self) -> dict[str, Encoder]:
@@ -306,7 +317,7 @@ class Graph:
             "labels": self.sources.table("train.labels"),
             "fold map": self.sources.fold_map,
             "groups": self.sources.groups,
-            **decoder_settings(self.competition),
+            **decoder_settings(self.competition, self.paths.input),
         }
         files = (paths.thresholds(name), paths.scores(name))
         return Artifact(f"{name} decoder", files, paths.thresholds(name), inputs)
@@ -315,7 +326,7 @@ class Graph:
         needs = (STACK,) if name == STACK else (f"train {name}",)
         return Task(f"decode {name}", "decode", (self.decoder(name, members),), needs, name)
 
-    def _submit(self, name: str, members: Sequence[str]) -> Task:
+    def _submit(self, name: str, decoder: str, members: Sequence[str]) -> Task:
         paths, competition = self.paths, self.competition
         inputs: dict[str, Any] = {
             "competition.toml": competition.model_dump(mode="json", include=SUBMITTED_SETTINGS),
@@ -324,7 +335,8 @@ class Graph:
         }
         tables = [paths.input / getattr(competition, name) for name in ("test", "sample_submission", "solution")]
         inputs |= {str(file): self.sources.file(file) for file in tables} | {"submission version": version.SUBMISSION}
-        file = paths.submission(name)
-        artifact = Artifact(f"submission of {name}", (file,), file.with_suffix(".json"), inputs)
+        subject = f"{name}.{decoder}" if decoder else name
+        file = paths.submission(subject)
+        artifact = Artifact(f"submission of {subject}", (file,), file.with_suffix(".json"), inputs)
         needs = (f"decode {name}", STACK if name == STACK else f"train {name}")
-        return Task(f"submit {name}", "submit", (artifact,), needs, name)
+        return Task(f"submit {subject}", "submit", (artifact,), needs, subject)

@@ -76,6 +76,8 @@ def bootstrap_gains(
         weight = rng.poisson(1.0, n_groups).astype(np.float32)[group]
         gains[i] = after(weight) - before(weight)
     gains = gains[np.isfinite(gains)]
+    if not len(gains):
+        raise ValueError(f"{judge.name}: no sample of the rows has a score")
     return gains if judge.greater_is_better else -gains
 
 
@@ -108,7 +110,10 @@ def _weighted(
         rows = np.repeat(np.arange(len(y)), weight.astype(int))
         if not len(rows):
             return float("nan")
-        return judge(y[rows], values[rows], beta, zero_division, None if known is None else known[rows])
+        try:
+            return judge(y[rows], values[rows], beta, zero_division, None if known is None else known[rows])
+        except ValueError:  # a metric of the user's, of rows of one class
+            return float("nan")
 
     return again
 
@@ -126,8 +131,8 @@ def _weighted_f(
     cells = [a[:, labels].astype(np.float32) for a in (y & pred, y, pred)]
 
     def score(weight: np.ndarray) -> float:
-        sums = [(weight @ a).sum() if metric == "f1_micro" else weight @ a for a in cells]
-        return float(f_beta(*sums, beta, zero_division).mean())
+        overlap, true, predicted = ((weight @ a).sum() if metric == "f1_micro" else weight @ a for a in cells)
+        return float(f_beta(overlap, true, predicted, beta, zero_division).mean())
 
     return score
 

@@ -49,6 +49,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--exp", default=STACK, help="the experiment whose models are used")
     parser.add_argument("--fast", action="store_true", help="one small model, trained first where it is stale")
+    parser.add_argument("--decoder", default="", help="how labels are chosen, such as shrunk; default: the one in use")
     parser.add_argument("--folds", type=int, default=0, help="number of its fold models, fewer are faster; 0: all")
 
 
@@ -92,10 +93,10 @@ def open_labeler(args: Namespace) -> Labeler:
     """The labeler of a bundle or of a competition."""
     use_threads()
     if args.bundle:
-        return Labeler.load(args.bundle)
+        return Labeler.load(args.bundle, args.decoder)
     paths = Paths(args.comp)
     if not args.fast:
-        return Labeler.of(paths, args.exp, args.folds)
+        return Labeler.of(paths, args.exp, args.folds, args.decoder)
     if FAST not in open_graph(paths).experiments:
         raise ValueError(
             f"FAST=1: configs/{FAST}.toml reads captions, and {paths.comp} has none; without FAST=1 the models of the "
@@ -106,7 +107,7 @@ def open_labeler(args: Namespace) -> Labeler:
         command = [sys.executable, "-m", "tandem", "train", args.comp, "--exps", FAST]
         if subprocess.run(command, stdout=sys.stderr).returncode:  # with OUT=-, standard output is for labels alone
             raise ValueError(f"{FAST} could not be trained")
-    return Labeler.of(paths, FAST, args.folds)
+    return Labeler.of(paths, FAST, args.folds, args.decoder)
 
 
 def open_output(out: Path | None) -> AbstractContextManager[TextIO]:
