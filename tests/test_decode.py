@@ -11,7 +11,7 @@ from tandem.decoding import DECODERS, Decoder, NestedCV, Rule, binarize
 from tandem.decoding.calibration import KINDS, calibrate, fit_size_weights, size_distribution
 from tandem.decoding.expected_f import expected_sets
 from tandem.decoding.thresholds import SortedLabels, shrink, tune_ascent, tune_global, tune_per_class
-from tandem.metrics import METRICS, f1_per_label, f1_samples, log_loss, paired_interval
+from tandem.metrics import METRICS, f1_per_label, log_loss, paired_interval
 
 SCORING_SETS = tuple(name for name, metric in METRICS.items() if metric.needs == "labels")
 LEVELS = np.arange(5) / 4  # few distinct probabilities: many ties

@@ -18,8 +18,7 @@ from tandem.graph.sources import Sources
 R = TypeVar("R")
 GPU = "gpu"  # EXPS=gpu: all experiments whose names begin with gpu_
 TERMS = ".terms.parquet"  # contributions beside a fold's predictions
-CHECKED_SETTINGS = {"id", "caption", "images", "suffix", "labels", "least", "most", "duplicates"}
-CHECKED_SETTINGS |= {"metric", "metric_input", "submission"}  # of the sample submission
+CHECKED_SETTINGS = {"id", "caption", "images", "suffix", "labels", "least", "most", "duplicates", "submission"}
 SUBMITTED_SETTINGS = {"id", "labels", "test", "sample_submission", "solution", "submission"}
 
 
@@ -182,6 +181,7 @@ class Graph:
         tables = [paths.input / getattr(competition, name) for name in (*competition.splits, "sample_submission")]
         inputs: dict[str, Any] = {"competition.toml": competition.model_dump(mode="json", include=CHECKED_SETTINGS)}
         inputs |= {str(file): self.sources.file(file) for file in tables}
+        inputs["what the metric scores"] = competition.metric_needs  # the sample submission must fit it
         inputs |= {"image files": folder_state(paths.input / competition.images), "check version": version.CHECK}
         files = [paths.labels, *map(paths.images, competition.splits)]
         files += map(paths.captions, competition.splits if competition.caption else ())
