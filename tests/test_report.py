@@ -268,7 +268,7 @@ def test_rates_warn_where_a_label_is_predicted_far_more_often_in_test():
 
 def test_every_decoder_is_listed_and_the_one_in_use_is_marked():
     scores = report_data().focus.scores
-    rows = decoders(scores)
+    rows = decoders(scores, Rule())
     assert [row["name"] for row in rows] == list(DECODERS)
     assert [row["name"] for row in rows if row["used"]] == [scores["decoder"]]
 

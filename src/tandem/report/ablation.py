@@ -105,7 +105,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Held-out rows and the label sets of the full network, which every row of the table is compared with."""
+    """Held-out rows and the label sets of the full network (or its probabilities, where the metric scores these), which
+    every row of the table is compared with."""
 
     y: np.ndarray  # (n, c)
     fold: np.ndarray  # (n,)
@@ -119,7 +120,7 @@ class Comparison:
         """Means over seeds of the scores of probabilities (n, c), one array a seed, and of the gains over the full
         network of the same seed; label sets `pred` of one seed are by default decoded as the full network's were."""
         y, rule = self.y, self.rule
-        preds = [self.decoders(proba).cross_val_predict("auto") for proba in probas] if pred is None else [pred]
+        preds = [self.decoders(proba).cross_val_values() for proba in probas] if pred is None else [pred]
         gains = gain_over_seeds(rule, y, [self.full, *self.more][: len(preds)], preds, self.group)
         score, average_precision = (
             float(np.mean([metric(y, a) for a in arrays]))
@@ -132,7 +133,10 @@ class Comparison:
         return NestedCV(proba, self.y, self.fold, self.rule, self.threads, self.group)
 
     def decoder_rows(self, cv: NestedCV) -> list[Row]:
-        """One for each decoder of the full network's probabilities; `full` is that of the decoder "auto"."""
+        """One for each decoder of the full network's probabilities; `full` is that of the decoder "auto". None where
+        the metric scores probabilities."""
+        if self.rule.judge.needs == "probabilities":
+            return []
         return [self.row("decoder", name, cv.proba, pred=cv.cross_val_predict(name)) for name in DECODERS]
 
 

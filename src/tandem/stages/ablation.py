@@ -97,7 +97,7 @@ class _Ablation:
         y, group = labelled.y[self.rows], labelled.group[self.rows]
         fold = split_for_decoders(labelled.fold[self.rows], group)
         cvs = [NestedCV(self._held_out(job), y, fold, rule, threads(), group).prepare() for job in full]
-        first, *more = (cv.cross_val_predict("auto") for cv in cvs)
+        first, *more = (cv.cross_val_values() for cv in cvs)
         comparison = Comparison(y, fold, rule, first, threads(), group, more)
         rows = [self._row(comparison, "parts", *full)]
         others = self._experiment_rows(comparison) + comparison.decoder_rows(cvs[0])
