@@ -75,8 +75,8 @@ def _scores(comp: str, rows: list[dict]) -> Table:
     less = "" if first.get("greater_is_better", True) else ", less is better"
     caption = (
         f"* {metric_title(first['metric'], first['beta'])}, the competition's metric{less}; optimism: how much better "
-        "in sample than cross-fitted; local: against the solution; the first is the best on these rows, so its score is "
-        "slightly optimistic"
+        "in sample than cross-fitted; local: against the solution; the first is the best on these rows, so its score "
+        "is slightly optimistic"
     )
     if first["metric"] not in F_SCORES:
         caption += f"; F{first['beta']:g}: of the label sets"

@@ -9,6 +9,7 @@ from rich.text import Text
 from tandem.artifacts.atomic_io import write_text
 from tandem.artifacts.paths import Paths, local_path
 from tandem.config.competition import Competition, load_competition, to_toml
+from tandem.config.trusted_code import record_untrusted
 from tandem.data.archive import copy_folder, unpack_zip
 from tandem.data.infer_competition import Inference, file_pattern, infer_competition
 from tandem.runtime.console import make_console
@@ -82,6 +83,9 @@ def main(args: Namespace) -> None:
         print(f"the files are already in {paths.input}")
     else:
         n = unpack_zip(source, paths.input) if args.zip else copy_folder(source, paths.input)
+        # a folder is the user's own, but a competition.toml in it may name a file of somebody else's
+        theirs = args.zip is not None or paths.competition.exists()
+        record_untrusted(paths.input, [file.name for file in paths.input.glob("*.py") if theirs])
         print(f"{n:,} files in {paths.input}")
     if paths.competition.exists():
         load_competition(paths.competition)
