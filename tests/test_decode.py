@@ -437,3 +437,94 @@ def test_the_paired_interval_holds_the_gain_and_is_nothing_for_equal_predictions
     assert gain == pytest.approx(sign * (METRICS[metric](y, other) - METRICS[metric](y, simple)))
     assert low < gain < high
     assert paired_interval(metric, y, simple, simple) == (0, 0, 0)
+
+
+# unknown cells
+
+
+def hidden(share: float = 0.3) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """proba, y, fold, known: one row and nothing else of it is known nowhere."""
+    proba, y, fold = noisy(160)
+    known = np.random.default_rng(3).random(y.shape) >= share
+    known[5] = False
+    return proba, y, fold, known
+
+
+@pytest.mark.parametrize("metric", SCORING_SETS)
+@pytest.mark.parametrize("name", [*DECODERS, "auto"])
+def test_what_is_at_an_unknown_cell_changes_no_decoder_and_no_score(metric, name):
+    proba, y, fold, known = hidden()
+    one, other = (NestedCV(proba, t, fold, Rule(metric, least=0), known=known) for t in (y, np.where(known, y, 1 - y)))
+    labels = tuple("abcd")
+    assert one.decoder(name).to_json(labels) == other.decoder(name).to_json(labels)
+    assert one.score(name) == other.score(name)
+
+
+@pytest.mark.parametrize("metric", ["f1_samples", "f1_micro", "f1_macro", "jaccard_samples", "hamming"])
+def test_thresholds_are_tuned_on_the_known_cells(metric):
+    """Where every unknown cell is far from its label, they would pull the thresholds the wrong way."""
+    _, y, fold, known = hidden()
+    proba = np.where(y, 0.4, 0.2)
+    proba = np.where(known, proba, 1 - proba)
+    cv = NestedCV(proba, y, fold, Rule(metric, least=0), known=known)
+    for name in ("global", "ascent", "per_class"):
+        thresholds = cv.decoder(name).thresholds
+        assert ((thresholds > 0.2) & (thresholds <= 0.4)).all()
+        assert cv.rule.merit(y, cv.decoder(name)(proba), known) == pytest.approx(1.0, abs=0.35)
+
+
+def test_no_unknown_cell_gives_the_numbers_of_no_mask():
+    proba, y, fold = noisy()
+    free = Rule(least=0, most=10**6)
+    one = NestedCV(proba, y, fold, free)
+    other = NestedCV(proba, y, fold, free, known=np.ones(y.shape, bool))
+    for name in DECODERS:
+        assert one.decoder(name)(proba).tolist() == other.decoder(name)(proba).tolist()
+        assert one.score(name) == pytest.approx(other.score(name)) and one.gain(name) == pytest.approx(other.gain(name))
+
+
+# metrics that score probabilities, decoders that the competition names
+
+
+@pytest.mark.parametrize("metric", ["auc_macro", "map_macro", "map_samples"])
+def test_a_metric_that_ranks_scores_the_probabilities_as_they_are(metric):
+    proba, y, fold = noisy()
+    cv = NestedCV(proba, y, fold, Rule(metric))
+    assert cv.cross_val_values() is proba
+    assert cv.rule.sets.metric == cv.rule.tuned.metric == "f1_macro"
+    assert cv.score("fixed") == METRICS["f1_macro"](y, binarize(proba, 0.5, Rule()))
+
+
+def test_the_log_loss_scores_probabilities_calibrated_without_their_fold():
+    proba, y = overconfident(400)
+    fold = np.arange(400) % 4
+    values = NestedCV(proba, y, fold, Rule("log_loss")).cross_val_values()
+    assert log_loss(y, values) < log_loss(y, proba) - 0.1
+    flipped = np.where(fold[:, None] == 1, 1 - y, y)
+    other = NestedCV(proba, flipped, fold, Rule("log_loss")).cross_val_values()
+    assert (values == other)[fold == 1].all() and not (values == other).all()
+
+
+def test_the_decoder_that_the_competition_names_is_used():
+    proba, y, fold = noisy()
+    cv = NestedCV(proba, y, fold, Rule(decoder="shrunk"))
+    assert cv.choose() == "shrunk" and cv.decoder("auto").name == "shrunk"
+    assert (cv.cross_val_predict("auto") == cv.cross_val_predict("shrunk")).all()
+
+
+def test_the_tuned_thresholds_are_the_best_of_three_ways_to_tune_them():
+    proba, y, fold = noisy()
+    cv = NestedCV(proba, y, fold, Rule("f1_macro", least=0))
+    scores = {name: cv.score(name) for name in ("per_class", "ascent", "shrunk")}
+    assert cv.choose_thresholds() == max(scores, key=scores.get)
+
+
+def test_the_hamming_loss_is_lowest_at_one_half_of_calibrated_probabilities():
+    rng = np.random.default_rng(0)
+    z = 1.5 * rng.normal(size=(1200, 3)) - 0.5
+    y = (rng.random(z.shape) < 1 / (1 + np.exp(-z))).astype(np.uint8)
+    proba = 1 / (1 + np.exp(2 - z))  # far too low: at 0.5 most labels are missed
+    cv = NestedCV(proba, y, np.arange(1200) % 4, Rule("hamming", least=0))
+    assert cv.choose() == "expected" and cv.score("expected") < cv.score("fixed") - 0.05
+    gain, low, high = cv.gain("fixed")
+    assert gain == pytest.approx(cv.score("expected") - cv.score("fixed")) and low < high < 0

@@ -1,4 +1,5 @@
 import shutil
+from argparse import Namespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from tandem.data.submission import (
     validate_submission,
 )
 from tandem.data.submission_form import as_written, own_form, sample_kind, split_pairs
+from tandem.stages.submit import about_thresholds, main
 
 PRED = np.array([[1, 1], [0, 1]], bool)
 PROBA = np.array([[0.75, 0.5], [0.125, 1.0]])
@@ -312,3 +314,33 @@ def test_a_solution_that_is_added_later_scores_the_submission(copied):
     )
     run_tasks(copied, "submit stack")
     assert set(read_json(file)["local_leaderboard"]) == {"f1_samples", "f1_micro", "f1_macro"}
+
+
+def test_another_decoder_writes_a_second_submission_beside_the_first(copied):
+    paths = copied
+    run_tasks(paths, "submit stack", "submit stack.shrunk")
+    first, second = paths.submission("stack"), paths.submission("stack.shrunk")
+    assert first.is_file() and second.name == "stack.shrunk.csv"
+    about = read_json(second.with_suffix(".json"))
+    assert about["decoder"]["decoder"] == "shrunk" and read_json(first.with_suffix(".json"))["decoder"] != "shrunk"
+    scores = read_json(paths.scores("stack"))
+    assert about["out_of_fold"]["score"] == scores["decoders"]["shrunk"]["score"]
+    last = about_thresholds("stack", scores)
+    found = scores["thresholds"]
+    assert last.startswith(f"stack: f1_samples {found['over_score']:.4f} by {found['over']}, the decoder in use; ")
+    assert f"{found['score']:.4f} by per-class thresholds ({found['by']})" in last and "[" in last
+    with pytest.raises(ValueError, match="DECODER=best: expected one of fixed, global"):
+        main(Namespace(comp="toy", exps="", jobs=1, decoder="best"))
+
+
+def test_a_metric_that_ranks_submits_probabilities(copied):
+    paths = copied
+    text = paths.competition.read_text().replace('metric = "f1_samples"', 'metric = "log_loss"')
+    paths.competition.write_text(text)
+    run_tasks(paths, "decode stack", "submit stack")
+    table = read_table(paths.submission("stack"))
+    assert table.columns == ("id", "cat", "sky")
+    assert read_json(paths.submission("stack").with_suffix(".json"))["written"] == "probabilities, a column a label"
+    assert read_json(paths.thresholds("stack"))["thresholds_for"] == "f1_macro"
+    values = np.array([[float(cell) for cell in row[1:]] for row in table.rows])
+    assert ((values > 0) & (values < 1)).all()

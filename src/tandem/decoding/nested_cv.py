@@ -73,8 +73,7 @@ class NestedCV:
         return left if len(left) > 1 else []
 
     def decoder(self, name: str, without: Folds = NONE) -> Decoder:
-        """The decoder `name` (of DECODERS; "auto": the one in use; "thresholds": the best of TUNED), fitted on all rows
-        but those of the folds `without`."""
+        """The decoder `name` (of DECODERS, or "auto") fitted on all rows but those of the folds `without`."""
         return self._cached(("decoder", name, without), lambda: self._fit(name, without))
 
     def cross_val_predict(self, name: str, without: Folds = NONE) -> np.ndarray:
@@ -105,9 +104,9 @@ class NestedCV:
         best = self._best(DECODERS, without)
         return best if self.gain(best, without)[1] > 0 else default
 
-    def choose_thresholds(self, without: Folds = NONE) -> str:
+    def choose_thresholds(self) -> str:
         """The one of TUNED, decoders with a tuned threshold for each label, of best cross-fitted score."""
-        return self._best(TUNED, without) if self._next(without) else TUNED[0]
+        return self._best(TUNED, NONE) if self._next(NONE) else TUNED[0]
 
     def _best(self, names: Iterable[str], without: Folds) -> str:
         return max(names, key=lambda name: self.rule.sets.judge.merit(self.score(name, without)))
@@ -136,8 +135,6 @@ class NestedCV:
     def _fit(self, name: str, without: Folds) -> Decoder:
         if name == "auto":
             return self.decoder(self.choose(without), without)
-        if name == "thresholds":
-            return self.decoder(self.choose_thresholds(without), without)
         rule = self.rule
         if name in SETS:
             calibration = self.calibration(without)
@@ -149,7 +146,7 @@ class NestedCV:
         if name == "fixed":
             return Decoder(name, rule, np.full(self.proba.shape[1], 0.5))
         if name not in ("global", "ascent"):
-            raise ValueError(f"no decoder {name!r}; there are {[*DECODERS, 'auto', 'thresholds']}")
+            raise ValueError(f"no decoder {name!r}; there are {[*DECODERS, 'auto']}")
         own, common = self._ascent(without)
         return Decoder(name, rule, own if name == "ascent" else np.full(len(own), common))
 

@@ -89,9 +89,9 @@ def score(
 
 def recipe(cv: NestedCV, names: tuple[str, ...]) -> dict[str, Any]:
     """What thresholds.json holds: the decoder in use, the tuned thresholds whatever is in use, and all decoders."""
-    decoder, tuned = cv.decoder("auto"), cv.decoder("thresholds")
+    decoder, tuned = cv.decoder("auto"), cv.decoder(cv.choose_thresholds())
     assert tuned.thresholds is not None
-    without_each = np.array([cv.decoder("thresholds", block).thresholds for block in cv.blocks])
+    without_each = np.array([cv.decoder(tuned.name, block).thresholds for block in cv.blocks])
     return {
         "decoder": decoder.name,
         "about": about(decoder.name, cv.rule),
@@ -101,21 +101,19 @@ def recipe(cv: NestedCV, names: tuple[str, ...]) -> dict[str, Any]:
         "spread": dict(zip(names, _deviation(without_each).tolist(), strict=True)),
         "thresholds_by": tuned.name,
         "thresholds_for": cv.rule.tuned.metric,
-        "thresholds_score": cv.score("thresholds"),
+        "thresholds_score": cv.score(tuned.name),
         "calibration": asdict(cv.calibration()),
         "decoders": {name: cv.decoder(name).parameters(names) for name in DECODERS},
     }
 
 
 def score_thresholds(cv: NestedCV) -> dict[str, Any]:
-    """The tuned thresholds' score by `Rule.sets`, the choice of how to tune cross-fitted too, and their paired gain
-    over the decoder in use."""
-    tuned, figures = cv.decoder("thresholds"), _score_decoder(cv, "thresholds")
-    gain, low, high = cv.gain("thresholds", over="auto")
-    own = {"by": tuned.name, "for": cv.rule.tuned.metric, "metric": cv.rule.sets.metric}
-    return own | figures | {"over": cv.decoder("auto").name, "over_score": cv.score("auto")} | {
-        "gain": gain, "low": low, "high": high
-    }  # fmt: skip
+    """The score of the tuned thresholds by `Rule.sets`, that of the decoder in use, and the paired gain over it: all
+    cross-fitted, as in the table of decoders, without the cost of choosing one."""
+    used, tuned = cv.decoder("auto").name, cv.choose_thresholds()
+    gain = dict(zip(("gain", "low", "high"), cv.gain(tuned, over=used), strict=True))
+    names = {"by": tuned, "for": cv.rule.tuned.metric, "metric": cv.rule.sets.metric, "over": used}
+    return names | {"over_score": cv.score(used)} | _score_decoder(cv, tuned) | gain
 
 
 def cross_val_predict(cv: NestedCV, apart: RowsApart | None) -> np.ndarray:

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from tandem.artifacts.contributions import TERM_NAMES, TERMS
+from tandem.config.metric_names import METRIC_INFO
 from tandem.data.image_io import BadImage, load_rgb
 from tandem.data.image_loader import prefetch
 from tandem.html import data_uri, templates
@@ -94,6 +95,7 @@ def render(context: dict[str, Any], payload: dict[str, Any]) -> str:
         **context,
         metric_names=metric_names(rule.beta, rule.metric),
         f_names=metric_names(rule.beta),
+        heading={name: METRIC_INFO[name].column for name in METRIC_INFO if name not in metric_names(rule.beta)},
         sets_title=rule.sets.title,
         term_names=TERM_NAMES,
         causes=CAUSES,

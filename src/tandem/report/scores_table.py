@@ -56,7 +56,7 @@ def columns_of(metric: str, beta: float = 1.0) -> dict[str, str]:
     >>> list(columns_of("f1_micro").values())
     ['F1 per row', 'micro *', 'macro', 'optimism', '± folds', 'mAP', 'log loss']
     >>> list(columns_of("auc_macro", 2.0).values())
-    ['AUC *', 'optimism', '± folds', 'F2 per row', 'micro', 'macro', 'mAP', 'log loss']
+    ['AUC *', 'optimism', '± folds', 'F2 row', 'macro', 'mAP', 'log loss']
     """
     f = {"f1_samples": f"F{beta:g} per row", "f1_micro": "micro", "f1_macro": "macro"}
     spread, others = (
@@ -67,7 +67,7 @@ def columns_of(metric: str, beta: float = 1.0) -> dict[str, str]:
         f[metric] += " *"
         return f | spread | others
     heading = METRIC_INFO[metric].column if metric in METRIC_INFO else metric
-    return {metric: f"{heading} *"} | spread | f | others
+    return {metric: f"{heading} *"} | spread | {"f1_samples": f"F{beta:g} row", "f1_macro": "macro"} | others
 
 
 def _scores(comp: str, rows: list[dict]) -> Table:
@@ -79,7 +79,7 @@ def _scores(comp: str, rows: list[dict]) -> Table:
         "is slightly optimistic"
     )
     if first["metric"] not in F_SCORES:
-        caption += f"; F{first['beta']:g}: of the label sets"
+        caption += f"; F{first['beta']:g} per row and macro: of the label sets"
     if not all(row["comparable"] for row in rows):
         caption += "; †: not current, make train EXPS=NAME scores it again"
     columns = columns_of(first["metric"], first["beta"])

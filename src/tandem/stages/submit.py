@@ -31,7 +31,8 @@ def main(args: Namespace) -> None:
     goals = bring_up_to_date(args.comp, "submit", args.exps, args.jobs, args.decoder)
     show_scores(Paths(args.comp))
     experiments = Experiments(Paths(args.comp))
-    for name in dict.fromkeys(by_decoder(goal.partition(" ")[2])[0] for goal in goals):
+    submitted = (goal.removeprefix("submit ") for goal in goals if goal.startswith("submit "))
+    for name in dict.fromkeys(by_decoder(subject)[0] for subject in submitted):
         print(about_thresholds(name, experiments[name].scores))
 
 
@@ -88,6 +89,8 @@ def run(paths: Paths, step: Step) -> None:
     print(f"{path}: {len(ids)} rows, valid against {expected.source}, {_about(form.values, pred)}: {form.about}")
     if form.note:
         print(f"note: {form.note}")
+    if by and form.values == "probabilities":
+        print(f"note: DECODER={by} changes nothing in it: probabilities are written, not label sets")
     if not captioned.all():
         print_missing_captions(int((~captioned).sum()), experiment)
     print_scores(competition.solution, provenance)
