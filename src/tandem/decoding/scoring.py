@@ -47,9 +47,7 @@ def score(
         cv.known,
     )
     cross_fitted, in_sample = rule.score(y, values, known), rule.score(y, in_sample_values(cv, apart), known)
-    of_folds = [
-        _score_or_none(rule, y[rows], values[rows], _rows(known, rows)) for rows in (fold == k for k in np.unique(fold))
-    ]
+    of_folds = _fold_scores(rule, y, values, fold, known)
     if not np.isfinite(cross_fitted):
         raise ValueError(f"no score by {rule.metric}: each label has rows of one kind only")
     scores_json = {
@@ -78,8 +76,7 @@ def score(
         ),
     }
     if rule.metric == "auc_macro":
-        left_out = zip(names, one_class(y, known).tolist(), strict=True)
-        scores_json["left_out"] = [name for name, without in left_out if without]
+        scores_json["left_out"] = [names[j] for j in np.flatnonzero(one_class(y, known))]
     if apart is not None:
         few = apart.rows
         found = {"rows": int(few.sum()), "score": _score_or_none(rule, y[few], values[few], _rows(known, few))}
@@ -148,6 +145,13 @@ def in_sample_values(cv: NestedCV, apart: RowsApart | None) -> np.ndarray:
 
 def _f_scores(y: np.ndarray, pred: np.ndarray, rule: Rule, known: np.ndarray | None) -> dict[str, float]:
     return {name: METRICS[name](y, pred, rule.beta, rule.zero_division, known) for name in F_SCORES}
+
+
+def _fold_scores(
+    rule: Rule, y: np.ndarray, values: np.ndarray, fold: np.ndarray, known: np.ndarray | None
+) -> list[float | None]:
+    of_each = (fold == k for k in np.unique(fold))
+    return [_score_or_none(rule, y[rows], values[rows], _rows(known, rows)) for rows in of_each]
 
 
 def _score_or_none(rule: Rule, y: np.ndarray, values: np.ndarray, known: np.ndarray | None) -> float | None:
