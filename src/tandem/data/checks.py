@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from tandem.config.competition import Competition, Labels
+from tandem.config.questions import Question
 from tandem.data.csv_reader import Table
 from tandem.data.image_scan import ImageInfo, image_file
 from tandem.data.issues import Issue
 from tandem.data.label_codec import LabelCodec, encode_flags, split_cell
 from tandem.data.near_duplicates import group_near_duplicates, many_near_duplicates
 from tandem.data.split_tables import has_caption
-from tandem.data.submission import sample_form
+from tandem.data.submission_form import sample_kind
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,10 @@ def check_ids(train: Split, test: Split, *others: Split) -> Iterator[Issue]:
 def check_sample(test: Split, sample: Table, file: str, competition: Competition) -> Iterator[Issue]:
     """A sample submission with other columns or other rows than expected."""
     try:
-        form = sample_form(sample, competition)
+        form = sample_kind(sample, competition)
+        if isinstance(form, Question):
+            yield Issue("question", f"{form.about}; or {form.key} is one of {', '.join(form.candidates)}", file, 1)
+            return
         own = set(form.columns) != set(sample.columns)  # not written as the sample is
         ids = [id for id, _ in form.pairs(sample)] if form.layout == "long" and not own else sample.column(form.id)
     except ValueError as error:

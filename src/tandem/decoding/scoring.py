@@ -40,12 +40,7 @@ def score(
     probabilities takes them out of fold; the decoders are then scored by macro F1, see `Rule.sets`.
     """
     cv = NestedCV(proba, y, fold, rule, threads, group, known).prepare()
-    decoder, pred, values, known = (
-        cv.decoder("auto"),
-        cross_val_predict(cv, apart),
-        cross_val_values(cv, apart),
-        cv.known,
-    )
+    pred, values = cross_val_predict(cv, apart), cross_val_values(cv, apart)
     cross_fitted, in_sample = rule.score(y, values, known), rule.score(y, in_sample_values(cv, apart), known)
     of_folds = _fold_scores(rule, y, values, fold, known)
     if not np.isfinite(cross_fitted):
@@ -64,11 +59,7 @@ def score(
         rule.metric: cross_fitted,
         "rows": len(y),
         "groups": len(y) if group is None else len(np.unique(group)),
-        "decoder": decoder.name,
-        "default_decoder": default_decoder(rule.metric),
-        "decoders_for": rule.sets.metric,
-        "decoders": {name: _score_decoder(cv, name) for name in DECODERS},
-        "thresholds": score_thresholds(cv),
+        **_decoder_scores(cv),
         "labels_per_row": float(pred.sum(1).mean()),
         "predicted_rate": dict(zip(names, pred.mean(0).tolist(), strict=True)),
         "f1_per_label": dict(
@@ -82,6 +73,16 @@ def score(
         found = {"rows": int(few.sum()), "score": _score_or_none(rule, y[few], values[few], _rows(known, few))}
         scores_json["rows_without_caption"] = found | _f_scores(y[few], pred[few], rule, _rows(known, few))
     return recipe(cv, names), scores_json
+
+
+def _decoder_scores(cv: NestedCV) -> dict[str, Any]:
+    return {
+        "decoder": cv.decoder("auto").name,
+        "default_decoder": default_decoder(cv.rule.metric),
+        "decoders_for": cv.rule.sets.metric,
+        "decoders": {name: _score_decoder(cv, name) for name in DECODERS},
+        "thresholds": score_thresholds(cv),
+    }
 
 
 def recipe(cv: NestedCV, names: tuple[str, ...]) -> dict[str, Any]:
