@@ -10,6 +10,7 @@ from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.config.competition import Competition
 from tandem.config.questions import Question
+from tandem.data.checks import Split, check_sample
 from tandem.data.csv_reader import Table, read_table
 from tandem.data.submission import (
     ExpectedRows,
@@ -344,3 +345,27 @@ def test_a_metric_that_ranks_submits_probabilities(copied):
     assert read_json(paths.thresholds("stack"))["thresholds_for"] == "f1_macro"
     values = np.array([[float(cell) for cell in row[1:]] for row in table.rows])
     assert ((values > 0) & (values < 1)).all()
+
+
+def test_check_asks_where_the_sample_contradicts_the_metric_and_reads_long_samples():
+    test = Split("test.csv", [2, 3], ["b", "a"], ["", ""])
+    fractions = as_table("ImageID,cat,dog\nb,0.25,0.25\na,0.25,0.25")
+    (issue,) = check_sample(test, fractions, "sample.csv", COLUMNS)
+    assert issue.kind == "question" and "auc_macro" in issue.message and 'submission = "flags"' in issue.message
+    ranking = COLUMNS.model_copy(update={"metric": "auc_macro"})
+    assert list(check_sample(test, fractions, "sample.csv", ranking)) == []
+    assert list(check_sample(test, as_table(LONG), "sample.csv", ranking)) == []
+    others = as_table(LONG.replace("\nb_", "\nc_"))
+    unknown, lacking = check_sample(test, others, "sample.csv", ranking)
+    assert (unknown.id, unknown.line, lacking.id) == ("c", 4, "b")
+
+
+def test_new_images_are_labelled_by_the_decoder_that_is_asked_for(copied):
+    from tandem.inference.labeler import Labeler  # imports torch
+
+    labeler = Labeler.of(copied, "looks", decoder="ascent")
+    assert labeler.predictor.decoder.name == labeler.no_caption.decoder.name == "ascent"
+    thresholds = read_json(copied.thresholds("looks"))["decoders"]["ascent"]["thresholds"]
+    assert labeler.predictor.decoder.thresholds.tolist() == list(thresholds.values())
+    with pytest.raises(ValueError, match="DECODER=best: expected one of fixed, global"):
+        Labeler.of(copied, "looks", decoder="best")
