@@ -8,7 +8,6 @@ from tandem.artifacts.atomic_io import write_json
 from tandem.artifacts.paths import Paths
 from tandem.bundling.cost import measure_costs
 from tandem.bundling.ensemble_choice import Choice, Cost, choose_best, grow_means
-from tandem.config.metric_names import merit
 from tandem.data.labelled_rows import read_labelled_rows
 from tandem.data.split_tables import read_captions, read_image_rows
 from tandem.decoding import Rule
@@ -43,7 +42,9 @@ def select_ensemble(experiments: Experiments, budget: Cost) -> tuple[Choice, lis
         if len(group) > 1:
             proba = sigmoid(np.mean([logits[name] for name in group], axis=0))
             recipe = score(proba, rows.y, rows.fold, rows.names, rule, threads(), rows.group, None, rows.known)
-            choices.append(Choice(MEAN, group, recipe[1]["score"], merit=merit(recipe[1]), recipe=recipe))
+            choices.append(
+                Choice(MEAN, group, recipe[1]["score"], recipe=recipe, greater_is_better=rule.judge.greater_is_better)
+            )
     fallbacks = no_caption_scores([experiments[name] for name in logits], rows.names)
     choices = [costs.with_fallback(choice, fallbacks, budget) for choice in choices]
     return choose_best(choices, budget), choices, left_out
@@ -51,7 +52,12 @@ def select_ensemble(experiments: Experiments, budget: Cost) -> tuple[Choice, lis
 
 def _as_choice(one: ExperimentDir) -> Choice:
     members = tuple(load_stack(one.paths, one.name)[1]) if one.is_stack else (one.name,)
-    return Choice("stack" if one.is_stack else "single", members, one.scores["score"], merit=merit(one.scores))
+    return Choice(
+        "stack" if one.is_stack else "single",
+        members,
+        one.scores["score"],
+        greater_is_better=one.scores["greater_is_better"],
+    )
 
 
 def as_experiment(experiments: Experiments, choice: Choice, root: Path) -> ExperimentDir:

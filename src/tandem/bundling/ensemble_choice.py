@@ -44,11 +44,16 @@ class Choice:
     kind: str  # "single", "mean" of the members' logits, or "stack"
     members: tuple[str, ...]
     score: float
-    merit: float = 0.0  # the score, with its sign turned where less is better
     folds: int = 1  # fold models of each member
     cost: Cost = Cost()
     fallback: str = ""  # the experiment for images without a caption, where every member needs captions
     recipe: tuple[dict[str, Any], dict[str, Any]] = ({}, {})  # of a mean: content of thresholds.json and scores.json
+    greater_is_better: bool = True
+
+    @property
+    def merit(self) -> float:
+        """More is better: the score, with its sign turned where it is a loss."""
+        return self.score if self.greater_is_better else -self.score
 
     @property
     def experiments(self) -> tuple[str, ...]:

@@ -92,11 +92,12 @@ def main(args: Namespace) -> int:
 def open_labeler(args: Namespace) -> Labeler:
     """The labeler of a bundle or of a competition."""
     use_threads()
+    decoder: str = getattr(args, "decoder", "")
     if args.bundle:
-        return Labeler.load(args.bundle, args.decoder)
+        return Labeler.load(args.bundle, decoder)
     paths = Paths(args.comp)
     if not args.fast:
-        return Labeler.of(paths, args.exp, args.folds, args.decoder)
+        return Labeler.of(paths, args.exp, args.folds, decoder)
     if FAST not in open_graph(paths).experiments:
         raise ValueError(
             f"FAST=1: configs/{FAST}.toml reads captions, and {paths.comp} has none; without FAST=1 the models of the "
@@ -107,7 +108,7 @@ def open_labeler(args: Namespace) -> Labeler:
         command = [sys.executable, "-m", "tandem", "train", args.comp, "--exps", FAST]
         if subprocess.run(command, stdout=sys.stderr).returncode:  # with OUT=-, standard output is for labels alone
             raise ValueError(f"{FAST} could not be trained")
-    return Labeler.of(paths, FAST, args.folds, args.decoder)
+    return Labeler.of(paths, FAST, args.folds, decoder)
 
 
 def open_output(out: Path | None) -> AbstractContextManager[TextIO]:
