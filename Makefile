@@ -42,14 +42,15 @@ check: $(READY)  ## look at every row and every image, list the problems
 	$(TANDEM)
 plan: $(READY)  ## [TARGET=submit]: what would run, and why; runs nothing
 	$(TANDEM) $(GOAL) $(if $(TARGET),--target "$(TARGET)")
-folds features train pseudo stack submit: $(READY)
+folds features train pseudo stack: $(READY)
 	$(TANDEM) $(GOAL)
 folds:  ## multilabel-stratified folds, near-duplicates together
 features:  ## frozen image and caption features
 train:  ## fit every experiment and fold, score out of fold
 pseudo:  ## experiments that learn from unlabelled rows too, by pseudo-labels of fold-safe teachers
 stack:  ## second level on out-of-fold predictions
-submit:  ## write and validate submissions/COMP/stack.csv (EXPS=one: that one)
+submit: $(READY)  ## [DECODER=shrunk]: write and validate submissions/COMP/stack.csv (EXPS=one: that one); and stack.shrunk.csv
+	$(TANDEM) $(GOAL) $(if $(DECODER),--decoder "$(DECODER)")
 scores: $(READY)  ## the out-of-fold table, best first
 	$(TANDEM)
 report: $(READY)  ## [EXP=stack]: reports/COMP/index.html, one page about the submission: errors, and what to try next
@@ -58,8 +59,8 @@ explain: $(READY)  ## ID=123.jpg [EXP=fusion]: why one image got its labels, in 
 	$(TANDEM) --id "$(ID)" $(if $(EXP),--exp "$(EXP)")
 ablation: $(READY)  ## [EXP=fusion]: the network without each of its parts; FOLDS=1 for a quick look, SEEDS=3 for seed noise
 	$(TANDEM) $(if $(EXP),--exp "$(EXP)") $(if $(FOLDS),--folds "$(FOLDS)") $(if $(SEEDS),--seeds "$(SEEDS)")
-predict: $(READY)  ## IMAGES=folder and/or CAPTIONS=file.csv, OUT=file.csv|.jsonl|- [EXP=stack] [FAST=1] [BUNDLE=file.zip]: label new images
-	$(TANDEM) $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(EXP),--exp "$(EXP)") $(if $(FAST),--fast) $(if $(FOLDS),--folds "$(FOLDS)") \
+predict: $(READY)  ## IMAGES=folder and/or CAPTIONS=file.csv, OUT=file.csv|.jsonl|- [EXP=stack] [DECODER=shrunk] [FAST=1] [BUNDLE=file.zip]: label new images
+	$(TANDEM) $(if $(DECODER),--decoder "$(DECODER)") $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(EXP),--exp "$(EXP)") $(if $(FAST),--fast) $(if $(FOLDS),--folds "$(FOLDS)") \
 	  $(if $(IMAGES)$(CAPTIONS),,$(error make predict needs IMAGES=folder))$(if $(IMAGES),--images "$(IMAGES)") --out "$(or $(OUT),$(error make predict needs OUT=file.csv))" $(if $(CAPTIONS),--captions "$(CAPTIONS)")
 bundle: $(READY)  ## [BUDGET_MB=100] [BUDGET_MS=] [EXP=]: bundles/COMP.zip, all that labelling needs, the best ensemble that fits
 	$(TANDEM) $(if $(BUDGET_MB),--budget-mb "$(BUDGET_MB)") $(if $(BUDGET_MS),--budget-ms "$(BUDGET_MS)") $(if $(EXP),--exp "$(EXP)") $(if $(FOLDS),--folds "$(FOLDS)")

@@ -424,7 +424,7 @@ def test_of_a_stack_that_kept_one_member_only_that_one_is_packed(trained, tmp_pa
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"format": 4}, r"format 4; this version reads \(1, 2, 3\)"),
+        ({"format": 5}, r"format 5; this version reads \(1, 2, 3, 4\)"),
         ({"members": "join"}, "members is 'join'"),
         ({"members": ["../join"]}, "expected lower-case letters"),
         ({"competition": "../toy"}, "expected lower-case letters"),

@@ -1,5 +1,6 @@
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
@@ -7,9 +8,10 @@ from hypothesis import strategies as st
 
 from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.artifacts.paths import Paths
-from tandem.config.competition import Competition, load_competition, to_toml
+from tandem.config.competition import Competition, DecoderName, load_competition, to_toml
 from tandem.config.encoders import CaptionEncoder, ImageEncoder
 from tandem.config.experiments import FusionExperiment, HeadExperiment, load_experiment, located, make_experiment
+from tandem.decoding import DECODERS
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
 text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
@@ -188,3 +190,42 @@ def test_flip_decides_for_a_trunk_from_pixels_and_from_cached_maps(tune):
     assert not of().trunk.mirror and not of(mirror=False).mirrors
     with pytest.raises(ValueError, match=r"augment.flip = false, but mirror = true in \[trunk\]"):
         of(mirror=True)
+
+
+@pytest.mark.parametrize("metric", ["auc_makro", "f2", "samples"])
+def test_an_unknown_metric_is_refused_with_the_names_there_are(tmp_path, metric):
+    file = tmp_path / "competition.toml"
+    file.write_text(METRIC_TOML.replace("f1_samples", metric))
+    with pytest.raises(
+        ValueError, match="metric: .*expected one of f1_samples, f1_micro, f1_macro, .*log_loss, or my_me"
+    ):
+        load_competition(file)
+
+
+@pytest.mark.parametrize("beta", ["2", "2.0"])
+def test_beta_may_be_a_whole_number(tmp_path, beta):
+    file = tmp_path / "competition.toml"
+    file.write_text(METRIC_TOML.replace("[labels]", f"beta = {beta}\n[labels]"))
+    assert load_competition(file).beta == 2.0
+
+
+def test_a_decoder_is_one_of_those_there_are(tmp_path):
+    assert set(get_args(DecoderName)) == {"auto", *DECODERS}
+    file = tmp_path / "competition.toml"
+    file.write_text(METRIC_TOML.replace("[labels]", 'decoder = "shrunk"\n[labels]'))
+    assert load_competition(file).decoder == "shrunk"
+    file.write_text(METRIC_TOML.replace("[labels]", 'decoder = "best"\n[labels]'))
+    with pytest.raises(ValueError, match="decoder: .*'shrunk'"):
+        load_competition(file)
+
+
+METRIC_TOML = """
+id = "id"
+images = "data"
+metric = "f1_samples"
+most = 2
+experiments = ["a"]
+[labels]
+format = "columns"
+names = ["cat", "dog"]
+"""

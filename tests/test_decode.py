@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -12,14 +13,15 @@ from tandem.decoding.crowded_rows import CrowdedRows
 from tandem.decoding.expected_f import expected_sets
 from tandem.decoding.label_rule import limit_sizes
 from tandem.decoding.thresholds import SortedLabels, shrink, tune_ascent, tune_global, tune_per_class
-from tandem.metrics import METRICS, f1_per_label, f1_samples, log_loss, paired_interval
+from tandem.metrics import METRICS, f1_per_label, log_loss, paired_interval
 
+SCORING_SETS = tuple(name for name, metric in METRICS.items() if metric.needs == "labels")
 LEVELS = np.arange(5) / 4  # few distinct probabilities: many ties
 THRESHOLDS = [-0.1, 0.125, 0.375, 0.625, 0.875, 1.1]  # one threshold between any two of LEVELS, and outside
 
 
 @st.composite
-def problems(draw, metrics=tuple(METRICS)):
+def problems(draw, metrics=SCORING_SETS):
     """Small random (proba, y, rule, rng): ties, constant labels, empty rows, bounds that bind."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     n, c = rng.integers(1, 7), rng.integers(2, 5)
@@ -43,8 +45,8 @@ many = settings(max_examples=400, deadline=None)
 @given(problems())
 def test_the_global_threshold_is_the_best_of_all_thresholds(problem):
     proba, y, rule, _ = problem
-    best = max(rule.score(y, binarize(proba, threshold, rule)) for threshold in THRESHOLDS)
-    assert rule.score(y, binarize(proba, tune_global(proba, y, rule), rule)) == pytest.approx(best)
+    best = max(rule.merit(y, binarize(proba, threshold, rule)) for threshold in THRESHOLDS)
+    assert rule.merit(y, binarize(proba, tune_global(proba, y, rule), rule)) == pytest.approx(best)
 
 
 @many
@@ -66,7 +68,7 @@ def test_the_step_of_one_label_finds_the_best_of_all_its_thresholds(problem):
     def score(threshold):
         others = thresholds.copy()
         others[j] = threshold
-        return rule.score(y, binarize(proba, others, rule))
+        return rule.merit(y, binarize(proba, others, rule))
 
     labels, pred = SortedLabels(proba, y, rule), proba >= thresholds
     value, threshold = labels.step(pred, (pred & labels.y).sum(1), pred.sum(1), j)
@@ -79,9 +81,9 @@ def test_the_step_of_one_label_finds_the_best_of_all_its_thresholds(problem):
 @given(problems())
 def test_ascent_is_in_sample_never_worse_than_where_it_starts(problem):
     proba, y, rule, _ = problem
-    score = rule.score(y, binarize(proba, tune_ascent(proba, y, rule), rule))
+    score = rule.merit(y, binarize(proba, tune_ascent(proba, y, rule), rule))
     for start in (0.5, tune_global(proba, y, rule), tune_per_class(proba, y, rule)):
-        assert score >= rule.score(y, binarize(proba, start, rule)) - 1e-12
+        assert score >= rule.merit(y, binarize(proba, start, rule)) - 1e-12
 
 
 def test_ascent_gives_each_label_its_own_threshold():
@@ -127,11 +129,11 @@ def test_a_probability_equal_to_the_threshold_counts_as_reaching_it():
 # sets of highest expected F, against all sets under all outcomes
 
 
-def expectations(outcome_proba: np.ndarray, rule: Rule) -> np.ndarray:
-    """(2^c,) expected F-beta of each set, for one row's probabilities of all 2^c outcomes."""
-    sets, settings = all_sets(outcome_proba), (rule.beta, rule.zero_division)
+def expectations(outcome_proba: np.ndarray, rule: Rule, metric: str = "f1_samples") -> np.ndarray:
+    """(2^c,) expected score of each set, more is better, for one row's probabilities of all 2^c outcomes."""
+    sets, judge = all_sets(outcome_proba), replace(rule, metric=metric)
     outcomes = list(zip(outcome_proba, sets, strict=True))
-    return np.array([sum(p * f1_samples(o[None], s[None], *settings) for p, o in outcomes) for s in sets])
+    return np.array([sum(p * judge.merit(o[None], s[None]) for p, o in outcomes) for s in sets])
 
 
 def all_sets(outcome_proba: np.ndarray) -> np.ndarray:
@@ -139,8 +141,8 @@ def all_sets(outcome_proba: np.ndarray) -> np.ndarray:
     return np.array(list(product([0, 1], repeat=c)), np.uint8)
 
 
-def assert_best(pred: np.ndarray, outcome_proba: np.ndarray, rule: Rule) -> None:
-    sets, values = all_sets(outcome_proba), expectations(outcome_proba, rule)
+def assert_best(pred: np.ndarray, outcome_proba: np.ndarray, rule: Rule, metric: str = "f1_samples") -> None:
+    sets, values = all_sets(outcome_proba), expectations(outcome_proba, rule, metric)
     allowed = (sets.sum(1) >= rule.least) & (sets.sum(1) <= rule.most)
     chosen = np.flatnonzero((sets == pred).all(1))[0]
     assert allowed[chosen]
@@ -159,6 +161,26 @@ def test_expected_sets_are_the_best_of_all_sets_of_independent_labels(problem):
     pred = expected_sets(proba, rule.beta, rule.least, rule.most, zero_division=rule.zero_division)
     for p, row in zip(proba, pred, strict=True):
         assert_best(row, outcomes(p), rule)
+
+
+@settings(max_examples=150, deadline=None)
+@given(problems(("jaccard_samples", "accuracy_exact", "hamming")))
+def test_the_decoder_expected_gives_the_best_of_all_sets_for_metrics_of_rows(problem):
+    proba, _, rule, _ = problem
+    proba = np.clip(proba, 0.01, 0.99)
+    for p, row in zip(proba, Decoder("expected", rule)(proba), strict=True):
+        assert_best(row, outcomes(p), rule, rule.metric)
+
+
+@settings(max_examples=150, deadline=None)
+@given(problems(("jaccard_samples", "accuracy_exact")))
+def test_the_decoder_gfm_gives_the_best_of_all_sets_when_sizes_have_weights(problem):
+    proba, _, rule, rng = problem
+    proba = np.clip(proba, 0.05, 0.95)
+    weights = rng.random(proba.shape[1] + 1) + 0.01
+    for p, row in zip(proba, Decoder("gfm", rule, sizes=weights)(proba), strict=True):
+        joint = outcomes(p) * weights[all_sets(np.empty(2 ** len(p))).sum(1)]
+        assert_best(row, joint / joint.sum(), rule, rule.metric)
 
 
 @settings(max_examples=150, deadline=None)
@@ -413,7 +435,8 @@ def test_the_paired_interval_holds_the_gain_and_is_nothing_for_equal_predictions
     proba, y, _ = noisy()
     simple, other = proba >= 0.5, proba >= 0.3
     gain, low, high = paired_interval(metric, y, simple, other)
-    assert gain == pytest.approx(METRICS[metric](y, other) - METRICS[metric](y, simple))
+    sign = 1 if METRICS[metric].greater_is_better else -1
+    assert gain == pytest.approx(sign * (METRICS[metric](y, other) - METRICS[metric](y, simple)))
     assert low < gain < high
     assert paired_interval(metric, y, simple, simple) == (0, 0, 0)
 
@@ -450,3 +473,94 @@ def test_ascent_on_many_cells_still_finds_what_it_is_for(monkeypatch):
     proba, y = np.array([[0.4, 0.7], [0.3, 0.6], [0.1, 0.9], [0.2, 0.8]]), np.array([[1, 0], [1, 0], [0, 1], [0, 1]])
     monkeypatch.setattr("tandem.decoding.thresholds.MANY_CELLS", 7)
     assert binarize(proba, tune_ascent(proba, y, Rule()), Rule()).astype(int).tolist() == y.tolist()
+
+
+# unknown cells
+
+
+def hidden(share: float = 0.3) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """proba, y, fold, known: one row and nothing else of it is known nowhere."""
+    proba, y, fold = noisy(160)
+    known = np.random.default_rng(3).random(y.shape) >= share
+    known[5] = False
+    return proba, y, fold, known
+
+
+@pytest.mark.parametrize("metric", SCORING_SETS)
+@pytest.mark.parametrize("name", [*DECODERS, "auto"])
+def test_what_is_at_an_unknown_cell_changes_no_decoder_and_no_score(metric, name):
+    proba, y, fold, known = hidden()
+    one, other = (NestedCV(proba, t, fold, Rule(metric, least=0), known=known) for t in (y, np.where(known, y, 1 - y)))
+    labels = tuple("abcd")
+    assert one.decoder(name).to_json(labels) == other.decoder(name).to_json(labels)
+    assert one.score(name) == other.score(name)
+
+
+@pytest.mark.parametrize("metric", ["f1_samples", "f1_micro", "f1_macro", "jaccard_samples", "hamming"])
+def test_thresholds_are_tuned_on_the_known_cells(metric):
+    """Where every unknown cell is far from its label, they would pull the thresholds the wrong way."""
+    _, y, fold, known = hidden()
+    proba = np.where(y, 0.4, 0.2)
+    proba = np.where(known, proba, 1 - proba)
+    cv = NestedCV(proba, y, fold, Rule(metric, least=0), known=known)
+    for name in ("global", "ascent", "per_class"):
+        thresholds = cv.decoder(name).thresholds
+        assert ((thresholds > 0.2) & (thresholds <= 0.4)).all()
+        assert cv.rule.merit(y, cv.decoder(name)(proba), known) == pytest.approx(1.0, abs=0.35)
+
+
+def test_no_unknown_cell_gives_the_numbers_of_no_mask():
+    proba, y, fold = noisy()
+    free = Rule(least=0, most=10**6)
+    one = NestedCV(proba, y, fold, free)
+    other = NestedCV(proba, y, fold, free, known=np.ones(y.shape, bool))
+    for name in DECODERS:
+        assert one.decoder(name)(proba).tolist() == other.decoder(name)(proba).tolist()
+        assert one.score(name) == pytest.approx(other.score(name)) and one.gain(name) == pytest.approx(other.gain(name))
+
+
+# metrics that score probabilities, decoders that the competition names
+
+
+@pytest.mark.parametrize("metric", ["auc_macro", "map_macro", "map_samples"])
+def test_a_metric_that_ranks_scores_the_probabilities_as_they_are(metric):
+    proba, y, fold = noisy()
+    cv = NestedCV(proba, y, fold, Rule(metric))
+    assert cv.cross_val_values() is proba
+    assert cv.rule.sets.metric == cv.rule.tuned.metric == "f1_macro"
+    assert cv.score("fixed") == METRICS["f1_macro"](y, binarize(proba, 0.5, Rule()))
+
+
+def test_the_log_loss_scores_probabilities_calibrated_without_their_fold():
+    proba, y = overconfident(400)
+    fold = np.arange(400) % 4
+    values = NestedCV(proba, y, fold, Rule("log_loss")).cross_val_values()
+    assert log_loss(y, values) < log_loss(y, proba) - 0.1
+    flipped = np.where(fold[:, None] == 1, 1 - y, y)
+    other = NestedCV(proba, flipped, fold, Rule("log_loss")).cross_val_values()
+    assert (values == other)[fold == 1].all() and not (values == other).all()
+
+
+def test_the_decoder_that_the_competition_names_is_used():
+    proba, y, fold = noisy()
+    cv = NestedCV(proba, y, fold, Rule(decoder="shrunk"))
+    assert cv.choose() == "shrunk" and cv.decoder("auto").name == "shrunk"
+    assert (cv.cross_val_predict("auto") == cv.cross_val_predict("shrunk")).all()
+
+
+def test_the_tuned_thresholds_are_the_best_of_three_ways_to_tune_them():
+    proba, y, fold = noisy()
+    cv = NestedCV(proba, y, fold, Rule("f1_macro", least=0))
+    scores = {name: cv.score(name) for name in ("per_class", "ascent", "shrunk")}
+    assert cv.choose_thresholds() == max(scores, key=scores.get)
+
+
+def test_the_hamming_loss_is_lowest_at_one_half_of_calibrated_probabilities():
+    rng = np.random.default_rng(0)
+    z = 1.5 * rng.normal(size=(1200, 3)) - 0.5
+    y = (rng.random(z.shape) < 1 / (1 + np.exp(-z))).astype(np.uint8)
+    proba = 1 / (1 + np.exp(2 - z))  # far too low: at 0.5 most labels are missed
+    cv = NestedCV(proba, y, np.arange(1200) % 4, Rule("hamming", least=0))
+    assert cv.score("expected") < cv.score("fixed") - 0.05
+    gain, low, high = cv.gain("fixed")
+    assert gain == pytest.approx(cv.score("expected") - cv.score("fixed")) and low < high < 0

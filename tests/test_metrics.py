@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.metrics import average_precision_score, f1_score, fbeta_score
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    f1_score,
+    fbeta_score,
+    hamming_loss,
+    jaccard_score,
+    label_ranking_average_precision_score,
+    roc_auc_score,
+)
 from sklearn.metrics import log_loss as log_loss_of_sklearn
 
 from tandem.config.encoders import ImageEncoder
@@ -15,6 +24,7 @@ from tandem.metrics import (
     f1_samples,
     log_loss,
     mean_average_precision,
+    one_class,
     paired_interval,
     paired_mean,
 )
@@ -53,6 +63,82 @@ def test_f_beta_is_that_of_scikit_learn(average, beta, zero_division):
     y, pred, _ = problem(0)
     expected = fbeta_score(y, pred, beta=beta, average=average, zero_division=zero_division)
     assert METRICS[f"f1_{average}"](y, pred, beta, zero_division) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_metrics_of_label_sets_are_those_of_scikit_learn(seed):
+    y, pred, _ = problem(seed)
+    for zero_division in (0, 1):
+        expected = jaccard_score(y, pred, average="samples", zero_division=zero_division)
+        assert METRICS["jaccard_samples"](y, pred, zero_division=zero_division) == pytest.approx(expected)
+    assert METRICS["accuracy_exact"](y, pred) == pytest.approx(accuracy_score(y, pred))
+    assert METRICS["hamming"](y, pred) == pytest.approx(hamming_loss(y, pred))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_metrics_of_probabilities_are_those_of_scikit_learn_also_with_ties(seed):
+    y, _, proba = problem(seed)
+    assert METRICS["auc_macro"](y, proba) == pytest.approx(roc_auc_score(y, proba))
+    assert METRICS["map_macro"](y, proba) == pytest.approx(average_precision_score(y, proba))
+    assert METRICS["map_samples"](y, proba) == pytest.approx(label_ranking_average_precision_score(y, proba))
+    inside = np.clip(proba, 1e-6, 1 - 1e-6)
+    of_each = [log_loss_of_sklearn(y[:, j], inside[:, j], labels=[0, 1]) for j in range(5)]
+    assert METRICS["log_loss"](y, proba) == pytest.approx(np.mean(of_each))
+
+
+def test_auc_leaves_out_a_label_that_all_rows_or_none_have():
+    y, proba = np.array([[1, 0, 1], [0, 0, 1]]), np.array([[0.9, 0.5, 0.1], [0.1, 0.5, 0.2]])
+    assert METRICS["auc_macro"](y, proba) == 1.0
+    assert one_class(y).tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_unknown_cells_count_nowhere(name):
+    """Whatever is at an unknown cell, and as if rows without a known cell were not there."""
+    y, pred, proba = problem(5)
+    values = pred if METRICS[name].needs == "labels" else proba
+    known = np.random.default_rng(0).random(y.shape) < 0.7
+    known[7] = False
+    at = METRICS[name](y, values, known=known)
+    other_y, other = np.where(known, y, 1 - y), np.where(known, values, 1 - values)
+    assert METRICS[name](other_y, other, known=known) == pytest.approx(at)
+    rows = known.any(1)
+    assert METRICS[name](y[rows], values[rows], known=known[rows]) == pytest.approx(at)
+    everything = METRICS[name](y, values, known=np.ones_like(known))
+    assert everything == pytest.approx(METRICS[name](y, values))
+
+
+def test_masked_metrics_are_those_of_scikit_learn_on_the_known_cells():
+    y, pred, proba = problem(6)
+    known = np.random.default_rng(1).random(y.shape) < 0.7
+    columns = [(y[k, j], pred[k, j], proba[k, j]) for j, k in enumerate(known.T)]
+    assert METRICS["f1_micro"](y, pred, known=known) == pytest.approx(f1_score(y[known], pred[known]))
+    assert METRICS["f1_macro"](y, pred, known=known) == pytest.approx(np.mean([f1_score(t, p) for t, p, _ in columns]))
+    assert METRICS["hamming"](y, pred, known=known) == pytest.approx(np.mean(y[known] != pred[known]))
+    assert METRICS["auc_macro"](y, proba, known=known) == pytest.approx(
+        np.mean([roc_auc_score(t, p) for t, _, p in columns])
+    )
+    rows = [f1_score(y[i, k], pred[i, k], zero_division=0) for i, k in enumerate(known) if k.any()]
+    assert METRICS["f1_samples"](y, pred, known=known) == pytest.approx(np.mean(rows))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_the_interval_of_unknown_cells_is_that_of_known_ones(name):
+    y, pred, proba = problem(7)
+    known = np.random.default_rng(2).random(y.shape) < 0.8
+    values = pred if METRICS[name].needs == "labels" else proba
+    other = (values + y) / 2 if METRICS[name].needs == "probabilities" else y
+    found = paired_interval(name, y, values, other, known=known)
+    hidden = [np.where(known, a, 1 - a) for a in (y, values, other)]
+    assert paired_interval(name, *hidden, known=known) == pytest.approx(found)
+    assert found[0] > 0 and found[1] < found[0] < found[2]
+
+
+def test_the_gain_in_a_loss_is_how_much_lower_it_is():
+    y = np.array([[1, 0], [0, 1]] * 10)
+    gain, low, high = paired_interval("hamming", y, np.zeros_like(y), y)
+    assert gain == 0.5 and low > 0
+    assert paired_interval("log_loss", y, np.full((20, 2), 0.5), np.clip(y, 0.1, 0.9))[0] > 0
 
 
 def test_f1_per_label_is_that_of_scikit_learn():
@@ -137,7 +223,7 @@ def test_rows_that_are_there_ten_times_make_no_interval_narrower():
     np.testing.assert_allclose(paired_mean(np.tile(once, 10), group), paired_mean(once))
 
 
-@pytest.mark.parametrize("metric", ["f1_micro", "f1_macro"])
+@pytest.mark.parametrize("metric", ["f1_micro", "f1_macro", "auc_macro", "map_macro"])
 def test_the_bootstrap_draws_groups(metric):
     rng = np.random.default_rng(2)
     y, simple, other = (rng.integers(0, 2, (60, 4)) for _ in range(3))
@@ -157,7 +243,7 @@ def test_one_group_says_nothing_about_the_spread():
     assert paired_mean(np.array([0.1, 0.3]), np.array([7, 7])) == (pytest.approx(0.2), -np.inf, np.inf)
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", [name for name, metric in METRICS.items() if metric.needs == "labels"])
 @pytest.mark.parametrize(("rows", "excludes_zero"), [(1, False), (2, False), (5, False), (6, True), (30, True)])
 def test_equal_gains_of_few_rows_may_be_chance_in_every_metric(metric, rows, excludes_zero):
     y, simple = np.ones((rows, 2), int), np.tile([1, 0], (rows, 1))

@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from tandem.artifacts.contributions import TERMS
+from tandem.config.metric_names import metric_title
 from tandem.decoding import DECODERS, Rule, binarize
 from tandem.decoding.scoring import score
-from tandem.metrics import f1_per_label
+from tandem.metrics import METRICS, f1_per_label
 from tandem.report import drift as adversarial
 from tandem.report.advice import advise, stack_members
 from tandem.report.charts import chart
@@ -24,7 +25,7 @@ from tandem.report.decoding import decoders, rates
 from tandem.report.experiments import jackknife, score_error, table
 from tandem.report.label_errors import differing_duplicates, likely_errors
 from tandem.report.mistakes import FALSE_NEGATIVE, likely_causes, mean_terms, mistakes, worst_rows
-from tandem.report.page import SIDE, thumbnails
+from tandem.report.page import SIDE, build, thumbnails
 from tandem.report.training_curves import curves, last_decrease, training
 
 NAMES = ("cat", "dog", "sea")
@@ -268,7 +269,7 @@ def test_rates_warn_where_a_label_is_predicted_far_more_often_in_test():
 
 def test_every_decoder_is_listed_and_the_one_in_use_is_marked():
     scores = report_data().focus.scores
-    rows = decoders(scores)
+    rows = decoders(scores, Rule())
     assert [row["name"] for row in rows] == list(DECODERS)
     assert [row["name"] for row in rows if row["used"]] == [scores["decoder"]]
 
@@ -363,3 +364,47 @@ def test_an_installed_package_has_the_pages_assets():
     patterns = project["tool"]["setuptools"]["package-data"]["tandem.report"]
     files = [f"assets/{path.name}" for path in (ROOT / "src/tandem/report/assets").iterdir()]
     assert files and all(any(fnmatch(name, pattern) for pattern in patterns) for name in files)
+
+
+def data_scored_by(metric: str) -> ReportData:
+    """`report_data` of a competition with another metric."""
+    proba, y, fold = problem()
+    rule = Rule(metric)
+    recipe, scores = score(proba, y, fold, NAMES, rule)
+    stack = ScoredExperiment("both", scores, {"seconds": 1.0, "model_mb": 9.0}, proba)
+    noisy, _, _ = problem(noise=0.95)
+    worse = ScoredExperiment("worse", score(noisy, y, fold, NAMES, rule)[1], {"seconds": 1.0, "model_mb": 1.0}, noisy)
+    values = None if rule.judge.needs == "labels" else proba
+    focus = FocusExperiment(**vars(stack), pred=binarize(proba, 0.5, rule), recipe=recipe, values=values)
+    return replace(report_data(experiments=[worse, stack], focus=focus), rule=rule)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_metric_has_a_report_with_its_own_words(metric):
+    data = data_scored_by(metric)
+    rows = table(data.experiments, "both")
+    best, other = (row[metric] for row in rows)
+    assert best <= other if not data.rule.judge.greater_is_better else best >= other
+    assert 0 < score_error(data, data.focus) < 0.3
+    found = figures(data)
+    sets = data.rule.sets
+    now = sets.merit(data.y, data.focus.pred)
+    assert all(sets.judge.merit(bound) >= now for bound in found["bounds"].values())
+    assert min(row["gain"] for row in found["classes"]) >= 0
+    assert all(row["threshold"] is not None and row["spread"] is not None for row in found["classes"])
+    html = build(data)
+    visible = re.sub(r"(?s)<script.*?</script>|<style.*?</style>", "", html)
+    assert metric_title(metric) in visible
+    assert f"With a tuned threshold for each label ({data.focus.recipe['thresholds_by']})" in visible
+    assert advise(data, data.focus, found)
+    if metric not in ("f1_samples", "f1_macro", "f1_micro"):
+        kicker = re.search(r'<p class="kicker">(.*?)</p>', visible)[1]
+        assert "F1" not in kicker
+
+
+def test_the_curves_of_a_loss_are_the_loss():
+    data = data_scored_by("hamming")
+    thresholds = np.array([0.4, 0.5, 0.6])
+    curve = metric_curves(data.focus.proba, data.y, thresholds, data.rule)
+    moved = np.array([GRID[10], 0.5, 0.6])
+    assert curve[0, 10] == pytest.approx(data.rule.score(data.y, binarize(data.focus.proba, moved, data.rule)))

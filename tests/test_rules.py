@@ -31,11 +31,11 @@ ORDER = (
     "data",
     "ensemble",
     "decoding",
+    "metrics",
     "config",
     "sample",
     "artifacts",
     "runtime",
-    "metrics",
     "logits",
     "html",
 )

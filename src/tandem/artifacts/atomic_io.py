@@ -30,10 +30,10 @@ def write_json(path: Path, value: Any) -> Path:
     return write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
-def csv_text(*rows: Iterable[object]) -> str:
+def csv_text(*rows: Iterable[object], delimiter: str = ",") -> str:
     """The rows as CSV (RFC 4180), each line ended by a line feed."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    csv.writer(text, delimiter=delimiter, lineterminator="\n").writerows(rows)
     return text.getvalue()
 
 

@@ -29,7 +29,7 @@ from tandem.runtime.resources import versions
 REQUIRED = ("torch", "torchvision", "timm", "sentence-transformers", "numpy", "scipy", "scikit-learn", "lightgbm",
             "pyarrow", "safetensors", "pillow", "pydantic", "tqdm")  # fmt: skip
 DATE = (1980, 1, 1, 0, 0, 0)  # of every file in the zip, so that the same files make the same zip
-SCORES = ("metric", "score", "without")  # fields that labelling reads
+SCORES = ("metric", "greater_is_better", "score", "without")  # fields that labelling reads
 SUFFIXES = (".json", ".safetensors", ".txt")  # of a stack's files
 MIN_F1 = 0.95  # per row, of the bundle's label sets against those of its source
 RECORD = ("key", "inputs")  # not copied: what is in a bundle is never stale

@@ -29,7 +29,7 @@ def select_ensemble(experiments: Experiments, budget: Cost) -> tuple[Choice, lis
     comp, scored = experiments.paths.comp, experiments.scored()
     if not scored:
         raise FileNotFoundError(f"nothing is trained for {comp!r}; run: {command_for(comp)}")
-    rows, rule = read_labelled_rows(experiments.paths), Rule.of(experiments.competition)
+    rows, rule = read_labelled_rows(experiments.paths), Rule.of(experiments.competition, experiments.paths.input)
     same = {one: same_rows(one.oof(), rows.names, rows.fold_digest) for one in scored}
     reasons = {e: e.why_not_current or ("" if same[e] else "other folds or labels") for e in scored}
     current = [one for one, why in reasons.items() if not why]
@@ -42,8 +42,10 @@ def select_ensemble(experiments: Experiments, budget: Cost) -> tuple[Choice, lis
     for group in grow_means(logits, rows.y, lambda names: costs.total(MEAN, names, 1).within(budget), rows.known):
         if len(group) > 1:
             proba = sigmoid(np.mean([logits[name] for name in group], axis=0))
-            recipe = score(proba, rows.y, rows.fold, rows.names, rule, threads(), rows.group)
-            choices.append(Choice(MEAN, group, recipe[1]["score"], recipe=recipe))
+            recipe = score(proba, rows.y, rows.fold, rows.names, rule, threads(), rows.group, None, rows.known)
+            choices.append(
+                Choice(MEAN, group, recipe[1]["score"], recipe=recipe, greater_is_better=rule.judge.greater_is_better)
+            )
     fallbacks = no_caption_scores([experiments[name] for name in logits], rows.names)
     choices = [costs.with_fallback(choice, fallbacks, budget) for choice in choices]
     return choose_best(choices, budget), choices, left_out
@@ -51,7 +53,12 @@ def select_ensemble(experiments: Experiments, budget: Cost) -> tuple[Choice, lis
 
 def _as_choice(one: ExperimentDir) -> Choice:
     members = tuple(load_stack(one.paths, one.name)[1]) if one.is_stack else (one.name,)
-    return Choice("stack" if one.is_stack else "single", members, one.scores["score"])
+    return Choice(
+        "stack" if one.is_stack else "single",
+        members,
+        one.scores["score"],
+        greater_is_better=one.scores["greater_is_better"],
+    )
 
 
 def as_experiment(experiments: Experiments, choice: Choice, root: Path) -> ExperimentDir:

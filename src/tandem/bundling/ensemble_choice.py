@@ -48,6 +48,12 @@ class Choice:
     cost: Cost = Cost()
     fallback: str = ""  # the experiment for images without a caption, where every member needs captions
     recipe: tuple[dict[str, Any], dict[str, Any]] = ({}, {})  # of a mean: content of thresholds.json and scores.json
+    greater_is_better: bool = True
+
+    @property
+    def merit(self) -> float:
+        """More is better: the score, with its sign turned where it is a loss."""
+        return self.score if self.greater_is_better else -self.score
 
     @property
     def experiments(self) -> tuple[str, ...]:
@@ -123,4 +129,4 @@ def choose_best(choices: Sequence[Choice], budget: Cost) -> Choice:
         found = [f"{c.title}, {c.cost.mb:.1f} MB and {c.cost.ms:.1f} ms" for c in (small, quick)]
         limits = f"{budget.mb:g} MB and {budget.ms:g} ms per image"
         raise ValueError(f"nothing fits {limits}: the smallest is {found[0]}; the quickest {found[1]}")
-    return max(affordable, key=lambda c: (c.score, c.folds, -c.cost.mb))
+    return max(affordable, key=lambda c: (c.merit, c.folds, -c.cost.mb))

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, model_validator
 from pydantic.fields import FieldInfo
 
+from tandem.config.metric_names import METRIC_INFO, Needs, checked_metric
 from tandem.config.questions import OPEN, OpenQuestions, Question, as_list, flat, open_keys
 from tandem.config.toml_files import Section, parse_toml, validate
 
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
     from tomlkit import TOMLDocument
     from tomlkit.items import Item
 
-Metric = Literal["f1_samples", "f1_micro", "f1_macro"]
-METRICS: tuple[Metric, ...] = get_args(Metric)
+Metric = Annotated[str, AfterValidator(checked_metric)]
+DecoderName = Literal["auto", "fixed", "global", "per_class", "ascent", "shrunk", "expected", "gfm"]
+SubmissionKind = Literal["labels", "flags", "probabilities", "long"]
 
 
 def _inside(path: str) -> str:
@@ -138,11 +140,17 @@ class Competition(Section):
     image_name: str = Field("", description='the name of an image file, such as "img_{id:04}.jpg"')
     split: str | None = Field(None, description="the column of the train table that says train, valid or test")
     valid: Literal["train", "out"] | None = Field(None, description="rows that `split` calls valid: train, or out")
-    metric: Metric = Field("f1_samples", description=f"one of {', '.join(METRICS)}")
+    metric: Metric = Field("f1_samples", description=f"one of {', '.join(METRIC_INFO)}; or my_metric.py:FUNCTION")
+    metric_input: Needs | None = Field(None, description="what my_metric.py:FUNCTION takes: labels or probabilities")
     beta: float = Field(1.0, gt=0, description="1.0 is F1")
     zero_division: Literal[0, 1] = Field(0, description="F of a row or label with neither label nor prediction: 0 or 1")
     least: int = Field(1, ge=0, description="labels on a row, at least")
     most: int = Field(ge=1, description="and at most")
+    decoder: DecoderName = Field("auto", description="auto: the best by cross-fitted score; shrunk: thresholds; ...")
+    submission: SubmissionKind | None = Field(
+        None,
+        description="labels, flags (0/1), probabilities, or long (a row a label); not set: as the sample submission",
+    )
     duplicates: Duplicates = Field("group", description="near-duplicates share a fold; off: they are not looked for")
     train: RelativePath | Annotated[list[RelativePath], Field(min_length=1)] = "train.csv"
     test: OptionalPath = Field(
@@ -209,7 +217,17 @@ class Competition(Section):
             raise ValueError(f"least = {self.least}, most = {self.most}: {expected}")
         if self.image_name and "{id" not in self.image_name:
             raise ValueError(f"image_name = {self.image_name!r}: expected a name with {{id}} in it")
+        if self.metric not in METRIC_INFO and self.metric_input is None:
+            raise ValueError(
+                f"question: does {self.metric} take label sets of 0 and 1, or probabilities? "
+                'Set metric_input = "labels" or "probabilities"'
+            )
         return self
+
+    @property
+    def metric_needs(self) -> Needs:
+        """What the metric scores: label sets or probabilities."""
+        return METRIC_INFO[self.metric].needs if self.metric in METRIC_INFO else self.metric_input or "labels"
 
 
 def load_competition(path: Path) -> Competition:

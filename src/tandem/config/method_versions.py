@@ -9,5 +9,5 @@ FOLDS = 1  # assignment of groups to folds: data/folds.py
 ENCODER = 2  # frozen features: features/
 TRAINER = 2  # models of a fold: models/, training/
 STACK = 3  # second and third level: ensemble/
-DECODER = 2  # label sets, thresholds and scores: decoding/
-SUBMISSION = 2  # the CSV file: data/submission.py
+DECODER = 3  # label sets, thresholds and scores: decoding/
+SUBMISSION = 3  # the CSV file: data/submission.py

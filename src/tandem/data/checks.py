@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tandem.config.competition import Competition
+from tandem.config.questions import Question
 from tandem.data.caption_rows import differing_rows, join_caption_rows
 from tandem.data.competition_tables import SplitTable
 from tandem.data.csv_reader import Table
@@ -17,7 +18,7 @@ from tandem.data.issues import Issue
 from tandem.data.label_codec import encode
 from tandem.data.near_duplicates import group_near_duplicates, many_near_duplicates
 from tandem.data.split_tables import has_caption
-from tandem.data.submission import submission_columns
+from tandem.data.submission_form import sample_kind
 
 CaptionRows = tuple[Table, list[list[str]]]  # a table, and (n,) the captions of each row
 LEAST_KNOWN = 10  # rows where a label is known, of which each fold needs some
@@ -120,18 +121,22 @@ def check_ids(splits: Mapping[str, Split]) -> Iterator[Issue]:
 def check_sample(test: Split, sample: Table, file: str, competition: Competition) -> Iterator[Issue]:
     """A sample submission with other columns or other rows than expected."""
     try:
-        submission_columns(competition, sample.columns)
+        form = sample_kind(sample, competition)
+        if isinstance(form, Question):
+            yield Issue("question", f"{form.about}; or {form.key} is one of {', '.join(form.candidates)}", file, 1)
+            return
+        own = set(form.columns) != set(sample.columns)  # not written as the sample is
+        ids = [id for id, _ in form.pairs(sample)] if form.layout == "long" and not own else sample.column(form.id)
     except ValueError as error:
         yield Issue("sample submission differs", str(error), file, 1)
         return
-    ids = sample.column(competition.id)
     cells = zip(sample.lines, sample.rows, strict=True)
-    for line, name in (
-        (line, name) for line, row in cells for name, c in zip(sample.columns, row, strict=True) if not c
-    ):
-        yield Issue("empty cell", f"column {name!r} is empty", file, line)
+    for empty, name in ((at, name) for at, row in cells for name, c in zip(sample.columns, row, strict=True) if not c):
+        yield Issue("empty cell", f"column {name!r} is empty", file, empty)
         break
-    for ours, other in ((Split(file, sample.lines, ids, ids), test), (test, Split(file, sample.lines, ids, ids))):
+    line = dict(zip(reversed(ids), reversed(sample.lines), strict=True))  # the first of each id
+    rows = Split(file, [line[id] for id in line], list(line), list(line))
+    for ours, other in ((rows, test), (test, rows)):
         known = set(other.ids)
         for row, id in enumerate(ours.ids):
             if id not in known:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tandem.config.competition import Competition, Labels
+from tandem.config.metric_names import METRIC_INFO
 from tandem.config.questions import Question, as_list, flat, nested, settled
 from tandem.data.caption_files import image_names
 from tandem.data.competition_tables import joined_tables, matched, names_of_test, read_one, rows_in_split
@@ -23,6 +24,7 @@ from tandem.data.label_readings import HINTS
 from tandem.data.long_labels import widen
 from tandem.data.place_images import choose_image, find_image_columns, place_images
 from tandem.data.submission import submission_columns
+from tandem.data.submission_form import fractions_question
 from tandem.data.table_header import looks_headerless
 
 WITH_CAPTIONS = ["text_minilm", "text_tfidf", "image_tuned", "fusion", "fusion_lite0"]
@@ -337,23 +339,20 @@ def add_labels(guess: LabelGuess, found: Found) -> None:
     found.values |= {"least": guess.least, "most": max(guess.most, 1)}
 
 
-FRACTION_METRICS = {  # of a sample submission that holds fractions
-    "auc_macro": "probabilities; mean ROC AUC of the labels",
-    "log_loss": "probabilities; mean log loss of the labels",
-    "map_macro": "probabilities; mean average precision of the labels",
-    "f1_samples": "0 and 1, though the sample holds fractions",
-}
-
-
 def infer_metric(sample: Table | None, id: str, guess: LabelGuess, found: Found) -> None:
     """f1_samples is assumed, as no file names the metric; a sample with fractions is a question."""
-    if "metric" in found.given:
-        return
-    found.values["metric"] = "f1_samples"
     cells = [] if sample is None else [c for name in sample.columns if name != id for c in sample.column(name)]
-    if fractions := [cell for cell in cells if _is_fraction(cell)]:
-        about = f"the sample submission holds fractions, such as {fractions[0]}; metrics of labels need 0 and 1"
-        found.questions.append(Question("metric", about, FRACTION_METRICS))
+    fractions = [cell for cell in cells if _is_fraction(cell)]
+    metric = found.given.get("metric")
+    if metric is None:
+        found.values["metric"] = "f1_samples"
+        if fractions:
+            question = fractions_question("f1_samples", fractions[0])
+            flags = {"f1_samples": "0 and 1 are written, though the sample holds fractions"}
+            found.questions.append(replace(question, candidates={**question.candidates, **flags}))
+    elif fractions and metric in METRIC_INFO and METRIC_INFO[metric].needs == "labels":
+        found.values.setdefault("submission", "flags")
+        found.notes.append(f"the sample submission holds fractions, but {metric} scores 0 and 1: these are written")
 
 
 def _is_fraction(cell: str) -> bool:

@@ -46,6 +46,7 @@ KINDS = {  # errors first
     "no rows": IssueKind("error", "add rows below the header"),
     "missing column": IssueKind("error", "correct the name of the column in competition.toml"),
     "sample submission differs": IssueKind("error", "use the file with these labels and test rows, or delete it"),
+    "question": IssueKind("error", "answer it in competition.toml"),
     "unknown label": IssueKind("error", "correct the row, or add the label to names in competition.toml"),
     "not 0 or 1": IssueKind("error", "write 0 or 1, or leave the column out of names in competition.toml"),
     "not a list": IssueKind("error", "write the labels as a list, or set format in competition.toml"),

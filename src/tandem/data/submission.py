@@ -1,125 +1,142 @@
 """The submission file: writing it, validating it, and local scores against known test labels."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from tandem.artifacts.atomic_io import csv_text
 from tandem.config.competition import Competition
+from tandem.config.questions import Question
 from tandem.data.competition_tables import read_one, read_test
 from tandem.data.csv_reader import Table, read_table
-from tandem.data.label_codec import decode, encode, raise_first
+from tandem.data.label_codec import encode, raise_first
 from tandem.data.long_labels import label_cells
+from tandem.data.submission_form import SubmissionForm, as_written, own_form, sample_kind
+from tandem.data.submission_form import preview as preview
+from tandem.decoding import Rule
 from tandem.metrics import METRICS
 
-ONE_CELL = ("separated", "list")  # formats with all labels of a row in one column
+LOCAL = ("f1_samples", "f1_micro", "f1_macro")  # scored against a solution besides the competition's metric
+
+
+@dataclass(frozen=True)
+class ExpectedRows:
+    """The rows that a submission must have, and how they are written."""
+
+    form: SubmissionForm
+    ids: list[str]  # in order
+    source: str  # name of the file that says so
+    pairs: Sequence[tuple[str, str]] = ()  # (id, label) of each row of a long one
 
 
 def submission_columns(competition: Competition, sample: Sequence[str] = ()) -> list[str]:
     """The header: that of the `sample` submission (ValueError unless id and labels), else that of the training rows."""
-    labels = competition.labels
-    own = [competition.id, *(labels.names if labels.format == "long" else labels.table_columns)]
     if not sample:
-        return own
-    two = labels.format in ONE_CELL and len(sample) == 2 and competition.id in sample
-    if not two and sorted(sample) != sorted(own):
-        raise ValueError(f"its columns are {preview(sample)}; expected {preview(own)}")
-    return list(sample)
+        return list(own_form(competition).columns)
+    form = sample_kind(Table(tuple(sample), [], []), competition)
+    assert isinstance(form, SubmissionForm), "without rows there are no fractions"
+    return list(form.columns)
 
 
-def preview(names: Sequence[str]) -> str:
-    """The first four names, and how many there are if more."""
-    return ", ".join(names[:4]) + (f", ... ({len(names)} in all)" if len(names) > 4 else "")
+def sample_form(table: Table, competition: Competition) -> SubmissionForm:
+    """`sample_kind`; raises ValueError with the question where it is one."""
+    found = sample_kind(table, competition)
+    if isinstance(found, Question):
+        raise ValueError(f"question: {found.about}; {found.key} = one of {', '.join(found.candidates)}")
+    return found
 
 
-def with_label_column(competition: Competition, columns: Sequence[str]) -> Competition:
-    """The competition with its column of labels named as in these columns of a submission."""
-    if competition.labels.format not in ONE_CELL:
-        return competition
-    (column,) = (name for name in columns if name != competition.id)
-    return competition.model_copy(update={"labels": competition.labels.model_copy(update={"column": column})})
+def expected_rows(competition: Competition, folder: Path) -> ExpectedRows:
+    """As the sample submission says, else the test file; raises ValueError where the sample fits neither the labels nor
+    the metric."""
+    sample = folder / competition.sample_submission
+    if not sample.is_file():
+        # a test table may have several caption rows an image
+        ids = list(dict.fromkeys(read_test(competition, folder).column(competition.id)))
+        return ExpectedRows(own_form(competition), ids, competition.table_files("test")[0])
+    table = read_one(sample, competition.encoding)
+    try:
+        form = sample_form(table, competition)
+        if set(form.columns) != set(table.columns):  # not written as the sample is
+            return ExpectedRows(form, table.column(competition.id), sample.name)
+        pairs = form.pairs(table) if form.layout == "long" else ()
+        return ExpectedRows(as_written(sample, form), form.ids(table), sample.name, pairs)
+    except ValueError as error:
+        raise ValueError(f"{sample}: {error}") from error
 
 
-def submission_csv(competition: Competition, columns: Sequence[str], ids: Sequence[str], pred: np.ndarray) -> str:
-    """The text of a submission in the competition's label format; pred (n, c) 0/1."""
-    cells = {competition.id: list(ids)} | decode(with_label_column(competition, columns).labels, pred)
-    return csv_text(columns, *zip(*(cells[name] for name in columns), strict=True))
+def validate_submission(path: Path, competition: Competition, expected: ExpectedRows) -> None:
+    """Raises ValueError unless header, ids, labels, values and numbers of labels are as expected."""
+    table, form, wanted = read_table(path), expected.form, expected.ids
+    if list(table.columns) != list(form.columns):
+        raise ValueError(f"{path}: header is {list(table.columns)}, expected {list(form.columns)}")
+    try:
+        ids, values = form.parse(table)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    pairs = list(expected.pairs) or [(id, name) for id in wanted for name in form.names]
+    written: Sequence[object] = form.pairs(table) if form.layout == "long" else ids
+    rows: Sequence[object] = pairs if form.layout == "long" else wanted
+    if len(written) != len(rows):
+        raise ValueError(f"{path}: {len(written)} rows, expected {len(rows)}")
+    for row, (own, other) in enumerate(zip(written, rows, strict=True), 1):
+        if own != other:
+            raise ValueError(f"{path}: row {row} is {own!r}, expected {other!r}: wrong order or id")
+    if form.values == "probabilities":
+        return
+    n_labels = values.sum(1)
+    odd = np.flatnonzero((n_labels < competition.least) | (n_labels > competition.most))
+    if len(odd) and len(pairs) == len(wanted) * len(form.names):
+        row, limits = odd[0], f"expected {competition.least} to {competition.most}"
+        raise ValueError(f"{path}: row {row + 1} ({ids[row]}) has {n_labels[row]} labels; {limits}")
 
 
-def parse_submission(competition: Competition, table: Table) -> tuple[list[str], np.ndarray]:
-    """(ids, (n, c) uint8) of a submission, where every cell says yes or no; raises ValueError naming the row and the
-    problem."""
-    strict = competition.labels.model_copy(update={"blank": None, "uncertain": None})
-    ids, y, _ = parse_labels(competition.model_copy(update={"labels": strict}), table)
-    return ids, y
+def parse_solution(
+    competition: Competition, form: SubmissionForm, table: Table
+) -> tuple[list[str], np.ndarray, np.ndarray | None]:
+    """(ids, y (n, c) uint8, known (n, c) bool or None) of a solution in the form of the submission or of the training
+    rows; raises ValueError naming the row and the problem."""
+    columns = SubmissionForm("columns", "flags", (competition.id, *form.names), competition.id, form.names)
+    if form.layout != "columns" and set(form.columns) <= set(table.columns):
+        form = replace(form, values="flags" if form.layout == "long" else "labels")
+        return *form.parse(table), None
+    if set(columns.columns) <= set(table.columns) and competition.labels.format != "columns":
+        return *columns.parse(table), None
+    return parse_labels(competition, table)
 
 
 def parse_labels(competition: Competition, table: Table) -> tuple[list[str], np.ndarray, np.ndarray | None]:
-    """(ids, y, known) of a solution, in the format of the training rows; raises ValueError as `parse_submission`."""
+    """(ids, y, known) of labels in the format of the training rows; raises ValueError as `parse_solution`."""
     table, cells = label_cells(table, competition.id, competition.labels)
     y, known, issues = encode(competition.labels, cells)
     raise_first(issues)
     return table.column(competition.id), y, known
 
 
-def validate_submission(path: Path, competition: Competition, columns: Sequence[str], wanted: Sequence[str]) -> None:
-    """Raises ValueError unless header, ids (`wanted`, in order), labels and numbers of labels are as expected."""
-    table = read_table(path)
-    if list(table.columns) != list(columns):
-        raise ValueError(f"{path}: header is {list(table.columns)}, expected {list(columns)}")
-    try:
-        ids, pred = parse_submission(with_label_column(competition, columns), table)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    if len(ids) != len(wanted):
-        raise ValueError(f"{path}: {len(ids)} rows, expected {len(wanted)}")
-    for row, (id, expected) in enumerate(zip(ids, wanted, strict=True), 1):
-        if id != expected:
-            raise ValueError(f"{path}: row {row} is {id!r}, expected {expected!r}: wrong order or id")
-    n_labels = pred.sum(1)
-    rows = np.flatnonzero((n_labels < competition.least) | (n_labels > competition.most))
-    if len(rows):
-        row, expected = rows[0], f"expected {competition.least} to {competition.most}"
-        raise ValueError(f"{path}: row {row + 1} ({ids[row]}) has {n_labels[row]} labels; {expected}")
-
-
-def expected_rows(competition: Competition, folder: Path) -> tuple[list[str], list[str], str]:
-    """(columns, ids in order, file name) of the sample submission, else of the test file; raises ValueError."""
-    assert competition.test  # else there is no task that submits
-    sample = folder / competition.sample_submission
-    table = read_one(sample) if sample.is_file() else read_test(competition, folder)
-    source = sample if sample.is_file() else folder / competition.table_files("test")[0]
-    try:
-        columns = submission_columns(competition, table.columns if source == sample else ())
-        ids = list(dict.fromkeys(table.column(competition.id)))  # a test table may have several caption rows an image
-        return columns, ids, source.name
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from error
-
-
 def local_scores(
-    competition: Competition, folder: Path, columns: Sequence[str], ids: Sequence[str], pred: np.ndarray
+    competition: Competition, folder: Path, expected: ExpectedRows, pred: np.ndarray, proba: np.ndarray
 ) -> dict[str, float] | None:
-    """All METRICS against `solution.csv`; None where that file does not exist."""
+    """The competition's metric and those of LOCAL of what is written, against `solution.csv`; None without that file.
+
+    A metric that scores probabilities scores 0 and 1 where these are written.
+    """
     path = folder / competition.solution
     if not path.exists():
         return None
     try:
-        table = read_table(path)
-        if set(columns) <= set(table.columns):  # else it has the columns of the training rows
-            competition = with_label_column(competition, columns)
-        solution_ids, y, known = parse_labels(competition, table)
+        solution_ids, y, known = parse_solution(competition, expected.form, read_one(path, competition.encoding))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     row = {id: i for i, id in enumerate(solution_ids)}
-    missing = [id for id in ids if id not in row]
+    missing = [id for id in expected.ids if id not in row]
     if missing:
         raise ValueError(f"{path}: {len(missing)} test ids have no solution, first: {missing[0]}")
-    rows = [row[id] for id in ids]
-    y, pred = y[rows], pred if known is None else pred & known[rows]  # y is 0 where unknown, so those count nowhere
-    settings = competition.beta, competition.zero_division
-    return {name: metric(y, pred, *settings) for name, metric in METRICS.items()}
+    at, rule = [row[id] for id in expected.ids], Rule.of(competition, folder)
+    y, known = y[at], None if known is None else known[at]
+    scores = {name: METRICS[name](y, pred, rule.beta, rule.zero_division, known) for name in LOCAL}
+    written = proba if expected.form.values == "probabilities" else pred.astype(float)
+    return scores | {rule.metric: rule.score(y, pred if rule.judge.needs == "labels" else written, known)}
 
 
 def detect_drift(

@@ -33,14 +33,15 @@ class Calibration:
         return clip_proba(sigmoid(np.einsum("ncd,cd->nc", _terms(self.kind, proba), np.array(self.curves))))
 
 
-def calibrate(kind: str, proba: np.ndarray, y: np.ndarray) -> Calibration:
-    """Fits the curves of one kind on probabilities (n, c) and labels (n, c)."""
+def calibrate(kind: str, proba: np.ndarray, y: np.ndarray, known: np.ndarray | None = None) -> Calibration:
+    """Fits the curves of one kind on probabilities (n, c) and labels (n, c), each on its known rows (n, c) bool."""
     if kind == "none":
         return Calibration()
+    rows = [slice(None) if known is None else known[:, j] for j in range(y.shape[1])]
     if kind == "isotonic":
-        return Calibration(kind, [_isotonic(proba[:, j], y[:, j]) for j in range(y.shape[1])])
+        return Calibration(kind, [_isotonic(proba[at, j], y[at, j]) for j, at in enumerate(rows)])
     terms = _terms(kind, proba)
-    return Calibration(kind, [_rising(terms[:, j], y[:, j]) for j in range(y.shape[1])])
+    return Calibration(kind, [_rising(terms[at, j], y[at, j]) for j, at in enumerate(rows)])
 
 
 def _terms(kind: str, proba: np.ndarray) -> np.ndarray:

@@ -1,12 +1,13 @@
-"""A fitted decoder: thresholds, or expected-F1 sets under calibrated probabilities."""
+"""A fitted decoder: thresholds, or the sets of highest expected score under calibrated probabilities."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from tandem.config.metric_names import metric_title
 from tandem.decoding.calibration import Calibration
-from tandem.decoding.expected_f import expected_sets
+from tandem.decoding.expected_f import expected_sets, most_probable_sets
 from tandem.decoding.label_rule import Rule, binarize
 
 # simplest first: of two that score the same, the earlier is kept
@@ -19,11 +20,25 @@ DECODERS = {
     "expected": "each row's set of highest expected F, labels independent",
     "gfm": "each row's set of highest expected F, with the sizes that sets have",
 }
+TUNED = ("per_class", "ascent", "shrunk")  # those with a tuned threshold for each label
+SETS = ("expected", "gfm")  # those that choose a set for each row
+OPTIMAL = ("f1_samples", "jaccard_samples", "accuracy_exact", "hamming")  # `expected` maximises their expected value
+EXPECTED = {"jaccard_samples": "Jaccard index", "accuracy_exact": "probability", "hamming": "number of right cells"}
 
 
 def default_decoder(metric: str) -> str:
-    """Used where another's gain may be chance: for F1 per row the expected-F1 sets, else 0.5 for every label."""
-    return "expected" if metric == "f1_samples" else "fixed"
+    """Used where another's gain may be chance: `expected` where it is optimal for the metric, else 0.5 everywhere."""
+    return "expected" if metric in OPTIMAL else "fixed"
+
+
+def about(name: str, rule: Rule) -> str:
+    """What a decoder does under this rule."""
+    text = DECODERS[name]
+    if rule.tuned.metric != rule.metric:
+        text = text.replace("the competition's metric", metric_title(rule.tuned.metric, rule.beta))
+    if name == "gfm" and rule.metric == "hamming":
+        return text
+    return text.replace("expected F", f"expected {EXPECTED.get(rule.metric, 'F')}")
 
 
 @dataclass(frozen=True)
@@ -39,19 +54,26 @@ class Decoder:
 
     def __call__(self, proba: np.ndarray) -> np.ndarray:
         """(n, c) bool."""
-        if self.thresholds is not None:
-            return binarize(proba, self.thresholds, self.rule)
         rule = self.rule
+        if self.thresholds is not None:
+            return binarize(proba, self.thresholds, rule)
         p = self.calibration(proba)
-        return expected_sets(p, rule.beta, rule.least, rule.most, self.sizes, rule.zero_division)
+        if rule.metric == "accuracy_exact" or (rule.metric == "hamming" and self.sizes is None):
+            return most_probable_sets(p, rule.least, rule.most, self.sizes)
+        jaccard = rule.metric == "jaccard_samples"
+        return expected_sets(p, rule.beta, rule.least, rule.most, self.sizes, rule.zero_division, jaccard)
 
     def to_json(self, names: tuple[str, ...]) -> dict[str, Any]:
-        """The content of thresholds.json, with thresholds by label name."""
-        out = {"decoder": self.name, "about": DECODERS[self.name], "labels": list(names)} | asdict(self.rule)
+        """All that `from_json` needs, with thresholds by label name."""
+        out = {"decoder": self.name, "about": about(self.name, self.rule), "labels": list(names)}
+        out |= self.rule.settings() | self.parameters(names)
+        return out if self.thresholds is not None else out | {"calibration": asdict(self.calibration)}
+
+    def parameters(self, names: tuple[str, ...]) -> dict[str, Any]:
+        """What was tuned, besides the calibration."""
+        out: dict[str, Any] = {}
         if self.thresholds is not None:
             out["thresholds"] = dict(zip(names, self.thresholds.tolist(), strict=True))
-        else:
-            out["calibration"] = asdict(self.calibration)
         if self.sizes is not None:
             out["sizes"] = self.sizes.tolist()
         if self.strength is not None:
@@ -59,10 +81,16 @@ class Decoder:
         return out
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Decoder":
+    def from_json(cls, data: dict[str, Any], name: str = "") -> "Decoder":
+        """The decoder in use of thresholds.json, or the one called `name`; raises ValueError where it is not there."""
         # bundles made before this setting existed count an empty row that is predicted empty as 1
         rule = Rule(data["metric"], data["beta"], data["least"], data["most"], data.get("zero_division", 1))
-        thresholds = np.array([data["thresholds"][name] for name in data["labels"]]) if "thresholds" in data else None
-        sizes = np.array(data["sizes"]) if "sizes" in data else None
-        strength = float(data["strength"]) if "strength" in data else None
-        return cls(data["decoder"], rule, thresholds, Calibration(**data.get("calibration", {})), sizes, strength)
+        name = name or data["decoder"]
+        all_of_them = data.get("decoders", {data["decoder"]: data})  # bundles of formats 1 to 3 hold one
+        if name not in all_of_them:
+            raise ValueError(f"DECODER={name}: expected one of {', '.join(all_of_them)}")
+        own = all_of_them[name]
+        thresholds = np.array([own["thresholds"][label] for label in data["labels"]]) if "thresholds" in own else None
+        sizes = np.array(own["sizes"]) if "sizes" in own else None
+        strength = float(own["strength"]) if "strength" in own else None
+        return cls(name, rule, thresholds, Calibration(**data.get("calibration", {})), sizes, strength)

@@ -1,13 +1,21 @@
-"""Expected-F1 sets: for each row the label set of highest expected F-beta; exact, without tuning.
+"""Expected-F1 sets: for each row the label set of highest expected F-beta, Jaccard index, or probability; exact.
 
 Labels are independent, or the probability of a set is that under independence times a weight of its size. The weights
 can express that no row is empty, or that many rows have one label; with them P(label j, size s) is known, the input of
 the general F-measure maximiser (Dembczynski et al. 2011). In both cases the best set of k labels is the k most
 probable, so a row needs one expectation for each k, from the distributions of how many of the first k and of the
-others are true (Ye et al. 2012; Waegeman et al. 2014).
+others are true (Ye et al. 2012; Waegeman et al. 2014). The same holds for every score that rises with the overlap and
+falls with the number of other true labels, such as the Jaccard index.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
+
+from tandem.logits import logit
+
+Gain = Callable[[np.ndarray, int, np.ndarray, int], np.ndarray]  # (weights, true positives, true, predicted labels)
 
 CHUNK = 2**22  # cells of the largest temporary array
 NEGLIGIBLE = 1e-15  # probability of the sets that are left out
@@ -20,8 +28,9 @@ def expected_sets(
     most: int = 10**6,
     weights: np.ndarray | None = None,
     zero_division: float = 0.0,
+    jaccard: bool = False,
 ) -> np.ndarray:
-    """(n, c) bool: the sets of highest expected F-beta with `least` to `most` labels.
+    """(n, c) bool: the sets of highest expected F-beta, or Jaccard index, with `least` to `most` labels.
 
     proba          (n, c) marginals under independence
     weights        (s,) >= 0, of sets with 0, 1, ... labels; larger sets are impossible. None: independent labels, as
@@ -32,6 +41,7 @@ def expected_sets(
     if weights is not None and not np.isfinite(weights).all():
         weights = None
     mean, pred, start = proba.sum(1, dtype=np.float64), np.zeros((n, c), bool), 0
+    gain = _jaccard if jaccard else partial(_f_beta, beta)
     by_size = np.argsort(-mean, kind="stable")
     while start < n:
         if weights is None:
@@ -41,7 +51,9 @@ def expected_sets(
         rows = by_size[start : start + max(1, CHUNK // ((c + 1) * len(possible)))]
         order = np.argsort(-proba[rows], axis=1, kind="stable")
         descending = np.take_along_axis(proba[rows], order, 1)
-        sizes = _best_sizes(descending, beta, least, min(most, c), possible, zero_division)
+        # F1 is at least the Jaccard index, so that its bound holds for both
+        bound = 1.0 if jaccard else beta
+        sizes = _best_sizes(descending, gain, bound, least, min(most, c), possible, zero_division)
         pred[rows[:, None], order] = np.arange(c) < sizes[:, None]
         start += len(rows)
     return pred
@@ -63,7 +75,7 @@ def _largest_set(mean: float, c: int) -> int:
 
 
 def _best_sizes(
-    p: np.ndarray, beta: float, least: int, most: int, weights: np.ndarray, zero_division: float
+    p: np.ndarray, gain: Gain, beta: float, least: int, most: int, weights: np.ndarray, zero_division: float
 ) -> np.ndarray:
     """(n,) number of most probable labels to take; `p` (n, c) descends in each row."""
     n, c = p.shape
@@ -83,7 +95,7 @@ def _best_sizes(
         if k:
             prefix = add_label(prefix, p[k - 1])
         if least <= k <= most:
-            value = _expected_f(prefix, suffix[k], k, beta, weights, zero_division) / total
+            value = _expected(prefix, suffix[k], k, gain, weights, zero_division) / total
             better = value > best + 1e-12
             best, chosen = np.where(better, value, best), np.where(better, k, chosen)
         # upper bound for all larger k: F is concave in the overlap, whose mean is at most the mean size
@@ -93,22 +105,53 @@ def _best_sizes(
     if impossible.any():
         rest = np.ascontiguousarray(p[:, impossible].T)
         sizes = np.ones(_largest_set(float(rest.sum(1).max()), c) + 1)
-        chosen[impossible] = _best_sizes(rest, beta, least, most, sizes, zero_division)
+        chosen[impossible] = _best_sizes(rest, gain, beta, least, most, sizes, zero_division)
     return chosen
 
 
-def _expected_f(
-    prefix: np.ndarray, suffix: np.ndarray, k: int, beta: float, weights: np.ndarray, zero_division: float
+def _f_beta(beta: float, weights: np.ndarray, overlap: int, true: np.ndarray, k: int) -> np.ndarray:
+    return weights * (1 + beta**2) * overlap / (beta**2 * true + k)
+
+
+def _jaccard(weights: np.ndarray, overlap: int, true: np.ndarray, k: int) -> np.ndarray:
+    return weights * overlap / (true + k - overlap)
+
+
+def _expected(
+    prefix: np.ndarray, suffix: np.ndarray, k: int, gain: Gain, weights: np.ndarray, zero_division: float
 ) -> np.ndarray:
-    """(n,) sum over sets of probability x weight x F-beta of the first k labels."""
+    """(n,) sum over sets of probability x weight x score of the first k labels."""
     if k == 0:
         return suffix[0] * weights[0] * zero_division
     value = np.zeros(prefix.shape[1])
     for overlap in range(1, min(k + 1, len(weights))):
         others = np.arange(len(weights) - overlap)
-        gain = weights[overlap + others] * (1 + beta**2) * overlap / (beta**2 * (overlap + others) + k)
-        value += prefix[overlap] * (gain @ suffix[: len(others)])
+        gains = gain(weights[overlap + others], overlap, overlap + others, k)
+        value += prefix[overlap] * (gains @ suffix[: len(others)])
     return value
+
+
+def most_probable_sets(
+    proba: np.ndarray, least: int = 0, most: int = 10**6, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """(n, c) bool: the most probable sets with `least` to `most` labels; `weights` of the sizes as in `expected_sets`.
+
+    Without weights also the sets of fewest expected errors: the labels of probability above 0.5, within the limits.
+    """
+    n, c = proba.shape
+    order = np.argsort(-proba, axis=1, kind="stable")
+    value = np.column_stack([np.zeros(n), logit(np.take_along_axis(proba, order, 1)).cumsum(1)])  # of the first k
+    sizes = np.arange(c + 1)
+    allowed = (sizes >= min(least, c)) & (sizes <= most)
+    if weights is not None and np.isfinite(weights).all():
+        possible = np.append(weights, np.zeros(c + 1))[: c + 1]
+        if (possible[allowed] > 0).any():
+            allowed &= possible > 0
+            value = value + np.log(np.where(allowed, possible, 1))
+    chosen = np.where(allowed, value, -np.inf).argmax(1)
+    pred = np.zeros((n, c), bool)
+    np.put_along_axis(pred, order, np.arange(c) < chosen[:, None], axis=1)
+    return pred
 
 
 def add_label(sizes: np.ndarray, p: np.ndarray) -> np.ndarray:

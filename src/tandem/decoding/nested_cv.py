@@ -6,7 +6,7 @@ score includes the cost of every choice. More than BLOCKS folds are left out a b
 made within one fold, as with two or three folds in all, parts of it are left out.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tandem.decoding.calibration import KINDS, Calibration, calibrate, fit_size_weights
-from tandem.decoding.decoder import DECODERS, Decoder, default_decoder
+from tandem.decoding.decoder import DECODERS, SETS, TUNED, Decoder, default_decoder
 from tandem.decoding.label_rule import Rule
-from tandem.decoding.thresholds import shrink, tune_ascent, tune_global, tune_per_class
+from tandem.decoding.thresholds import hide_unknown, shrink, tune_ascent, tune_global, tune_per_class
 from tandem.metrics import log_loss
 
 BLOCKS = 5  # of folds, at most
@@ -39,7 +39,12 @@ class NestedCV:
     rule: Rule
     threads: int = 1
     group: np.ndarray | None = None  # (n,): rows of one group, such as near-duplicates, are one draw; None: none are
+    known: np.ndarray | None = None  # (n, c) bool: cells that count; None: all
     _cache: dict[tuple, Any] = field(default_factory=dict)  # by the folds left out: the nested fits share most parts
+
+    def __post_init__(self) -> None:
+        if self.known is not None:
+            self.y = np.where(self.known, self.y, 0).astype(np.uint8)
 
     @cached_property
     def blocks(self) -> list[Folds]:
@@ -77,23 +82,45 @@ class NestedCV:
         return self._cached(key, lambda: self._apply(without, partial(self.decoder, name)).astype(bool))
 
     def score(self, name: str, without: Folds = NONE) -> float:
-        """The competition's metric of `cross_val_predict`, over the pooled rows."""
+        """The metric of label sets (`Rule.sets`) of `cross_val_predict`, over the pooled rows."""
         rows = self._kept(without)
-        return self.rule.score(self.y[rows], self.cross_val_predict(name, without)[rows])
+        return self.rule.sets.score(self.y[rows], self.cross_val_predict(name, without)[rows], self._known(rows))
 
-    def gain(self, name: str, without: Folds = NONE) -> tuple[float, float, float]:
-        """(gain over the default decoder, lower, upper): paired 95 % interval, both cross-fitted."""
-        rows, default = self._kept(without), default_decoder(self.rule.metric)
+    def gain(self, name: str, without: Folds = NONE, over: str = "") -> tuple[float, float, float]:
+        """(gain over the default decoder, or `over`, lower, upper): paired 95 % interval, both cross-fitted."""
+        rows, default = self._kept(without), over or default_decoder(self.rule.metric)
         baseline, other = (self.cross_val_predict(n, without)[rows] for n in (default, name))
-        return self.rule.gain(self.y[rows], baseline, other, None if self.group is None else self.group[rows])
+        group = None if self.group is None else self.group[rows]
+        return self.rule.sets.gain(self.y[rows], baseline, other, group, self._known(rows))
 
     def choose(self, without: Folds = NONE) -> str:
-        """The decoder of best cross-fitted score, or the default one where the gain over it may be chance."""
+        """The decoder of best cross-fitted score, or the default one where the gain over it may be chance; the one that
+        the competition names, if it does."""
+        if self.rule.decoder != "auto":
+            return self.rule.decoder
         default = default_decoder(self.rule.metric)
         if not self._next(without):
             return default
-        best = max(DECODERS, key=lambda name: self.score(name, without))
+        best = self._best(DECODERS, without)
         return best if self.gain(best, without)[1] > 0 else default
+
+    def choose_thresholds(self) -> str:
+        """The one of TUNED, decoders with a tuned threshold for each label, of best cross-fitted score."""
+        return self._best(TUNED, NONE) if self._next(NONE) else TUNED[0]
+
+    def _best(self, names: Iterable[str], without: Folds) -> str:
+        return max(names, key=lambda name: self.rule.sets.judge.merit(self.score(name, without)))
+
+    def cross_val_values(self) -> np.ndarray:
+        """(n, c) what the metric scores, cross-fitted: label sets by "auto", or probabilities. Log loss scores
+        calibrated ones; to a metric that ranks, calibration makes no difference or is no gain."""
+        if self.rule.judge.needs == "labels":
+            return self.cross_val_predict("auto")
+        return self._apply(NONE, self.calibration) if self.rule.metric == "log_loss" else self.proba
+
+    def calibration(self, without: Folds = NONE) -> Calibration:
+        """The calibration of the kind with the lowest cross-fitted log loss, fitted on all rows but `without`."""
+        return self._cached(("best calibration", without), lambda: self._best_calibration(without))
 
     def prepare(self) -> "NestedCV":
         """Fits what the nested choices share, on all threads; changes no result."""
@@ -108,17 +135,16 @@ class NestedCV:
     def _fit(self, name: str, without: Folds) -> Decoder:
         if name == "auto":
             return self.decoder(self.choose(without), without)
-        rule, (proba, y) = self.rule, self._rows(without)
-        if name in ("expected", "gfm"):
-            calibration = self._cached(("best calibration", without), lambda: self._best_calibration(without))
-            sizes = fit_size_weights(calibration(proba), y) if name == "gfm" else None
-            return Decoder(name, rule, None, calibration, sizes)
+        rule = self.rule
+        if name in SETS:
+            calibration = self.calibration(without)
+            return Decoder(name, rule, None, calibration, self._sizes(calibration, without) if name == "gfm" else None)
         if name == "shrunk":
             return self._shrunk(self._best_strength(without), without)
         if name == "per_class":
-            return Decoder(name, rule, tune_per_class(proba, y, rule))
+            return Decoder(name, rule, tune_per_class(*self._tuning_rows(without)))
         if name == "fixed":
-            return Decoder(name, rule, np.full(proba.shape[1], 0.5))
+            return Decoder(name, rule, np.full(self.proba.shape[1], 0.5))
         if name not in ("global", "ascent"):
             raise ValueError(f"no decoder {name!r}; there are {[*DECODERS, 'auto']}")
         own, common = self._ascent(without)
@@ -129,7 +155,8 @@ class NestedCV:
         rows = self._kept(without)
 
         def score(strength: float) -> float:
-            return self.rule.score(self.y[rows], self._apply(without, partial(self._shrunk, strength))[rows])
+            pred = self._apply(without, partial(self._shrunk, strength))[rows]
+            return self.rule.sets.merit(self.y[rows], pred, self._known(rows))
 
         return max(STRENGTHS, key=score) if self._next(without) else np.inf
 
@@ -142,8 +169,8 @@ class NestedCV:
         """(thresholds by coordinate ascent, the best global threshold)."""
 
         def fit() -> tuple[np.ndarray, float]:
-            proba, y = self._rows(without)
-            return tune_ascent(proba, y, self.rule), tune_global(proba, y, self.rule)
+            tuned_on = self._tuning_rows(without)
+            return tune_ascent(*tuned_on), tune_global(*tuned_on)
 
         return self._cached(("ascent", without), fit)
 
@@ -152,12 +179,31 @@ class NestedCV:
         rows = self._kept(without)
 
         def loss(kind: str) -> float:
-            return log_loss(self.y[rows], self._apply(without, partial(self._calibration, kind))[rows])
+            proba = self._apply(without, partial(self._calibration, kind))[rows]
+            return log_loss(self.y[rows], proba, self._known(rows))
 
         return self._calibration(min(KINDS, key=loss) if self._next(without) else KINDS[0], without)
 
     def _calibration(self, kind: str, without: Folds) -> Calibration:
-        return self._cached(("calibration", kind, without), lambda: calibrate(kind, *self._rows(without)))
+        def fit() -> Calibration:
+            return calibrate(kind, *self._rows(without), self._known(self._kept(without)))
+
+        return self._cached(("calibration", kind, without), fit)
+
+    def _sizes(self, calibration: Calibration, without: Folds) -> np.ndarray | None:
+        """Weights of the set sizes, from rows without unknown cells; None where there are none."""
+        proba, y = self._rows(without)
+        if self.known is not None:
+            whole = self.known[self._kept(without)].all(1)
+            proba, y = proba[whole], y[whole]
+        return fit_size_weights(calibration(proba), y) if len(y) else None
+
+    def _tuning_rows(self, without: Folds) -> tuple[np.ndarray, np.ndarray, Rule]:
+        """(proba, y, rule) that thresholds are tuned on."""
+        return hide_unknown(*self._rows(without), self.rule.tuned, self._known(self._kept(without)))
+
+    def _known(self, rows: np.ndarray) -> np.ndarray | None:
+        return None if self.known is None else self.known[rows]
 
     def _kept(self, without: Folds) -> np.ndarray:
         """(n,) bool: the rows outside the folds, or parts, `without`."""

@@ -1,18 +1,32 @@
 """Thresholds tuned on the competition's metric: all thresholds between two distinct probabilities are evaluated.
 
-The score at every threshold, of one label or of all labels at once, costs one sort and then cumulative sums.
+The score at every threshold, of one label or of all labels at once, costs one sort and then cumulative sums. A cell
+of unknown label has the probability -1 (see `hide_unknown`): no threshold reaches it, and y is 0 there.
 """
 
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
 from tandem.decoding.crowded_rows import CrowdedRows
-from tandem.decoding.label_rule import Rule, binarize, limit_sizes
+from tandem.decoding.label_rule import BY_ROW, Rule, binarize, limit_sizes
 
 PASSES = 20  # of `tune_ascent` over all labels, at most
 MANY_CELLS = 4_000_000  # rows x labels: of more a part of the rows gives the global threshold
 LONG_ASCENT = 50_000_000  # rows x labels x labels: from here on macro F1, whose steps cost rows x labels, has no ascent
+
+
+def hide_unknown(
+    proba: np.ndarray, y: np.ndarray, rule: Rule, known: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, Rule]:
+    """(probabilities, labels, rule) to tune on: with unknown cells without the rows that have no known one, and without
+    limits of the sizes, which concern all labels of a row."""
+    if known is None:
+        return proba, y, rule
+    rows = known.any(1)
+    free = replace(rule, least=0, most=10**6)
+    return np.where(known, proba, -1.0)[rows], np.where(known, y, 0)[rows].astype(np.uint8), free
 
 
 def tune_global(proba: np.ndarray, y: np.ndarray, rule: Rule) -> float:
@@ -62,7 +76,7 @@ def tune_ascent(proba: np.ndarray, y: np.ndarray, rule: Rule) -> np.ndarray:
 def _ascend(labels: "SortedLabels", thresholds: np.ndarray) -> tuple[float, np.ndarray]:
     pred = labels.proba >= thresholds
     size, overlap = pred.sum(1), (pred & labels.y).sum(1)
-    score = labels.rule.score(labels.y, binarize(labels.proba, thresholds, labels.rule))
+    score = labels.rule.merit(labels.y, binarize(labels.proba, thresholds, labels.rule))
     since = 0  # steps without an improvement
     for step in range(PASSES * labels.c):
         j = step % labels.c
@@ -99,6 +113,7 @@ def _best_threshold(descending: np.ndarray, curve: np.ndarray) -> tuple[float, f
     Of equally good ones the middle; where every score is 0, as for a label that no row has, nothing is predicted.
     """
     possible = np.concatenate([[True], descending[1:] != descending[:-1], [True]])
+    possible[1:] &= descending >= 0  # an unknown cell is never predicted
     curve = np.where(possible, curve, -np.inf)
     best = float(curve.max())
     winners = np.flatnonzero(curve >= best - 1e-12)
@@ -106,7 +121,7 @@ def _best_threshold(descending: np.ndarray, curve: np.ndarray) -> tuple[float, f
     if m == 0:
         first = float(descending[0])
         return best, (1 + first) / 2 if first < 1 else float(np.nextafter(1.0, 2.0))
-    below = float(descending[m]) if m < len(descending) else 0.0
+    below = max(float(descending[m]), 0.0) if m < len(descending) else 0.0
     return best, (float(descending[m - 1]) + below) / 2
 
 
@@ -140,9 +155,9 @@ class SortedLabels:
         outside = self._bounded(pred, j, False, overlap, size)
         inside = self._bounded(pred, j, True, overlap + self.y[:, j], size + 1)
         order, rule = self.order[j], self.rule
-        if rule.metric == "f1_samples":
-            before = rule.f_beta(outside[0], self.true, outside[1])
-            gain = rule.f_beta(inside[0], self.true, inside[1]) - before
+        if rule.metric in BY_ROW:
+            before = rule.row_value(outside[0], self.true, outside[1], self.c)
+            gain = rule.row_value(inside[0], self.true, inside[1], self.c) - before
             return (before.sum() + _from_zero(gain[order])) / self.n
         if rule.metric == "f1_micro":
             overlap = outside[0].sum() + _from_zero((inside[0] - outside[0])[order])
@@ -224,9 +239,9 @@ def _global_curve(proba: np.ndarray, y: np.ndarray, rule: Rule) -> tuple[np.ndar
     row, rank = np.divmod(flat, c)
     hits, sizes = (overlap[row, rank], overlap[row, rank + 1]), (kept[rank], kept[rank + 1])
     true = y.sum(1)
-    if rule.metric == "f1_samples":
-        gain = rule.f_beta(hits[1], true[row], sizes[1]) - rule.f_beta(hits[0], true[row], sizes[0])
-        start = rule.f_beta(overlap[:, 0], true, np.full(n, kept[0])).sum()
+    if rule.metric in BY_ROW:
+        gain = rule.row_value(hits[1], true[row], sizes[1], c) - rule.row_value(hits[0], true[row], sizes[0], c)
+        start = rule.row_value(overlap[:, 0], true, np.full(n, kept[0]), c).sum()
         curve = (start + _from_zero(gain)) / n
     elif rule.metric == "f1_micro":
         all_hits = overlap[:, 0].sum() + _from_zero(hits[1] - hits[0])

@@ -19,9 +19,9 @@ R = TypeVar("R")
 GPU = "gpu"  # EXPS=gpu: all experiments whose names begin with gpu_
 TERMS = ".terms.parquet"  # contributions beside a fold's predictions
 CHECKED_SETTINGS = {"id", "image", "caption", "images", "suffix", "image_name", "split", "valid", "train", "test"} | {
-    "unlabelled", "encoding", "columns", "labels", "least", "most", "duplicates", "folds"
+    "unlabelled", "encoding", "columns", "labels", "least", "most", "duplicates", "folds", "submission"
 }  # fmt: skip
-SUBMITTED_SETTINGS = {"id", "labels", "test", "sample_submission", "solution"}
+SUBMITTED_SETTINGS = {"id", "labels", "test", "sample_submission", "solution", "submission"}
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,16 @@ class Task:
             lost = {a.name: f"{a.record} is missing" for a in self.artifacts if reasons[a.name] == NEW}
             reasons |= lost
         return [(artifact, why) for artifact in self.artifacts if (why := reasons[artifact.name])]
+
+
+def by_decoder(subject: str) -> tuple[str, str]:
+    """(experiment, decoder) of a submission; "" is the decoder in use.
+
+    >>> by_decoder("stack.shrunk"), by_decoder("stack")
+    (('stack', 'shrunk'), ('stack', ''))
+    """
+    name, _, decoder = subject.partition(".")  # the name of an experiment has no dot
+    return name, decoder
 
 
 def cached(method: Callable[..., R]) -> Callable[..., R]:
@@ -155,7 +165,7 @@ class Graph:
         }
         if stage in made:
             return made[stage](*([subject] if subject else []))
-        return self._decode(subject, names) if stage == "decode" else self._submit(subject, names)
+        return self._decode(subject, names) if stage == "decode" else self._submit(*by_decoder(subject), names)
 
     @cached_property
     def encoders(self) -> dict[str, Encoder]:
@@ -178,6 +188,7 @@ class Graph:
             inputs["own folds"] = own
             names += [competition.folds.file] if competition.folds.file else []
         inputs |= {str(file): self.sources.file(file) for file in (paths.input / name for name in dict.fromkeys(names))}
+        inputs["what the metric scores"] = competition.metric_needs  # the sample submission must fit it
         folders = dict.fromkeys(f for split in competition.splits for f in competition.image_folders(split))
         states = [folder_state(paths.input / folder.removesuffix("**")) for folder in folders] or [NONE]
         inputs |= {"image files": states[0] if len(states) == 1 else states, "check version": version.CHECK}
@@ -325,7 +336,7 @@ class Graph:
             "labels": self.sources.table("train.labels"),
             "fold map": self.sources.fold_map,
             "groups": self.sources.groups,
-            **decoder_settings(self.competition),
+            **decoder_settings(self.competition, self.paths.input),
         }
         files = (paths.thresholds(name), paths.scores(name))
         return Artifact(f"{name} decoder", files, paths.thresholds(name), inputs)
@@ -334,7 +345,7 @@ class Graph:
         needs = (STACK,) if name == STACK else (f"train {name}",)
         return Task(f"decode {name}", "decode", (self.decoder(name, members),), needs, name)
 
-    def _submit(self, name: str, members: Sequence[str]) -> Task:
+    def _submit(self, name: str, decoder: str, members: Sequence[str]) -> Task:
         paths, competition = self.paths, self.competition
         inputs: dict[str, Any] = {
             "competition.toml": competition.model_dump(mode="json", include=SUBMITTED_SETTINGS),
@@ -344,7 +355,8 @@ class Graph:
         names = [*competition.table_files("test"), competition.sample_submission, competition.solution]
         tables = [paths.input / name for name in names]
         inputs |= {str(file): self.sources.file(file) for file in tables} | {"submission version": version.SUBMISSION}
-        file = paths.submission(name)
-        artifact = Artifact(f"submission of {name}", (file,), file.with_suffix(".json"), inputs)
+        subject = f"{name}.{decoder}" if decoder else name
+        file = paths.submission(subject)
+        artifact = Artifact(f"submission of {subject}", (file,), file.with_suffix(".json"), inputs)
         needs = (f"decode {name}", STACK if name == STACK else f"train {name}")
-        return Task(f"submit {name}", "submit", (artifact,), needs, name)
+        return Task(f"submit {subject}", "submit", (artifact,), needs, subject)

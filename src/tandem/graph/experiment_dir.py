@@ -92,12 +92,15 @@ class ExperimentDir:
     def labels(self) -> tuple[str, ...]:
         return tuple(self.thresholds["labels"])
 
-    def decoder(self, without: str = "") -> "Decoder":
-        """The tuned decoder; `without` "captions" or "photos": the one for rows that lack them, where there is one."""
+    def decoder(self, without: str = "", name: str = "") -> "Decoder":
+        """The decoder in use, or the one called `name`; `without` "captions" or "photos": the one for rows that lack
+        them, where there is one."""
         from tandem.decoding import Decoder
 
-        recipe = self.thresholds
-        return Decoder.from_json(recipe.get("without", {}).get(without, recipe) if without else recipe)
+        return Decoder.from_json(self._recipe(without), name)
+
+    def _recipe(self, without: str = "") -> dict[str, Any]:
+        return self.thresholds.get("without", {}).get(without, self.thresholds) if without else self.thresholds
 
     def captioned(self, split: str, ids: Sequence[str]) -> "np.ndarray":
         """(n,) bool: rows with a caption; all, where its predictions do not depend on captions."""
@@ -106,13 +109,24 @@ class ExperimentDir:
         found = read_captioned(self.paths, split, ids)
         return found if self.is_stack or "caption" in self.reads else found | True
 
-    def decode(self, proba: "np.ndarray", captioned: "np.ndarray") -> "np.ndarray":
-        """(n, c) bool label sets of probabilities (n, c); rows that are not `captioned` (n,) are decoded by the decoder
-        for rows without a caption, where there is one."""
-        pred = self.decoder()(proba)
+    def decode(self, proba: "np.ndarray", captioned: "np.ndarray", name: str = "") -> "np.ndarray":
+        """(n, c) bool label sets of probabilities (n, c), by the decoder in use or the one called `name`; rows that are
+        not `captioned` (n,) are decoded by the decoder for rows without a caption, where there is one."""
+        pred = self.decoder("", name)(proba)
         if not captioned.all():
-            pred[~captioned] = self.decoder("captions")(proba[~captioned])
+            pred[~captioned] = self.decoder("captions", name)(proba[~captioned])
         return pred
+
+    def submitted_proba(self, proba: "np.ndarray", captioned: "np.ndarray") -> "np.ndarray":
+        """(n, c) probabilities as a submission holds them: calibrated where the metric is the log loss."""
+        from tandem.decoding.calibration import Calibration
+
+        if self.thresholds["metric"] != "log_loss":
+            return proba
+        found = Calibration(**self.thresholds["calibration"])(proba)
+        if not captioned.all():
+            found[~captioned] = Calibration(**self._recipe("captions")["calibration"])(proba[~captioned])
+        return found
 
     def rows_apart(self, rows: "LabelledRows", rule: "Rule", threads: int) -> "RowsApart | None":
         """The training rows without a caption, and the decoders for them where it predicts without captions; None where
@@ -125,8 +139,8 @@ class ExperimentDir:
         if not missing.any():
             return None
         proba = self.oof_without(NO_CAPTION, rows)
-        cv = None if proba is None else NestedCV(proba, rows.y, rows.fold, rule, threads, rows.group).prepare()
-        return RowsApart(missing, cv)
+        cv = None if proba is None else NestedCV(proba, rows.y, rows.fold, rule, threads, rows.group, rows.known)
+        return RowsApart(missing, None if cv is None else cv.prepare())
 
     def oof_without(self, setting: str, rows: "LabelledRows") -> "np.ndarray | None":
         """(n, c) out-of-fold probabilities in the setting no_caption or no_image; None where it has none."""
@@ -225,7 +239,7 @@ class ExperimentDir:
             return ""
         if made["predictions"] != self.run.get("key"):
             return "it was trained again since it was scored"
-        now = decoder_settings(self.experiments.competition) | self._groups(made)
+        now = decoder_settings(self.experiments.competition, self.paths.input) | self._groups(made)
         return _changed({name: made.get(name) for name in now}, now)
 
     def _groups(self, made: Mapping[str, Any]) -> dict[str, str]:

@@ -7,13 +7,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tandem.artifacts.atomic_io import digest, read_json
+from tandem.artifacts.atomic_io import digest, file_digest, read_json
 from tandem.config import method_versions as version
 from tandem.config.competition import Competition
+from tandem.config.metric_names import OWN
 
 NEW = "not made yet"  # the reason of what has no record
 NONE = "none"  # the digest of what does not exist
 STACK = "stack"
+DECODER_SETTINGS = {"metric", "metric_input", "beta", "zero_division", "least", "most", "decoder"}
 SHOWN = 3  # differences that a reason names
 
 
@@ -101,7 +103,11 @@ def _shown(value: object) -> str:
     return "none" if value is None else str(value) if isinstance(value, int | float) else f"{value!r:.40}"
 
 
-def decoder_settings(competition: Competition) -> dict[str, Any]:
-    """The settings that a decoder depends on, as inputs."""
-    rule = competition.model_dump(mode="json", include={"metric", "beta", "zero_division", "least", "most"})
-    return {"competition.toml": rule, "decoder version": version.DECODER}
+def decoder_settings(competition: Competition, folder: Path | None = None) -> dict[str, Any]:
+    """The settings that a decoder depends on, as inputs, and the digest of the file of a metric FILE.py:FUNCTION."""
+    rule = competition.model_dump(mode="json", include=DECODER_SETTINGS)
+    inputs = {"competition.toml": rule, "decoder version": version.DECODER}
+    if folder is not None and (own := OWN.fullmatch(competition.metric)):
+        file = folder / own[1]
+        inputs[own[1]] = file_digest(file) if file.is_file() else NONE
+    return inputs

@@ -13,8 +13,9 @@ from tandem.config.experiments import make_experiment
 from tandem.data.archive import unpack_zip
 from tandem.graph.experiment_dir import Experiments
 
-FORMAT = 3  # 1: caption models in half precision; 1 and 2: settings in build/, not in run.json
-READABLE = (1, 2, FORMAT)
+# 1: caption models in half precision; 1 and 2: settings in build/, not in run.json; 1 to 3: one decoder
+FORMAT = 4
+READABLE = (1, 2, 3, FORMAT)
 MAX_MANIFEST = 4 * 2**20
 MODULES = "modules.json"  # of a sentence-transformers folder: the classes that it is made of
 CLASSES = {"Transformer", "Pooling", "Normalize", "Dense"}  # these import no code named in their files

@@ -10,6 +10,7 @@ from PIL import Image
 from tandem.artifacts.contributions import TERMS, sum_by_term
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import load_competition
+from tandem.config.metric_names import merit
 from tandem.data.caption_words import word_counts
 from tandem.data.image_io import BadImage
 from tandem.data.image_loader import prefetch, squares
@@ -94,19 +95,19 @@ class Labeler:
         self.sizes = sorted(set().union(*(experiment.image_sizes for experiment in self.experiments)))
 
     @classmethod
-    def of(cls, paths: Paths, experiment: str = "stack", folds: int = 0) -> "Labeler":
-        """Loads from a checkout, with `folds` models of each experiment or all (0); raises FileNotFoundError where the
-        experiment is not trained, ValueError where it is stale."""
+    def of(cls, paths: Paths, experiment: str = "stack", folds: int = 0, decoder: str = "") -> "Labeler":
+        """Loads from a checkout, with `folds` models of each experiment or all (0), and the decoder in use or the one
+        called `decoder`; raises FileNotFoundError where the experiment is not trained, ValueError where it is stale."""
         found = Experiments(paths)
-        predictor = _predictor(found[experiment].require_current(), folds)
-        return cls(paths, predictor, _no_caption_predictor(found, experiment, predictor, folds))
+        predictor = _predictor(found[experiment].require_current(), folds, decoder)
+        return cls(paths, predictor, _no_caption_predictor(found, experiment, predictor, folds, decoder))
 
     @classmethod
-    def load(cls, path: Path | str) -> "Labeler":
+    def load(cls, path: Path | str, decoder: str = "") -> "Labeler":
         """Loads a bundle: the zip, or its unpacked folder. Raises ValueError where a file in it was changed."""
         from tandem.inference.bundle_reader import open_bundle
 
-        return cls.of(*open_bundle(Path(path)))
+        return cls.of(*open_bundle(Path(path)), decoder=decoder)
 
     def label(
         self, images: Sequence[AnyImage] | None, captions: Sequence[str | None] | None = None, terms: bool = False
@@ -199,15 +200,18 @@ class Labeler:
             )
 
 
-def _predictor(experiment: ExperimentDir, folds: int) -> Predictor:
+def _predictor(experiment: ExperimentDir, folds: int, decoder: str) -> Predictor:
+    decode = experiment.decoder("", decoder)
     if not experiment.is_stack:
-        return Predictor([Member(experiment, folds)], experiment.labels, experiment.decoder())
+        return Predictor([Member(experiment, folds)], experiment.labels, decode)
     stack, used = load_stack(experiment.paths, experiment.name)
     members = [Member(experiment.sibling(name), folds) for name in used]
-    return Predictor(members, experiment.labels, experiment.decoder(), stack)
+    return Predictor(members, experiment.labels, decode, stack)
 
 
-def _no_caption_predictor(found: Experiments, experiment: str, predictor: Predictor, folds: int) -> Predictor | None:
+def _no_caption_predictor(
+    found: Experiments, experiment: str, predictor: Predictor, folds: int, decoder: str
+) -> Predictor | None:
     """The predictor for images without a caption: the stack without captions, else `predictor` itself where it reads
     none, else the best experiment."""
     own, names = {member.name: member for member in predictor.members}, predictor.names
@@ -215,7 +219,7 @@ def _no_caption_predictor(found: Experiments, experiment: str, predictor: Predic
     if "captions" in recipe and (loaded := load_no_caption_stack(found.paths, experiment)):
         stack, used = loaded
         members = [own.get(name) or Member(found[name], folds) for name in used]
-        return Predictor(members, names, found[experiment].decoder("captions"), stack, without_captions=True)
+        return Predictor(members, names, found[experiment].decoder("captions", decoder), stack, without_captions=True)
     if not predictor.reads_captions:
         return predictor
     scored = found.scored()
@@ -223,11 +227,14 @@ def _no_caption_predictor(found: Experiments, experiment: str, predictor: Predic
         return None
     best = max(scores, key=scores.__getitem__)
     member = own.get(best) or Member(found[best], folds)
-    return Predictor([member], names, found[best].decoder("captions"), without_captions=True)
+    return Predictor([member], names, found[best].decoder("captions", decoder), without_captions=True)
 
 
 def no_caption_scores(experiments: Sequence[ExperimentDir], labels: Sequence[str]) -> dict[str, float]:
-    """The score on rows without a caption of each current experiment on these `labels` that needs none."""
+    """The `merit` on rows without a caption of each current experiment on these `labels` that needs none."""
     current = [one for one in experiments if one.is_scored and not (one.is_stack or one.why_not_current)]
     usable = [one for one in current if not one.config.needs_captions and one.labels == tuple(labels)]
-    return {one.name: one.scores.get("without", {}).get("captions", one.scores)["score"] for one in usable}
+    return {
+        one.name: merit(one.scores | {"score": one.scores.get("without", {}).get("captions", one.scores)["score"]})
+        for one in usable
+    }

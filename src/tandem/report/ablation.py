@@ -105,7 +105,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Held-out rows and the label sets of the full network, which every row of the table is compared with."""
+    """Held-out rows and the label sets of the full network (or its probabilities, where the metric scores these), which
+    every row of the table is compared with."""
 
     y: np.ndarray  # (n, c)
     fold: np.ndarray  # (n,)
@@ -120,24 +121,27 @@ class Comparison:
         """Means over seeds of the scores of probabilities (n, c), one array a seed, and of the gains over the full
         network of the same seed; label sets `pred` of one seed are by default decoded as the full network's were."""
         y, rule = self.y, self.rule
-        preds = [self.decoders(proba).cross_val_predict("auto") for proba in probas] if pred is None else [pred]
+        preds = [self.decoders(proba).cross_val_values() for proba in probas] if pred is None else [pred]
         full, preds = (list(map(self._counted, sets)) for sets in ([self.full, *self.more][: len(preds)], preds))
         gains = gain_over_seeds(rule, y, full, preds, self.group)
-        score = np.mean([rule.score(y, pred) for pred in preds])
+        score = np.mean([rule.score(y, values, self.known) for values in preds])
         average_precision = np.mean([mean_average_precision(y, proba, known=self.known) for proba in probas])
         loss = np.mean([log_loss(y, proba, known=self.known) for proba in probas])
         return Row(group, name, float(score), *gains, float(average_precision), float(loss))
 
-    def _counted(self, pred: np.ndarray) -> np.ndarray:
+    def _counted(self, values: np.ndarray) -> np.ndarray:
         """Without the labels that are unknown, which are neither right nor wrong."""
-        return pred if self.known is None else pred & self.known
+        return values if self.known is None else np.where(self.known, values, 0)
 
     def decoders(self, proba: np.ndarray) -> NestedCV:
         """All decoders of the probabilities (n, c), cross-fitted on these rows."""
         return NestedCV(proba, self.y, self.fold, self.rule, self.threads, self.group)
 
     def decoder_rows(self, cv: NestedCV) -> list[Row]:
-        """One for each decoder of the full network's probabilities; `full` is that of the decoder "auto"."""
+        """One for each decoder of the full network's probabilities; `full` is that of the decoder "auto". None where
+        the metric scores probabilities."""
+        if self.rule.judge.needs == "probabilities":
+            return []
         return [self.row("decoder", name, cv.proba, pred=cv.cross_val_predict(name)) for name in DECODERS]
 
 

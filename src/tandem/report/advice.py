@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tandem.artifacts.contributions import TERM_NAMES
+from tandem.config.metric_names import merit
 from tandem.decoding import default_decoder
 from tandem.metrics import f1_samples, log_loss_rows, paired_mean
 from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment
@@ -48,7 +49,8 @@ def weak_labels(data: ReportData, focus: FocusExperiment, figures: Figures) -> I
         negatives, positives = row["false_negatives"], row["false_positives"]
         why = (
             f"{negatives:,} false negatives and {positives:,} false positives, {row['support']:,} rows have it "
-            f"(F1 {row['f1']:.3f}); without these errors the score would be {row['gain']:.4f} higher"
+            f"(F{data.rule.beta:g} {row['f1']:.3f}); without these errors the {data.rule.sets.title} would be "
+            f"{row['gain']:.4f} {'higher' if data.rule.sets.judge.greater_is_better else 'lower'}"
         )
         others = {name: ap for name, ap in row["ap_by_experiment"].items() if name != focus.name}
         best = max(others, key=others.__getitem__, default="")
@@ -64,14 +66,15 @@ def weak_labels(data: ReportData, focus: FocusExperiment, figures: Figures) -> I
 
 def error_balance(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
     """Which kind of error costs more, and whether it is the number of labels or their ranking."""
-    y, pred, bounds = data.y, data.counted(focus.pred), figures["bounds"]
-    score = data.rule.score(y, pred)
+    y, pred, judge, title = data.y, data.counted(focus.pred), data.rule.sets.judge, data.rule.sets.title
+    score, better = data.rule.sets.merit(y, pred), "higher" if judge.greater_is_better else "lower"
+    bounds = {name: judge.merit(bound) for name, bound in figures["bounds"].items()}
     costs = {kind: bounds[f"no_false_{kind}"] - score for kind in ("negatives", "positives")}
     less, more = sorted(costs, key=costs.__getitem__)
     if costs[more] > UNBALANCED * costs[less]:
         yield Advice(
             f"The false {more} cost more than the false {less}",
-            f"without false {more} the score would be {costs[more]:.4f} higher, without false {less} "
+            f"without false {more} the {title} would be {costs[more]:.4f} {better}, without false {less} "
             f"{costs[less]:.4f}; a row has {y.sum(1).mean():.2f} labels, {pred.sum(1).mean():.2f} are predicted",
             "classes",
         )
@@ -80,8 +83,9 @@ def error_balance(data: ReportData, focus: FocusExperiment, figures: Figures) ->
         what = "ranking (models)" if ranking > counting else "decoding (thresholds, calibration)"
         yield Advice(
             f"Largest potential gain: better {what}",
-            f"if the number of labels of each row was known and the most probable ones were predicted, the score would "
-            f"be {bounds['known_counts']:.4f} ({counting:+.4f}); the remaining {ranking:.4f} are errors of ranking",
+            f"if the number of labels of each row was known and the most probable ones were predicted, the {title} "
+            f"would be {figures['bounds']['known_counts']:.4f} ({counting:.4f} {better}); the remaining {ranking:.4f} "
+            "are errors of ranking",
             "decoding" if counting >= ranking else "experiments",
         )
 
@@ -89,9 +93,9 @@ def error_balance(data: ReportData, focus: FocusExperiment, figures: Figures) ->
 def decoder_choice(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
     """The decoder in use against the best one, and whether the submission was written by it."""
     scores, recipe, submission = focus.scores, focus.recipe, focus.submission
-    used = scores["decoders"][scores["decoder"]]
-    best, most = max(scores["decoders"].items(), key=lambda item: item[1]["score"])
-    if best != scores["decoder"]:  # a significant gain would have selected it
+    used, merit_of = scores["decoders"][scores["decoder"]], data.rule.sets.judge.merit
+    best, most = max(scores["decoders"].items(), key=lambda item: merit_of(item[1]["score"]))
+    if best != scores["decoder"] and data.rule.decoder == "auto":  # a significant gain would have selected it
         yield Advice(
             f"Keep the decoder: the gain of {best} is not significant",
             f"{most['score']:.4f} against {used['score']:.4f} for {scores['decoder']} in use; its gain over "
@@ -133,7 +137,7 @@ def stack_members(data: ReportData, focus: FocusExperiment, figures: Figures) ->
         )
     if not (members := [by_name[name] for name in run.get("members", {}) if name in by_name]):
         return
-    best = max(members, key=lambda e: e.scores["score"])
+    best = max(members, key=lambda e: merit(e.scores))
     alone, stacked = (log_loss_rows(data.y, e.proba, known=data.known) for e in (best, focus))
     gain, low, high = paired_mean(alone - stacked, data.group)
     if low <= 0:
@@ -149,7 +153,7 @@ def stack_members(data: ReportData, focus: FocusExperiment, figures: Figures) ->
 def modalities(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
     """Image-only against caption-only models, and what fusion networks lose without one input."""
     alone: dict[str, ScoredExperiment] = {}
-    for e in sorted(data.experiments, key=lambda e: e.scores["score"], reverse=True):
+    for e in sorted(data.experiments, key=lambda e: merit(e.scores), reverse=True):
         if len(e.modalities) == 1:
             alone.setdefault(next(iter(e.modalities)), e)
     if len(alone) < 2:
@@ -164,7 +168,11 @@ def modalities(data: ReportData, focus: FocusExperiment, figures: Figures) -> It
     for e in data.experiments:
         for lacking, scores in e.scores.get("without", {}).items():
             why += f"; {e.name} without {lacking} {scores['score']:.4f} ({scores['score'] - e.scores['score']:+.4f})"
-    weaker, command = ("image", "gpu_convnextv2_finetune") if image < caption else ("caption", "gpu_text")
+    weaker, command = (
+        ("image", "gpu_convnextv2_finetune")
+        if (image < caption) == data.rule.judge.greater_is_better
+        else ("caption", "gpu_text")
+    )
     title = f"Strengthen the {weaker} models: a larger or a fine-tuned backbone (needs a GPU)"
     yield Advice(title, why, "experiments", command=f"make train COMP={data.comp} EXPS={command}")
 
@@ -172,7 +180,7 @@ def modalities(data: ReportData, focus: FocusExperiment, figures: Figures) -> It
 def fit(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
     """Overfitting and underfitting, from the training logs."""
     over, under = {}, {}
-    for e in sorted(data.experiments, key=lambda e: -e.scores["score"]):
+    for e in sorted(data.experiments, key=lambda e: -merit(e.scores)):
         decrease, f1 = last_decrease(e.logs), last_value(e.logs, "f1")
         held_out = f1_samples(data.y, e.proba > 0.5, known=data.known)
         if f1 is not None and f1 - held_out > OVERFIT:
@@ -236,7 +244,9 @@ def leaderboard(data: ReportData, focus: FocusExperiment, figures: Figures) -> I
     """Out-of-fold score against the local leaderboard."""
     if not (focus.local and focus.submission):
         return
-    rows, score, local = focus.submission["rows"], focus.scores["score"], focus.local[data.rule.metric]
+    rows, score, local = focus.submission["rows"], focus.scores["score"], focus.local.get(data.rule.metric)
+    if local is None:
+        return
     expected = figures["score_error"] * (1 + len(data.y) / max(rows, 1)) ** 0.5
     if abs(local - score) > expected:
         yield Advice(

@@ -15,14 +15,14 @@ CONFUSED = 5  # labels listed as confused with a label
 
 def per_class(data: ReportData, focus: FocusExperiment) -> list[dict]:
     """One dict per label, in the order of the names; an undefined figure is None."""
-    rule, y, pred, known = data.rule, data.y.astype(bool), data.counted(focus.pred), data.known
+    rule, y, pred, known = data.rule.sets, data.y.astype(bool), data.counted(focus.pred), data.known
     proba = focus.proba if known is None else np.where(known, focus.proba, 0)
     thresholds, spread = focus.thresholds, focus.recipe.get("spread", {})
     counts = np.column_stack([y.sum(0), pred.sum(0), (y & pred).sum(0)]).tolist()
     f1 = f1_per_label(y, pred, rule.beta, rule.zero_division)
     gain, ap = gain_per_label(y, pred, rule), average_precisions(proba, y, known)
     share = modality_shares(data.names, focus.terms) if focus.terms is not None else {}
-    metric = None if thresholds is None else metric_curves(proba, y, thresholds, rule)
+    metric = None if thresholds is None else metric_curves(proba, y, thresholds, data.rule)
     ap_of = {e.name: average_precisions(e.proba, y, known) for e in data.experiments}
     labels = []
     for j, name in enumerate(data.names):
@@ -67,9 +67,9 @@ def average_precisions(proba: np.ndarray, y: np.ndarray, known: np.ndarray | Non
 
 
 def gain_per_label(y: np.ndarray, pred: np.ndarray, rule: Rule) -> np.ndarray:
-    """(c,) how much higher the score would be without any error on this one label."""
-    now, label = rule.score(y, pred), np.arange(y.shape[1])
-    return np.array([rule.score(y, np.where(label == j, y, pred)) - now for j in label])
+    """(c,) how much better the score would be without any error on this one label."""
+    now, label = rule.merit(y, pred), np.arange(y.shape[1])
+    return np.array([rule.merit(y, np.where(label == j, y, pred)) - now for j in label])
 
 
 def calibration(proba: np.ndarray, y: np.ndarray) -> tuple[list[list[float]], float]:
@@ -90,11 +90,13 @@ def f_curve(proba: np.ndarray, y: np.ndarray, beta: float, zero_division: float 
 
 
 def metric_curves(proba: np.ndarray, y: np.ndarray, thresholds: np.ndarray, rule: Rule) -> np.ndarray:
-    """(c, len(GRID)) the competition's score as the threshold of one label varies and the others stay fixed."""
+    """(c, len(GRID)) the score that thresholds are tuned for as that of one label varies and the others stay fixed."""
+    rule = rule.tuned
     labels, pred = SortedLabels(proba, y, rule), proba >= thresholds
     size, overlap = pred.sum(1), (pred & labels.y).sum(1)
     above = [(p[:, None] >= GRID).sum(0) for p in proba.T]
-    return np.array([labels.curve(pred, overlap, size, j)[rows] for j, rows in enumerate(above)])
+    merits = np.array([labels.curve(pred, overlap, size, j)[rows] for j, rows in enumerate(above)])
+    return merits if rule.judge.greater_is_better else 1 - merits
 
 
 def confused_labels(j: int, y: np.ndarray, pred: np.ndarray) -> dict[str, list[list[int]]]:
@@ -112,10 +114,10 @@ def confused_labels(j: int, y: np.ndarray, pred: np.ndarray) -> dict[str, list[l
 
 
 def upper_bounds(data: ReportData, focus: FocusExperiment) -> dict[str, float]:
-    """The score if one kind of error was removed and everything else stayed the same; with `known_counts` every row
-    gets its most probable labels, as many as it has: the remaining errors are of ranking. `perfect` is the score
-    without any error, below 1 where a row or label without labels counts as 0."""
-    y, pred, rule = data.y.astype(bool), data.counted(focus.pred), data.rule
+    """The score of label sets if one kind of error was removed and everything else stayed the same; with `known_counts`
+    every row gets its most probable labels, as many as it has: the remaining errors are of ranking. `perfect` is the
+    score without any error, below 1 where a row or label without labels counts as 0."""
+    y, pred, rule = data.y.astype(bool), data.counted(focus.pred), data.rule.sets
     proba = focus.proba if data.known is None else np.where(data.known, focus.proba, -1)
     order = np.argsort(-proba, axis=1, kind="stable")
     best = np.zeros_like(y)

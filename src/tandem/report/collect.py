@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
 
 import numpy as np
 
@@ -11,10 +10,11 @@ from tandem.artifacts.contributions import BOTH, read_contributions
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions, read_provenance
 from tandem.config import method_versions as version
+from tandem.config.metric_names import merit
 from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.data.split_tables import read_captions, read_image_rows
 from tandem.decoding import NestedCV, Rule
-from tandem.decoding.scoring import cross_val_predict
+from tandem.decoding.scoring import cross_val_predict, cross_val_values
 from tandem.features.feature_store import read_features
 from tandem.graph.experiment_dir import ExperimentDir, Experiments, same_rows
 from tandem.graph.keys import STACK
@@ -28,12 +28,12 @@ def gather(experiments: Experiments, wanted: str = "") -> ReportData:
     paths = experiments.paths
     if lacking := [str(path) for path in (paths.labels, paths.images("train"), paths.folds) if not path.exists()]:
         raise FileNotFoundError(f"no {', '.join(lacking)}; run: make folds COMP={paths.comp}")
-    rows, rule = read_labelled_rows(paths), Rule.of(experiments.competition)
+    rows, rule = read_labelled_rows(paths), Rule.of(experiments.competition, paths.input)
     scored, stale = read_experiments(experiments, rows)
     if wanted and wanted not in scored:
         command = f"make train COMP={paths.comp} EXPS={wanted}"
         raise ValueError(f"EXP={wanted}: not scored; there are {sorted(scored)}; run: {command}")
-    best = max(scored, key=lambda name: scored[name].scores["score"], default="")
+    best = max(scored, key=lambda name: merit(scored[name].scores), default="")
     name = wanted or (STACK if STACK in scored else best)  # "" where nothing is scored
     focus = read_focus(experiments[name], rows, rule, scored[name]) if name else None
     return ReportData(
@@ -81,7 +81,8 @@ def read_focus(experiment: ExperimentDir, rows: LabelledRows, rule: Rule, scored
     """The experiment with its rows decoded again; raises ValueError where its score differs from the one on disk."""
     paths, name, scores = experiment.paths, experiment.name, scored.scores
     pred = cross_fitted(experiment, rows, rule, scored)
-    score = rule.score(rows.y, pred if rows.known is None else pred & rows.known)
+    values = None if rule.judge.needs == "labels" else scored_values(experiment, rows, rule, scored)
+    score = rule.score(rows.y, pred if values is None else values, rows.known)
     if scores["metric"] != rule.metric or abs(score - scores["score"]) > 1e-9:
         raise ValueError(
             f"{paths.scores(name)} has {scores['score']:.4f} {scores['metric']}, its predictions score "
@@ -92,6 +93,7 @@ def read_focus(experiment: ExperimentDir, rows: LabelledRows, rule: Rule, scored
         **vars(scored),
         pred=pred,
         recipe=experiment.thresholds,
+        values=values,
         terms=read_terms(paths, name, rows.ids),
         test_pred=decode_test(experiment, test) if test is not None and test.names == rows.names else None,
         submission=experiment.submission,
@@ -108,13 +110,19 @@ def cross_fitted(experiment: ExperimentDir, rows: LabelledRows, rule: Rule, scor
     paths = experiment.paths
     file, oof = paths.decoded(scored.name), file_digest(paths.oof(scored.name))
     about_rows = [rows.fold_digest, rows.group.tolist(), experiment.captioned("train", rows.ids).tolist()]
-    key = digest([oof, *about_rows, rows.label_digest, asdict(rule), version.DECODER])
+    key = digest([oof, *about_rows, rows.label_digest, rule.settings(), rule.decoder, version.DECODER])
     if read_provenance(file).get("key") == key:
         return Predictions.read(file).aligned_to(rows.ids) > 0.5
-    cv = NestedCV(scored.proba, rows.y, rows.fold, rule, threads(), rows.group).prepare()
+    cv = NestedCV(scored.proba, rows.y, rows.fold, rule, threads(), rows.group, rows.known).prepare()
     pred = cross_val_predict(cv, experiment.rows_apart(rows, rule, threads()))
     Predictions(rows.ids, rows.names, pred.astype(np.float32), {"key": key}).write(file)
     return pred
+
+
+def scored_values(experiment: ExperimentDir, rows: LabelledRows, rule: Rule, scored: ScoredExperiment) -> np.ndarray:
+    """(n, c) the probabilities that the metric scores, each row's cross-fitted."""
+    cv = NestedCV(scored.proba, rows.y, rows.fold, rule, threads(), rows.group, rows.known)
+    return cross_val_values(cv, experiment.rows_apart(rows, rule, threads()))
 
 
 def read_terms(paths: Paths, name: str, ids: Sequence[str]) -> np.ndarray | None:

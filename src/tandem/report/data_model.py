@@ -38,13 +38,19 @@ class FocusExperiment(ScoredExperiment):
 
     pred: np.ndarray  # (n, c) bool, cross-fitted: no row was decoded by parameters tuned on it
     recipe: dict  # thresholds.json
+    values: np.ndarray | None = None  # (n, c) cross-fitted probabilities, where the metric scores these; None: `pred`
     terms: np.ndarray | None = None  # (n, c, 5) tandem.artifacts.contributions.TERMS of each out-of-fold logit
     test_pred: np.ndarray | None = None  # (m, c) bool, the label sets of the test rows
     submission: dict | None = None  # the JSON file beside its submission
 
     @property
+    def scored(self) -> np.ndarray:
+        """(n, c) what the metric scores: label sets, or probabilities."""
+        return self.pred if self.values is None else self.values
+
+    @property
     def thresholds(self) -> np.ndarray | None:
-        """(c,), or None if the decoder has no thresholds."""
+        """(c,) the tuned ones, whatever decoder is in use; None in files of older versions that have none."""
         by_name = self.recipe.get("thresholds")
         return None if by_name is None else np.array([by_name[name] for name in self.recipe["labels"]])
 

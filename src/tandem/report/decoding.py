@@ -7,18 +7,19 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from tandem.data.submission import detect_drift
-from tandem.decoding import DECODERS, default_decoder
+from tandem.decoding import Rule, default_decoder
+from tandem.decoding.decoder import about
 from tandem.report.charts import ACCENT, MUTED, WARM, chart, logarithmic
 from tandem.report.data_model import FocusExperiment, ReportData
 
 NAMED = 6  # points of the chart with a label name
 
 
-def decoders(scores: dict) -> list[dict]:
+def decoders(scores: dict, rule: Rule) -> list[dict]:
     """One row per decoder; `gain` is over the one marked `reference`, with its paired 95 % interval."""
-    used, reference = scores["decoder"], default_decoder(scores["metric"])
+    used, reference = scores["decoder"], default_decoder(rule.metric)
     return [
-        {"name": name, "about": DECODERS.get(name, ""), "used": name == used, "reference": name == reference} | figures
+        {"name": name, "about": about(name, rule), "used": name == used, "reference": name == reference} | figures
         for name, figures in scores["decoders"].items()
     ]
 

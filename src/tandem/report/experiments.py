@@ -6,45 +6,49 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from tandem.metrics import METRICS, f1_per_row, paired_mean, students_t
+from tandem.config.metric_names import merit, metric_title
+from tandem.metrics import METRICS, Metric, paired_mean, students_t
 from tandem.report.charts import ACCENT, INK, MUTED, WARM, chart, logarithmic
 from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment
 
-COLUMNS = ("f1_samples", "f1_micro", "f1_macro", "optimism", "fold_spread", "map", "log_loss")
+COLUMNS = ("f1_samples", "f1_micro", "f1_macro", "optimism", "fold_spread", "map", "log_loss")  # and the metric
 PARTS = 50  # of the groups of rows, left out one at a time
 
 
-def metric_names(beta: float) -> dict[str, str]:
-    """The displayed names of the F-beta metrics.
+def metric_names(beta: float, metric: str = "f1_samples") -> dict[str, str]:
+    """The displayed names of the F-beta metrics, after that of the competition's metric where it is none of them.
 
-    >>> metric_names(2.0)["f1_micro"]
-    'micro F2'
+    >>> metric_names(2.0)["f1_micro"], list(metric_names(1.0, "auc_macro"))
+    ('micro F2', ['auc_macro', 'f1_samples', 'f1_micro', 'f1_macro'])
     """
-    f = f"F{beta:g}"
-    return {"f1_samples": f"{f} per row", "f1_micro": f"micro {f}", "f1_macro": f"macro {f}"}
+    f_scores = ("f1_samples", "f1_micro", "f1_macro")
+    return {name: metric_title(name, beta) for name in dict.fromkeys((metric, *f_scores) if metric not in f_scores
+            else f_scores)}  # fmt: skip
 
 
 def table(experiments: Sequence[ScoredExperiment], focus: str) -> list[dict]:
     """One row per experiment, best first; below a fusion network its scores without captions and without images."""
     rows = []
-    for experiment in sorted(experiments, key=lambda e: -e.scores["score"]):
+    for experiment in sorted(experiments, key=lambda e: -merit(e.scores)):
         name, scores = experiment.name, experiment.scores
         about = {
             "name": name,
             "focus": name == focus,
             "modalities": "+".join(sorted(experiment.modalities)),
             "decoder": scores["decoder"],
-            "local": experiment.local[scores["metric"]] if experiment.local else None,
+            "local": (experiment.local or {}).get(scores["metric"]),
             "seconds": total_seconds(experiment, experiments),
             "mb": experiment.run["model_mb"],
         }
-        rows.append({key: scores[key] for key in COLUMNS} | about)
+        columns = (*COLUMNS, scores["metric"])
+        rows.append({key: scores[key] for key in columns} | about)
         unknown = dict.fromkeys(("local", "seconds", "mb")) | {"focus": False, "modalities": "", "decoder": ""}
         if few := scores.get("rows_without_caption"):
             title = f"{name} on {few['rows']:,} rows without a caption"
-            rows.append({key: few.get(key) for key in COLUMNS} | unknown | {"name": title})
+            few = {scores["metric"]: few["score"]} | few
+            rows.append({key: few.get(key) for key in columns} | unknown | {"name": title})
         for lacking, without in scores.get("without", {}).items():
-            rows.append({key: without[key] for key in COLUMNS} | unknown | {"name": f"{name} without {lacking}"})
+            rows.append({key: without.get(key) for key in columns} | unknown | {"name": f"{name} without {lacking}"})
     return rows
 
 
@@ -57,22 +61,23 @@ def total_seconds(experiment: ScoredExperiment, experiments: Sequence[ScoredExpe
 
 def score_error(data: ReportData, focus: FocusExperiment) -> float:
     """Half the width of the 95 % interval of the cross-fitted score; rows of one group count as one draw."""
-    rule, pred = data.rule, data.counted(focus.pred)
-    if rule.metric == "f1_samples":
-        rows = f1_per_row(data.y, pred, rule.beta, rule.zero_division)
+    rule = data.rule
+    rows = rule.judge.per_row(data.y, focus.scored, rule.beta, rule.zero_division, data.known)
+    if rows is not None:
         _, low, high = paired_mean(rows, data.group)
         return (high - low) / 2
     parts = min(PARTS, len(np.unique(data.group)))
     if parts < 2:
         return float("inf")
-    error = jackknife(data.y, pred, rule.metric, rule.beta, data.group, rule.zero_division)
+    values = focus.scored if data.known is None else np.where(data.known, focus.scored, 0)
+    error = jackknife(data.y, values, rule.judge, rule.beta, data.group, rule.zero_division)
     return students_t(parts - 1) * error
 
 
 def jackknife(
     y: np.ndarray,
-    pred: np.ndarray,
-    metric: str,
+    values: np.ndarray,
+    metric: str | Metric,
     beta: float,
     groups: np.ndarray | None = None,
     zero_division: float = 0.0,
@@ -82,7 +87,8 @@ def jackknife(
     group = np.arange(len(y)) if groups is None else np.unique(groups, return_inverse=True)[1]
     m = min(PARTS, int(group.max()) + 1)
     part = group % m
-    left = np.array([METRICS[metric](y[part != k], pred[part != k], beta, zero_division) for k in range(m)])
+    judge = METRICS[metric] if isinstance(metric, str) else metric
+    left = np.array([judge(y[part != k], values[part != k], beta, zero_division) for k in range(m)])
     return float(np.sqrt((m - 1) / m * ((left - left.mean()) ** 2).sum()))
 
 
@@ -98,14 +104,16 @@ def cost_chart(experiments: Sequence[ScoredExperiment], focus: str) -> Markup | 
         logarithmic(axes.xaxis, min(seconds.values()), max(seconds.values()))
         # room for the names, which are to the right of the points
         axes.set_xlim(min(seconds.values()) / 1.5, max(seconds.values()) * 3)
-        for e in sorted(experiments, key=lambda e: -e.scores["score"]):
+        for e in sorted(experiments, key=lambda e: -merit(e.scores)):
             x, y, in_focus = seconds[e.name], scores[e.name], e.name == focus
             colour, ink, weight, area = (WARM, INK, "bold", 34) if in_focus else (ACCENT, MUTED, "normal", 22)
             axes.errorbar(x, y, yerr=e.scores["fold_spread"], color=colour, lw=0.9, alpha=0.55, zorder=2)
             axes.scatter(x, y, s=area, color=colour, zorder=3)
             at = (6, offsets[e.name])
             axes.annotate(e.name, (x, y), at, textcoords="offset points", fontsize=8, color=ink, weight=weight)
-        axes.set(xlabel="seconds of training, all folds (log)", ylabel="score, cross-fitted")
+        axes.set(
+            xlabel="seconds of training, all folds (log)", ylabel=f"{experiments[0].scores['metric']}, cross-fitted"
+        )
 
     return chart("cost", "score of each experiment against its seconds of training", draw, 7.4, 3.6)
 

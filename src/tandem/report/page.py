@@ -13,6 +13,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from tandem.artifacts.contributions import TERM_NAMES, TERMS
+from tandem.config.metric_names import METRIC_INFO
 from tandem.data.image_io import BadImage, load_rgb
 from tandem.data.image_loader import prefetch
 from tandem.html import data_uri, templates
@@ -47,6 +48,7 @@ def build(report: ReportData) -> str:
     }
     terms = [{"key": term, "name": TERM_NAMES[term]} for term in TERMS]
     payload = {"names": report.names, "grid": GRID.tolist(), "duplicates": duplicates, "terms": terms}
+    payload["tuned_for"] = report.rule.tuned.title
     shown = [row["row"] for group in duplicates for row in group["rows"]]
     if focus is not None:
         figures = _focus_figures(report, focus, shifts)
@@ -76,7 +78,7 @@ def _focus_figures(report: ReportData, focus: FocusExperiment, shifts: dict | No
             "causes": cause_counts(report, focus),
         },
         "label_errors": label_errors(report, focus.proba),
-        "decoders": decoding.decoders(focus.scores),
+        "decoders": decoding.decoders(focus.scores, report.rule),
         "rates": rates,
         "rate_chart": decoding.rate_chart(rates),
         "training": training(report.experiments, report.y, report.known),
@@ -86,12 +88,15 @@ def _focus_figures(report: ReportData, focus: FocusExperiment, shifts: dict | No
 
 def render(context: dict[str, Any], payload: dict[str, Any]) -> str:
     """Fills the template; the page's content security policy allows its own script, by digest, and no request."""
-    environment = templates("tandem.report", "assets")
+    environment, rule = templates("tandem.report", "assets"), context["report"].rule
     environment.filters |= {"number": number, "percent": percent, "signed": signed, "count": count}
     script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
     return environment.get_template("page.html").render(
         **context,
-        metric_names=metric_names(context["report"].rule.beta),
+        metric_names=metric_names(rule.beta, rule.metric),
+        f_names=metric_names(rule.beta),
+        heading={name: METRIC_INFO[name].column for name in METRIC_INFO if name not in metric_names(rule.beta)},
+        sets_title=rule.sets.title,
         term_names=TERM_NAMES,
         causes=CAUSES,
         css=Markup((ASSETS / "page.css").read_text(encoding="utf-8")),

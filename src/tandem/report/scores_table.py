@@ -6,26 +6,39 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from tandem.artifacts.paths import Paths
+from tandem.config.metric_names import METRIC_INFO, merit, metric_title
 from tandem.graph.experiment_dir import ExperimentDir, Experiments
 from tandem.runtime.console import make_console
 
-COLUMNS = {"f1_samples": "per row", "f1_micro": "micro", "f1_macro": "macro"}  # F1, or F-beta
+F_SCORES = ("f1_samples", "f1_micro", "f1_macro")
+SHOWN = 40  # labels whose thresholds are printed
+OTHERS = {"map": "mAP", "log_loss": "log loss"}  # of all competitions, besides
 
 
 def show_scores(paths: Paths) -> None:
     """Prints the table; raises FileNotFoundError where nothing is scored."""
     if not (rows := [_row(experiment) for experiment in Experiments(paths).scored()]):
         raise FileNotFoundError(f"nothing has been scored for {paths.comp!r}; run: make train COMP={paths.comp}")
-    rows.sort(key=lambda row: (not row["comparable"], -row["score"]))
+    rows.sort(key=lambda row: (not row["comparable"], -merit(row)))
     console = make_console()
     console.print(_scores(paths.comp, rows))
-    console.print(_decoders([row for row in rows if row["comparable"]] or rows))
+    comparable = [row for row in rows if row["comparable"]] or rows
+    console.print(_decoders(comparable))
+    if tuned := [row for row in comparable if "thresholds" in row]:
+        console.print(_thresholds(tuned))
+        console.print(_each_threshold(tuned[0]), style="dim", markup=False, highlight=False)
 
 
 def _row(experiment: ExperimentDir) -> dict[str, Any]:
     row = {**experiment.run, **experiment.scores, "experiment": experiment.name}
-    local = (experiment.submission or {}).get("local_leaderboard")
-    return row | {"comparable": not experiment.decoder_stale_reason, "local": local[row["metric"]] if local else None}
+    local = (experiment.submission or {}).get("local_leaderboard") or {}
+    return row | {
+        "comparable": not experiment.decoder_stale_reason,
+        "local": local.get(row["metric"]),
+        "beta": experiment.thresholds.get("beta", 1.0),
+        "threshold_of": experiment.thresholds.get("thresholds", {}),
+        "spread_of": experiment.thresholds.get("spread", {}),
+    }
 
 
 def _table(title: str, caption: str, *columns: str) -> Table:
@@ -36,50 +49,104 @@ def _table(title: str, caption: str, *columns: str) -> Table:
     return table
 
 
-def _scores(comp: str, rows: list[dict]) -> Table:
-    caption = (
-        "* the competition's metric; optimism: in-sample minus cross-fitted; local: against the solution; the first "
-        "is the best on these rows, so its score is slightly optimistic"
+def columns_of(metric: str, beta: float = 1.0) -> dict[str, str]:
+    """{key of scores.json: heading} of the scores that a table shows; * marks the competition's metric, which is first
+    where it is none of the others.
+
+    >>> list(columns_of("f1_micro").values())
+    ['F1 per row', 'micro *', 'macro', 'optimism', '± folds', 'mAP', 'log loss']
+    >>> list(columns_of("auc_macro", 2.0).values())
+    ['AUC *', 'optimism', '± folds', 'F2 row', 'macro', 'mAP', 'log loss']
+    """
+    f = {"f1_samples": f"F{beta:g} per row", "f1_micro": "micro", "f1_macro": "macro"}
+    spread, others = (
+        {"optimism": "optimism", "fold_spread": "± folds"},
+        {k: v for k, v in OTHERS.items() if k != metric},
     )
+    if metric in F_SCORES:
+        f[metric] += " *"
+        return f | spread | others
+    heading = METRIC_INFO[metric].column if metric in METRIC_INFO else metric
+    return {metric: f"{heading} *"} | spread | {"f1_samples": f"F{beta:g} row", "f1_macro": "macro"} | others
+
+
+def _scores(comp: str, rows: list[dict]) -> Table:
+    first = rows[0]
+    less = "" if first.get("greater_is_better", True) else ", less is better"
+    caption = (
+        f"* {metric_title(first['metric'], first['beta'])}, the competition's metric{less}; optimism: how much better "
+        "in sample than cross-fitted; local: against the solution; the first is the best on these rows, so its score "
+        "is slightly optimistic"
+    )
+    if first["metric"] not in F_SCORES:
+        caption += f"; F{first['beta']:g} per row and macro: of the label sets"
     if not all(row["comparable"] for row in rows):
         caption += "; †: not current, make train EXPS=NAME scores it again"
-    metrics = [title + (" *" if key == rows[0]["metric"] else "") for key, title in COLUMNS.items()]
-    title = f"{comp}: out-of-fold F, cross-fitted, {rows[0]['rows']:,} rows"
-    table = _table(title, caption, *metrics, "optimism", "± folds", "mAP", "log loss", "local", "s", "MB")
+    columns = columns_of(first["metric"], first["beta"])
+    title = f"{comp}: out-of-fold scores, cross-fitted, {first['rows']:,} rows"
+    table = _table(title, caption, *columns.values(), "local", "s", "MB")
     for i, row in enumerate(rows):
         local = "" if row["local"] is None else f"{row['local']:.4f}"
         cost = (f"{row['seconds']:.0f}", f"{row['model_mb']:.1f}")
         name = row["experiment"] + ("" if row["comparable"] else " †")
-        table.add_row(name, *_numbers(row), local, *cost, style="" if i else "green")
+        table.add_row(name, *_numbers(row, columns), local, *cost, style="" if i else "green")
         if few := row.get("rows_without_caption"):
             title = f"  on {few['rows']:,} rows without a caption"
-            table.add_row(title, *(f"{few[key]:.4f}" for key in COLUMNS), style="dim")
+            own = {first["metric"]: few["score"]} | few
+            table.add_row(title, *_numbers(own, columns), style="dim")
         for missing, scores in row.get("without", {}).items():
-            table.add_row(f"  without {missing}", *_numbers(scores), style="dim")
+            table.add_row(f"  without {missing}", *_numbers(scores, columns), style="dim")
     return table
 
 
-def _numbers(row: dict) -> list[str]:
-    signs = dict.fromkeys(COLUMNS, "") | {"optimism": "+", "fold_spread": "", "map": "", "log_loss": ""}
-    return [f"{row[key]:{sign}.4f}" for key, sign in signs.items()]
+def _numbers(row: dict, columns: dict[str, str]) -> list[str]:
+    """A score that there is not, as of an experiment scored by another metric, is left empty."""
+    signs = {"optimism": "+"}
+    return ["" if row.get(key) is None else f"{row[key]:{signs.get(key, '')}.4f}" for key in columns]
 
 
 def _decoders(rows: list[dict]) -> Table:
-    """Every decoder's score with every experiment, and what it gains over the default one."""
-    names, default = list(rows[0]["decoders"]), rows[0].get("default_decoder", "the default")
+    """Every decoder's score with every experiment, what it gains over the default one, and the tuned thresholds."""
+    first = rows[0]
+    names, default = list(first["decoders"]), first.get("default_decoder", "the default")
     caption = (
         f"* in use; below: gain over {default} with its paired 95 % interval, and the score in sample. "
-        f"In use is the best, or {default} where its gain may be chance."
+        f"In use is the best, or {default} where its gain may be chance, or the one that competition.toml names."
     )
-    table = _table(f"decoders: {rows[0]['metric']}, cross-fitted", caption, *names)
+    metric = first.get("decoders_for", first["metric"])
+    labels = "" if metric == first["metric"] else " of label sets"
+    table = _table(f"decoders: {metric}{labels}, cross-fitted", caption, *names)
     for row in rows:
-        table.add_row(row["experiment"], *(_cell(row, name) for name in names))
+        table.add_row(row["experiment"], *(_cell(row["decoders"][name], row["decoder"] == name) for name in names))
     return table
 
 
-def _cell(row: dict, name: str) -> str:
-    d = row["decoders"][name]
+def _cell(d: dict, used: bool) -> str:
+    score = f"[green]{d['score']:.4f}*[/]" if used else f"{d['score']:.4f} "
+    return f"{score}\n[dim]{_gain(d)}\nin {d['in_sample']:.4f} [/]"
+
+
+def _thresholds(rows: list[dict]) -> Table:
+    """The score with a tuned threshold for each label, beside that of the decoder in use."""
+    metric = rows[0]["thresholds"]["metric"]
+    caption = "gain: over the decoder in use, with its paired 95 % interval; make submit DECODER=NAME submits by them"
+    columns = ("score", "in sample", "tuned by", "for", "in use", "its score", "gain")
+    table = _table(f"thresholds, one a label: {metric}, cross-fitted", caption, *columns)
+    for row in rows:
+        t = row["thresholds"]
+        tuned = (f"{t['score']:.4f}", f"{t['in_sample']:.4f}", t["by"], t["for"], t["over"], f"{t['over_score']:.4f}")
+        table.add_row(row["experiment"], *tuned, f"{t['gain']:+.4f} [{t['low']:+.4f}, {t['high']:+.4f}]")
+    return table
+
+
+def _each_threshold(row: dict) -> str:
+    """The thresholds of one experiment, of the first SHOWN labels."""
+    of_each = list(row["threshold_of"].items())
+    shown = [f"{name} {value:.3f}±{row['spread_of'].get(name, 0):.3f}" for name, value in of_each[:SHOWN]]
+    more = f"; {len(of_each) - SHOWN:,} more in thresholds.json" if len(of_each) > SHOWN else ""
+    return f"{row['experiment']}, ± standard deviation over the folds: {', '.join(shown)}{more}\n"
+
+
+def _gain(d: dict) -> str:
     half = (d["high"] - d["low"]) / 2
-    gain = f"{d['gain']:+.3f}±{half:.3f}".replace("0.", ".") if d["gain"] or half else ""
-    score = f"[green]{d['score']:.4f}*[/]" if row["decoder"] == name else f"{d['score']:.4f} "
-    return f"{score}\n[dim]{gain}\nin {d['in_sample']:.4f} [/]"
+    return f"{d['gain']:+.3f}±{half:.3f}".replace("0.", ".") if d["gain"] or half else ""

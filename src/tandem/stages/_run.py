@@ -15,8 +15,11 @@ from tandem.runtime.progress import print_line
 from tandem.sample import NAME as SAMPLE
 
 
-def bring_up_to_date(comp: str, target: str, exps: str | Sequence[str] = "", jobs: int = 1) -> None:
-    """Runs all stale tasks of a target for these experiments; prints a line where there is nothing to do."""
+def bring_up_to_date(
+    comp: str, target: str, exps: str | Sequence[str] = "", jobs: int = 1, decoder: str = ""
+) -> list[str]:
+    """Runs all stale tasks of a target for these experiments, and those of submissions by another `decoder` too; prints
+    a line where there is nothing to do. Returns the names of the target's last tasks."""
     if jobs < 1:
         raise ValueError(f"JOBS={jobs}: expected 1 or more")
     paths, names = Paths(comp), exps.split() if isinstance(exps, str) else list(exps)
@@ -24,11 +27,14 @@ def bring_up_to_date(comp: str, target: str, exps: str | Sequence[str] = "", job
         remove_leftovers(paths)
         graph = open_graph(paths)
         started = time.perf_counter()
-        ran = carry_out(graph, graph.goal(target, names), names, lambda step: run_step(paths, step), jobs)
+        goals = graph.goal(target, names)
+        goals += [f"{goal}.{decoder}" for goal in goals if decoder and goal.startswith("submit ")]
+        ran = carry_out(graph, goals, names, lambda step: run_step(paths, step), jobs)
     if ran:
         print_line(f"{target}: {ran} task{'s' * (ran > 1)}, {time.perf_counter() - started:.0f} s")
     else:
         print(f"Nothing to be done for {target!r}: all results are current.")
+    return goals
 
 
 def remove_leftovers(paths: Paths) -> None:

@@ -93,11 +93,11 @@ class _Ablation:
         """Trains the full network and then the others, with every seed, and writes the table after each."""
         full, *jobs = [[self._job(name) for name in seeds] for seeds in self.names]
         self._fit(full)
-        labelled, rule = self.full.rows, Rule.of(self.graph.competition)
+        labelled, rule = self.full.rows, Rule.of(self.graph.competition, self.paths.input)
         y, group = labelled.y[self.rows], labelled.group[self.rows]
         fold = split_for_decoders(labelled.fold[self.rows], group)
         cvs = [NestedCV(self._held_out(job), y, fold, rule, threads(), group).prepare() for job in full]
-        first, *more = (cv.cross_val_predict("auto") for cv in cvs)
+        first, *more = (cv.cross_val_values() for cv in cvs)
         comparison = Comparison(y, fold, rule, first, threads(), group, more, labelled.known_of(self.rows))
         rows = [self._row(comparison, "parts", *full)]
         others = self._experiment_rows(comparison) + comparison.decoder_rows(cvs[0])

@@ -65,7 +65,7 @@ def _table(chosen: Choice, choices: Sequence[Choice], budget: Cost, metric: str)
     table.add_column("ensemble", overflow="fold")
     for heading in (f"{metric}, cross-fitted", "models", "MB", "ms", "img/s", ""):
         table.add_column(heading, justify="right", no_wrap=True)
-    for choice in sorted(choices, key=lambda c: -c.score):
+    for choice in sorted(choices, key=lambda c: -c.merit):
         cost, fits = choice.cost, choice.cost.within(budget)
         mark, style = ("*", "green") if choice == chosen else ("", "" if fits else "dim")
         numbers = (f"{cost.mb:.1f}", f"{cost.ms:.1f}", f"{1000 / cost.ms:.0f}", mark if fits else "too much")

@@ -1,5 +1,8 @@
 """Decode: oof/C/E/{oof,contributions}.parquet, folds, competition.toml -> oof/C/E/{scores,thresholds}.json."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from tandem.artifacts.atomic_io import write_json
 from tandem.artifacts.contributions import NO_CAPTION, NO_IMAGE
 from tandem.artifacts.paths import Paths
@@ -18,30 +21,39 @@ MISSING = {NO_CAPTION: "captions", NO_IMAGE: "photos"}
 
 def run(paths: Paths, step: Step) -> None:
     name, rows = step.task.subject, read_labelled_rows(paths)
-    rule = Rule.of(load_competition(paths.competition))
+    rule = Rule.of(load_competition(paths.competition), paths.input)
     oof = Predictions.read(paths.oof(name))
     if not same_rows(oof, rows.names, rows.fold_digest):
         raise ValueError(f"{paths.oof(name)} was made with another fold map or label list; run make train")
     experiment = Experiments(paths)[name]
     apart = experiment.rows_apart(rows, rule, threads())
-    decoder, scores = score(oof.aligned_to(rows.ids), rows.y, rows.fold, rows.names, rule, threads(), rows.group, apart)
+    about_rows = rows.y, rows.fold, rows.names, rule, threads(), rows.group
+    decoder, scores = score(oof.aligned_to(rows.ids), *about_rows, apart, rows.known)
     scores["without"] = {}
     for setting, missing in MISSING.items():
         if (proba := experiment.oof_without(setting, rows)) is not None:
-            without_decoder, without = score(proba, rows.y, rows.fold, rows.names, rule, threads(), rows.group)
+            without_decoder, without = score(proba, *about_rows, known=rows.known)
             decoder.setdefault("without", {})[missing] = without_decoder
-            scores["without"][missing] = {key: without[key] for key in KEPT}
+            scores["without"][missing] = {key: without[key] for key in (*KEPT, rule.metric)}
     step.stale[0].invalidate()
     write_json(paths.scores(name), scores)
     write_json(paths.thresholds(name), decoder | step.stale[0].made_from)
-    best, top = max(scores["decoders"].items(), key=lambda item: item[1]["score"])
+    print_scores(name, rule, scores)
+
+
+def print_scores(name: str, rule: Rule, scores: Mapping[str, Any]) -> None:
+    sets = rule.sets
+    best, top = max(scores["decoders"].items(), key=lambda item: sets.judge.merit(item[1]["score"]))
     why = ""
     if best != scores["decoder"]:
-        why = f" ({best} gains {top['gain']:+.4f}, which may be chance: {top['low']:+.4f} to {top['high']:+.4f})"
+        chance = f"which may be chance: {top['low']:+.4f} to {top['high']:+.4f}"
+        why = f" ({best} gains {top['gain']:+.4f}" + (f", {chance})" if rule.decoder == "auto" else ")")
     print(
-        f"{name}: out-of-fold {rule.metric} {scores['score']:.4f} cross-fitted, "
-        f"{scores['in_sample']:.4f} in sample; decoder: {scores['decoder']}{why}"
+        f"{name}: out-of-fold {rule.metric} {scores['score']:.4f} cross-fitted, {scores['in_sample']:.4f} in sample; "
+        f"decoder{'' if sets is rule else ' of label sets, by ' + sets.metric}: {scores['decoder']}{why}"
     )
-    if apart is not None:
-        few = scores["rows_without_caption"]
-        print(f"{name}: {few['rows']:,} rows without a caption score {few['score']:.4f} cross-fitted")
+    if left_out := scores.get("left_out"):
+        print(f"{name}: not in {rule.metric}, because all rows have the label or none: {', '.join(left_out)}")
+    if few := scores.get("rows_without_caption"):
+        score = "no score" if few["score"] is None else f"score {few['score']:.4f} cross-fitted"
+        print(f"{name}: {few['rows']:,} rows without a caption: {score}")

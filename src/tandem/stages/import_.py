@@ -16,6 +16,7 @@ from tandem.artifacts.paths import Paths, local_path
 from tandem.config.competition import Labels, load_competition, required_keys
 from tandem.config.questions import OPEN, Question, answer_of, as_list, flat, nested, one_line, parse_answers, written
 from tandem.config.toml_files import parse_toml
+from tandem.config.trusted_code import record_untrusted
 from tandem.data.archive import copy_folder, unpack_archive
 from tandem.data.caption_words import without_spaces
 from tandem.data.complete_competition import assumed_metric, complete
@@ -53,13 +54,16 @@ def fetch(paths: Paths, args: Namespace) -> None:
     source = args.zip or args.dir
     if paths.comp == SAMPLE:
         raise ValueError(f"{SAMPLE!r} is the competition that comes with Tandem; give yours a name: COMP=<name>")
-    there = paths.input.is_dir() and any(paths.input.iterdir())
+    there, was_there = paths.input.is_dir() and any(paths.input.iterdir()), paths.competition.exists()
     if source is None and not there:
         raise ValueError(f"nothing to import; run: make import ZIP=<file.zip> COMP={paths.comp} (or DIR=<folder>)")
     if source is None or source.resolve() == paths.input.resolve():
         print(f"the files are already in {paths.input}")
     else:
         n = unpack_archive(source, paths.input) if args.zip else copy_folder(source, paths.input)
+        # a folder is the user's own, but a competition.toml in it may name a file of somebody else's
+        theirs = args.zip is not None or (paths.competition.exists() and not was_there)
+        record_untrusted(paths.input, [file.name for file in paths.input.glob("*.py") if theirs])
         print(f"{n:,} files in {paths.input}")
 
 

@@ -49,6 +49,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--exp", default=STACK, help="the experiment whose models are used")
     parser.add_argument("--fast", action="store_true", help="one small model, trained first where it is stale")
+    parser.add_argument("--decoder", default="", help="how labels are chosen, such as shrunk; default: the one in use")
     parser.add_argument("--folds", type=int, default=0, help="number of its fold models, fewer are faster; 0: all")
 
 
@@ -107,11 +108,12 @@ def read_new_rows(args: Namespace, competition: Competition) -> tuple[list[str],
 def open_labeler(args: Namespace) -> Labeler:
     """The labeler of a bundle or of a competition."""
     use_threads()
+    decoder: str = getattr(args, "decoder", "")
     if args.bundle:
-        return Labeler.load(args.bundle)
+        return Labeler.load(args.bundle, decoder)
     paths = Paths(args.comp)
     if not args.fast:
-        return Labeler.of(paths, args.exp, args.folds)
+        return Labeler.of(paths, args.exp, args.folds, decoder)
     graph = open_graph(paths)
     if FAST not in graph.experiments:
         reads = "captions" if graph.competition.images else "images"
@@ -124,7 +126,7 @@ def open_labeler(args: Namespace) -> Labeler:
         command = [sys.executable, "-m", "tandem", "train", args.comp, "--exps", FAST]
         if subprocess.run(command, stdout=sys.stderr).returncode:  # with OUT=-, standard output is for labels alone
             raise ValueError(f"{FAST} could not be trained")
-    return Labeler.of(paths, FAST, args.folds)
+    return Labeler.of(paths, FAST, args.folds, decoder)
 
 
 def open_output(out: Path | None) -> AbstractContextManager[TextIO]:

@@ -1,27 +1,38 @@
 """Submit: oof/C/E/{test.parquet,thresholds.json}, sample submission or test.csv -> submissions/C/E.{json,csv}.
 
-The JSON holds what made the CSV and its scores; both appear only after the CSV passed every check.
+The JSON holds what made the CSV and its scores; both appear only after the CSV passed every check. With DECODER=D the
+same is written to submissions/C/E.D.{json,csv}, its label sets by this decoder.
 """
 
 import os
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from typing import Any
 
 from tandem.artifacts.atomic_io import file_digest, write_json, write_text
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import load_competition
 from tandem.data.complete_competition import assumed_metric
-from tandem.data.submission import detect_drift, expected_rows, local_scores, submission_csv, validate_submission
+from tandem.data.submission import detect_drift, expected_rows, local_scores, validate_submission
+from tandem.decoding import DECODERS
+from tandem.graph.declared_stages import by_decoder
 from tandem.graph.experiment_dir import ExperimentDir, Experiments
 from tandem.graph.plan import Step
 from tandem.report.scores_table import show_scores
 from tandem.stages._run import bring_up_to_date
 
 
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--decoder", default="", help=f"another submission, by one of {', '.join(DECODERS)}")
+
+
 def main(args: Namespace) -> None:
-    bring_up_to_date(args.comp, "submit", args.exps, args.jobs)
+    if args.decoder and args.decoder not in DECODERS:
+        raise ValueError(f"DECODER={args.decoder}: expected one of {', '.join(DECODERS)}")
+    goals = bring_up_to_date(args.comp, "submit", args.exps, args.jobs, args.decoder)
     paths = Paths(args.comp)
     show_scores(paths)
-    competition = load_competition(paths.competition)
+    competition, experiments = load_competition(paths.competition), Experiments(paths)
     if line := assumed_metric(paths, competition):
         print(line)
     if not competition.has_test:
@@ -29,24 +40,41 @@ def main(args: Namespace) -> None:
             "no test table: nothing to submit; add test.csv and run make import again, or label photos: "
             f"make predict IMAGES=<folder> OUT=labels.csv COMP={args.comp}"
         )
+    submitted = (goal.removeprefix("submit ") for goal in goals if goal.startswith("submit "))
+    for name in dict.fromkeys(by_decoder(subject)[0] for subject in submitted):
+        print(about_thresholds(name, experiments[name].scores))
+
+
+def about_thresholds(name: str, scores: Mapping[str, Any]) -> str:
+    """The score by the decoder in use, that by the tuned thresholds, and the paired interval of the difference."""
+    t = scores["thresholds"]
+    ranks = f"{scores['metric']} {scores['score']:.4f} by probabilities; " if t["metric"] != scores["metric"] else ""
+    return (
+        f"{name}: {ranks}{t['metric']} {t['over_score']:.4f} by {t['over']}, the decoder in use; {t['score']:.4f} by "
+        f"per-class thresholds ({t['by']}), {t['gain']:+.4f} [{t['low']:+.4f}, {t['high']:+.4f}]"
+    )
 
 
 def run(paths: Paths, step: Step) -> None:
-    competition, experiment = load_competition(paths.competition), Experiments(paths)[step.task.subject]
-    name, test, decoder, labels = experiment.name, experiment.test(), experiment.decoder(), experiment.labels
+    name, by = by_decoder(step.task.subject)
+    competition, experiment = load_competition(paths.competition), Experiments(paths)[name]
+    test, labels, scores = experiment.test(), experiment.labels, experiment.scores
     if test is None or not labels == test.names == tuple(competition.labels.names):
         raise ValueError(f"{paths.thresholds(name)} and {paths.test(name)} differ in labels; run make train")
-    columns, ids, source = expected_rows(competition, paths.input)
-    captioned = experiment.captioned("test", ids)
-    pred = experiment.decode(test.aligned_to(ids), captioned)
-    path = paths.submission(name)
-    draft = write_text(path.with_suffix(".unchecked.csv"), submission_csv(competition, columns, ids, pred))
-    validate_submission(draft, competition, columns, ids)
-    scores, local = experiment.scores, None
+    expected = expected_rows(competition, paths.input)
+    ids, form, captioned = expected.ids, expected.form, experiment.captioned("test", expected.ids)
+    raw = test.aligned_to(ids)
+    pred, proba = experiment.decode(raw, captioned, by), experiment.submitted_proba(raw, captioned)
+    path = paths.submission(step.task.subject)
+    text = form.to_csv(ids, pred, proba, expected.pairs)
+    draft = write_text(path.with_suffix(".unchecked.csv"), text)
+    validate_submission(draft, competition, expected)
+    local = None
     try:
-        local = local_scores(competition, paths.input, columns, ids, pred)
+        local = local_scores(competition, paths.input, expected, pred, proba)
     except ValueError as error:  # the submission is valid without it
         print(f"warning: no local leaderboard: {error}")
+    drift = detect_drift(scores["predicted_rate"], _rates(labels, pred), scores["groups"], len(ids)) if not by else {}
     provenance = {
         "experiment": name,
         "competition": paths.comp,
@@ -54,26 +82,51 @@ def run(paths: Paths, step: Step) -> None:
         "sha256": file_digest(draft),
         "rows": len(ids),
         "rows_without_caption": int((~captioned).sum()),
-        "checked_against": source,
+        "checked_against": expected.source,
+        "written": form.about,
         "labels_per_row": float(pred.sum(1).mean()),
-        "predicted_rate": dict(zip(labels, pred.mean(0).tolist(), strict=True)),
-        "out_of_fold": {k: scores[k] for k in ("metric", "score", "in_sample", "optimism")},
+        "predicted_rate": _rates(labels, pred),
+        "out_of_fold": out_of_fold(scores, by),
         "local_leaderboard": local,
-        "decoder": experiment.thresholds,
+        "decoder": experiment.thresholds | ({"decoder": by} if by else {}),
         "run": experiment.run,
+        "drift": drift,
     }
-    rates = scores["predicted_rate"], provenance["predicted_rate"]
-    provenance["drift"] = detect_drift(*rates, scores["groups"], len(ids))
     step.stale[0].invalidate()
     os.replace(draft, path)
     write_json(path.with_suffix(".json"), provenance)
-    print(f"{path}: {len(ids)} rows, valid against {source}, {pred.sum(1).mean():.2f} labels per row")
+    print(f"{path}: {len(ids)} rows, valid against {expected.source}, {_about(form.values, pred)}: {form.about}")
+    if form.note:
+        print(f"note: {form.note}")
+    if by and form.values == "probabilities":
+        print(f"note: DECODER={by} changes nothing in it: probabilities are written, not label sets")
     if not captioned.all():
         print_missing_captions(int((~captioned).sum()), experiment)
-    metric = decoder.rule.metric
-    print(f"out of fold {metric} {scores['score']:.4f} (cross-fitted)")
+    print_scores(competition.solution, provenance)
+
+
+def _rates(labels: tuple[str, ...], pred: Any) -> dict[str, float]:
+    return dict(zip(labels, pred.mean(0).tolist(), strict=True))
+
+
+def _about(values: str, pred: Any) -> str:
+    sets = f"{pred.sum(1).mean():.2f} labels per row"
+    return sets if values != "probabilities" else "fractions"
+
+
+def out_of_fold(scores: Mapping[str, Any], decoder: str = "") -> dict[str, Any]:
+    """The cross-fitted score of what is written: by the decoder in use, or by another one."""
+    if not decoder or scores["decoders_for"] != scores["metric"]:
+        return {key: scores[key] for key in ("metric", "score", "in_sample", "optimism")}
+    own = scores["decoders"][decoder]
+    return {"metric": scores["metric"]} | {key: own[key] for key in ("score", "in_sample", "optimism")}
+
+
+def print_scores(solution: str, provenance: Mapping[str, Any]) -> None:
+    metric, local = provenance["out_of_fold"]["metric"], provenance["local_leaderboard"]
+    print(f"out of fold {metric} {provenance['out_of_fold']['score']:.4f} (cross-fitted)")
     if local:
-        print(f"local leaderboard {metric} {local[metric]:.4f} ({competition.solution})")
+        print(f"local leaderboard {metric} {local[metric]:.4f} ({solution})")
     for label, d in provenance["drift"].items():
         print(
             f"warning: {label!r} is predicted on {d['test']:.1%} of the test rows and {d['out_of_fold']:.1%} of the "

@@ -79,7 +79,7 @@ function showDetail(row) {
   panel.append(figure("F of the label at each threshold", curveOf(c, c.curve, { y: [0, 1], xName: "threshold", yName: "F", about: `F of ${c.name}` })));
   if (c.metric_curve) {
     const low = Math.min(...c.metric_curve), high = Math.max(...c.metric_curve);
-    panel.append(figure("In-sample score at each threshold, other thresholds fixed", curveOf(c, c.metric_curve, { y: [low, high], xName: "threshold", yName: "score", about: `score by threshold of ${c.name}` })));
+    panel.append(figure(`In-sample ${data.tuned_for} at each threshold, other thresholds fixed`, curveOf(c, c.metric_curve, { y: [low, high], xName: "threshold", yName: "score", about: `score by threshold of ${c.name}` })));
   }
   const aps = Object.entries(c.ap_by_experiment).sort((a, b) => b[1] - a[1]);
   panel.append(listOf("Average precision by experiment", aps.map(([name, ap]) => [name, ap.toFixed(3)])));

@@ -1,0 +1,32 @@
+"""Which Python files beside `competition.toml` may be run: the user's own, none that came with the data."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from tandem.artifacts.atomic_io import read_json, write_json
+
+RECORD = ".import.json"  # in the competition's folder, so that it outlives `make clean`
+TRUST = "TRUST"  # an environment variable: 1 runs any
+
+
+def record_untrusted(folder: Path, files: Iterable[str]) -> None:
+    """Notes, as the last step of unpacking data into `folder`, the names of the Python files that came with it."""
+    write_json(folder / RECORD, {"untrusted": sorted({*(_untrusted(folder) or ()), *files})})
+
+
+def require_trusted(file: Path) -> None:
+    """Raises ValueError unless the user put the file there, after `make import`, or has set TRUST=1."""
+    untrusted = _untrusted(file.parent)
+    if os.environ.get(TRUST) == "1" or (untrusted is not None and file.name not in untrusted):
+        return
+    origin = "it came with the data" if untrusted else f"{file.parent} was not made by make import: it may be another's"
+    raise ValueError(f"{file} is not run: {origin}; read it, then add TRUST=1 to the command")
+
+
+def _untrusted(folder: Path) -> list[str] | None:
+    try:
+        return list(read_json(folder / RECORD)["untrusted"])
+    except (FileNotFoundError, KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError):
+        return None

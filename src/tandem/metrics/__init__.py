@@ -1,0 +1,41 @@
+"""Metrics of multi-label predictions: y is (n, c) 0/1; some score label sets (n, c) 0/1, others probabilities (n, c).
+
+`zero_division`, 0 or 1, is the F-beta of a row or label with neither label nor prediction, as in scikit-learn.
+"""
+
+from tandem.metrics.f_scores import f1_macro, f1_micro, f1_per_label, f1_per_row, f1_samples, f_beta
+from tandem.metrics.intervals import BOOTSTRAP, bootstrap_gains, paired_interval, paired_mean, students_t
+from tandem.metrics.own_metric import load_own_metric
+from tandem.metrics.probability_scores import (
+    auc_macro,
+    log_loss,
+    log_loss_rows,
+    mean_average_precision,
+    one_class,
+    ranking_rows,
+)
+from tandem.metrics.registry import METRICS, Metric, surrogate
+
+__all__ = [
+    "BOOTSTRAP",
+    "METRICS",
+    "Metric",
+    "auc_macro",
+    "bootstrap_gains",
+    "f1_macro",
+    "f1_micro",
+    "f1_per_label",
+    "f1_per_row",
+    "f1_samples",
+    "f_beta",
+    "load_own_metric",
+    "log_loss",
+    "log_loss_rows",
+    "mean_average_precision",
+    "one_class",
+    "paired_interval",
+    "paired_mean",
+    "ranking_rows",
+    "students_t",
+    "surrogate",
+]

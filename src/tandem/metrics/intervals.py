@@ -1,0 +1,174 @@
+"""Paired 95 % intervals of the gain in a metric of one prediction over another for the same rows."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tandem.metrics.f_scores import counted, f_beta
+from tandem.metrics.probability_scores import RankedLabels, cross_entropy
+from tandem.metrics.registry import METRICS, Metric
+
+BOOTSTRAP = 400  # samples
+CELLS = 4e8  # rows x labels x samples, at most, of a metric that ranks every label's rows
+RERUNS = 100  # samples of a metric of the user's
+
+
+def paired_interval(
+    metric: str | Metric,
+    y: np.ndarray,
+    baseline: np.ndarray,
+    other: np.ndarray,
+    beta: float = 1.0,
+    groups: np.ndarray | None = None,
+    seed: int = 0,
+    zero_division: float = 0.0,
+    known: np.ndarray | None = None,
+) -> tuple[float, float, float]:
+    """(gain of `other` over `baseline`, lower, upper): paired 95 % interval of two predictions for the same rows.
+
+    Of a loss the gain is how much lower it is. For means over rows see `paired_mean`; for other metrics from a Poisson
+    bootstrap, wider for few groups as Student's t is; where all draws agree, their spread says nothing, as in
+    `paired_mean`. Rows of one group (n,), such as near-duplicates, count as one draw; None: every row is its own group.
+    """
+    judge = METRICS[metric] if isinstance(metric, str) else metric
+    rows = [judge.per_row(y, values, beta, zero_division, known) for values in (baseline, other)]
+    if rows[0] is not None and rows[1] is not None:
+        difference = rows[1] - rows[0] if judge.greater_is_better else rows[0] - rows[1]
+        if known is not None:
+            there = known.any(1)
+            difference, groups = difference[there], None if groups is None else groups[there]
+        return paired_mean(difference, groups)
+    before, after = (judge.merit(judge(y, values, beta, zero_division, known)) for values in (baseline, other))
+    gain, n_groups = after - before, len(y) if groups is None else len(np.unique(groups))
+    if n_groups < 2:
+        return gain, float("-inf"), float("inf")
+    if np.array_equal(baseline, other):
+        return 0.0, 0.0, 0.0
+    gains = bootstrap_gains(judge, y, baseline, other, beta, groups, seed, zero_division, known)
+    low, high = np.quantile(gains, [0.025, 0.975]).tolist()
+    wider = students_t(n_groups - 1) / students_t(np.inf)
+    least = _unseen(gain, n_groups) if high - low <= 1e-6 * abs(gain) else 0.0
+    return gain, gain - max(wider * (gain - low), least), gain + max(wider * (high - gain), least)
+
+
+def bootstrap_gains(
+    metric: str | Metric,
+    y: np.ndarray,
+    baseline: np.ndarray,
+    other: np.ndarray,
+    beta: float = 1.0,
+    groups: np.ndarray | None = None,
+    seed: int = 0,
+    zero_division: float = 0.0,
+    known: np.ndarray | None = None,
+) -> np.ndarray:
+    """Gains (at most BOOTSTRAP) in a metric of `other` over `baseline`, groups of rows drawn with replacement.
+
+    The same seed draws the same groups, whatever the predictions; a draw without a score is left out.
+    """
+    judge = METRICS[metric] if isinstance(metric, str) else metric
+    group = np.arange(len(y)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    n_groups = int(group.max()) + 1
+    rng = np.random.default_rng(seed)
+    before, after = (_weighted(judge, y, values, beta, zero_division, known) for values in (baseline, other))
+    gains = np.zeros(_samples(judge, y))
+    for i in range(len(gains)):
+        weight = rng.poisson(1.0, n_groups).astype(np.float32)[group]
+        gains[i] = after(weight) - before(weight)
+    gains = gains[np.isfinite(gains)]
+    if not len(gains):
+        raise ValueError(f"{judge.name}: no sample of the rows has a score")
+    return gains if judge.greater_is_better else -gains
+
+
+def _samples(judge: Metric, y: np.ndarray) -> int:
+    if judge.name.startswith("f1_"):
+        return BOOTSTRAP
+    return int(np.clip(CELLS / y.size, 50, BOOTSTRAP)) if judge.name in METRICS else RERUNS
+
+
+def _weighted(
+    judge: Metric, y: np.ndarray, values: np.ndarray, beta: float, zero_division: float, known: np.ndarray | None
+) -> Callable[[np.ndarray], float]:
+    """The score as a function of the rows' weights (n,); NaN where it has none."""
+    if judge.name in ("f1_micro", "f1_macro"):
+        return _weighted_f(judge.name, y, values, beta, zero_division, known)
+    if judge.name in ("auc_macro", "map_macro"):
+        ranked = RankedLabels(y, values, known)
+        of_each = ranked.auc if judge.name == "auc_macro" else ranked.average_precision
+
+        def mean(weight: np.ndarray) -> float:
+            found = of_each(weight)
+            return float(np.nanmean(found)) if np.isfinite(found).any() else float("nan")
+
+        return mean
+    if judge.name == "log_loss" and known is not None:
+        losses, cells = np.where(known, cross_entropy(y, values), 0), known.astype(float)
+        return lambda weight: _ratio_mean(weight @ losses, weight @ cells)
+
+    def again(weight: np.ndarray) -> float:
+        rows = np.repeat(np.arange(len(y)), weight.astype(int))
+        if not len(rows):
+            return float("nan")
+        try:
+            return judge(y[rows], values[rows], beta, zero_division, None if known is None else known[rows])
+        except ValueError:  # a metric of the user's, of rows of one class
+            return float("nan")
+
+    return again
+
+
+def _ratio_mean(sums: np.ndarray, weights: np.ndarray) -> float:
+    there = weights > 0
+    return float((sums[there] / weights[there]).mean()) if there.any() else float("nan")
+
+
+def _weighted_f(
+    metric: str, y: np.ndarray, pred: np.ndarray, beta: float, zero_division: float, known: np.ndarray | None
+) -> Callable[[np.ndarray], float]:
+    y, pred = counted(y, known), counted(pred, known)
+    labels = slice(None) if known is None else known.any(0)
+    cells = [a[:, labels].astype(np.float32) for a in (y & pred, y, pred)]
+
+    def score(weight: np.ndarray) -> float:
+        overlap, true, predicted = ((weight @ a).sum() if metric == "f1_micro" else weight @ a for a in cells)
+        return float(f_beta(overlap, true, predicted, beta, zero_division).mean())
+
+    return score
+
+
+def paired_mean(difference: np.ndarray, groups: np.ndarray | None = None) -> tuple[float, float, float]:
+    """(mean of the rows' differences (n,), lower, upper): 95 % interval by Student's t.
+
+    Differences are summed by group (n,), such as near-duplicates, because only groups are independent (the
+    cluster-robust standard error, Liang and Zeger 1986); None: every row is its own group. Where all groups differ by
+    the same amount, their spread says nothing: then the interval allows for the largest share of opposite differences
+    that may be unseen with 2.5 % probability, so that fewer than six of them exclude no zero, as in a sign test.
+    """
+    n, mean = len(difference), float(difference.mean())
+    group = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+    sums, sizes = np.bincount(group, difference), np.bincount(group)
+    if (g := len(sums)) < 2:
+        return mean, float("-inf"), float("inf")
+    if np.ptp(sums / sizes) <= 1e-12 * abs(mean):
+        half = _unseen(mean, g)
+    else:
+        deviation = float(np.sqrt(g / (g - 1) * ((sums - mean * sizes) ** 2).sum())) / n
+        half = students_t(g - 1) * deviation
+    return mean, mean - half, mean + half
+
+
+def _unseen(gain: float, groups: int) -> float:
+    """How much the largest share of opposite gains takes off that `groups` equal ones miss with 2.5 % probability."""
+    return 2 * abs(gain) * (1 - 0.025 ** (1 / groups))
+
+
+def students_t(freedom: float) -> float:
+    """The 97.5 % quantile of Student's t.
+
+    >>> round(students_t(9), 3)
+    2.262
+    """
+    from scipy.special import stdtrit  # slow to import, and `make scores` needs no interval
+
+    return float(stdtrit(freedom, 0.975))
