@@ -244,10 +244,11 @@ def test_a_fixed_stack_is_the_weighted_mean_of_logits():
 
 
 def many(n: int = 150, c: int = 50) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Two members of labels that come in pairs: where label 0 is, label 1 is, and so on."""
+    """Two members of labels that come in pairs: where label 0 is, label 1 is, and so on; each knows half of them."""
     rng = np.random.default_rng(0)
     y = np.repeat(rng.random((n, c // 2)) < 0.2, 2, axis=1).astype(np.uint8)
-    return {name: sigmoid(2.0 * y - 2 + 1.5 * rng.normal(size=y.shape)) for name in ("one", "two")}, y
+    noise = {"one": np.where(np.arange(c) < c / 2, 0.8, 3.0), "two": np.where(np.arange(c) < c / 2, 3.0, 0.8)}
+    return {name: sigmoid(2.0 * y - 2 + scale * rng.normal(size=y.shape)) for name, scale in noise.items()}, y
 
 
 def test_features_of_a_label_do_not_grow_with_the_number_of_labels(tmp_path):

@@ -20,7 +20,7 @@ from tandem.logits import sigmoid
 from tandem.metrics import log_loss_rows, paired_mean
 from tandem.runtime.progress import progress
 
-LEARNED, MEAN = "stack", "mean"  # among the candidates
+LEARNED, WEIGHTED, MEAN = "stack", "weighted", "mean"  # among the candidates
 MOST_FOLDS = 5  # of more folds some are left out together: second levels are fitted without every pair
 Gains = dict[str, dict[str, tuple[float, float, float]]]
 
@@ -48,10 +48,11 @@ def fit_stack(
 ) -> StackFit:
     """Fits a stack on the members' probabilities (n, c) and the captions' word counts (n,), None without captions.
 
-    The learned stack is kept where it beats both the best member and the plain mean; with fewer than three folds it is
-    no candidate. For the rows of a fold the choice is made on the other folds. Rows of one `group` (n,) count as one,
-    and only the cells that are `known` (n, c), None for all. The folder `unfinished` holds the second levels that are
-    fitted, and those of a run that was ended: they are not fitted again.
+    A weighted mean is kept where it beats both the best member and the plain mean, and the learned stack where it beats
+    these three; with fewer than three folds they are no candidates. For the rows of a fold the choice is made on the
+    other folds. Rows of one `group` (n,) count as one, and only the cells that are `known` (n, c), None for all. The
+    folder `unfinished` holds the second levels that are fitted, and those of a run that was ended: they are not fitted
+    again.
     """
     numbers, position = np.unique(fold, return_inverse=True)
     names, m, fold = list(probas), len(probas), position % MOST_FOLDS
@@ -60,24 +61,26 @@ def fit_stack(
     fixed[MEAN] = fixed_stack(np.full(m, 1 / m), y.shape[1], inputs)
     losses = {name: surrogate_loss(y, stack.predict_proba(inputs), known) for name, stack in fixed.items()}
     proba, contributions = np.zeros(y.shape), np.zeros((*y.shape, m + 2), np.float32)
-    inner: dict[int, np.ndarray] = {}
+    inner: dict[str, dict[int, np.ndarray]] = {}
     per_fold: dict[int, str] = {}
-    cv = StackCV(inputs, y, fold, seed, threads, known, unfinished)
+    cv, means = StackCV(inputs, y, fold, seed, threads, known, unfinished), MeanCV(inputs, y, fold, seed, known)
     with progress(cv.fits * y.shape[1], "stack", "labels") as bar:
         cv.done = bar.update
         if cv.fits:
-            proba, contributions, inner = cv.cross_val_predict()
+            losses[WEIGHTED], inner[WEIGHTED] = means.losses()
+            proba, contributions, inner[LEARNED] = cv.cross_val_predict()
             losses[LEARNED] = surrogate_loss(y, proba, known)
         for k in map(int, np.unique(fold)):
             outside, rows = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
-            without_k = losses | ({LEARNED: inner[k]} if cv.fits else {})
-            seen = {name: loss[outside] for name, loss in without_k.items()}
+            seen = {name: loss[outside] for name, loss in (losses | {n: of[k] for n, of in inner.items()}).items()}
             per_fold[k] = _choose_of(seen, None if group is None else group[outside])[0]
             if per_fold[k] != LEARNED:
-                part, stack = inputs.take(rows), fixed[per_fold[k]]
+                part = inputs.take(rows)
+                stack = means.fit(frozenset({k})) if per_fold[k] == WEIGHTED else fixed[per_fold[k]]
                 proba[rows], contributions[rows] = stack.predict_proba(part), stack.contributions(part)
         kept, gains, candidates = _choose_of(losses, group)
-        stack = cv.fit() if kept == LEARNED else fixed[kept]
+        stack = cv.fit() if kept == LEARNED else means.fit() if kept == WEIGHTED else fixed[kept]
+        bar.update(cv.fits * y.shape[1] - bar.n)  # the last second level is fitted only where it is kept
     summary = {
         "kept": kept,  # chosen on all rows
         # by number of the fold: chosen without its rows
@@ -110,10 +113,10 @@ def surrogate_loss(y: np.ndarray, proba: np.ndarray, known: np.ndarray | None = 
 
 
 def _choose_of(losses: Mapping[str, np.ndarray], group: np.ndarray | None) -> tuple[str, Gains, dict[str, float]]:
-    """`choose` of the best member, the mean and the learned stack, and their mean losses."""
+    """`choose` of the best member, the means and the learned stack, and their mean losses."""
     means = {name: float(loss.mean()) for name, loss in losses.items()}
-    best = min((name for name in losses if name not in (MEAN, LEARNED)), key=means.__getitem__)
-    candidates = {name: losses[name] for name in (best, MEAN, LEARNED) if name in losses}
+    best = min((name for name in losses if name not in (MEAN, WEIGHTED, LEARNED)), key=means.__getitem__)
+    candidates = {name: losses[name] for name in (best, MEAN, WEIGHTED, LEARNED) if name in losses}
     return *choose(candidates, group), {name: means[name] for name in candidates}
 
 
@@ -144,6 +147,40 @@ def _fit_weights(
     """(weights (m,) of logits (n, m, c), shift, scale of their weighted mean)."""
     weights = hill_climb(logits, y, seed, known)
     return weights, *fit_shift_and_scale(np.einsum("nmc,m->nc", logits, weights), y, known)
+
+
+@dataclass
+class MeanCV:
+    """Weighted means of the members' logits, fitted without some folds."""
+
+    inputs: StackInputs
+    y: np.ndarray
+    fold: np.ndarray
+    seed: int
+    known: np.ndarray | None = None
+    _cache: dict[frozenset[int], Stack] = field(default_factory=dict)
+
+    def fit(self, without: frozenset[int] = frozenset()) -> Stack:
+        """Fitted on all rows but those of the folds `without`."""
+        if without not in self._cache:
+            rows = np.flatnonzero(~np.isin(self.fold, list(without)))
+            known = None if self.known is None else self.known[rows]
+            self._cache[without] = _fit_mean(self.inputs.take(rows), self.y[rows], self.seed, known)
+        return self._cache[without]
+
+    def losses(self) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+        """(losses (n,) of each row by a mean fitted without its fold; for each fold those by means that were fitted
+        without it and without the row's own, of no use in it)."""
+        folds = [int(k) for k in np.unique(self.fold)]
+        return self._losses(frozenset()), {k: self._losses(frozenset({k})) for k in folds}
+
+    def _losses(self, without: frozenset[int]) -> np.ndarray:
+        proba = np.zeros(self.y.shape)
+        for k in np.unique(self.fold):
+            if int(k) not in without:
+                rows = np.flatnonzero(self.fold == k)
+                proba[rows] = self.fit(without | {int(k)}).predict_proba(self.inputs.take(rows))
+        return surrogate_loss(self.y, proba, self.known)
 
 
 @dataclass

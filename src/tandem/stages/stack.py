@@ -27,7 +27,7 @@ from tandem.config.experiments import Experiment
 from tandem.data.caption_words import word_counts
 from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.data.split_tables import read_captioned, read_captions
-from tandem.ensemble.fit_stack import LEARNED, StackFit, fit_no_caption_stack, fit_stack
+from tandem.ensemble.fit_stack import LEARNED, MEAN, WEIGHTED, StackFit, fit_no_caption_stack, fit_stack
 from tandem.ensemble.stacking import StackInputs, read_stack, write_stack
 from tandem.graph.experiment_dir import same_rows
 from tandem.graph.keys import STACK, Artifact
@@ -109,7 +109,8 @@ def print_summary(fitted: StackFit, members: Sequence[str], seconds: float) -> N
     if fitted.summary["dropped"]:
         print(f"not used, because they do not lower the loss: {', '.join(fitted.summary['dropped'])}")
     if (kept := fitted.summary["kept"]) != LEARNED:
-        print(f"the gain of learned weights over {kept} is not significant: {kept} is used instead")
+        used = {MEAN: "the plain mean", WEIGHTED: "the weighted mean"}.get(kept, kept)
+        print(f"the gain of boosted trees and regressions over {used} is not significant: {used} is used instead")
 
 
 def read_members(paths: Paths, members: Members, rows: LabelledRows) -> dict[str, Predictions]:
