@@ -165,6 +165,7 @@ def comp5329(folder: Path) -> None:
     for i, s in enumerate(drawn_sets(["1", "3", "8", "19"])):
         quote = 'a sign that says "STOP" ' if i % 5 == 0 else ""
         lines.append(f'{i}.jpg,{" ".join(unique(s))},"A street with {quote}number {i}, seen from a car."')
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "train.csv").write_text("\n".join(lines) + "\n")
     tests = [f"{i}.jpg" for i in range(TRAIN, TRAIN + TEST)]
     write_csv(folder / "test.csv", ["ImageID", "Caption"], [(id, "A bus on a street.") for id in tests])

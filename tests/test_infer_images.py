@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tandem.data.image_names import ANY, ImageFiles, Images, image_name
-from tandem.data.infer_images import Place, find_repair, places, read_column
+from tandem.data.infer_images import Place, find_repairs, places, read_column
 
 
 def numbered(folder, suffix=".jpg", n=4):
@@ -95,13 +95,13 @@ def test_two_folders_that_fit_are_both_offered():
     ],
 )
 def test_the_repair_that_fits_all_rows_is_found_and_works(cells, files, template, differs):
-    repair = find_repair(cells, ImageFiles(files))
+    (repair,) = find_repairs(cells, ImageFiles(files))
     assert (repair.template, repair.differs) == (template, differs)
     assert images(files, "d", template=template).find(cells) == [[file] for file in files]
 
 
 def test_names_without_anything_in_common_have_no_repair():
-    assert find_repair(["7", "12"], ImageFiles(["d/a.jpg", "d/b.jpg"])) is None
+    assert find_repairs(["7", "12"], ImageFiles(["d/a.jpg", "d/b.jpg"])) == []
 
 
 def test_an_unknown_change_of_a_name_is_refused():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tandem.config.competition import Competition
 from tandem.data.csv_reader import Table, read_table
+from tandem.data.long_labels import one_row_an_id
 
 WORDS = {  # what the cells of a split column may say
     "train": ("train", "training", "restval"),
@@ -121,7 +122,9 @@ def read_test(competition: Competition, folder: Path) -> Table:
     tables = [read_one(folder / name, competition.encoding, columns) for name in competition.table_files("test")]
     if not competition.test and competition.split:
         tables = [rows_in_split(table, competition.split, "test", None) for table in tables]
-    return matched(joined_tables(tables), [competition.id])[0]
+    table = matched(joined_tables(tables), [competition.id])[0]
+    long = competition.labels.format == "long" and competition.id in table.columns
+    return one_row_an_id(table, competition.id, competition.labels) if long else table
 
 
 def _split(
@@ -135,4 +138,7 @@ def _split(
         tables = [rows_in_split(t, column, split, competition.valid) if column in t.columns else t for t in tables]
     files = [str(folder / name) for name, table in zip(names, tables, strict=True) for _ in table.rows]
     table = joined_tables(tables)
+    if split != "train" and competition.labels.format == "long" and competition.id in table.columns:
+        table = one_row_an_id(table, competition.id, competition.labels)
+        files = [" + ".join(dict.fromkeys(files))] * len(table.rows)
     return SplitTable(table, files or [str(folder / names[0])])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tandem.config.competition import Competition, Labels
+from tandem.config.competition import Competition
 from tandem.config.metric_names import METRIC_INFO
 from tandem.config.questions import Question, as_list, flat, nested, settled
 from tandem.data.caption_files import image_names
@@ -21,7 +21,7 @@ from tandem.data.infer_labels import LabelGuess, guess_labels
 from tandem.data.infer_long_labels import guess_long
 from tandem.data.infer_tables import OWN, Found, find_tables, is_counter, is_nameless, split_column
 from tandem.data.label_readings import HINTS
-from tandem.data.long_labels import widen
+from tandem.data.long_labels import one_row_an_id, widen
 from tandem.data.place_images import choose_image, find_image_columns, place_images
 from tandem.data.submission import submission_columns
 from tandem.data.submission_form import fractions_question
@@ -73,6 +73,7 @@ def infer_competition(folder: Path, given: Mapping[str, Any] | None = None) -> I
     questions = settled(found.given, found.questions)
     if not any(question.key in ("images", "image", "image_name") for question in questions):
         read = [file for named in roles.values() for file in named] + [line.partition(":")[0] for line in found.unused]
+        read += as_list(found.values.get("captions") or found.given.get("captions") or [])
         found.unused += unused_folders(files, read, (found.values | found.given).get("images"))
     if not questions and "sample_submission" in tables:
         note_sample(found, tables["sample_submission"], roles["sample_submission"][0])
@@ -310,19 +311,6 @@ def long_labels(tables: dict[str, Table], images: ImageFiles, found: Found) -> L
     add_labels(guess, found)
     found.notes.append(f"labels: the training table has a row for each {id!r} and label")
     return guess
-
-
-def one_row_an_id(table: Table, id: str, labels: Labels) -> Table:
-    """The first row of each id of a table, its label cut off where id and label stand in one cell."""
-    at, cells = table.columns.index(id), table.column(id)
-    cut = [cell.rpartition(labels.separator) for cell in cells]
-    if not labels.column and all(before and label in labels.names for before, _, label in cut):
-        cells = [before for before, _, _ in cut]
-    first = dict[str, int]()
-    for i, cell in enumerate(cells):
-        first.setdefault(cell, i)
-    rows = [(*table.rows[i][:at], cell, *table.rows[i][at + 1 :]) for cell, i in first.items()]
-    return replace(table, rows=rows, lines=[table.lines[i] for i in first.values()])
 
 
 def infer_labels(train: Table, candidates: Sequence[str], named: Sequence[str], found: Found) -> LabelGuess:

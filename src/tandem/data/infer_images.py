@@ -149,19 +149,27 @@ class Repair:
     differs: str
 
 
-def find_repair(cells: Sequence[str], files: ImageFiles) -> Repair | None:
-    """The first change of the names that fits all rows: case, suffix, zeros, a prefix, or two of these."""
+def find_repairs(cells: Sequence[str], files: ImageFiles) -> list[Repair]:
+    """The first change of the names that fits all rows: case, suffix, zeros, a prefix, or two of these; or all endings
+    that do, where each row has several files, such as the colours of a microscope."""
     names = {file.rpartition("/")[2]: file for file in reversed(files.files)}
     cleaned = [normalised(cell).rpartition("/")[2] for cell in cells]
     if not names or not cleaned or not all(cleaned):
-        return None
-    for template, differs in _templates(cleaned, sorted(names)):
+        return []
+
+    def repaired(template: str, differs: str) -> Repair | None:
         if not all(image_name(template, cell) in names for cell in cleaned[:9]):
-            continue
+            return None
         made = [image_name(template, cell) for cell in cleaned]
-        if all(name in names for name in made) and len(set(made)) == len(set(cleaned)):
-            return Repair(template, f"{cells[0]!r} -> {names[made[0]]}", differs)
-    return None
+        fits = all(name in names for name in made) and len(set(made)) == len(set(cleaned))
+        return Repair(template, f"{cells[0]!r} -> {names[made[0]]}", differs) if fits else None
+
+    for template, differs in _templates(cleaned, sorted(names)):
+        if found := repaired(template, differs):
+            return [found]
+    own = len(cleaned[0])
+    endings = (name[own:] for name in sorted(names) if name.startswith(cleaned[0]) and not set("{}") & set(name))
+    return [found for end in endings if (found := repaired("{id}" + end, f"the ending {end!r}"))]
 
 
 def _templates(cells: Sequence[str], names: Sequence[str]) -> Iterable[tuple[str, str]]:

@@ -42,6 +42,11 @@ def find_tables(files: Sequence[str], folder: Path, found: Found) -> dict[str, l
         inner = f"; unpack {archives[0]} first" if archives else ""
         raise ValueError(f"{folder} contains no CSV file; expected train.csv and test.csv{inner}")
     roles = {role: as_list(found.given[role]) for role in ROLES if found.given.get(role)}
+    for role in list(roles):
+        if missing := [file for file in roles[role] if file not in files]:
+            if role in ("train", "test"):
+                raise ValueError(f"{folder / missing[0]} does not exist; add it, or correct {role}")
+            del roles[role]  # there need not be one
     taken = {file for named in roles.values() for file in named}
     taken |= {file for key in ("unlabelled", "captions") for file in as_list(found.given.get(key) or [])}
     for role in ROLES:

@@ -1,6 +1,7 @@
 """Tables of a row for each id and label, widened to a row for each id."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -47,6 +48,19 @@ def widen(table: Table, id: str, labels: Labels) -> tuple[Table, dict[str, list[
         Table(columns, rows, [table.lines[row] for row in first.values()], table.repaired),
         {label: [missing if row is None else values[row] for row in column] for label, column in found.items()},
     )
+
+
+def one_row_an_id(table: Table, id: str, labels: Labels) -> Table:
+    """The first row of each id of a table, its label cut off where id and label stand in one cell."""
+    at, cells = table.columns.index(id), table.column(id)
+    cut = [cell.rpartition(labels.separator) for cell in cells]
+    if not labels.column and all(before and label in labels.names for before, _, label in cut):
+        cells = [before for before, _, _ in cut]
+    first = dict[str, int]()
+    for i, cell in enumerate(cells):
+        first.setdefault(cell, i)
+    rows = [(*table.rows[i][:at], cell, *table.rows[i][at + 1 :]) for cell, i in first.items()]
+    return replace(table, rows=rows, lines=[table.lines[i] for i in first.values()])
 
 
 def pivot_long(table: Table, id: str, labels: Labels) -> tuple[list[str], np.ndarray, np.ndarray | None]:

@@ -6,7 +6,7 @@ from typing import Any
 from tandem.config.questions import Question, as_list
 from tandem.data.csv_reader import Table
 from tandem.data.image_names import ANY, ImageFiles, holds, renamed
-from tandem.data.infer_images import Place, Reading, find_repair, places, read_column
+from tandem.data.infer_images import Place, Reading, find_repairs, places, read_column
 from tandem.data.infer_tables import Found, is_counter, is_nameless
 
 FOUND = 0.5  # share of the rows whose images must be found for a column to name images
@@ -121,9 +121,11 @@ def _is_in(folders: Sequence[str], folder: str) -> bool:
 
 def ask_repair(column: str, cells: Sequence[str], images: ImageFiles, found: Found) -> bool:
     """Whether a change of the names fits all rows: it is asked for, with what differs."""
-    repair = find_repair(cells, images)
-    if repair is None:
+    repairs = find_repairs(cells, images)
+    if not repairs:
         return False
-    about = f"column {column!r} names no file as it stands: {repair.differs} differs, such as {repair.example}"
-    found.questions.append(Question("image_name", about, {repair.template: repair.example}))
+    differs = repairs[0].differs if len(repairs) == 1 else f"{len(repairs)} files of each row have another ending"
+    about = f"column {column!r} names no file as it stands: {differs}" + " differs" * (len(repairs) == 1)
+    about += f", such as {repairs[0].example}"
+    found.questions.append(Question("image_name", about, {one.template: one.example for one in repairs}))
     return True

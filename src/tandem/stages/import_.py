@@ -111,7 +111,7 @@ def _images(found: Inference) -> str:
     values = found.values
     if any(question.key in ("images", "image", "image_name") for question in found.questions):
         return OPEN
-    images, column = values.get("images"), values.get("image") or values.get("id")
+    images, column = values.get("images"), values.get("image") or values.get("id", OPEN)
     name = values.get("image_name") or f"<{column}>{values.get('suffix', '')}"
     settings = images.items() if isinstance(images, dict) else [("", images)] if images else []
     places = [f"{split} {folder}/{name}".strip() for split, setting in settings for folder in as_list(setting or [])]
