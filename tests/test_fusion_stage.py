@@ -161,7 +161,8 @@ def test_captions_that_are_missing_teach_nothing(some_missing):
     assert np.array_equal(Predictions.read(some_missing.oof("join")).proba, before)
 
 
-def test_scores_and_submission_say_how_rows_without_a_caption_fare(some_missing, capsys):
+def test_scores_and_submission_say_how_rows_without_a_caption_fare(some_missing, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "140")
     run_tasks(some_missing, "train join", "decode join")
     found = read_json(some_missing.scores("join"))
     few, missing = found["rows_without_caption"], np.arange(N) % 5 == 0
@@ -175,7 +176,7 @@ def test_scores_and_submission_say_how_rows_without_a_caption_fare(some_missing,
     pred[missing] = NestedCV(proba["no_caption"], rows.y, rows.fold, rule).cross_val_predict("auto")[missing]
     assert few["score"] == pytest.approx(rule.score(rows.y[missing], pred[missing]))
     assert found["score"] == pytest.approx(rule.score(rows.y, pred))
-    assert f"join: 12 rows without a caption score {few['score']:.4f}" in capsys.readouterr().out
+    assert f"join: 12 rows without a caption: score {few['score']:.4f}" in capsys.readouterr().out
     scores.main(SimpleNamespace(comp="toy"))
     line = capsys.readouterr().out.split("on 12 rows without a caption")[1].splitlines()[0]
     assert line.split()[0] == f"{few['score']:.4f}"

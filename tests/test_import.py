@@ -197,7 +197,7 @@ def test_a_key_that_does_not_exist_is_named(comp):
 
 
 def test_an_answer_changes_what_depends_on_it(comp):
-    usual(comp, train=table("image,labels,tags,caption", TRAIN, CELLS, ["a|b", "b"] * 6, CAPTIONS))
+    usual(comp, train=table("image,labels,tags,caption", TRAIN, CELLS, ["a|b", "b", "a"] * 4, CAPTIONS))
     comp.run("DIR=source", "LABELS=labels")
     assert comp.competition.labels.names == ["cat", "dog", "sea"]
     comp.run("LABELS=tags")
@@ -231,7 +231,7 @@ def test_a_sample_submission_with_fractions_asks_for_the_metric(comp):
         sample_submission=table("image,cat,dog,sea", TEST, *[["0.25"] * 4] * 3),
     )
     _, said = comp.run()
-    assert "question: metric: the sample submission holds fractions, such as 0.25" in said
+    assert "question: metric: the sample submission holds fractions such as 0.25" in said
     assert 'metric = "?" # one of: auc_macro' in comp.toml
     assert "question" not in comp.run("METRIC=f1_macro")[1]
 
@@ -369,7 +369,10 @@ def test_ids_that_miss_their_files_show_both_sides_and_the_repair_works(comp):
 
 def test_ids_without_any_image_are_a_question(comp):
     comp.pictures("images/a.jpg", "images/b.jpg")
-    comp.write(train=table("id,labels,caption", range(12), CELLS, CAPTIONS), test=table("id,caption", "qr", "qr"))
+    comp.write(
+        train=table("id,labels,caption", range(12), CELLS, [f"{text} {i}" for i, text in enumerate(CAPTIONS)]),
+        test=table("id,caption", "qr", "qr"),
+    )
     assert "column 'id', such as '0', names none of the 2 image files, such as images/a.jpg" in comp.run()[1]
     assert comp.check()[0] == 2
     comp.run("SET=images=")
@@ -378,7 +381,8 @@ def test_ids_without_any_image_are_a_question(comp):
 
 def test_text_only(comp):
     comp.write(
-        train=table("id,labels,caption", range(12), CELLS, CAPTIONS), test=table("id,caption", "qr", ["x y z"] * 2)
+        train=table("id,labels,caption", range(12), CELLS, [f"{text} {i}" for i, text in enumerate(CAPTIONS)]),
+        test=table("id,caption", "qr", ["x y z"] * 2),
     )
     assert "question" not in comp.run()[1]
     assert comp.ready() and comp.files() == [""] * 12
@@ -439,7 +443,7 @@ def test_a_test_table_may_come_later_and_captions_are_used(comp):
     _, said = comp.run()
     assert "no test table: train and score now, label new images with make predict" in said
     assert comp.competition.test is None and comp.competition.caption == "caption"
-    assert "ready: make train COMP=x (there are no test rows)" in comp.check()[1]
+    assert "ready: make stack COMP=x (there are no test rows)" in comp.check()[1]
     (comp.input / "test.csv").write_text(table("image,caption", TEST, CAPTIONS[:4]))
     assert comp.ready()
     assert comp.competition.test == "test.csv"

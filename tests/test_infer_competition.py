@@ -6,7 +6,6 @@ import pytest
 from tandem.__main__ import main
 from tandem.config.competition import load_competition
 from tandem.data.infer_competition import infer_competition
-from tandem.data.infer_labels import guess_separator
 from tandem.data.label_codec import natural_key
 
 COCO = {
@@ -87,22 +86,21 @@ def test_one_column_of_flags_a_label_keeps_the_order_of_the_file(tmp_path):
 def test_the_sample_submission_says_which_column_holds_the_labels(tmp_path):
     train = "id,source_tag,answer\n1,a b,x|y\n2,b,y\n3,a,x|z\n4,a b,z\n"
     files = {"train.csv": train, "test.csv": "id\n5\n", **images("i", ".jpg", "12345")}
-    assert infer_from(tmp_path / "a", files).competition.labels.column == "source_tag"
+    assert [question.key for question in infer_from(tmp_path / "a", files).questions] == ["labels.column"]
     inference = infer_from(tmp_path / "b", files | {"sample_submission.csv": "id,answer\n5,x\n"})
     assert (inference.competition.labels.column, inference.questions) == ("answer", [])
 
 
-def test_of_two_texts_the_longer_is_the_caption(tmp_path):
+def test_a_title_and_a_text_are_the_caption_together(tmp_path):
     files = {
         "train.csv": "id,title,label,body\n"
-        "1,A big red dog,a b,It is a big red dog indeed\n2,One two three,a,b c d e f\n",
+        "1,A big red dog,a b,It is a big red dog indeed\n2,One two three,a,b c d e f\n4,Two,b,g h i\n",
         "test.csv": "id,title,body\n3,A b c,d e f g h\n",
         **images("i", ".jpg"),
     }
     inference = infer_from(tmp_path, files)
-    assert inference.competition.caption == "body"
-    assert inference.notes == ["caption: body, the longest texts of title, body"]
-    assert inference.unused == ["column title: neither a caption nor a label"]
+    assert inference.competition.caption == ["title", "body"]
+    assert (inference.notes, inference.unused) == ([], [])
 
 
 def test_ids_may_hold_the_folder_of_the_image(tmp_path):
@@ -131,31 +129,12 @@ def test_missing_images_are_noted_and_no_images_need_no_folder(tmp_path):
     assert infer_from(tmp_path / "a", files).notes == ["1 of 3 train rows have no image: make check lists them"]
     files = {k: v for k, v in COCO.items() if not k.startswith("data")}
     c = infer_from(tmp_path / "b", files).competition
-    assert (c.images, c.duplicates, c.experiments) == (None, "off", ["text_minilm", "text_tfidf"])
+    assert (c.images, c.duplicates, c.experiments) == (None, "group", ["text_minilm", "text_tfidf"])
 
 
 def test_a_submission_of_another_form_is_noted(tmp_path):
     inference = infer_from(tmp_path, COCO | {"sample_submission.csv": "Id,Predicted\n4.jpg,1\n"})
     assert "its columns are Id, Predicted; expected ImageID, Labels" in inference.notes[0]
-
-
-@pytest.mark.parametrize(
-    ("cells", "separator", "asks"),
-    [
-        (["1 3", "3", "10 1"], " ", False),
-        (["fire hydrant|dog", "dog", "fire hydrant|stop sign", "stop sign"], "|", False),
-        (["1, 2", "2, 3", "1"], ",", False),
-        (["a;b", "b", "a"], ";", False),
-        (["red, dark|blue", "blue|red, dark", "blue"], "|", False),
-        (["a,b;c", "c;a,b", "a", "b", "c"], ";", True),
-        (["cat", "dog", "cat"], " ", True),
-        (["fire hydrant", "stop sign", "dog"], "|", True),
-        (["dogs, small", "cats"], "|", True),
-    ],
-)
-def test_the_separator_is_what_cuts_cells_into_names_that_come_again(cells, separator, asks):
-    guess, question = guess_separator(cells)
-    assert (guess, bool(question)) == (separator, asks)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +152,10 @@ def test_the_separator_is_what_cuts_cells_into_names_that_come_again(cells, sepa
             {"train.csv": "id,label\n1,a\n1,b\n2,a\n", **images("i", ".jpg")},
             "'id' names many images in more than one row",
         ),
-        ({"train.csv": "id,labels\n1,\"['a']\"\n2,\"['b']\"\n"}, r"none of the columns \['labels'\] holds labels"),
+        (
+            {"train.csv": "id,labels\n1,\"[['a']]\"\n2,\"[['b']]\"\n", **images("i", ".jpg")},
+            "not a name; expected a list of names",
+        ),
     ],
 )
 def test_where_nothing_sensible_can_be_written_the_error_says_why(tmp_path, files, message):

@@ -1,7 +1,6 @@
 """A metric of the user's is read from its file beside competition.toml, and run only where it is the user's."""
 
 import zipfile
-from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +8,13 @@ import pytest
 from checked import write_competition
 from sklearn.metrics import brier_score_loss, f1_score
 
+from tandem.__main__ import main
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import load_competition
 from tandem.config.trusted_code import record_untrusted
 from tandem.decoding import NestedCV, Rule
 from tandem.decoding.scoring import score
 from tandem.metrics import load_own_metric, paired_interval
-from tandem.stages.import_ import main as import_data
 
 EXACT = "def score(y, pred):\n    return float((y == pred).all(1).mean())\n"
 BRIER = "GREATER_IS_BETTER = False\ndef brier(y, proba):\n    return ((proba - y) ** 2).mean()\n"
@@ -77,8 +76,7 @@ def test_a_file_that_came_inside_a_zip_is_never_run_without_trust(tmp_path, monk
         archive.writestr(".import.json", '{"untrusted": []}')
         archive.writestr("train.csv", "image,labels\n1.jpg,cat\n2.jpg,dog\n")
         archive.writestr("competition.toml", 'metric = "my_metric.py:score"')
-    with pytest.raises(ValueError):  # its competition.toml is not complete
-        import_data(Namespace(comp="toy", zip=Path("a.zip"), dir=None))
+    main(["import", "toy", "--zip", "a.zip"])  # its competition.toml is not complete
     folder = Paths("toy").input
     with pytest.raises(ValueError, match="my_metric.py is not run: it came with the data; read it, then add TRUST=1"):
         load_own_metric("my_metric.py:score", folder, "labels")

@@ -22,7 +22,7 @@ def test_photos_alone_go_from_their_files_to_labels_of_new_ones(tmp_path, monkey
     rows = [f"{i}.jpg,{'sky sea' if blue[i] else 'sky'}\n" for i in range(N)]
     (tmp_path / "files" / "train.csv").write_text("image,labels\n" + "".join(rows))
     (tmp_path / "files" / "test.csv").write_text("image\n" + "".join(f"{i}.jpg\n" for i in range(N, N + TEST)))
-    assert main(["import", "COMP=photos", "DIR=files"]) == 0
+    assert main(["import", "COMP=photos", "DIR=files", "SET=labels.separator=' '"]) == 0
     paths, looks = Paths("photos"), toy.experiments(tmp_path)["looks"]
     competition = load_competition(paths.competition)
     assert (competition.images, competition.caption) == ("photos", None)

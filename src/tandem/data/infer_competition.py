@@ -198,8 +198,6 @@ def infer_from(
     text_only = not images.files or found.given.get("images") == ""
     if text_only and not caption:
         raise ValueError("there are no image files and no column of captions; expected images, texts or both")
-    if text_only:
-        found.values["duplicates"] = "off"  # they are found by images
     found.values["experiments"] = TEXT_ONLY if text_only else WITH_CAPTIONS if caption else IMAGES_ONLY
     used = [id, image, *caption, *guess.labels.table_columns, found.values.get("split")]
     found.unused += unused_columns(train, used, sample, test)

@@ -6,6 +6,7 @@ What is certain is written; the rest is asked in a terminal, else left as open q
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -55,6 +56,7 @@ def fetch(paths: Paths, args: Namespace) -> None:
     if paths.comp == SAMPLE:
         raise ValueError(f"{SAMPLE!r} is the competition that comes with Tandem; give yours a name: COMP=<name>")
     there, was_there = paths.input.is_dir() and any(paths.input.iterdir()), paths.competition.exists()
+    own = python_files(paths.input)
     if source is None and not there:
         raise ValueError(f"nothing to import; run: make import ZIP=<file.zip> COMP={paths.comp} (or DIR=<folder>)")
     if source is None or source.resolve() == paths.input.resolve():
@@ -63,8 +65,12 @@ def fetch(paths: Paths, args: Namespace) -> None:
         n = unpack_archive(source, paths.input) if args.zip else copy_folder(source, paths.input)
         # a folder is the user's own, but a competition.toml in it may name a file of somebody else's
         theirs = args.zip is not None or (paths.competition.exists() and not was_there)
-        record_untrusted(paths.input, [file.name for file in paths.input.glob("*.py") if theirs])
+        record_untrusted(paths.input, [name for name in python_files(paths.input) - own if theirs])
         print(f"{n:,} files in {paths.input}")
+
+
+def python_files(folder: Path) -> set[str]:
+    return {file.name for file in folder.glob("*.py")}
 
 
 def summary(found: Inference) -> RichTable:
@@ -195,5 +201,5 @@ def main(args: Namespace) -> None:
         return
     if line := assumed_metric(paths, found.competition):
         print(line)
-    then = "submit" if found.competition.has_test else "train"
+    then = "submit" if found.competition.has_test else "stack"
     print(f"wrote {paths.competition}; next: make check COMP={args.comp}, then make {then} COMP={args.comp}")
