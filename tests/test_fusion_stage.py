@@ -161,8 +161,7 @@ def test_captions_that_are_missing_teach_nothing(some_missing):
     assert np.array_equal(Predictions.read(some_missing.oof("join")).proba, before)
 
 
-def test_scores_and_submission_say_how_rows_without_a_caption_fare(some_missing, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "140")
+def test_scores_and_submission_say_how_rows_without_a_caption_fare(some_missing, capsys):
     run_tasks(some_missing, "train join", "decode join")
     found = read_json(some_missing.scores("join"))
     few, missing = found["rows_without_caption"], np.arange(N) % 5 == 0

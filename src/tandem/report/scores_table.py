@@ -42,7 +42,7 @@ def _row(experiment: ExperimentDir) -> dict[str, Any]:
 
 
 def _table(title: str, caption: str, *columns: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, title=title, caption=caption)
+    table = Table(box=SIMPLE_HEAD, title=title, caption=caption, collapse_padding=True, pad_edge=False)
     table.add_column("experiment", style="bold", no_wrap=True)
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
