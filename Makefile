@@ -15,12 +15,12 @@ GOAL = $(if $(EXPS),--exps "$(EXPS)") --jobs "$(JOBS)"
 .NOTPARALLEL:  # goals in order; JOBS=N or -jN is how many tasks Python runs at once
 .DEFAULT_GOAL := help
 .PHONY: help setup import check plan folds features train pseudo stack submit scores report explain ablation predict \
-  bundle serve download upload test bench clean
+  bundle serve download upload test test-all bench clean
 
 help:  ## this list
 	@echo "Tandem: from a competition zip to a validated submission."
 	@echo "Usage: make TARGET [COMP=sample] [EXPS=\"image_lite0 text_minilm\"] [JOBS=2]"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(READY)  ## .venv with requirements.txt (every other target does it first)
 $(READY): requirements.txt pyproject.toml
@@ -76,6 +76,8 @@ upload: $(READY)  ## SLUG=kaggle-slug MESSAGE="…" COMP=name: send submissions/
 test: .venv/.ready-dev  ## lint, types and tests
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+test-all: .venv/.ready-dev  ## the tests, also those that take minutes
+	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow or not slow"
 bench: .venv/.ready-dev  ## the measured speeds
 	@for b in benchmarks/*.py; do echo "== $$b"; .venv/bin/python $$b || exit 1; done
 $(if $(and $(filter clean,$(MAKECMDGOALS)),$(filter-out clean,$(MAKECMDGOALS))),$(error make clean must be the only target: make clean COMP=$(COMP) && make $(filter-out clean,$(MAKECMDGOALS)) COMP=$(COMP)))

@@ -108,6 +108,32 @@ def test_a_public_layout_asks_what_is_documented_and_is_ready_with_the_documente
     assert "assumed" not in ready.checked or "--metric" not in " ".join(answers)
 
 
+# folds of the user
+
+
+def test_a_column_of_folds_is_taken_as_it_is(place):
+    LAYOUTS["Plant Pathology 2021"](place / "files")
+    table = place / "files" / "train.csv"
+    first, *lines = table.read_text().splitlines()
+    table.write_text("\n".join([f"{first},kfold", *(f"{line},{i % 3}" for i, line in enumerate(lines))]) + "\n")
+    ready = imported("comp", place / "files")
+    assert ready.is_ready and ready.toml["folds"]["column"] == "kfold" and "kfold" not in ready.labels()
+    assert run("folds", "comp")[0] == 0
+    rows = [line.split(",") for line in ready.paths.folds.read_text().splitlines()[1:]]
+    assert [int(fold) for _, fold, _ in rows] == [i % 3 for i in range(len(rows))]
+
+
+def test_a_file_of_folds_is_taken_as_it_is(place):
+    LAYOUTS["Plant Pathology 2021"](place / "files")
+    ids = [line.split(",")[0] for line in (place / "files" / "train.csv").read_text().splitlines()[1:]]
+    folds = "\n".join(f"{id},{i % 4}" for i, id in reversed(list(enumerate(ids))))
+    (place / "files" / "folds.csv").write_text(f"image,fold\n{folds}\n")
+    ready = imported("comp", place / "files")
+    assert ready.is_ready and ready.toml["folds"]["file"] == "folds.csv" and run("folds", "comp")[0] == 0
+    rows = [line.split(",") for line in ready.paths.folds.read_text().splitlines()[1:]]
+    assert [(id, int(fold)) for id, fold, _ in rows] == [(id, i % 4) for i, id in enumerate(ids)]
+
+
 # cases
 
 

@@ -16,6 +16,7 @@ from tandem.data.competition_tables import joined_tables, matched, names_of_test
 from tandem.data.csv_reader import Table
 from tandem.data.image_names import ImageFiles, holds
 from tandem.data.infer_captions import find_caption, find_caption_files, join_several_rows
+from tandem.data.infer_folds import infer_folds
 from tandem.data.infer_images import read_column
 from tandem.data.infer_labels import LabelGuess, guess_labels
 from tandem.data.infer_long_labels import guess_long
@@ -185,7 +186,9 @@ def infer_from(
     place_images(image, tables, images, found)
     named = [c for c in train.columns if sample and c in sample.columns and c not in (id, image)]
     shared = [c for c in train.columns if test and c in test.columns and any(map(str.strip, test.column(c)))]
-    rest = [c for c in train.columns if c not in (id, image, found.values.get("split"), *train.row_numbers)]
+    infer_folds(train, id, named, source.folder, source.files, found)
+    folds = [(found.values | found.given).get(key) for key in ("folds.column", "folds.group")]
+    rest = [c for c in train.columns if c not in (id, image, found.values.get("split"), *train.row_numbers, *folds)]
     texts = [c for c in rest if c not in named and (not test or c in test.columns)]
     caption = infer_caption(train, texts, bool(test), found)
     if not caption and "caption" not in found.given:
@@ -199,7 +202,7 @@ def infer_from(
     if text_only and not caption:
         raise ValueError("there are no image files and no column of captions; expected images, texts or both")
     found.values["experiments"] = TEXT_ONLY if text_only else WITH_CAPTIONS if caption else IMAGES_ONLY
-    used = [id, image, *caption, *guess.labels.table_columns, found.values.get("split")]
+    used = [id, image, *folds, *caption, *guess.labels.table_columns, found.values.get("split")]
     found.unused += unused_columns(train, used, sample, test)
     return guess.counts
 
