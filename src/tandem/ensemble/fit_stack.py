@@ -48,8 +48,8 @@ def fit_stack(
 ) -> StackFit:
     """Fits a stack on the members' probabilities (n, c) and the captions' word counts (n,), None without captions.
 
-    A weighted mean is kept where it beats both the best member and the plain mean, and the learned stack where it beats
-    these three; with fewer than three folds they are no candidates. For the rows of a fold the choice is made on the
+    The learned stack, or the weighted mean where its log loss is lower, is kept where it beats both the best member and
+    the plain mean; with fewer than three folds they are no candidates. For the rows of a fold the choice is made on the
     other folds. Rows of one `group` (n,) count as one, and only the cells that are `known` (n, c), None for all. The
     folder `unfinished` holds the second levels that are fitted, and those of a run that was ended: they are not fitted
     again.
@@ -113,11 +113,14 @@ def surrogate_loss(y: np.ndarray, proba: np.ndarray, known: np.ndarray | None = 
 
 
 def _choose_of(losses: Mapping[str, np.ndarray], group: np.ndarray | None) -> tuple[str, Gains, dict[str, float]]:
-    """`choose` of the best member, the means and the learned stack, and their mean losses."""
+    """`choose` of the best member, the plain mean, and the weighted mean or the learned stack, whichever has the lower
+    loss; and the mean losses of all four."""
     means = {name: float(loss.mean()) for name, loss in losses.items()}
     best = min((name for name in losses if name not in (MEAN, WEIGHTED, LEARNED)), key=means.__getitem__)
-    candidates = {name: losses[name] for name in (best, MEAN, WEIGHTED, LEARNED) if name in losses}
-    return *choose(candidates, group), {name: means[name] for name in candidates}
+    fitted = min((name for name in (WEIGHTED, LEARNED) if name in losses), key=means.__getitem__, default=MEAN)
+    candidates = dict.fromkeys((best, MEAN, fitted))
+    kept, gains = choose({name: losses[name] for name in candidates}, group)
+    return kept, gains, {name: means[name] for name in (best, MEAN, WEIGHTED, LEARNED) if name in means}
 
 
 def fit_no_caption_stack(

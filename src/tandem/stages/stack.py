@@ -110,7 +110,7 @@ def print_summary(fitted: StackFit, members: Sequence[str], seconds: float) -> N
         print(f"not used, because they do not lower the loss: {', '.join(fitted.summary['dropped'])}")
     if (kept := fitted.summary["kept"]) != LEARNED:
         used = {MEAN: "the plain mean", WEIGHTED: "the weighted mean"}.get(kept, kept)
-        print(f"the gain of boosted trees and regressions over {used} is not significant: {used} is used instead")
+        print(f"boosted trees and regressions gain nothing over {used}: {used} is used instead")
 
 
 def read_members(paths: Paths, members: Members, rows: LabelledRows) -> dict[str, Predictions]:
