@@ -6,6 +6,7 @@ import numpy as np
 
 from tandem.artifacts.contributions import BOTH
 from tandem.artifacts.paths import Paths
+from tandem.config.competition import load_competition
 from tandem.config.experiments import Experiment, FusionExperiment
 from tandem.data.image_io import load_rgb
 from tandem.data.labelled_rows import read_labelled_rows
@@ -20,7 +21,7 @@ from tandem.explain.explanation import (
     shown_labels,
 )
 from tandem.explain.words import word_effects
-from tandem.graph.experiment_dir import Experiments
+from tandem.graph.experiment_dir import ExperimentDir, Experiments
 from tandem.graph.keys import STACK
 from tandem.models.fold_ensemble import FoldEnsemble
 from tandem.training.split_inputs import read_inputs
@@ -33,18 +34,8 @@ def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
     scored, for the stack, whose terms are shown with those of any experiment. Raises ValueError if no row has that id
     or the models are stale, FileNotFoundError if there are none.
     """
-    experiments = Experiments(paths)
-    scored = [one.name for one in experiments.scored() if not one.is_stack]
-    if name == STACK and scored:
-        name = default_experiment(experiments) or scored[0]
-    text_only = experiments.competition.images is None
-    name = name or default_experiment(experiments) or (best_of_captions(experiments) if text_only else "") or "fusion"
-    experiment = experiments[name]
-    if not experiment.is_trained or experiment.is_stack:
-        known = ", ".join(scored)
-        none = f"nothing is trained for {paths.comp!r}; run: make submit COMP={paths.comp}"
-        other = f"EXP={name!r}: expected one of {known}; the terms of the stack are shown as well"
-        raise FileNotFoundError(other if known else none)
+    experiment = choose_experiment(Experiments(paths), name)
+    name, text_only = experiment.name, load_competition(paths.competition).images is None
     experiment.require_current()
     tables = {split: read_image_rows(file) for split in ("train", "test") if (file := paths.images(split)).exists()}
     split, row = find_row(image, {split: table["id"] for split, table in tables.items()})
@@ -83,6 +74,22 @@ def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
     if caption and not reasons["words"]:
         parts["words"] = word_effects(caption, lambda texts: logits_with(ensemble, one, texts))
     return replace(found, **parts)
+
+
+def choose_experiment(experiments: Experiments, name: str) -> ExperimentDir:
+    """The experiment of this name, see `explain_image`."""
+    scored = [one.name for one in experiments.scored() if not one.is_stack]
+    if name == STACK and scored:
+        name = default_experiment(experiments) or scored[0]
+    text_only = experiments.competition.images is None
+    name = name or default_experiment(experiments) or (best_of_captions(experiments) if text_only else "") or "fusion"
+    experiment = experiments[name]
+    if not experiment.is_trained or experiment.is_stack:
+        comp = experiment.paths.comp
+        none = f"nothing is trained for {comp!r}; run: make submit COMP={comp}"
+        other = f"EXP={name!r}: expected one of {', '.join(scored)}; the terms of the stack are shown as well"
+        raise FileNotFoundError(other if scored else none)
+    return experiment
 
 
 def why_no_heat_map(experiment: Experiment, name: str) -> str:
