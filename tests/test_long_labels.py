@@ -3,13 +3,22 @@ import pytest
 from tandem.config.competition import Labels
 from tandem.data.csv_reader import Table
 from tandem.data.infer_long_labels import guess_long
-from tandem.data.long_labels import pivot_long, widen
+from tandem.data.label_codec import encode, raise_first
+from tandem.data.long_labels import widen
 
 
 def table(text: str) -> Table:
     """A table from lines of cells cut at commas, the first of them the header."""
     header, *lines = (tuple(line.split(",")) for line in text.split())
     return Table(header, lines, list(range(2, len(lines) + 2)))
+
+
+def pivot_long(long: Table, id: str, labels):
+    """(ids, y, known) of a long table."""
+    wide, cells = widen(long, id, labels)
+    y, known, issues = encode(labels, cells)
+    raise_first(issues)
+    return wide.column(id), y, known
 
 
 PAIRS = table("id,label,site a,cat,x a,dog,x b,cat,y c,,y")

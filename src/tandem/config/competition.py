@@ -30,11 +30,11 @@ def _inside(path: str) -> str:
 RelativePath = Annotated[str, AfterValidator(_inside)]
 OptionalPath = Annotated[RelativePath | None, BeforeValidator(lambda path: path or None)]  # "" in the file: none
 
-PLACE = {  # format of labels: the keys that say where they are
+PLACE: dict[str, set[str]] = {  # format of labels: the keys that say where they are
     "separated": {"column", "separator"},
     "list": {"column"},
     "joined": {"columns"},
-    "columns": set[str](),
+    "columns": set(),
     "long": {"column", "separator", "value"},
 }
 
@@ -263,8 +263,6 @@ def to_toml(competition: Competition | Mapping[str, Any], questions: Sequence[Qu
         if not key.startswith("labels.") and key != "suffix" and not field.is_required():
             values.setdefault(key, field.get_default(call_default_factory=True))
     values["test"] = values["test"] or ""
-    if values.get("labels.format") == "columns":
-        values |= {"labels.column": "", "labels.separator": ""}
     return tomlkit.dumps(updated(tomlkit.document(), values, questions))
 
 
@@ -273,10 +271,13 @@ def updated(document: "TOMLDocument", values: Mapping[str, Any], questions: Sequ
     import tomlkit
 
     asked = {question.key: question for question in questions}
+    place = PLACE.get(values.get("labels.format", ""), set().union(*PLACE.values()))
     for key, field in _fields():
         section, _, name = key.rpartition(".")
         if key not in asked and (key not in values or _is_unset(key, values[key])):
             continue
+        if section == "labels" and name in set().union(*PLACE.values()) - place and key not in asked:
+            continue  # another format needs it
         if section and section not in document:
             made = tomlkit.table()
             document.add(section, made.comment("a change here retrains everything") if section == "folds" else made)

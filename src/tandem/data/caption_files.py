@@ -9,31 +9,28 @@ from typing import Any
 from tandem.data.caption_rows import row_captions
 from tandem.data.csv_reader import Table, read_table
 from tandem.data.image_io import SUFFIXES
+from tandem.data.image_names import is_counter, normalised
 from tandem.data.table_text import MAX_BYTES
 
 TABLES = (".csv", ".tsv", ".psv", ".txt")
 FILES = (".csv", ".tsv", ".psv", ".jsonl", ".json", "captions.txt")  # how the names of files of captions may end
 
 
-def _path(name: str) -> str:
-    return name.strip().replace("\\", "/").removeprefix("./")
-
-
 def _file_name(name: str) -> str:
-    return PurePosixPath(_path(name)).name
+    return PurePosixPath(normalised(name)).name
 
 
 def _stem(name: str) -> str:
-    path = PurePosixPath(_path(name))
+    path = PurePosixPath(normalised(name))
     return path.stem if path.suffix.lower() in SUFFIXES else path.name
 
 
 def is_image_name(name: str) -> bool:
-    return PurePosixPath(_path(name)).suffix.lower() in SUFFIXES
+    return PurePosixPath(normalised(name)).suffix.lower() in SUFFIXES
 
 
 # how a name may differ from that of an image, the closest first
-LEVELS: tuple[Callable[[str], str], ...] = (str, _path, _file_name, _stem)
+LEVELS: tuple[Callable[[str], str], ...] = (str, normalised, _file_name, _stem)
 
 
 def match_images(cells: Iterable[str], images: Sequence[str]) -> dict[str, str]:
@@ -77,20 +74,12 @@ def find_image_column(table: Table, columns: Sequence[str], images: Sequence[str
         score = tuple(sum(level(i) in known for i in images) for level, known in zip(LEVELS, keys, strict=True))
         if any(score):
             scores[column] = score
-    if others := {column: score for column, score in scores.items() if not counts_rows(table.column(column))}:
+    if others := {column: score for column, score in scores.items() if not is_counter(column, table.column(column))}:
         scores = others
     best = [column for column, score in scores.items() if score == max(scores.values())]
     if len(best) > 1:
         raise ValueError(f"columns {best} name equally many images; keep one of them")
     return best[0] if best else None
-
-
-def counts_rows(cells: Sequence[str]) -> bool:
-    """
-    >>> counts_rows(["0", "1", "2"]), counts_rows(["1", "2"]), counts_rows(["7", "8"])
-    (True, True, False)
-    """
-    return list(cells) in ([str(i) for i in range(start, start + len(cells))] for start in (0, 1))
 
 
 def image_names(table: Table, image: str) -> list[str]:
@@ -121,42 +110,15 @@ def read_caption_table(path: Path) -> Table | None:
 
     The table of a COCO file has the columns file_name and caption. Raises ValueError where the file can't be read.
     """
-    if path.suffix.lower() in TABLES:
+    if path.suffix.lower() != ".json":
         return read_table(path)
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path}: {path.stat().st_size} bytes; files up to {MAX_BYTES} bytes are read")
-    if path.suffix.lower() == ".jsonl":
-        return _json_lines(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise ValueError(f"{path}: not JSON in UTF-8: {error}") from error
     return _coco(path, content)
-
-
-def _json_lines(path: Path) -> Table:
-    """One object a line, all with the same keys; numbers become texts."""
-    rows: list[dict[str, Any]] = []
-    lines: list[int] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"{path}: line {number}: not JSON: {error}") from error
-        if not isinstance(row, dict) or (rows and row.keys() != rows[0].keys()):
-            expected = f"an object with the keys {list(rows[0])}" if rows else "an object"
-            raise ValueError(f"{path}: line {number}: {line[:80]!r}; expected {expected}")
-        rows.append(row)
-        lines.append(number)
-    if not rows:
-        raise ValueError(f"{path}: the file is empty; expected one JSON object a line")
-    return Table(tuple(rows[0]), [tuple(_text(row[key]) for key in rows[0]) for row in rows], lines)
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def _coco(path: Path, content: Any) -> Table | None:
@@ -176,6 +138,14 @@ def _coco(path: Path, content: Any) -> Table | None:
     return Table(("file_name", "caption"), rows, [0] * len(rows))
 
 
+def image_column_of(path: Path, table: Table, columns: Sequence[str], images: Sequence[str]) -> str | None:
+    """`find_image_column` of a file, which its errors name."""
+    try:
+        return find_image_column(table, columns, images)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
 def as_caption_file(path: Path, table: Table, image: str, columns: Sequence[str]) -> CaptionFile:
     """The captions in these columns, by the cells of the column `image`; all rows of one image are its captions."""
     found: dict[str, list[str]] = {}
@@ -191,10 +161,7 @@ def read_caption_file(path: Path, columns: Sequence[str], images: Sequence[str])
         raise ValueError(f"{path}: not captions as MS-COCO writes them; expected keys images and annotations")
     if lacking := [column for column in columns if column not in table.columns]:
         raise ValueError(f"{path}: no column {lacking[0]!r}; the columns are {', '.join(table.columns)}")
-    try:
-        image = find_image_column(table, [c for c in table.columns if c not in columns], images)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    image = image_column_of(path, table, [c for c in table.columns if c not in columns], images)
     if image is None:
         raise ValueError(f"{path}: no column names an image; expected names such as {images[0]!r}")
     return as_caption_file(path, table, image, columns)

@@ -1,8 +1,4 @@
-"""Completes `competition.toml`: infers what it lacks, with the values of the user as given answers.
-
-`inferred.json` beside it holds the `values` that import wrote, and the keys of `open` questions: a value that differs
-from it, or is not in it, is the user's and stays.
-"""
+"""Completes `competition.toml`: infers what it lacks, with the values of the user as given answers."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,25 +6,14 @@ from typing import Any
 import tomlkit
 from pydantic import TypeAdapter
 
-from tandem.artifacts.atomic_io import read_json, write_json, write_text
+from tandem.artifacts.atomic_io import write_json, write_text
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import Competition, known_keys, required_keys, to_toml, updated
+from tandem.config.import_record import read_inferred
 from tandem.config.questions import OPEN, flat, nested
 from tandem.config.toml_files import parse_toml, validate
 from tandem.data.infer_competition import LABEL_VALUES, ROWS, Inference, infer_competition
 from tandem.data.infer_tables import has_test_table
-
-
-def read_inferred(paths: Paths) -> tuple[dict[str, Any], list[str]]:
-    """({key: value} that import wrote, keys of open questions); both empty where it wrote none."""
-    record = read_json(paths.inferred) if paths.inferred.exists() else {}
-    return record.get("values", {}), record.get("open", [])
-
-
-def assumed_metric(paths: Paths, competition: Competition) -> str:
-    """The line that names the metric where import assumed it; "" where the user set it."""
-    assumed = read_inferred(paths)[0].get("metric") == competition.metric
-    return f"metric: assumed {competition.metric} (METRIC= sets it)" if assumed else ""
 
 
 def complete(paths: Paths, answers: Mapping[str, Any] | None = None) -> Inference:

@@ -200,3 +200,22 @@ def holds(folder: str, file: str) -> bool:
     """Whether a file is in a folder or below it."""
     folder = folder.removesuffix(DEEP[1:]).rstrip("/")
     return folder in ("", ".") or file.startswith(f"{folder}/")
+
+
+def is_counter(name: str, cells: Sequence[str]) -> bool:
+    """Whether a column only counts rows: 0, 1, ... or 1, 2, ... in order; or in any order where it has no real name.
+
+    >>> is_counter("id", ["1", "2", "3"]), is_counter("id", ["7", "2"]), is_counter("Unnamed: 0", ["7", "2"])
+    (True, False, True)
+    """
+    if not all(cell.strip().isdecimal() for cell in cells):
+        return False
+    numbers = [int(cell) for cell in cells]
+    if len(numbers) > 1 and numbers[0] in (0, 1) and numbers == list(range(numbers[0], numbers[0] + len(numbers))):
+        return True
+    return is_nameless(name) and len(set(numbers)) == len(numbers)
+
+
+def is_nameless(name: str) -> bool:
+    """Whether a column has the name that a program gives to one without a name, such as an index."""
+    return bool(re.fullmatch(r"(unnamed[: _]*\d*|index|level_0|column ?[01]|)", name.strip(), re.IGNORECASE))

@@ -2,10 +2,9 @@
 
 import os
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from tandem.config.competition import Competition
@@ -14,13 +13,15 @@ from tandem.config.questions import Question, as_list, flat, nested, settled
 from tandem.data.caption_files import image_names
 from tandem.data.competition_tables import joined_tables, matched, names_of_test, read_one, rows_in_split
 from tandem.data.csv_reader import Table
-from tandem.data.image_names import ImageFiles, holds
+from tandem.data.image_names import ImageFiles
 from tandem.data.infer_captions import find_caption, find_caption_files, join_several_rows
 from tandem.data.infer_folds import infer_folds
+from tandem.data.infer_ids import choose_id
 from tandem.data.infer_images import read_column
 from tandem.data.infer_labels import LabelGuess, guess_labels
 from tandem.data.infer_long_labels import guess_long
-from tandem.data.infer_tables import OWN, Found, find_tables, is_counter, is_nameless, split_column
+from tandem.data.infer_tables import OWN, Found, find_tables, split_column
+from tandem.data.infer_unused import unused_columns, unused_folders
 from tandem.data.label_readings import HINTS
 from tandem.data.long_labels import one_row_an_id, widen
 from tandem.data.place_images import choose_image, find_image_columns, place_images
@@ -31,7 +32,6 @@ from tandem.data.table_header import looks_headerless
 WITH_CAPTIONS = ["text_minilm", "text_tfidf", "image_tuned", "fusion", "fusion_lite0"]
 IMAGES_ONLY = ["image_lite2", "image_tuned", "image_tuned_lite0"]
 TEXT_ONLY = ["text_minilm", "text_tfidf"]
-ID_NAME = re.compile(r"(^|[_ -])id$|^id|Id$|ID$")
 LABEL_VALUES = ("labels.names", "least", "most")  # depend on what the labels are, and on
 ROWS = ("train", "valid", "split", "encoding", "columns")  # which rows there are
 
@@ -216,48 +216,6 @@ def check_given(found: Found, train: Table) -> None:
                 raise ValueError(f"{key}: no column {column!r}; the columns are {', '.join(train.columns)}")
 
 
-def choose_id(train: Table, test: Table | None, sample: Table | None, image: str | None, found: Found) -> str:
-    """The column that names a row, as the sample submission has it; else that of the images, or of different values."""
-    id = found.given.get("id") or _id_column(train, test, sample, image, found)
-    found.values["id"] = id
-    if image and image != id:
-        found.values["image"] = image
-    return id
-
-
-def _id_column(train: Table, test: Table | None, sample: Table | None, image: str | None, found: Found) -> str:
-    columns = [c for c in train.columns if test is None or c in test.columns]
-    if not columns:
-        both = f"{list(train.columns)} and {list(test.columns if test else ())}"
-        expected = "expected the same name for the column of ids"
-        raise ValueError(f"no column is in both the training and the test table: {both}; {expected}")
-    in_sample = [c for c in columns if sample and c in sample.columns and _is_unique(sample, c)]
-    if in_sample and test is not None:
-        same = [c for c in in_sample if set(sample.column(c)) == set(test.column(c))] if sample else []
-        in_sample = same or in_sample
-    if in_sample:
-        return image if image in in_sample else in_sample[0]
-    unique = [c for c in columns if _is_unique(train, c)]
-    if image:
-        if image not in unique:
-            raise ValueError(
-                f"column {image!r} names many images in more than one row; expected one row for each image"
-            )
-        rivals = [c for c in unique if c != image and ID_NAME.search(c)]
-        if rivals and not sample:
-            examples = {c: train.column(c)[0] for c in (image, *rivals)}
-            found.questions.append(Question("id", "the submission may name a row by several columns", examples))
-        return image
-    if not unique:
-        raise ValueError(f"no column of {columns} has a different value in each row; expected one with ids of images")
-    hinted = re.compile("id|image|file|name", re.IGNORECASE)
-    return min(unique, key=lambda c: (is_nameless(c), not hinted.search(c), columns.index(c)))
-
-
-def _is_unique(table: Table, column: str) -> bool:
-    return len(set(table.column(column)) - {""}) > 0.9 * len(table.rows)
-
-
 def infer_caption(train: Table, columns: Sequence[str], certain: bool, found: Found) -> list[str]:
     """The columns of captions, or those that a question names."""
     if "caption" in found.given:
@@ -346,31 +304,3 @@ def infer_metric(sample: Table | None, id: str, guess: LabelGuess, found: Found)
 
 def _is_fraction(cell: str) -> bool:
     return bool(re.fullmatch(r"\s*0?\.\d*[1-9]\d*([eE]-?\d+)?\s*", cell))
-
-
-def unused_columns(train: Table, used: Sequence[str | None], sample: Table | None, test: Table | None) -> list[str]:
-    """The columns that nothing reads, with the reason."""
-    unused = []
-    for column in train.columns:
-        if column in used:
-            continue
-        if is_counter(column, train.column(column)):
-            reason = "it counts the rows"
-        elif sample and column not in sample.columns:
-            reason = "neither a caption nor in the sample submission"
-        else:
-            reason = "neither a caption nor a label" if test and column in test.columns else "not read as a label"
-        unused.append(f"column {column}: {reason}")
-    return unused
-
-
-def unused_folders(files: Sequence[str], tables: Sequence[str], images: Any) -> list[str]:
-    """The folders whose files nothing reads; `images` is the setting of that name."""
-    settings = images.values() if isinstance(images, Mapping) else [images]
-    folders = [folder for setting in settings if setting for folder in as_list(setting)]
-    left = Counter(
-        PurePosixPath(file).parent.as_posix()
-        for file in files
-        if file not in tables and not any(holds(folder, file) for folder in folders)
-    )
-    return [f"{folder}/: {n:,} file{'s' * (n > 1)} that no row names" for folder, n in left.items() if folder != "."]

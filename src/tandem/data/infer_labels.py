@@ -63,7 +63,7 @@ def guess_labels(
 def given_labels(labels: Labels, answers: Mapping[str, Any], more: Sequence[str] = ()) -> Labels:
     """The labels with the answers that no reading depends on, and `more` of them."""
     keys = ("names", "blank", "uncertain", *more)
-    given = {key: as_list(value) if key == "names" else value for key, value in answers.items() if key in keys}
+    given = {key: names_in(value) if key == "names" else value for key, value in answers.items() if key in keys}
     return Labels.model_validate(labels.model_dump() | given)
 
 
@@ -84,11 +84,11 @@ def summarise(
 
 def _readings(train: Table, columns: Sequence[str], answers: Mapping[str, Any], named: bool) -> list[Reading]:
     form, names, joined = (answers.get(key) for key in ("format", "names", "columns"))
-    chosen = as_list(names)
+    chosen = names_in(names)
     if form == "columns" or (form is None and "column" not in answers and chosen and {*chosen} <= {*train.columns}):
         return flag_readings(train, chosen or columns, named=named or bool(chosen))
     if joined:
-        return [joined_reading(train, as_list(joined))]
+        return [joined_reading(train, names_in(joined))]
     if form == "joined":
         return joined_readings(train, columns)
     flags = flag_readings(train, columns, named) if form is None and "column" not in answers else []
@@ -99,10 +99,10 @@ def _readings(train: Table, columns: Sequence[str], answers: Mapping[str, Any], 
     return [*flags, *several, *(one for one in one_cell if form in (None, one.labels.format))]
 
 
-def as_list(value: Any) -> list[str]:
+def names_in(value: Any) -> list[str]:
     """A list that may be written in one text.
 
-    >>> as_list(["cat"]), as_list('["a,b", "c"]'), as_list("cat, dog")
+    >>> names_in(["cat"]), names_in('["a,b", "c"]'), names_in("cat, dog")
     (['cat'], ['a,b', 'c'], ['cat', 'dog'])
     """
     if isinstance(value, str):

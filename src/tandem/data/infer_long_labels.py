@@ -11,9 +11,7 @@ from tandem.data.flags import ODD, POSITIVE, read_flag
 from tandem.data.infer_labels import LabelGuess, given_labels, summarise
 from tandem.data.label_codec import natural_key
 from tandem.data.label_readings import HINTS
-from tandem.data.long_labels import widen
-
-JOINTS = ("_", "-", "/", "|", ":", " ")  # between id and label in one cell
+from tandem.data.long_labels import JOINTS, widen
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from tandem.config.competition import Labels
 from tandem.data.csv_reader import Table
-from tandem.data.label_codec import encode, raise_first
+
+JOINTS = ("_", "-", "/", "|", ":", " ")  # between id and label in one cell
 
 
 def label_cells(table: Table, id: str, labels: Labels) -> tuple[Table, dict[str, list[str]]]:
@@ -61,15 +60,6 @@ def one_row_an_id(table: Table, id: str, labels: Labels) -> Table:
         first.setdefault(cell, i)
     rows = [(*table.rows[i][:at], cell, *table.rows[i][at + 1 :]) for cell, i in first.items()]
     return replace(table, rows=rows, lines=[table.lines[i] for i in first.values()])
-
-
-def pivot_long(table: Table, id: str, labels: Labels) -> tuple[list[str], np.ndarray, np.ndarray | None]:
-    """(ids, y, known) of a long table, where a missing pair of id and label is unknown if `labels.value` tells them
-    apart; raises ValueError as `widen`, and for a value that cannot be read."""
-    wide, cells = widen(table, id, labels)
-    y, known, issues = encode(labels, cells)
-    raise_first(issues)
-    return wide.column(id), y, known
 
 
 def _pairs(table: Table, id: str, labels: Labels) -> Sequence[tuple[str, str]]:

@@ -5,9 +5,9 @@ from typing import Any
 
 from tandem.config.questions import Question, as_list
 from tandem.data.csv_reader import Table
-from tandem.data.image_names import ANY, ImageFiles, holds, renamed
+from tandem.data.image_names import ANY, ImageFiles, holds, is_counter, is_nameless, renamed
 from tandem.data.infer_images import Place, Reading, find_repairs, places, read_column
-from tandem.data.infer_tables import Found, is_counter, is_nameless
+from tandem.data.infer_tables import Found
 
 FOUND = 0.5  # share of the rows whose images must be found for a column to name images
 

@@ -1,6 +1,5 @@
 """The form of a submission: what its cells hold and where, as in the sample submission."""
 
-import ast
 import csv
 import json
 from collections.abc import Iterable, Sequence
@@ -16,8 +15,9 @@ from tandem.config.metric_names import METRIC_INFO
 from tandem.config.questions import Question
 from tandem.data.csv_reader import Table
 from tandem.data.label_codec import LabelCodec
+from tandem.data.label_lists import parse_list
+from tandem.data.long_labels import JOINTS
 
-JOINTS = ("_", "-", "/", "|", ":", " ")  # between id and label in one cell
 SEPARATORS = (" ", ",", ";", "|", "/", "&", "+")  # between labels in one cell
 DELIMITERS = (",", ";", "\t", "|")  # between columns
 DIGITS = 6  # of a probability
@@ -158,12 +158,9 @@ def as_number(cell: str) -> float | None:
 def read_list(cell: str, row: int) -> list[str]:
     """The names of a Python or JSON list; raises ValueError naming the row."""
     try:
-        found = ast.literal_eval(cell) if cell.strip() else []
-    except (ValueError, SyntaxError):
-        found = None
-    if not isinstance(found, list):
-        raise ValueError(f"row {row + 1}: {cell!r} is no list such as ['a', 'b']")
-    return [str(name) for name in found]
+        return parse_list(cell)
+    except ValueError as error:
+        raise ValueError(f"row {row + 1}: {error}") from error
 
 
 def split_pairs(cells: Sequence[str], names: Sequence[str], joint: str) -> list[tuple[str, str]] | int:

@@ -106,8 +106,8 @@ def _weights(stack: Stack, names: list[str]) -> dict[str, Any]:
 def surrogate_loss(y: np.ndarray, proba: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
     """(n,) what stacks are chosen by, whatever the competition's metric: the log loss of each row.
 
-    It has far less noise than a metric of label sets, and probabilities of low log loss also rank well. Hill climbing
-    and all learners minimise it too.
+    It is strictly proper: its optimum is the true probabilities, from which the best sets and rankings of every metric
+    follow; and it has far less noise than they. Hill climbing and all learners minimise it too.
     """
     return log_loss_rows(y, proba, known=known)
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from tandem.config.competition import Competition
 from tandem.config.questions import Question
-from tandem.data.caption_files import CaptionFile, as_caption_file, counts_rows, find_image_column, read_caption_table
+from tandem.data.caption_files import CaptionFile, as_caption_file, image_column_of, read_caption_table
 from tandem.data.caption_rows import are_caption_rows, join_caption_rows, join_captions, row_captions
 from tandem.data.csv_reader import Table
 from tandem.data.image_io import SUFFIXES
+from tandem.data.image_names import is_counter
 from tandem.data.infer_captions import find_caption
 
 
@@ -63,10 +64,7 @@ def _read_captions(path: Path, images: Sequence[str], columns: Sequence[str]) ->
     table = _read(path)
     if len(table.columns) < 2:
         raise ValueError(f"{path}: header is {list(table.columns)}; expected a column of images and one of captions")
-    try:
-        image = find_image_column(table, [c for c in table.columns if c not in columns], images)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    image = image_column_of(path, table, [c for c in table.columns if c not in columns], images)
     if image is None:
         column = f"column {table.columns[0]!r} (such as {next(iter(table.column(table.columns[0])), '')!r})"
         raise ValueError(f"{path}: {column} names none of the images, such as {images[0]!r}; nor does another")
@@ -88,7 +86,7 @@ def _caption_columns(path: Path, table: Table, own: Sequence[str], others: Seque
     """The competition's `own` columns, else those that hold captions by name or content, else the only one left."""
     if own and set(own) <= set(table.columns):
         return list(own)
-    left = [c for c in table.columns if c not in others and not counts_rows(table.column(c))]
+    left = [c for c in table.columns if c not in others and not is_counter(c, table.column(c))]
     found = find_caption(table, left) or (left[0] if len(left) == 1 else None)
     if found is None or isinstance(found, Question):
         which = f"which of {left} holds the captions is not certain" if left else "no column holds captions"

@@ -14,7 +14,7 @@ from tandem.metrics.probability_scores import (
     one_class,
     ranking_rows,
 )
-from tandem.metrics.registry import METRICS, Metric, surrogate
+from tandem.metrics.registry import METRICS, Metric
 
 __all__ = [
     "BOOTSTRAP",
@@ -37,5 +37,4 @@ __all__ = [
     "paired_mean",
     "ranking_rows",
     "students_t",
-    "surrogate",
 ]

@@ -87,12 +87,3 @@ METRICS: dict[str, Metric] = {
     name: Metric(name, METRIC_INFO[name].needs, METRIC_INFO[name].greater_is_better, *functions)
     for name, functions in _FUNCTIONS.items()
 }
-
-
-def surrogate(metric: str) -> str:
-    """The loss that a stack's weights are chosen by, for a competition scored by `metric`: always "log_loss".
-
-    It is strictly proper: its optimum is the true probabilities, from which the best sets and rankings of every metric
-    follow, and it has far less noise than they.
-    """
-    return "log_loss"

@@ -6,7 +6,7 @@ from importlib import import_module
 from itertools import product
 
 from tandem.artifacts.paths import Paths
-from tandem.data.complete_competition import settle
+from tandem.config.import_record import may_be_incomplete
 from tandem.graph.declared_stages import Graph
 from tandem.graph.lock import only_run
 from tandem.graph.plan import Step, carry_out
@@ -49,7 +49,10 @@ def open_graph(paths: Paths) -> Graph:
     """The graph of a competition: the sample is drawn where it does not exist yet, answers to questions are used."""
     if paths.comp == SAMPLE and not paths.competition.exists():
         run_stage("sample", paths)
-    settle(paths)
+    if may_be_incomplete(paths):
+        from tandem.data.complete_competition import settle  # slow to import
+
+        settle(paths)
     return Graph.open(paths)
 
 

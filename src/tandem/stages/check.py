@@ -12,8 +12,8 @@ from rich.text import Text
 
 from tandem.artifacts.atomic_io import write_json
 from tandem.artifacts.paths import Paths
+from tandem.config.import_record import assumed_metric
 from tandem.data.check_competition import CheckedTables, check_competition, write_checked
-from tandem.data.complete_competition import assumed_metric
 from tandem.data.issues import KINDS, Issue, check_report, group_by_kind
 from tandem.graph.declared_stages import Graph
 from tandem.graph.lock import only_run

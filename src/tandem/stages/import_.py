@@ -15,12 +15,13 @@ from rich.text import Text
 
 from tandem.artifacts.paths import Paths, local_path
 from tandem.config.competition import Labels, load_competition, required_keys
+from tandem.config.import_record import assumed_metric
 from tandem.config.questions import OPEN, Question, answer_of, as_list, flat, nested, one_line, parse_answers, written
 from tandem.config.toml_files import parse_toml
 from tandem.config.trusted_code import record_untrusted
 from tandem.data.archive import copy_folder, unpack_archive
 from tandem.data.caption_words import without_spaces
-from tandem.data.complete_competition import assumed_metric, complete
+from tandem.data.complete_competition import complete
 from tandem.data.infer_competition import Inference
 from tandem.runtime.console import make_console
 from tandem.sample import NAME as SAMPLE

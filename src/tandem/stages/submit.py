@@ -12,7 +12,7 @@ from typing import Any
 from tandem.artifacts.atomic_io import file_digest, write_json, write_text
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import load_competition
-from tandem.data.complete_competition import assumed_metric
+from tandem.config.import_record import assumed_metric
 from tandem.data.submission import detect_drift, expected_rows, local_scores, validate_submission
 from tandem.decoding import DECODERS
 from tandem.graph.declared_stages import by_decoder
