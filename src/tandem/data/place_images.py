@@ -23,8 +23,9 @@ def find_image_columns(train: Table, test: Table | None, images: ImageFiles, fou
                 readings[column] = reading
     unique = {column for column, reading in readings.items() if reading.is_unique}
     counters = {column for column in readings if is_counter(column, train.column(column))}
+    # a fold or a label may be a number too, and 3 names 3.jpg: such a column is not unique and needs an added suffix
     real = {c for c in readings if c not in counters and (c in unique or readings[c].suffix != ANY)}
-    if not real:  # a fold or a label may be a number too
+    if not real:  # then an id that counts the rows may name the images, but not an index without a name
         real = {c for c in readings if not (c in counters and is_nameless(c))}
 
     def rank(column: str) -> tuple[bool, int, bool, int]:
@@ -39,14 +40,15 @@ def choose_image(readings: Mapping[str, Reading], found: Found) -> str | None:
     if "image" in found.given or not readings:
         return found.given.get("image")
     best, *others = readings.values()
-    exact = [r for r in (best, *others) if r.suffix != ANY]
+    exact = [r for r in (best, *others) if r.suffix != ANY]  # its cells are names with suffix
     if exact and exact[0].n_found >= best.n_found:
         best = exact[0]
+    # a rival names other files, and as many of them, as surely: with suffix, and a file of its own for each row
     rivals = [r for r in others if r is not best and r.found != best.found and r.n_found >= best.n_found]
     if best.suffix != ANY:
         rivals = [r for r in rivals if r.suffix != ANY or r.n_found > best.n_found]
     rivals = [r for r in rivals if r.is_unique or not best.is_unique]
-    if exact and best.suffix == ANY and exact[0].is_unique:
+    if exact and best.suffix == ANY and exact[0].is_unique:  # fewer files, but by their whole names
         rivals.append(exact[0])
     if rivals:
         examples = {r.column: next(files[0] for files in r.found if files) for r in (best, *rivals)}
