@@ -1,6 +1,6 @@
 """Experiments: a TOML file in `configs/` lists only what differs from the defaults written here."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from operator import not_
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -9,93 +9,16 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from tandem.artifacts.paths import check_name
 from tandem.config import training
+from tandem.config.base_experiment import BaseExperiment
 from tandem.config.competition import Competition
 from tandem.config.encoders import CaptionEncoder, Encoder, ImageEncoder, TokenEncoder, TrunkEncoder
-from tandem.config.toml_files import Section, config_files, read_toml, validate
+from tandem.config.toml_files import config_files, read_toml, validate
 
 # each caption of a row is trained on by itself, and the mean of their logits is predicted; else they are joined
 CAPTION_VIEWS = Field(False, exclude_if=not_)  # content keys of experiments without it stay as they are
 
 
-class _Experiment(Section):
-    """What all kinds of experiments have in common; each kind overrides what differs."""
-
-    explains: ClassVar[bool] = False  # its model has `predict_terms`
-    seed: int = 0
-
-    @property
-    def encoders(self) -> tuple[Encoder, ...]:
-        """The frozen encoders whose features it reads, in the order in which these are concatenated."""
-        return ()
-
-    @property
-    def pretrained(self) -> tuple[Encoder, ...]:
-        """Each part that pretrained weights are loaded for."""
-        return self.encoders
-
-    @property
-    def pixel_network(self) -> "FinetuneExperiment | TrunkEncoder | None":
-        """The network (model, weights, size) that it trains from pixels."""
-        return None
-
-    @property
-    def uses_bfloat16(self) -> bool:
-        """Whether it is trained in bfloat16 where the hardware computes in it."""
-        return getattr(getattr(self, "train", None), "bfloat16", False)
-
-    @property
-    def reads_rows(self) -> set[str]:
-        """Which of `image` and `caption` it reads itself, not through an encoder."""
-        return {"image"} if self.pixel_network else set()
-
-    @property
-    def reads(self) -> set[str]:
-        """Which of `image` and `caption` its predictions depend on."""
-        return self.reads_rows | {encoder.reads for encoder in self.encoders}
-
-    @property
-    def needs_captions(self) -> bool:
-        """Whether it can't predict from an image alone."""
-        return "caption" in self.reads and not (self.explains and "image" in self.reads)
-
-    @property
-    def image_size(self) -> int | None:
-        """Side, in pixels, of the square images that it reads itself; None if it reads none."""
-        return self.pixel_network.size if self.pixel_network else None
-
-    @property
-    def image_sizes(self) -> set[int]:
-        """All sizes of square images that it or its encoders read.
-
-        >>> FinetuneExperiment(kind="finetune", size=64).image_sizes
-        {64}
-        """
-        return {size for size in (self.image_size, *(encoder.image_size for encoder in self.encoders)) if size}
-
-    @property
-    def has_trunk(self) -> bool:
-        """Whether its network has a feature map, so that a heat map can be computed."""
-        return getattr(self, "trunk", None) is not None
-
-    @property
-    def teacher(self) -> str | None:
-        """The experiment whose fold models label the unlabelled rows."""
-        return getattr(getattr(self, "pseudo", None), "teacher", None)
-
-    def as_trained(self, rows: int) -> Self:
-        """The experiment with the settings that are used for this number of labelled rows."""
-        return self
-
-    def with_pretrained(self, change: Callable[[Encoder], Encoder]) -> Self:
-        """The experiment with `change(part)` in place of each of `pretrained`."""
-        parts = {key: getattr(self, key, None) for key in ("image", "trunk", "caption", "tokens")}
-        changed: dict[str, Any] = {key: change(part) for key, part in parts.items() if part is not None}
-        if frozen := getattr(self, "frozen", ()):
-            changed["frozen"] = tuple(map(change, frozen))
-        return self.model_copy(update=changed)
-
-
-class HeadExperiment(_Experiment):
+class HeadExperiment(BaseExperiment):
     """`kind = "head"`: a trained head on frozen features of the image, the caption or both."""
 
     kind: Literal["head"]
@@ -121,7 +44,7 @@ class HeadExperiment(_Experiment):
         return tuple(e for e in (self.image, caption) if e is not None)
 
 
-class FinetuneExperiment(_Experiment):
+class FinetuneExperiment(BaseExperiment):
     """`kind = "finetune"`: a timm network trained end to end on the images."""
 
     weights_field: ClassVar[str] = "weights"
@@ -147,7 +70,7 @@ class FinetuneExperiment(_Experiment):
         return self.weights
 
 
-class FusionExperiment(_Experiment):
+class FusionExperiment(BaseExperiment):
     """`kind = "fusion"`: a network on image and caption whose logits are sums of terms."""
 
     explains: ClassVar[bool] = True
@@ -218,7 +141,7 @@ class FusionExperiment(_Experiment):
         return self.model_copy(update={"train": frozen, "fusion": fusion})
 
 
-class TfidfExperiment(_Experiment):
+class TfidfExperiment(BaseExperiment):
     """`kind = "tfidf"`: the linear baseline on captions.
 
     >>> TfidfExperiment(kind="tfidf").reads

@@ -1,0 +1,86 @@
+"""What all kinds of experiments have in common."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
+
+from tandem.config.encoders import Encoder
+from tandem.config.toml_files import Section
+
+
+class BaseExperiment(Section):
+    """What all kinds of experiments have in common; each kind overrides what differs."""
+
+    explains: ClassVar[bool] = False  # its model has `predict_terms`
+    seed: int = 0
+
+    @property
+    def encoders(self) -> tuple[Encoder, ...]:
+        """The frozen encoders whose features it reads, in the order in which these are concatenated."""
+        return ()
+
+    @property
+    def pretrained(self) -> tuple[Encoder, ...]:
+        """Each part that pretrained weights are loaded for."""
+        return self.encoders
+
+    @property
+    def pixel_network(self) -> Any:
+        """The network (model, weights, size) that it trains from pixels; None where it trains none."""
+        return None
+
+    @property
+    def uses_bfloat16(self) -> bool:
+        """Whether it is trained in bfloat16 where the hardware computes in it."""
+        return getattr(getattr(self, "train", None), "bfloat16", False)
+
+    @property
+    def reads_rows(self) -> set[str]:
+        """Which of `image` and `caption` it reads itself, not through an encoder."""
+        return {"image"} if self.pixel_network else set()
+
+    @property
+    def reads(self) -> set[str]:
+        """Which of `image` and `caption` its predictions depend on."""
+        return self.reads_rows | {encoder.reads for encoder in self.encoders}
+
+    @property
+    def needs_captions(self) -> bool:
+        """Whether it can't predict from an image alone."""
+        return "caption" in self.reads and not (self.explains and "image" in self.reads)
+
+    @property
+    def image_size(self) -> int | None:
+        """Side, in pixels, of the square images that it reads itself; None if it reads none."""
+        return self.pixel_network.size if self.pixel_network else None
+
+    @property
+    def image_sizes(self) -> set[int]:
+        """All sizes of square images that it or its encoders read.
+
+        >>> from tandem.config.experiments import FinetuneExperiment
+        >>> FinetuneExperiment(kind="finetune", size=64).image_sizes
+        {64}
+        """
+        return {size for size in (self.image_size, *(encoder.image_size for encoder in self.encoders)) if size}
+
+    @property
+    def has_trunk(self) -> bool:
+        """Whether its network has a feature map, so that a heat map can be computed."""
+        return getattr(self, "trunk", None) is not None
+
+    @property
+    def teacher(self) -> str | None:
+        """The experiment whose fold models label the unlabelled rows."""
+        return getattr(getattr(self, "pseudo", None), "teacher", None)
+
+    def as_trained(self, rows: int) -> Self:
+        """The experiment with the settings that are used for this number of labelled rows."""
+        return self
+
+    def with_pretrained(self, change: Callable[[Encoder], Encoder]) -> Self:
+        """The experiment with `change(part)` in place of each of `pretrained`."""
+        parts = {key: getattr(self, key, None) for key in ("image", "trunk", "caption", "tokens")}
+        changed: dict[str, Any] = {key: change(part) for key, part in parts.items() if part is not None}
+        if frozen := getattr(self, "frozen", ()):
+            changed["frozen"] = tuple(map(change, frozen))
+        return self.model_copy(update=changed)
