@@ -9,7 +9,7 @@ JOBS ?= $(or $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS))),1)
 READY := .venv/.ready
 TANDEM = @$(if $(CORES),TANDEM_THREADS="$(CORES)") .venv/bin/python -m tandem $@ $(COMP)
 quoted = '$(subst ','\'',$1)'
-GOAL = $(if $(EXPS),--exps "$(EXPS)") --jobs "$(JOBS)"
+GOAL = $(if $(EXPS),--exps "$(EXPS)") $(if $(STACK),--stack "$(STACK)") --jobs "$(JOBS)"
 
 .SUFFIXES:
 .NOTPARALLEL:  # goals in order; JOBS=N or -jN is how many tasks Python runs at once
@@ -48,8 +48,8 @@ folds:  ## multilabel-stratified folds, near-duplicates together
 features:  ## frozen image and caption features
 train:  ## fit every experiment and fold, score out of fold
 pseudo:  ## experiments that learn from unlabelled rows too, by pseudo-labels of fold-safe teachers
-stack:  ## second level on out-of-fold predictions
-submit: $(READY)  ## [DECODER=shrunk]: write and validate submissions/COMP/stack.csv (EXPS=one: that one); and stack.shrunk.csv
+stack:  ## [EXPS="a b" STACK=two]: second level on out-of-fold predictions; stacks of other names stand side by side
+submit: $(READY)  ## [STACK=name] [DECODER=shrunk]: write and validate submissions/COMP/stack.csv (EXPS=one: that one); and stack.shrunk.csv
 	$(TANDEM) $(GOAL) $(if $(DECODER),--decoder "$(DECODER)")
 scores: $(READY)  ## the out-of-fold table, best first
 	$(TANDEM)
@@ -70,8 +70,8 @@ serve: $(READY)  ## [COMP= or BUNDLE=file.zip] [EXP=fusion] [PORT=8000]: a page 
 download: $(READY)  ## SLUG=kaggle-slug COMP=name: fetch a competition and import it
 	.venv/bin/kaggle competitions download -c "$(SLUG)" -p build/download
 	$(MAKE) import ZIP="build/download/$(SLUG).zip" COMP=$(COMP)
-upload: $(READY)  ## SLUG=kaggle-slug MESSAGE="…" COMP=name: send submissions/COMP/stack.csv
-	.venv/bin/kaggle competitions submit -c "$(SLUG)" -f submissions/$(COMP)/stack.csv -m "$(MESSAGE)"
+upload: $(READY)  ## SLUG=kaggle-slug MESSAGE="…" COMP=name [STACK=name]: send submissions/COMP/stack.csv
+	.venv/bin/kaggle competitions submit -c "$(SLUG)" -f submissions/$(COMP)/$(or $(STACK),stack).csv -m "$(MESSAGE)"
 
 test: .venv/.ready-dev  ## lint, types and tests
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy

@@ -55,7 +55,7 @@ def test_the_chosen_experiments_are_passed_on_as_one_argument():
 
 VARIABLES = (
     "COMP=x ZIP=a DIR=b TARGET=c EXPS=d EXP=e ID=f FOLDS=1 IMAGES=g OUT=h CAPTIONS=i FAST=1 BUNDLE=j PORT=1 "
-    "BUDGET_MB=1 BUDGET_MS=1 LABELS=k IMAGE=l CAPTION=m METRIC=n SET=o=p"
+    "BUDGET_MB=1 BUDGET_MS=1 LABELS=k IMAGE=l CAPTION=m METRIC=n SET=o=p STACK=q"
 )
 
 
@@ -63,8 +63,8 @@ VARIABLES = (
     ("target", "options"),
     [
         ("import", "--zip --dir --labels --id --image --caption --metric --set"),
-        ("plan", "--exps --jobs --target"),
-        ("submit", "--exps --jobs"),
+        ("plan", "--exps --stack --jobs --target"),
+        ("submit", "--exps --stack --jobs"),
         ("report", "--exp"),
         ("explain", "--id --exp"),
         ("ablation", "--exp --folds"),

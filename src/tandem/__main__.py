@@ -55,6 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.add_argument("comp", nargs="?", default=DEFAULT, help=f"a folder in input/ (default: {DEFAULT})")
         if name in BUILD:
             command.add_argument("--exps", default="", help='experiments, such as "image_lite0 text_minilm"')
+            command.add_argument(
+                "--stack", default="stack", help="a name of your own keeps several stacks side by side"
+            )
             command.add_argument("--jobs", type=int, default=1, help="tasks that run at once; no result depends on it")
         if name == wanted:
             module = importlib.import_module(f"tandem.stages.{name}" + ("_" if name == "import" else ""))
@@ -66,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return module.main(args) or 0
         from tandem.stages._run import bring_up_to_date
 
-        bring_up_to_date(args.comp, args.stage, args.exps, args.jobs)
+        bring_up_to_date(args.comp, args.stage, args.exps, args.jobs, stack=args.stack)
         return 0
     except (ValueError, OSError) as error:  # OSError: no such file, no permission, a full disk
         asked = str(error).startswith("question: ")

@@ -1,4 +1,4 @@
-"""Selects the ensemble to bundle among the current experiments, their means and the stack."""
+"""Selects the ensemble to bundle among the current experiments, their means and the stacks."""
 
 from pathlib import Path
 
@@ -38,7 +38,8 @@ def select_ensemble(experiments: Experiments, budget: Cost) -> tuple[Choice, lis
     if not logits:
         raise ValueError("\n".join([f"nothing that is trained for {comp!r} is current", *left_out]))
     choices = [choice for choice in map(_as_choice, current) if logits.keys() >= set(choice.members)]
-    costs = measure_costs([experiments[name] for name in logits], *first_rows(experiments.paths, TIMED))
+    stacks = [one.name for one in current if one.is_stack]
+    costs = measure_costs([experiments[name] for name in logits], *first_rows(experiments.paths, TIMED), stacks)
     for group in grow_means(logits, rows.y, lambda names: costs.total(MEAN, names, 1).within(budget), rows.known):
         if len(group) > 1:
             proba = sigmoid(np.mean([logits[name] for name in group], axis=0))
@@ -58,13 +59,14 @@ def _as_choice(one: ExperimentDir) -> Choice:
         members,
         one.scores["score"],
         greater_is_better=one.scores["greater_is_better"],
+        name=one.name if one.is_stack else "",
     )
 
 
 def as_experiment(experiments: Experiments, choice: Choice, root: Path) -> ExperimentDir:
     """The experiment that a choice is; a mean is written as a stack of fixed weights in the new folder `root`."""
     if choice.kind != MEAN:
-        return experiments[choice.members[0] if choice.kind == "single" else choice.kind]
+        return experiments[choice.name or choice.members[0]]
     paths, out, m = experiments.paths, Paths(experiments.paths.comp, root), len(choice.members)
     links = {out.build: paths.build, out.input: paths.input, out.folds: paths.folds, out.configs: paths.configs}
     for name in choice.experiments:

@@ -16,7 +16,6 @@ from tandem.data.image_loader import prefetch, squares
 from tandem.features.extract import used_tensors
 from tandem.features.int8 import pack
 from tandem.graph.experiment_dir import ExperimentDir
-from tandem.graph.keys import STACK
 from tandem.inference.fold_models import Encoders, Member, NewRows
 from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import device, single_thread
@@ -27,8 +26,14 @@ WARM_UP = 8  # images: enough to load an encoder
 T = TypeVar("T")
 
 
-def measure_costs(experiments: Sequence[ExperimentDir], files: Sequence[Path] | None, captions: Sequence[str]) -> Costs:
-    """Costs of these experiments, at least one, measured on these images and captions, or captions alone."""
+def measure_costs(
+    experiments: Sequence[ExperimentDir],
+    files: Sequence[Path] | None,
+    captions: Sequence[str],
+    stacks: Sequence[str] = (),
+) -> Costs:
+    """Costs of these experiments, at least one, measured on these images and captions, or captions alone, and the size
+    of the largest of the stacks of these names."""
     members = {one.name: Member(one, folds=1) for one in experiments}
     sizes = sorted(set().union(*(m.experiment.image_sizes for m in members.values())))
     read = partial(squares, sizes=sizes)
@@ -50,9 +55,9 @@ def measure_costs(experiments: Sequence[ExperimentDir], files: Sequence[Path] | 
         slugs = {encoder.slug for encoder in member.experiment.encoders}
         costs[one.name] = ExperimentCost(fold, len(one.folds), frozenset(slugs | set(own)))
     shared |= {key: Cost(mb=mb) for key, mb in tensors.items()}
-    stack = experiments[0].paths.models_dir(STACK)
-    stack_mb = sum(zipped_mb(file.read_bytes()) for file in stack.rglob("*") if file.is_file())
-    return Costs(costs, shared, Cost(CODE_MB, decode_ms), Cost(stack_mb))
+    folders = (experiments[0].paths.models_dir(name) for name in stacks)
+    sizes_mb = (sum(zipped_mb(file.read_bytes()) for file in one.rglob("*") if file.is_file()) for one in folders)
+    return Costs(costs, shared, Cost(CODE_MB, decode_ms), Cost(max(sizes_mb, default=0.0)))
 
 
 def time_rows(work: Callable[[], T], n: int) -> tuple[float, T]:

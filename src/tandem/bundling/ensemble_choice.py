@@ -49,6 +49,7 @@ class Choice:
     fallback: str = ""  # the experiment for images without a caption, where every member needs captions
     recipe: tuple[dict[str, Any], dict[str, Any]] = ({}, {})  # of a mean: content of thresholds.json and scores.json
     greater_is_better: bool = True
+    name: str = ""  # of a stack
 
     @property
     def merit(self) -> float:
@@ -62,7 +63,8 @@ class Choice:
 
     @property
     def title(self) -> str:
-        name = self.members[0] if self.kind == "single" else f"{self.kind} of {', '.join(self.members)}"
+        kind = f"{self.kind} {self.name}" if self.name not in ("", self.kind) else self.kind
+        name = self.members[0] if self.kind == "single" else f"{kind} of {', '.join(self.members)}"
         return name + (f"; {self.fallback} without captions" if self.fallback else "")
 
 
@@ -73,7 +75,7 @@ class Costs:
     experiments: Mapping[str, ExperimentCost]
     shared: Mapping[str, Cost]  # by name, counted once
     base: Cost  # of every ensemble
-    stack: Cost  # of the stack itself
+    stack: Cost  # of the largest stack itself
 
     def total(self, kind: str, names: Sequence[str], folds: int) -> Cost:
         """Cost of an ensemble with up to `folds` models of each experiment."""

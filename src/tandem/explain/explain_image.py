@@ -34,14 +34,13 @@ def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
     scored, for the stack, whose terms are shown with those of any experiment. Raises ValueError if no row has that id
     or the models are stale, FileNotFoundError if there are none.
     """
-    experiment = choose_experiment(Experiments(paths), name)
+    experiment, stack = choose_experiment(Experiments(paths), name)
     name, text_only = experiment.name, load_competition(paths.competition).images is None
     experiment.require_current()
     tables = {split: read_image_rows(file) for split in ("train", "test") if (file := paths.images(split)).exists()}
     split, row = find_row(image, {split: table["id"] for split, table in tables.items()})
     rows = read_labelled_rows(paths)
-    stack = experiment.sibling(STACK)
-    stacked = (paths.oof if split == "train" else paths.test)(STACK).exists()
+    stacked = (paths.oof if split == "train" else paths.test)(stack.name).exists()
     missing = [] if stacked else [f"terms of the stack: there is no stack yet, run make stack COMP={paths.comp}"]
     used = (experiment, stack) if stacked else (experiment,)
     predictions = [read_prediction(one, rows.names, split, image) for one in used]
@@ -76,20 +75,23 @@ def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
     return replace(found, **parts)
 
 
-def choose_experiment(experiments: Experiments, name: str) -> ExperimentDir:
-    """The experiment of this name, see `explain_image`."""
+def choose_experiment(experiments: Experiments, name: str) -> tuple[ExperimentDir, ExperimentDir]:
+    """The experiment of this name, see `explain_image`, and the stack that is shown with it."""
     scored = [one.name for one in experiments.scored() if not one.is_stack]
-    if name == STACK and scored:
-        name = default_experiment(experiments) or scored[0]
+    stack = experiments[STACK]
+    if scored and (name == STACK or name in [one.name for one in experiments.scored() if one.is_stack]):
+        stack = experiments[name]
+        name = default_experiment(experiments, stack.members if stack.is_trained else ()) or scored[0]
     text_only = experiments.competition.images is None
     name = name or default_experiment(experiments) or (best_of_captions(experiments) if text_only else "") or "fusion"
     experiment = experiments[name]
     if not experiment.is_trained or experiment.is_stack:
         comp = experiment.paths.comp
         none = f"nothing is trained for {comp!r}; run: make submit COMP={comp}"
-        other = f"EXP={name!r}: expected one of {', '.join(scored)}; the terms of the stack are shown as well"
+        stacks = "".join(f", {one.name}" for one in experiments.scored() if one.is_stack)
+        other = f"EXP={name!r}: expected one of {', '.join(scored)}; or a stack, whose terms are shown as well{stacks}"
         raise FileNotFoundError(other if scored else none)
-    return experiment
+    return experiment, stack
 
 
 def why_no_heat_map(experiment: Experiment, name: str) -> str:

@@ -65,9 +65,11 @@ def find_row(image: str, ids: dict[str, Sequence[str]]) -> tuple[str, int]:
     raise ValueError(f"ID={image!r}: expected an image id, one of the {counts}; {hint}")
 
 
-def default_experiment(experiments: Experiments) -> str:
-    """The trained experiment with terms: `fusion`, else the first by name; "" if there is none."""
+def default_experiment(experiments: Experiments, preferred: Sequence[str] = ()) -> str:
+    """The trained experiment with terms, one of `preferred` where there is one: `fusion`, else the first by name; "" if
+    there is none."""
     names = [one.name for one in experiments.scored() if not one.is_stack and one.config.explains]
+    names = [name for name in names if name in preferred] or names
     return "fusion" if "fusion" in names else next(iter(names), "")
 
 

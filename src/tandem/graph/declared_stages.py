@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from functools import cached_property, wraps
 from typing import Any, TypeVar
 
-from tandem.artifacts.paths import Paths
+from tandem.artifacts.paths import NAME, Paths, check_name
 from tandem.config import method_versions as version
 from tandem.config.competition import Competition, load_competition
 from tandem.config.encoders import Encoder
 from tandem.config.experiments import Experiment, FinetuneExperiment, load_experiments
 from tandem.data.image_scan import folder_state
 from tandem.features.weights_identity import weights_identity
-from tandem.graph.keys import NEW, NONE, STACK, Artifact, decoder_settings
+from tandem.graph.keys import NEW, NONE, STACK, Artifact, decoder_settings, read_record
 from tandem.graph.sources import Sources
 
 R = TypeVar("R")
@@ -63,6 +63,15 @@ def by_decoder(subject: str) -> tuple[str, str]:
     return name, decoder
 
 
+def stack_task(stack: str) -> str:
+    """The name of the task that fits a stack.
+
+    >>> stack_task("stack"), stack_task("two")
+    ('stack', 'stack two')
+    """
+    return STACK if stack == STACK else f"{STACK} {stack}"
+
+
 def cached(method: Callable[..., R]) -> Callable[..., R]:
     """Keeps each result of the method in `graph.results`."""
 
@@ -86,6 +95,8 @@ class Graph:
         experiments: Mapping[str, Experiment],
         assumed: Mapping[str, str] | None = None,
     ) -> None:
+        if STACK in experiments:
+            raise ValueError(f"configs/{STACK}.toml: {STACK} is the name of the stack; rename the file")
         self.paths, self.competition, self.experiments = paths, competition, dict(experiments)
         self.sources = Sources(paths, assumed)
         self.results: dict[tuple, Any] = {}
@@ -104,33 +115,57 @@ class Graph:
 
     # ---- targets and experiments named by the user
 
-    def chosen(self, names: Sequence[str] = ()) -> list[str]:
-        """The experiments of these names, or the competition's own; raises ValueError where one is unknown."""
+    def chosen(self, names: Sequence[str] = (), said: str = "EXPS") -> list[str]:
+        """The experiments of these names, or the competition's own; raises ValueError where one is unknown; `said` is
+        where the names come from."""
         wanted = [name for name in names if name != STACK]
         if wanted == [GPU]:
             return [name for name in self.experiments if name.startswith("gpu_")]
         unknown = [name for name in wanted if name not in self.experiments]
+        if stacks := [name for name in unknown if NAME.fullmatch(name) and self.fitted_members(name)]:
+            raise ValueError(f"{said}: {' '.join(stacks)} is a stack, not an experiment; expected STACK={stacks[0]}")
         if unknown:
             there = " ".join(sorted(self.experiments))
             raise ValueError(
-                f"EXPS: {' '.join(unknown)} has no file in configs/ that fits this competition; there are: {there}"
+                f"{said}: {' '.join(unknown)} has no file in configs/ that fits this competition; there are: {there}"
             )
         return list(dict.fromkeys(wanted)) or list(self.competition.experiments)
 
-    def goal(self, target: str, names: Sequence[str] = ()) -> list[str]:
-        """Names of the tasks that a make target needs last."""
-        chosen = self.chosen(names)
+    def is_stack(self, name: str) -> bool:
+        """Whether a task of this name has members: every name that is no experiment's."""
+        return name not in self.experiments
+
+    def members(self, stack: str, names: Sequence[str] = ()) -> list[str]:
+        """The members of a stack: those of these names, else those that it was last fitted on, else the competition's
+        own; the default stack never keeps its last ones. Raises ValueError where the name can't be a stack's."""
+        if stack == STACK:
+            return self.chosen(names)
+        check_name("STACK:", stack)
+        if not self.is_stack(stack):
+            raise ValueError(f"STACK={stack}: this is the name of an experiment, configs/{stack}.toml; choose another")
+        if self.paths.run(stack).exists() and not self.fitted_members(stack):
+            raise ValueError(f"STACK={stack}: {self.paths.experiment(stack)} is an experiment; choose another name")
+        return self.chosen(names) if names else self.chosen(self.fitted_members(stack), f"members of STACK={stack}")
+
+    @cached
+    def fitted_members(self, stack: str) -> list[str]:
+        """The members that a stack was last fitted on; empty where there is none of this name."""
+        return list(read_record(self.paths.run(stack)).get("members", {}))
+
+    def goal(self, target: str, names: Sequence[str] = (), stack: str = STACK) -> list[str]:
+        """Names of the tasks that a make target needs last; `names` are the members of the stack."""
+        chosen = self.members(stack, names)
         scored = [f"decode {name}" for name in chosen]
         trained = [f"train {name}" for name in chosen]
-        alone = len(chosen) == 1 and bool([name for name in names if name != STACK])
-        submitted = chosen[0] if alone else STACK
+        alone = stack == STACK and len(chosen) == 1 and bool([name for name in names if name != STACK])
+        submitted = chosen[0] if alone else stack
         goals = {
             "check": ["check"],
             "folds": ["folds"],
             "features": [f"features {e.slug}" for name in chosen for e in self.experiments[name].encoders],
             "train": [*trained, *scored],
             "decode": [*trained, *scored],
-            "stack": [*scored, STACK, f"decode {STACK}"],
+            "stack": [*scored, stack_task(stack), f"decode {stack}"],
             "submit": [*scored, *([f"submit {submitted}"] if self.competition.has_test else [f"decode {submitted}"])],
         }
         if target not in goals:
@@ -156,7 +191,7 @@ class Graph:
     def task(self, name: str, names: tuple[str, ...] = ()) -> Task:
         stage, _, subject = name.partition(" ")
         if stage == STACK:
-            return self._stack(self.chosen(names))
+            return self._stack(subject or STACK, self.members(subject or STACK, names))
         made: dict[str, Callable[..., Task]] = {
             "check": self._check,
             "folds": self._folds,
@@ -299,37 +334,37 @@ class Graph:
         artifacts = (*folds, *self.predictions(name, ()))
         return Task(f"train {name}", "train", artifacts, tuple(needs), name, experiment, heavy=True)
 
-    def _stack(self, members: Sequence[str]) -> Task:
-        artifacts = self.stacked(members)
+    def _stack(self, stack: str, members: Sequence[str]) -> Task:
+        artifacts = self.stacked(stack, members)
         needs = tuple(f"train {name}" for name in members)
         config = {name: self.experiments[name] for name in members}
-        return Task(STACK, STACK, artifacts, needs, STACK, config, heavy=True)
+        return Task(stack_task(stack), STACK, artifacts, needs, stack, config, heavy=True)
 
-    def stacked(self, members: Sequence[str]) -> tuple[Artifact, ...]:
+    def stacked(self, stack: str, members: Sequence[str]) -> tuple[Artifact, ...]:
         """Out-of-fold predictions of the stack of these members and, with a test table, those for its rows."""
         paths = self.paths
         inputs: dict[str, Any] = {name: self.oof(name).key for name in members}
         inputs |= {"labels": self.sources.table("train.labels"), "fold map": self.sources.fold_map}
         inputs |= {"groups": self.sources.groups, "train captions": self.sources.table("train.captions")}
         inputs["stack version"] = version.STACK
-        models = paths.stack(STACK)
-        files = (paths.oof(STACK), paths.contributions(STACK), models, models.with_suffix(".safetensors"))
-        oof = Artifact("stack out of fold", files, paths.run(STACK), inputs)
+        models = paths.stack(stack)
+        files = (paths.oof(stack), paths.contributions(stack), models, models.with_suffix(".safetensors"))
+        oof = Artifact(f"{stack} out of fold", files, paths.run(stack), inputs)
         if not self.competition.has_test:
             return (oof,)
         inputs = {"stack": oof.key, **{name: self.test(name).key for name in members}}
         inputs |= {"test captions": self.sources.table("test.captions")}
-        file = paths.test(STACK)
-        return oof, Artifact("stack test", (file,), file, inputs)
+        file = paths.test(stack)
+        return oof, Artifact(f"{stack} test", (file,), file, inputs)
 
     def predictions(self, name: str, members: Sequence[str]) -> tuple[Artifact, ...]:
-        """Out-of-fold predictions of an experiment or the stack and, with a test table, those for its rows."""
-        if name == STACK:
-            return self.stacked(self.chosen(members))
+        """Out-of-fold predictions of an experiment or a stack and, with a test table, those for its rows."""
+        if self.is_stack(name):
+            return self.stacked(name, self.members(name, members))
         return (self.oof(name), *([self.test(name)] if self.competition.has_test else []))
 
     def decoder(self, name: str, members: Sequence[str] = ()) -> Artifact:
-        """The tuned decoder and the scores of an experiment or the stack."""
+        """The tuned decoder and the scores of an experiment or a stack."""
         paths = self.paths
         inputs = {
             "predictions": self.predictions(name, members)[0].key,
@@ -342,8 +377,11 @@ class Graph:
         return Artifact(f"{name} decoder", files, paths.thresholds(name), inputs)
 
     def _decode(self, name: str, members: Sequence[str]) -> Task:
-        needs = (STACK,) if name == STACK else (f"train {name}",)
-        return Task(f"decode {name}", "decode", (self.decoder(name, members),), needs, name)
+        return Task(f"decode {name}", "decode", (self.decoder(name, members),), (self._fitted(name),), name)
+
+    def _fitted(self, name: str) -> str:
+        """The task that makes the predictions of an experiment or a stack."""
+        return stack_task(name) if self.is_stack(name) else f"train {name}"
 
     def _submit(self, name: str, decoder: str, members: Sequence[str]) -> Task:
         paths, competition = self.paths, self.competition
@@ -358,5 +396,5 @@ class Graph:
         subject = f"{name}.{decoder}" if decoder else name
         file = paths.submission(subject)
         artifact = Artifact(f"submission of {subject}", (file,), file.with_suffix(".json"), inputs)
-        needs = (f"decode {name}", STACK if name == STACK else f"train {name}")
+        needs = (f"decode {name}", self._fitted(name))
         return Task(f"submit {subject}", "submit", (artifact,), needs, subject)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # imported where they are used: `make scores` needs none of t
 
 
 class ExperimentDir:
-    """What is on disk of one experiment, or of the stack.
+    """What is on disk of one experiment, or of a stack.
 
     The content of a bundle was packed together and is never stale.
     """
@@ -188,7 +188,7 @@ class ExperimentDir:
         >>> Experiments(Paths("coco19"))["fusion"].command
         'make train COMP=coco19 EXPS=fusion'
         """
-        return command_for(self.paths.comp, self.name)
+        return command_for(self.paths.comp, self.name, self.is_trained and self.is_stack)
 
     # ---- is it stale?
 
@@ -255,7 +255,7 @@ class ExperimentDir:
     def require_current(self) -> "ExperimentDir":
         """Raises FileNotFoundError where it is not trained or scored, ValueError where it is stale."""
         if not self.is_scored:
-            raise FileNotFoundError(f"{self.name!r} is not trained; run: {self.command}")
+            raise FileNotFoundError(self.experiments.why_not_scored(self.name))
         if why := self.why_not_current:
             raise ValueError(f"{self.name!r} is stale: {why}; run: {self.command}")
         return self
@@ -292,15 +292,34 @@ class Experiments:
     def __getitem__(self, name: str) -> ExperimentDir:
         return self._opened.setdefault(name, ExperimentDir(self, name))
 
+    def why_not_scored(self, name: str) -> str:
+        """The message about an experiment or a stack that is not scored."""
+        return f"{name!r} is not trained; run: {self[name].command}{self.scored_names()}"
+
+    def scored_names(self) -> str:
+        """The end of a message: the names of what is scored, stacks apart; empty where nothing is."""
+        names = {kind: [one.name for one in self.scored() if one.is_stack is kind] for kind in (False, True)}
+        kinds = (("experiments", names[False]), ("stacks", names[True]))
+        return "".join(f"; scored {what}: {', '.join(found)}" for what, found in kinds if found)
+
     def scored(self) -> list[ExperimentDir]:
         """Those that are scored, by name."""
         found = (self[file.parent.name] for file in sorted(self.paths.oof_dir.glob("*/scores.json")))
         return [experiment for experiment in found if experiment.is_scored]
 
 
-def command_for(comp: str, name: str = STACK) -> str:
-    """The command that trains and scores an experiment."""
-    return f"make submit COMP={comp}" if name == STACK else f"make train COMP={comp} EXPS={name}"
+def command_for(comp: str, name: str = STACK, is_stack: bool = False) -> str:
+    """The command that trains and scores an experiment or a stack."""
+    return f"make {'submit' if is_stack or name == STACK else 'train'} COMP={comp}{chosen_by(name, is_stack)}"
+
+
+def chosen_by(name: str, is_stack: bool = False) -> str:
+    """What a command adds to choose an experiment or a stack; nothing for the default stack.
+
+    >>> chosen_by("fusion"), chosen_by("two", is_stack=True), chosen_by("stack")
+    (' EXPS=fusion', ' STACK=two', '')
+    """
+    return "" if name == STACK else f" {'STACK' if is_stack else 'EXPS'}={name}"
 
 
 def same_rows(predictions: "Predictions", names: Sequence[str], fold_map: str) -> bool:

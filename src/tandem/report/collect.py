@@ -16,7 +16,7 @@ from tandem.data.split_tables import read_captions, read_image_rows
 from tandem.decoding import NestedCV, Rule
 from tandem.decoding.scoring import cross_val_predict, cross_val_values
 from tandem.features.feature_store import read_features
-from tandem.graph.experiment_dir import ExperimentDir, Experiments, same_rows
+from tandem.graph.experiment_dir import ExperimentDir, Experiments, chosen_by, same_rows
 from tandem.graph.keys import STACK
 from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment, Split
 from tandem.runtime.resources import threads
@@ -31,7 +31,7 @@ def gather(experiments: Experiments, wanted: str = "") -> ReportData:
     rows, rule = read_labelled_rows(paths), Rule.of(experiments.competition, paths.input)
     scored, stale = read_experiments(experiments, rows)
     if wanted and wanted not in scored:
-        command = f"make train COMP={paths.comp} EXPS={wanted}"
+        command = experiments[wanted].command
         raise ValueError(f"EXP={wanted}: not scored; there are {sorted(scored)}; run: {command}")
     best = max(scored, key=lambda name: merit(scored[name].scores), default="")
     name = wanted or (STACK if STACK in scored else best)  # "" where nothing is scored
@@ -165,10 +165,10 @@ def missing(
     for name in names:
         if experiments[name].is_stack and (why := experiments[name].stale_reason):
             found.append((f"a current {name}: {why}", experiments[name].command))
-    if len(set(names) - {STACK}) > 1 and STACK not in {*names, *stale}:
+    if sum(not experiments[name].is_stack for name in names) > 1 and STACK not in {*names, *stale}:
         found.append(("the stack of these experiments", f"make submit {comp}"))
     if focus is not None:
-        exps = "" if focus.name == STACK else f" EXPS={focus.name}"
+        exps = chosen_by(focus.name, experiments[focus.name].is_stack)
         if experiments.competition.has_test and (focus.test_pred is None or focus.submission is None):
             what = "test predictions" if focus.test_pred is None else "the submission"
             found.append((f"{what} of {focus.name}", f"make submit {comp}{exps}"))

@@ -80,6 +80,8 @@ def _scores(comp: str, rows: list[dict]) -> Table:
     )
     if first["metric"] not in F_SCORES:
         caption += f"; F{first['beta']:g} per row and macro: of the label sets"
+    if len(stacks := [row for row in rows if "members" in row]) > 1:
+        caption += "".join(f"; {row['experiment']}: the stack of {', '.join(row['members'])}" for row in stacks)
     if not all(row["comparable"] for row in rows):
         caption += "; †: not current, make train EXPS=NAME scores it again"
     columns = columns_of(first["metric"], first["beta"])

@@ -8,6 +8,7 @@ from itertools import product
 from tandem.artifacts.paths import Paths
 from tandem.config.import_record import may_be_incomplete
 from tandem.graph.declared_stages import Graph
+from tandem.graph.keys import STACK
 from tandem.graph.lock import only_run
 from tandem.graph.plan import Step, carry_out
 from tandem.runtime.processes import run_in_new_process
@@ -16,10 +17,10 @@ from tandem.sample import NAME as SAMPLE
 
 
 def bring_up_to_date(
-    comp: str, target: str, exps: str | Sequence[str] = "", jobs: int = 1, decoder: str = ""
+    comp: str, target: str, exps: str | Sequence[str] = "", jobs: int = 1, decoder: str = "", stack: str = STACK
 ) -> list[str]:
-    """Runs all stale tasks of a target for these experiments, and those of submissions by another `decoder` too; prints
-    a line where there is nothing to do. Returns the names of the target's last tasks."""
+    """Runs all stale tasks of a target for these experiments, or the members of this stack, and those of submissions by
+    another `decoder` too; prints a line where there is nothing to do. Returns the names of the target's last tasks."""
     if jobs < 1:
         raise ValueError(f"JOBS={jobs}: expected 1 or more")
     paths, names = Paths(comp), exps.split() if isinstance(exps, str) else list(exps)
@@ -27,7 +28,9 @@ def bring_up_to_date(
         remove_leftovers(paths)
         graph = open_graph(paths)
         started = time.perf_counter()
-        goals = graph.goal(target, names)
+        goals = graph.goal(target, names, stack)
+        if any(goal.endswith(f" {stack}") for goal in goals) and (line := about_members(graph, stack, names)):
+            print_line(line)
         goals += [f"{goal}.{decoder}" for goal in goals if decoder and goal.startswith("submit ")]
         ran = carry_out(graph, goals, names, lambda step: run_step(paths, step), jobs)
     if ran:
@@ -35,6 +38,17 @@ def bring_up_to_date(
     else:
         print(f"Nothing to be done for {target!r}: all results are current.")
     return goals
+
+
+def about_members(graph: Graph, stack: str, names: Sequence[str]) -> str:
+    """A line where a stack gets other members than it was fitted on, or none were named for a new one; else ""."""
+    before, now = graph.fitted_members(stack), graph.members(stack, names)
+    if names and before and set(before) != set(now):
+        change = f"{stack} was fitted on {', '.join(before)}, now on {', '.join(now)}"
+        return f"{change}; with STACK=NAME, a name of your own, both are kept"
+    if stack != STACK and not names and not before:
+        return f"STACK={stack}: a new stack, of the competition's own experiments: {', '.join(now)}"
+    return ""
 
 
 def remove_leftovers(paths: Paths) -> None:

@@ -21,8 +21,7 @@ from tandem.data.split_tables import read_labels
 from tandem.decoding import NestedCV, Rule
 from tandem.features.extract import load_encoder, split_rows
 from tandem.graph.declared_stages import Graph
-from tandem.graph.experiment_dir import same_rows
-from tandem.graph.keys import STACK
+from tandem.graph.experiment_dir import Experiments, same_rows
 from tandem.graph.lock import only_run
 from tandem.graph.plan import carry_out
 from tandem.report.ablation import Comparison, Row, csv_table, draw, markdown, split_for_decoders, with_seeds
@@ -125,22 +124,20 @@ class _Ablation:
         return replace(row, **self._cost(jobs[0]))
 
     def _experiment_rows(self, comparison: Comparison) -> list[Row]:
-        """The stack and the other experiments of the competition, where they are trained and current."""
+        """The stacks and the other experiments of the competition, where they are trained and current."""
         rows = []
-        if (stack := self._read_stack()) is not None:
-            rows.append(comparison.row("experiments", STACK, stack[self.rows]))
+        for stack in (one.name for one in Experiments(self.paths).scored() if one.is_stack):
+            if (proba := self._read_stack(stack)) is not None:
+                rows.append(comparison.row("experiments", stack, proba[self.rows]))
         for name in self.graph.competition.experiments:
             current = not any(self.graph.fold(name, k).stale_reason() for k in self.folds)
             if name != self.full.name and current:
                 rows.append(self._row(comparison, "experiments", self._job(name)))
         return rows
 
-    def _read_stack(self) -> np.ndarray | None:
+    def _read_stack(self, name: str) -> np.ndarray | None:
         """(n, c) out-of-fold probabilities; None where they are not of the same labels and folds."""
-        file, rows = self.paths.oof(STACK), self.full.rows
-        if not file.exists():
-            return None
-        found = Predictions.read(file)
+        rows, found = self.full.rows, Predictions.read(self.paths.oof(name))
         return found.aligned_to(rows.ids) if same_rows(found, rows.names, rows.fold_digest) else None
 
     def _cost(self, job: FoldJob) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from tandem.data.check_competition import CheckedTables, check_competition, cont
 from tandem.data.folds import fold_map_digest, make_folds
 from tandem.data.split_tables import read_captions, read_images, read_labels, read_own_folds
 from tandem.graph.declared_stages import Graph
-from tandem.graph.keys import NEW
+from tandem.graph.keys import NEW, STACK
 from tandem.graph.plan import Step, steps
 from tandem.graph.sources import joined
 from tandem.stages._run import open_graph
@@ -24,7 +24,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def main(args: Namespace) -> None:
     paths, names = Paths(args.comp), args.exps.split()
     graph = open_graph(paths)
-    goals = graph.goal(args.target, names)
+    goals = graph.goal(args.target, names, getattr(args, "stack", STACK))
     planned, total = make_plan(graph, goals, names), len(graph.tasks(goals, names))
     for step in planned:
         print(f"{step.title:{WIDTH}} {'new' if step.why == NEW else f'stale: {step.why}'}")

@@ -1,8 +1,8 @@
-"""Stack: oof/C/E/{oof,test}.parquet of the members -> oof/C/stack/{run.json,oof,test,contributions}, models/C/stack/*.
+"""Stack: oof/C/E/{oof,test}.parquet of the members -> oof/C/S/{run.json,oof,test,contributions}, models/C/S/*.
 
-A stack is an experiment folder like any other. Its out-of-fold rows come from levels fitted without their fold. Members
-that need no caption form a smaller stack, in models/C/stack/no_caption. Rows without a caption, out of fold and of the
-test set, are predicted by it.
+A stack S is an experiment folder like any other; S is `stack` unless STACK= names it. Its out-of-fold rows come from
+levels fitted without their fold. Members that need no caption form a smaller stack, in models/C/S/no_caption. Rows
+without a caption, out of fold and of the test set, are predicted by it.
 """
 
 import shutil
@@ -29,8 +29,9 @@ from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.data.split_tables import read_captioned, read_captions
 from tandem.ensemble.fit_stack import LEARNED, MEAN, WEIGHTED, StackFit, fit_no_caption_stack, fit_stack
 from tandem.ensemble.stacking import StackInputs, read_stack, write_stack
+from tandem.graph.declared_stages import stack_task
 from tandem.graph.experiment_dir import same_rows
-from tandem.graph.keys import STACK, Artifact
+from tandem.graph.keys import Artifact
 from tandem.graph.plan import Step
 from tandem.logits import sigmoid
 from tandem.runtime.resources import peak_mb, threads, versions
@@ -41,23 +42,24 @@ Members = Mapping[str, Experiment]
 
 
 def run(paths: Paths, step: Step) -> None:
-    members, (oof, *tests) = step.task.config, step.task.artifacts  # no second one without a test table
+    name, members = step.task.subject, step.task.config
+    oof, *tests = step.task.artifacts  # no second one without a test table
     rows = read_labelled_rows(paths)
     if oof in step.stale:
-        fit(paths, rows, members, oof)
+        fit(paths, name, rows, members, oof)
     for test in tests:
         if test in step.stale or test.stale_reason():  # `fit` removes its contributions
-            predict_test(paths, rows, members, test)
+            predict_test(paths, name, rows, members, test)
 
 
-def fit(paths: Paths, rows: LabelledRows, members: Members, artifact: Artifact) -> None:
+def fit(paths: Paths, name: str, rows: LabelledRows, members: Members, artifact: Artifact) -> None:
     """Fits on the members' out-of-fold predictions; writes models, predictions, contributions and last `run.json`."""
     start = time.perf_counter()
     predictions = read_members(paths, members, rows)
-    probas = {name: member.aligned_to(rows.ids) for name, member in predictions.items()}
-    folder = paths.stack(STACK).parent
+    probas = {member: found.aligned_to(rows.ids) for member, found in predictions.items()}
+    folder = paths.stack(name).parent
     artifact.invalidate()
-    no_caption = fit_without_captions(paths, rows, probas, members)
+    no_caption = fit_without_captions(paths, name, rows, probas, members)
     captioned = read_captioned(paths, "train", rows.ids)
     enough = no_caption is not None and len(np.unique(rows.fold[captioned])) > 1
     used = captioned if enough else np.ones(len(rows.ids), bool)
@@ -70,16 +72,16 @@ def fit(paths: Paths, rows: LabelledRows, members: Members, artifact: Artifact) 
     if no_caption is not None:
         terms[~captioned], proba[~captioned] = no_caption[~captioned], sigmoid(no_caption[~captioned].sum(-1))
         written.append((NO_CAPTION, rows.ids, no_caption))
-    paths.test(STACK).unlink(missing_ok=True)  # its contributions are in the file that is replaced now
-    write_contributions(paths.contributions(STACK), rows.names, written)
-    origin = origin_of(paths, rows, artifact)
-    Predictions(rows.ids, rows.names, proba, origin).write(paths.oof(STACK))
+    paths.test(name).unlink(missing_ok=True)  # its contributions are in the file that is replaced now
+    write_contributions(paths.contributions(name), rows.names, written)
+    origin = origin_of(paths, name, rows, artifact)
+    Predictions(rows.ids, rows.names, proba, origin).write(paths.oof(name))
     stack_mb = sum(f.stat().st_size for f in folder.iterdir() if f.is_file()) / 2**20
-    member_mb = sum(read_json(paths.run(name))["model_mb"] for name in members)
+    member_mb = sum(read_json(paths.run(member))["model_mb"] for member in members)
     run = {
-        "experiment": STACK,
+        "experiment": name,
         "competition": paths.comp,
-        "members": {name: member.provenance["key"] for name, member in predictions.items()},
+        "members": {member: found.provenance["key"] for member, found in predictions.items()},
         **fitted.summary,
         **artifact.made_from,
         "fold_map": rows.fold_digest,
@@ -88,9 +90,9 @@ def fit(paths: Paths, rows: LabelledRows, members: Members, artifact: Artifact) 
         "model_mb": round(stack_mb + member_mb, 2),  # of all that is needed to predict
         "versions": versions(),
     }
-    write_json(paths.run(STACK), run)
+    write_json(paths.run(name), run)
     shutil.rmtree(paths.unfinished(artifact.key).parent, ignore_errors=True)
-    print_summary(fitted, list(members), seconds)
+    print_summary(stack_task(name), fitted, list(members), seconds)
 
 
 def fit_captioned(
@@ -104,8 +106,8 @@ def fit_captioned(
     return fit_stack(members, words, y, fold, SEED, threads(), group, known, unfinished)
 
 
-def print_summary(fitted: StackFit, members: Sequence[str], seconds: float) -> None:
-    print(f"stack of {len(members)}: {', '.join(members)}; {seconds:.1f} s")
+def print_summary(title: str, fitted: StackFit, members: Sequence[str], seconds: float) -> None:
+    print(f"{title} of {len(members)}: {', '.join(members)}; {seconds:.1f} s")
     if fitted.summary["dropped"]:
         print(f"not used, because they do not lower the loss: {', '.join(fitted.summary['dropped'])}")
     if (kept := fitted.summary["kept"]) != LEARNED:
@@ -124,7 +126,7 @@ def read_members(paths: Paths, members: Members, rows: LabelledRows) -> dict[str
 
 
 def fit_without_captions(
-    paths: Paths, rows: LabelledRows, probas: Mapping[str, np.ndarray], members: Members
+    paths: Paths, stack_name: str, rows: LabelledRows, probas: Mapping[str, np.ndarray], members: Members
 ) -> np.ndarray | None:
     """Fits and writes the stack for rows without a caption.
 
@@ -137,10 +139,10 @@ def fit_without_captions(
         if not experiment.needs_captions
     }
     if not usable or not paths.captions("train").exists():
-        shutil.rmtree(paths.no_caption_stack(STACK).parent, ignore_errors=True)
+        shutil.rmtree(paths.no_caption_stack(stack_name).parent, ignore_errors=True)
         return None
     stack, contributions = fit_no_caption_stack(usable, rows.y, rows.fold, SEED, rows.known)
-    write_stack(paths.no_caption_stack(STACK).parent, stack)
+    write_stack(paths.no_caption_stack(stack_name).parent, stack)
     return sum_by_term(contributions, [{"image"}] * len(usable))
 
 
@@ -151,22 +153,22 @@ def read_no_caption(paths: Paths, name: str, rows: LabelledRows) -> np.ndarray:
     return Predictions(ids, rows.names, sigmoid(terms.sum(-1))).aligned_to(rows.ids)
 
 
-def predict_test(paths: Paths, rows: LabelledRows, members: Members, artifact: Artifact) -> None:
-    tests = [Predictions.read(paths.test(name)) for name in members]
+def predict_test(paths: Paths, name: str, rows: LabelledRows, members: Members, artifact: Artifact) -> None:
+    tests = [Predictions.read(paths.test(member)) for member in members]
     ids = tests[0].ids
     inputs = StackInputs.of([test.aligned_to(ids) for test in tests], read_word_counts(paths, "test", ids))
-    stack = read_stack(paths.stack(STACK).parent)
+    stack = read_stack(paths.stack(name).parent)
     proba, terms = stack.predict_proba(inputs), by_term(stack.contributions(inputs), members)
     missing = np.flatnonzero(~read_captioned(paths, "test", ids))
-    if paths.no_caption_stack(STACK).exists():
+    if paths.no_caption_stack(name).exists():
         # fusion networks predicted these rows from the image alone
-        without, few = read_stack(paths.no_caption_stack(STACK).parent), inputs.take(missing)
+        without, few = read_stack(paths.no_caption_stack(name).parent), inputs.take(missing)
         terms[missing] = sum_by_term(without.contributions(few), [{"image"}] * len(members))
         proba[missing] = without.predict_proba(few)
-    written = [part for part in read_contributions(paths.contributions(STACK)) if part[0] != "test"]
-    write_contributions(paths.contributions(STACK), rows.names, [*written, ("test", ids, terms)])
-    origin = origin_of(paths, rows, artifact) | {"inputs": dict(artifact.inputs)}
-    Predictions(ids, rows.names, proba, origin).write(paths.test(STACK))
+    written = [part for part in read_contributions(paths.contributions(name)) if part[0] != "test"]
+    write_contributions(paths.contributions(name), rows.names, [*written, ("test", ids, terms)])
+    origin = origin_of(paths, name, rows, artifact) | {"inputs": dict(artifact.inputs)}
+    Predictions(ids, rows.names, proba, origin).write(paths.test(name))
 
 
 def read_word_counts(paths: Paths, split: str, ids: Sequence[str]) -> np.ndarray | None:
@@ -182,5 +184,5 @@ def by_term(contributions: np.ndarray, members: Members) -> np.ndarray:
     return sum_by_term(contributions, [experiment.reads for experiment in members.values()])
 
 
-def origin_of(paths: Paths, rows: LabelledRows, artifact: Artifact) -> dict[str, str]:
-    return {"experiment": STACK, "competition": paths.comp, "folds": rows.fold_digest, "key": artifact.key}
+def origin_of(paths: Paths, name: str, rows: LabelledRows, artifact: Artifact) -> dict[str, str]:
+    return {"experiment": name, "competition": paths.comp, "folds": rows.fold_digest, "key": artifact.key}

@@ -29,7 +29,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def main(args: Namespace) -> None:
     if args.decoder and args.decoder not in DECODERS:
         raise ValueError(f"DECODER={args.decoder}: expected one of {', '.join(DECODERS)}")
-    goals = bring_up_to_date(args.comp, "submit", args.exps, args.jobs, args.decoder)
+    goals = bring_up_to_date(args.comp, "submit", args.exps, args.jobs, args.decoder, args.stack)
     paths = Paths(args.comp)
     show_scores(paths)
     competition, experiments = load_competition(paths.competition), Experiments(paths)
