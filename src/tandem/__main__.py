@@ -23,6 +23,7 @@ STAGES = {
     "bundle": "pack what labelling needs into one zip",
     "explain": "show why one image got its labels",
     "serve": "a page on this machine that labels photos",
+    "tune": "search settings of an experiment, and measure what they gain",
     "ablation": "train a fusion network without each of its parts and compare",
     "scores": "print the out-of-fold table",
     "report": "write one HTML page about a submission",

@@ -88,6 +88,7 @@ class Score:
     seconds: float  # of training
     model_mb: float  # size of the models in MiB
     leaderboard: float | None  # that metric of the submission, where the test labels are known (solution.csv)
+    marks: tuple[str, ...]  # why the score may be too high, such as "tuned on these folds"
     current: bool  # False: the metric was changed, or the experiment trained again, since it was scored
 
 
@@ -209,6 +210,7 @@ def _score(experiment: ExperimentDir) -> Score:
     values |= {
         "experiment": experiment.name,
         "leaderboard": leaderboard.get(values["metric"]),
+        "marks": experiment.marks,
         "current": not experiment.decoder_stale_reason,
     }
     return Score(**{field.name: values[field.name] for field in fields(Score)})

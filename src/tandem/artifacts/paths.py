@@ -94,6 +94,8 @@ class Paths:
     models_dir = _Places("models/{comp}/{name}")
     stack = _Places("models/{comp}/{name}/stack.json")  # only a stack has it; its other files lie beside it
     no_caption_stack = _Places("models/{comp}/{name}/no_caption/stack.json")  # of the members that need no caption
+    study = _Places("models/{comp}/{name}/tune.sqlite")
+    tuning = _Places("reports/{comp}/tune_{name}.json")
     submission = _Places("submissions/{comp}/{name}.csv")
 
     # a bundle: the same layout in a zip, and these at its top

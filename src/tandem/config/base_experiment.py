@@ -1,7 +1,10 @@
 """What all kinds of experiments have in common."""
 
 from collections.abc import Callable
+from operator import not_
 from typing import Any, ClassVar, Self
+
+from pydantic import Field
 
 from tandem.config.encoders import Encoder
 from tandem.config.toml_files import Section
@@ -12,6 +15,8 @@ class BaseExperiment(Section):
 
     explains: ClassVar[bool] = False  # its model has `predict_terms`
     seed: int = 0
+    tune: Any = Field(None, exclude=True)  # see SearchSpace; no setting of the model
+    tuned: str = Field("", exclude_if=not_)  # the competition whose folds chose its settings: written by `make tune`
 
     @property
     def encoders(self) -> tuple[Encoder, ...]:

@@ -13,6 +13,7 @@ from tandem.config.base_experiment import BaseExperiment
 from tandem.config.competition import Competition
 from tandem.config.encoders import CaptionEncoder, Encoder, ImageEncoder, TokenEncoder, TrunkEncoder
 from tandem.config.toml_files import config_files, read_toml, validate
+from tandem.config.tuning import SearchSpace
 
 # each caption of a row is trained on by itself, and the mean of their logits is predicted; else they are joined
 CAPTION_VIEWS = Field(False, exclude_if=not_)  # content keys of experiments without it stay as they are
@@ -166,7 +167,16 @@ _EXPERIMENT: TypeAdapter[Experiment] = TypeAdapter(Experiment)
 def load_experiment(path: Path) -> Experiment:
     """Reads a file of `configs/`, on top of the file that its `base` names; errors as `make_experiment`."""
     check_name(f"{path}: experiment", path.stem)
-    return make_experiment(read_toml(path), path)
+    values = read_toml(path)
+    experiment = make_experiment(values, path)
+    if "tune" in values:
+        SearchSpace.of(values, path, make_experiment)  # for its errors
+    return experiment
+
+
+def search_space(path: Path) -> SearchSpace:
+    """What [tune] of a file of `configs/` lets `make tune` try."""
+    return SearchSpace.of(read_toml(path), path, make_experiment)
 
 
 def make_experiment(values: dict[str, Any], path: Path) -> Experiment:

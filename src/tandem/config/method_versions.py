@@ -10,4 +10,5 @@ ENCODER = 2  # frozen features: features/
 TRAINER = 2  # models of a fold: models/, training/
 STACK = 3  # second and third level: ensemble/
 DECODER = 3  # label sets, thresholds and scores: decoding/
+TUNER = 1  # searches of settings: training/tuning.py
 SUBMISSION = 3  # the CSV file: data/submission.py

@@ -21,6 +21,9 @@ if TYPE_CHECKING:  # imported where they are used: `make scores` needs none of t
     from tandem.graph.declared_stages import Graph
 
 
+TUNED = "tuned on these folds"  # a mark
+
+
 class ExperimentDir:
     """What is on disk of one experiment, or of a stack.
 
@@ -76,6 +79,14 @@ class ExperimentDir:
         """Which of `image` and `caption` its predictions depend on."""
         configs = [self.sibling(member).config for member in self.members] if self.is_stack else [self.config]
         return frozenset().union(*(config.reads for config in configs))
+
+    @cached_property
+    def marks(self) -> tuple[str, ...]:
+        """Why its out-of-fold score may be too high, as tables show it; of a stack, what its members say."""
+        if self.is_stack:
+            return tuple(dict.fromkeys(mark for member in self.members for mark in self.sibling(member).marks))
+        tuned = self.is_trained and self.run.get("config", {}).get("tuned") == self.paths.comp
+        return (TUNED,) if tuned else ()
 
     @cached_property
     def folds(self) -> list[int]:

@@ -73,7 +73,8 @@ def read_experiments(experiments: Experiments, rows: LabelledRows) -> tuple[dict
             continue
         local, logs = (one.submission or {}).get("local_leaderboard"), {} if one.is_stack else one.logs()
         proba = oof.aligned_to(rows.ids)
-        found[one.name] = ScoredExperiment(one.name, one.scores, one.run, proba, one.reads, local, logs)
+        about = one.scores, one.run, proba, one.reads, local, logs, one.marks
+        found[one.name] = ScoredExperiment(one.name, *about)
     return found, stale
 
 

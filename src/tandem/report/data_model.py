@@ -30,6 +30,7 @@ class ScoredExperiment:
     modalities: frozenset[str] = frozenset()  # which of `image` and `caption` are its inputs
     local: dict | None = None  # the scores of its submission against the solution
     logs: dict[int, list[dict]] = field(default_factory=dict)  # the training log of each fold, one dict per epoch
+    marks: tuple[str, ...] = ()  # why its score may be too high
 
 
 @dataclass(frozen=True, kw_only=True)

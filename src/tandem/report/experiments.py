@@ -39,6 +39,7 @@ def table(experiments: Sequence[ScoredExperiment], focus: str) -> list[dict]:
             "local": (experiment.local or {}).get(scores["metric"]),
             "seconds": total_seconds(experiment, experiments),
             "mb": experiment.run["model_mb"],
+            "marks": experiment.marks,
         }
         columns = (*COLUMNS, scores["metric"])
         rows.append({key: scores[key] for key in columns} | about)

@@ -34,6 +34,7 @@ def _row(experiment: ExperimentDir) -> dict[str, Any]:
     local = (experiment.submission or {}).get("local_leaderboard") or {}
     return row | {
         "comparable": not experiment.decoder_stale_reason,
+        "marks": experiment.marks,
         "local": local.get(row["metric"]),
         "beta": experiment.thresholds.get("beta", 1.0),
         "threshold_of": experiment.thresholds.get("thresholds", {}),
@@ -90,8 +91,7 @@ def _scores(comp: str, rows: list[dict]) -> Table:
     for i, row in enumerate(rows):
         local = "" if row["local"] is None else f"{row['local']:.4f}"
         cost = (f"{row['seconds']:.0f}", f"{row['model_mb']:.1f}")
-        name = row["experiment"] + ("" if row["comparable"] else " †")
-        table.add_row(name, *_numbers(row, columns), local, *cost, style="" if i else "green")
+        table.add_row(_name(row), *_numbers(row, columns), local, *cost, style="" if i else "green")
         if few := row.get("rows_without_caption"):
             title = f"  on {few['rows']:,} rows without a caption"
             own = {first["metric"]: few["score"]} | few
@@ -99,6 +99,12 @@ def _scores(comp: str, rows: list[dict]) -> Table:
         for missing, scores in row.get("without", {}).items():
             table.add_row(f"  without {missing}", *_numbers(scores, columns), style="dim")
     return table
+
+
+def _name(row: dict) -> str:
+    """With its marks below it."""
+    name = row["experiment"] + ("" if row["comparable"] else " †")
+    return "\n".join([name, *(f"[dim]  {mark}[/]" for mark in row["marks"])])
 
 
 def _numbers(row: dict, columns: dict[str, str]) -> list[str]:
@@ -119,7 +125,7 @@ def _decoders(rows: list[dict]) -> Table:
     labels = "" if metric == first["metric"] else " of label sets"
     table = _table(f"decoders: {metric}{labels}, cross-fitted", caption, *names)
     for row in rows:
-        table.add_row(row["experiment"], *(_cell(row["decoders"][name], row["decoder"] == name) for name in names))
+        table.add_row(_name(row), *(_cell(row["decoders"][name], row["decoder"] == name) for name in names))
     return table
 
 
@@ -137,7 +143,7 @@ def _thresholds(rows: list[dict]) -> Table:
     for row in rows:
         t = row["thresholds"]
         tuned = (f"{t['score']:.4f}", f"{t['in_sample']:.4f}", t["by"], t["for"], t["over"], f"{t['over_score']:.4f}")
-        table.add_row(row["experiment"], *tuned, f"{t['gain']:+.4f} [{t['low']:+.4f}, {t['high']:+.4f}]")
+        table.add_row(_name(row), *tuned, f"{t['gain']:+.4f} [{t['low']:+.4f}, {t['high']:+.4f}]")
     return table
 
 
