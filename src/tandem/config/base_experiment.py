@@ -15,7 +15,6 @@ class BaseExperiment(Section):
 
     explains: ClassVar[bool] = False  # its model has `predict_terms`
     seed: int = 0
-    tune: Any = Field(None, exclude=True)  # see SearchSpace; no setting of the model
     tuned: str = Field("", exclude_if=not_)  # the competition whose folds chose its settings: written by `make tune`
 
     @property

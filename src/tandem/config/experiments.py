@@ -168,10 +168,9 @@ def load_experiment(path: Path) -> Experiment:
     """Reads a file of `configs/`, on top of the file that its `base` names; errors as `make_experiment`."""
     check_name(f"{path}: experiment", path.stem)
     values = read_toml(path)
-    experiment = make_experiment(values, path)
     if "tune" in values:
         SearchSpace.of(values, path, make_experiment)  # for its errors
-    return experiment
+    return make_experiment({key: value for key, value in values.items() if key != "tune"}, path)
 
 
 def search_space(path: Path) -> SearchSpace:
