@@ -17,6 +17,7 @@ from tandem.config.encoders import Encoder
 from tandem.config.experiments import Experiment
 from tandem.data.split_tables import has_caption
 from tandem.ensemble.stacking import load_no_caption_stack, load_stack
+from tandem.features import clip_weights
 from tandem.features import pretrained_weights as pretrained
 from tandem.features.extract import used_tensors
 from tandem.graph.experiment_dir import ExperimentDir
@@ -73,7 +74,9 @@ def write_bundle(
         "licences": {model: text.splitlines()[0] for model, text in licences.items()},
     }
     # without the local part of a version: 2.13.0+cpu is on no index
-    pinned = [f"{name}=={version(name).split('+')[0]}" for name in REQUIRED]
+    clip = any(encoder.kind == "clip" for member in members for encoder in member.config.pretrained)
+    required = (*REQUIRED, *(["open_clip_torch"] if clip else []))
+    pinned = [f"{name}=={version(name).split('+')[0]}" for name in required]
     write_text(root / "requirements.txt", "\n".join([*pinned, ""]))
     write_text(root / "LICENSES", licence_text(licences))
     write_text(root / "README.md", readme(manifest))
@@ -103,10 +106,10 @@ def write_zip(root: Path, path: Path) -> None:
 
 def bundled_weights(encoder: Encoder) -> str:
     """Name of the file or folder of weights that encoders of the same model share in a bundle."""
-    image = encoder.reads == "image"
-    own = file_digest(Path(encoder.weights_name)) if image and encoder.weights_name else ""
+    one_file = encoder.weights_field == "weights"
+    own = file_digest(Path(encoder.weights_name)) if one_file and encoder.weights_name else ""
     name = "".join(c if c.isalnum() else "-" for c in encoder.model.lower().rsplit("/", 1)[-1])
-    return f"{name}-{digest([encoder.model, own])[:8]}" + (".safetensors" if image else "")
+    return f"{name}-{digest([encoder.model, own])[:8]}" + (".safetensors" if one_file else "")
 
 
 def _write_weights(encoders: Sequence[Encoder], out: Paths) -> None:
@@ -118,7 +121,9 @@ def _write_weights(encoders: Sequence[Encoder], out: Paths) -> None:
         first, path = users[0], out.weights(file)
         used = {name for encoder in users for name in used_tensors(encoder)}
         path.parent.mkdir(exist_ok=True)
-        if first.reads == "image":
+        if first.kind == "clip":
+            clip_weights.save_pair(first.model, path, used)
+        elif first.reads == "image":
             pretrained.save_backbone(first.model, first.weights_name, path, used)
         else:
             pretrained.save_sentences(first.model, path, used)
@@ -161,7 +166,7 @@ def weight_licences(experiments: Sequence[Experiment]) -> dict[str, str]:
     """By pretrained model: the name of its licence, then the texts in the package that it came with."""
     found = {}
     for model, reads in pretrained_models(experiments).items():
-        text = pretrained.licence(model, reads)
+        text = clip_weights.licence(model) if reads == "clip" else pretrained.licence(model, reads)
         if model in pretrained.SHIPPED:
             about = distribution(pretrained.SHIPPED[model][0].replace("_", "-"))
             text += f", from the package {about.name} {about.version}"
@@ -172,8 +177,9 @@ def weight_licences(experiments: Sequence[Experiment]) -> dict[str, str]:
 
 
 def pretrained_models(experiments: Sequence[Experiment]) -> dict[str, str]:
-    """Pretrained model -> image or caption; also networks whose weights were all trained further."""
-    found: dict[str, str] = {encoder.model: encoder.reads for e in experiments for encoder in e.pretrained}
+    """Pretrained model -> image, caption or clip (both); also networks whose weights were all trained further."""
+    encoders = [encoder for e in experiments for encoder in e.pretrained]
+    found: dict[str, str] = {e.model: "clip" if e.kind == "clip" else e.reads for e in encoders}
     return found | {e.pixel_network.model: "image" for e in experiments if e.pixel_network}
 
 

@@ -35,7 +35,7 @@ def measure_costs(
     """Costs of these experiments, at least one, measured on these images and captions, or captions alone, and the size
     of the largest of the stacks of these names."""
     members = {one.name: Member(one, folds=1) for one in experiments}
-    sizes = sorted(set().union(*(m.experiment.image_sizes for m in members.values())))
+    sizes = sorted(set().union(*(m.experiment.image_sizes for m in members.values())), key=str)
     read = partial(squares, sizes=sizes)
     decode_ms, opened = time_rows(lambda: list(prefetch(read, files or (), threads())), len(captions))
     rows = NewRows(Encoders(), {size: [o[size] for o in opened] for size in sizes}, captions)
@@ -82,12 +82,12 @@ def tensor_mb(experiment: Experiment, known: Mapping[str, float]) -> dict[str, f
         file = bundled_weights(encoder)
         for name, tensor in used_tensors(encoder).items():
             key = f"{file} {name}"
-            found[key] = known[key] if key in known else _tensor_mb(tensor, encoder.reads)
+            found[key] = known[key] if key in known else _tensor_mb(tensor, encoder.bundled_int8)
     return found
 
 
-def _tensor_mb(tensor: torch.Tensor, reads: str) -> float:
+def _tensor_mb(tensor: torch.Tensor, int8: bool) -> float:
     """Megabytes of the tensor in the precision in which a bundle stores it."""
-    if reads == "caption":
+    if int8:
         return sum(zipped_mb(t.numpy().tobytes()) for t in pack({"": tensor.half()}, set()).values())
     return zipped_mb((tensor.half() if tensor.ndim > 1 else tensor).cpu().numpy().tobytes())

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field
 
-from tandem.config.encoders import Encoder
+from tandem.config.encoders import Encoder, ImageSize
 from tandem.config.toml_files import Section
 
 
@@ -58,8 +58,8 @@ class BaseExperiment(Section):
         return self.pixel_network.size if self.pixel_network else None
 
     @property
-    def image_sizes(self) -> set[int]:
-        """All sizes of square images that it or its encoders read.
+    def image_sizes(self) -> set[ImageSize]:
+        """All square images that it or its encoders read.
 
         >>> from tandem.config.experiments import FinetuneExperiment
         >>> FinetuneExperiment(kind="finetune", size=64).image_sizes

@@ -1,6 +1,7 @@
 """`competition.toml`: the columns of a competition, its labels, metric and folds."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from operator import not_
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -30,6 +31,7 @@ def _inside(path: str) -> str:
 RelativePath = Annotated[str, AfterValidator(_inside)]
 OptionalPath = Annotated[RelativePath | None, BeforeValidator(lambda path: path or None)]  # "" in the file: none
 
+PROMPT = "a photo of {}"
 PLACE: dict[str, set[str]] = {  # format of labels: the keys that say where they are
     "separated": {"column", "separator"},
     "list": {"column"},
@@ -54,6 +56,11 @@ class Labels(Section):
         None, description="what an uncertain cell (such as -1) says: negative, positive, unknown"
     )
     names: list[str] = Field(min_length=1)
+    # what CLIP-like models compare images with; content keys of competitions without it stay as they are
+    prompts: dict[str, str | list[str]] | list[str | list[str]] = Field(
+        {}, exclude_if=not_, description="what a label looks like, in words: by label, or in the order of names"
+    )
+    prompt: str = Field(PROMPT, exclude_if=PROMPT.__eq__, description="of labels without one in prompts; {}: the name")
 
     @property
     def place(self) -> str:
@@ -76,6 +83,38 @@ class Labels(Section):
         """The columns of the training table that hold labels."""
         one = [name for name in (self.column, self.value) if name]
         return {"joined": self.columns, "columns": self.names}.get(self.format, one)
+
+    @property
+    def without_prompt(self) -> list[str]:
+        """The labels that have no prompt of their own and no letter in their name, such as "17"."""
+        own = self._own_prompts()
+        return [name for name in self.names if name not in own and not any(map(str.isalpha, name))]
+
+    def each_prompts(self) -> tuple[tuple[str, ...], ...]:
+        """One or more prompts of each label, in the order of the names.
+
+        >>> Labels(format="list", column="tags", names=["traffic_light", "2"], prompts={"2": "two"}).each_prompts()
+        (('a photo of traffic light',), ('two',))
+        """
+        own = self._own_prompts()
+        return tuple(own.get(name) or (self.prompt.replace("{}", name.replace("_", " ")),) for name in self.names)
+
+    def _own_prompts(self) -> dict[str, tuple[str, ...]]:
+        given = self.prompts if isinstance(self.prompts, dict) else dict(zip(self.names, self.prompts, strict=True))
+        return {name: tuple(as_list(prompts)) for name, prompts in given.items()}
+
+    @model_validator(mode="after")
+    def _prompts_fit(self) -> Self:
+        if isinstance(self.prompts, list) and len(self.prompts) != len(self.names):
+            raise ValueError(f"prompts: {len(self.prompts)} for {len(self.names)} names; expected one for each")
+        own = self._own_prompts()
+        if unknown := [name for name in own if name not in self.names]:
+            raise ValueError(f"prompts: {unknown[0]!r} is not among the label names {self.names[:5]}")
+        if empty := [name for name, prompts in own.items() if not prompts or not all(map(str.strip, prompts))]:
+            raise ValueError(f"prompts: that of label {empty[0]!r} is empty; expected a text, or a list of texts")
+        if "{}" not in self.prompt:
+            raise ValueError(f"prompt = {self.prompt!r}: expected {{}} in it, where the name of a label goes")
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -1,14 +1,23 @@
 """Settings of the frozen encoders."""
 
 from operator import not_
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from tandem.artifacts.atomic_io import digest
 from tandem.config.toml_files import Section
 
 Modality = Literal["image", "caption"]
+
+
+class Crop(NamedTuple):
+    """A square from the middle of an image, whose shorter side is resized to `side` pixels."""
+
+    side: int
+
+
+ImageSize = int | Crop  # the whole image as a square of so many pixels, or its middle
 
 
 class _Encoder(Section):
@@ -17,6 +26,7 @@ class _Encoder(Section):
     reads: ClassVar[Modality]
     cached_map: ClassVar[bool] = False  # writes maps that trained layers continue from, not one vector per row
     weights_field: ClassVar[str]  # the field that names the pretrained weights
+    bundled_int8: ClassVar[bool] = False  # bundles hold its weights in int8, not in float16
 
     @property
     def weights_name(self) -> str:
@@ -24,8 +34,8 @@ class _Encoder(Section):
         return getattr(self, self.weights_field)
 
     @property
-    def image_size(self) -> int | None:
-        """Side of the square images it takes, in pixels; None for captions."""
+    def image_size(self) -> ImageSize | None:
+        """The square images it takes; None for captions."""
         return getattr(self, "size", None)
 
     @property
@@ -33,9 +43,13 @@ class _Encoder(Section):
         """Names the files of its features: readable, and different for every other setting."""
         values = self.model_dump()
         name = "".join(c if c.isalnum() else "-" for c in values["model"].lower().rsplit("/", 1)[-1])
-        size = self.image_size or values["max_tokens"]
+        size = values.get("size") or values.get("max_tokens", self.reads)
         kind = f"-{values['kind']}" if self.cached_map else ""
         return f"{name}-{size}{kind}-{digest(values)[:8]}"
+
+    def with_label_prompts(self, prompts: "LabelPrompts") -> Self:
+        """The same encoder; where it compares its input with prompts, with those of each label."""
+        return self.model_copy(update={"label_prompts": prompts}) if getattr(self, "prompts", False) else self
 
     def with_weights(self, name: str) -> Self:
         """The same encoder with its pretrained weights in another place."""
@@ -74,6 +88,7 @@ class CaptionEncoder(_Encoder):
 
     reads: ClassVar[Modality] = "caption"
     weights_field: ClassVar[str] = "model"
+    bundled_int8: ClassVar[bool] = True
     kind: Literal["caption"] = "caption"
     model: str = "all-MiniLM-L6-v2"  # or a hub name, or a local folder
     max_tokens: int = Field(64, ge=4, le=8192)
@@ -88,10 +103,64 @@ class TokenEncoder(_Encoder):
     reads: ClassVar[Modality] = "caption"
     cached_map: ClassVar[bool] = True
     weights_field: ClassVar[str] = "model"
+    bundled_int8: ClassVar[bool] = True
     kind: Literal["tokens"] = "tokens"
     model: str = "all-MiniLM-L6-v2"  # as in CaptionEncoder
     tune: int = Field(3, ge=0)  # layers that are trained; those before are frozen
     max_tokens: int = Field(32, ge=4, le=8192)  # longer captions are cut; disk space grows with it
 
 
-Encoder = Annotated[ImageEncoder | TrunkEncoder | CaptionEncoder | TokenEncoder, Field(discriminator="kind")]
+# each label's prompts; a file holds lists
+LabelPrompts = tuple[Annotated[tuple[str, ...], Field(strict=False)], ...]
+PROMPTS: Any = Field((), strict=False)
+
+
+class ClipImageEncoder(_Encoder):
+    """The image tower of a CLIP-like pair: a vector of length 1 per image, in the space of the pair's captions."""
+
+    reads: ClassVar[Modality] = "image"
+    weights_field: ClassVar[str] = "model"
+    kind: Literal["clip"] = "clip"
+    # open_clip's ARCHITECTURE/TAG, hf-hub:ORGANISATION/NAME, the timm name of an image tower, or a local folder
+    model: str = "ViT-B-32/laion2b_s34b_b79k"
+    size: int = Field(224, ge=16, le=1024)  # pixels: the pair's own
+    resize: Literal["crop", "square"] = "crop"  # the middle of the image, or all of it
+    mirror: bool = False  # also the mirrored view: twice the time
+    prompts: bool = False  # also logit scale x cosine to the prompts of each label: c more columns
+    label_prompts: LabelPrompts = PROMPTS  # taken from competition.toml
+
+    @property
+    def image_size(self) -> ImageSize:
+        return Crop(self.size) if self.resize == "crop" else self.size
+
+
+class ClipCaptionEncoder(_Encoder):
+    """The text tower of a CLIP-like pair: a vector of length 1 per caption, in the space of the pair's images."""
+
+    reads: ClassVar[Modality] = "caption"
+    weights_field: ClassVar[str] = "model"
+    kind: Literal["clip"] = "clip"
+    model: str = "ViT-B-32/laion2b_s34b_b79k"  # as in ClipImageEncoder
+    prompts: bool = False  # as in ClipImageEncoder
+    label_prompts: LabelPrompts = PROMPTS
+    each_caption: bool = Field(False, exclude_if=not_)  # as in CaptionEncoder
+
+
+ClipEncoder = ClipImageEncoder | ClipCaptionEncoder
+Encoder = ImageEncoder | TrunkEncoder | CaptionEncoder | TokenEncoder | ClipEncoder
+
+
+def _by_kind(default: str) -> Discriminator:
+    def tag(values: Any) -> str:
+        return f"<{values.get('kind', default) if isinstance(values, dict) else getattr(values, 'kind', '')}>"
+
+    return Discriminator(tag, "kind", f'expected a section with kind = "{default}" (or without kind) or kind = "clip"')
+
+
+# a section [image] or [caption]; messages leave out the tags
+AnyImageEncoder = Annotated[
+    Annotated[ImageEncoder, Tag("<image>")] | Annotated[ClipImageEncoder, Tag("<clip>")], _by_kind("image")
+]
+AnyCaptionEncoder = Annotated[
+    Annotated[CaptionEncoder, Tag("<caption>")] | Annotated[ClipCaptionEncoder, Tag("<clip>")], _by_kind("caption")
+]

@@ -10,8 +10,9 @@ from pydantic import Field, TypeAdapter, model_validator
 from tandem.artifacts.paths import check_name
 from tandem.config import training
 from tandem.config.base_experiment import BaseExperiment
+from tandem.config.clip import ZeroShotExperiment, require_prompts, with_label_prompts
 from tandem.config.competition import Competition
-from tandem.config.encoders import CaptionEncoder, Encoder, ImageEncoder, TokenEncoder, TrunkEncoder
+from tandem.config.encoders import AnyCaptionEncoder, AnyImageEncoder, Encoder, TokenEncoder, TrunkEncoder
 from tandem.config.toml_files import config_files, read_toml, validate
 from tandem.config.tuning import SearchSpace
 
@@ -24,8 +25,8 @@ class HeadExperiment(BaseExperiment):
 
     kind: Literal["head"]
     caption_views: bool = CAPTION_VIEWS
-    image: ImageEncoder | None = None
-    caption: CaptionEncoder | None = None
+    image: AnyImageEncoder | None = None
+    caption: AnyCaptionEncoder | None = None
     head: training.Head = training.Head()
     train: training.HeadTraining = training.HeadTraining()
 
@@ -77,8 +78,8 @@ class FusionExperiment(BaseExperiment):
     explains: ClassVar[bool] = True
     kind: Literal["fusion"]
     trunk: TrunkEncoder | None = None
-    frozen: tuple[ImageEncoder, ...] = Field((), strict=False)
-    caption: CaptionEncoder | None = None
+    frozen: tuple[AnyImageEncoder, ...] = Field((), strict=False)
+    caption: AnyCaptionEncoder | None = None
     tokens: TokenEncoder | None = None  # the caption model's last layers are trained
     fusion: training.Fusion = training.Fusion()
     train: training.FusionTraining = training.FusionTraining()
@@ -159,7 +160,8 @@ class TfidfExperiment(BaseExperiment):
 
 
 Experiment = Annotated[
-    HeadExperiment | FusionExperiment | FinetuneExperiment | TfidfExperiment, Field(discriminator="kind")
+    HeadExperiment | FusionExperiment | FinetuneExperiment | TfidfExperiment | ZeroShotExperiment,
+    Field(discriminator="kind"),
 ]
 _EXPERIMENT: TypeAdapter[Experiment] = TypeAdapter(Experiment)
 
@@ -197,7 +199,8 @@ def load_experiments(configs: Path, competition: Competition, source: Path) -> d
     """{name: experiment} of those that fit the competition: those that read no captions, or images, that it lacks.
 
     `source` is the competition's file, for messages. Raises ValueError where an experiment learns from one that is
-    not there or from itself, or where a default experiment has no file or needs captions or images that are not there.
+    not there or from itself, or where a default experiment has no file, or needs captions, images or label prompts that
+    are not there.
     """
     experiments = {name: load_experiment(file) for name, file in config_files(configs).items()}
     chains = {name: _with_teachers(name, experiments) for name in experiments}
@@ -208,8 +211,22 @@ def load_experiments(configs: Path, competition: Competition, source: Path) -> d
         need = [name for name in competition.experiments if kind in experiments[name].reads & lacking]
         if need:
             raise ValueError(f"{source}: experiments {need} read {kind}s; {unnamed} is named")
+    for name in competition.experiments:
+        require_prompts(name, experiments[name], competition.labels, source)
     fitting = [name for name, chain in chains.items() if not any(experiments[e].reads & lacking for e in chain)]
-    return {name: experiments[name] for name in fitting}
+    return {name: with_label_prompts(experiments[name], competition.labels) for name in fitting}
+
+
+def why_unfit(name: str, configs: Path, competition: Competition) -> str:
+    """What an experiment reads that the competition lacks, in words; "" where it lacks nothing or there is no file.
+
+    Such experiments are not among those of `load_experiments`.
+    """
+    file = config_files(configs).get(name)
+    lacking = sorted(load_experiment(file).reads - competition.reads) if file else []
+    return f"{name!r} reads {' and '.join(f'{kind}s' for kind in lacking)}, which this competition lacks" * bool(
+        lacking
+    )
 
 
 def _with_teachers(name: str, experiments: Mapping[str, Experiment]) -> list[str]:

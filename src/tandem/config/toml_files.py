@@ -23,7 +23,9 @@ def validate(form: TypeAdapter[T], values: dict[str, Any], path: Path) -> T:
     except ValidationError as error:
         lines = []
         for e in error.errors():
-            key = ".".join(str(part) for part in e["loc"]) or "file"
+            key = (
+                ".".join(str(part) for part in e["loc"] if not str(part).startswith("<")) or "file"
+            )  # <: a union's tag
             given = "" if e["type"] in ("missing", "extra_forbidden") else f", got {e['input']!r:.80}"
             message = "unknown key" if e["type"] == "extra_forbidden" else e["msg"].removeprefix("Value error, ")
             lines.append(f"{path}: {key}: {message}{given}")

@@ -10,6 +10,7 @@ import numpy as np
 import PIL.Image
 from PIL.Image import Resampling
 
+from tandem.config.encoders import Crop, ImageSize
 from tandem.data.image_io import load_rgb, to_rgb
 
 T = TypeVar("T")
@@ -47,18 +48,34 @@ def to_square(image: PIL.Image.Image, size: int, box: Box | None = None) -> np.n
     return np.asarray(image.resize((size, size), Resampling.BICUBIC, box, OVERSIZE))
 
 
-def squares(source: Path | PIL.Image.Image | np.ndarray, sizes: Iterable[int]) -> dict[int, np.ndarray]:
-    """The whole image (see `decoded`) as a square of every size, not cropped; none depends on the others."""
+def to_middle_square(image: PIL.Image.Image, side: int) -> np.ndarray:
+    """(side, side, 3) uint8: the middle of an RGB image whose shorter side is resized to `side`, as CLIP sees it.
+
+    >>> to_middle_square(PIL.Image.new("RGB", (40, 20)), 10).shape
+    (10, 10, 3)
+    """
+    shorter = min(image.size)
+    left, upper = ((length - shorter) / 2 for length in image.size)
+    return to_square(image, side, (left, upper, left + shorter, upper + shorter))
+
+
+def squares(source: Path | PIL.Image.Image | np.ndarray, sizes: Iterable[ImageSize]) -> dict[ImageSize, np.ndarray]:
+    """The image (see `decoded`) as a square of every size, not cropped unless the size is a `Crop`; none depends on the
+    others."""
     image = decoded(source)
-    return {size: to_square(image, size) for size in sizes}
+    return {size: _square(image, size) for size in sizes}
 
 
-def load_square(image: Image, size: int) -> np.ndarray:
+def load_square(image: Image, size: ImageSize) -> np.ndarray:
     """One of `squares`; an array (size, size, 3) stays as it is."""
-    return to_square(decoded(image), size)
+    return _square(decoded(image), size)
 
 
-def image_batches(files: Sequence[Image], size: int, batch: int, threads: int) -> Iterator[np.ndarray]:
+def _square(image: PIL.Image.Image, size: ImageSize) -> np.ndarray:
+    return to_middle_square(image, size.side) if isinstance(size, Crop) else to_square(image, size)
+
+
+def image_batches(files: Sequence[Image], size: ImageSize, batch: int, threads: int) -> Iterator[np.ndarray]:
     """(b, size, size, 3) uint8 batches in the order of `files`."""
     chunks = (files[i : i + batch] for i in range(0, len(files), batch))
     return prefetch(lambda chunk: np.stack([load_square(f, size) for f in chunk]), chunks, threads)

@@ -32,6 +32,8 @@ def encode_split(paths: Paths, cfg: Encoder, split: str, made_from: Mapping[str,
 
 def used_tensors(cfg: Encoder) -> dict[str, "torch.Tensor"]:
     """The pretrained tensors that the encoder uses, by name; of a backbone split in two only the frozen part."""
+    if cfg.kind == "clip":
+        return import_module("tandem.features.clip_weights").used_tensors(cfg)
     if cfg.cached_map:
         return _module(cfg, "backbone_split").early_tensors(cfg)
     image = cfg.reads == "image"
@@ -49,4 +51,6 @@ def split_rows(paths: Paths, cfg: Encoder, split: str) -> tuple[list[str], Seque
 
 
 def _module(cfg: Encoder, name: str) -> ModuleType:
+    if cfg.kind == "clip":
+        return import_module(f"tandem.features.clip_{name}")
     return import_module(f"tandem.features.{'image' if cfg.reads == 'image' else 'text'}_{name}")

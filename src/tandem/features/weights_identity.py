@@ -27,7 +27,10 @@ def weights_identity(network: Encoder | FinetuneExperiment, digest_of: Callable[
         scheme, _, name = model.rpartition(":")
         folder, organisation = Path(name) if scheme == "local-dir" else None, "timm"
     else:
-        name, folder, organisation = model, shipped(model) or Path(model), "sentence-transformers"
+        scheme, _, name = model.rpartition(":")
+        if network.kind == "clip" and scheme != "hf-hub" and not Path(name).is_dir():
+            return f"open_clip:{model}"  # its tag names one file of weights
+        folder, organisation = shipped(model) or Path(name), "sentence-transformers"
     if folder and folder.is_dir():
         files = sorted(f for f in folder.rglob("*") if f.suffix in (".safetensors", ".json", ".txt"))
         return f"folder:{digest([digest_of(file) for file in files])}"

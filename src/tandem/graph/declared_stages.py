@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 
 from tandem.artifacts.paths import NAME, Paths, check_name
 from tandem.config import method_versions as version
+from tandem.config.clip import require_prompts
 from tandem.config.competition import Competition, load_competition
 from tandem.config.encoders import Encoder
-from tandem.config.experiments import Experiment, FinetuneExperiment, load_experiments
+from tandem.config.experiments import Experiment, FinetuneExperiment, load_experiments, why_unfit
 from tandem.data.image_scan import folder_state
 from tandem.features.weights_identity import weights_identity
 from tandem.graph.keys import NEW, NONE, STACK, Artifact, decoder_settings, read_record
@@ -119,13 +120,16 @@ class Graph:
         """The experiments of these names, or the competition's own; raises ValueError where one is unknown; `said` is
         where the names come from."""
         wanted = [name for name in names if name != STACK]
+        for name in set(wanted) & set(self.experiments):
+            require_prompts(name, self.experiments[name], self.competition.labels, self.paths.competition)
         if wanted == [GPU]:
             return [name for name in self.experiments if name.startswith("gpu_")]
         unknown = [name for name in wanted if name not in self.experiments]
         if stacks := [name for name in unknown if NAME.fullmatch(name) and self.fitted_members(name)]:
             raise ValueError(f"{said}: {' '.join(stacks)} is a stack, not an experiment; expected STACK={stacks[0]}")
         if unknown:
-            there = " ".join(sorted(self.experiments))
+            reasons = filter(None, (why_unfit(name, self.paths.configs, self.competition) for name in unknown))
+            there = "; ".join([" ".join(sorted(self.experiments)), *reasons])
             raise ValueError(
                 f"{said}: {' '.join(unknown)} has no file in configs/ that fits this competition; there are: {there}"
             )

@@ -11,6 +11,7 @@ from tandem.artifacts.atomic_io import file_digest
 from tandem.artifacts.paths import Paths, bundle_manifest, check_name
 from tandem.config.experiments import make_experiment
 from tandem.data.archive import unpack_zip
+from tandem.features.clip_pair import HUGGING_FACE, OPEN_CLIP
 from tandem.graph.experiment_dir import Experiments
 
 # 1: caption models in half precision; 1 and 2: settings in build/, not in run.json; 1 to 3: one decoder
@@ -18,6 +19,7 @@ FORMAT = 4
 READABLE = (1, 2, 3, FORMAT)
 MAX_MANIFEST = 4 * 2**20
 MODULES = "modules.json"  # of a sentence-transformers folder: the classes that it is made of
+CLIP_FILES = (OPEN_CLIP, HUGGING_FACE)  # one of them is in the folder of a CLIP-like pair
 CLASSES = {"Transformer", "Pooling", "Normalize", "Dense"}  # these import no code named in their files
 
 
@@ -45,7 +47,8 @@ def open_bundle(path: Path) -> tuple[Paths, str]:
             if encoder.reads == "image":
                 _check_source(root, encoder.model)
             weights = encoder.weights_name
-            if weights not in manifest["files"] and f"{weights}/{MODULES}" not in manifest["files"]:
+            described = CLIP_FILES if encoder.kind == "clip" else (MODULES,)
+            if {weights, *(f"{weights}/{name}" for name in described)}.isdisjoint(manifest["files"]):
                 what = f"the weights of {encoder.model!r} are {weights!r}"
                 raise ValueError(f"{root}: {what}, which is not in the bundle")
     return paths, check_name("experiment", manifest["experiment"])
@@ -98,6 +101,8 @@ def _check_files(root: Path, files: dict[str, dict[str, Any]]) -> None:
             raise ValueError(f"{file}: changed since it was packed; get the bundle again, and remove {root}")
         if place.name == MODULES:
             _check_modules(file)
+        if place.name == OPEN_CLIP:
+            _check_open_clip(file)
 
 
 def _check_modules(file: Path) -> None:
@@ -110,6 +115,14 @@ def _check_modules(file: Path) -> None:
         inside = PurePosixPath(str(module.get("path", "")))
         if inside.is_absolute() or ".." in inside.parts:
             raise ValueError(f"{file}: has a part in {str(inside)!r}, which is outside it")
+
+
+def _check_open_clip(file: Path) -> None:
+    """Raises ValueError where a tower would be described elsewhere: open_clip would read that."""
+    settings = json.loads(file.read_text(encoding="utf-8"))["model_cfg"]
+    if text := settings["text_cfg"].get("hf_model_name"):
+        raise ValueError(f"{file}: text tower {text!r} comes from outside the bundle")
+    _check_source(file.parent, str(settings["vision_cfg"].get("timm_model_name", "")))
 
 
 def _check_source(root: Path, network: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tandem.artifacts.contributions import BOTH, NO_CAPTION
-from tandem.config.encoders import Encoder
+from tandem.config.encoders import Encoder, ImageSize
 from tandem.config.experiments import located
 from tandem.features.extract import load_encoder
 from tandem.graph.experiment_dir import ExperimentDir
@@ -39,7 +39,7 @@ class NewRows:
     """Decoded images and their captions; features are computed at first use and kept. Ids are the row numbers."""
 
     encoders: Encoders
-    squares: Mapping[int, Sequence[np.ndarray]]  # (n, size, size, 3) uint8 by size
+    squares: Mapping[ImageSize, Sequence[np.ndarray]]  # (n, size, size, 3) uint8 by size
     captions: Sequence[str]  # (n,), "" for none
     encoded: dict[str, np.ndarray] = field(default_factory=dict)  # by slug of the encoder
 

@@ -10,6 +10,7 @@ from PIL import Image
 from tandem.artifacts.contributions import TERMS, sum_by_term
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import load_competition
+from tandem.config.encoders import ImageSize
 from tandem.config.metric_names import merit
 from tandem.data.caption_words import word_counts
 from tandem.data.image_io import BadImage
@@ -92,7 +93,7 @@ class Labeler:
         members = predictor.members + (no_caption.members if no_caption else [])
         self.experiments = [member.experiment for member in members]
         self.text_only = load_competition(paths.competition).images is None
-        self.sizes = sorted(set().union(*(experiment.image_sizes for experiment in self.experiments)))
+        self.sizes = sorted(set().union(*(experiment.image_sizes for experiment in self.experiments)), key=str)
 
     @classmethod
     def of(cls, paths: Paths, experiment: str = "stack", folds: int = 0, decoder: str = "") -> "Labeler":
@@ -171,7 +172,7 @@ class Labeler:
 
     def _chunk(self, images: list[OpenImage], captions: list[str], terms: bool) -> list[LabelledImage]:
         names = [str(image) if isinstance(image, Path) else "" for image in images]
-        opened, results = dict[int, dict[int, np.ndarray]](), dict[int, LabelledImage]()
+        opened, results = dict[int, dict[ImageSize, np.ndarray]](), dict[int, LabelledImage]()
         for i, image in enumerate(images):
             try:
                 opened[i] = squares(image, self.sizes)

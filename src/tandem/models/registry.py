@@ -11,6 +11,7 @@ MODELS = {
     "fusion": ("fusion", "FusionModel"),
     "finetune": ("finetune", "FinetunedModel"),
     "tfidf": ("tfidf", "TfidfModel"),
+    "zeroshot": ("zeroshot", "ZeroShotModel"),
 }
 
 

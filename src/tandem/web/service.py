@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from tandem.artifacts.contributions import TERM_NAMES, TERMS
+from tandem.config.encoders import ImageSize
 from tandem.data.image_io import MAX_BYTES, BadImage, load_rgb
 from tandem.data.image_loader import squares
 from tandem.data.split_tables import has_caption
@@ -81,7 +82,7 @@ class LabelService:
         if label not in self.labeler.names:
             raise ValueError(f"label {label!r:.80}: expected one of {', '.join(self.labeler.names)}")
         number, predictor = self.labeler.names.index(label), self.labeler.predictor_for(caption)
-        image, pixels = None, dict[int, list[np.ndarray]]()
+        image, pixels = None, dict[ImageSize, list[np.ndarray]]()
         if photo:
             try:
                 image = load_rgb(photo)
