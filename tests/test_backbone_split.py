@@ -101,12 +101,6 @@ def test_an_unknown_place_to_split_is_an_error_that_lists_the_known_ones():
         trunk.late_stages(TrunkEncoder(tune="layer4"))
 
 
-def test_a_transformer_cannot_be_split(tmp_path):
-    name = "vit_tiny_patch16_224"
-    with pytest.raises(ValueError, match=f"model = '{name}': not a plain sequence"):
-        trunk.late_stages(TrunkEncoder(model=name, weights=weights_of(name, tmp_path), size=224, tune="blocks.11"))
-
-
 def test_a_frozen_transformer_of_any_size_gives_its_class_token_and_the_mean_of_its_patches(files, tmp_path):
     name = "vit_tiny_patch16_224"
     cfg = ImageEncoder(model=name, weights=weights_of(name, tmp_path), size=64, pool="avg", mirror=False)

@@ -27,6 +27,8 @@ from tandem.explain.page import percent, render, segments
 from tandem.explain.pictures import overlay
 from tandem.explain.terminal import lines
 from tandem.explain.words import word_effects
+from tandem.features.image_backbone_split import LateStages
+from tandem.features.image_layout import Layout
 from tandem.features.text_encoder import load_encoder
 from tandem.graph.experiment_dir import Experiments
 from tandem.logits import logit, sigmoid
@@ -88,16 +90,11 @@ def test_an_overlay_is_most_opaque_where_the_map_is_highest():
     assert alpha[:12, 48:].max() == 0
 
 
-class AsMap(nn.Module):
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        return maps.permute(0, 3, 1, 2)
-
-
 def test_the_heat_map_of_a_network_that_pools_for_each_label_is_what_each_position_adds():
     maps = torch.zeros(1, 4, 4, 2)
     maps[0, 3, 1] = torch.tensor([5.0, -5.0])  # evidence for label 0, and against label 1
-    cfg = Fusion(label_pooling=True, hidden=4, heads=1)
-    network = FusionNetwork(cfg, 2, Trunks(AsMap(), None), {"image": 4, "positions": 2}).eval()
+    cfg, late = Fusion(label_pooling=True, hidden=4, heads=1), LateStages(nn.Identity(), [], Layout("channels last"))
+    network = FusionNetwork(cfg, 2, Trunks(late, None), {"image": 4, "positions": 2}).eval()
     network.positions.weight.data = torch.eye(2)
     heat = pooled_map(network, {"maps": maps}, [1, 0])
     assert heat.shape == (2, 4, 4)

@@ -20,6 +20,7 @@ from tandem.ensemble.stacking import load_no_caption_stack, load_stack
 from tandem.features import clip_weights
 from tandem.features import pretrained_weights as pretrained
 from tandem.features.extract import used_tensors
+from tandem.features.weight_files import weights_file
 from tandem.graph.experiment_dir import ExperimentDir
 from tandem.inference.bundle_reader import FORMAT, open_bundle, sha256
 from tandem.inference.labeler import Labeler
@@ -107,7 +108,7 @@ def write_zip(root: Path, path: Path) -> None:
 def bundled_weights(encoder: Encoder) -> str:
     """Name of the file or folder of weights that encoders of the same model share in a bundle."""
     one_file = encoder.weights_field == "weights"
-    own = file_digest(Path(encoder.weights_name)) if one_file and encoder.weights_name else ""
+    own = file_digest(weights_file(encoder.weights_name)) if one_file and encoder.weights_name else ""
     name = "".join(c if c.isalnum() else "-" for c in encoder.model.lower().rsplit("/", 1)[-1])
     return f"{name}-{digest([encoder.model, own])[:8]}" + (".safetensors" if one_file else "")
 

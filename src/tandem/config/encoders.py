@@ -63,42 +63,48 @@ class ImageEncoder(_Encoder):
     weights_field: ClassVar[str] = "weights"
     kind: Literal["image"] = "image"
     model: str = "tf_efficientnet_lite0"  # any timm name; "hf-hub:..." needs access to the hub
-    weights: str = ""  # a local .safetensors file; "" = from an installed package that has them, else the hub
+    weights: str = ""  # a local .safetensors file, or its folder; "" = from a package that has them, else the hub
     size: int = Field(224, ge=32, le=1024)  # pixels; images are resized to a square, nothing is cropped
-    pool: Literal["avg", "avgmax"] = "avgmax"
+    pool: Literal["avg", "avgmax", "token"] = "avgmax"  # a class token is always among them; "token": nothing else
     mirror: bool = False  # also the mirrored view: twice the time
 
 
 class TrunkEncoder(_Encoder):
-    """The feature maps just before the stage `tune` of a timm backbone: frozen up to there, trained from there on."""
+    """The maps or tokens just before the stage `tune` of a timm backbone: frozen up to there, trained from there on."""
 
     reads: ClassVar[Modality] = "image"
     cached_map: ClassVar[bool] = True
     weights_field: ClassVar[str] = "weights"
     kind: Literal["trunk"] = "trunk"
-    model: str = "tf_efficientnet_lite0"  # a convolutional timm network
+    model: str = "tf_efficientnet_lite0"  # any timm network, as in ImageEncoder
     weights: str = ""  # as in ImageEncoder
     size: int = Field(256, ge=32, le=1024)  # pixels
-    tune: str = "blocks.5"  # the first module that is trained; "" = all of them, from pixels, nothing cached
+    tune: str = "blocks.5"  # the first module that is trained: a stage, or a transformer's block; "" = all, from pixels
     mirror: bool = True  # also the mirrored view: twice the time and disk
 
 
+# put before each caption: the name of one of the model's prompts, such as "query", or the text itself, "query: ";
+# "" = the model's default prompt, if it has one. The slug of encoders without it stays as it is
+PROMPT = Field("", exclude_if=not_)
+
+
 class CaptionEncoder(_Encoder):
-    """A frozen sentence-transformers model."""
+    """A frozen sentence-transformers or Hugging Face model."""
 
     reads: ClassVar[Modality] = "caption"
     weights_field: ClassVar[str] = "model"
     bundled_int8: ClassVar[bool] = True
     kind: Literal["caption"] = "caption"
     model: str = "all-MiniLM-L6-v2"  # or a hub name, or a local folder
-    max_tokens: int = Field(64, ge=4, le=8192)
+    max_tokens: int = Field(64, ge=4, le=8192)  # longer captions are cut, also at the model's own limit
+    prompt: str = PROMPT
     tokens: bool = True  # also the largest and smallest value of each dimension over the tokens
     # each caption of a row is a view of it, else they are joined; the slug of encoders without it stays as it is
     each_caption: bool = Field(False, exclude_if=not_)
 
 
 class TokenEncoder(_Encoder):
-    """The token states just before the last `tune` layers of a sentence-transformers model."""
+    """The token states just before the last `tune` layers of a sentence-transformers or Hugging Face model."""
 
     reads: ClassVar[Modality] = "caption"
     cached_map: ClassVar[bool] = True
@@ -108,6 +114,7 @@ class TokenEncoder(_Encoder):
     model: str = "all-MiniLM-L6-v2"  # as in CaptionEncoder
     tune: int = Field(3, ge=0)  # layers that are trained; those before are frozen
     max_tokens: int = Field(32, ge=4, le=8192)  # longer captions are cut; disk space grows with it
+    prompt: str = PROMPT
 
 
 # each label's prompts; a file holds lists

@@ -33,7 +33,7 @@ def heat_maps(ensemble: FoldEnsemble, row: Inputs, labels: Sequence[int], withou
                 heat = pooled_map(network, batch, labels)
             else:
                 assert network.trunks.late is not None, "a model without a trunk has no map"
-                (heat,) = grad_cam(network.trunks.late, partial(_logits, network, batch, setting), labels)
+                (heat,) = grad_cam(network.trunks.late.as_map, partial(_logits, network, batch, setting), labels)
             found.append(heat[:, :, ::-1] if view and model.cfg.mirrors else heat)
     return np.mean(found, axis=0)
 

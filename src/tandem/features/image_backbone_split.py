@@ -1,7 +1,15 @@
-"""A timm backbone split in two: frozen early stages, whose maps are computed once, and trained late stages."""
+"""A timm backbone split in two: frozen early stages, whose states are computed once, and trained late stages.
+
+Where it can be split is found by running it once: the modules that it calls one after another, each on what the one
+before it returned.
+"""
 
 import copy
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from itertools import zip_longest
 from typing import Any, cast
 
 import torch
@@ -9,9 +17,12 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from tandem.config.encoders import TrunkEncoder
+from tandem.features.image_layout import Layout, set_image_size
 from tandem.features.pretrained_weights import load_backbone
 
-HEAD = ("global_pool", "head_drop", "classifier", "head", "fc")  # modules after the last feature map
+PROBE = 64  # pixels of the image by which two networks are compared
+Fixed = tuple[tuple, dict[str, Any]]  # arguments of a module behind its first one
+DEPTH = 2  # levels of containers that are opened: blocks.5.2, layer3.0
 
 
 class Normalise(nn.Module):
@@ -31,7 +42,7 @@ class Normalise(nn.Module):
         return (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std
 
 
-def prepare(network: nn.Module) -> nn.Module:
+def prepare(network: nn.Module, size: int = PROBE) -> nn.Module:
     """For inference: eval, batch norms folded into their convolutions if outputs stay the same, channels last."""
     fused = copy.deepcopy(network.eval())
     for parent in list(fused.modules()):
@@ -41,12 +52,12 @@ def prepare(network: nn.Module) -> nn.Module:
                 setattr(parent, first, fuse_conv_bn_eval(conv, norm))
                 act = getattr(norm, "act", nn.Identity())  # timm's BatchNormAct2d holds its activation
                 setattr(parent, second, act)
-    return channels_last(fused if _same_features(network, cast(Any, fused).forward_features) else network)
+    return channels_last(fused if _same_features(network, cast(Any, fused).forward_features, size) else network)
 
 
 @torch.inference_mode()
-def _same_features(network: nn.Module, other: Callable[[torch.Tensor], torch.Tensor]) -> bool:
-    probe = torch.linspace(-1, 1, 3 * 64 * 64).view(1, 3, 64, 64)
+def _same_features(network: nn.Module, other: Callable[[torch.Tensor], torch.Tensor], size: int) -> bool:
+    probe = torch.linspace(-1, 1, 3 * size**2).view(1, 3, size, size)
     try:
         expected, output = cast(Any, network).forward_features(probe), other(probe)
     except (AssertionError, RuntimeError, TypeError):  # a network of a fixed size does not take the probe
@@ -58,31 +69,114 @@ def channels_last(network: Any) -> nn.Module:  # the annotations of Module.to la
     return network.to(memory_format=torch.channels_last)
 
 
-def early_stages(cfg: TrunkEncoder) -> nn.Module:
-    """uint8 pixels (b, size, size, 3) -> maps (b, d, h, w), the input of the late stages."""
-    normalise, modules, at = _split(cfg)
-    return nn.Sequential(normalise, *list(modules.values())[:at]).eval()
+class EarlyStages(nn.Module):
+    """uint8 pixels (b, size, size, 3) -> the states that the late stages start from, as the network has them."""
+
+    def __init__(self, normalise: nn.Module, network: nn.Module, late: Sequence[str], layout: Layout) -> None:
+        super().__init__()
+        self.normalise, self.network, self.layout = normalise, network, layout
+        for name in late:
+            network.set_submodule(name, _Stop())
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        try:
+            cast(Any, self.network).forward_features(self.normalise(pixels))
+        except _Stopped as stopped:
+            return stopped.states
+        raise AssertionError("the network ran past the place where it is split")
 
 
-def late_stages(cfg: TrunkEncoder) -> nn.Module:
-    """Maps (b, h, w, d) -> the last feature map (b, d', h', w'); with `tune = ""` from uint8 pixels (b, h, w, 3).
+class _Stopped(Exception):
+    def __init__(self, states: torch.Tensor) -> None:
+        super().__init__()
+        self.states = states
+
+
+class _Stop(nn.Module):  # in place of the first trained module
+    def forward(self, states: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
+        raise _Stopped(states)
+
+
+class LateStages(nn.Sequential):
+    """States as on disk, (b, h, w, d) or (b, t, d), or uint8 pixels (b, h, w, 3) -> the last map (b, d', h', w')."""
+
+    def __init__(self, first: nn.Module, calls: "Sequence[_Call]", layout: Layout) -> None:
+        super().__init__(first, *(call.module for call in calls), AsMap(layout))
+        self.layout, self._fixed = layout, [call.fixed for call in calls]
+        for i, (args, settings) in enumerate(self._fixed):
+            for key, value in [*enumerate(args), *settings.items()]:
+                if isinstance(value, torch.Tensor):  # rotary embeddings of the positions
+                    self.register_buffer(f"fixed_{i}_{key}", value.clone(), persistent=False)
+
+    @property
+    def as_map(self) -> nn.Module:
+        """The part whose output is the map."""
+        return self[-1]
+
+    def states(self, states: torch.Tensor) -> torch.Tensor:
+        """The last states, as the network has them."""
+        first, *modules, _ = self
+        states = first(states)
+        for i, (module, (args, settings)) in enumerate(zip(modules, self._fixed, strict=True)):
+            here = {key: getattr(self, f"fixed_{i}_{key}", value) for key, value in settings.items()}
+            states = module(states, *(getattr(self, f"fixed_{i}_{k}", a) for k, a in enumerate(args)), **here)
+        return states
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        return self.as_map(self.states(states))
+
+
+class AsMap(nn.Module):
+    """Last states -> (b, d, h, w)."""
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__()
+        self.layout = layout
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        return self.layout.as_map(states)
+
+
+class Whole(nn.Module):
+    """`forward_features` of a network that is no plain sequence of modules."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return cast(Any, self.network).forward_features(x)
+
+
+def early_stages(cfg: TrunkEncoder) -> EarlyStages:
+    """The frozen part; raises ValueError where the backbone can't be split before `cfg.tune`."""
+    found = _split(cfg)
+    return EarlyStages(found.normalise, found.network, [call.name for call in found.calls], found.cut).eval()
+
+
+def late_stages(cfg: TrunkEncoder) -> LateStages:
+    """The trained part; with `tune = ""` the whole backbone, from uint8 pixels (b, h, w, 3).
 
     Of a split network, batch norms are folded into their convolutions, and depthwise ones are not trained: they are a
     twentieth of the parameters of Lite0's last stages, but a quarter of an epoch's time on a CPU.
     """
-    normalise, modules, at = _split(cfg)
-    late = nn.Sequential(ChannelsLast() if at else normalise, *list(modules.values())[at:]).requires_grad_()
+    found = _split(cfg)
+    start = found.normalise
+    if cfg.tune:
+        start = ChannelsLast() if found.cut.kind == "channels first" else Float()
+    late = LateStages(start, found.calls, found.last).requires_grad_()
     for parent in list(late.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.Conv2d) and child.groups == child.in_channels > 1:
-                setattr(parent, name, Float32(child.requires_grad_(not at)))
+                setattr(parent, name, Float32(child.requires_grad_(not cfg.tune)))
     return late
 
 
 def early_tensors(cfg: TrunkEncoder) -> dict[str, torch.Tensor]:
     """The tensors of `early_stages`, by their names in the backbone."""
-    _, modules, at = _split(cfg)
-    late = tuple(f"{name}." for name in list(modules)[at:])
+    if not cfg.tune:
+        return {}
+    late = tuple(f"{call.name}." for call in _split(cfg).calls)
     state = load_backbone(cfg.model, cfg.weights).state_dict()
     return {name: tensor for name, tensor in state.items() if not name.startswith(late)}
 
@@ -109,28 +203,122 @@ class Float32(nn.Module):
             return self.convolution(x.float())
 
 
-def _split(cfg: TrunkEncoder) -> tuple[nn.Module, dict[str, nn.Module], int]:
-    """(normalisation, modules in order by name, the number of the first that is trained); raises ValueError where the
-    backbone is no plain sequence of modules or has none named `cfg.tune`."""
-    network = load_backbone(cfg.model, cfg.weights)
+class Float(nn.Module):
+    """To float32, without a copy of what is."""
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        return states.float()
+
+
+@dataclass(eq=False)
+class _Call:  # of a module in a run of the network
+    name: str
+    module: nn.Module
+    given: Any  # its first argument
+    fixed: Fixed  # the others
+    returned: Any = None
+
+
+@dataclass(frozen=True)
+class _Split:
+    normalise: nn.Module
+    network: nn.Module
+    calls: list[_Call]  # of the trained modules, in order
+    cut: Layout  # of the states that they start from
+    last: Layout  # of the last states
+
+
+def _split(cfg: TrunkEncoder) -> _Split:
+    """Raises ValueError where the backbone can't be split before a module named `cfg.tune`."""
+    network = set_image_size(load_backbone(cfg.model, cfg.weights), cfg.model, cfg.size)
     normalise = Normalise(network)
-    network = prepare(network) if cfg.tune else channels_last(network.eval())
-    modules: dict[str, nn.Module] = {}
-    for name, child in network.named_children():
-        if name in HEAD:
+    probe = cfg.size if hasattr(network, "set_input_size") else PROBE
+    network = prepare(network, probe) if cfg.tune else channels_last(network.eval())
+    pixels = torch.linspace(-1, 1, 3 * cfg.size**2).view(1, 3, cfg.size, cfg.size)
+    calls, features = _calls(network, pixels)
+    chain, last = _chain(network, calls, features, pixels), Layout.of(features, network, cfg.model)
+    if not cfg.tune:
+        if not chain or chain[0].given is not pixels:
+            chain = [_Call("", Whole(network), pixels, ((), {}))]
+        return _Split(normalise, network, chain, last, last)
+    possible = [call for call in chain if call.given is not pixels]
+    first = next((call for call in calls if f"{call.name}.".startswith(f"{cfg.tune}.")), None)
+    if first is None or first not in possible:
+        names = sorted((call.name for call in possible), key=lambda name: _distance(name, cfg.tune))
+        what = f"can be split before one of {names}, nearest first" if names else "can't be split"
+        raise ValueError(f'tune = {cfg.tune!r}: {cfg.model} {what}; with tune = "" all of it is trained from pixels')
+    return _Split(normalise, network, chain[chain.index(first) :], Layout.of(first.given, network, cfg.model), last)
+
+
+@torch.no_grad()
+def _calls(network: nn.Module, pixels: torch.Tensor) -> tuple[list[_Call], Any]:
+    """(the calls of its parts in order, the features) of one run."""
+    calls: list[_Call] = []
+    handles = []
+    for top, child in network.named_children():
+        for name, part in _open(top, child, DEPTH).items():
+
+            def before(module: nn.Module, args: tuple, settings: dict[str, Any], name: str = name) -> None:
+                calls.append(_Call(name, module, args[0] if args else None, (args[1:], settings)))
+
+            def after(module: nn.Module, args: tuple, settings: dict[str, Any], returned: Any) -> None:
+                next(call for call in reversed(calls) if call.module is module).returned = returned
+
+            handles.append(part.register_forward_pre_hook(before, with_kwargs=True))
+            handles.append(part.register_forward_hook(after, with_kwargs=True))
+    try:
+        return calls, cast(Any, network).forward_features(pixels)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _chain(network: nn.Module, calls: list[_Call], features: Any, pixels: torch.Tensor) -> list[_Call]:
+    """The last calls, each on what the one before it returned, whose other arguments are the same for any image."""
+    others = calls
+    if any(isinstance(value, torch.Tensor) for call in calls for value in _values(call.fixed)):
+        others, _ = _calls(network, pixels.flip(2).repeat(2, 1, 1, 1))
+    chain: list[_Call] = []
+    wanted = features
+    for call, other in zip(reversed(calls), reversed(others), strict=True):
+        again = any(call.module is later.module for later in chain)
+        if call.returned is not wanted or again or not _same_values(call.fixed, other.fixed):
             break
-        modules |= _open(name, child, 2)
-    if not _same_features(network, nn.Sequential(*modules.values())):
-        raise ValueError(f"model = {cfg.model!r}: not a plain sequence of modules, so it can't be split in two")
-    at = next((i for i, name in enumerate(modules) if f"{name}.".startswith(f"{cfg.tune}.")), 0)
-    if cfg.tune and not at:
-        raise ValueError(f"tune = {cfg.tune!r}: {cfg.model} can be split before one of {list(modules)[1:]}")
-    return normalise, modules, at
+        chain.insert(0, call)
+        wanted = call.given
+    return chain
+
+
+def _same_values(one: Fixed, other: Fixed) -> bool:
+    for a, b in zip(_values(one), _values(other), strict=True):
+        if isinstance(a, torch.Tensor):
+            if not isinstance(b, torch.Tensor) or not torch.equal(a, b):
+                return False
+        elif not isinstance(a, int | float | str | tuple | None) or a != b:
+            return False
+    return True
+
+
+def _values(fixed: Fixed) -> list[Any]:
+    return [*fixed[0], *fixed[1].values()]
+
+
+def _distance(name: str, asked: str) -> list[float]:
+    """How far a module's name is from the one that was asked for, number by number.
+
+    >>> sorted(["blocks.2", "norm", "blocks.11"], key=lambda name: _distance(name, "blocks.12"))
+    ['blocks.11', 'blocks.2', 'norm']
+    """
+    pairs = zip_longest(*(re.findall(r"\d+|[^\d.]+", text) for text in (name, asked)), fillvalue="")
+    return [
+        abs(int(a) - int(b)) if a.isdigit() and b.isdigit() else 1e6 * (1 - SequenceMatcher(None, a, b).ratio())
+        for a, b in pairs
+    ]
 
 
 def _open(name: str, module: nn.Module, depth: int) -> dict[str, nn.Module]:
     """The modules in order by name, containers opened up to `depth` levels deep: blocks.5.2, layer3.0."""
-    if not isinstance(module, nn.Sequential) or not len(module) or not depth:
+    if not isinstance(module, nn.Sequential | nn.ModuleList) or not len(module) or not depth:
         return {name: module}
     inner = (_open(f"{name}.{key}", child, depth - 1) for key, child in module.named_children())
     return {key: part for parts in inner for key, part in parts.items()}

@@ -2,14 +2,19 @@
 
 import atexit
 import importlib.util
+import json
 import shutil
+import sys
 import tempfile
 from collections.abc import Container
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tandem.artifacts.atomic_io import write_with
+from tandem.features.text_weights import MODULES, quiet_transformers, text_misfit
+from tandem.features.weight_files import ABOUT, INPUT, misfit, own_input, refuse_pickles, shapes, weights_file
 
 if TYPE_CHECKING:  # licences and names of packages are read by processes that never load torch
     import torch
@@ -37,7 +42,6 @@ def load_backbone(
     """A timm network with pretrained weights and a new classifier of `n_outputs` (0 = none); raises ValueError where
     the weights don't fit the network, where neither package nor hub has them, or where it has no stochastic depth."""
     import torch
-    from safetensors.torch import load_file
 
     from tandem.runtime.torch_setup import import_timm
 
@@ -59,7 +63,8 @@ def load_backbone(
             f'a local file with weights = "path.safetensors", or use one of {sorted(BACKBONES)}'
         ) from error
     if weights:
-        _load_by_name(network, load_file(weights), weights)
+        _load_by_name(network, weights)
+        network.pretrained_cfg = {**network.pretrained_cfg, **own_input(weights)}
     elif packaged:
         own, state = network.state_dict(), torch.load(packaged, map_location="cpu", weights_only=True)
         if [t.shape for t in own.values()] != [t.shape for t in state.values()]:
@@ -69,16 +74,30 @@ def load_backbone(
     return network
 
 
-def _load_by_name(network: "nn.Module", state: "dict[str, torch.Tensor]", source: str) -> None:
+def _load_by_name(network: "nn.Module", weights: str) -> None:
+    from safetensors.torch import load_file
+
+    file = weights_file(weights)
+    shapes(file)  # raises for another type of file
+    state = load_file(file)
     own = {k: tuple(t.shape) for k, t in network.state_dict().items()}
-    head = {k for k in own if k.split(".")[0] in ("classifier", "head", "fc")}
-    if wrong := [k for k in own if k not in head and (k not in state or tuple(state[k].shape) != own[k])]:
-        given = tuple(state[wrong[0]].shape) if wrong[0] in state else "nothing"
-        raise ValueError(
-            f"weights = {source!r} don't fit the network: {len(wrong)} of {len(own)} tensors differ, "
-            f"first {wrong[0]}: got {given}, expected {own[wrong[0]]}"
-        )
-    network.load_state_dict({k: t for k, t in state.items() if k in own and k not in head}, strict=False)
+    needed = {k: shape for k, shape in own.items() if k.split(".")[0] not in ("classifier", "head", "fc")}
+    problem = misfit({k: tuple(t.shape) for k, t in state.items()}, needed)
+    if problem and (converted := _converted(network, state)):
+        if misfit({k: tuple(t.shape) for k, t in converted.items()}, needed):
+            raise ValueError(f"weights = {weights!r} don't fit the network: {problem}")
+        state, problem = converted, ""
+    if problem:
+        raise ValueError(f"weights = {weights!r} don't fit the network: {problem}")
+    network.load_state_dict({k: t for k, t in state.items() if k in needed}, strict=False)
+
+
+def _converted(network: "nn.Module", state: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
+    """The tensors as timm converts those of a network's authors, and of another image size; {} where it can't."""
+    convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+    with suppress(Exception):  # made for the files of the authors alone
+        return dict(convert(dict(state), network)) if convert else {}
+    return {}
 
 
 def save_backbone(model: str, weights: str, path: Path, used: Container[str]) -> None:
@@ -87,10 +106,11 @@ def save_backbone(model: str, weights: str, path: Path, used: Container[str]) ->
     import torch
     from safetensors.torch import save_file
 
-    state = load_backbone(model, weights).state_dict()
-    state = {k: t if k in used else torch.zeros_like(t) for k, t in state.items()}
+    network: Any = load_backbone(model, weights)
+    state = {k: t if k in used else torch.zeros_like(t) for k, t in network.state_dict().items()}
     state = {k: (t.half() if t.ndim > 1 else t).contiguous() for k, t in state.items()}
-    write_with(path, partial(save_file, state))
+    about = {ABOUT: json.dumps({key: network.pretrained_cfg[key] for key in INPUT})} if own_input(weights) else None
+    write_with(path, partial(save_file, state, metadata=about))
 
 
 def save_sentences(model: str, folder: Path, used: Container[str]) -> None:
@@ -142,26 +162,37 @@ def load_sentences(model: str) -> "SentenceTransformer":
     patch_torchvision()
     import sentence_transformers
     import torch
-    from transformers.utils import logging
 
     folder = shipped(model) or (Path(model) if Path(model).is_dir() else None)
-    shows_bar = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # a load takes milliseconds
+    if folder:
+        refuse_pickles(folder)
+        folder = _unpacked(folder)
     try:
-        return sentence_transformers.SentenceTransformer(
-            str(_unpacked(folder) if folder else model),
-            device="cpu",
-            local_files_only=folder is not None,
-            model_kwargs={"use_safetensors": True, "dtype": torch.float32},  # files may be float16
-        )
+        with quiet_transformers():
+            sentences = sentence_transformers.SentenceTransformer(
+                str(folder or model),
+                device="cpu",
+                local_files_only=folder is not None,
+                model_kwargs={"use_safetensors": True, "dtype": torch.float32},  # files may be float16
+            )
     except Exception as error:  # the hub's client raises many kinds, as above
+        if folder and (problem := text_misfit(folder, None)):
+            raise ValueError(f"model = {model!r}: the weights don't fit its config.json: {problem}") from error
         raise ValueError(
-            f"model = {model!r}: no such folder, and not fetched from the hub ({type(error).__name__}: {error}); "
-            f"use a local folder or one of {sorted(SENTENCES)}"
+            f"model = {model!r}: {'not loaded' if folder else 'no such folder, and not fetched from the hub'} "
+            f"({type(error).__name__}: {error}); use a local folder or one of {sorted(SENTENCES)}"
         ) from error
-    finally:
-        if shows_bar:
-            logging.enable_progress_bar()
+    network = getattr(sentences[0], "auto_model", None)
+    if folder and network is not None and (problem := text_misfit(folder, network)):
+        raise ValueError(f"model = {model!r}: the weights don't fit its config.json: {problem}")
+    if folder and not (folder / MODULES).is_file():
+        _tell_pooling(model, getattr(sentences[-1], "pooling_mode", "mean"))
+    return sentences
+
+
+@cache
+def _tell_pooling(model: str, how: str) -> None:  # once in a process
+    print(f"{model}: no {MODULES}, so its token states are pooled by their {how}", file=sys.stderr)
 
 
 def licence(model: str, reads: str) -> str:

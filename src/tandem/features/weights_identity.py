@@ -7,20 +7,19 @@ from tandem.artifacts.atomic_io import digest, file_digest
 from tandem.config.encoders import Encoder
 from tandem.config.experiments import FinetuneExperiment
 from tandem.features.pretrained_weights import shipped
+from tandem.features.weight_files import weights_file
 
 UNRESOLVED = "unresolved"  # the revision of a hub name that was not downloaded yet
 
 
 def weights_identity(network: Encoder | FinetuneExperiment, digest_of: Callable[[Path], str] = file_digest) -> str:
     """Names the content of the weights: `digest_of` a file or folder, or the revision of a hub name, else UNRESOLVED.
-    Paths, relative to the working folder, do not matter. Raises where `weights` is no safetensors file."""
+    Paths, relative to the working folder, do not matter. Raises where `weights` names no safetensors file."""
     model, weights = network.model, network.weights_name
     if network.weights_field == "weights" and weights:
-        if not weights.endswith(".safetensors"):
-            raise ValueError(f'weights = {weights!r}: expected a .safetensors file (no pickles) or ""')
-        if not Path(weights).is_file():
-            raise FileNotFoundError(f"weights = {weights!r}: there is no such file")
-        return f"file:{digest_of(Path(weights))}"
+        config = Path(weights) / "config.json"
+        about = f"+{digest_of(config)}" if config.is_file() else ""
+        return f"file:{digest_of(weights_file(weights))}{about}"
     if network.weights_field == "weights":
         if packaged := shipped(model):
             return f"shipped:{digest_of(packaged)}"

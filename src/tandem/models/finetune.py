@@ -1,5 +1,6 @@
 """A timm network trained end to end on augmented images."""
 
+import json
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,9 @@ from tandem.artifacts.atomic_io import write_with
 from tandem.config.experiments import FinetuneExperiment
 from tandem.data.image_loader import Image, image_batches, prefetch
 from tandem.features.image_backbone_split import Normalise, channels_last
+from tandem.features.image_layout import set_image_size
 from tandem.features.pretrained_weights import load_backbone
+from tandem.features.weight_files import ABOUT, INPUT, own_input
 from tandem.logits import sigmoid
 from tandem.models.augmenter import Augmenter, one_cv2_thread
 from tandem.models.base import TrainingRun
@@ -41,6 +44,7 @@ class FinetunedModel:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.seed)  # of the new classifier
             network = load_backbone(cfg.model, cfg.weights, self.n_labels, cfg.dropout, cfg.train.drop_path)
+        network = set_image_size(network, cfg.model, cfg.size)
         self.network = nn.Sequential(Normalise(network), channels_last(network)).to(on)
         targets, steps = row_targets(y, run, on), max(1, len(y) // cfg.train.batch)
         augment = Augmenter(cfg.augment, cfg.size, run.seed)
@@ -79,13 +83,18 @@ class FinetunedModel:
         return sigmoid(np.concatenate(logits))
 
     def save(self, path: Path) -> None:
-        tensors = self.network[1].state_dict().items()
-        state = {k: (t.half() if t.is_floating_point() else t).cpu().contiguous() for k, t in tensors}
-        write_with(path, lambda partial: save_file(state, partial))
+        network: Any = self.network[1]
+        state = {k: (t.half() if t.is_floating_point() else t).cpu() for k, t in network.state_dict().items()}
+        state = {k: t.contiguous() for k, t in state.items()}
+        own = self.cfg.weights and own_input(self.cfg.weights)  # else timm knows them by the model's name
+        about = {ABOUT: json.dumps({key: network.pretrained_cfg[key] for key in INPUT})} if own else None
+        write_with(path, lambda partial: save_file(state, partial, about))
 
     def load(self, path: Path) -> Self:
         about = {"num_classes": self.n_labels, "drop_rate": self.cfg.dropout}
         network = import_timm().create_model(self.cfg.model, pretrained=False, **about)
+        network = cast(Any, set_image_size(network, self.cfg.model, self.cfg.size))
         network.load_state_dict(load_file(path))
+        network.pretrained_cfg = {**network.pretrained_cfg, **own_input(str(path))}
         self.network = nn.Sequential(Normalise(network), channels_last(network)).eval().to(device())
         return self

@@ -11,6 +11,7 @@ from torch.nn.functional import cosine_similarity, normalize, poisson_nll_loss
 from tandem.artifacts.contributions import BOTH, NO_CAPTION, NO_IMAGE
 from tandem.config.experiments import FusionExperiment
 from tandem.config.training import Fusion
+from tandem.features.image_backbone_split import LateStages
 from tandem.features.text_backbone_split import is_token
 from tandem.models.fusion_joins import JOINS
 from tandem.models.losses import Targets, make_loss
@@ -45,9 +46,9 @@ class Outputs:
 
 
 class Trunks(nn.Module):
-    """Pretrained late parts, to raw features: `late` from maps (b, h, w, d), `layers` from token states."""
+    """Pretrained late parts, to raw features: `late` from maps or an image's tokens, `layers` from a caption's."""
 
-    def __init__(self, late: nn.Module | None, layers: nn.Module | None) -> None:
+    def __init__(self, late: LateStages | None, layers: nn.Module | None) -> None:
         super().__init__()
         self.late, self.layers = late, layers
 
@@ -55,9 +56,11 @@ class Trunks(nn.Module):
         positions = tokens = token_mask = None
         image, caption = ([batch[name]] if name in batch else [] for name in ("frozen", "caption"))
         if self.late is not None:
-            positions = self.late(batch["maps"]).flatten(2).transpose(1, 2)
+            states = self.late.states(batch["maps"])
+            positions = self.late.as_map(states).flatten(2).transpose(1, 2)
             last = positions.mT.float()  # (b, d, p)
-            image = [last.mean(2), last.max(2).values, *image]  # amax takes ten times as long backward
+            token = [token.float() for token in self.late.layout.first_token(states)]
+            image = [last.mean(2), last.max(2).values, *token, *image]  # amax takes ten times as long backward
         if self.layers is not None:
             token_mask, tokens = is_token(batch["tokens"]), self.layers(batch["tokens"].float()).float()
             caption += _pool(tokens, token_mask)
