@@ -7,7 +7,7 @@ from toy import tiny_backbone
 
 from tandem.artifacts.paths import Paths
 from tandem.config.encoders import TokenEncoder, TrunkEncoder
-from tandem.config.experiments import FusionExperiment, TfidfExperiment
+from tandem.config.experiments import Experiment, FusionExperiment, TfidfExperiment
 from tandem.config.training import Fusion, FusionTraining
 from tandem.data.split_tables import write_labels
 
@@ -23,8 +23,9 @@ def photo(red: bool) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def build(paths: Paths) -> Paths:
-    """Trains, in the current folder, `join`, a fusion network with a trunk, and `words`, which reads only captions."""
+def build(paths: Paths, **others: Experiment) -> Paths:
+    """Trains, in the current folder, `join`, a fusion network with a trunk, and `words`, which reads only captions; or
+    `others` in their place."""
     weights = tiny_backbone(paths.root / "tiny.safetensors")
     join = FusionExperiment(
         kind="fusion",
@@ -42,10 +43,11 @@ def build(paths: Paths) -> Paths:
         captions[0] = HOSTILE if split == "train" else ""
         write_split(paths, split, ids, captions, size=(64, 64))
     labels = {"format": "columns", "names": list(NAMES)}
-    write_competition(paths, NAMES, images=".", labels=labels, most=2, experiments=["join"])
+    write_competition(paths, NAMES, images=".", labels=labels, most=2, experiments=sorted(others)[:1] or ["join"])
     write_labels(paths.labels, IDS, NAMES, y[:N])
     write_folds(paths, IDS, [n // 2 % 2 for n in range(N)])
-    write_experiment(paths, "join", join)
-    write_experiment(paths, "words", TfidfExperiment(kind="tfidf"))
-    train(paths, "join", "words")
+    experiments = others or {"join": join, "words": TfidfExperiment(kind="tfidf")}
+    for name, experiment in experiments.items():
+        write_experiment(paths, name, experiment)
+    train(paths, *experiments)
     return paths
