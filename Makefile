@@ -15,12 +15,12 @@ GOAL = $(if $(EXPS),--exps "$(EXPS)") $(if $(STACK),--stack "$(STACK)") --jobs "
 .NOTPARALLEL:  # goals in order; JOBS=N or -jN is how many tasks Python runs at once
 .DEFAULT_GOAL := help
 .PHONY: help setup import check plan folds features train pseudo stack submit scores report explain ablation predict \
-  bundle serve tune download upload test test-all bench clean
+  bundle serve tune new-model download upload test test-all bench clean
 
 help:  ## this list
 	@echo "Tandem: from a competition zip to a validated submission."
 	@echo "Usage: make TARGET [COMP=sample] [EXPS=\"image_lite0 text_minilm\"] [JOBS=2]"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(READY)  ## .venv with requirements.txt (every other target does it first)
 $(READY): requirements.txt pyproject.toml
@@ -59,15 +59,17 @@ explain: $(READY)  ## ID=123.jpg [EXP=fusion]: why one image got its labels, in 
 	$(TANDEM) --id "$(ID)" $(if $(EXP),--exp "$(EXP)")
 ablation: $(READY)  ## [EXP=fusion]: the network without each of its parts; FOLDS=1 for a quick look, SEEDS=3 for seed noise
 	$(TANDEM) $(if $(EXP),--exp "$(EXP)") $(if $(FOLDS),--folds "$(FOLDS)") $(if $(SEEDS),--seeds "$(SEEDS)")
-predict: $(READY)  ## IMAGES=folder and/or CAPTIONS=file.csv, OUT=file.csv|.jsonl|- [EXP=stack] [DECODER=shrunk] [FAST=1] [BUNDLE=file.zip]: label new images
-	$(TANDEM) $(if $(DECODER),--decoder "$(DECODER)") $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(EXP),--exp "$(EXP)") $(if $(FAST),--fast) $(if $(FOLDS),--folds "$(FOLDS)") \
+predict: $(READY)  ## IMAGES=folder and/or CAPTIONS=file.csv, OUT=file.csv|.jsonl|- [EXP=stack] [DECODER=shrunk] [FAST=1] [BUNDLE=file.zip TRUST=]: label new images
+	$(TANDEM) $(if $(DECODER),--decoder "$(DECODER)") $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(TRUST),--trust "$(TRUST)") $(if $(EXP),--exp "$(EXP)") $(if $(FAST),--fast) $(if $(FOLDS),--folds "$(FOLDS)") \
 	  $(if $(IMAGES)$(CAPTIONS),,$(error make predict needs IMAGES=folder))$(if $(IMAGES),--images "$(IMAGES)") --out "$(or $(OUT),$(error make predict needs OUT=file.csv))" $(if $(CAPTIONS),--captions "$(CAPTIONS)")
 bundle: $(READY)  ## [BUDGET_MB=100] [BUDGET_MS=] [EXP=]: bundles/COMP.zip, all that labelling needs, the best ensemble that fits
 	$(TANDEM) $(if $(BUDGET_MB),--budget-mb "$(BUDGET_MB)") $(if $(BUDGET_MS),--budget-ms "$(BUDGET_MS)") $(if $(EXP),--exp "$(EXP)") $(if $(FOLDS),--folds "$(FOLDS)")
-serve: $(READY)  ## [COMP= or BUNDLE=file.zip] [EXP=fusion] [PORT=8000]: a page on this machine that labels photos
-	$(TANDEM) $(if $(PORT),--port "$(PORT)") $(if $(FOLDS),--folds "$(FOLDS)") $(if $(EXP),--exp "$(EXP)") $(if $(BUNDLE),--bundle "$(BUNDLE)")
+serve: $(READY)  ## [COMP= or BUNDLE=file.zip TRUST=] [EXP=fusion] [PORT=8000]: a page on this machine that labels photos
+	$(TANDEM) $(if $(PORT),--port "$(PORT)") $(if $(FOLDS),--folds "$(FOLDS)") $(if $(EXP),--exp "$(EXP)") $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(TRUST),--trust "$(TRUST)")
 tune: $(READY)  ## EXP=concat [TRIALS=30] [OUTER=0]: search the settings that [tune] in its TOML names, write configs/EXP_tuned.toml and what it gains
 	$(TANDEM) --exp "$(or $(EXP),$(error make tune needs EXP=name))" $(if $(TRIALS),--trials "$(TRIALS)") $(if $(OUTER),--outer "$(OUTER)")
+new-model: $(READY)  ## NAME=mine: my_mine.py, configs/mine.toml and a test: a model of your own, to be changed
+	$(TANDEM) --name $(call quoted,$(or $(NAME),$(error make new-model needs NAME=mine)))
 
 download: $(READY)  ## SLUG=kaggle-slug COMP=name: fetch a competition and import it
 	.venv/bin/kaggle competitions download -c "$(SLUG)" -p build/download

@@ -144,7 +144,7 @@ def test_a_light_stage_opens_without_torch(stage):
 def test_every_stage_of_the_command_line_has_its_module_and_the_other_way_round():
     from tandem.__main__ import STAGES
 
-    modules = {path.stem.removesuffix("_") for path in (SRC / "stages").glob("[!_]*.py")}
+    modules = {path.stem.removesuffix("_").replace("_", "-") for path in (SRC / "stages").glob("[!_]*.py")}
     assert modules == set(STAGES)
 
 

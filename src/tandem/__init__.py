@@ -12,16 +12,34 @@ if TYPE_CHECKING:
     from tandem.api import CompetitionResults, Folds, Labels, Score, Scores, competition
     from tandem.artifacts.predictions import Predictions
     from tandem.inference.labeler import Labeler
+    from tandem.models.base import Model
+    from tandem.models.registry import register
 
 __version__ = "0.1.0"
-__all__ = ["CompetitionResults", "Folds", "Labeler", "Labels", "Predictions", "Score", "Scores", "competition"]
+__all__ = [
+    "CompetitionResults",
+    "Folds",
+    "Labeler",
+    "Labels",
+    "Model",
+    "Predictions",
+    "Score",
+    "Scores",
+    "competition",
+    "register",
+]
 
 
 def __getattr__(name: str) -> object:
     """Imports a public name at its first use: the labeler needs torch, which takes seconds to import."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    homes = {"Labeler": "tandem.inference.labeler", "Predictions": "tandem.artifacts.predictions"}
+    homes = {
+        "Labeler": "tandem.inference.labeler",
+        "Predictions": "tandem.artifacts.predictions",
+        "Model": "tandem.models.base",
+        "register": "tandem.models.registry",
+    }
     return getattr(importlib.import_module(homes.get(name, "tandem.api")), name)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 STAGES = {
     "sample": "draw the competition that comes with the project",
+    "new-model": "write a model of your own that works at once, to be changed",
     "import": "unpack a competition and infer competition.toml",
     "plan": "print what a target would run, and why, without running it",
     "check": "look at every row and every image before any training",
@@ -61,7 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
             command.add_argument("--jobs", type=int, default=1, help="tasks that run at once; no result depends on it")
         if name == wanted:
-            module = importlib.import_module(f"tandem.stages.{name}" + ("_" if name == "import" else ""))
+            module = importlib.import_module(
+                f"tandem.stages.{name.replace('-', '_')}" + ("_" if name == "import" else "")
+            )
             if hasattr(module, "add_arguments"):
                 module.add_arguments(command)
     args = parser.parse_args(argv)

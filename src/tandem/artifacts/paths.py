@@ -117,6 +117,11 @@ class Paths:
         return self.models_dir(experiment) / f"fold{fold}{suffix}"
 
 
+def inputs_dir(root: Path) -> Path:
+    """The folder of all competitions' data, which comes from others."""
+    return root / "input"
+
+
 def bundle_manifest(root: Path) -> Path:
     """The list of a bundle's files, at its top."""
     return root / "bundle.json"

@@ -3,7 +3,7 @@
 import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
-from importlib.metadata import distribution, version
+from importlib.metadata import distribution, packages_distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from tandem.artifacts.paths import Paths, bundle_manifest
 from tandem.config.competition import load_competition
 from tandem.config.encoders import Encoder
 from tandem.config.experiments import Experiment
+from tandem.config.own_code import code_files, imported_modules
+from tandem.config.trusted_code import code_digest
 from tandem.data.split_tables import has_caption
 from tandem.ensemble.stacking import load_no_caption_stack, load_stack
 from tandem.features import clip_weights
@@ -54,6 +56,7 @@ def write_bundle(
         _write_experiment(member, folds, out)
     if trained.is_stack:
         _write_stack(trained, {member.name for member in members}, out)
+    code = _write_code(members, out)
     package = Path(__file__).parents[1]
     shutil.copytree(package, out.source, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     licences = weight_licences([member.config for member in members])
@@ -76,16 +79,41 @@ def write_bundle(
     }
     # without the local part of a version: 2.13.0+cpu is on no index
     clip = any(encoder.kind == "clip" for member in members for encoder in member.config.pretrained)
-    required = (*REQUIRED, *(["open_clip_torch"] if clip else []))
-    pinned = [f"{name}=={version(name).split('+')[0]}" for name in required]
+    needed = dict.fromkeys([*REQUIRED, *(["open_clip_torch"] if clip else []), *imported_packages(root, code)])
+    pinned = [f"{name}=={version(name).split('+')[0]}" for name in needed]
     write_text(root / "requirements.txt", "\n".join([*pinned, ""]))
     write_text(root / "LICENSES", licence_text(licences))
+    if code:
+        manifest["code"] = {name: sha256(root / name) for name in code}
     write_text(root / "README.md", readme(manifest))
     manifest["files"] = {
         name: {"sha256": sha256(file), "bytes": file.stat().st_size} for name, file in _files(root).items()
     }
     write_json(bundle_manifest(root), manifest)
     return manifest
+
+
+def _write_code(members: Sequence[ExperimentDir], out: Paths) -> list[str]:
+    """Copies the user's files `my_*.py` that labelling runs; returns their names."""
+    found: set[str] = set()
+    for member in members:
+        own, root = member.config.for_labelling().own_code, member.paths.root
+        if unwritten := [one for one in own if ":" not in one]:
+            raise ValueError(
+                f"{member.name} is the class {unwritten[0]} of a session: write it to a file my_*.py first"
+            )
+        names = code_files(root, own)
+        for name in names:
+            _copy(root / name, out.root / name)
+        found |= set(names)
+    return sorted(found)
+
+
+def imported_packages(root: Path, code: Sequence[str]) -> list[str]:
+    """The installed packages, in lower case, that these files import."""
+    packages = packages_distributions()
+    found = {name for module in imported_modules(root, code) for name in packages.get(module, ())}
+    return sorted(name.lower() for name in found - {"tandem"})
 
 
 def _files(root: Path) -> dict[str, Path]:
@@ -136,7 +164,7 @@ def _write_experiment(member: ExperimentDir, folds: int, out: Paths) -> None:
 
     for file in member.models(folds):
         _copy(file, out.models_dir(member.name) / file.name)
-    config = member.config.with_pretrained(bundled).model_dump()
+    config = member.config.for_labelling().with_pretrained(bundled).model_dump()
     _write_records(member, out, {"config": config, "folds": member.folds[: folds or None]})
 
 
@@ -192,14 +220,19 @@ def licence_text(licences: dict[str, str]) -> str:
 
 
 def verify_bundle(
-    bundle: Path, trained: ExperimentDir, folds: int, files: Sequence[Path] | None, captions: Sequence[str]
+    bundle: Path,
+    trained: ExperimentDir,
+    folds: int,
+    files: Sequence[Path] | None,
+    captions: Sequence[str],
+    trust: str = "",
 ) -> str:
     """One line on how predictions for these images differ from the source's; raises ValueError where the F1 per row
     of the label sets against those of the source is below MIN_F1."""
     # without a caption the source may choose another fallback, among all its experiments
     rows = [i for i, caption in enumerate(captions) if has_caption(caption)] or range(len(captions))
     files, captions = files and [files[i] for i in rows], [captions[i] for i in rows]
-    labelers = Labeler.of(trained.paths, trained.name, folds), Labeler.of(*open_bundle(bundle))
+    labelers = Labeler.of(trained.paths, trained.name, folds), Labeler.of(*open_bundle(bundle, trust))
     source, bundled = (list(labeler.label(files, captions)) for labeler in labelers)
     names = labelers[0].names
     y, pred = (np.array([[name in one.labels for name in names] for one in found]) for found in (source, bundled))
@@ -219,7 +252,9 @@ def readme(manifest: Mapping[str, Any]) -> str:
     """The bundle's README.md."""
     score, folds, n = manifest["score"], manifest["folds"], manifest["score"]["chosen_from"]
     where = "its training rows" + (f" (slightly optimistic: chosen on these rows, the best of {n})" if n > 1 else "")
-    images = "image" in manifest["reads"]
+    images, code = "image" in manifest["reads"], manifest.get("code", {})
+    trust = code_digest(code)
+    own = f"\nIts own code, {', '.join(code)}, is run: read it first. Its digest is {trust}." if code else ""
     what = f"{len(manifest['labels'])} labels {'an image' if images else 'a text'} has"
     options = "--images PHOTOS [--captions captions.csv]" if images else "--captions captions.csv"
     call = '.label(["a.jpg"], captions=["a cat"])' if images else '.label(None, captions=["a cat"])'
@@ -228,9 +263,9 @@ def readme(manifest: Mapping[str, Any]) -> str:
 Cross-fitted {score["metric"]} on {where}: {score["cross_fitted"]:.4f}. Everything it needs is in this folder:
 
     pip install -r requirements.txt
-    python -m tandem predict --bundle . {options} --out labels.csv
+    python -m tandem predict --bundle . {options} --out labels.csv{f" --trust {trust}" if code else ""}
 
-In Python: `from tandem import Labeler; Labeler.load("."){call}`.
+In Python: `from tandem import Labeler; Labeler.load("."{f', trust="{trust}"' if code else ""}){call}`.{own}
 `bundle.json` lists its parts, and the digest of every file; no file is pickled.
 Licences of the code and of the pretrained weights: `LICENSES`.
 """

@@ -9,6 +9,7 @@ from tandem.artifacts.paths import Paths
 from tandem.bundling.cost import measure_costs
 from tandem.bundling.ensemble_choice import Choice, Cost, choose_best, grow_means
 from tandem.config.competition import load_competition
+from tandem.config.own_code import code_files
 from tandem.data.labelled_rows import read_labelled_rows
 from tandem.data.split_tables import read_captions, read_image_rows
 from tandem.decoding import Rule
@@ -71,6 +72,8 @@ def as_experiment(experiments: Experiments, choice: Choice, root: Path) -> Exper
     links = {out.build: paths.build, out.input: paths.input, out.folds: paths.folds, out.configs: paths.configs}
     for name in choice.experiments:
         links |= {out.experiment(name): paths.experiment(name), out.models_dir(name): paths.models_dir(name)}
+        own = experiments[name].config.own_code
+        links |= {out.root / file: paths.root / file for file in code_files(paths.root, own)}
     for link, target in links.items():
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(target.resolve())

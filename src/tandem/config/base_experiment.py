@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 from pydantic import Field
 
 from tandem.config.encoders import Encoder, ImageSize
+from tandem.config.own_code import references
 from tandem.config.toml_files import Section
 
 
@@ -76,6 +77,16 @@ class BaseExperiment(Section):
     def teacher(self) -> str | None:
         """The experiment whose fold models label the unlabelled rows."""
         return getattr(getattr(self, "pseudo", None), "teacher", None)
+
+    @property
+    def own_code(self) -> tuple[str, ...]:
+        """Each FILE.py:NAME of the user's code that it names, and the name of a class of this session."""
+        return tuple(dict.fromkeys(references(self)))
+
+    def for_labelling(self) -> Self:
+        """The experiment without the user's loss, sampler and augmentation, which only training calls."""
+        parts = {key: getattr(self, key, None) for key in ("train", "augment")}
+        return self.model_copy(update={key: part.without_own_code() for key, part in parts.items() if part})
 
     def as_trained(self, rows: int) -> Self:
         """The experiment with the settings that are used for this number of labelled rows."""

@@ -12,7 +12,10 @@ from tandem.config import training
 from tandem.config.base_experiment import BaseExperiment
 from tandem.config.clip import ZeroShotExperiment, require_prompts, with_label_prompts
 from tandem.config.competition import Competition
+from tandem.config.custom import KIND as CUSTOM
+from tandem.config.custom import CustomExperiment, with_declared, with_registered
 from tandem.config.encoders import AnyCaptionEncoder, AnyImageEncoder, Encoder, TokenEncoder, TrunkEncoder
+from tandem.config.own_code import located_code
 from tandem.config.toml_files import config_files, read_toml, validate
 from tandem.config.tuning import SearchSpace
 
@@ -103,6 +106,8 @@ class FusionExperiment(BaseExperiment):
             raise ValueError("needs a [trunk], [[frozen]], [caption] or [tokens] section")
         if self.fusion.how == "attention" and (self.trunk is None or self.tokens is None):
             raise ValueError('how = "attention" needs a [trunk] and a [tokens] section')
+        if self.augment.augment and (self.trunk is None or self.trunk.tune):
+            raise ValueError('augment is of images: it needs a trunk that is trained from pixels, tune = "" in [trunk]')
         if self.pseudo and self.train.loss != "bce":
             raise ValueError(f'[pseudo] weights each label of a row, so it needs loss = "bce", not {self.train.loss!r}')
         return self
@@ -160,7 +165,12 @@ class TfidfExperiment(BaseExperiment):
 
 
 Experiment = Annotated[
-    HeadExperiment | FusionExperiment | FinetuneExperiment | TfidfExperiment | ZeroShotExperiment,
+    HeadExperiment
+    | FusionExperiment
+    | FinetuneExperiment
+    | TfidfExperiment
+    | ZeroShotExperiment
+    | CustomExperiment,
     Field(discriminator="kind"),
 ]
 _EXPERIMENT: TypeAdapter[Experiment] = TypeAdapter(Experiment)
@@ -169,30 +179,39 @@ _EXPERIMENT: TypeAdapter[Experiment] = TypeAdapter(Experiment)
 def load_experiment(path: Path) -> Experiment:
     """Reads a file of `configs/`, on top of the file that its `base` names; errors as `make_experiment`."""
     check_name(f"{path}: experiment", path.stem)
-    values = read_toml(path)
+    values = read_experiment(path)
     if "tune" in values:
         SearchSpace.of(values, path, make_experiment)  # for its errors
     return make_experiment({key: value for key, value in values.items() if key != "tune"}, path)
 
 
+def read_experiment(path: Path) -> dict[str, Any]:
+    """The values of a file of `configs/`, on top of those of its `base` and of what a class of the user's declares."""
+    values = read_toml(path)
+    return with_declared(values, path.parent.parent, path) if values.get("kind") == CUSTOM else values
+
+
 def search_space(path: Path) -> SearchSpace:
     """What [tune] of a file of `configs/` lets `make tune` try."""
-    return SearchSpace.of(read_toml(path), path, make_experiment)
+    return SearchSpace.of(read_experiment(path), path, make_experiment)
 
 
 def make_experiment(values: dict[str, Any], path: Path) -> Experiment:
     """The experiment with these values; raises ValueError that names `path` and the key."""
+    if values.get("kind") == CUSTOM:
+        values = with_registered(values, path)
     return validate(_EXPERIMENT, values, path)
 
 
 def located(experiment: Experiment, root: Path) -> Experiment:
-    """The experiment with whole paths of the pretrained weights that are below `root`, as in a bundle."""
+    """The experiment with whole paths of its code and of the pretrained weights that are below `root`, as in a
+    bundle."""
 
     def locate(encoder: Encoder) -> Encoder:
         name = encoder.weights_name
         return encoder.with_weights(str(root / name)) if name and (root / name).exists() else encoder
 
-    return experiment.with_pretrained(locate)
+    return located_code(experiment.with_pretrained(locate), root)
 
 
 def load_experiments(configs: Path, competition: Competition, source: Path) -> dict[str, Experiment]:

@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from tandem.config.own_code import in_sections
+
 T = TypeVar("T")
 _PACKAGE = Path(__file__).parents[1]
 
@@ -77,7 +79,7 @@ def read_toml(path: Path, derived: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The file's values merged into those of its `base`; `derived`: the files that led here, to find a circle."""
     if path in derived:
         raise ValueError(f"{derived[0]}: base: comes back to {path.name}")
-    values = parse_toml(path)
+    values = in_sections(parse_toml(path))
     if "base" not in values:
         return values
     return merged(read_toml(base_file(path, values.pop("base")), (*derived, path)), values)

@@ -1,10 +1,25 @@
 """Settings of the networks and of their training."""
 
-from typing import Literal
+from operator import not_
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from tandem.config.own_code import REFERENCE, Reference
 from tandem.config.toml_files import Section
+
+LOSSES = ("asl", "bce", "focal")  # the names that `train.loss` can have
+# content keys of experiments without a function of the user's stay as they are
+NO_FUNCTION = Field("", exclude_if=not_)
+
+
+def _check_loss(text: str) -> str:
+    if text in LOSSES or REFERENCE.fullmatch(text):
+        return text
+    raise ValueError(f"expected one of {', '.join(LOSSES)}, or a function my_FILE.py:NAME")
+
+
+Loss = Annotated[str, AfterValidator(_check_loss)]
 
 
 class Head(Section):
@@ -28,9 +43,14 @@ class Training(Section):
     weight_decay: float = Field(0.05, ge=0)  # of matrices and kernels; none of norms and biases
     warmup: float = Field(0.1, ge=0, lt=1)  # share of the steps; then a cosine to zero
     ema: float = Field(0.0, ge=0, lt=1)  # decay of the averaged weights at each step; 0 = off
-    loss: Literal["bce", "asl", "focal"] = "bce"
+    loss: Loss = "bce"
+    sampler: Reference = NO_FUNCTION  # the rows of an epoch; "": all, in random order
     smoothing: float = Field(0.0, ge=0, lt=1)  # s in the target y (1 - s) + s / 2
     bfloat16: bool = True  # autocast
+
+    def without_own_code(self) -> Self:
+        loss = "bce" if ":" in self.loss else self.loss
+        return self.model_copy(update={"loss": loss, "sampler": ""})
 
 
 class HeadTraining(Training):
@@ -76,6 +96,10 @@ class Augment(Section):
     flip: bool = True  # mirrored, in training at random and in prediction as a second view
     colour: float = Field(0.2, ge=0, le=1)  # brightness, contrast, saturation
     erase: float = Field(0.25, ge=0, le=1)  # probability of a random rectangle
+    augment: Reference = NO_FUNCTION  # a function of the user's, called after all these
+
+    def without_own_code(self) -> Self:
+        return self.model_copy(update={"augment": ""})
 
 
 class Fusion(Section):

@@ -8,6 +8,7 @@ from tandem.artifacts.contributions import BOTH
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import load_competition
 from tandem.config.experiments import Experiment, FusionExperiment
+from tandem.config.own_code import located_code
 from tandem.data.image_io import load_rgb
 from tandem.data.labelled_rows import read_labelled_rows
 from tandem.data.split_tables import has_caption, read_captions, read_image_rows
@@ -62,7 +63,9 @@ def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
     parts: dict = {"missing": tuple(missing), "known": told}
     if all(reasons.values()) and not config.explains:
         return replace(found, **parts)
-    ensemble = FoldEnsemble.load(config, len(rows.names), [paths.model(name, k, ".safetensors") for k in folds])
+    ensemble = FoldEnsemble.load(
+        located_code(config, paths.root), len(rows.names), [paths.model(name, k, ".safetensors") for k in folds]
+    )
     one = read_inputs(paths, config, split).take(np.array([row]))
     if config.explains:
         terms = ensemble.terms(one)

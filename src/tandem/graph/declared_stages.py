@@ -11,6 +11,7 @@ from tandem.config.clip import require_prompts
 from tandem.config.competition import Competition, load_competition
 from tandem.config.encoders import Encoder
 from tandem.config.experiments import Experiment, FinetuneExperiment, load_experiments, why_unfit
+from tandem.config.own_code import code_files, session_digests
 from tandem.data.image_scan import folder_state
 from tandem.features.weights_identity import weights_identity
 from tandem.graph.keys import NEW, NONE, STACK, Artifact, decoder_settings, read_record
@@ -291,6 +292,11 @@ class Graph:
             inputs[f"weights of {experiment.pixel_network.model}"] = self._weights(experiment.pixel_network)
         return inputs
 
+    def _own_code(self, experiment: Experiment) -> dict[str, str]:
+        """Inputs of an artifact: the user's files that its training runs."""
+        names, root = experiment.own_code, self.paths.root
+        return session_digests(names) | {name: self.sources.file(root / name) for name in code_files(root, names)}
+
     @cached
     def fold(self, name: str, k: int) -> Artifact:
         """One experiment's model of one fold and its held-out predictions."""
@@ -302,6 +308,7 @@ class Graph:
             "fold map": self.sources.fold_map,
             "labels": self.sources.table("train.labels"),
             **self._read(experiment, "train"),
+            **self._own_code(experiment),
             "trainer version": version.TRAINER,
         }
         if experiment.uses_bfloat16:

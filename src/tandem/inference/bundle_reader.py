@@ -4,12 +4,15 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tandem.artifacts.atomic_io import file_digest
 from tandem.artifacts.paths import Paths, bundle_manifest, check_name
 from tandem.config.experiments import make_experiment
+from tandem.config.own_code import FILE
+from tandem.config.trusted_code import require_trusted_bundle
 from tandem.data.archive import unpack_zip
 from tandem.features.clip_pair import HUGGING_FACE, OPEN_CLIP
 from tandem.graph.experiment_dir import Experiments
@@ -23,9 +26,10 @@ CLIP_FILES = (OPEN_CLIP, HUGGING_FACE)  # one of them is in the folder of a CLIP
 CLASSES = {"Transformer", "Pooling", "Normalize", "Dense"}  # these import no code named in their files
 
 
-def open_bundle(path: Path) -> tuple[Paths, str]:
+def open_bundle(path: Path, trust: str = "") -> tuple[Paths, str]:
     """(paths below its folder, name of the experiment that labels) of a zip or an unpacked folder; raises
-    FileNotFoundError, or ValueError where it is not a bundle or a file of it was changed."""
+    FileNotFoundError, or ValueError where it is not a bundle, a file of it was changed, or it has Python code of its
+    own whose digest is not `trust`. Runs nothing of it."""
     if path.is_dir():
         root = path.resolve()
     elif path.is_file():
@@ -38,11 +42,14 @@ def open_bundle(path: Path) -> tuple[Paths, str]:
     manifest = read_manifest(root)
     paths = Paths(manifest["competition"], root)
     _check_files(root, manifest["files"])
-    experiments = Experiments(paths)
+    experiments, code = Experiments(paths), code_of(manifest)
     for name in manifest["members"]:
         check_name("experiment", name)
         experiment = make_experiment(experiments[name].run.get("config", {}), paths.run(name))
-        _check_source(root, getattr(experiment, "model", ""))
+        if experiment.pixel_network:
+            _check_source(root, experiment.pixel_network.model)
+        if lacking := [one for one in experiment.own_code if one.partition(":")[0] not in code]:
+            raise ValueError(f"{root}: {name} runs {lacking[0]!r}, which is not in the bundle")
         for encoder in experiment.pretrained:
             if encoder.reads == "image":
                 _check_source(root, encoder.model)
@@ -51,7 +58,14 @@ def open_bundle(path: Path) -> tuple[Paths, str]:
             if {weights, *(f"{weights}/{name}" for name in described)}.isdisjoint(manifest["files"]):
                 what = f"the weights of {encoder.model!r} are {weights!r}"
                 raise ValueError(f"{root}: {what}, which is not in the bundle")
+    if code:
+        require_trusted_bundle(root, code, trust)
     return paths, check_name("experiment", manifest["experiment"])
+
+
+def code_of(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """The user-written Python files of a bundle, with their SHA-256."""
+    return {name: about["sha256"] for name, about in manifest["files"].items() if FILE.fullmatch(name)}
 
 
 def _unpack_as(path: Path, root: Path) -> None:

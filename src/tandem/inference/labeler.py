@@ -104,11 +104,12 @@ class Labeler:
         return cls(paths, predictor, _no_caption_predictor(found, experiment, predictor, folds, decoder))
 
     @classmethod
-    def load(cls, path: Path | str, decoder: str = "") -> "Labeler":
-        """Loads a bundle: the zip, or its unpacked folder. Raises ValueError where a file in it was changed."""
+    def load(cls, path: Path | str, decoder: str = "", trust: str = "") -> "Labeler":
+        """Loads a bundle: the zip, or its unpacked folder. Raises ValueError where a file in it was changed, or it has
+        Python code of its own whose digest, which the error says, is not `trust`."""
         from tandem.inference.bundle_reader import open_bundle
 
-        return cls.of(*open_bundle(Path(path)), decoder=decoder)
+        return cls.of(*open_bundle(Path(path), trust), decoder=decoder)
 
     def label(
         self, images: Sequence[AnyImage] | None, captions: Sequence[str | None] | None = None, terms: bool = False

@@ -3,11 +3,11 @@
 import inspect
 import math
 from collections.abc import Callable
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 
 import numpy as np
 
+from tandem.config.code_loader import new_module, run_file
 from tandem.config.metric_names import OWN, Needs
 from tandem.config.trusted_code import require_trusted
 from tandem.metrics.registry import Metric
@@ -25,12 +25,7 @@ def load_own_metric(name: str, folder: Path, needs: Needs) -> Metric:
     if not file.is_file():
         raise FileNotFoundError(f"{file} does not exist; metric = {name!r} names it")
     require_trusted(file)
-    module = module_from_spec(spec_from_loader(f"tandem_{file.stem}", loader=None))  # type: ignore[arg-type]
-    module.__file__ = str(file)
-    try:  # compiled here: importlib would run a .pyc that lies beside it
-        exec(compile(file.read_bytes(), file, "exec"), module.__dict__)
-    except Exception as error:
-        raise ValueError(f"{file}: {type(error).__name__}: {error}") from error
+    module = run_file(file, new_module(f"tandem_{file.stem}"))
     function = getattr(module, match[2], None)
     if not callable(function):
         raise ValueError(f"{file} has no function {match[2]!r}; expected def {match[2]}(y, {needs}) -> float")

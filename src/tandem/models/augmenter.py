@@ -9,6 +9,7 @@ import numpy as np
 
 from tandem.config.training import Augment
 from tandem.data.image_loader import Box, Image, decoded, to_square
+from tandem.models.own_functions import own_augmentation
 
 RATIO = (0.7, 1.4)  # width / height of a random crop
 TRIES = 10  # of a random crop that fits into the image; else it is the whole image
@@ -34,6 +35,7 @@ class Augmenter:
 
     def __init__(self, cfg: Augment, size: int, seed: int) -> None:
         self.cfg, self.size, self.seed = cfg, size, seed
+        self.own = own_augmentation(cfg.augment)
         self._local = threading.local()  # a Compose has a random state: one for each thread
 
     def batch(self, files: Sequence[Image], rows: np.ndarray, epoch: int) -> np.ndarray:
@@ -47,7 +49,8 @@ class Augmenter:
         self._local.compose.set_random_seed(int(rng.integers(2**31)))
         image, scale = decoded(source), self.cfg.scale
         box = random_box(rng, *image.size, scale) if scale < 1 else None
-        return self._local.compose(image=to_square(image, self.size, box))["image"]
+        found = self._local.compose(image=to_square(image, self.size, box))["image"]
+        return self.own(found, rng) if self.own else found
 
     def _compose(self) -> Callable[..., dict[str, np.ndarray]]:
         os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else its import looks online for a newer version

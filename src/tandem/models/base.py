@@ -28,9 +28,14 @@ class TrainingRun:
 
 
 class Model(Protocol):
-    """One network or linear model, for one fold of an experiment; n rows, c labels."""
+    """One network or linear model, for one fold of an experiment; n rows, c labels.
 
-    def fit(self, inputs: Inputs, y: np.ndarray, run: TrainingRun) -> list[dict[str, Any]]:
+    A class of kind "custom" is made as `MyModel(c, **settings)`. Its attribute `inputs`, a dictionary written out,
+    declares what it reads: `{"pixels": 224}` images, `{"captions": True}` texts, `{"image": {}, "caption": {}}` frozen
+    features, `{"trunk": {}, "tokens": {}}` cached maps. They are in `Inputs.files`, `captions`, `features`, `maps`.
+    """
+
+    def fit(self, inputs: Inputs, y: np.ndarray, run: TrainingRun) -> list[dict[str, Any]] | None:
         """Trains on y (n, c) by `run.weights`; one log entry per epoch. y is 0 or 1, a pseudo-label a probability."""
 
     def predict_proba(self, inputs: Inputs) -> np.ndarray:

@@ -24,6 +24,7 @@ from tandem.models.base import TrainingRun
 from tandem.models.inputs import Inputs
 from tandem.models.losses import Targets, make_loss
 from tandem.models.mixing import mixed
+from tandem.models.own_functions import Sampler, own_sampler
 from tandem.models.parameter_groups import parameter_groups
 from tandem.models.trainer import Batch, Task, fit, row_targets, shuffled_batches
 from tandem.runtime.progress import progress
@@ -48,7 +49,8 @@ class FinetunedModel:
         self.network = nn.Sequential(Normalise(network), channels_last(network)).to(on)
         targets, steps = row_targets(y, run, on), max(1, len(y) // cfg.train.batch)
         augment = Augmenter(cfg.augment, cfg.size, run.seed)
-        batches = partial(self._batches, inputs.files or (), targets, steps, augment)
+        sample = own_sampler(cfg.train.sampler, y, run.weights)
+        batches = partial(self._batches, inputs.files or (), targets, steps, augment, sample)
         new = [(cast(Any, network).get_classifier(), cfg.train.lr)]
         groups = parameter_groups(network, cfg.train, cfg.train.backbone_lr, new, cfg.train.layer_decay)
         loss = make_loss(cfg.train.loss, cfg.train.smoothing)
@@ -58,9 +60,15 @@ class FinetunedModel:
         return log
 
     def _batches(
-        self, files: Sequence[Image], targets: Targets, steps: int, augment: Augmenter, epoch: int
+        self,
+        files: Sequence[Image],
+        targets: Targets,
+        steps: int,
+        augment: Augmenter,
+        sample: Sampler | None,
+        epoch: int,
     ) -> Iterator[Batch]:
-        chunks = list(shuffled_batches(len(targets.y), 1, steps, augment.seed, epoch))
+        chunks = list(shuffled_batches(len(targets.y), 1, steps, augment.seed, epoch, sample))
         loaded = prefetch(lambda chunk: augment.batch(files, chunk[0], epoch), chunks, threads())
         train, on = self.cfg.train, targets.y.device
         with one_cv2_thread(), progress(len(targets.y), f"epoch {epoch + 1}", "img") as bar:

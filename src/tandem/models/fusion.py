@@ -26,6 +26,7 @@ from tandem.models.base import TrainingRun
 from tandem.models.fusion_network import Batch, Features, FusionNetwork, Outputs, Trunks, fusion_loss
 from tandem.models.inputs import Inputs
 from tandem.models.losses import Targets
+from tandem.models.own_functions import Sampler, own_sampler
 from tandem.models.parameter_groups import parameter_groups
 from tandem.models.trainer import Task, fit, row_targets, shuffled_batches
 from tandem.runtime.progress import progress
@@ -74,7 +75,8 @@ class FusionModel:
                 part.fit(values.flatten(0, 1) if name == "positions" else values[:, 0])
         self.network = network.to(on)
         steps = max(len(y) // train.batch, min(FEW_STEPS, len(y) // SMALL_BATCH), 1)
-        batches = partial(_batches, load, rows.views, steps, row_targets(y, run, on), run.seed)
+        drawn = own_sampler(train.sampler, y, run.weights)
+        batches = partial(_batches, load, rows.views, steps, row_targets(y, run, on), run.seed, sample=drawn)
         task = Task(self.network, batches, steps, self._groups(), fusion_loss(cfg), _mean_logits)
         log = fit(task, train, run)
         self.network.eval()
@@ -173,9 +175,11 @@ class FusionModel:
         return {name: torch.cat(values) for name, values in found.items()}, widths
 
 
-def _batches(load: Load, views: int, steps: int, targets: Targets, seed: int, epoch: int) -> Iterator[tuple]:
+def _batches(
+    load: Load, views: int, steps: int, targets: Targets, seed: int, epoch: int, sample: Sampler | None = None
+) -> Iterator[tuple]:
     n, on = len(targets.y), targets.y.device
-    chunks = list(shuffled_batches(n, views, steps, seed, epoch))
+    chunks = list(shuffled_batches(n, views, steps, seed, epoch, sample))
     loaded = prefetch(lambda chunk: load(epoch, *chunk[:2]), chunks, 1)
     with progress(n, f"epoch {epoch + 1}", "rows") as bar:
         for (rows, _, _), batch in zip(chunks, loaded, strict=True):

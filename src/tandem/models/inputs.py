@@ -8,7 +8,7 @@ import numpy as np
 
 from tandem.config.encoders import Encoder
 from tandem.config.experiments import Experiment
-from tandem.data.image_loader import Image
+from tandem.data.image_loader import Image, load_square
 from tandem.data.split_tables import has_caption
 
 
@@ -66,6 +66,19 @@ class Inputs:
         """The largest number of views that an encoder has of a row."""
         shapes = [part.shape for parts in (self.features, self.maps) for part in parts.values()]
         return max((shape[1] for shape in shapes), default=1)
+
+    def matrix(self, *names: str) -> np.ndarray:
+        """(n, d) float32: the features of these names, or of all, side by side, each in its first view."""
+        if unknown := set(names) - set(self.features):
+            raise ValueError(f"no features {min(unknown)!r}; there are: {sorted(self.features)}")
+        blocks = [self.features[name][:, 0] for name in names or self.features]
+        return np.concatenate(blocks, axis=1).astype(np.float32)
+
+    def pixels(self, size: int, rows: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+        """(b, size, size, 3) uint8 RGB: the whole images of these rows, or of all, resized to squares."""
+        if self.files is None:
+            raise ValueError("images are not read; declare them: pixels = 224, the side of the square")
+        return np.stack([load_square(self.files[i], size) for i in (range(len(self)) if rows is None else rows)])
 
     def take(self, rows: np.ndarray) -> "Inputs":
         """The rows with these numbers, in this order."""

@@ -6,9 +6,10 @@ from typing import NamedTuple
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from tandem.config.training import LOSSES
+from tandem.models.own_functions import own_loss
 from tandem.runtime.torch_setup import import_timm
 
-LOSSES = ("asl", "bce", "focal")  # the names that `train.loss` can have
 Loss = Callable[..., torch.Tensor]  # (logits (b, c), y (b, c), weights (b, c) or None)
 
 
@@ -25,7 +26,9 @@ class Targets(NamedTuple):
 def make_loss(name: str, smoothing: float = 0.0) -> Loss:
     """The mean over all cells, by their weights if any, of binary cross-entropy, of timm's asymmetric loss (Ben-Baruch
     et al. 2020, arXiv 2009.14119; gamma- 4, gamma+ 1, clip 0.05) or of its focal loss (Lin et al. 2017, arXiv
-    1708.02002; gamma 2): the poly loss with no poly term."""
+    1708.02002; gamma 2): the poly loss with no poly term; or the user's, see `own_loss`."""
+    if ":" in name:
+        return own_loss(name, smoothing)
     each = _loss_per_cell(name, smoothing)
 
     def loss(logits: torch.Tensor, y: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:

@@ -17,6 +17,7 @@ from tandem.logits import sigmoid
 from tandem.models.base import TrainingRun
 from tandem.models.inputs import Inputs
 from tandem.models.losses import Targets, make_loss
+from tandem.models.own_functions import Sampler, own_sampler
 from tandem.models.parameter_groups import parameter_groups
 from tandem.models.trainer import Batch, Task, fit, row_targets, shuffled_batches
 from tandem.runtime.torch_setup import autocast, device
@@ -40,13 +41,14 @@ class HeadModel:
         self.mean, self.deviation = mean_and_deviation(first)
         x = torch.stack([self._view(inputs, v) for v in range(inputs.views)]).to(on)
         targets, train, log = row_targets(y, run, on), self.cfg.train, []
+        sample = own_sampler(train.sampler, y, run.weights)
         loss = make_loss(train.loss, train.smoothing)
         steps = max(len(y) // train.batch, min(FEW_STEPS, len(y) // SMALL_BATCH), 1)
         for bag in range(self.cfg.head.bags):
             seed = run.seed * 101 + bag
             network = _network(self.cfg.head, x.shape[2], self.n_labels, seed).to(on)
             groups = parameter_groups(network, train, train.lr)
-            batches = partial(_batches, x, targets, steps, self.cfg.head.input_dropout, seed)
+            batches = partial(_batches, x, targets, steps, self.cfg.head.input_dropout, seed, sample=sample)
             task = Task(network, batches, steps, groups, lambda logits, batch: loss(logits, *batch))
             log += [{"bag": bag, **entry} for entry in fit(task, train, TrainingRun(seed))]
             self.networks.append(network.eval())
@@ -89,10 +91,12 @@ class HeadModel:
         return self
 
 
-def _batches(x: torch.Tensor, targets: Targets, steps: int, dropout: float, seed: int, epoch: int) -> Iterator[Batch]:
-    """All rows of x (views, n, d) with dropout, each in a random view."""
+def _batches(
+    x: torch.Tensor, targets: Targets, steps: int, dropout: float, seed: int, epoch: int, sample: Sampler | None = None
+) -> Iterator[Batch]:
+    """The rows of x (views, n, d) with dropout, each in a random view."""
     drop = round(256 * dropout)
-    for rows, view, rng in shuffled_batches(len(targets.y), len(x), steps, seed, epoch):
+    for rows, view, rng in shuffled_batches(len(targets.y), len(x), steps, seed, epoch, sample):
         at = torch.from_numpy(rows).to(x.device)
         picked = x[torch.from_numpy(view).to(x.device), at]
         # random bytes are several times quicker on a CPU than torch's own dropout

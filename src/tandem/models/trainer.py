@@ -17,6 +17,7 @@ from tandem.config.training import Training
 from tandem.metrics import f1_samples
 from tandem.models.base import TrainingRun
 from tandem.models.losses import Targets
+from tandem.models.own_functions import Sampler
 from tandem.runtime.torch_setup import autocast
 
 MAX_NORM = 5.0  # of the gradients of one step
@@ -119,11 +120,14 @@ def row_targets(y: np.ndarray, run: TrainingRun, on: torch.device) -> Targets:
 
 
 def shuffled_batches(
-    n: int, views: int, steps: int, seed: int, epoch: int
+    n: int, views: int, steps: int, seed: int, epoch: int, sample: Sampler | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.random.Generator]]:
-    """All n rows in random order in batches of nearly equal size: (rows (b,), a random view of each, generator)."""
+    """All n rows in random order, or n rows by `sample`, in batches of nearly equal size: (rows (b,), a random view of
+    each, generator)."""
     rng = np.random.default_rng([seed, epoch])
-    order = rng.permutation(n) if n > 1 else np.zeros(2, int)  # a single row twice: batch norms need two
+    order = np.zeros(2, int)  # a single row twice: batch norms need two
+    if n > 1:
+        order = sample(epoch, rng) if sample else rng.permutation(n)
     view = rng.integers(0, views, len(order))
     for rows in np.array_split(order, steps):
         yield rows, view[rows], rng

@@ -17,7 +17,9 @@ from tandem.artifacts.paths import Paths
 from tandem.bundling.bundle_writer import verify_bundle, write_bundle, write_zip
 from tandem.bundling.choose import as_experiment, first_rows, select_ensemble
 from tandem.bundling.ensemble_choice import Choice, Cost
+from tandem.config.trusted_code import code_digest
 from tandem.graph.experiment_dir import Experiments
+from tandem.inference.bundle_reader import code_of
 from tandem.runtime.console import make_console
 
 CHECKED = 64  # images
@@ -44,13 +46,17 @@ def main(args: Namespace) -> None:
             trained = as_experiment(experiments, chosen, work / "chosen")
             folds, fallback = chosen.folds, trained.sibling(chosen.fallback) if chosen.fallback else None
             compared = len(choices)
-        write_bundle(trained, folds, work / "bundle", fallback, compared)
-        print(verify_bundle(work / "bundle", trained, folds, *first_rows(paths, CHECKED)))
+        manifest = write_bundle(trained, folds, work / "bundle", fallback, compared)
+        code = code_of(manifest)
+        trust = code_digest(code) if code else ""
+        print(verify_bundle(work / "bundle", trained, folds, *first_rows(paths, CHECKED), trust))
         write_zip(work / "bundle", paths.bundle)
     mb = paths.bundle.stat().st_size / 2**20
     if mb > budget.mb:
         print(f"warning: {paths.bundle} has {mb:.1f} MB, more than {budget.mb:g}")
     print(f"{paths.bundle}: {mb:.1f} MB")
+    if code:
+        print(f"it has your code {', '.join(code)}; to open it: TRUST={trust}")
 
 
 def _table(chosen: Choice, choices: Sequence[Choice], budget: Cost, metric: str) -> Table:

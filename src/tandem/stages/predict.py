@@ -47,6 +47,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--bundle", type=local_path, help="FILE.zip of `make bundle`, or the folder: instead of a competition"
     )
+    parser.add_argument("--trust", default="", help="the digest of a bundle's own Python code, which is run then")
     parser.add_argument("--exp", default=STACK, help="the experiment whose models are used")
     parser.add_argument("--fast", action="store_true", help="one small model, trained first where it is stale")
     parser.add_argument("--decoder", default="", help="how labels are chosen, such as shrunk; default: the one in use")
@@ -110,7 +111,7 @@ def open_labeler(args: Namespace) -> Labeler:
     use_threads()
     decoder: str = getattr(args, "decoder", "")
     if args.bundle:
-        return Labeler.load(args.bundle, decoder)
+        return Labeler.load(args.bundle, decoder, args.trust)
     paths = Paths(args.comp)
     if not args.fast:
         return Labeler.of(paths, args.exp, args.folds, decoder)

@@ -14,6 +14,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--exp", default="", help="the experiment to use (default: one whose logits are sums of terms, else the stack)"
     )
     parser.add_argument("--bundle", type=local_path, help="what make bundle wrote, instead of a competition's models")
+    parser.add_argument("--trust", default="", help="the digest of a bundle's own Python code, which is run then")
     parser.add_argument("--folds", type=int, default=0, help="number of its fold models, fewer are faster; 0: all")
 
 
@@ -31,7 +32,7 @@ def main(args: Namespace) -> None:
 
         use_threads()
         if args.bundle:
-            labeler = Labeler.load(args.bundle)
+            labeler = Labeler.load(args.bundle, trust=args.trust)
         else:
             paths = Paths(args.comp)
             labeler = Labeler.of(paths, args.exp or default_experiment(Experiments(paths)) or STACK, args.folds)

@@ -13,6 +13,7 @@ from tandem.artifacts.contributions import BOTH, read_contributions, write_contr
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.config.experiments import Experiment, FusionExperiment
+from tandem.config.own_code import located_code
 from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.graph.declared_stages import TERMS
 from tandem.logits import sigmoid
@@ -62,17 +63,18 @@ class FoldJob:
             if stale != checkpoint:
                 stale.unlink()
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        model = make_model(self.experiment.as_trained(len(rows.y)), len(rows.names))
+        experiment = located_code(self.experiment, self.paths.root)
+        model = make_model(experiment.as_trained(len(rows.y)), len(rows.names))
         inputs, y, weights = self.inputs.take(train), rows.y[train], rows.known_of(train)
         if self.teacher and isinstance(self.experiment, FusionExperiment):
             teacher = self.teacher.load([k])  # the teacher's model of this fold was not trained on fold k either
             inputs, y, weights = with_pseudo_labels(self.paths, self.experiment, teacher, inputs, y, weights)
         run = TrainingRun(self.experiment.seed * 1000 + k, checkpoint, on_epoch, weights)
-        log = model.fit(inputs, y, run)
+        log = model.fit(inputs, y, run) or []
         file, record = (self.paths.model(self.name, k, suffix) for suffix in (".safetensors", ".json"))
         record.unlink(missing_ok=True)  # until it is written again, the fold is stale
         model.save(file)
-        model = make_model(self.experiment, len(rows.names)).load(file)  # scored as it will be used
+        model = make_model(experiment, len(rows.names)).load(file)  # scored as it will be used
         proba = self._predict_held_out(model, k, held_out, {"key": key, "folds": rows.fold_digest})
         done = {
             "seconds": round(time.perf_counter() - start, 2),
@@ -87,7 +89,8 @@ class FoldJob:
         """(rows of fold k, c) probabilities, which it also writes, with the terms of each logit if there are any."""
         rows, inputs = self.rows, self.inputs.take(held_out)
         ids = [rows.ids[i] for i in held_out]
-        if isinstance(model, ExplainingModel):
+        if self.experiment.explains:
+            assert isinstance(model, ExplainingModel)
             terms = model.predict_terms(inputs)
             proba = sigmoid(terms[BOTH].sum(-1))
             parts = [(setting, ids, part) for setting, part in terms.items()]
@@ -122,7 +125,7 @@ class FoldJob:
     def load(self, folds: Sequence[int]) -> FoldEnsemble:
         """The models of these folds."""
         files = [self.paths.model(self.name, k, ".safetensors") for k in folds]
-        return FoldEnsemble.load(self.experiment, len(self.rows.names), files)
+        return FoldEnsemble.load(located_code(self.experiment, self.paths.root), len(self.rows.names), files)
 
     def origin(self, key: str) -> dict[str, str]:
         """The provenance of its predictions."""

@@ -73,12 +73,14 @@ def fit(job: FoldJob, k: int, made_from: Mapping[str, Any], folds: Sequence[int]
     set_prefix(f"{fold} ")
 
     def on_epoch(entry: dict[str, Any]) -> None:
-        print_line(f"{fold} epoch {entry['epoch']}: loss {entry['loss']:.4f}, train F1 {entry['f1']:.4f}")
+        names = {"loss": "loss", "f1": "train F1"}
+        values = ", ".join(f"{names[key]} {entry[key]:.4f}" for key in names if key in entry)
+        print_line(f"{fold} epoch {entry.get('epoch', '')}: {values}")
 
     record = job.fit_fold(k, made_from, on_epoch)
     set_prefix("")
     scores = f"held-out F1 {record['held_out_f1']:.3f}"
-    if record["log"]:
+    if record["log"] and "f1" in record["log"][-1]:
         scores = f"train F1 {record['log'][-1]['f1']:.3f}, held-out {record['held_out_f1']:.3f}"
     print_line(f"{fold} done ({folds.index(k) + 1} of {len(folds)}): {scores}, {record['seconds']:.0f} s")
 
