@@ -62,9 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
             command.add_argument("--jobs", type=int, default=1, help="tasks that run at once; no result depends on it")
         if name == wanted:
-            module = importlib.import_module(
-                f"tandem.stages.{name.replace('-', '_')}" + ("_" if name == "import" else "")
-            )
+            file = name.replace("-", "_") + ("_" if name == "import" else "")
+            module = importlib.import_module(f"tandem.stages.{file}")
             if hasattr(module, "add_arguments"):
                 module.add_arguments(command)
     args = parser.parse_args(argv)

@@ -232,7 +232,8 @@ def verify_bundle(
     # without a caption the source may choose another fallback, among all its experiments
     rows = [i for i, caption in enumerate(captions) if has_caption(caption)] or range(len(captions))
     files, captions = files and [files[i] for i in rows], [captions[i] for i in rows]
-    labelers = Labeler.of(trained.paths, trained.name, folds), Labeler.of(*open_bundle(bundle, trust))
+    opened = open_bundle(bundle, trust) if trust else open_bundle(bundle)
+    labelers = Labeler.of(trained.paths, trained.name, folds), Labeler.of(*opened)
     source, bundled = (list(labeler.label(files, captions)) for labeler in labelers)
     names = labelers[0].names
     y, pred = (np.array([[name in one.labels for name in names] for one in found]) for found in (source, bundled))

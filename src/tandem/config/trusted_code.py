@@ -39,8 +39,8 @@ def require_trusted_bundle(root: Path, files: Mapping[str, str], trust: str) -> 
     where = ", ".join(str(root / name) for name in sorted(files))
     raise ValueError(
         f"this bundle has Python code of its own, which is not run{given}: {where}. The digests in a bundle show "
-        f"damage, not intent: read the code first, and open the bundle only if you trust whoever made it, with TRUST={wanted} "
-        f'(make predict, make serve) or Labeler.load(path, trust="{wanted}")'
+        "damage, not intent: read the code first, and open the bundle only if you trust whoever made it, with "
+        f'TRUST={wanted} (make predict, make serve) or Labeler.load(path, trust="{wanted}")'
     )
 
 

@@ -28,10 +28,10 @@ def main(args: Namespace) -> None:
     paths, name = Paths(args.comp), args.name
     reads = load_competition(paths.competition).reads if paths.competition.exists() else BOTH
     files = model_files(name, reads)
-    if name in (STACK, GPU) or name in config_files(paths.configs):
-        raise ValueError(f"NAME={name}: there is an experiment of this name; choose another")
     if there := [file for file in files if (paths.root / file).exists()]:
         raise ValueError(f"NAME={name}: {there[0]} exists; nothing is written: choose another name, or remove it")
+    if name in (STACK, GPU) or name in config_files(paths.configs):
+        raise ValueError(f"NAME={name}: there is an experiment of this name already; choose another")
     for file, text in files.items():
         write_text(paths.root / file, text)
     comp = "" if args.comp == "sample" else f" COMP={args.comp}"
