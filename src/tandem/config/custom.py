@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from tandem.config.base_experiment import BaseExperiment
-from tandem.config.encoders import CaptionEncoder, Encoder, ImageEncoder, TokenEncoder, TrunkEncoder
+from tandem.config.encoders import AnyCaptionEncoder, AnyImageEncoder, Encoder, TokenEncoder, TrunkEncoder
 from tandem.config.own_code import CLASS_OF_SESSION, SESSION, check_reference, declared
 from tandem.config.toml_files import merged
 
@@ -25,8 +25,8 @@ class CustomExperiment(BaseExperiment):
     model: str  # "my_models.py:MyModel", or a class that tandem.register was called with
     pixels: int = Field(0, ge=0, le=1024)  # side of the square images that it reads itself; 0: none
     captions: bool = False  # it reads the captions themselves
-    image: ImageEncoder | None = None  # frozen features
-    caption: CaptionEncoder | None = None
+    image: AnyImageEncoder | None = None  # frozen features
+    caption: AnyCaptionEncoder | None = None
     trunk: TrunkEncoder | None = None  # cached maps, which it continues from
     tokens: TokenEncoder | None = None
     terms: bool = False  # it has `predict_terms`: set from the class

@@ -165,12 +165,7 @@ class TfidfExperiment(BaseExperiment):
 
 
 Experiment = Annotated[
-    HeadExperiment
-    | FusionExperiment
-    | FinetuneExperiment
-    | TfidfExperiment
-    | ZeroShotExperiment
-    | CustomExperiment,
+    HeadExperiment | FusionExperiment | FinetuneExperiment | TfidfExperiment | ZeroShotExperiment | CustomExperiment,
     Field(discriminator="kind"),
 ]
 _EXPERIMENT: TypeAdapter[Experiment] = TypeAdapter(Experiment)
