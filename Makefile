@@ -15,7 +15,7 @@ GOAL = $(if $(EXPS),--exps "$(EXPS)") $(if $(STACK),--stack "$(STACK)") --jobs "
 .NOTPARALLEL:  # goals in order; JOBS=N or -jN is how many tasks Python runs at once
 .DEFAULT_GOAL := help
 .PHONY: help setup import check plan folds features train pseudo stack submit scores report explain ablation predict \
-  bundle serve tune new-model download upload test test-all bench clean
+  bundle serve tune add-features blend new-model download upload test test-all bench clean
 
 help:  ## this list
 	@echo "Tandem: from a competition zip to a validated submission."
@@ -70,6 +70,12 @@ tune: $(READY)  ## EXP=concat [TRIALS=30] [OUTER=0]: search the settings that [t
 	$(TANDEM) --exp "$(or $(EXP),$(error make tune needs EXP=name))" $(if $(TRIALS),--trials "$(TRIALS)") $(if $(OUTER),--outer "$(OUTER)")
 new-model: $(READY)  ## NAME=mine: my_mine.py, configs/mine.toml and a test: a model of your own, to be changed
 	$(TANDEM) --name $(call quoted,$(or $(NAME),$(error make new-model needs NAME=mine)))
+add-features: $(READY)  ## FILE=clip.parquet|.csv|.npy (or TRAIN= TEST=) NAME=clip [IDS=ids.txt] [READS=image|caption|both] [AGAIN=1]: features = ["clip"]
+	$(TANDEM) $(if $(FILE),--file "$(FILE)") $(if $(TRAIN),--train "$(TRAIN)") $(if $(TEST),--test "$(TEST)") $(if $(UNLABELLED),--unlabelled "$(UNLABELLED)") \
+	  $(if $(EXTRA),--extra "$(EXTRA)") --name "$(or $(NAME),$(error make add-features needs NAME=clip))" $(if $(IDS),--ids "$(IDS)") $(if $(ID),--id $(call quoted,$(ID))) \
+	  $(if $(READS),--reads "$(READS)") $(if $(AGAIN),--again "$(AGAIN)")
+blend: $(READY)  ## FILES="a.csv b.csv" [WEIGHTS="2 1"] [METHOD=vote|rank|logit] [OUT=submissions/COMP/blend.csv]: one submission of several
+	$(TANDEM) --files "$(or $(FILES),$(error make blend needs FILES="a.csv b.csv"))" $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(METHOD),--method "$(METHOD)") $(if $(OUT),--out "$(OUT)")
 
 download: $(READY)  ## SLUG=kaggle-slug COMP=name: fetch a competition and import it
 	.venv/bin/kaggle competitions download -c "$(SLUG)" -p build/download

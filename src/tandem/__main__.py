@@ -25,6 +25,8 @@ STAGES = {
     "explain": "show why one image got its labels",
     "serve": "a page on this machine that labels photos",
     "tune": "search settings of an experiment, and measure what they gain",
+    "add-features": "add features that you computed elsewhere, joined by id",
+    "blend": "blend submission files, from anywhere",
     "ablation": "train a fusion network without each of its parts and compare",
     "scores": "print the out-of-fold table",
     "report": "write one HTML page about a submission",

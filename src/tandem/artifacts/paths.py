@@ -62,6 +62,7 @@ class Paths:
     competition = _Place("input/{comp}/competition.toml")
     inferred = _Place("input/{comp}/inferred.json")  # what import wrote to it: other values are the user's
     configs = _Place("configs")
+    added_features = _Places("input/{comp}/features/{name}")  # of `make add-features`, a folder each
 
     # what `check` and the graph keep: safe to delete
     build = _Place("build/{comp}")

@@ -1,22 +1,35 @@
 """What all kinds of experiments have in common."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from operator import not_
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from tandem.config.encoders import Encoder, ImageSize
+from tandem.config.encoders import AddedFeatures, Encoder, ImageSize, Joint
 from tandem.config.own_code import references
 from tandem.config.toml_files import Section
+
+
+def _by_name(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
 
 
 class BaseExperiment(Section):
     """What all kinds of experiments have in common; each kind overrides what differs."""
 
+    no_features: ClassVar[str] = ""  # why a kind reads none that the user added
     explains: ClassVar[bool] = False  # its model has `predict_terms`
     seed: int = 0
     tuned: str = Field("", exclude_if=not_)  # the competition whose folds chose its settings: written by `make tune`
+    # those that `make add-features` added, by name; content keys of experiments without them stay as they are
+    features: tuple[Annotated[AddedFeatures, BeforeValidator(_by_name)], ...] = Field((), strict=False, exclude_if=not_)
+
+    @model_validator(mode="after")
+    def _reads_features(self) -> Self:
+        if self.features and self.no_features:
+            raise ValueError(f"features = {[one.name for one in self.features]}: {self.no_features}")
+        return self
 
     @property
     def encoders(self) -> tuple[Encoder, ...]:
@@ -46,7 +59,33 @@ class BaseExperiment(Section):
     @property
     def reads(self) -> set[str]:
         """Which of `image` and `caption` its predictions depend on."""
-        return self.reads_rows | {encoder.reads for encoder in self.encoders}
+        added = set[str]().union(*(features.modalities for features in self.features))
+        return self.reads_rows | {encoder.reads for encoder in self.encoders} | added
+
+    @property
+    def blocks(self) -> "tuple[Encoder | AddedFeatures, ...]":
+        """All whose features it reads, in the order in which these are concatenated."""
+        return (*self.encoders, *self.features)
+
+    @property
+    def labels_new_images(self) -> bool:
+        """Whether it can label images that are in no table."""
+        return not self.why_no_new_images
+
+    @property
+    def why_no_new_images(self) -> str:
+        """Why it can't label images that are in no table; "" where it can."""
+        if not self.features:
+            return ""
+        names = ", ".join(repr(one.name) for one in self.features)
+        return f"it reads the features {names} that make add-features added, which nothing here can compute"
+
+    def with_added(self, reads: Mapping[str, Joint], alone: Any = None) -> Self:
+        """The experiment with what each of its `features` was computed from: as `reads` says, else `alone`, if given."""
+        if not self.features:
+            return self
+        known = [one.model_copy(update={"reads": reads.get(one.name, alone or one.reads)}) for one in self.features]
+        return self.model_copy(update={"features": tuple(known)})
 
     @property
     def needs_captions(self) -> bool:

@@ -22,6 +22,7 @@ class ZeroShotExperiment(BaseExperiment):
     """
 
     explains: ClassVar[bool] = True
+    no_features: ClassVar[str] = "it compares images and captions with prompts alone"
     kind: Literal["zeroshot"]
     image: ClipImageEncoder = ClipImageEncoder()
     captions: bool = False  # also the similarity of caption and prompts, where a row has a caption

@@ -1,14 +1,17 @@
 """Settings of the frozen encoders."""
 
+from functools import partial
 from operator import not_
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from tandem.artifacts.atomic_io import digest
+from tandem.artifacts.paths import check_name
 from tandem.config.toml_files import Section
 
 Modality = Literal["image", "caption"]
+Joint = Literal["image", "caption", "both"]
 
 
 class Crop(NamedTuple):
@@ -115,6 +118,26 @@ class TokenEncoder(_Encoder):
     tune: int = Field(3, ge=0)  # layers that are trained; those before are frozen
     max_tokens: int = Field(32, ge=4, le=8192)  # longer captions are cut; disk space grows with it
     prompt: str = PROMPT
+
+
+class AddedFeatures(Section):
+    """Features of the tables' rows that `make add-features` added: they are read, not computed."""
+
+    name: Annotated[str, AfterValidator(partial(check_name, "features"))]
+    reads: Joint = "both"  # what they were computed from; `make add-features` keeps it, both: not known
+
+    @property
+    def slug(self) -> str:
+        """Names them among the features of an experiment."""
+        return self.name
+
+    @property
+    def modalities(self) -> set[str]:
+        """
+        >>> AddedFeatures(name="clip").modalities == {"image", "caption"}
+        True
+        """
+        return {"image", "caption"} if self.reads == "both" else {self.reads}
 
 
 # each label's prompts; a file holds lists

@@ -1,6 +1,6 @@
 """Experiments: a TOML file in `configs/` lists only what differs from the defaults written here."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from operator import not_
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -14,7 +14,15 @@ from tandem.config.clip import ZeroShotExperiment, require_prompts, with_label_p
 from tandem.config.competition import Competition
 from tandem.config.custom import KIND as CUSTOM
 from tandem.config.custom import CustomExperiment, with_declared, with_registered
-from tandem.config.encoders import AnyCaptionEncoder, AnyImageEncoder, Encoder, TokenEncoder, TrunkEncoder
+from tandem.config.encoders import (
+    AddedFeatures,
+    AnyCaptionEncoder,
+    AnyImageEncoder,
+    Encoder,
+    Joint,
+    TokenEncoder,
+    TrunkEncoder,
+)
 from tandem.config.own_code import located_code
 from tandem.config.toml_files import config_files, read_toml, validate
 from tandem.config.tuning import SearchSpace
@@ -35,10 +43,10 @@ class HeadExperiment(BaseExperiment):
 
     @model_validator(mode="after")
     def _has_an_encoder(self) -> Self:
-        if self.image is None and self.caption is None:
-            raise ValueError("needs an [image] section, a [caption] section or both")
-        if self.caption_views and (self.image or self.caption is None):
-            raise ValueError("caption_views = true needs a [caption] section and no [image] section")
+        if self.image is None and self.caption is None and not self.features:
+            raise ValueError("needs an [image] section, a [caption] section or features")
+        if self.caption_views and (self.image or self.caption is None or self.features):
+            raise ValueError("caption_views = true needs a [caption] section, no [image] section and no features")
         return self
 
     @property
@@ -53,6 +61,7 @@ class FinetuneExperiment(BaseExperiment):
     """`kind = "finetune"`: a timm network trained end to end on the images."""
 
     weights_field: ClassVar[str] = "weights"
+    no_features: ClassVar[str] = 'it reads images alone; kind = "fusion" trains a [trunk] beside features'
     kind: Literal["finetune"]
     model: str = "tf_efficientnet_lite0"
     weights: str = ""  # as in ImageEncoder
@@ -102,8 +111,9 @@ class FusionExperiment(BaseExperiment):
 
     @model_validator(mode="after")
     def _has_its_parts(self) -> Self:
-        if not (self.caption or self.tokens or self.trunk or self.frozen):
-            raise ValueError("needs a [trunk], [[frozen]], [caption] or [tokens] section")
+        if not (self.caption or self.tokens or self.trunk or self.frozen or self.added_features({"image", "caption"})):
+            joint = '; features of both alone: kind = "head"' if self.features else ""
+            raise ValueError(f"needs a [trunk], [[frozen]], [caption] or [tokens] section{joint}")
         if self.fusion.how == "attention" and (self.trunk is None or self.tokens is None):
             raise ValueError('how = "attention" needs a [trunk] and a [tokens] section')
         if self.augment.augment and (self.trunk is None or self.trunk.tune):
@@ -111,6 +121,20 @@ class FusionExperiment(BaseExperiment):
         if self.pseudo and self.train.loss != "bce":
             raise ValueError(f'[pseudo] weights each label of a row, so it needs loss = "bce", not {self.train.loss!r}')
         return self
+
+    def added_features(self, reads: Collection[str]) -> tuple[AddedFeatures, ...]:
+        """Those of `features` that were computed from one of `reads`: image, caption or both."""
+        return tuple(features for features in self.features if features.reads in reads)
+
+    @property
+    def frozen_parts(self) -> "dict[str, tuple[Encoder | AddedFeatures, ...]]":
+        """Those whose features are inputs of the heads, by the input: frozen (of the image), caption, joint."""
+        parts: dict[str, tuple[Encoder | AddedFeatures, ...]] = {
+            "frozen": (*self.frozen, *self.added_features({"image"})),
+            "caption": (*([self.caption] if self.caption else []), *self.added_features({"caption"})),
+            "joint": self.added_features({"both"}),
+        }
+        return {name: part for name, part in parts.items() if part}
 
     @property
     def cached_trunk(self) -> TrunkEncoder | None:
@@ -155,6 +179,7 @@ class TfidfExperiment(BaseExperiment):
     {'caption'}
     """
 
+    no_features: ClassVar[str] = 'it reads the words of captions alone; kind = "head" or "fusion" reads features'
     kind: Literal["tfidf"]
     caption_views: bool = CAPTION_VIEWS
     tfidf: training.Tfidf = training.Tfidf()
@@ -209,14 +234,18 @@ def located(experiment: Experiment, root: Path) -> Experiment:
     return located_code(experiment.with_pretrained(locate), root)
 
 
-def load_experiments(configs: Path, competition: Competition, source: Path) -> dict[str, Experiment]:
+def load_experiments(
+    configs: Path, competition: Competition, source: Path, added: Mapping[str, Joint] | None = None
+) -> dict[str, Experiment]:
     """{name: experiment} of those that fit the competition: those that read no captions, or images, that it lacks.
 
-    `source` is the competition's file, for messages. Raises ValueError where an experiment learns from one that is
-    not there or from itself, or where a default experiment has no file, or needs captions, images or label prompts that
-    are not there.
+    `source` is the competition's file, for messages; `added` are the features that the user added, and what they were
+    computed from. Raises ValueError where an experiment learns from one that is not there or from itself, or where a
+    default experiment has no file, or needs captions, images or label prompts that are not there.
     """
-    experiments = {name: load_experiment(file) for name, file in config_files(configs).items()}
+    alone = next(iter(competition.reads)) if len(competition.reads) == 1 else None
+    files = config_files(configs).items()
+    experiments = {name: load_experiment(file).with_added(added or {}, alone) for name, file in files}
     chains = {name: _with_teachers(name, experiments) for name in experiments}
     if unknown := [name for name in competition.experiments if name not in experiments]:
         raise ValueError(f"{source}: experiments: {unknown} have no file in configs/; there are {sorted(experiments)}")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, wraps
 from typing import Any, TypeVar
 
+from tandem.artifacts.atomic_io import digest
 from tandem.artifacts.paths import NAME, Paths, check_name
 from tandem.config import method_versions as version
 from tandem.config.clip import require_prompts
@@ -12,6 +13,7 @@ from tandem.config.competition import Competition, load_competition
 from tandem.config.encoders import Encoder
 from tandem.config.experiments import Experiment, FinetuneExperiment, load_experiments, why_unfit
 from tandem.config.own_code import code_files, session_digests
+from tandem.data.added_features import added_files, read_records
 from tandem.data.image_scan import folder_state
 from tandem.features.weights_identity import weights_identity
 from tandem.graph.keys import NEW, NONE, STACK, Artifact, decoder_settings, read_record
@@ -107,7 +109,8 @@ class Graph:
     def open(cls, paths: Paths, more: Mapping[str, Experiment] | None = None) -> "Graph":
         """Reads the settings from the files as they are now; `more` experiments have no file in configs/."""
         competition = load_competition(paths.competition)
-        experiments = load_experiments(paths.configs, competition, paths.competition)
+        added = {name: record["reads"] for name, record in read_records(paths).items()}
+        experiments = load_experiments(paths.configs, competition, paths.competition, added)
         return cls(paths, competition, experiments | dict(more or {}))
 
     def refreshed(self, assumed: Mapping[str, str] | None = None) -> "Graph":
@@ -134,7 +137,19 @@ class Graph:
             raise ValueError(
                 f"{said}: {' '.join(unknown)} has no file in configs/ that fits this competition; there are: {there}"
             )
-        return list(dict.fromkeys(wanted)) or list(self.competition.experiments)
+        names = list(dict.fromkeys(wanted)) or list(self.competition.experiments)
+        self._require_added(names)
+        return names
+
+    def _require_added(self, names: Sequence[str]) -> None:
+        """Raises ValueError where one of these experiments reads features that were not added."""
+        there = sorted(read_records(self.paths)) if any(self.experiments[name].features for name in names) else []
+        for name in names:
+            if missing := [one.name for one in self.experiments[name].features if one.name not in there]:
+                raise ValueError(
+                    f"configs/{name}.toml: features: {self.paths.comp} has no features {missing[0]!r}, only {there}; "
+                    f"run: make add-features COMP={self.paths.comp} FILE=<file> NAME={missing[0]}"
+                )
 
     def is_stack(self, name: str) -> bool:
         """Whether a task of this name has members: every name that is no experiment's."""
@@ -278,6 +293,11 @@ class Graph:
         except FileNotFoundError:
             return NONE
 
+    def _added(self, name: str, split: str) -> str:
+        """Digest of the features that the user added for one split; "none" where there are none."""
+        files = [self.sources.file(file) for file in added_files(self.paths, name, split)]
+        return NONE if NONE in files else digest(files)
+
     def _features(self, slug: str) -> Task:
         encoder = self.encoders[slug]
         artifacts = tuple(self.features(encoder, split) for split in self.competition.splits)
@@ -286,7 +306,11 @@ class Graph:
     def _read(self, experiment: Experiment, split: str) -> dict[str, str]:
         """Inputs of an artifact: what an experiment reads of one split."""
         inputs = {f"features of {e.slug}, {split}": self.features(e, split).key for e in experiment.encoders}
-        for kind in sorted(experiment.reads_rows):
+        for added in experiment.features:
+            inputs[f"added features {added.name}, {split}"] = self._added(added.name, split)
+        # which rows have a caption matters to features of captions too
+        captions = {"caption"} if experiment.features and "caption" in experiment.reads else set()
+        for kind in sorted(experiment.reads_rows | captions):
             inputs[f"{split} {kind}s"] = self.sources.table(f"{split}.{kind}s")
         if experiment.pixel_network:
             inputs[f"weights of {experiment.pixel_network.model}"] = self._weights(experiment.pixel_network)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tandem.artifacts.contributions import BOTH, NO_CAPTION
-from tandem.config.encoders import Encoder, ImageSize
+from tandem.config.encoders import AddedFeatures, Encoder, ImageSize
 from tandem.config.experiments import located
 from tandem.features.extract import load_encoder
 from tandem.graph.experiment_dir import ExperimentDir
@@ -64,6 +64,9 @@ class NewRows:
             self.encoded[encoder.slug] = self.encoders.encode(encoder, items)
         return self.encoded[encoder.slug]
 
+    def added(self, features: AddedFeatures) -> np.ndarray:
+        raise ValueError(f"the features {features.name!r} are of the tables' rows alone")  # `Member` says more
+
     def take(self, rows: Sequence[int]) -> "NewRows":
         squares = {size: [images[i] for i in rows] for size, images in self.squares.items()}
         return NewRows(self.encoders, squares, [self.captions[i] for i in rows])
@@ -76,6 +79,8 @@ class Member:
         """Loads the first `folds` models, or all (0); raises FileNotFoundError where the experiment is not trained,
         ValueError where its models are stale."""
         trained.require_current()
+        if not trained.config.labels_new_images:
+            raise ValueError(f"{trained.name!r} can't label new images: {trained.config.why_no_new_images}")
         self.name, self.experiment = trained.name, located(trained.config, trained.paths.root)
         self.ensemble = FoldEnsemble.load(self.experiment, len(trained.labels), trained.models(folds))
 

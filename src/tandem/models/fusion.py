@@ -166,7 +166,7 @@ class FusionModel:
                     each = [trunks(to_device(batch, on)) for batch in rows.each_view(chunk, views)]
                 here = {name: part for name, part in vars(each[0]).items() if part is not None}
                 widths = {name: part.shape[-1] for name, part in here.items() if name not in MASKS}
-                for name in here.keys() & {"image", "caption", "captioned"}:
+                for name in here.keys() & {"image", "caption", "joint", "captioned"}:
                     found.setdefault(name, []).append(torch.stack([getattr(one, name) for one in each], 1))
                 if self.cfg.fusion.label_pooling and each[0].positions is not None:
                     apart = max(1, each[0].positions.shape[1] // MEASURED_POSITIONS)
@@ -247,10 +247,8 @@ class FusionBatches:
             tokens = inputs.maps[cfg.tokens.slug].read(rows, 0)
             longest = max(1, (tokens != 0).any(-1).sum(1).max())  # the rest is padding for every row
             batch["tokens"] = tokens[:, :longest]
-        if cfg.frozen:
-            batch["frozen"] = inputs.side_by_side(cfg.frozen, view, rows)
-        if cfg.caption:
-            batch["caption"] = inputs.side_by_side([cfg.caption], 0, rows)
+        for name, parts in cfg.frozen_parts.items():
+            batch[name] = inputs.side_by_side(parts, 0 if name == "caption" else view, rows)
         if inputs.captioned is not None and not inputs.captioned.all():
             batch["captioned"] = inputs.captioned[rows]
         return {name: torch.from_numpy(values) for name, values in batch.items()}

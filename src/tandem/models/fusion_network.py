@@ -17,7 +17,7 @@ from tandem.models.fusion_joins import JOINS
 from tandem.models.losses import Targets, make_loss
 from tandem.models.mlp_head import hidden_layer, mean_and_deviation
 
-# maps (b, h, w, d) or pixels (b, h, w, 3); frozen (b, f); caption (b, f); tokens (b, t, d); captioned (b,) bool
+# maps (b, h, w, d) or pixels (b, h, w, 3); frozen, caption, joint (b, f); tokens (b, t, d); captioned (b,) bool
 Batch = dict[str, torch.Tensor]
 
 
@@ -27,6 +27,7 @@ class Features:
 
     image: torch.Tensor | None = None  # (b, f), raw or standardised, as `caption`
     caption: torch.Tensor | None = None  # (b, f)
+    joint: torch.Tensor | None = None  # (b, f) of image and caption together, which no part can be told apart in
     positions: torch.Tensor | None = None  # (b, p, d) of the last feature map
     tokens: torch.Tensor | None = None  # (b, t, d) states
     token_mask: torch.Tensor | None = None  # (b, t) bool: which of the states are tokens
@@ -65,7 +66,8 @@ class Trunks(nn.Module):
             token_mask, tokens = is_token(batch["tokens"]), self.layers(batch["tokens"].float()).float()
             caption += _pool(tokens, token_mask)
         joined = [torch.cat(parts, 1) if parts else None for parts in (image, caption)]
-        return Features(joined[0], joined[1], positions, tokens, token_mask, captioned=batch.get("captioned"))
+        given = {name: batch.get(name) for name in ("joint", "captioned")}
+        return Features(joined[0], joined[1], positions=positions, tokens=tokens, token_mask=token_mask, **given)
 
 
 class FusionNetwork(nn.Module):
@@ -78,6 +80,7 @@ class FusionNetwork(nn.Module):
         self.trunks, self.widths = trunks, widths
         self.image = Standardise(widths["image"]) if "image" in widths else None
         self.caption = Standardise(widths["caption"]) if "caption" in widths else None
+        self.joint = Standardise(widths["joint"]) if "joint" in widths else None
         pooled = cfg.label_pooling and "positions" in widths
         self.positions = LabelPooling(cfg, n_labels, widths["positions"]) if pooled else None
         self.heads = nn.ModuleList(FusionHead(cfg, n_labels, widths) for _ in range(cfg.heads))
@@ -91,7 +94,7 @@ class FusionNetwork(nn.Module):
         image = self.image(raw.image) if self.image else None
         caption = self.caption(raw.caption) if self.caption else None
         pooled = self.positions(raw.positions) if self.positions else [None] * len(self.heads)
-        scaled = replace(raw, image=image, caption=caption)
+        scaled = replace(raw, image=image, caption=caption, joint=self.joint(raw.joint) if self.joint else None)
         heads = [head(replace(scaled, pooled=own)) for head, own in zip(self.heads, pooled, strict=True)]
         terms = {name: torch.stack([terms[name] for terms, _, _ in heads]) for name in heads[0][0]}
         similarities = [s for _, _, s in heads if s is not None]
@@ -151,6 +154,9 @@ class FusionHead(nn.Module):
         super().__init__()
         self.image = _hidden(cfg, widths["image"]) if "image" in widths else None
         self.caption = _hidden(cfg, widths["caption"]) if "caption" in widths else None
+        self.joint = None
+        if "joint" in widths:
+            self.joint = nn.Sequential(_hidden(cfg, widths["joint"]), nn.Linear(cfg.hidden, n_labels, bias=False))
         modalities = [part for part in (self.image, self.caption) if part is not None]
         self.count = nn.Linear(len(modalities) * cfg.hidden, 1)
         if len(modalities) < 2:
@@ -162,6 +168,14 @@ class FusionHead(nn.Module):
         self.join = JOINS[cfg.how](cfg, n_labels, *extra)
 
     def forward(self, x: Features) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor | None]:
+        terms, count, similarity = self._of_modalities(x)
+        if self.joint is not None:  # a term of its own, only where nothing is missing
+            logits = self.joint(x.joint)
+            none = torch.zeros_like(logits)
+            terms = terms | {BOTH: terms[BOTH] + torch.stack([none, none, logits], -1)}
+        return terms, count, similarity
+
+    def _of_modalities(self, x: Features) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor | None]:
         if self.image is None or self.caption is None:
             hidden = self.image(x.image) if self.image else cast(nn.Module, self.caption)(x.caption)
             logits = self.alone(hidden)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from tandem.config.encoders import Encoder
+from tandem.config.encoders import AddedFeatures, Encoder
 from tandem.config.experiments import Experiment
 from tandem.data.image_loader import Image, load_square
 from tandem.data.split_tables import has_caption
@@ -51,7 +51,9 @@ class Inputs:
     """n rows of one or more splits in one order; an experiment has only the parts that it reads."""
 
     ids: Sequence[str]
-    features: Mapping[str, np.ndarray] = field(default_factory=dict)  # by slug of the encoder, (n, views, d) float16
+    features: Mapping[str, np.ndarray] = field(
+        default_factory=dict
+    )  # by slug of the encoder, (n, views, d) float16; of added ones, by name, float32
     maps: Mapping[str, Maps] = field(default_factory=dict)  # the same, (n, views, ...); too large to copy, so on disk
     captions: Sequence[str] | None = None
     files: Sequence[Image] | None = None
@@ -105,7 +107,10 @@ class Inputs:
         )
 
     def side_by_side(
-        self, encoders: Sequence[Encoder], view: int | np.ndarray, rows: np.ndarray | slice = slice(None)
+        self,
+        encoders: Sequence[Encoder | AddedFeatures],
+        view: int | np.ndarray,
+        rows: np.ndarray | slice = slice(None),
     ) -> np.ndarray:
         """(b, d) float32: the features of `encoders`, in one `view` or one per row; the last where there are fewer."""
         blocks = [self.features[encoder.slug] for encoder in encoders]
@@ -131,13 +136,17 @@ class Source(Protocol):
     def features(self, encoder: Encoder) -> np.ndarray:
         """(n, views, ...) float16."""
 
+    def added(self, features: AddedFeatures) -> np.ndarray:
+        """(n, 1, d) float32 of the user; raises ValueError where there are none, as of new rows."""
+
 
 def build_inputs(experiment: Experiment, source: Source) -> Inputs:
     """What the models of `experiment` read of the rows of `source`."""
     each_caption = getattr(experiment, "caption_views", False)  # of encoders, their features hold each
     return Inputs(
         source.ids,
-        {encoder.slug: source.features(encoder) for encoder in experiment.encoders if not encoder.cached_map},
+        {encoder.slug: source.features(encoder) for encoder in experiment.encoders if not encoder.cached_map}
+        | {added.slug: source.added(added) for added in experiment.features},
         {encoder.slug: Maps((source.features(encoder),)) for encoder in experiment.encoders if encoder.cached_map},
         source.captions if "caption" in experiment.reads_rows else None,
         source.images(experiment.image_size) if experiment.image_size else None,

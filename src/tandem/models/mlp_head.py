@@ -27,7 +27,7 @@ FEW_STEPS, SMALL_BATCH = 10, 64
 
 
 class HeadModel:
-    """Reads the features of the experiment's encoders, concatenated."""
+    """Reads the features of the experiment's encoders and those that the user added, concatenated."""
 
     def __init__(self, cfg: HeadExperiment, n_labels: int) -> None:
         self.cfg, self.n_labels = cfg, n_labels
@@ -37,7 +37,7 @@ class HeadModel:
     def fit(self, inputs: Inputs, y: np.ndarray, run: TrainingRun) -> list[dict]:
         """Writes no checkpoint: it takes seconds, so a killed fold starts again."""
         on = device()
-        first = torch.from_numpy(inputs.side_by_side(self.cfg.encoders, 0))
+        first = torch.from_numpy(inputs.side_by_side(self.cfg.blocks, 0))
         self.mean, self.deviation = mean_and_deviation(first)
         x = torch.stack([self._view(inputs, v) for v in range(inputs.views)]).to(on)
         targets, train, log = row_targets(y, run, on), self.cfg.train, []
@@ -71,7 +71,7 @@ class HeadModel:
         return sigmoid(total / (inputs.views * len(self.networks)))
 
     def _view(self, inputs: Inputs, view: int, rows: slice = slice(None)) -> torch.Tensor:
-        x = torch.from_numpy(inputs.side_by_side(self.cfg.encoders, view, rows))
+        x = torch.from_numpy(inputs.side_by_side(self.cfg.blocks, view, rows))
         return ((x - self.mean) / self.deviation).clamp(-6, 6)
 
     def save(self, path: Path) -> None:

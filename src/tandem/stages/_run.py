@@ -70,6 +70,12 @@ def open_graph(paths: Paths) -> Graph:
     return Graph.open(paths)
 
 
+def checked_graph(paths: Paths) -> Graph:
+    """The graph after the check, which runs where it is stale; the lock must be held."""
+    graph = open_graph(paths)
+    return graph.refreshed() if carry_out(graph, ["check"], [], lambda step: run_step(paths, step)) else graph
+
+
 def run_step(paths: Paths, step: Step) -> None:
     """Runs one task, a heavy one in a new process."""
     print_line(f"{step.task.name}: {step.why}")

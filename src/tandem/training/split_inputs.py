@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from tandem.artifacts.paths import SPLITS, Paths
-from tandem.config.encoders import Encoder
+from tandem.config.encoders import AddedFeatures, Encoder
 from tandem.config.experiments import Experiment
+from tandem.data.added_features import read_added
 from tandem.data.split_tables import read_caption_lists, read_captions, read_image_rows
 from tandem.features.feature_store import read_features
 from tandem.models.inputs import Inputs, build_inputs
@@ -44,6 +45,9 @@ class SplitSource:
 
     def features(self, encoder: Encoder) -> np.ndarray:
         return read_features(self.paths.features(encoder.slug, self.split), self.ids)
+
+    def added(self, features: AddedFeatures) -> np.ndarray:
+        return read_added(self.paths, features.name, self.split, self.ids)
 
 
 def read_inputs(paths: Paths, experiment: Experiment, split: str) -> Inputs:

@@ -1,0 +1,194 @@
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from checked import run_tasks, train
+from drawn_competition import build, check_and_split
+
+from tandem.__main__ import main
+from tandem.artifacts.atomic_io import csv_text, read_json, write_text
+from tandem.artifacts.paths import Paths
+from tandem.artifacts.predictions import Predictions
+from tandem.config.experiments import FusionExperiment, make_experiment
+from tandem.data.added_features import match_ids, read_added
+from tandem.data.split_tables import read_labels
+from tandem.graph.declared_stages import Graph
+from tandem.graph.plan import step_of
+from tandem.models.registry import make_model
+
+HEAD = """kind = "head"
+features = ["clip"]
+head = {hidden = 0, bags = 1, input_dropout = 0.0}
+train = {epochs = 30, lr = 0.05}
+"""
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return build()
+
+
+def rows():
+    """(ids, values) of the training rows, then the test rows."""
+    ids = [f"{i}.jpg" for i in range(30)] + [f"t{i}.jpg" for i in range(6)]
+    return ids, np.array([[i, (i * 7) % 5] for i in range(36)], np.float32)
+
+
+def write_csv(file, ids, values, columns=("a", "b")):
+    write_text(file, csv_text(["id", *columns], *([id, *row] for id, row in zip(ids, values.tolist(), strict=True))))
+    return file
+
+
+def add(file, *more, name="clip"):
+    return main(["add-features", "small", f"FILE={file}", f"NAME={name}", *more])
+
+
+def stored(split="train"):
+    paths = Paths("small")
+    ids = read_json(paths.added_features("clip") / f"{split}.ids.json")
+    return read_added(paths, "clip", split, ids)[:, 0]
+
+
+def test_parquet_npy_and_csv_give_the_same_features_in_the_order_of_the_tables(small, tmp_path, capsys):
+    ids, values = rows()
+    order = np.random.default_rng(0).permutation(36)
+    shuffled, mixed = [ids[i].removesuffix(".jpg") for i in order], values[order]
+    assert add(write_csv(tmp_path / "clip.csv", shuffled, mixed)) == 0
+    assert stored().tolist() == values[:30].tolist() and stored("test").tolist() == values[30:].tolist()
+    pq.write_table(pa.table({"id": shuffled, "a": mixed[:, 0], "b": mixed[:, 1]}), tmp_path / "clip.parquet")
+    assert add(tmp_path / "clip.parquet") == 0
+    assert "these features are there already" in capsys.readouterr().out
+    np.save(tmp_path / "clip.npy", mixed)
+    write_text(tmp_path / "ids.txt", "\n".join(shuffled) + "\n")
+    assert add(tmp_path / "clip.npy", f"IDS={tmp_path / 'ids.txt'}", "AGAIN=1") == 0
+    assert stored().tolist() == values[:30].tolist()
+    pq.write_table(pa.table({"id": shuffled, "embedding": mixed.tolist()}), tmp_path / "lists.parquet")
+    assert add(tmp_path / "lists.parquet", "AGAIN=1") == 0
+    assert stored("test").tolist() == values[30:].tolist()
+
+
+def test_a_file_for_each_split_and_ids_beside_an_array(small, tmp_path):
+    ids, values = rows()
+    np.save(tmp_path / "train.npy", values[:30])
+    np.save(tmp_path / "test.npy", values[30:])
+    write_text(tmp_path / "train.ids.json", json.dumps(ids[:30]))
+    write_text(tmp_path / "test.ids.csv", csv_text(["id"], *([id] for id in ids[30:])))
+    files = [f"TRAIN={tmp_path / 'train.npy'}", f"TEST={tmp_path / 'test.npy'}"]
+    assert main(["add-features", "small", *files, "NAME=clip"]) == 0
+    assert stored("test").tolist() == values[30:].tolist()
+    assert main(["add-features", "small", files[0], "NAME=other"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda ids, x: (ids[1:], x[1:]), "1 of 30 ids of train are missing, first: '0.jpg'"),
+        (lambda ids, x: ([*ids, "9x.jpg"], [*x, x[0]]), "clip.csv:38: 1 ids are in no table of the competition"),
+        (lambda ids, x: ([*ids, ids[3]], [*x, x[0]]), "clip.csv:38: id '3.jpg' is also at"),
+        (
+            lambda ids, x: (ids, [*x[:4], ["nan", 1], *x[5:]]),
+            "clip.csv:6: column 'a' of id '4.jpg' holds nothing or nan",
+        ),
+        (lambda ids, x: (ids, [*x[:4], ["1e99", 1], *x[5:]]), "clip.csv:6: column 'a' of id '4.jpg' holds 1e+99"),
+        (lambda ids, x: (ids, [*x[:4], ["red", 1], *x[5:]]), "clip.csv:6: column 'a' holds 'red'; expected a number"),
+    ],
+)
+def test_a_refused_file_is_named_with_its_line_and_nothing_is_written(small, tmp_path, capsys, change, said):
+    ids, values = rows()
+    ids, x = change(ids, values.tolist())
+    write_text(tmp_path / "clip.csv", csv_text(["id", "a", "b"], *([id, *row] for id, row in zip(ids, x, strict=True))))
+    assert add(tmp_path / "clip.csv") == 2
+    assert said in capsys.readouterr().err
+    assert not small.added_features("clip").exists()
+
+
+def test_an_array_of_objects_or_of_three_dimensions_or_without_ids_is_refused(small, tmp_path, capsys):
+    np.save(tmp_path / "a.npy", np.array([{"x": 1}] * 36, object))
+    np.save(tmp_path / "b.npy", np.zeros((36, 2, 2)))
+    np.save(tmp_path / "c.npy", np.zeros((36, 2)))
+    for file, said in (("a", "not an array of numbers"), ("b", "(36, 2, 2)"), ("c", "the ids of its rows are missing")):
+        assert add(tmp_path / f"{file}.npy") == 2
+        assert said in capsys.readouterr().err
+
+
+def test_other_features_of_a_name_need_again_and_make_what_reads_them_stale(small, tmp_path, capsys):
+    ids, values = rows()
+    check_and_split(small)
+    write_text(small.configs / "mine.toml", HEAD)
+    assert add(write_csv(tmp_path / "clip.csv", ids, values)) == 0
+    train(small, "mine")
+    assert Graph.open(small).fold("mine", 0).stale_reason() == ""
+    write_csv(tmp_path / "clip.csv", ids, values * [1, -2])
+    assert add(tmp_path / "clip.csv") == 2
+    assert "AGAIN=1 replaces them" in capsys.readouterr().err
+    assert Graph.open(small).fold("mine", 0).stale_reason() == ""
+    assert add(tmp_path / "clip.csv", "AGAIN=1") == 0
+    assert Graph.open(small).fold("mine", 0).stale_reason() == "added features clip, train changed"
+    assert step_of(Graph.open(small).task("train mine")) is not None
+
+
+def test_a_head_on_added_features_learns_from_them_and_says_that_it_labels_no_new_images(small, tmp_path, capsys):
+    check_and_split(small)
+    ids, _, y, _ = read_labels(small.labels)
+    every = [*ids, *(f"t{i}.jpg" for i in range(6))]
+    told = np.concatenate([y, np.zeros((6, 2))]) * 1e6 + 5e6  # also beyond the range of float16
+    write_csv(tmp_path / "clip.csv", every, np.column_stack([told, np.ones(36)]), ("cat", "sky", "one"))
+    assert add(tmp_path / "clip.csv", "READS=image") == 0
+    assert "warning: 1 of 3 columns are the same in every training row: one" in capsys.readouterr().out
+    write_text(small.configs / "mine.toml", HEAD)
+    train(small, "mine")
+    proba = Predictions.read(small.oof("mine")).aligned_to(ids)
+    assert ((proba > 0.5) == y).all()
+    assert read_json(small.run("mine"))["config"]["features"] == [{"name": "clip", "reads": "image"}]
+    assert Graph.open(small).experiments["mine"].reads == {"image"}
+    assert main(["predict", "small", "EXP=mine", f"IMAGES={small.input / 'data'}", f"OUT={tmp_path / 'out.csv'}"]) == 2
+    error = capsys.readouterr().err
+    assert "'mine' can't label new images" in error and "'clip'" in error
+    run_tasks(small, "submit mine")
+    assert small.submission("mine").exists()
+
+
+def test_an_experiment_whose_features_were_not_added_says_how_to_add_them(small, capsys):
+    write_text(small.configs / "mine.toml", HEAD)
+    assert main(["train", "small", "EXPS=mine"]) == 2
+    assert "make add-features COMP=small FILE=<file> NAME=clip" in capsys.readouterr().err
+
+
+def test_kinds_that_read_no_features_say_so(tmp_path):
+    for kind in ("tfidf", "finetune"):
+        with pytest.raises(ValueError, match="features = .'clip'.: it reads"):
+            make_experiment({"kind": kind, "features": ["clip"]}, tmp_path / "a.toml")
+    assert "features" not in make_experiment({"kind": "tfidf"}, tmp_path / "a.toml").model_dump()
+
+
+def test_fusion_puts_added_features_where_they_were_computed_from():
+    """Image features among the frozen ones, caption features beside the captions, joint ones in the term of both."""
+    from tandem.models.base import TrainingRun
+    from tandem.models.inputs import Inputs
+
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, (64, 3)).astype(np.uint8)
+    columns = {name: y[:, [j]][:, None].astype(np.float32) for j, name in enumerate(("seen", "said", "joint"))}
+    reads = (("seen", "image"), ("said", "caption"), ("joint", "both"))
+    config = {"hidden": 8, "rank": 2, "dropout": 0.0, "input_dropout": 0.0, "heads": 1, "modality_dropout": 0.0}
+    values = {"kind": "fusion", "features": [{"name": name, "reads": of} for name, of in reads], "fusion": config}
+    cfg = FusionExperiment.model_validate(values | {"train": {"epochs": 30, "batch": 16, "min_steps": 0, "lr": 0.02}})
+    inputs = Inputs([str(i) for i in range(64)], columns)
+    model = make_model(cfg, 3)
+    model.fit(inputs, y, TrainingRun(0))
+    terms = model.predict_terms(inputs)["both"]
+    assert ((model.predict_proba(inputs) > 0.5) == y).all()
+    apart = [terms[y[:, j] == 1, j].mean(0) - terms[y[:, j] == 0, j].mean(0) for j in range(3)]
+    assert [part.argmax() for part in apart] == [0, 1, 2]  # image, caption, both
+    assert cfg.reads == {"image", "caption"} and not cfg.labels_new_images
+    with pytest.raises(ValueError, match="needs a .trunk."):
+        FusionExperiment.model_validate({"kind": "fusion", "features": ["clip"]})
+
+
+def test_ids_are_matched_with_and_without_a_suffix_only_where_it_is_certain():
+    assert match_ids(["1", "2.png"], ["1.jpg", "2.jpg"]) == {"1.jpg": 0, "2.jpg": 1}
+    assert match_ids(["1"], ["1.jpg", "1.png"]) == {}
+    assert match_ids(["1.jpg", "1.png"], ["1.png"]) == {"1.png": 1}
