@@ -202,7 +202,7 @@ def sample_kind(table: Table, competition: Competition) -> SubmissionForm | Ques
 
     Raises ValueError where it has neither the labels as columns, nor as rows, nor one column beside the ids.
     """
-    form, asked = _layout(table, competition), competition.submission
+    form, asked = layout_of(table, competition), competition.submission
     if form.layout in ("cell", "joined"):
         if asked in (None, "labels") and (asked or competition.metric_needs == "labels"):
             return form
@@ -230,7 +230,7 @@ def fractions_question(metric: str, cell: str) -> Question:
     return Question("metric", about, ranking)
 
 
-def _layout(table: Table, competition: Competition) -> SubmissionForm:
+def layout_of(table: Table, competition: Competition) -> SubmissionForm:
     """Where the labels are; whether numbers are flags or probabilities is not decided yet."""
     id, names, columns = competition.id, tuple(competition.labels.names), tuple(table.columns)
     labels = competition.labels
