@@ -83,6 +83,6 @@ def test_the_stage_has_every_option_that_make_passes(target, options, capsys):
 
 def test_the_makefile_stays_small_and_plain():
     text = (ROOT / "Makefile").read_text()
-    assert len(text.splitlines()) <= 90
+    assert len(text.splitlines()) <= 110
     assert "$(eval" not in text
     assert not re.search(r"^\s*-?s?include\b", text, re.MULTILINE)
