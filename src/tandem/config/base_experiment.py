@@ -81,7 +81,7 @@ class BaseExperiment(Section):
         return f"it reads the features {names} that make add-features added, which nothing here can compute"
 
     def with_added(self, reads: Mapping[str, Joint], alone: Any = None) -> Self:
-        """The experiment with what each of its `features` was computed from: as `reads` says, else `alone`, if given."""
+        """The experiment with what each of its `features` was computed from: as `reads` says, else `alone`."""
         if not self.features:
             return self
         known = [one.model_copy(update={"reads": reads.get(one.name, alone or one.reads)}) for one in self.features]
