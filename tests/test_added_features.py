@@ -192,3 +192,41 @@ def test_ids_are_matched_with_and_without_a_suffix_only_where_it_is_certain():
     assert match_ids(["1", "2.png"], ["1.jpg", "2.jpg"]) == {"1.jpg": 0, "2.jpg": 1}
     assert match_ids(["1"], ["1.jpg", "1.png"]) == {}
     assert match_ids(["1.jpg", "1.png"], ["1.png"]) == {"1.png": 1}
+
+
+MINE = '''
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+
+class Rate:
+    """Predicts a label where the feature of its number is positive."""
+
+    inputs = {"features": ["clip"]}
+
+    def __init__(self, n_labels):
+        self.n_labels = n_labels
+
+    def fit(self, inputs, y, run):
+        assert inputs.features["clip"].shape == (len(y), 1, 2)
+        return []
+
+    def predict_proba(self, inputs):
+        return (inputs.matrix("clip") > 0).astype(np.float32)
+
+    def save(self, path):
+        save_file({"none": np.zeros(1)}, path)
+
+    def load(self, path):
+        return self
+'''
+
+
+def test_a_custom_model_finds_added_features_by_their_name(small, tmp_path):
+    check_and_split(small)
+    ids, values = rows()
+    assert add(write_csv(tmp_path / "clip.csv", ids, values - 2)) == 0
+    write_text(small.root / "my_rate.py", MINE)
+    write_text(small.configs / "mine.toml", 'kind = "custom"\nmodel = "my_rate.py:Rate"\n')
+    train(small, "mine")
+    assert Predictions.read(small.oof("mine")).aligned_to(["0.jpg", "6.jpg"]).tolist() == [[0, 0], [1, 0]]
