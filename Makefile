@@ -15,7 +15,7 @@ GOAL = $(if $(EXPS),--exps "$(EXPS)") $(if $(STACK),--stack "$(STACK)") --jobs "
 .NOTPARALLEL:  # goals in order; JOBS=N or -jN is how many tasks Python runs at once
 .DEFAULT_GOAL := help
 .PHONY: help setup import check plan folds features train pseudo stack submit scores report explain ablation predict \
-  bundle serve tune add-features blend new-model download upload test test-all bench clean
+  bundle serve seeds tune add-features blend new-model download upload test test-all bench clean
 
 help:  ## this list
 	@echo "Tandem: from a competition zip to a validated submission."
@@ -66,6 +66,8 @@ bundle: $(READY)  ## [BUDGET_MB=100] [BUDGET_MS=] [EXP=]: bundles/COMP.zip, all 
 	$(TANDEM) $(if $(BUDGET_MB),--budget-mb "$(BUDGET_MB)") $(if $(BUDGET_MS),--budget-ms "$(BUDGET_MS)") $(if $(EXP),--exp "$(EXP)") $(if $(FOLDS),--folds "$(FOLDS)")
 serve: $(READY)  ## [COMP= or BUNDLE=file.zip TRUST=] [EXP=fusion] [PORT=8000]: a page on this machine that labels photos
 	$(TANDEM) $(if $(PORT),--port "$(PORT)") $(if $(FOLDS),--folds "$(FOLDS)") $(if $(EXP),--exp "$(EXP)") $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(TRUST),--trust "$(TRUST)")
+seeds: $(READY)  ## EXP=fusion [N=3]: configs/fusion_seeds3.toml, the same experiment with N seeds as one, trained, and what it gains
+	$(TANDEM) --exp "$(or $(EXP),$(error make seeds needs EXP=name))" $(if $(N),--n "$(N)") --jobs "$(JOBS)"
 tune: $(READY)  ## EXP=concat [TRIALS=30] [OUTER=0]: search the settings that [tune] in its TOML names, write configs/EXP_tuned.toml and what it gains
 	$(TANDEM) --exp "$(or $(EXP),$(error make tune needs EXP=name))" $(if $(TRIALS),--trials "$(TRIALS)") $(if $(OUTER),--outer "$(OUTER)")
 new-model: $(READY)  ## NAME=mine: my_mine.py, configs/mine.toml and a test: a model of your own, to be changed

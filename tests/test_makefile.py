@@ -55,7 +55,7 @@ def test_the_chosen_experiments_are_passed_on_as_one_argument():
 
 VARIABLES = (
     "COMP=x ZIP=a DIR=b TARGET=c EXPS=d EXP=e ID=f FOLDS=1 IMAGES=g OUT=h CAPTIONS=i FAST=1 BUNDLE=j PORT=1 "
-    "BUDGET_MB=1 BUDGET_MS=1 LABELS=k IMAGE=l CAPTION=m METRIC=n SET=o=p STACK=q"
+    "BUDGET_MB=1 BUDGET_MS=1 LABELS=k IMAGE=l CAPTION=m METRIC=n SET=o=p STACK=q N=2"
 )
 
 
@@ -68,6 +68,7 @@ VARIABLES = (
         ("report", "--exp"),
         ("explain", "--id --exp"),
         ("ablation", "--exp --folds"),
+        ("seeds", "--exp --n --jobs"),
         ("predict", "--bundle --exp --fast --folds --images --out --captions"),
         ("bundle", "--budget-mb --budget-ms --exp --folds"),
         ("serve", "--port --folds --exp --bundle"),

@@ -20,6 +20,7 @@ STAGES = {
     "stack": "fit the second level on out-of-fold predictions",
     "decode": "tune thresholds and score every experiment",
     "submit": "the whole pipeline: write and validate a submission",
+    "seeds": "the same experiment with further seeds as one, and what it gains",
     "predict": "label a folder of new images",
     "bundle": "pack what labelling needs into one zip",
     "explain": "show why one image got its labels",

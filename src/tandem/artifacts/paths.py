@@ -114,8 +114,13 @@ class Paths:
     def features(self, encoder: str, split: str) -> Path:
         return self.root / "features" / self.comp / f"{encoder}.{split}.npy"
 
-    def model(self, experiment: str, fold: int, suffix: str) -> Path:
-        return self.models_dir(experiment) / f"fold{fold}{suffix}"
+    def model(self, experiment: str, fold: int, suffix: str, seed: int = 0) -> Path:
+        """A file of the model of one fold; `seed` is the number of the seed, where an experiment has several.
+
+        >>> Paths("sample").model("fusion_seeds3", 0, ".json", seed=1).name
+        'fold0-seed1.json'
+        """
+        return self.models_dir(experiment) / f"fold{fold}{f'-seed{seed}' if seed else ''}{suffix}"
 
 
 def inputs_dir(root: Path) -> Path:

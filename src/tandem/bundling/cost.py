@@ -51,7 +51,7 @@ def measure_costs(
         ms, _ = time_rows(partial(member.terms, rows), len(rows))
         own = tensor_mb(member.experiment, tensors)
         tensors |= own
-        fold = Cost(zipped_mb(one.models(1)[0].read_bytes()), ms)
+        fold = Cost(sum(zipped_mb(file.read_bytes()) for file in one.models(1)), ms)
         slugs = {encoder.slug for encoder in member.experiment.encoders}
         costs[one.name] = ExperimentCost(fold, len(one.folds), frozenset(slugs | set(own)))
     shared |= {key: Cost(mb=mb) for key, mb in tensors.items()}

@@ -10,6 +10,10 @@ from tandem.config.encoders import AddedFeatures, Encoder, ImageSize, Joint
 from tandem.config.own_code import references
 from tandem.config.toml_files import Section
 
+MOST_SEEDS = 10
+# content keys of experiments with one seed stay as they are
+SEEDS = Field(1, ge=1, le=MOST_SEEDS, exclude_if=lambda seeds: seeds == 1)
+
 
 def _by_name(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
@@ -20,7 +24,10 @@ class BaseExperiment(Section):
 
     no_features: ClassVar[str] = ""  # why a kind reads none that the user added
     explains: ClassVar[bool] = False  # its model has `predict_terms`
+    is_random: ClassVar[bool] = True  # another seed gives another model
     seed: int = 0
+    # models of each fold, the first with `seed`, the next with `seed` + 1; their logits are averaged
+    seeds: int = SEEDS
     tuned: str = Field("", exclude_if=not_)  # the competition whose folds chose its settings: written by `make tune`
     # those that `make add-features` added, by name; content keys of experiments without them stay as they are
     features: tuple[Annotated[AddedFeatures, BeforeValidator(_by_name)], ...] = Field((), strict=False, exclude_if=not_)
@@ -30,6 +37,23 @@ class BaseExperiment(Section):
         if self.features and self.no_features:
             raise ValueError(f"features = {[one.name for one in self.features]}: {self.no_features}")
         return self
+
+    @model_validator(mode="after")
+    def _seeds_differ(self) -> Self:
+        if self.seeds > 1 and not self.is_random:
+            raise ValueError(f"seeds = {self.seeds}: {self.why_not_random}")
+        return self
+
+    @property
+    def why_not_random(self) -> str:
+        """Why further seeds give nothing; "" where they do."""
+        return "" if self.is_random else f"kind {getattr(self, 'kind', '')} gives the same model with every seed"
+
+    def of_seed(self, number: int) -> Self:
+        """The experiment that the models of one of its seeds are; the first has number 0."""
+        if self.seeds == 1:
+            return self
+        return self.model_copy(update={"seed": self.seed + number, "seeds": 1})
 
     @property
     def encoders(self) -> tuple[Encoder, ...]:

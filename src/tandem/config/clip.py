@@ -23,6 +23,7 @@ class ZeroShotExperiment(BaseExperiment):
 
     explains: ClassVar[bool] = True
     no_features: ClassVar[str] = "it compares images and captions with prompts alone"
+    is_random: ClassVar[bool] = False
     kind: Literal["zeroshot"]
     image: ClipImageEncoder = ClipImageEncoder()
     captions: bool = False  # also the similarity of caption and prompts, where a row has a caption

@@ -180,6 +180,7 @@ class TfidfExperiment(BaseExperiment):
     """
 
     no_features: ClassVar[str] = 'it reads the words of captions alone; kind = "head" or "fusion" reads features'
+    is_random: ClassVar[bool] = False
     kind: Literal["tfidf"]
     caption_views: bool = CAPTION_VIEWS
     tfidf: training.Tfidf = training.Tfidf()

@@ -9,7 +9,7 @@ from typing import Any
 from tandem.config.base_experiment import BaseExperiment
 from tandem.config.toml_files import merged
 
-FIXED = ("kind", "base", "seed", "tuned", "pseudo")  # no settings, or such that no search should choose
+FIXED = ("kind", "base", "seed", "seeds", "tuned", "pseudo")  # no settings, or such that no search should choose
 FORM = "expected {low = 1e-4, high = 1e-2, log = true} or a list of values"
 
 Value = float | int | str | bool

@@ -63,9 +63,7 @@ def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
     parts: dict = {"missing": tuple(missing), "known": told}
     if all(reasons.values()) and not config.explains:
         return replace(found, **parts)
-    ensemble = FoldEnsemble.load(
-        located_code(config, paths.root), len(rows.names), [paths.model(name, k, ".safetensors") for k in folds]
-    )
+    ensemble = FoldEnsemble.load(located_code(config, paths.root), len(rows.names), experiment.models_of(folds))
     one = read_inputs(paths, config, split).take(np.array([row]))
     if config.explains:
         terms = ensemble.terms(one)

@@ -16,7 +16,7 @@ from tandem.config.own_code import code_files, session_digests
 from tandem.data.added_features import added_files, read_records
 from tandem.data.image_scan import folder_state
 from tandem.features.weights_identity import weights_identity
-from tandem.graph.keys import NEW, NONE, STACK, Artifact, decoder_settings, read_record
+from tandem.graph.keys import NEW, NONE, STACK, Artifact, decoder_settings, model_name, read_record
 from tandem.graph.sources import Sources
 
 R = TypeVar("R")
@@ -322,9 +322,9 @@ class Graph:
         return session_digests(names) | {name: self.sources.file(root / name) for name in code_files(root, names)}
 
     @cached
-    def fold(self, name: str, k: int) -> Artifact:
-        """One experiment's model of one fold and its held-out predictions."""
-        experiment = self.experiments[name].as_trained(self.sources.labelled_rows)
+    def fold(self, name: str, k: int, seed: int = 0) -> Artifact:
+        """One experiment's model of one fold, of the seed of this number, and its held-out predictions."""
+        experiment = self.experiments[name].of_seed(seed).as_trained(self.sources.labelled_rows)
         suffixes = [".safetensors", ".parquet", *([TERMS] if experiment.explains else [])]
         inputs: dict[str, Any] = {
             f"configs/{name}.toml": experiment.model_dump(mode="json"),
@@ -338,17 +338,23 @@ class Graph:
         if experiment.uses_bfloat16:
             inputs["precision"] = self.sources.precision["image"]
         if experiment.teacher:
-            inputs[f"teacher {experiment.teacher}"] = self.fold(experiment.teacher, k).key
             teacher = self.experiments[experiment.teacher]
+            for number in range(teacher.seeds):
+                which = f" seed {number}" if number else ""
+                inputs[f"teacher {experiment.teacher}{which}"] = self.fold(experiment.teacher, k, number).key
             for split in self.competition.splits[1:]:
                 inputs |= self._read(teacher, split) | self._read(experiment, split)
-        files = tuple(self.paths.model(name, k, suffix) for suffix in suffixes)
-        return Artifact(f"{name} fold {k}", files, self.paths.model(name, k, ".json"), inputs)
+        files = tuple(self.paths.model(name, k, suffix, seed) for suffix in suffixes)
+        return Artifact(f"{name} {model_name(k, seed)}", files, self.paths.model(name, k, ".json", seed), inputs)
+
+    def models(self, name: str) -> list[tuple[int, int]]:
+        """(fold, number of the seed) of each model of an experiment, all folds of the first seed first."""
+        return [(k, seed) for seed in range(self.experiments[name].seeds) for k in self.fold_numbers]
 
     @cached
     def oof(self, name: str) -> Artifact:
         """The held-out predictions of all folds of an experiment."""
-        inputs = {f"fold {k}": self.fold(name, k).key for k in self.fold_numbers}
+        inputs = {model_name(*model): self.fold(name, *model).key for model in self.models(name)}
         contributions = [self.paths.contributions(name)] if self.experiments[name].explains else []
         files = (self.paths.oof(name), *contributions)
         return Artifact(f"{name} out of fold", files, self.paths.run(name), inputs)
@@ -362,7 +368,7 @@ class Graph:
 
     def _train(self, name: str) -> Task:
         experiment = self.experiments[name]
-        folds = tuple(self.fold(name, k) for k in self.fold_numbers)
+        folds = tuple(self.fold(name, *model) for model in self.models(name))
         needs = ["folds", *(f"features {e.slug}" for e in experiment.encoders)]
         if experiment.teacher:
             needs.append(f"train {experiment.teacher}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from tandem.artifacts.atomic_io import read_json
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import Competition, load_competition
 from tandem.config.experiments import Experiment, make_experiment
-from tandem.graph.keys import NONE, STACK, decoder_settings, read_record, reason
+from tandem.graph.keys import NONE, STACK, decoder_settings, model_name, read_record, reason
 
 if TYPE_CHECKING:  # imported where they are used: `make scores` needs none of them
     import numpy as np
@@ -97,7 +98,11 @@ class ExperimentDir:
         """Weights of the folds' models, of the first `most` of them; 0 is all."""
         if not 0 <= most <= len(self.folds):
             raise ValueError(f"FOLDS={most}: {self.name} has {len(self.folds)} models; expected 0 (all) to that number")
-        return [self.paths.model(self.name, k, ".safetensors") for k in self.folds[: most or None]]
+        return self.models_of(self.folds[: most or None])
+
+    def models_of(self, folds: Sequence[int]) -> list[Path]:
+        """Weights of these folds' models, of every seed."""
+        return [self.paths.model(self.name, k, ".safetensors", s) for k in folds for s in range(self.config.seeds)]
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -184,9 +189,13 @@ class ExperimentDir:
         return read_json(file) if file.is_file() else None
 
     def logs(self) -> dict[int, list[dict[str, Any]]]:
-        """The training log of each fold that has one."""
-        files = {k: self.paths.model(self.name, k, ".json") for k in self.folds}
-        return {k: read_json(file).get("log") or [] for k, file in files.items() if file.is_file()}
+        """The training log of each fold that has one; an entry of a further seed has the number of that `seed`."""
+        logs: dict[int, list[dict[str, Any]]] = {}
+        for k, s in product(self.folds, range(self.config.seeds)):
+            if (file := self.paths.model(self.name, k, ".json", s)).is_file():
+                log = read_json(file).get("log") or []
+                logs.setdefault(k, []).extend([entry | {"seed": s} for entry in log] if s else log)
+        return logs
 
     def sibling(self, name: str) -> "ExperimentDir":
         """Another experiment of the same competition."""
@@ -224,8 +233,9 @@ class ExperimentDir:
         return _changed({name: made[name] for name in now}, now)
 
     def _stale_models(self, graph: "Graph") -> str:
-        records = {k: read_record(self.paths.model(self.name, k, ".json")) for k in self.folds}
-        if any(record.get("key") != self.run["inputs"].get(f"fold {k}") for k, record in records.items()):
+        models = list(product(self.folds, range(self.config.seeds)))
+        records = {model: read_record(self.paths.model(self.name, model[0], ".json", model[1])) for model in models}
+        if any(record.get("key") != self.run["inputs"].get(model_name(*model)) for model, record in records.items()):
             return "its training was interrupted"
         rows = {"labels": graph.sources.table("train.labels"), "fold map": graph.sources.fold_map}
         known = self.name in graph.experiments  # else its file in configs/ was deleted
@@ -234,9 +244,11 @@ class ExperimentDir:
                 return ""
             file, now = f"configs/{self.name}.toml", graph.experiments[self.name].model_dump(mode="json")
             return _changed({file: self.run["config"]}, {file: now})
-        for k, record in records.items():
+        if known and (seeds := graph.experiments[self.name].seeds) != self.config.seeds:
+            return f"configs/{self.name}.toml seeds {self.config.seeds} -> {seeds}"
+        for model, record in records.items():
             made = record["inputs"] if known else {key: record["inputs"].get(key) for key in rows}
-            if why := _changed(made, graph.fold(self.name, k).inputs if known else rows):
+            if why := _changed(made, graph.fold(self.name, *model).inputs if known else rows):
                 return why
         return ""
 

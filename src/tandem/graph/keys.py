@@ -58,6 +58,15 @@ class Artifact:
         return f"{missing} is missing" if missing else ""
 
 
+def model_name(fold: int, seed: int = 0) -> str:
+    """The name of a fold's model among the inputs of other artifacts; `seed` is the number of the seed.
+
+    >>> model_name(2), model_name(2, 1)
+    ('fold 2', 'fold 2 seed 1')
+    """
+    return f"fold {fold} seed {seed}" if seed else f"fold {fold}"
+
+
 def read_record(file: Path) -> dict[str, Any]:
     """The JSON object, or the metadata of a parquet file; empty where it is absent, damaged or holds no key."""
     if file.suffix == ".parquet":

@@ -10,6 +10,7 @@ from tandem.artifacts.contributions import TERM_NAMES
 from tandem.config.metric_names import merit
 from tandem.decoding import default_decoder
 from tandem.graph.experiment_dir import chosen_by
+from tandem.graph.keys import STACK
 from tandem.metrics import f1_samples, log_loss_rows, paired_mean
 from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment
 from tandem.report.experiments import total_seconds
@@ -129,7 +130,7 @@ def stack_members(data: ReportData, focus: FocusExperiment, figures: Figures) ->
         names = [e.name for e in dropped]
         seconds = sum(total_seconds(e, data.experiments) for e in dropped)
         kept = [name for name in run["members"] if name not in names]
-        own = chosen_by(focus.name, is_stack=True)
+        own = chosen_by(run.get("experiment", STACK), is_stack=True)
         yield Advice(
             f"Leave out {', '.join(names)}",
             f"{'its' if len(names) == 1 else 'their'} weight in the stack is 0; training took {seconds:,.0f} s, "

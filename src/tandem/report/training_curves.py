@@ -14,12 +14,12 @@ CHARTS = 16  # experiments with a chart
 
 
 def curves(logs: dict[int, list[dict]], key: str) -> list[list[float]]:
-    """The values of each epoch, one list per fold and bag; empty if the logs have no `key`."""
-    lines: dict[tuple[int, int], list[float]] = {}
+    """The values of each epoch, one list per fold, seed and bag; empty if the logs have no `key`."""
+    lines: dict[tuple[int, int, int], list[float]] = {}
     for fold, log in sorted(logs.items()):
         for entry in log:
             if key in entry:
-                lines.setdefault((fold, entry.get("bag", 0)), []).append(float(entry[key]))
+                lines.setdefault((fold, entry.get("seed", 0), entry.get("bag", 0)), []).append(float(entry[key]))
     return list(lines.values())
 
 

@@ -63,6 +63,10 @@ def _open_graph(paths: Paths, name: str, seeds: int) -> tuple[Graph, list[list[s
     experiment = graph.experiments[graph.chosen([name])[0]]
     if not isinstance(experiment, FusionExperiment):
         raise ValueError(f"EXP={name}: expected an experiment of kind fusion, got {experiment.kind!r}")
+    if experiment.seeds > 1:
+        raise ValueError(
+            f"EXP={name}: has seeds = {experiment.seeds}; expected its base, with SEEDS={experiment.seeds}"
+        )
     names, networks = with_seeds(name, experiment, seeds, rows)
     return Graph.open(paths, networks), names
 
@@ -130,7 +134,8 @@ class _Ablation:
             if (proba := self._read_stack(stack)) is not None:
                 rows.append(comparison.row("experiments", stack, proba[self.rows]))
         for name in self.graph.competition.experiments:
-            current = not any(self.graph.fold(name, k).stale_reason() for k in self.folds)
+            seeds = range(self.graph.experiments[name].seeds)
+            current = not any(self.graph.fold(name, k, seed).stale_reason() for k in self.folds for seed in seeds)
             if name != self.full.name and current:
                 rows.append(self._row(comparison, "experiments", self._job(name)))
         return rows
@@ -142,14 +147,14 @@ class _Ablation:
 
     def _cost(self, job: FoldJob) -> Mapping[str, Any]:
         """Seconds and MB per fold; milliseconds per image on all cores, encoders and one fold model together."""
-        files = [self.paths.model(job.name, k, ".safetensors") for k in self.folds]
-        seconds = np.mean([read_json(file.with_suffix(".json"))["seconds"] for file in files])
-        mb = np.mean([file.stat().st_size for file in files]) / 2**20
+        files = [one.file(k, ".safetensors") for k in self.folds for one in job.of_seeds]
+        seconds = sum(read_json(file.with_suffix(".json"))["seconds"] for file in files) / len(self.folds)
+        mb = sum(file.stat().st_size for file in files) / len(self.folds) / 2**20
         first = np.arange(min(TIMED, len(job.rows.ids)))
-        (model,) = job.load(self.folds[:1]).models
+        models = job.load(self.folds[:1]).models
         inputs = job.inputs.take(first)
-        model.predict_proba(inputs)  # to warm up
-        ms, _ = time_rows(lambda: model.predict_proba(inputs), len(first))
+        models[0].predict_proba(inputs)  # to warm up
+        ms, _ = time_rows(lambda: [model.predict_proba(inputs) for model in models], len(first))
         for encoder in job.experiment.encoders:
             if encoder.slug not in self.encoder_ms:
                 self.encoder_ms[encoder.slug] = self._time_encoder(encoder, len(first))

@@ -22,6 +22,7 @@ from tandem.graph.plan import Step, step_of
 from tandem.logits import sigmoid
 from tandem.runtime.resources import peak_mb, versions
 from tandem.runtime.torch_setup import use_threads
+from tandem.training.copied_models import copy_trained
 from tandem.training.fold_job import FoldJob
 from tandem.training.parallel_folds import fit_folds
 from tandem.training.split_inputs import read_inputs
@@ -35,14 +36,18 @@ def run(paths: Paths, step: Step) -> None:
         step = step_of(Graph.open(paths).task(step.task.name)) or step
     folds = [artifact for artifact in step.task.artifacts if "fold" in artifact.inputs]
     oof, *tests = step.task.artifacts[len(folds) :]  # no test predictions without a test table
-    numbers = [artifact.inputs["fold"] for artifact in folds]
+    numbers = list(dict.fromkeys(artifact.inputs["fold"] for artifact in folds))
     config, teacher = step.task.config, step.task.config.teacher
     job = FoldJob(
         paths, step.task.subject, config, teacher and FoldJob(paths, teacher, Experiments(paths)[teacher].config)
     )
-    stale = [(job, a.inputs["fold"], a.made_from) for a in step.stale if a in folds]
-    fit_folds(stale, numbers)
-    if oof in step.stale or stale:
+    models = [(one, k) for one in job.of_seeds for k in numbers]  # in the order of `folds`
+    stale = [(*model, a) for model, a in zip(models, folds, strict=True) if a in step.stale]
+    if config.seeds > 1:
+        graph = Graph.open(paths)
+        stale = [one for one in stale if not copy_trained(graph, *one)]
+    fit_folds([(one, k, a.made_from) for one, k, a in stale], numbers)
+    if oof in step.stale or any(a in step.stale for a in folds):
         write_oof(job, numbers, oof)
     for test in tests:
         if test in step.stale or test.stale_reason():  # `write_oof` removes its contributions
@@ -58,8 +63,9 @@ def write_oof(job: FoldJob, folds: list[int], artifact: Artifact) -> None:
         paths.test(job.name).unlink(missing_ok=True)  # its contributions are in the file that is replaced now
         parts = [(setting, rows.ids, part) for setting, part in terms.items()]
         write_contributions(paths.contributions(job.name), rows.names, parts)
-    for file in paths.models_dir(job.name).glob("fold*"):  # of another number of folds
-        if int(re.split(r"\D", file.name.removeprefix("fold"))[0]) not in folds:
+    for file in paths.models_dir(job.name).glob("fold*"):  # of another number of folds or seeds
+        fold, seed = re.findall(r"^fold(\d+)(?:-seed(\d+))?", file.name)[0]
+        if int(fold) not in folds or int(seed or 0) >= job.experiment.seeds:
             file.unlink()
     origin = job.origin(artifact.key)
     Predictions(rows.ids, rows.names, job.held_out(folds), origin).write(paths.oof(job.name))
@@ -68,8 +74,8 @@ def write_oof(job: FoldJob, folds: list[int], artifact: Artifact) -> None:
 
 def run_record(job: FoldJob, folds: list[int], terms: dict[str, np.ndarray]) -> dict[str, Any]:
     """The content of `run.json`, without key and inputs."""
-    files = [job.paths.model(job.name, k, ".safetensors") for k in folds]
-    seconds = [read_json(job.paths.model(job.name, k, ".json"))["seconds"] for k in folds]
+    files = [one.file(k, ".safetensors") for k in folds for one in job.of_seeds]
+    seconds = [sum(read_json(one.file(k, ".json"))["seconds"] for one in job.of_seeds) for k in folds]
     return {
         "experiment": job.name,
         "competition": job.paths.comp,
@@ -77,7 +83,7 @@ def run_record(job: FoldJob, folds: list[int], terms: dict[str, np.ndarray]) -> 
         "folds": folds,
         "fold_map": job.rows.fold_digest,
         "seconds": round(sum(seconds), 2),
-        "seconds_per_fold": seconds,
+        "seconds_per_fold": [round(s, 2) for s in seconds],
         "peak_mb": peak_mb(),
         "model_mb": round(sum(f.stat().st_size for f in files) / 2**20, 2),
         **({"shares": modality_shares(job.rows.names, terms[BOTH])} if terms else {}),

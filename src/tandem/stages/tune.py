@@ -66,6 +66,8 @@ def _space(graph: Graph, name: str) -> SearchSpace:
         )
     if graph.experiments[name].teacher:
         raise ValueError(f"{file}: [pseudo] can't be tuned: a teacher's fold models saw the folds inside")
+    if (seeds := graph.experiments[name].seeds) > 1:
+        raise ValueError(f"{file}: seeds = {seeds} can't be tuned: tune it with one seed, then run make seeds")
     if target.exists() and not parse_toml(target).get("tuned"):
         raise ValueError(f"{target} exists and make tune did not write it; rename it first")
     return space

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from tandem.config.experiments import Experiment, FusionExperiment
 from tandem.config.own_code import located_code
 from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.graph.declared_stages import TERMS
-from tandem.logits import sigmoid
+from tandem.logits import logit, sigmoid
 from tandem.metrics import f1_samples
 from tandem.models.base import ExplainingModel, Model, TrainingRun
 from tandem.models.fold_ensemble import FoldEnsemble
@@ -31,20 +32,40 @@ class FoldJob:
     """Trains one experiment of one competition, fold by fold; its results depend on files alone.
 
     teacher  the experiment whose fold models give pseudo-labels to unlabelled rows; None where it learns from none
+    seed     number of the seed that it trains, of an experiment with several
+    whole    the job of all seeds, whose rows and inputs it shares
     """
 
     paths: Paths
     name: str
     experiment: Experiment
     teacher: "FoldJob | None" = None
+    seed: int = 0
+    whole: "FoldJob | None" = field(default=None, repr=False)
+
+    @cached_property
+    def of_seeds(self) -> list["FoldJob"]:
+        """A job for each seed; itself where there is one."""
+        seeds = self.experiment.seeds
+        each = [replace(self, experiment=self.experiment.of_seed(s), seed=s, whole=self) for s in range(seeds)]
+        return each if seeds > 1 else [self]
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} seed {self.seed}" if self.seed else self.name
+
+    def file(self, k: int, suffix: str) -> Path:
+        return self.paths.model(self.name, k, suffix, self.seed)
 
     @cached_property
     def rows(self) -> LabelledRows:
-        return read_labelled_rows(self.paths)
+        return self.whole.rows if self.whole else read_labelled_rows(self.paths)
 
     @cached_property
     def inputs(self) -> Inputs:
         """The inputs of all training rows."""
+        if self.whole:
+            return self.whole.inputs
         inputs = read_inputs(self.paths, self.experiment, "train")
         if list(inputs.ids) != list(self.rows.ids):
             raise ValueError(
@@ -58,8 +79,8 @@ class FoldJob:
         start = time.perf_counter()
         rows, key = self.rows, str(made_from["key"])
         train, held_out = np.flatnonzero(rows.fold != k), np.flatnonzero(rows.fold == k)
-        checkpoint = self.paths.model(self.name, k, f".{key}.checkpoint")
-        for stale in checkpoint.parent.glob(f"fold{k}.*.checkpoint"):
+        checkpoint = self.file(k, f".{key}.checkpoint")
+        for stale in checkpoint.parent.glob(f"{self.file(k, '').name}.*.checkpoint"):
             if stale != checkpoint:
                 stale.unlink()
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +92,7 @@ class FoldJob:
             inputs, y, weights = with_pseudo_labels(self.paths, self.experiment, teacher, inputs, y, weights)
         run = TrainingRun(self.experiment.seed * 1000 + k, checkpoint, on_epoch, weights)
         log = model.fit(inputs, y, run) or []
-        file, record = (self.paths.model(self.name, k, suffix) for suffix in (".safetensors", ".json"))
+        file, record = self.file(k, ".safetensors"), self.file(k, ".json")
         record.unlink(missing_ok=True)  # until it is written again, the fold is stale
         model.save(file)
         model = make_model(experiment, len(rows.names)).load(file)  # scored as it will be used
@@ -94,27 +115,41 @@ class FoldJob:
             terms = model.predict_terms(inputs)
             proba = sigmoid(terms[BOTH].sum(-1))
             parts = [(setting, ids, part) for setting, part in terms.items()]
-            write_contributions(self.paths.model(self.name, k, TERMS), rows.names, parts)
+            write_contributions(self.file(k, TERMS), rows.names, parts)
         else:
             proba = model.predict_proba(inputs)
-        Predictions(ids, rows.names, proba, origin).write(self.paths.model(self.name, k, ".parquet"))
+        Predictions(ids, rows.names, proba, origin).write(self.file(k, ".parquet"))
         return proba
 
     def held_out(self, folds: Sequence[int]) -> np.ndarray:
-        """(n, c) float32: each row of `folds` by the model that was not trained on it; zero elsewhere."""
+        """(n, c) float32: each row of `folds` by the model that was not trained on it, of several seeds by the mean of
+        their logits; zero elsewhere."""
+        if len(self.of_seeds) > 1:
+            known = np.isin(self.rows.fold, folds)[:, None]
+            return np.where(known, sigmoid(self._mean_logits(folds)), 0).astype(np.float32)
         proba = np.zeros(self.rows.y.shape, np.float32)
         for k in folds:
-            part = Predictions.read(self.paths.model(self.name, k, ".parquet"))
+            part = Predictions.read(self.file(k, ".parquet"))
             rows = np.flatnonzero(self.rows.fold == k)
             proba[rows] = part.aligned_to([self.rows.ids[i] for i in rows])
         return proba
 
+    def _mean_logits(self, folds: Sequence[int]) -> np.ndarray:
+        """(n, c): the mean over the seeds; of terms, their sum, so that both are the same to rounding."""
+        if self.experiment.explains:
+            return self.held_out_terms(folds)[BOTH].sum(-1)
+        return np.mean([logit(job.held_out(folds)) for job in self.of_seeds], axis=0)
+
     def held_out_terms(self, folds: Sequence[int]) -> dict[str, np.ndarray]:
-        """(n, c, 5) contributions by setting, of each row from the model that was not trained on it."""
+        """(n, c, 5) contributions by setting, of each row from the model that was not trained on it; of several seeds
+        their means."""
+        if len(self.of_seeds) > 1:
+            each = [job.held_out_terms(folds) for job in self.of_seeds]
+            return {setting: np.mean([terms[setting] for terms in each], axis=0) for setting in each[0]}
         whole: dict[str, np.ndarray] = {}
         for k in folds:
             rows = np.flatnonzero(self.rows.fold == k)
-            file = self.paths.model(self.name, k, TERMS)
+            file = self.file(k, TERMS)
             for setting, ids, terms in read_contributions(file):
                 if ids != [self.rows.ids[i] for i in rows]:
                     raise ValueError(f"{file}: not the rows of fold {k}; delete it and run make train")
@@ -123,8 +158,8 @@ class FoldJob:
         return whole
 
     def load(self, folds: Sequence[int]) -> FoldEnsemble:
-        """The models of these folds."""
-        files = [self.paths.model(self.name, k, ".safetensors") for k in folds]
+        """The models of these folds, of every seed."""
+        files = [job.file(k, ".safetensors") for k in folds for job in self.of_seeds]
         return FoldEnsemble.load(located_code(self.experiment, self.paths.root), len(self.rows.names), files)
 
     def origin(self, key: str) -> dict[str, str]:

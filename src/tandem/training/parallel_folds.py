@@ -69,7 +69,7 @@ def fit_folds(stale: Sequence[Fold], folds: Sequence[int]) -> None:
 def fit(job: FoldJob, k: int, made_from: Mapping[str, Any], folds: Sequence[int]) -> None:
     """One of `folds` in this process."""
     use_threads()
-    fold = f"{job.name} fold {k}"
+    fold = f"{job.title} fold {k}"
     set_prefix(f"{fold} ")
 
     def on_epoch(entry: dict[str, Any]) -> None:

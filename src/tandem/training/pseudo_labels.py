@@ -30,13 +30,14 @@ def with_pseudo_labels(
 ) -> tuple[Inputs, np.ndarray, np.ndarray]:
     """(inputs, y, weights (n, c)) of a fold's training rows, then of all unlabelled rows.
 
-    `teacher` holds the teacher's model of the same fold, so no label of the held-out fold is used.
+    `teacher` holds the teacher's models of the same fold, so no label of the held-out fold is used.
     """
     soft, weights = [y], [np.ones(y.shape) if known is None else known]
     assert experiment.pseudo
     share = experiment.pseudo.weight
+    predict = teacher.probabilities if len(teacher.models) > 1 else teacher.models[0].predict_proba
     for split in unlabelled(paths):
-        proba = teacher.models[0].predict_proba(read_inputs(paths, teacher.experiment, split))
+        proba = predict(read_inputs(paths, teacher.experiment, split))
         soft.append(proba)
         weights.append(share * confidence(proba))
         inputs = inputs.followed_by(read_inputs(paths, experiment, split))
