@@ -9,6 +9,7 @@ import pytest
 import toy
 from checked import run_tasks, train, write_competition, write_experiment, write_folds, write_split
 from clip_toy import SIZE, hugging_face_pair, open_clip_pair
+from huggingface_hub import constants, try_to_load_from_cache
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from sklearn.metrics import roc_auc_score
@@ -47,6 +48,8 @@ from tandem.training.fold_job import FoldJob
 
 PROMPTS = (("a photo of cat", "cat"), ("a photo of sky",))
 WEIGHTS = "TANDEM_CLIP"  # a folder of a pair with real weights
+HUB_NAME = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"  # of configs/zeroshot.toml
+CACHE = constants.HF_HUB_CACHE
 MEMBERS = ("zero", "joined", "fused", "words")
 
 
@@ -166,6 +169,9 @@ def test_other_images_than_the_pairs_own_are_refused_with_the_lines_to_write(pai
 def test_prompts_are_part_of_the_name_of_the_features():
     with_prompts = [ClipImageEncoder(prompts=True, label_prompts=p) for p in (PROMPTS, PROMPTS[::-1])]
     assert len({encoder.slug for encoder in (ClipImageEncoder(), *with_prompts)}) == 3
+    assert ClipImageEncoder().slug.startswith("vit-b-32-laion2b-s34b-b79k-224-")
+    with pytest.raises(ValueError, match="the labels have no prompts"):
+        load_encoder(ClipImageEncoder(prompts=True))
 
 
 def test_only_the_tower_that_is_used_is_saved_and_what_is_saved_predicts_the_same(pairs, tmp_path):
@@ -205,6 +211,18 @@ def test_a_pickle_is_never_read(copied):
         load_pair(str(copied))
 
 
+def test_code_that_comes_with_weights_is_not_run_even_where_its_settings_ask_for_it(copied):
+    ran = copied / "ran"
+    (copied / "code.py").write_text(f"open({str(ran)!r}, 'w')\nclass Mine: pass\n")
+    write_json(copied / "tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["code.Mine", None]}})
+    settings = read_json(copied / "open_clip_config.json")
+    settings["model_cfg"]["text_cfg"] |= {"hf_tokenizer_name": "mine", "tokenizer_kwargs": {"trust_remote_code": True}}
+    write_json(copied / "open_clip_config.json", settings)
+    with pytest.raises((ValueError, OSError), match="trust_remote_code"):
+        load_pair(str(copied))
+    assert not ran.exists()
+
+
 def test_a_folder_without_a_description_and_an_unknown_name_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"has neither open_clip_config\.json nor config\.json"):
         load_pair(str(tmp_path))
@@ -225,8 +243,6 @@ def test_a_changed_file_of_weights_is_another_identity(copied):
 @pytest.fixture
 def offline(monkeypatch, tmp_path):
     """A hub that has nothing."""
-    from huggingface_hub import constants
-
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
 
@@ -290,7 +306,7 @@ def test_labels_that_are_numbers_are_asked_for_their_prompts(tmp_path, monkeypat
     assert found.image.label_prompts == (("one",), ("two",))
 
 
-def test_a_competition_without_images_says_that_zero_shot_can_not_work(tmp_path, monkeypatch):
+def test_a_competition_without_images_or_captions_says_that_zero_shot_can_not_work(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     texts = competition(prompts=["one", "two"]).model_copy(update={"images": None, "caption": "text"})
     with pytest.raises(ValueError, match=r"experiments \['zeroshot'\] read images; no folder of images is named"):
@@ -299,6 +315,10 @@ def test_a_competition_without_images_says_that_zero_shot_can_not_work(tmp_path,
     graph = Graph(Paths("x"), texts, load_experiments(Path("configs"), texts, Path("competition.toml")))
     with pytest.raises(ValueError, match="'zeroshot' reads images, which this competition lacks"):
         graph.chosen(["zeroshot"])
+    write_experiment(Paths("x"), "both", ZeroShotExperiment(kind="zeroshot", captions=True))
+    photos = competition(prompts=["one", "two"]).model_copy(update={"experiments": ["both"]})
+    with pytest.raises(ValueError, match=r"experiments \['both'\] read captions; no caption column is named"):
+        load_experiments(Path("configs"), photos, Path("competition.toml"))
 
 
 def test_a_section_of_another_kind_is_refused_and_keys_are_named_as_they_are_written(tmp_path):
@@ -407,28 +427,23 @@ def test_a_bundle_that_would_fetch_a_tower_from_elsewhere_is_refused(trained, tm
         open_bundle(tmp_path / "b")
 
 
-def test_zero_shot_beats_chance_with_real_weights_where_there_are_any_else_says_that_none_ship(tmp_path, request):
-    """Weights of `configs/zeroshot.toml` in the folder that TANDEM_CLIP names, or in the hub's cache."""
-    image = load_experiment(Path(__file__).parents[1] / "configs" / "zeroshot.toml").image
-    image = image.with_weights(os.environ.get(WEIGHTS) or image.model)
-    labels = ("a red picture", "a blue picture")
-    image = image.model_copy(update={"prompts": True, "label_prompts": tuple((text,) for text in labels)})
-    if not os.environ.get(WEIGHTS):
-        request.getfixturevalue("offline" if not _cached() else "tmp_path")
-    if not (os.environ.get(WEIGHTS) or _cached()):
+@pytest.mark.usefixtures("offline")
+def test_zero_shot_beats_chance_with_real_weights_where_there_are_any_else_says_that_none_ship(tmp_path, monkeypatch):
+    """Weights in the folder that TANDEM_CLIP names, or those of `configs/zeroshot.toml` in the hub's cache."""
+    model = load_experiment(Path(__file__).parents[1] / "configs" / "zeroshot.toml").image.model
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", CACHE)
+    model, cached = (
+        os.environ.get(WEIGHTS, model),
+        try_to_load_from_cache(HUB_NAME, "open_clip_model.safetensors", CACHE),
+    )
+    if WEIGHTS not in os.environ and not isinstance(cached, str):
         with pytest.raises(ValueError, match="no weights of a CLIP-like pair ship with Tandem"):
-            load_encoder(image)
+            load_pair(model)
         return
-    blue = np.arange(20) % 2
+    pixels, blue = load_pair(model).pixels, np.arange(20) % 2
     for i, is_blue in enumerate(blue):
         toy.draw(tmp_path / f"{i}.jpg", bool(is_blue), i)
+    resize, prompts = "crop" if pixels.crop else "square", (("a red picture",), ("a blue picture",))
+    image = ClipImageEncoder(model=model, size=pixels.size, resize=resize, prompts=True, label_prompts=prompts)
     found = encoded(image, [tmp_path / f"{i}.jpg" for i in range(20)])[:, 0, -2:]
     assert roc_auc_score(blue, found[:, 1] - found[:, 0]) > 0.9
-
-
-def _cached() -> bool:
-    from huggingface_hub import try_to_load_from_cache
-
-    return isinstance(
-        try_to_load_from_cache("laion/CLIP-ViT-B-32-laion2B-s34B-b79K", "open_clip_model.safetensors"), str
-    )

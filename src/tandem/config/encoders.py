@@ -45,7 +45,8 @@ class _Encoder(Section):
     def slug(self) -> str:
         """Names the files of its features: readable, and different for every other setting."""
         values = self.model_dump()
-        name = "".join(c if c.isalnum() else "-" for c in values["model"].lower().rsplit("/", 1)[-1])
+        last = values["model"].lower().split("/")[-2 if values["kind"] == "clip" else -1 :]  # ARCHITECTURE/TAG
+        name = "".join(c if c.isalnum() else "-" for c in "/".join(last))
         size = values.get("size") or values.get("max_tokens", self.reads)
         kind = f"-{values['kind']}" if self.cached_map else ""
         return f"{name}-{size}{kind}-{digest(values)[:8]}"

@@ -22,6 +22,8 @@ Compare = Callable[[torch.Tensor], torch.Tensor]  # vectors (b, d) -> (b, d), or
 def load_encoder(cfg: ClipEncoder) -> Callable[[Sequence], Iterator[np.ndarray]]:
     """Images or captions in order -> float32 blocks (b, views, d), and with prompts (b, views, d + c): the last c
     values are logit scale x cosine to the prompts of each label. Of lists of k captions: k views."""
+    if cfg.prompts and not cfg.label_prompts:
+        raise ValueError("prompts = true, but the labels have no prompts; expected those of competition.toml")
     pair = load_pair(cfg.model)
     pair.network.to(device())
     compare = _comparison(pair, cfg.label_prompts if cfg.prompts else ())

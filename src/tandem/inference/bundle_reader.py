@@ -133,10 +133,14 @@ def _check_modules(file: Path) -> None:
 
 def _check_open_clip(file: Path) -> None:
     """Raises ValueError where a tower would be described elsewhere: open_clip would read that."""
-    settings = json.loads(file.read_text(encoding="utf-8"))["model_cfg"]
-    if text := settings["text_cfg"].get("hf_model_name"):
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8"))["model_cfg"]
+        text, image = settings["text_cfg"].get("hf_model_name"), settings["vision_cfg"].get("timm_model_name", "")
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{file}: not what make bundle writes: {error}") from error
+    if text:
         raise ValueError(f"{file}: text tower {text!r} comes from outside the bundle")
-    _check_source(file.parent, str(settings["vision_cfg"].get("timm_model_name", "")))
+    _check_source(file.parent, str(image))
 
 
 def _check_source(root: Path, network: str) -> None:
