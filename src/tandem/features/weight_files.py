@@ -81,9 +81,15 @@ def shapes(file: Path) -> dict[str, Shape]:
 
 def own_input(weights: str) -> dict[str, Any]:
     """`mean`, `std` and `interpolation` that the weights were trained with, where the folder's config.json or the
-    file's metadata says so."""
+    file's metadata says so.
+
+    >>> own_input("")  # timm knows them by the model's name
+    {}
+    """
     from safetensors import safe_open
 
+    if not weights:
+        return {}
     config = Path(weights) / "config.json"
     if config.is_file():
         about = json.loads(config.read_text(encoding="utf-8"))
