@@ -15,7 +15,7 @@ GOAL = $(if $(EXPS),--exps "$(EXPS)") $(if $(STACK),--stack "$(STACK)") --jobs "
 .NOTPARALLEL:  # goals in order; JOBS=N or -jN is how many tasks Python runs at once
 .DEFAULT_GOAL := help
 .PHONY: help setup import check plan folds features train pseudo stack submit scores report explain ablation predict \
-  bundle serve seeds tune add-features blend new-model download upload test test-all bench clean
+  bundle serve seeds tune add-features add-predictions blend new-model download upload test test-all bench clean
 
 help:  ## this list
 	@echo "Tandem: from a competition zip to a validated submission."
@@ -78,6 +78,9 @@ add-features: $(READY)  ## FILE=clip.parquet|.csv|.npy (or TRAIN= TEST=) NAME=cl
 	  $(if $(READS),--reads "$(READS)") $(if $(AGAIN),--again "$(AGAIN)")
 blend: $(READY)  ## FILES="a.csv b.csv" [WEIGHTS="2 1"] [METHOD=vote|rank|logit] [OUT=submissions/COMP/blend.csv]: one submission of several
 	$(TANDEM) --files "$(or $(FILES),$(error make blend needs FILES="a.csv b.csv"))" $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(METHOD),--method "$(METHOD)") $(if $(OUT),--out "$(OUT)")
+add-predictions: $(READY)  ## NAME=notebook OOF=oof.csv TEST=test.csv [FOLDS=folds.csv KIND=logits AGAIN=1 REMOVE=1]: predictions from elsewhere become an experiment
+	$(TANDEM) --name "$(NAME)" $(if $(OOF),--oof $(call quoted,$(OOF))) $(if $(TEST),--test $(call quoted,$(TEST))) $(if $(FOLDS),--folds $(call quoted,$(FOLDS))) \
+	  $(if $(KIND),--kind "$(KIND)") $(if $(AGAIN),--again "$(AGAIN)") $(if $(REMOVE),--remove "$(REMOVE)")
 
 download: $(READY)  ## SLUG=kaggle-slug COMP=name: fetch a competition and import it
 	.venv/bin/kaggle competitions download -c "$(SLUG)" -p build/download

@@ -55,7 +55,8 @@ def test_the_chosen_experiments_are_passed_on_as_one_argument():
 
 VARIABLES = (
     "COMP=x ZIP=a DIR=b TARGET=c EXPS=d EXP=e ID=f FOLDS=1 IMAGES=g OUT=h CAPTIONS=i FAST=1 BUNDLE=j PORT=1 "
-    "BUDGET_MB=1 BUDGET_MS=1 LABELS=k IMAGE=l CAPTION=m METRIC=n SET=o=p STACK=q N=2"
+    "BUDGET_MB=1 BUDGET_MS=1 LABELS=k IMAGE=l CAPTION=m METRIC=n SET=o=p STACK=q N=2 "
+    "NAME=r OOF=s TEST=t KIND=logits AGAIN=1 REMOVE=1"
 )
 
 
@@ -71,6 +72,7 @@ VARIABLES = (
         ("seeds", "--exp --n --jobs"),
         ("predict", "--bundle --exp --fast --folds --images --out --captions"),
         ("bundle", "--budget-mb --budget-ms --exp --folds"),
+        ("add-predictions", "--name --oof --test --folds --kind --again --remove"),
         ("serve", "--port --folds --exp --bundle"),
     ],
 )

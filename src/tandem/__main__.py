@@ -29,6 +29,7 @@ STAGES = {
     "add-features": "add features that you computed elsewhere, joined by id",
     "blend": "blend submission files, from anywhere",
     "ablation": "train a fusion network without each of its parts and compare",
+    "add-predictions": "add out-of-fold and test predictions that were made elsewhere",
     "scores": "print the out-of-fold table",
     "report": "write one HTML page about a submission",
 }

@@ -88,7 +88,7 @@ class Score:
     seconds: float  # of training
     model_mb: float  # size of the models in MiB
     leaderboard: float | None  # that metric of the submission, where the test labels are known (solution.csv)
-    marks: tuple[str, ...]  # why the score may be too high, such as "tuned on these folds"
+    marks: tuple[str, ...]  # why the score may be too high, such as "tuned on these folds" or "other folds"
     current: bool  # False: the metric was changed, or the experiment trained again, since it was scored
 
 

@@ -63,6 +63,10 @@ class Paths:
     inferred = _Place("input/{comp}/inferred.json")  # what import wrote to it: other values are the user's
     configs = _Place("configs")
     added_features = _Places("input/{comp}/features/{name}")  # of `make add-features`, a folder each
+    external_dir = _Place("input/{comp}/external")  # one folder per experiment whose predictions were made elsewhere
+    external_oof = _Places("input/{comp}/external/{name}/oof.parquet")
+    external_test = _Places("input/{comp}/external/{name}/test.parquet")
+    external_folds = _Places("input/{comp}/external/{name}/folds.parquet")  # where its folds are known
 
     # what `check` and the graph keep: safe to delete
     build = _Place("build/{comp}")
@@ -91,10 +95,12 @@ class Paths:
     run = _Places("oof/{comp}/{name}/run.json")
     thresholds = _Places("oof/{comp}/{name}/thresholds.json")
     scores = _Places("oof/{comp}/{name}/scores.json")
+    leak_test = _Places("oof/{comp}/{name}/leak_test.json")  # of predictions that were made elsewhere
     contributions = _Places("oof/{comp}/{name}/contributions.parquet")
     models_dir = _Places("models/{comp}/{name}")
     stack = _Places("models/{comp}/{name}/stack.json")  # only a stack has it; its other files lie beside it
     no_caption_stack = _Places("models/{comp}/{name}/no_caption/stack.json")  # of the members that need no caption
+    no_external_stack = _Places("models/{comp}/{name}/no_external/stack.json")  # of the members that are not external
     study = _Places("models/{comp}/{name}/tune.sqlite")
     tuning = _Places("reports/{comp}/tune_{name}.json")
     submission = _Places("submissions/{comp}/{name}.csv")

@@ -48,6 +48,7 @@ def write_bundle(
     chosen_from  number of ensembles that it is the best of, by their scores on the training rows
     """
     out = Paths(trained.paths.comp, root)
+    trained.require_models()
     _copy(trained.paths.competition, out.competition)
     used = load_stack(trained.paths, trained.name)[1] if trained.is_stack else [trained.name]
     members = [trained.sibling(name) for name in used] + ([fallback] if fallback else [])
@@ -71,7 +72,7 @@ def write_bundle(
         "reads": sorted(load_competition(out.competition).reads),
         "score": {
             "metric": trained.scores["metric"],
-            "cross_fitted": trained.scores["score"],
+            "cross_fitted": trained.new_image_scores["score"],
             "chosen_from": chosen_from,
         },
         "versions": versions(),
@@ -169,13 +170,14 @@ def _write_experiment(member: ExperimentDir, folds: int, out: Paths) -> None:
 
 
 def _write_stack(stack: ExperimentDir, packed: set[str], out: Paths) -> None:
-    files = [file for file in stack.paths.models_dir(stack.name).glob("*") if file.suffix in SUFFIXES]
+    labels_new = stack.paths.no_external_stack(stack.name) if stack.external else stack.paths.stack(stack.name)
+    files = [file for file in labels_new.parent.glob("*") if file.suffix in SUFFIXES]
     no_caption = load_no_caption_stack(stack.paths, stack.name)
     if no_caption and set(no_caption[1]) <= packed:
         files += stack.paths.no_caption_stack(stack.name).parent.glob("*")
     for file in files:
         _copy(file, out.root / file.relative_to(stack.paths.root))
-    _write_records(stack, out, {"members": dict.fromkeys(stack.members, "")})
+    _write_records(stack, out, {"members": dict.fromkeys(stack.members, ""), "external": stack.external})
 
 
 def _write_records(trained: ExperimentDir, out: Paths, run: Mapping[str, Any]) -> None:

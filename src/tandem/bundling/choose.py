@@ -35,9 +35,12 @@ def select_ensemble(experiments: Experiments, budget: Cost) -> tuple[Choice, lis
     reasons = {e: e.why_not_current or ("" if same[e] else "other folds or labels") for e in scored}
     current = [one for one, why in reasons.items() if not why]
     left_out = [f"left out: {e.name}, which is stale: {why}; run: {e.command}" for e, why in reasons.items() if why]
-    logits = {one.name: logit(one.oof().aligned_to(rows.ids), BOUND) for one in current if not one.is_stack}
+    external = [one.name for one in current if one.external and not one.is_stack]
+    left_out += [f"left out: {name}, which is external: it can't label new images" for name in external]
+    own = [one for one in current if not one.is_stack and one.name not in external]
+    logits = {one.name: logit(one.oof().aligned_to(rows.ids), BOUND) for one in own}
     if not logits:
-        raise ValueError("\n".join([f"nothing that is trained for {comp!r} is current", *left_out]))
+        raise ValueError("\n".join([f"nothing that is trained for {comp!r} is current and has models", *left_out]))
     choices = [choice for choice in map(_as_choice, current) if logits.keys() >= set(choice.members)]
     stacks = [one.name for one in current if one.is_stack]
     costs = measure_costs([experiments[name] for name in logits], *first_rows(experiments.paths, TIMED), stacks)
@@ -58,7 +61,7 @@ def _as_choice(one: ExperimentDir) -> Choice:
     return Choice(
         "stack" if one.is_stack else "single",
         members,
-        one.scores["score"],
+        one.new_image_scores["score"],
         greater_is_better=one.scores["greater_is_better"],
         name=one.name if one.is_stack else "",
     )

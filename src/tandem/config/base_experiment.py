@@ -25,6 +25,7 @@ class BaseExperiment(Section):
     no_features: ClassVar[str] = ""  # why a kind reads none that the user added
     explains: ClassVar[bool] = False  # its model has `predict_terms`
     is_random: ClassVar[bool] = True  # another seed gives another model
+    external: ClassVar[bool] = False  # predictions without models: it can't label new images
     seed: int = 0
     # models of each fold, the first with `seed`, the next with `seed` + 1; their logits are averaged
     seeds: int = SEEDS

@@ -23,6 +23,7 @@ from tandem.config.encoders import (
     TokenEncoder,
     TrunkEncoder,
 )
+from tandem.config.external import ExternalExperiment
 from tandem.config.own_code import located_code
 from tandem.config.toml_files import config_files, read_toml, validate
 from tandem.config.tuning import SearchSpace
@@ -191,7 +192,13 @@ class TfidfExperiment(BaseExperiment):
 
 
 Experiment = Annotated[
-    HeadExperiment | FusionExperiment | FinetuneExperiment | TfidfExperiment | ZeroShotExperiment | CustomExperiment,
+    HeadExperiment
+    | FusionExperiment
+    | FinetuneExperiment
+    | TfidfExperiment
+    | ZeroShotExperiment
+    | CustomExperiment
+    | ExternalExperiment,
     Field(discriminator="kind"),
 ]
 _EXPERIMENT: TypeAdapter[Experiment] = TypeAdapter(Experiment)
@@ -203,7 +210,12 @@ def load_experiment(path: Path) -> Experiment:
     values = read_experiment(path)
     if "tune" in values:
         SearchSpace.of(values, path, make_experiment)  # for its errors
-    return make_experiment({key: value for key, value in values.items() if key != "tune"}, path)
+    experiment = make_experiment({key: value for key, value in values.items() if key != "tune"}, path)
+    if experiment.external:
+        raise ValueError(
+            f"{path}: kind: predictions from elsewhere have no file in configs/; run: make add-predictions"
+        )
+    return experiment
 
 
 def read_experiment(path: Path) -> dict[str, Any]:
@@ -236,9 +248,14 @@ def located(experiment: Experiment, root: Path) -> Experiment:
 
 
 def load_experiments(
-    configs: Path, competition: Competition, source: Path, added: Mapping[str, Joint] | None = None
+    configs: Path,
+    competition: Competition,
+    source: Path,
+    added: Mapping[str, Joint] | None = None,
+    external: Mapping[str, ExternalExperiment] | None = None,
 ) -> dict[str, Experiment]:
-    """{name: experiment} of those that fit the competition: those that read no captions, or images, that it lacks.
+    """{name: experiment} of those that fit the competition: those that read no captions, or images, that it lacks, and
+    the `external` ones of the competition.
 
     `source` is the competition's file, for messages; `added` are the features that the user added, and what they were
     computed from. Raises ValueError where an experiment learns from one that is not there or from itself, or where a
@@ -246,18 +263,26 @@ def load_experiments(
     """
     alone = next(iter(competition.reads)) if len(competition.reads) == 1 else None
     files = config_files(configs).items()
-    experiments = {name: load_experiment(file).with_added(added or {}, alone) for name, file in files}
+    experiments: dict[str, Experiment] = {
+        name: load_experiment(file).with_added(added or {}, alone) for name, file in files
+    }
+    external = external or {}
+    if both := sorted(external.keys() & experiments.keys()):
+        raise ValueError(
+            f"{both[0]!r} is an experiment in configs/ and in {source.parent}/external; rename one of them"
+        )
+    experiments |= external
     chains = {name: _with_teachers(name, experiments) for name in experiments}
     if unknown := [name for name in competition.experiments if name not in experiments]:
         raise ValueError(f"{source}: experiments: {unknown} have no file in configs/; there are {sorted(experiments)}")
     lacking = {"image", "caption"} - competition.reads
     for kind, unnamed in (("caption", "no caption column"), ("image", "no folder of images")):
-        need = [name for name in competition.experiments if kind in experiments[name].reads & lacking]
+        need = [name for name in competition.experiments if kind in _read(experiments[name]) & lacking]
         if need:
             raise ValueError(f"{source}: experiments {need} read {kind}s; {unnamed} is named")
     for name in competition.experiments:
         require_prompts(name, experiments[name], competition.labels, source)
-    fitting = [name for name, chain in chains.items() if not any(experiments[e].reads & lacking for e in chain)]
+    fitting = [name for name, chain in chains.items() if not any(_read(experiments[e]) & lacking for e in chain)]
     return {name: with_label_prompts(experiments[name], competition.labels) for name in fitting}
 
 
@@ -273,11 +298,16 @@ def why_unfit(name: str, configs: Path, competition: Competition) -> str:
     )
 
 
+def _read(experiment: Experiment) -> set[str]:
+    """Which of `image` and `caption` the competition must have for it."""
+    return set() if experiment.external else experiment.reads
+
+
 def _with_teachers(name: str, experiments: Mapping[str, Experiment]) -> list[str]:
     """It, its teacher, the teacher's teacher, ...; raises ValueError where one is not there, or comes back."""
     chain = [name]
     while teacher := experiments[chain[-1]].teacher:
-        if teacher not in experiments:
+        if teacher not in experiments or experiments[teacher].external:
             raise ValueError(f"configs/{chain[-1]}.toml: pseudo.teacher: there is no configs/{teacher}.toml")
         if teacher in chain:
             raise ValueError(f"configs/{name}.toml: pseudo.teacher: {' <- '.join([*chain, teacher])}")

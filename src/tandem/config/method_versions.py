@@ -11,4 +11,5 @@ TRAINER = 2  # models of a fold: models/, training/
 STACK = 3  # second and third level: ensemble/
 DECODER = 3  # label sets, thresholds and scores: decoding/
 TUNER = 1  # searches of settings: training/tuning.py
+EXTERNAL = 1  # predictions made elsewhere: stages/add_predictions.py
 SUBMISSION = 3  # the CSV file: data/submission.py

@@ -162,8 +162,24 @@ def fixed_stack(weights: np.ndarray, n_labels: int, inputs: StackInputs | None =
 
 
 def load_stack(paths: Paths, name: str, file: Path | None = None) -> tuple[Stack, list[str]]:
-    """The stack of the experiment `name`, or the one in `file`, on the members that it needs, and their names."""
-    stack, names = read_stack((file or paths.stack(name)).parent), list(read_json(paths.run(name))["members"])
+    """The stack of the experiment `name` that labels new images (see `load_no_external_stack`), or the one in `file`,
+    on the members that it needs, and their names."""
+    if file is None and (found := load_no_external_stack(paths, name)):
+        return found
+    return _on_members(read_stack((file or paths.stack(name)).parent), list(read_json(paths.run(name))["members"]))
+
+
+def load_no_external_stack(paths: Paths, name: str) -> tuple[Stack, list[str]] | None:
+    """The stack that was fitted without external members, and the members that it needs; None where none is external,
+    or all are."""
+    run, file = read_json(paths.run(name)), paths.no_external_stack(name)
+    if not run.get("external") or not file.exists():
+        return None
+    return _on_members(read_stack(file.parent), [member for member in run["members"] if member not in run["external"]])
+
+
+def _on_members(stack: Stack, names: list[str]) -> tuple[Stack, list[str]]:
+    """The stack of members of these `names` on those that it needs, and their names."""
     if LOGISTIC in stack.second.learners:  # needs all: the expected number of labels is the mean over all members
         return stack, names
     used = stack.second.members

@@ -78,7 +78,7 @@ def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
 
 def choose_experiment(experiments: Experiments, name: str) -> tuple[ExperimentDir, ExperimentDir]:
     """The experiment of this name, see `explain_image`, and the stack that is shown with it."""
-    scored = [one.name for one in experiments.scored() if not one.is_stack]
+    scored = [one.name for one in experiments.scored() if not (one.is_stack or one.external)]
     stack = experiments[STACK]
     if scored and (name == STACK or name in [one.name for one in experiments.scored() if one.is_stack]):
         stack = experiments[name]
@@ -86,7 +86,7 @@ def choose_experiment(experiments: Experiments, name: str) -> tuple[ExperimentDi
     text_only = experiments.competition.images is None
     name = name or default_experiment(experiments) or (best_of_captions(experiments) if text_only else "") or "fusion"
     experiment = experiments[name]
-    if not experiment.is_trained or experiment.is_stack:
+    if not experiment.is_trained or experiment.is_stack or experiment.external:
         comp = experiment.paths.comp
         none = f"nothing is trained for {comp!r}; run: make submit COMP={comp}"
         stacks = "".join(f", {one.name}" for one in experiments.scored() if one.is_stack)

@@ -12,6 +12,7 @@ from tandem.config.clip import require_prompts
 from tandem.config.competition import Competition, load_competition
 from tandem.config.encoders import Encoder
 from tandem.config.experiments import Experiment, FinetuneExperiment, load_experiments, why_unfit
+from tandem.config.external import external_experiments
 from tandem.config.own_code import code_files, session_digests
 from tandem.data.added_features import added_files, read_records
 from tandem.data.image_scan import folder_state
@@ -110,7 +111,8 @@ class Graph:
         """Reads the settings from the files as they are now; `more` experiments have no file in configs/."""
         competition = load_competition(paths.competition)
         added = {name: record["reads"] for name, record in read_records(paths).items()}
-        experiments = load_experiments(paths.configs, competition, paths.competition, added)
+        external = external_experiments(paths.external_dir)
+        experiments = load_experiments(paths.configs, competition, paths.competition, added, external)
         return cls(paths, competition, experiments | dict(more or {}))
 
     def refreshed(self, assumed: Mapping[str, str] | None = None) -> "Graph":
@@ -354,6 +356,8 @@ class Graph:
     @cached
     def oof(self, name: str) -> Artifact:
         """The held-out predictions of all folds of an experiment."""
+        if self.experiments[name].external:
+            return self._external_oof(name)
         inputs = {model_name(*model): self.fold(name, *model).key for model in self.models(name)}
         contributions = [self.paths.contributions(name)] if self.experiments[name].explains else []
         files = (self.paths.oof(name), *contributions)
@@ -362,12 +366,27 @@ class Graph:
     @cached
     def test(self, name: str) -> Artifact:
         """The mean predictions of an experiment's folds for the test rows."""
-        inputs = {"models": self.oof(name).key, **self._read(self.experiments[name], "test")}
         file = self.paths.test(name)
+        inputs = {"models": self.oof(name).key}
+        if self.experiments[name].external:
+            given = self.paths.external_test(name)
+            inputs |= {given.name: self.sources.file(given), "test images": self.sources.table("test.images")}
+        else:
+            inputs |= self._read(self.experiments[name], "test")
         return Artifact(f"{name} test", (file,), file, inputs)
+
+    def _external_oof(self, name: str) -> Artifact:
+        """Predictions that were added, in the order of our rows."""
+        given = (self.paths.external_oof(name), self.paths.external_folds(name))
+        inputs = {file.relative_to(self.paths.root).as_posix(): self.sources.file(file) for file in given}
+        inputs |= {"labels": self.sources.table("train.labels"), "fold map": self.sources.fold_map}
+        inputs["external version"] = str(version.EXTERNAL)
+        return Artifact(f"{name} out of fold", (self.paths.oof(name),), self.paths.run(name), inputs)
 
     def _train(self, name: str) -> Task:
         experiment = self.experiments[name]
+        if experiment.external:
+            return Task(f"train {name}", "add_predictions", self.predictions(name, ()), ("folds",), name, experiment)
         folds = tuple(self.fold(name, *model) for model in self.models(name))
         needs = ["folds", *(f"features {e.slug}" for e in experiment.encoders)]
         if experiment.teacher:
@@ -389,8 +408,10 @@ class Graph:
         inputs |= {"groups": self.sources.groups, "train captions": self.sources.table("train.captions")}
         inputs["stack version"] = version.STACK
         models = paths.stack(stack)
-        files = (paths.oof(stack), paths.contributions(stack), models, models.with_suffix(".safetensors"))
-        oof = Artifact(f"{stack} out of fold", files, paths.run(stack), inputs)
+        files = [paths.oof(stack), paths.contributions(stack), models, models.with_suffix(".safetensors")]
+        if {self.experiments[name].external for name in members} == {True, False}:
+            files.append(paths.no_external_stack(stack))
+        oof = Artifact(f"{stack} out of fold", tuple(files), paths.run(stack), inputs)
         if not self.competition.has_test:
             return (oof,)
         inputs = {"stack": oof.key, **{name: self.test(name).key for name in members}}

@@ -71,6 +71,13 @@ class ExperimentDir:
         return list(self.run.get("members", {}))
 
     @cached_property
+    def external(self) -> list[str]:
+        """The members of a stack whose predictions were made elsewhere; of any other such experiment its own name."""
+        if not self.is_stack:
+            return [self.name] if self.run.get("config", {}).get("kind") == "external" else []
+        return list(self.run.get("external", []))
+
+    @cached_property
     def config(self) -> Experiment:
         """The settings it was trained with."""
         return make_experiment(self.run["config"], self.paths.run(self.name))
@@ -78,7 +85,8 @@ class ExperimentDir:
     @cached_property
     def reads(self) -> frozenset[str]:
         """Which of `image` and `caption` its predictions depend on."""
-        configs = [self.sibling(member).config for member in self.members] if self.is_stack else [self.config]
+        own = [member for member in self.members if member not in self.external]
+        configs = [self.sibling(member).config for member in own] if self.is_stack else [self.config]
         return frozenset().union(*(config.reads for config in configs))
 
     @cached_property
@@ -86,8 +94,9 @@ class ExperimentDir:
         """Why its out-of-fold score may be too high, as tables show it; of a stack, what its members say."""
         if self.is_stack:
             return tuple(dict.fromkeys(mark for member in self.members for mark in self.sibling(member).marks))
-        tuned = self.is_trained and self.run.get("config", {}).get("tuned") == self.paths.comp
-        return (TUNED,) if tuned else ()
+        run = self.run if self.is_trained else {}
+        tuned = run.get("config", {}).get("tuned") == self.paths.comp
+        return (*run.get("marks", ()), *((TUNED,) if tuned else ()))
 
     @cached_property
     def folds(self) -> list[int]:
@@ -119,11 +128,13 @@ class ExperimentDir:
         return self.thresholds.get("without", {}).get(without, self.thresholds) if without else self.thresholds
 
     def captioned(self, split: str, ids: Sequence[str]) -> "np.ndarray":
-        """(n,) bool: rows with a caption; all, where its predictions do not depend on captions."""
+        """(n,) bool: rows with a caption; all, where its predictions do not depend on captions, or are given."""
         from tandem.data.split_tables import read_captioned
 
         found = read_captioned(self.paths, split, ids)
-        return found if self.is_stack or "caption" in self.reads else found | True
+        if not self.is_stack and (self.external or "caption" not in self.reads):
+            return found | True
+        return found
 
     def decode(self, proba: "np.ndarray", captioned: "np.ndarray", name: str = "") -> "np.ndarray":
         """(n, c) bool label sets of probabilities (n, c), by the decoder in use or the one called `name`; rows that are
@@ -219,12 +230,17 @@ class ExperimentDir:
             return "it is not trained"
         if "inputs" not in self.run:  # packed together in a bundle
             return ""
-        return self._stale_stack() if self.is_stack else self._stale_models(self.experiments.graph)
+        if self.is_stack:
+            return self._stale_stack()
+        graph = self.experiments.graph
+        return self._stale_external(graph) if self.external else self._stale_models(graph)
 
     def _stale_stack(self) -> str:
         for member, key in self.run["members"].items():
             trained = self.sibling(member)
-            if not trained.is_trained or trained.run.get("key") != key:
+            if not trained.is_trained:
+                return f"its member {member} was removed"
+            if trained.run.get("key") != key:
                 return f"its member {member} was trained again since"
             if trained.stale_reason:
                 return f"its member {member}: {trained.stale_reason}"
@@ -251,6 +267,39 @@ class ExperimentDir:
             if why := _changed(made, graph.fold(self.name, *model).inputs if known else rows):
                 return why
         return ""
+
+    def _stale_external(self, graph: "Graph") -> str:
+        if self.name not in graph.experiments:
+            return f"{self.paths.external_oof(self.name)} was removed"
+        now = graph.oof(self.name).inputs
+        checked = NONE not in (now["labels"], now["fold map"])  # else these were deleted
+        made = self.run["inputs"]
+        compared = [name for name in now if checked or name not in ("labels", "fold map")]
+        return _changed({name: made.get(name) for name in compared}, {name: now[name] for name in compared})
+
+    @property
+    def new_image_scores(self) -> Mapping[str, Any]:
+        """The scores of what labels new images: of a stack with external members those of the stack without them."""
+        own: dict[str, Any] = self.scores
+        return own.get("without", {}).get("external", own) if self.is_stack and self.external else own
+
+    @property
+    def about_new_images(self) -> str:
+        """The scores of a stack and of the one without external members, which labels new images; "" where it labels
+        these itself."""
+        scores = self.scores.get("without", {}).get("external") if self.is_stack and self.external else None
+        if scores is None:
+            return ""
+        without = f"the {self.name} without {', '.join(self.external)}: {scores['score']:.4f}"
+        return f"{self.name} {self.scores['score']:.4f}; new images are labelled by {without}"
+
+    def require_models(self) -> "ExperimentDir":
+        """Raises ValueError where no model of it is here, so that it can't label new images."""
+        if self.external and set(self.members or [self.name]) <= set(self.external):
+            own = f"all members of {self.name!r} are external" if self.is_stack else f"{self.name!r} is external"
+            other = f"stack members that are trained here: make submit COMP={self.paths.comp}"
+            raise ValueError(f"{own}: only its predictions are known, so it can't label new images; {other}")
+        return self
 
     @cached_property
     def decoder_stale_reason(self) -> str:

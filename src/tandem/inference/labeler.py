@@ -85,9 +85,10 @@ class Labeler:
     a.jpg cat
     """
 
-    def __init__(self, paths: Paths, predictor: Predictor, no_caption: Predictor | None) -> None:
-        """`no_caption` labels images without a caption; None where every trained experiment needs one."""
-        self.paths, self.predictor, self.no_caption = paths, predictor, no_caption
+    def __init__(self, paths: Paths, predictor: Predictor, no_caption: Predictor | None, note: str = "") -> None:
+        """`no_caption` labels images without a caption; None where every trained experiment needs one. `note`: which
+        part of a stack labels new images, with both scores, where some members have no models."""
+        self.paths, self.predictor, self.no_caption, self.note = paths, predictor, no_caption, note
         self.names: tuple[str, ...] = predictor.names
         self.encoders = Encoders()
         members = predictor.members + (no_caption.members if no_caption else [])
@@ -101,7 +102,8 @@ class Labeler:
         called `decoder`; raises FileNotFoundError where the experiment is not trained, ValueError where it is stale."""
         found = Experiments(paths)
         predictor = _predictor(found[experiment].require_current(), folds, decoder)
-        return cls(paths, predictor, _no_caption_predictor(found, experiment, predictor, folds, decoder))
+        no_caption = _no_caption_predictor(found, experiment, predictor, folds, decoder)
+        return cls(paths, predictor, no_caption, found[experiment].about_new_images)
 
     @classmethod
     def load(cls, path: Path | str, decoder: str = "", trust: str = "") -> "Labeler":
@@ -203,7 +205,7 @@ class Labeler:
 
 
 def _predictor(experiment: ExperimentDir, folds: int, decoder: str) -> Predictor:
-    decode = experiment.decoder("", decoder)
+    decode = experiment.require_models().decoder("external" if experiment.external else "", decoder)
     if not experiment.is_stack:
         return Predictor([Member(experiment, folds)], experiment.labels, decode)
     stack, used = load_stack(experiment.paths, experiment.name)

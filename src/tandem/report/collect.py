@@ -19,6 +19,7 @@ from tandem.features.feature_store import read_features
 from tandem.graph.experiment_dir import ExperimentDir, Experiments, chosen_by, same_rows
 from tandem.graph.keys import STACK
 from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment, Split
+from tandem.report.leaks import leak_warnings
 from tandem.runtime.resources import threads
 
 
@@ -49,6 +50,7 @@ def gather(experiments: Experiments, wanted: str = "") -> ReportData:
         focus=focus,
         features=read_image_features(paths, experiments),
         findings=read_json(paths.check_report) if paths.check_report.exists() else None,
+        warnings=list(leak_warnings(experiments)),
         missing=missing(experiments, list(scored), stale, focus),
         known=rows.known,
     )
@@ -72,8 +74,8 @@ def read_experiments(experiments: Experiments, rows: LabelledRows) -> tuple[dict
             stale.append(one.name)
             continue
         local, logs = (one.submission or {}).get("local_leaderboard"), {} if one.is_stack else one.logs()
-        proba = oof.aligned_to(rows.ids)
-        about = one.scores, one.run, proba, one.reads, local, logs, one.marks
+        proba, reads = oof.aligned_to(rows.ids), frozenset() if one.external and not one.is_stack else one.reads
+        about = one.scores, one.run, proba, reads, local, logs, one.marks
         found[one.name] = ScoredExperiment(one.name, *about)
     return found, stale
 

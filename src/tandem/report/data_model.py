@@ -32,6 +32,11 @@ class ScoredExperiment:
     logs: dict[int, list[dict]] = field(default_factory=dict)  # the training log of each fold, one dict per epoch
     marks: tuple[str, ...] = ()  # why its score may be too high
 
+    @property
+    def external(self) -> bool:
+        """Whether its predictions were made elsewhere."""
+        return self.run.get("config", {}).get("kind") == "external"
+
 
 @dataclass(frozen=True, kw_only=True)
 class FocusExperiment(ScoredExperiment):
@@ -72,6 +77,7 @@ class ReportData:
     focus: FocusExperiment | None = None
     features: tuple[np.ndarray, np.ndarray] | None = None  # (n, d), (m, d) frozen image features of train and test
     findings: dict | None = None  # the report of the data check
+    warnings: Sequence[str] = ()  # of the leak test
     missing: Sequence[tuple[str, str]] = ()  # (what does not exist yet, the command that makes it)
     known: np.ndarray | None = None  # (n, c) bool: which labels are known, y is 0 at the others; None: all are
 

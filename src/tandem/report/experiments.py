@@ -37,13 +37,18 @@ def table(experiments: Sequence[ScoredExperiment], focus: str) -> list[dict]:
             "modalities": "+".join(sorted(experiment.modalities)),
             "decoder": scores["decoder"],
             "local": (experiment.local or {}).get(scores["metric"]),
-            "seconds": total_seconds(experiment, experiments),
-            "mb": experiment.run["model_mb"],
+            "seconds": None if experiment.external else total_seconds(experiment, experiments),
+            "mb": None if experiment.external else experiment.run["model_mb"],
             "marks": experiment.marks,
         }
         columns = (*COLUMNS, scores["metric"])
         rows.append({key: scores[key] for key in columns} | about)
-        unknown = dict.fromkeys(("local", "seconds", "mb")) | {"focus": False, "modalities": "", "decoder": ""}
+        unknown = dict.fromkeys(("local", "seconds", "mb")) | {
+            "focus": False,
+            "modalities": "",
+            "decoder": "",
+            "marks": (),
+        }
         if few := scores.get("rows_without_caption"):
             title = f"{name} on {few['rows']:,} rows without a caption"
             few = {scores["metric"]: few["score"]} | few
@@ -95,6 +100,7 @@ def jackknife(
 
 def cost_chart(experiments: Sequence[ScoredExperiment], focus: str) -> Markup | None:
     """Score against training time, error bars from the spread over folds; None for fewer than two experiments."""
+    experiments = [e for e in experiments if not e.external]  # their training time is not known
     if len(experiments) < 2:
         return None
     scores = {e.name: e.scores["score"] for e in experiments}

@@ -6,8 +6,10 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from tandem.artifacts.paths import Paths
+from tandem.config.external import OTHER_FOLDS
 from tandem.config.metric_names import METRIC_INFO, merit, metric_title
 from tandem.graph.experiment_dir import ExperimentDir, Experiments
+from tandem.report.leaks import leak_warnings
 from tandem.runtime.console import make_console
 
 F_SCORES = ("f1_samples", "f1_micro", "f1_macro")
@@ -17,7 +19,8 @@ OTHERS = {"map": "mAP", "log_loss": "log loss"}  # of all competitions, besides
 
 def show_scores(paths: Paths) -> None:
     """Prints the table; raises FileNotFoundError where nothing is scored."""
-    if not (rows := [_row(experiment) for experiment in Experiments(paths).scored()]):
+    experiments = Experiments(paths)
+    if not (rows := [_row(experiment) for experiment in experiments.scored()]):
         raise FileNotFoundError(f"nothing has been scored for {paths.comp!r}; run: make train COMP={paths.comp}")
     rows.sort(key=lambda row: (not row["comparable"], -merit(row)))
     console = make_console()
@@ -27,6 +30,8 @@ def show_scores(paths: Paths) -> None:
     if tuned := [row for row in comparable if "thresholds" in row]:
         console.print(_thresholds(tuned))
         console.print(_each_threshold(tuned[0]), style="dim", markup=False, highlight=False)
+    for warning in leak_warnings(experiments):
+        console.print(warning, markup=False, highlight=False)
 
 
 def _row(experiment: ExperimentDir) -> dict[str, Any]:
@@ -83,6 +88,8 @@ def _scores(comp: str, rows: list[dict]) -> Table:
         caption += f"; F{first['beta']:g} per row and macro: of the label sets"
     if len(stacks := [row for row in rows if "members" in row]) > 1:
         caption += "".join(f"; {row['experiment']}: the stack of {', '.join(row['members'])}" for row in stacks)
+    if any(OTHER_FOLDS in row["marks"] for row in rows):
+        caption += f"; {OTHER_FOLDS}: unknown, or not ours, so the cross-fitted score may be optimistic"
     if not all(row["comparable"] for row in rows):
         caption += "; †: not current, make train EXPS=NAME scores it again"
     columns = columns_of(first["metric"], first["beta"])

@@ -46,6 +46,8 @@ def main(args: Namespace) -> None:
             trained = as_experiment(experiments, chosen, work / "chosen")
             folds, fallback = chosen.folds, trained.sibling(chosen.fallback) if chosen.fallback else None
             compared = len(choices)
+        if trained.about_new_images:
+            print(trained.about_new_images)
         manifest = write_bundle(trained, folds, work / "bundle", fallback, compared)
         code = code_of(manifest)
         trust = code_digest(code) if code else ""

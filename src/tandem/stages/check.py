@@ -16,8 +16,10 @@ from tandem.config.import_record import assumed_metric
 from tandem.data.check_competition import CheckedTables, check_competition, write_checked
 from tandem.data.issues import KINDS, Issue, check_report, group_by_kind
 from tandem.graph.declared_stages import Graph
+from tandem.graph.experiment_dir import Experiments
 from tandem.graph.lock import only_run
 from tandem.graph.plan import Step
+from tandem.report.leaks import leak_warnings
 from tandem.runtime.console import make_console
 from tandem.stages._run import open_graph
 
@@ -32,6 +34,8 @@ def main(args: Namespace) -> int:
         errors = check(graph)
     if line := assumed_metric(paths, graph.competition):
         print(line)
+    for warning in leak_warnings(Experiments(paths)):
+        print(warning)
     then, note = ("submit", "") if graph.competition.has_test else ("stack", " (there are no test rows)")
     print(not_ready(paths, errors) if errors else f"ready: make {then} COMP={args.comp}{note}")
     return int(errors > 0)

@@ -8,6 +8,7 @@ from tandem.artifacts.contributions import NO_CAPTION, NO_IMAGE
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.config.competition import load_competition
+from tandem.config.external import NO_EXTERNAL
 from tandem.data.labelled_rows import read_labelled_rows
 from tandem.decoding import Rule
 from tandem.decoding.scoring import score
@@ -16,7 +17,7 @@ from tandem.graph.plan import Step
 from tandem.runtime.resources import threads
 
 KEPT = ("score", "in_sample", "optimism", "fold_spread", "f1_samples", "f1_micro", "f1_macro", "map", "log_loss")
-MISSING = {NO_CAPTION: "captions", NO_IMAGE: "photos"}
+MISSING = {NO_CAPTION: "captions", NO_IMAGE: "photos", NO_EXTERNAL: "external"}
 
 
 def run(paths: Paths, step: Step) -> None:
@@ -32,13 +33,16 @@ def run(paths: Paths, step: Step) -> None:
     scores["without"] = {}
     for setting, missing in MISSING.items():
         if (proba := experiment.oof_without(setting, rows)) is not None:
-            without_decoder, without = score(proba, *about_rows, known=rows.known)
+            few = apart if setting == NO_EXTERNAL else None
+            without_decoder, without = score(proba, *about_rows, few, rows.known)
             decoder.setdefault("without", {})[missing] = without_decoder
             scores["without"][missing] = {key: without[key] for key in (*KEPT, rule.metric)}
     step.stale[0].invalidate()
     write_json(paths.scores(name), scores)
     write_json(paths.thresholds(name), decoder | step.stale[0].made_from)
     print_scores(name, rule, scores)
+    if line := Experiments(paths)[name].about_new_images:
+        print(line)
 
 
 def print_scores(name: str, rule: Rule, scores: Mapping[str, Any]) -> None:

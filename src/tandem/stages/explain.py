@@ -7,6 +7,7 @@ from tandem.artifacts.paths import Paths
 from tandem.explain.explain_image import explain_image
 from tandem.explain.page import render
 from tandem.explain.terminal import lines
+from tandem.graph.experiment_dir import Experiments
 from tandem.runtime.console import make_console
 from tandem.runtime.torch_setup import use_threads
 
@@ -24,4 +25,8 @@ def main(args: Namespace) -> None:
     console = make_console()
     for line in lines(found, console.width):
         console.print(line)
+    experiments = Experiments(paths)
+    for prediction in found.predictions:
+        if line := experiments[prediction.experiment].about_new_images:
+            print(line)
     print(page)

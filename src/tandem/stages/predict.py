@@ -59,6 +59,8 @@ def main(args: Namespace) -> int:
     if out and out.suffix not in (".csv", ".jsonl"):
         raise ValueError(f"OUT={out}: expected a name ending in .csv or .jsonl, or -")
     labeler = open_labeler(args)
+    if labeler.note:
+        print(labeler.note, file=sys.stderr)
     competition = load_competition(labeler.paths.competition)
     images, captions = read_new_rows(args, competition)
     done = read_finished(out, labeler.names) if out else {}

@@ -41,6 +41,8 @@ def main(args: Namespace) -> None:
         about, port = service.about, listening.getsockname()[1]
         one = "photo" if about["uses_images"] else "text"
         print(f"{about['competition']}: {about['served']}; {seconds:.2f} s per {one}")
+        if labeler.note:
+            print(labeler.note)
         print(f"http://127.0.0.1:{port}  (Ctrl-C ends it)", flush=True)
         config = uvicorn.Config(
             make_app(service), log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3

@@ -2,7 +2,9 @@
 
 A stack S is an experiment folder like any other; S is `stack` unless STACK= names it. Its out-of-fold rows come from
 levels fitted without their fold. Members that need no caption form a smaller stack, in models/C/S/no_caption. Rows
-without a caption, out of fold and of the test set, are predicted by it.
+without a caption, out of fold and of the test set, are predicted by it. Members that are not external form another one,
+in models/C/S/no_external, which labels new images; its out-of-fold logits are the setting no_external of the
+contributions.
 """
 
 import shutil
@@ -24,13 +26,14 @@ from tandem.artifacts.contributions import (
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions, check_same_origin
 from tandem.config.experiments import Experiment
+from tandem.config.external import NO_EXTERNAL
 from tandem.data.caption_words import word_counts
 from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.data.split_tables import read_captioned, read_captions
 from tandem.ensemble.fit_stack import LEARNED, MEAN, WEIGHTED, StackFit, fit_no_caption_stack, fit_stack
 from tandem.ensemble.stacking import StackInputs, read_stack, write_stack
 from tandem.graph.declared_stages import stack_task
-from tandem.graph.experiment_dir import same_rows
+from tandem.graph.experiment_dir import Experiments, same_rows
 from tandem.graph.keys import Artifact
 from tandem.graph.plan import Step
 from tandem.logits import sigmoid
@@ -59,12 +62,15 @@ def fit(paths: Paths, name: str, rows: LabelledRows, members: Members, artifact:
     probas = {member: found.aligned_to(rows.ids) for member, found in predictions.items()}
     folder = paths.stack(name).parent
     artifact.invalidate()
+    experiments = Experiments(paths)
     no_caption = fit_without_captions(paths, name, rows, probas, members)
     captioned = read_captioned(paths, "train", rows.ids)
     enough = no_caption is not None and len(np.unique(rows.fold[captioned])) > 1
     used = captioned if enough else np.ones(len(rows.ids), bool)
-    fitted = fit_captioned(paths, rows, probas, used, paths.unfinished(artifact.key))
+    unfinished = paths.unfinished(artifact.key)
+    fitted = fit_captioned(paths, rows, probas, used, unfinished)
     write_stack(folder, fitted.stack)
+    no_external = fit_without_external(paths, name, rows, probas, members, used, unfinished / NO_EXTERNAL)
     seconds = time.perf_counter() - start
     proba, terms = np.zeros(rows.y.shape), np.zeros((*rows.y.shape, len(TERMS)), np.float32)
     proba[used], terms[used] = fitted.proba, by_term(fitted.contributions, members)
@@ -72,6 +78,10 @@ def fit(paths: Paths, name: str, rows: LabelledRows, members: Members, artifact:
     if no_caption is not None:
         terms[~captioned], proba[~captioned] = no_caption[~captioned], sigmoid(no_caption[~captioned].sum(-1))
         written.append((NO_CAPTION, rows.ids, no_caption))
+    if no_external is not None:
+        if no_caption is not None:
+            no_external[~captioned] = no_caption[~captioned]
+        written.append((NO_EXTERNAL, rows.ids, no_external))
     paths.test(name).unlink(missing_ok=True)  # its contributions are in the file that is replaced now
     write_contributions(paths.contributions(name), rows.names, written)
     origin = origin_of(paths, name, rows, artifact)
@@ -82,6 +92,8 @@ def fit(paths: Paths, name: str, rows: LabelledRows, members: Members, artifact:
         "experiment": name,
         "competition": paths.comp,
         "members": {member: found.provenance["key"] for member, found in predictions.items()},
+        "external": [member for member, experiment in members.items() if experiment.external],
+        "marks": list(dict.fromkeys(mark for member in members for mark in experiments[member].marks)),
         **fitted.summary,
         **artifact.made_from,
         "fold_map": rows.fold_digest,
@@ -104,6 +116,32 @@ def fit_captioned(
     members = {name: proba[used] for name, proba in probas.items()}
     y, fold, group = rows.y[used], rows.fold[used], rows.group[used]
     return fit_stack(members, words, y, fold, SEED, threads(), group, known, unfinished)
+
+
+def fit_without_external(
+    paths: Paths,
+    stack: str,
+    rows: LabelledRows,
+    probas: Mapping[str, np.ndarray],
+    members: Members,
+    used: np.ndarray,
+    unfinished: Path,
+) -> np.ndarray | None:
+    """Fits and writes the stack of the members that are not external, on the rows `used` (n,) bool.
+
+    Returns its cross-fitted TERMS (n, c, 5), 0 in other rows; None, with no such stack, where no member is external, or
+    all are.
+    """
+    own = {name: experiment for name, experiment in members.items() if not experiment.external}
+    folder = paths.no_external_stack(stack).parent
+    if not own or len(own) == len(members):
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+    fitted = fit_captioned(paths, rows, {name: probas[name] for name in own}, used, unfinished)
+    write_stack(folder, fitted.stack)
+    terms = np.zeros((*rows.y.shape, len(TERMS)), np.float32)
+    terms[used] = by_term(fitted.contributions, own)
+    return terms
 
 
 def print_summary(title: str, fitted: StackFit, members: Sequence[str], seconds: float) -> None:

@@ -82,6 +82,7 @@ def run(paths: Paths, step: Step) -> None:
         "sha256": file_digest(draft),
         "rows": len(ids),
         "rows_without_caption": int((~captioned).sum()),
+        "marks": experiment.marks,
         "checked_against": expected.source,
         "written": form.about,
         "labels_per_row": float(pred.sum(1).mean()),
@@ -103,6 +104,8 @@ def run(paths: Paths, step: Step) -> None:
     if not captioned.all():
         print_missing_captions(int((~captioned).sum()), experiment)
     print_scores(competition.solution, provenance)
+    if experiment.marks:
+        print(f"note: {name}: {', '.join(experiment.marks)}: its cross-fitted score may be optimistic")
 
 
 def _rates(labels: tuple[str, ...], pred: Any) -> dict[str, float]:

@@ -39,6 +39,7 @@ class LabelService:
         return {
             "competition": self.labeler.paths.comp,
             "served": f"{served}; {models} model{'s' * (models > 1)}",
+            "note": self.labeler.note,
             "without_caption": no_caption.title if no_caption else None,
             "uses_captions": predictor.reads_captions,
             "uses_images": not self.labeler.text_only,
