@@ -66,8 +66,10 @@ def whole_features(cfg: TrunkEncoder | ImageEncoder, images: np.ndarray) -> torc
         ("test_vit", 64, "blocks.4", (17, 64), (64, 4, 4)),  # a class token
         ("test_vit4", 64, "blocks.2", (17, 96), (96, 4, 4)),  # a register token, no class token
         ("vit_tiny_patch16_dinov3_qkvb", 32, "blocks.11", (9, 192), (192, 2, 2)),  # EVA: rotary embeddings
-        ("vit_tiny_r_s16_p8_224", 64, "blocks.11", (5, 192), (192, 2, 2)),  # patches of a convolutional network
-        ("swin_tiny_patch4_window7_224", 64, "layers.3", (4, 4, 384), (768, 2, 2)),  # channels last
+        ("test_mambaout", 64, "stages.2", (8, 8, 32), (64, 2, 2)),  # channels last
+        pytest.param("swin_tiny_patch4_window7_224", 64, "layers.3", (4, 4, 384), (768, 2, 2), marks=pytest.mark.slow),
+        # patches of a convolutional network
+        pytest.param("vit_tiny_r_s16_p8_224", 64, "blocks.11", (5, 192), (192, 2, 2), marks=pytest.mark.slow),
         ("test_convnext", 64, "stages.2", (8, 8, 32), (64, 2, 2)),
         ("test_maxvit", 64, "stages.2", (8, 8, 64), (128, 2, 2)),
     ],
@@ -226,9 +228,7 @@ def test_captions_are_cut_at_the_models_own_limit(tmp_path):
 
 def test_a_folder_with_one_safetensors_file_and_its_normalisation_are_used_and_bundled(tmp_path):
     folder = tmp_path / "net"
-    folder.mkdir()
-    timm_weights("test_vit", folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps({"pretrained_cfg": {"mean": [0.1, 0.2, 0.3], "std": [1, 1, 1]}}))
+    described_folder(folder)
     network = load_backbone("test_vit", str(folder))
     assert network.pretrained_cfg["mean"] == [0.1, 0.2, 0.3]
     save_backbone("test_vit", str(folder), tmp_path / "packed.safetensors", network.state_dict())
@@ -298,6 +298,15 @@ def test_hub_models_load_in_a_process_that_has_loaded_shipped_ones(tmp_path):
 # ---- from features to a bundle
 
 
+def described_folder(folder: Path) -> None:
+    """A network that a folder describes in timm's form, with a normalisation of its own."""
+    folder.mkdir()
+    timm_weights("test_vit", folder / "model.safetensors")
+    pretrained = {"mean": [0.1, 0.2, 0.3], "std": [1, 1, 1], "input_size": [3, 160, 160], "num_classes": 1000}
+    about = {"architecture": "test_vit", "num_classes": 1000, "pretrained_cfg": pretrained}
+    (folder / "config.json").write_text(json.dumps(about))
+
+
 @pytest.fixture(scope="module")
 def competition(tmp_path_factory) -> Paths:
     """Trained on a transformer's class token, a transformer's late blocks, and a caption model's last layer."""
@@ -314,7 +323,8 @@ def competition(tmp_path_factory) -> Paths:
         fitting = FusionTraining(epochs=2, batch=8, min_steps=0, lr=1e-2, tune_from=0)
         join = FusionExperiment(kind="fusion", trunk=trunk, frozen=(frozen,), tokens=tail, fusion=small, train=fitting)
         gated = small.model_copy(update={"how": "gated", "label_pooling": False})
-        image = ImageEncoder(model="test_vit", weights="vit.safetensors", size=32, pool="token")
+        described_folder(root / "net")
+        image = ImageEncoder(model="local-dir:net", size=32, pool="token")
         caption, short = CaptionEncoder(model="modern", max_tokens=16), HeadTraining(epochs=1, min_steps=2)
         looks = HeadExperiment(kind="head", image=image, caption=caption, train=short)
         return fusion_toy.build(

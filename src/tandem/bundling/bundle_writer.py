@@ -161,12 +161,17 @@ def _write_weights(encoders: Sequence[Encoder], out: Paths) -> None:
 
 def _write_experiment(member: ExperimentDir, folds: int, out: Paths) -> None:
     def bundled(encoder: Encoder) -> Encoder:
-        return encoder.with_weights(out.weights(bundled_weights(encoder)).relative_to(out.root).as_posix())
+        placed = encoder.with_weights(out.weights(bundled_weights(encoder)).relative_to(out.root).as_posix())
+        return placed if encoder.weights_field == "model" else named(placed)
+
+    def named(network: Any) -> Any:  # nothing outside the bundle describes its networks
+        return network.model_copy(update={"model": pretrained.architecture(network.model)})
 
     for file in member.models(folds):
         _copy(file, out.models_dir(member.name) / file.name)
-    config = member.config.for_labelling().with_pretrained(bundled).model_dump()
-    _write_records(member, out, {"config": config, "folds": member.folds[: folds or None]})
+    config = member.config.for_labelling().with_pretrained(bundled)
+    config = named(config) if config.pixel_network is config else config
+    _write_records(member, out, {"config": config.model_dump(), "folds": member.folds[: folds or None]})
 
 
 def _write_stack(stack: ExperimentDir, packed: set[str], out: Paths) -> None:

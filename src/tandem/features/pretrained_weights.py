@@ -46,6 +46,8 @@ def load_backbone(
     from tandem.runtime.torch_setup import import_timm
 
     timm = import_timm()
+    if model.startswith("local-dir:"):
+        refuse_pickles(Path(model.partition(":")[2]))
     packaged = None if weights else shipped(model)
     if model not in timm.list_models() and ":" not in model and "." not in model:
         near = timm.list_models(f"*{model.split('_')[0]}*")[:5]
@@ -100,17 +102,32 @@ def _converted(network: "nn.Module", state: "dict[str, torch.Tensor]") -> "dict[
     return {}
 
 
+def architecture(model: str) -> str:
+    """The timm name of the network that "hf-hub:..." or "local-dir:..." describes; any other name as it is."""
+    if ":" not in model:
+        return model
+    from tandem.runtime.torch_setup import import_timm
+
+    return import_timm().create_model(model, pretrained=False).pretrained_cfg["architecture"]
+
+
+def input_record(network: Any, model: str, weights: str) -> dict[str, str] | None:
+    """Metadata of a file of its weights: how images are prepared, where the name alone does not say it."""
+    if ":" not in model and not (weights and own_input(weights)):
+        return None
+    return {ABOUT: json.dumps({key: network.pretrained_cfg[key] for key in INPUT})}
+
+
 def save_backbone(model: str, weights: str, path: Path, used: Container[str]) -> None:
-    """Writes a file that `load_backbone` takes as `weights`, matrices and kernels in float16; tensors not in `used` are
-    zeros."""
+    """Writes a file that `load_backbone` takes as `weights` of the model's `architecture`, matrices and kernels in
+    float16; tensors not in `used` are zeros."""
     import torch
     from safetensors.torch import save_file
 
     network: Any = load_backbone(model, weights)
     state = {k: t if k in used else torch.zeros_like(t) for k, t in network.state_dict().items()}
     state = {k: (t.half() if t.ndim > 1 else t).contiguous() for k, t in state.items()}
-    about = {ABOUT: json.dumps({key: network.pretrained_cfg[key] for key in INPUT})} if own_input(weights) else None
-    write_with(path, partial(save_file, state, metadata=about))
+    write_with(path, partial(save_file, state, metadata=input_record(network, model, weights)))
 
 
 def save_sentences(model: str, folder: Path, used: Container[str]) -> None:

@@ -1,6 +1,5 @@
 """A timm network trained end to end on augmented images."""
 
-import json
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,8 +15,8 @@ from tandem.config.experiments import FinetuneExperiment
 from tandem.data.image_loader import Image, image_batches, prefetch
 from tandem.features.image_backbone_split import Normalise, channels_last
 from tandem.features.image_layout import set_image_size
-from tandem.features.pretrained_weights import load_backbone
-from tandem.features.weight_files import ABOUT, INPUT, own_input
+from tandem.features.pretrained_weights import input_record, load_backbone
+from tandem.features.weight_files import own_input
 from tandem.logits import sigmoid
 from tandem.models.augmenter import Augmenter, one_cv2_thread
 from tandem.models.base import TrainingRun
@@ -94,8 +93,7 @@ class FinetunedModel:
         network: Any = self.network[1]
         state = {k: (t.half() if t.is_floating_point() else t).cpu() for k, t in network.state_dict().items()}
         state = {k: t.contiguous() for k, t in state.items()}
-        own = self.cfg.weights and own_input(self.cfg.weights)  # else timm knows them by the model's name
-        about = {ABOUT: json.dumps({key: network.pretrained_cfg[key] for key in INPUT})} if own else None
+        about = input_record(network, self.cfg.model, self.cfg.weights)
         write_with(path, lambda partial: save_file(state, partial, about))
 
     def load(self, path: Path) -> Self:
