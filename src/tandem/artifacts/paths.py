@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-SPLITS = ("train", "test", "unlabelled")  # the last is optional
+SPLITS = ("train", "test", "unlabelled", "extra")  # the last two are optional
+LABELLED = ("train", "extra")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
@@ -77,6 +78,8 @@ class Paths:
     images = _Places("build/{comp}/{name}.images.parquet")  # of a split
     captions = _Places("build/{comp}/{name}.captions.parquet")
     labels = _Place("build/{comp}/train.labels.parquet")
+    extra_labels = _Place("build/{comp}/extra.labels.parquet")
+    extra_links = _Place("build/{comp}/extra.links.parquet")  # which training and test rows an extra row is like
     own_folds = _Place("build/{comp}/train.folds.parquet")  # only where the user gives folds or groups
     checked = _Place("build/{comp}/checked.json")  # the record of the check, written last
     decoded = _Places("build/{comp}/decoded/{name}.parquet")

@@ -155,12 +155,21 @@ class Folds(Section):
         return [name for name in (None if self.file else self.column, self.group) if name]
 
 
+EXTRA_WEIGHT = 0.5  # of the labels of extra rows, where it is not set
+
+
+def _unset(value: object) -> bool:
+    """Keys of settings that many competitions lack are left out, so that their content keys stay as they are."""
+    return value is None
+
+
 class SplitFolders(Section):
     """Separate folders of train and test images."""
 
     train: RelativePath | list[RelativePath]
     test: RelativePath | list[RelativePath]
     unlabelled: RelativePath | list[RelativePath] | None = None  # as test
+    extra: RelativePath | list[RelativePath] | None = Field(None, exclude_if=_unset)  # as train
 
 
 class Competition(Section):
@@ -198,6 +207,12 @@ class Competition(Section):
     encoding: str | None = Field(None, description="of the tables, where it is not UTF-8")
     columns: list[str] | None = Field(None, description="of tables without a header line")
     unlabelled: RelativePath | None = Field(None, description="more rows, for make pseudo")
+    extra: RelativePath | list[RelativePath] | None = Field(
+        None, description="more labelled rows, trained on and never scored", exclude_if=_unset
+    )
+    extra_weight: float | None = Field(
+        None, gt=0, le=1, description=f"of their labels in training; not set: {EXTRA_WEIGHT}", exclude_if=_unset
+    )
     solution: RelativePath = Field("solution.csv", description="the test labels, where they are known")
     sample_submission: RelativePath = Field("sample_submission.csv", description="where there is one")
     experiments: list[str] = Field(min_length=1)
@@ -206,8 +221,9 @@ class Competition(Section):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Names of its splits: train and, where there are such rows, test and unlabelled."""
-        return ("train", *(["test"] if self.has_test else []), *(["unlabelled"] if self.unlabelled else []))
+        """Names of its splits: train and, where there are such rows, test, unlabelled and extra."""
+        there = {"test": self.has_test, "unlabelled": self.unlabelled, "extra": self.extra}
+        return ("train", *(split for split, found in there.items() if found))
 
     @property
     def has_test(self) -> bool:
@@ -227,7 +243,7 @@ class Competition(Section):
         """The folders that hold a split's images; empty where there are no images."""
         folders: Any = self.images
         if isinstance(folders, SplitFolders):
-            folders = getattr(folders, split) or folders.test
+            folders = getattr(folders, split) or (folders.train if split == "extra" else folders.test)
         return as_list(folders or [])
 
     @property

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 
-from tandem.artifacts.paths import SPLITS, Paths
-from tandem.config.competition import Competition
+from tandem.artifacts.atomic_io import digest
+from tandem.artifacts.paths import LABELLED, SPLITS, Paths
+from tandem.config.competition import Competition, Folds
 from tandem.data import checks
 from tandem.data.caption_files import image_names, read_caption_file
 from tandem.data.caption_rows import are_caption_rows, join_captions, row_captions
 from tandem.data.competition_tables import SplitTable, read_one, read_splits
 from tandem.data.csv_reader import Table
+from tandem.data.extra_rows import ExtraRows, check_extra, links_digest, write_extra
 from tandem.data.fold_checks import check_folds, check_own_folds
 from tandem.data.folds import group_equal_texts
 from tandem.data.image_names import list_files
@@ -53,6 +56,7 @@ class CheckedTables:
     n_opened: int = 0  # how many of them were opened, because they were not in the cache
     seconds: float = 0.0  # taken by the images
     own_folds: OwnFolds = OwnFolds()
+    extra: ExtraRows | None = None
 
     @property
     def n_errors(self) -> int:
@@ -70,7 +74,8 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
     names = tuple(competition.labels.names)
     issues: list[Issue] = []
     for name, table in tables.items():
-        issues += checks.check_table(read[name].files[0], table, competition, labelled=name == "train")
+        settings = competition if name == "train" else competition.model_copy(update={"folds": Folds()})
+        issues += checks.check_table(read[name].files[0], table, settings, labelled=name in LABELLED)
     if issues:
         return CheckedTables(rows, issues, {}, {}, names, np.zeros((0, len(names)), np.uint8))
 
@@ -88,7 +93,7 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
     if own_folds.fold is not None:  # n follows them
         folds = competition.folds.model_copy(update={"n": len(set(own_folds.fold))})
         competition = competition.model_copy(update={"folds": folds})
-    y, known = checks.check_labels(train, cells, competition, issues)
+    y, known = checks.check_labels(train, cells["train"], competition, issues)
     if competition.captions:
         captions = file_captions(competition, folder, tables, issues)
     for name, texts in captions.items():
@@ -108,8 +113,13 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
         groups = near_duplicates(competition, train, test, captions, infos, written, issues)
     if groups is not None:  # else some images have problems, which are errors of their own
         issues += check_folds(competition, train, infos, groups, own_folds)
+    extra = None
+    if "extra" in splits:
+        extra = check_extra(competition, splits, tables, cells["extra"], captions, infos, issues)
     images = {name: _image_columns(split, infos) for name, split in splits.items()}
-    return CheckedTables(rows, issues, images, captions, names, y, known, len(infos), n_opened, seconds, own_folds)
+    return CheckedTables(
+        rows, issues, images, captions, names, y, known, len(infos), n_opened, seconds, own_folds, extra
+    )
 
 
 def near_duplicates(
@@ -143,21 +153,27 @@ def _image_columns(split: checks.Split, infos: Mapping[str, ImageInfo]) -> dict[
 
 def _one_row_an_image(
     competition: Competition, read: Mapping[str, SplitTable], issues: list[Issue]
-) -> tuple[dict[str, SplitTable], Mapping[str, Sequence[str]], dict[str, list[list[str]]]]:
-    """({split: one row an image}, label cells of train by column, {split: captions of each row})."""
+) -> tuple[dict[str, SplitTable], dict[str, Mapping[str, Sequence[str]]], dict[str, list[list[str]]]]:
+    """({split: one row an image}, {labelled split: label cells by column}, {split: captions of each row})."""
     found, labels = dict(read), competition.labels
     captions: dict[str, list[list[str]]] = {}
-    try:
-        if labels.format == "long":  # an image has a row for each label, not for each caption
-            table, cells = label_cells(found["train"].table, competition.id, labels)
-            found["train"] = found["train"].replaced(table)
-        if competition.caption and not competition.captions:
-            found, captions = table_captions(competition, found, issues)
-        if labels.format != "long":
-            cells = label_cells(found["train"].table, competition.id, labels)[1]
-    except ValueError as error:
-        raise ValueError(f"{read['train'].name}: {error}") from error
+    cells: dict[str, Mapping[str, Sequence[str]]] = {}
+    for split in (name for name in LABELLED if name in read and labels.format == "long"):
+        # an image has a row for each label, not for each caption
+        table, cells[split] = _label_cells(found[split], competition)
+        found[split] = found[split].replaced(table)
+    if competition.caption and not competition.captions:
+        found, captions = table_captions(competition, found, issues)
+    for split in (name for name in LABELLED if name in read and labels.format != "long"):
+        cells[split] = _label_cells(found[split], competition)[1]
     return found, cells, captions
+
+
+def _label_cells(split: SplitTable, competition: Competition) -> tuple[Table, dict[str, list[str]]]:
+    try:
+        return label_cells(split.table, competition.id, competition.labels)
+    except ValueError as error:
+        raise ValueError(f"{split.name}: {error}") from error
 
 
 def table_captions(
@@ -169,7 +185,7 @@ def table_captions(
     for name, split in read.items():
         table = split.table
         if several and len(set(table.column(competition.id))) < len(table.rows):
-            joined, captions[name] = checks.join_rows(split.name, table, competition, name == "train", issues)
+            joined, captions[name] = checks.join_rows(split.name, table, competition, name in LABELLED, issues)
             found[name] = split.replaced(joined)
         else:
             captions[name] = row_captions(table, columns)
@@ -212,6 +228,7 @@ def write_checked(paths: Paths, checked: CheckedTables) -> None:
     else:
         paths.own_folds.unlink(missing_ok=True)
     write_labels(paths.labels, ids, checked.names, checked.y, checked.known)
+    write_extra(paths, checked.extra, checked.names)
 
 
 def content_digests(checked: CheckedTables) -> dict[str, str]:
@@ -228,6 +245,9 @@ def content_digests(checked: CheckedTables) -> dict[str, str]:
         digests["train.labels"] = _labels_digest(ids["train"], checked.names, checked.y, checked.known)
         if checked.own_folds:
             digests["train.folds"] = _own_folds_digest(ids["train"], checked.own_folds)
+    if extra := checked.extra:
+        digests["extra.labels"] = _labels_digest(extra.ids, checked.names, extra.y, extra.known)
+        digests["extra.links"] = links_digest(extra)
     return digests
 
 
@@ -240,6 +260,8 @@ def content_digest(table: Path) -> str:
         return captions_digest(read_captions(table)[0], read_caption_lists(table))
     if table.name.endswith(".folds.parquet"):
         return _own_folds_digest(read_ids(table), read_own_folds(table))
+    if table.name.endswith(".links.parquet"):
+        return digest(pq.read_table(table).to_pydict())
     return _labels_digest(*read_labels(table))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tandem.artifacts.paths import LABELLED
 from tandem.config.competition import Competition
 from tandem.data.csv_reader import Table, read_table
 from tandem.data.long_labels import one_row_an_id
@@ -105,7 +106,7 @@ def read_splits(competition: Competition, folder: Path) -> dict[str, SplitTable]
                 )
             if name not in read:
                 columns = competition.columns
-                if split != "train":
+                if split not in LABELLED:
                     columns = names_of_test(columns, competition.labels.table_columns)
                 read[name] = read_one(folder / name, competition.encoding, columns)
         splits[split] = _split(competition, split, folder, read, splits)
@@ -138,7 +139,7 @@ def _split(
         tables = [rows_in_split(t, column, split, competition.valid) if column in t.columns else t for t in tables]
     files = [str(folder / name) for name, table in zip(names, tables, strict=True) for _ in table.rows]
     table = joined_tables(tables)
-    if split != "train" and competition.labels.format == "long" and competition.id in table.columns:
+    if split not in LABELLED and competition.labels.format == "long" and competition.id in table.columns:
         table = one_row_an_id(table, competition.id, competition.labels)
         files = [" + ".join(dict.fromkeys(files))] * len(table.rows)
     return SplitTable(table, files or [str(folder / names[0])])

@@ -72,6 +72,11 @@ KINDS = {  # errors first
     "row without a group": IssueKind("warning", "it counts as a group of its own; fill in the cell if you can"),
     "fold of no row": IssueKind("warning", "nothing, if these rows were left out on purpose"),
     "many near-duplicates": IssueKind("warning", 'where they are unlike, set duplicates = "off" in competition.toml'),
+    "extra row like a test row": IssueKind(
+        "warning", "nothing: it is left out, as it carries the answer; to train on it all the same, move it to train"
+    ),
+    "extra rows": IssueKind("info", "nothing; they are trained on and never scored"),
+    "extra row like a training row": IssueKind("info", "nothing; it is left out of the training of that row's fold"),
     "repaired row": IssueKind("info", "nothing; quotes or line breaks were repaired while reading"),
     "caption rows": IssueKind("info", "nothing; the captions of an image are joined"),
     "unused captions": IssueKind("info", "nothing, where these images are not of this competition"),

@@ -6,10 +6,10 @@ from functools import cached_property, wraps
 from typing import Any, TypeVar
 
 from tandem.artifacts.atomic_io import digest
-from tandem.artifacts.paths import NAME, Paths, check_name
+from tandem.artifacts.paths import LABELLED, NAME, Paths, check_name
 from tandem.config import method_versions as version
 from tandem.config.clip import require_prompts
-from tandem.config.competition import Competition, load_competition
+from tandem.config.competition import EXTRA_WEIGHT, Competition, load_competition
 from tandem.config.encoders import Encoder
 from tandem.config.experiments import Experiment, FinetuneExperiment, load_experiments, why_unfit
 from tandem.config.external import external_experiments
@@ -24,7 +24,7 @@ R = TypeVar("R")
 GPU = "gpu"  # EXPS=gpu: all experiments whose names begin with gpu_
 TERMS = ".terms.parquet"  # contributions beside a fold's predictions
 CHECKED_SETTINGS = {"id", "image", "caption", "images", "suffix", "image_name", "split", "valid", "train", "test"} | {
-    "unlabelled", "encoding", "columns", "labels", "least", "most", "duplicates", "folds", "submission"
+    "extra", "unlabelled", "encoding", "columns", "labels", "least", "most", "duplicates", "folds", "submission"
 }  # fmt: skip
 SUBMITTED_SETTINGS = {"id", "labels", "test", "sample_submission", "solution", "submission"}
 
@@ -252,6 +252,7 @@ class Graph:
         files = [paths.labels, *map(paths.images, competition.splits)]
         files += map(paths.captions, competition.splits if competition.caption else ())
         files += [paths.own_folds] if own else []
+        files += [paths.extra_labels, paths.extra_links] if competition.extra else []
         return Task("check", "check", (Artifact("check", tuple(files), paths.checked, inputs),))
 
     def _folds(self) -> Task:
@@ -337,6 +338,10 @@ class Graph:
             **self._own_code(experiment),
             "trainer version": version.TRAINER,
         }
+        if self.competition.extra:
+            inputs |= {name: self.sources.table(name) for name in ("extra.labels", "extra.links")}
+            inputs |= {"extra_weight": self.competition.extra_weight or EXTRA_WEIGHT}
+            inputs |= self._read(experiment, "extra")
         if experiment.uses_bfloat16:
             inputs["precision"] = self.sources.precision["image"]
         if experiment.teacher:
@@ -344,7 +349,7 @@ class Graph:
             for number in range(teacher.seeds):
                 which = f" seed {number}" if number else ""
                 inputs[f"teacher {experiment.teacher}{which}"] = self.fold(experiment.teacher, k, number).key
-            for split in self.competition.splits[1:]:
+            for split in (name for name in self.competition.splits if name not in LABELLED):
                 inputs |= self._read(teacher, split) | self._read(experiment, split)
         files = tuple(self.paths.model(name, k, suffix, seed) for suffix in suffixes)
         return Artifact(f"{name} {model_name(k, seed)}", files, self.paths.model(name, k, ".json", seed), inputs)

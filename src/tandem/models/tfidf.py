@@ -36,6 +36,9 @@ class TfidfModel:
         """Vocabulary, document frequencies and coefficients all come from these rows alone; nothing is drawn."""
         texts, row = _texts(inputs)
         y, self.unspaced = y[row], without_spaces(texts)
+        weights = np.ones(y.shape) if run.weights is None else run.weights[row].astype(float)
+        known = weights > 0
+        weighted = ((weights != 1) & known).any()
         self.vectorizers = [v.set_params(min_df=self.cfg.min_rows) for v in self._vectorizers()]
         for vectorizer in self.vectorizers:
             try:
@@ -44,13 +47,17 @@ class TfidfModel:
                 found = f"TF-IDF found no n-gram in {self.cfg.min_rows} or more of {len(texts)} captions: {error}"
                 raise ValueError(f"{found}; lower tfidf.min_rows, or leave this experiment out") from error
         x = self._transform(texts)
-        self.coef, self.bias = np.zeros((x.shape[1], y.shape[1])), smoothed_log_odds(y, run.known)
+        self.coef, self.bias = (
+            np.zeros((x.shape[1], y.shape[1])),
+            smoothed_log_odds(y, None if run.weights is None else known),
+        )
         for j in range(y.shape[1]):
-            own, given = (x, y[:, j]) if run.known is None else (x[run.known[:, j]], y[run.known[:, j], j])
+            rows = known[:, j]
+            own, given = (x, y[:, j]) if rows.all() else (x[rows], y[rows, j])
             if len(np.unique(given)) < 2:
                 continue
             model = LogisticRegression(C=self.cfg.c, solver="liblinear", random_state=0, max_iter=300)
-            model.fit(own, given)
+            model.fit(own, given, sample_weight=weights[rows, j] if weighted else None)
             self.coef[:, j], self.bias[j] = model.coef_[0], model.intercept_[0]
         return []
 

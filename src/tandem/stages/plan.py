@@ -59,7 +59,10 @@ def assumed_digests(graph: Graph) -> dict[str, str]:
         digests, images, y, own = content_digests(checked), checked.images["train"], checked.y, checked.own_folds
     else:
         tables = [f"{split}.{kind}" for split in competition.splits for kind in ("images", "captions")]
-        digests = {name: graph.sources.table(name) for name in [*tables, "train.labels", "train.folds"]}
+        digests = {
+            name: graph.sources.table(name)
+            for name in [*tables, "train.labels", "train.folds", "extra.labels", "extra.links"]
+        }
         images, y = read_images(paths.images("train")), read_labels(paths.labels)[2]
         own = read_own_folds(paths.own_folds)
     digests |= {"labelled rows": str(len(y))}

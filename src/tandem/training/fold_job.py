@@ -13,8 +13,10 @@ from tandem.artifacts.atomic_io import write_json
 from tandem.artifacts.contributions import BOTH, read_contributions, write_contributions
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
+from tandem.config.competition import EXTRA_WEIGHT, load_competition
 from tandem.config.experiments import Experiment, FusionExperiment
 from tandem.config.own_code import located_code
+from tandem.data.extra_rows import ExtraRows, read_extra
 from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.graph.declared_stages import TERMS
 from tandem.logits import logit, sigmoid
@@ -73,6 +75,33 @@ class FoldJob:
             )
         return inputs
 
+    @cached_property
+    def extra(self) -> tuple[ExtraRows, float] | None:
+        """The extra rows and the weight of their labels; None where the competition has none."""
+        competition = load_competition(self.paths.competition)
+        return (read_extra(self.paths), competition.extra_weight or EXTRA_WEIGHT) if competition.extra else None
+
+    @cached_property
+    def extra_inputs(self) -> Inputs:
+        return read_inputs(self.paths, self.experiment, "extra")
+
+    def training_rows(self, train: np.ndarray) -> tuple[Inputs, np.ndarray, np.ndarray | None]:
+        """(inputs, y (n, c), weights (n, c) or None where all are 1) of these rows, then of the extra rows that are
+        like none of the other training rows, which are held out."""
+        rows = self.rows
+        inputs, y, known = self.inputs.take(train), rows.y[train], rows.known_of(train)
+        if self.extra is None:
+            return inputs, y, known
+        extra, weight = self.extra
+        kept = extra.unlike(set(rows.ids) - {rows.ids[i] for i in train})
+        own = np.ones(y.shape) if known is None else known
+        added = weight * (np.ones(extra.y.shape) if extra.known is None else extra.known)[kept]
+        return (
+            inputs.followed_by(self.extra_inputs.take(kept)),
+            np.concatenate([y, extra.y[kept]]),
+            np.concatenate([own, added]),
+        )
+
     def fit_fold(self, k: int, made_from: Mapping[str, Any], on_epoch: Callable[[dict], None]) -> dict[str, Any]:
         """Fits on all folds but k; writes the model, its predictions for fold k, and last `fold<k>.json`, which it
         returns: seconds, F1 per row at 0.5 of fold k, the log of `fit`, and `made_from`."""
@@ -86,7 +115,7 @@ class FoldJob:
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         experiment = located_code(self.experiment, self.paths.root)
         model = make_model(experiment.as_trained(len(rows.y)), len(rows.names))
-        inputs, y, weights = self.inputs.take(train), rows.y[train], rows.known_of(train)
+        inputs, y, weights = self.training_rows(train)
         if self.teacher and isinstance(self.experiment, FusionExperiment):
             teacher = self.teacher.load([k])  # the teacher's model of this fold was not trained on fold k either
             inputs, y, weights = with_pseudo_labels(self.paths, self.experiment, teacher, inputs, y, weights)

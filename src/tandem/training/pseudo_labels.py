@@ -26,7 +26,7 @@ def with_pseudo_labels(
     teacher: FoldEnsemble,
     inputs: Inputs,
     y: np.ndarray,
-    known: np.ndarray | None = None,  # (n, c) which labels of the training rows count; None: all
+    known: np.ndarray | None = None,  # (n, c) weights of the labels of the training rows; None: all are 1
 ) -> tuple[Inputs, np.ndarray, np.ndarray]:
     """(inputs, y, weights (n, c)) of a fold's training rows, then of all unlabelled rows.
 

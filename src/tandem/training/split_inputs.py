@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tandem.artifacts.paths import SPLITS, Paths
+from tandem.artifacts.paths import LABELLED, SPLITS, Paths
 from tandem.config.encoders import AddedFeatures, Encoder
 from tandem.config.experiments import Experiment
 from tandem.data.added_features import read_added
@@ -56,4 +56,4 @@ def read_inputs(paths: Paths, experiment: Experiment, split: str) -> Inputs:
 
 def unlabelled(paths: Paths) -> list[str]:
     """The splits whose rows may be used for training without their labels."""
-    return [split for split in SPLITS if split != "train" and paths.images(split).exists()]
+    return [split for split in SPLITS if split not in LABELLED and paths.images(split).exists()]

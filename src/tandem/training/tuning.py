@@ -109,9 +109,8 @@ class Search:
         train = np.flatnonzero(np.isin(rows.fold, [j for j in self.folds if j != k]))
         held_out = np.flatnonzero(rows.fold == k)
         model = make_model(experiment.as_trained(len(rows.y)), len(rows.names))
-        model.fit(
-            job.inputs.take(train), rows.y[train], TrainingRun(experiment.seed * 1000 + k, weights=rows.known_of(train))
-        )
+        inputs, y, weights = job.training_rows(train)
+        model.fit(inputs, y, TrainingRun(experiment.seed * 1000 + k, weights=weights))
         proba = model.predict_proba(job.inputs.take(held_out))
         return fold_loss(rows.y[held_out], proba, rows.known_of(held_out))
 
