@@ -115,25 +115,17 @@ def test_extra_rows_are_checked_as_training_rows_are(small, capsys):
 
 
 def test_extra_rows_raise_the_score_where_labels_are_few(tmp_path, monkeypatch):
-    """24 rows name animals by words that each of them says once; the extra rows say them too."""
+    """12 rows name animals by words that each of them says once; the extra rows say them too."""
     monkeypatch.chdir(tmp_path)
-    words = {
-        0: ["cat", "kitten", "tabby", "tom", "siamese", "mouser"],
-        1: ["dog", "puppy", "hound", "pug", "collie", "cur"],
-    }
-    rows = [(f"a {word} here", name) for j, name in enumerate(("cat", "sky")) for word in words[j]]
-    scores = []
-    for n, extra in ((0, None), (1, "more.csv")):
-        paths = build(n=12, n_test=3, captions=None, extra=extra, images=None, caption="caption", duplicates="off")
-        write_text(
-            paths.input / "train.csv",
-            csv_text(["id", "caption", "labels"], *((f"{i}", *row) for i, row in enumerate(rows))),
-        )
+    words = {"cat": "cat kitten tabby tom siamese mouser", "sky": "dog puppy hound pug collie cur"}
+    rows = [(f"a {word} here", name) for name, some in words.items() for word in some.split()]
+    more = [(f"e{i}", f"{text} too", name) for i, (text, name) in enumerate(rows)]
+    header, scores = ["id", "caption", "labels"], []
+    for extra in (None, "more.csv"):
+        paths = build(n=12, n_test=3, extra=extra, images=None)
+        write_text(paths.input / "train.csv", csv_text(header, *((str(i), *row) for i, row in enumerate(rows))))
         write_text(paths.input / "test.csv", "id,caption\nt0,a cat\nt1,a dog\nt2,a pug\n")
-        write_text(
-            paths.input / "more.csv",
-            csv_text(["id", "caption", "labels"], *((f"e{i}", f"{c} too", l) for i, (c, l) in enumerate(rows))),
-        )
+        write_text(paths.input / "more.csv", csv_text(header, *more))
         write_text(paths.configs / "words.toml", 'kind = "tfidf"\n[tfidf]\nmin_rows = 1\ncharacters = 0\n')
         check_and_split(paths)
         train(paths, "words")
