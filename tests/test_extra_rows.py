@@ -7,7 +7,6 @@ from drawn_competition import build, check_and_split, labels, write_rows
 
 from tandem.__main__ import main
 from tandem.artifacts.atomic_io import csv_text, read_json, write_text
-from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.config.competition import load_competition
 from tandem.data.labelled_rows import read_labelled_rows
