@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tandem.artifacts.contributions import sum_by_term, write_contributions
+from tandem.artifacts.contributions import term_of, write_contributions
 from tandem.ensemble import second_level_fit as fitting
 from tandem.ensemble.fit_stack import StackFit, fit_stack
+from tandem.ensemble.member_terms import stack_terms
 from tandem.ensemble.stacking import write_stack
 from tandem.logits import sigmoid
 from tandem.metrics import log_loss
@@ -61,7 +62,7 @@ def fit(rows: Simulated) -> tuple[StackFit, float, float]:
         folder = Path(name)
         fitted = fit_stack(rows.probas, None, rows.y, rows.fold, 0, threads(), unfinished=folder / "unfinished")
         write_stack(folder, fitted.stack)
-        terms = sum_by_term(fitted.contributions, READS)
+        terms = stack_terms(fitted.contributions, list(map(term_of, READS)), None)
         write_contributions(folder / "contributions.parquet", names, [("train", ids, terms)])
     return fitted, time.perf_counter() - start, time.process_time() - before
 

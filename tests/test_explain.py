@@ -131,7 +131,7 @@ def test_every_term_has_a_name():
 
 
 def test_terms_end_to_end_reach_their_sum():
-    parts = segments(np.array([2.0, -1.0, 0.0, 1.0, -1.0]), -2.0, 3.0)
+    parts = segments(np.array([2.0, -1.0, 0.0, 0.0, 1.0, -1.0]), -2.0, 3.0)
     assert parts == [
         ("image", 40, 40), ("caption", 20, 20), ("context", 80, 20), ("base", 0, 20)
     ]  # fmt: skip

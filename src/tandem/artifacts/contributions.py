@@ -1,6 +1,6 @@
 """Contributions: each logit as a sum of terms, one row for each image and label."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +10,12 @@ import pyarrow.parquet as pq
 
 from tandem.artifacts.atomic_io import write_with
 
-# models of the image, of the caption, of both; the row's other labels and its caption length; the intercept
-TERMS = ("image", "caption", "fusion", "context", "base")
+# the image alone; the caption alone; only their combination; models that can't be split; the row's other labels and its
+# caption length; the intercept
+TERMS = ("image", "caption", "fusion", "joint", "context", "base")
+MODALITIES = TERMS[:4]  # those that models have as input
+JOINT = "joint"
+CELLS = 2**18  # rows of a file that are read at once, one for each image and label
 
 # input of a model: a fusion network can predict without one of the two
 BOTH, NO_CAPTION, NO_IMAGE = "both", "no_caption", "no_image"
@@ -20,31 +24,24 @@ BOTH, NO_CAPTION, NO_IMAGE = "both", "no_caption", "no_image"
 TERM_NAMES = {
     "image": "image",
     "caption": "caption",
-    "fusion": "fusion",  # only the combination of image and caption
+    "fusion": "image + caption",  # their combination alone
+    "joint": "joint models",  # that read both and can't be split
     "context": "other labels",
     "base": "base rate",
 }
 SINGLE_INPUT_NAMES = {NO_CAPTION: "image only", NO_IMAGE: "caption only"}
 
-SplitTerms = tuple[str, Sequence[str], np.ndarray]  # split, ids (n,), terms (n, c, 5)
+SplitTerms = tuple[str, Sequence[str], np.ndarray]  # split, ids (n,), terms (n, c, 6)
 
 
-def term_of(modalities: set[str]) -> str:
-    """The one of TERMS that a model's logit belongs to, by its input modalities.
+def term_of(modalities: Set[str]) -> str:
+    """The one of TERMS that the logit of a model without terms of its own belongs to, by its input modalities.
 
     >>> term_of({"image"}), term_of({"image", "caption"})
-    ('image', 'fusion')
+    ('image', 'joint')
     """
-    return "fusion" if len(modalities) > 1 else next(iter(modalities))
-
-
-def sum_by_term(parts: np.ndarray, modalities: Sequence[set[str]]) -> np.ndarray:
-    """(n, c, 5) TERMS from a stack's (n, c, m + 2): a part for each member, with its inputs, then context and base."""
-    out = np.zeros((*parts.shape[:2], len(TERMS)), np.float32)
-    for i, inputs in enumerate(modalities):
-        out[:, :, TERMS.index(term_of(inputs))] += parts[:, :, i]
-    out[:, :, 3:] += parts[:, :, -2:]
-    return out
+    (only, *others) = sorted(modalities) or [JOINT]
+    return JOINT if others or only not in TERMS[:2] else only
 
 
 def write_contributions(path: Path, names: Sequence[str], parts: Sequence[SplitTerms]) -> None:
@@ -74,8 +71,27 @@ def read_contributions(path: Path) -> list[SplitTerms]:
     return parts
 
 
+def splits_in(path: Path) -> set[str]:
+    """The splits that a file of contributions has; empty where there is no file."""
+    return set(pc.unique(pq.read_table(path, columns=["split"])["split"]).to_pylist()) if path.exists() else set()
+
+
+def stream_contributions(path: Path, split: str, n_labels: int) -> Iterator[tuple[list[str], np.ndarray]]:
+    """(ids (b,), terms (b, c, 6)) of one split, some rows at a time, so that the whole never is in memory."""
+    ids, kept = np.zeros(0, object), np.zeros((0, len(TERMS)), np.float32)
+    for batch in pq.ParquetFile(path).iter_batches(CELLS):
+        table = pa.Table.from_batches([batch])
+        table = table.filter(pc.equal(table["split"], split))
+        ids = np.concatenate([ids, table["id"].to_numpy()])
+        kept = np.concatenate([kept, _terms(table)])
+        whole = len(ids) // n_labels * n_labels
+        if whole:
+            yield ids[:whole:n_labels].tolist(), kept[:whole].reshape(-1, n_labels, len(TERMS))
+            ids, kept = ids[whole:], kept[whole:]
+
+
 def read_image_terms(path: Path, split: str, image: str) -> np.ndarray:
-    """(c, 5) terms of one image; raises ValueError where the file has none."""
+    """(c, 6) terms of one image; raises ValueError where the file has none."""
     table = pq.read_table(path, filters=[("split", "==", split), ("id", "==", image)])
     if not len(table):
         raise ValueError(f"{path}: no row for {image!r} of {split!r}; run make stack")
@@ -83,15 +99,19 @@ def read_image_terms(path: Path, split: str, image: str) -> np.ndarray:
 
 
 def _terms(table: pa.Table) -> np.ndarray:
-    return np.column_stack([table[term].to_numpy() for term in TERMS])
+    """A term that the file lacks is 0: files of older versions have no `joint`."""
+    none = np.zeros(len(table), np.float32)
+    return np.column_stack([table[term].to_numpy() if term in table.column_names else none for term in TERMS])
 
 
 def modality_shares(names: Sequence[str], terms: np.ndarray) -> dict[str, dict[str, float]]:
-    """Shares of image, caption and fusion in the mean absolute terms (n, c, 5) of each label.
+    """Shares of image, caption, their combination, and joint models where there are any, in the mean absolute terms
+    (n, c, 6) of each label.
 
-    >>> modality_shares(["cat"], np.array([[[3.0, -1.0, 0.0, 0.0, 9.0]]]))
+    >>> modality_shares(["cat"], np.array([[[3.0, -1.0, 0.0, 0.0, 5.0, 9.0]]]))
     {'cat': {'image': 0.75, 'caption': 0.25, 'fusion': 0.0}}
     """
-    sizes = np.abs(terms[:, :, :3]).mean(0)
+    sizes = np.abs(terms[:, :, : len(MODALITIES)]).mean(0)
+    shown = MODALITIES if sizes[:, -1].any() else MODALITIES[:-1]
     sizes = sizes / np.maximum(sizes.sum(1, keepdims=True), 1e-9)
-    return {name: dict(zip(TERMS, row, strict=False)) for name, row in zip(names, sizes.tolist(), strict=True)}
+    return {name: dict(zip(shown, row, strict=False)) for name, row in zip(names, sizes.tolist(), strict=True)}

@@ -47,8 +47,8 @@ def measure_costs(
     costs, tensors = {}, dict[str, float]()
     for one in experiments:
         member = members[one.name]
-        member.terms(rows)  # to warm up; the features of its encoders are computed by now
-        ms, _ = time_rows(partial(member.terms, rows), len(rows))
+        member.logits(rows)  # to warm up; the features of its encoders are computed by now
+        ms, _ = time_rows(partial(member.logits, rows), len(rows))
         own = tensor_mb(member.experiment, tensors)
         tensors |= own
         fold = Cost(sum(zipped_mb(file.read_bytes()) for file in one.models(1)), ms)

@@ -23,7 +23,7 @@ class BaseExperiment(Section):
     """What all kinds of experiments have in common; each kind overrides what differs."""
 
     no_features: ClassVar[str] = ""  # why a kind reads none that the user added
-    explains: ClassVar[bool] = False  # its model has `predict_terms`
+    explains: ClassVar[bool] = False  # its logits are sums of terms, in every setting of `predict_terms`
     is_random: ClassVar[bool] = True  # another seed gives another model
     external: ClassVar[bool] = False  # predictions without models: it can't label new images
     seed: int = 0
@@ -111,6 +111,11 @@ class BaseExperiment(Section):
             return self
         known = [one.model_copy(update={"reads": reads.get(one.name, alone or one.reads)}) for one in self.features]
         return self.model_copy(update={"features": tuple(known)})
+
+    @property
+    def has_terms(self) -> bool:
+        """Whether its model has `predict_terms`: the terms of its logits are then kept, in `contributions.parquet`."""
+        return self.explains
 
     @property
     def needs_captions(self) -> bool:

@@ -57,6 +57,11 @@ class HeadExperiment(BaseExperiment):
             caption = caption.model_copy(update={"each_caption": True})
         return tuple(e for e in (self.image, caption) if e is not None)
 
+    @property
+    def has_terms(self) -> bool:
+        """With one encoder the whole logit belongs to what it reads."""
+        return self.reads == {"image", "caption"}
+
 
 class FinetuneExperiment(BaseExperiment):
     """`kind = "finetune"`: a timm network trained end to end on the images."""

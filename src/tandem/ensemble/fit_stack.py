@@ -32,6 +32,8 @@ class StackFit:
     stack: Stack
     proba: np.ndarray  # (n, c) out of fold, each fold by what was chosen without it
     contributions: np.ndarray  # (n, c, m + 2), see Stack; of the same stacks
+    inputs: StackInputs  # of the rows it was fitted on
+    fold: np.ndarray  # (n,) number of the stack that predicted a row, fitted without the rows of this number
     summary: dict[str, Any]  # what run.json holds about it
 
 
@@ -88,7 +90,7 @@ def fit_stack(
         "candidates": candidates,
         "gains": gains,
     }
-    return StackFit(stack, proba, contributions, summary | _weights(stack, names))
+    return StackFit(stack, proba, contributions, inputs, fold, summary | _weights(stack, names))
 
 
 def _weights(stack: Stack, names: list[str]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from lightgbm import Booster
 from safetensors.numpy import load_file, save_file
 
 from tandem.artifacts.atomic_io import read_json, write_json, write_text, write_with
+from tandem.artifacts.contributions import TERMS
 from tandem.artifacts.paths import Paths
 from tandem.ensemble.lightgbm import Boosted
 from tandem.ensemble.linear import Linear
@@ -120,6 +121,17 @@ class SecondLevel:
 
 
 @dataclass(frozen=True)
+class TermSplit:
+    """How the parts of a stack's m members are shared out among TERMS, see `member_terms`."""
+
+    means: np.ndarray  # (m, c, 6) of the members' terms over the rows fitted
+    slopes: np.ndarray  # (m, c) of the members' parts on their logits
+
+    def keep(self, members: Sequence[int]) -> "TermSplit":
+        return TermSplit(self.means[members], self.slopes[members])
+
+
+@dataclass(frozen=True)
 class Stack:
     """A second level, and the third: weights (4,) of LEARNERS, then shift + scale x their mean."""
 
@@ -128,6 +140,7 @@ class Stack:
     shift: float = 0.0
     scale: float = 1.0
     reads_words: bool = False  # whether it was fitted with the captions' word counts, and needs them to predict
+    split: TermSplit | None = None  # None in bundles of older versions
 
     def predict_proba(self, inputs: StackInputs) -> np.ndarray:
         n, _, c = inputs.logits.shape
@@ -158,7 +171,10 @@ def fixed_stack(weights: np.ndarray, n_labels: int, inputs: StackInputs | None =
     """The mean of the members' logits by weights (m,); contributions are relative to their means in `inputs`, or 0."""
     members = np.flatnonzero(weights)
     center = np.zeros((len(members), n_labels), np.float32) if inputs is None else inputs.logits[:, members].mean(0)
-    return Stack(SecondLevel(members.tolist(), center, weights[members]), np.eye(len(LEARNERS))[WEIGHTED])
+    second = SecondLevel(members.tolist(), center, weights[members])
+    slopes = np.repeat(weights[:, None], n_labels, axis=1).astype(np.float32)
+    split = TermSplit(np.zeros((*slopes.shape, len(TERMS)), np.float32), slopes) if inputs is None else None
+    return Stack(second, np.eye(len(LEARNERS))[WEIGHTED], split=split)
 
 
 def load_stack(paths: Paths, name: str, file: Path | None = None) -> tuple[Stack, list[str]]:
@@ -183,7 +199,9 @@ def _on_members(stack: Stack, names: list[str]) -> tuple[Stack, list[str]]:
     if LOGISTIC in stack.second.learners:  # needs all: the expected number of labels is the mean over all members
         return stack, names
     used = stack.second.members
-    return replace(stack, second=replace(stack.second, members=list(range(len(used))))), [names[i] for i in used]
+    split = stack.split and stack.split.keep(used)
+    second = replace(stack.second, members=list(range(len(used))))
+    return replace(stack, second=second, split=split), [names[i] for i in used]
 
 
 def load_no_caption_stack(paths: Paths, name: str) -> tuple[Stack, list[str]] | None:
@@ -206,6 +224,8 @@ def write_stack(folder: Path, stack: Stack) -> None:
         tensors |= second.linear.tensors()
     if second.extras_range is not None:
         tensors["extras_range"] = second.extras_range
+    if stack.split is not None:
+        tensors |= {"term_means": stack.split.means, "term_slopes": stack.split.slopes}
     tensors = {name: np.ascontiguousarray(t) for name, t in tensors.items()}
     for stale in folder.glob("label*.txt"):
         stale.unlink()
@@ -232,4 +252,5 @@ def read_stack(folder: Path) -> Stack:
     if "words" not in about:  # older bundles: it follows from the number of features
         about["words"] = bool(logistic) and len(logistic[0].coef) == sum(second.center.shape) - 1 + 2
     shift, scale = map(float, t["rescale"])
-    return Stack(second, t["third"], shift, scale, about["words"])
+    split = TermSplit(t["term_means"], t["term_slopes"]) if "term_means" in t else None
+    return Stack(second, t["third"], shift, scale, about["words"], split)

@@ -23,7 +23,7 @@ class ExperimentPrediction:
     experiment: str
     proba: np.ndarray  # (c,), out of fold for a training row
     pred: np.ndarray  # (c,) bool, decoded
-    terms: np.ndarray | None  # (c, 5) TERMS, which add up to the logits; None if the experiment has none
+    terms: np.ndarray | None  # (c, 6) TERMS, which add up to the logits; None if the experiment has none
 
 
 @dataclass(frozen=True)
@@ -110,12 +110,12 @@ def shown_labels(predictions: Sequence[ExperimentPrediction], truth: np.ndarray 
 
 
 def largest_gap(proba: np.ndarray, terms: np.ndarray) -> float:
-    """Largest difference between a probability (c,) and the sigmoid of the summed terms (c, 5)."""
+    """Largest difference between a probability (c,) and the sigmoid of the summed terms (c, 6)."""
     return float(np.abs(sigmoid(terms.astype(np.float64).sum(-1)) - proba).max())
 
 
 def used_terms(terms: np.ndarray) -> list[int]:
-    """Indices of the terms (c, 5) that are not 0 for all labels."""
+    """Indices of the terms (c, 6) that are not 0 for all labels."""
     return np.flatnonzero(np.abs(terms).max(0) > 0).tolist()
 
 

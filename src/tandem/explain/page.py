@@ -48,7 +48,7 @@ def signed(x: float) -> str:
 
 
 def segments(terms: np.ndarray, low: float, high: float) -> list[tuple[str, float, float]]:
-    """(term, x, width) in percent of an axis low to high: (5,) terms end to end from zero, negative to the left."""
+    """(term, x, width) in percent of an axis low to high: (6,) terms end to end from zero, negative to the left."""
     per_unit, ends, parts = 100 / (high - low), {True: -low, False: -low}, []
     for name, value in zip(TERMS, terms.tolist(), strict=True):
         if value:

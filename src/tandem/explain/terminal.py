@@ -16,7 +16,8 @@ from tandem.explain.words import Words, full_strength
 from tandem.logits import sigmoid
 
 # the colour-blind safe palette of Okabe and Ito (2008)
-COLOURS = {"image": "#56b4e9", "caption": "#e69f00", "fusion": "#009e73", "context": "#cc79a7", "base": "#999999"}
+COLOURS = {"image": "#56b4e9", "caption": "#e69f00", "fusion": "#009e73", "joint": "#d55e00"}
+COLOURS |= {"context": "#cc79a7", "base": "#999999"}
 RAISES, LOWERS = "#56b4e9", "#d55e00"
 WIDEST, NARROWEST = 30, 8  # characters of a bar
 NUMBER, REST = 10, 18  # characters of the column of a term, and of all other columns but the label
@@ -79,7 +80,7 @@ def _terms(e: Explanation, experiment: str, proba: np.ndarray, all_terms: np.nda
 
 
 def bar(terms: np.ndarray, low: float, high: float, width: int) -> Text:
-    """Terms (5,) end to end from zero: positive ones to the right of the line, negative ones to the left."""
+    """Terms (6,) end to end from zero: positive ones to the right of the line, negative ones to the left."""
     scale = width / max(high - low, 1e-9)
     blocks = [(round(value * scale), COLOURS[name]) for name, value in zip(TERMS, terms, strict=True)]
     text = Text(" " * max(0, round(-low * scale) + sum(min(n, 0) for n, _ in blocks)))

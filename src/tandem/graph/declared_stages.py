@@ -364,7 +364,7 @@ class Graph:
         if self.experiments[name].external:
             return self._external_oof(name)
         inputs = {model_name(*model): self.fold(name, *model).key for model in self.models(name)}
-        contributions = [self.paths.contributions(name)] if self.experiments[name].explains else []
+        contributions = [self.paths.contributions(name)] if self.experiments[name].has_terms else []
         files = (self.paths.oof(name), *contributions)
         return Artifact(f"{name} out of fold", files, self.paths.run(name), inputs)
 

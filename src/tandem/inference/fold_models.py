@@ -87,6 +87,13 @@ class Member:
     def inputs(self, rows: NewRows) -> Inputs:
         return build_inputs(self.experiment, rows)
 
-    def terms(self, rows: NewRows, without_captions: bool = False) -> np.ndarray:
-        """(n, c, 5) of TERMS that add up to the mean of the folds' logits."""
-        return in_setting(self.ensemble.terms(self.inputs(rows)), NO_CAPTION if without_captions else BOTH)
+    def logits(self, rows: NewRows, without_captions: bool = False) -> np.ndarray:
+        """(n, c): the mean of the folds' logits."""
+        return self.ensemble.logits(self.inputs(rows), NO_CAPTION if without_captions else BOTH)
+
+    def logits_and_terms(self, rows: NewRows, without_captions: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """(`logits` to the last bit, (n, c, 6) of TERMS that add up to them)."""
+        inputs = self.inputs(rows)
+        terms = in_setting(self.ensemble.terms(inputs), NO_CAPTION if without_captions else BOTH)
+        summed = self.experiment.explains or not self.experiment.has_terms
+        return terms.sum(-1) if summed else self.ensemble.logits(inputs), terms

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tandem.artifacts.contributions import TERMS, sum_by_term
+from tandem.artifacts.contributions import TERMS
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import load_competition
 from tandem.config.encoders import ImageSize
@@ -17,6 +17,7 @@ from tandem.data.image_io import BadImage
 from tandem.data.image_loader import prefetch, squares
 from tandem.data.split_tables import has_caption
 from tandem.decoding import Decoder
+from tandem.ensemble.member_terms import Source, single_term, stack_terms
 from tandem.ensemble.stacking import Stack, StackInputs, load_no_caption_stack, load_stack
 from tandem.graph.experiment_dir import ExperimentDir, Experiments
 from tandem.inference.fold_models import Encoders, Member, NewRows
@@ -44,20 +45,21 @@ class Predictor:
 
     def proba(self, rows: NewRows) -> np.ndarray:
         """(n, c)."""
-        terms = self._member_terms(rows)
+        logits = [member.logits(rows, self.without_captions) for member in self.members]
         stack = self.stack
-        return sigmoid(terms[0].sum(-1)) if stack is None else stack.predict_proba(_stack_inputs(stack, rows, terms))
+        return sigmoid(logits[0]) if stack is None else stack.predict_proba(_stack_inputs(stack, rows, logits))
 
     def terms(self, rows: NewRows) -> np.ndarray:
-        """(n, c, 5) of TERMS that add up to the logit."""
-        terms = self._member_terms(rows)
+        """(n, c, 6) of TERMS that add up to the logit."""
+        found = [member.logits_and_terms(rows, self.without_captions) for member in self.members]
         if self.stack is None:
-            return terms[0]
-        reads = [{"image"} if self.without_captions else set(m.experiment.reads) for m in self.members]
-        return sum_by_term(self.stack.contributions(_stack_inputs(self.stack, rows, terms)), reads)
-
-    def _member_terms(self, rows: NewRows) -> list[np.ndarray]:
-        return [member.terms(rows, self.without_captions) for member in self.members]
+            return found[0][1]
+        inputs, every = _stack_inputs(self.stack, rows, [logits for logits, _ in found]), np.arange(len(rows))
+        sources: list[Source] = [
+            "image" if self.without_captions else single_term(member.experiment) or [(every, terms)]
+            for member, (_, terms) in zip(self.members, found, strict=True)
+        ]
+        return stack_terms(self.stack.contributions(inputs), sources, self.stack.split)
 
     @property
     def reads_captions(self) -> bool:
@@ -71,9 +73,9 @@ class Predictor:
         return ", ".join(member.name for member in self.members)
 
 
-def _stack_inputs(stack: Stack, rows: NewRows, terms: list[np.ndarray]) -> StackInputs:
+def _stack_inputs(stack: Stack, rows: NewRows, logits: list[np.ndarray]) -> StackInputs:
     words = word_counts(rows.captions) if stack.reads_words else None
-    return StackInputs.of([sigmoid(t.sum(-1)) for t in terms], words)
+    return StackInputs.of([sigmoid(z) for z in logits], words)
 
 
 class Labeler:

@@ -50,7 +50,7 @@ class Model(Protocol):
 
 @runtime_checkable
 class ExplainingModel(Model, Protocol):
-    """A model whose logits are sums of terms."""
+    """A model whose logits are split into terms: what the image, the caption and their combination add."""
 
     def predict_terms(self, inputs: Inputs) -> dict[str, np.ndarray]:
-        """(n, c, 5) TERMS that add up to the logit; by setting: both, and where it can, no_caption and no_image."""
+        """(n, c, 6) TERMS that add up to the logit; by setting: both, and where it can, no_caption and no_image."""

@@ -29,16 +29,16 @@ class FoldEnsemble:
         """(n, c) float32."""
         return sigmoid(self.logits(inputs)).astype(np.float32)
 
-    def logits(self, inputs: Inputs) -> np.ndarray:
-        """(n, c): mean of the models' logits."""
+    def logits(self, inputs: Inputs, setting: str = BOTH) -> np.ndarray:
+        """(n, c): mean of the models' logits in this setting, of those that have it."""
         if self.experiment.explains:
-            return self.terms(inputs)[BOTH].sum(-1)
+            return in_setting(self.terms(inputs), setting).sum(-1)
         each = (logit(model.predict_proba(inputs)) / len(self.models) for model in self.models)
         return sum(each, np.zeros(()))
 
     def terms(self, inputs: Inputs) -> dict[str, np.ndarray]:
-        """(n, c, 5) TERMS that add up to `logits`, by setting; other models have one term, named by their inputs."""
-        if not self.experiment.explains:
+        """(n, c, 6) TERMS that add up to `logits`, by setting; other models have one term, named by their inputs."""
+        if not self.experiment.has_terms:
             one = np.eye(len(TERMS))[TERMS.index(term_of(self.experiment.reads))]
             return {BOTH: one * self.logits(inputs)[..., None]}
         total: dict[str, np.ndarray] = {}

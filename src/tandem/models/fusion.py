@@ -88,7 +88,7 @@ class FusionModel:
         return sigmoid(self.predict_terms(inputs)[BOTH].sum(-1))
 
     def predict_terms(self, inputs: Inputs) -> dict[str, np.ndarray]:
-        """(n, c, 5) TERMS that add up to the logit, by setting; the base holds their means over training rows."""
+        """(n, c, 6) TERMS that add up to the logit, by setting; the base holds their means over training rows."""
         center, bias = self.network.center.cpu().numpy(), self.network.bias.detach().cpu().numpy()
         out = {}
         for setting, terms in self._raw_terms(FusionBatches(self.cfg, inputs)).items():

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from tandem.artifacts.atomic_io import write_with
+from tandem.artifacts.contributions import BOTH, JOINT, TERMS
 from tandem.config.experiments import HeadExperiment
 from tandem.config.training import Head
 from tandem.logits import sigmoid
@@ -24,6 +25,7 @@ from tandem.runtime.torch_setup import autocast, device
 
 # with few rows, smaller batches, so that an epoch has some steps: quicker, and a lower out-of-fold loss
 FEW_STEPS, SMALL_BATCH = 10, 64
+ROWS = 4096  # predicted at once
 
 
 class HeadModel:
@@ -55,20 +57,47 @@ class HeadModel:
         run.on_epoch(log[-1])
         return log
 
-    @torch.inference_mode()
     def predict_proba(self, inputs: Inputs) -> np.ndarray:
         """(n, c): mean of the logits over bags and views, as probability."""
+        out = np.zeros((len(inputs), self.n_labels))
+        for rows in _chunks(inputs):
+            out[rows] = self._logits(inputs, rows)
+        return sigmoid(out)
+
+    def predict_terms(self, inputs: Inputs) -> dict[str, np.ndarray]:
+        """(n, c, 6) TERMS that add up to the logit f(image, caption), where m stands for the mean of the training rows:
+        image f(i, m) - f(m, m), caption f(m, c) - f(m, m), fusion what remains, base f(m, m). Added features that
+        were computed from both are at their mean there, and joint is what they change.
+
+        The decomposition of a function around a reference point (cut-HDMR, Rabitz and Alis 1999).
+        """
+        widths = [inputs.features[block.slug].shape[-1] for block in self.cfg.blocks]
+        of = {
+            kind: torch.from_numpy(np.repeat([block.reads == kind for block in self.cfg.blocks], widths)).float()
+            for kind in ("image", "caption")
+        }
+        out = np.zeros((len(inputs), self.n_labels, len(TERMS)))
+        image, caption, fusion, joint, base = map(TERMS.index, ("image", "caption", "fusion", JOINT, "base"))
+        for rows in _chunks(inputs):
+            kept = (None, of["image"] + of["caption"], of["image"], of["caption"], 0 * of["image"])
+            whole, both, photo, text, mean = (self._logits(inputs, rows, keep) for keep in kept)
+            out[rows, :, image], out[rows, :, caption], out[rows, :, base] = photo - mean, text - mean, mean
+            out[rows, :, fusion], out[rows, :, joint] = both - photo - text + mean, whole - both
+        return {BOTH: out}
+
+    @torch.inference_mode()
+    def _logits(self, inputs: Inputs, rows: slice, keep: torch.Tensor | None = None) -> np.ndarray:
+        """(b, c), mean over bags and views; features where `keep` (d,) is 0 are replaced by their training mean."""
         on = next(self.networks[0].parameters()).device
-        total = np.zeros((len(inputs), self.n_labels))
-        for start in range(0, len(inputs), 4096):
-            rows = slice(start, start + 4096)
-            for v in range(inputs.views):
-                x = self._view(inputs, v, rows).to(on)
-                for network in self.networks:
-                    with autocast(on, self.cfg.train.bfloat16):
-                        logits = network(x)
-                    total[rows] += logits.float().cpu().numpy()
-        return sigmoid(total / (inputs.views * len(self.networks)))
+        total = np.zeros((len(range(*rows.indices(len(inputs)))), self.n_labels))
+        for v in range(inputs.views):
+            x = self._view(inputs, v, rows)
+            x = (x if keep is None else x * keep).to(on)  # 0 is the mean once standardised
+            for network in self.networks:
+                with autocast(on, self.cfg.train.bfloat16):
+                    logits = network(x)
+                total += logits.float().cpu().numpy()
+        return total / (inputs.views * len(self.networks))
 
     def _view(self, inputs: Inputs, view: int, rows: slice = slice(None)) -> torch.Tensor:
         x = torch.from_numpy(inputs.side_by_side(self.cfg.blocks, view, rows))
@@ -89,6 +118,10 @@ class HeadModel:
             network.load_state_dict(own)
             self.networks.append(network.eval().to(device()))
         return self
+
+
+def _chunks(inputs: Inputs) -> list[slice]:
+    return [slice(start, start + ROWS) for start in range(0, len(inputs), ROWS)]
 
 
 def _batches(

@@ -14,12 +14,13 @@ from tandem.graph.keys import STACK
 from tandem.metrics import f1_samples, log_loss_rows, paired_mean
 from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment
 from tandem.report.experiments import total_seconds
+from tandem.report.mistakes import CAUSES, FALSE_NEGATIVE, FALSE_POSITIVE
 from tandem.report.training_curves import last_decrease, last_value
 
 SHOWN = 10
 LABELS = 3  # labels with advice of their own
 RANKED_BETTER = 0.02  # margin in average precision of another experiment
-DOMINANT = 0.6  # share of one term in the movement of a logit
+DOMINANT = 0.6  # share of the errors of a label that have one likely cause
 UNBALANCED = 1.5  # ratio of the losses by the two kinds of errors
 NOISY = 0.01  # suspected errors, as a share of the given labels
 OPTIMISM = 0.01  # in-sample score minus cross-fitted score
@@ -49,6 +50,7 @@ def weak_labels(data: ReportData, focus: FocusExperiment, figures: Figures) -> I
         if row["gain"] <= 0:
             continue
         negatives, positives = row["false_negatives"], row["false_positives"]
+        kind = FALSE_NEGATIVE if negatives >= positives else FALSE_POSITIVE
         why = (
             f"{negatives:,} false negatives and {positives:,} false positives, {row['support']:,} rows have it "
             f"(F{data.rule.beta:g} {row['f1']:.3f}); without these errors the {data.rule.sets.title} would be "
@@ -59,11 +61,21 @@ def weak_labels(data: ReportData, focus: FocusExperiment, figures: Figures) -> I
         if best and row["ap"] is not None and others[best] > row["ap"] + RANKED_BETTER:
             precision = f"average precision {others[best]:.3f} against {row['ap']:.3f}"
             why += f"; {best} alone ranks it better on these rows, {precision}"
-        elif row["share"] and max(row["share"].values()) > DOMINANT:
-            term = max(row["share"], key=row["share"].get)
-            why += f"; the term {TERM_NAMES[term]} has a share of {row['share'][term]:.0%} in its logit"
-        title = f"Look at the false {'negatives' if negatives >= positives else 'positives'} of label {row['name']}"
+        else:
+            why += _likely_cause(figures.get("causes_by_label"), data.names.index(row["name"]), kind)
+        title = f"Look at the {kind.replace('_', ' ')}s of label {row['name']}"
         yield Advice(title, why, "mistakes", row["gain"], label=row["name"])
+
+
+def _likely_cause(causes: dict[str, np.ndarray] | None, label: int, kind: str) -> str:
+    """The term that most of a label's errors of one kind have as their likely cause; "" where there is none."""
+    counts = causes[kind][label] if causes else np.zeros(1, int)
+    if counts.max() <= DOMINANT * counts.sum():
+        return ""
+    low = "low" if kind == FALSE_NEGATIVE else "high"
+    term = TERM_NAMES[CAUSES[int(counts.argmax())]]
+    errors = f"{counts.max():,} of the {counts.sum():,} {kind.replace('_', ' ')}s"
+    return f"; the likely cause of {errors} is a {low} {term} term"
 
 
 def error_balance(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:

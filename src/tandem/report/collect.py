@@ -129,7 +129,7 @@ def scored_values(experiment: ExperimentDir, rows: LabelledRows, rule: Rule, sco
 
 
 def read_terms(paths: Paths, name: str, ids: Sequence[str]) -> np.ndarray | None:
-    """(n, c, 5) contributions to the out-of-fold logits with image and caption; None where there are none."""
+    """(n, c, 6) contributions to the out-of-fold logits with image and caption; None where there are none."""
     file = paths.contributions(name)
     for split, found, terms in read_contributions(file) if file.exists() else ():
         if split in (BOTH, "train"):

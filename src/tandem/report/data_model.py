@@ -45,7 +45,7 @@ class FocusExperiment(ScoredExperiment):
     pred: np.ndarray  # (n, c) bool, cross-fitted: no row was decoded by parameters tuned on it
     recipe: dict  # thresholds.json
     values: np.ndarray | None = None  # (n, c) cross-fitted probabilities, where the metric scores these; None: `pred`
-    terms: np.ndarray | None = None  # (n, c, 5) tandem.artifacts.contributions.TERMS of each out-of-fold logit
+    terms: np.ndarray | None = None  # (n, c, 6) tandem.artifacts.contributions.TERMS of each out-of-fold logit
     test_pred: np.ndarray | None = None  # (m, c) bool, the label sets of the test rows
     submission: dict | None = None  # the JSON file beside its submission
 

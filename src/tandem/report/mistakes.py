@@ -9,7 +9,7 @@ from tandem.report.data_model import FocusExperiment, ReportData
 
 OVERALL = 240  # rows
 PER_CLASS = 480  # rows, shared equally by the labels: half for false negatives, half for false positives
-CAUSES = TERMS[:4]  # the base rate is the same for all rows
+CAUSES = TERMS[:-1]  # the base rate is the same for all rows
 FALSE_NEGATIVE, FALSE_POSITIVE = "false_negative", "false_positive"
 
 
@@ -31,7 +31,7 @@ def worst_rows(y: np.ndarray, pred: np.ndarray, proba: np.ndarray, row_score: np
 
 
 def mean_terms(terms: np.ndarray, y: np.ndarray, known: np.ndarray | None = None) -> dict[str, np.ndarray]:
-    """(c, 5) mean terms of each label: over rows with it (false negatives), over those without it (false positives)."""
+    """(c, 6) mean terms of each label: over rows with it (false negatives), over those without it (false positives)."""
 
     def mean(rows: np.ndarray) -> np.ndarray:
         return np.einsum("ncd,nc->cd", terms, rows.astype(terms.dtype)) / np.maximum(rows.sum(0), 1)[:, None]
@@ -41,10 +41,11 @@ def mean_terms(terms: np.ndarray, y: np.ndarray, known: np.ndarray | None = None
 
 
 def likely_causes(terms: np.ndarray, means: np.ndarray, kind: str) -> np.ndarray:
-    """(k,) index into CAUSES: the one of `terms` (k, 5) that is furthest below its mean for a false negative, furthest
+    """(k,) index into CAUSES: the one of `terms` (k, 6) that is furthest below its mean for a false negative, furthest
     above it for a false positive.
 
-    >>> likely_causes(np.array([[0.5, 2.0, 0.1, 0.0, -3.0]]), np.array([[2.5, 2.0, 0.0, 0.0, -3.0]]), FALSE_NEGATIVE)
+    >>> means = np.array([[2.5, 2.0, 0.0, 0.0, 0.0, -3.0]])
+    >>> likely_causes(np.array([[0.5, 2.0, 0.1, 0.0, 0.0, -3.0]]), means, FALSE_NEGATIVE)
     array([0])
     """
     difference = (terms - means)[:, : len(CAUSES)]
@@ -86,13 +87,22 @@ def _cell(focus: FocusExperiment, means: dict | None, i: int, j: int, kind: str)
     return cell
 
 
-def cause_counts(data: ReportData, focus: FocusExperiment) -> dict[str, dict[str, int]]:
-    """Number of false negatives and false positives per likely cause, over all rows; empty without terms."""
+def causes_by_label(data: ReportData, focus: FocusExperiment) -> dict[str, np.ndarray]:
+    """(c, len(CAUSES)) number of false negatives, and of false positives, per likely cause; empty without terms."""
     if focus.terms is None:
         return {}
     y, counts, means = data.y.astype(bool), {}, mean_terms(focus.terms, data.y, data.known)
     pred = data.counted(focus.pred)
     for kind, cells in ((FALSE_NEGATIVE, y & ~pred), (FALSE_POSITIVE, ~y & pred)):
-        causes = likely_causes(focus.terms[cells], means[kind][np.nonzero(cells)[1]], kind)
-        counts[kind] = dict(zip(CAUSES, np.bincount(causes, minlength=len(CAUSES)).tolist(), strict=True))
+        label = np.nonzero(cells)[1]
+        counts[kind] = np.zeros((y.shape[1], len(CAUSES)), int)
+        np.add.at(counts[kind], (label, likely_causes(focus.terms[cells], means[kind][label], kind)), 1)
     return counts
+
+
+def cause_counts(data: ReportData, focus: FocusExperiment) -> dict[str, dict[str, int]]:
+    """The same over all labels, by name of the cause, of those causes that its terms have."""
+    if focus.terms is None:
+        return {}
+    used = [i for i in range(len(CAUSES)) if focus.terms[:, :, i].any()]
+    return {kind: {CAUSES[i]: int(n[:, i].sum()) for i in used} for kind, n in causes_by_label(data, focus).items()}

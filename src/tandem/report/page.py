@@ -24,7 +24,7 @@ from tandem.report.data_model import FocusExperiment, ReportData
 from tandem.report.drift import drift
 from tandem.report.experiments import cost_chart, metric_names, score_error, table
 from tandem.report.label_errors import differing_duplicates, label_errors
-from tandem.report.mistakes import CAUSES, cause_counts, mistakes
+from tandem.report.mistakes import cause_counts, causes_by_label, mistakes
 from tandem.report.training_curves import training
 from tandem.runtime.resources import threads
 
@@ -77,6 +77,7 @@ def _focus_figures(report: ReportData, focus: FocusExperiment, shifts: dict | No
             "none_right": int((wrong & ~(y & pred).any(1)).sum()),
             "causes": cause_counts(report, focus),
         },
+        "causes_by_label": causes_by_label(report, focus),
         "label_errors": label_errors(report, focus.proba),
         "decoders": decoding.decoders(focus.scores, report.rule),
         "rates": rates,
@@ -98,7 +99,6 @@ def render(context: dict[str, Any], payload: dict[str, Any]) -> str:
         heading={name: METRIC_INFO[name].column for name in METRIC_INFO if name not in metric_names(rule.beta)},
         sets_title=rule.sets.title,
         term_names=TERM_NAMES,
-        causes=CAUSES,
         css=Markup((ASSETS / "page.css").read_text(encoding="utf-8")),
         script=Markup(script),
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),

@@ -10,17 +10,20 @@ contributions.
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.artifacts.contributions import (
+    BOTH,
     NO_CAPTION,
+    NO_IMAGE,
     TERMS,
     SplitTerms,
     read_contributions,
-    sum_by_term,
+    splits_in,
     write_contributions,
 )
 from tandem.artifacts.paths import Paths
@@ -31,7 +34,9 @@ from tandem.data.caption_words import word_counts
 from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.data.split_tables import read_captioned, read_captions
 from tandem.ensemble.fit_stack import LEARNED, MEAN, WEIGHTED, StackFit, fit_no_caption_stack, fit_stack
-from tandem.ensemble.stacking import StackInputs, read_stack, write_stack
+from tandem.ensemble.left_out import Agreement, agreement, agreement_lines, read_without
+from tandem.ensemble.member_terms import cross_fitted_terms, fit_split, stack_terms, stored_terms
+from tandem.ensemble.stacking import Stack, StackInputs, read_stack, write_stack
 from tandem.graph.declared_stages import stack_task
 from tandem.graph.experiment_dir import Experiments, same_rows
 from tandem.graph.keys import Artifact
@@ -69,11 +74,12 @@ def fit(paths: Paths, name: str, rows: LabelledRows, members: Members, artifact:
     used = captioned if enough else np.ones(len(rows.ids), bool)
     unfinished = paths.unfinished(artifact.key)
     fitted = fit_captioned(paths, rows, probas, used, unfinished)
-    write_stack(folder, fitted.stack)
+    own, stack = split_terms(paths, rows, members, fitted, used)
+    write_stack(folder, stack)
     no_external = fit_without_external(paths, name, rows, probas, members, used, unfinished / NO_EXTERNAL)
     seconds = time.perf_counter() - start
     proba, terms = np.zeros(rows.y.shape), np.zeros((*rows.y.shape, len(TERMS)), np.float32)
-    proba[used], terms[used] = fitted.proba, by_term(fitted.contributions, members)
+    proba[used], terms[used] = fitted.proba, own
     written: list[SplitTerms] = [("train", rows.ids, terms)]
     if no_caption is not None:
         terms[~captioned], proba[~captioned] = no_caption[~captioned], sigmoid(no_caption[~captioned].sum(-1))
@@ -84,6 +90,7 @@ def fit(paths: Paths, name: str, rows: LabelledRows, members: Members, artifact:
         written.append((NO_EXTERNAL, rows.ids, no_external))
     paths.test(name).unlink(missing_ok=True)  # its contributions are in the file that is replaced now
     write_contributions(paths.contributions(name), rows.names, written)
+    left_out = check_terms(paths, rows, probas, members, terms, no_caption)
     origin = origin_of(paths, name, rows, artifact)
     Predictions(rows.ids, rows.names, proba, origin).write(paths.oof(name))
     stack_mb = sum(f.stat().st_size for f in folder.iterdir() if f.is_file()) / 2**20
@@ -95,6 +102,7 @@ def fit(paths: Paths, name: str, rows: LabelledRows, members: Members, artifact:
         "external": [member for member, experiment in members.items() if experiment.external],
         "marks": list(dict.fromkeys(mark for member in members for mark in experiments[member].marks)),
         **fitted.summary,
+        "left_out": left_out,  # rank correlations of the terms with what happens without a modality
         **artifact.made_from,
         "fold_map": rows.fold_digest,
         "seconds": round(seconds, 2),
@@ -105,6 +113,7 @@ def fit(paths: Paths, name: str, rows: LabelledRows, members: Members, artifact:
     write_json(paths.run(name), run)
     shutil.rmtree(paths.unfinished(artifact.key).parent, ignore_errors=True)
     print_summary(stack_task(name), fitted, list(members), seconds)
+    print(*agreement_lines(left_out), sep="\n")
 
 
 def fit_captioned(
@@ -129,7 +138,7 @@ def fit_without_external(
 ) -> np.ndarray | None:
     """Fits and writes the stack of the members that are not external, on the rows `used` (n,) bool.
 
-    Returns its cross-fitted TERMS (n, c, 5), 0 in other rows; None, with no such stack, where no member is external, or
+    Returns its cross-fitted TERMS (n, c, 6), 0 in other rows; None, with no such stack, where no member is external, or
     all are.
     """
     own = {name: experiment for name, experiment in members.items() if not experiment.external}
@@ -138,10 +147,45 @@ def fit_without_external(
         shutil.rmtree(folder, ignore_errors=True)
         return None
     fitted = fit_captioned(paths, rows, {name: probas[name] for name in own}, used, unfinished)
-    write_stack(folder, fitted.stack)
     terms = np.zeros((*rows.y.shape, len(TERMS)), np.float32)
-    terms[used] = by_term(fitted.contributions, own)
+    terms[used], fitted_stack = split_terms(paths, rows, own, fitted, used)
+    write_stack(folder, fitted_stack)
     return terms
+
+
+def split_terms(
+    paths: Paths, rows: LabelledRows, members: Members, fitted: StackFit, used: np.ndarray
+) -> tuple[np.ndarray, Stack]:
+    """(cross-fitted TERMS (n, c, 6) of the rows `used` (n,) bool, the stack with its `TermSplit`)."""
+    ids = [rows.ids[i] for i in np.flatnonzero(used)]
+    sources = stored_terms(paths, members, BOTH, ids, len(rows.names))
+    terms = cross_fitted_terms(fitted.contributions, fitted.inputs, fitted.fold, sources)
+    return terms, replace(fitted.stack, split=fit_split(fitted.stack, fitted.inputs, sources))
+
+
+def check_terms(
+    paths: Paths,
+    rows: LabelledRows,
+    probas: Mapping[str, np.ndarray],
+    members: Members,
+    terms: np.ndarray,
+    no_caption: np.ndarray | None,
+) -> Agreement:
+    """How the stack's terms (n, c, 6) agree with its logits without captions, and with those of a mean of the members
+    that can do without photos."""
+    if not paths.captions("train").exists():
+        return {}
+    usable, photos = {}, None
+    for i, (name, experiment) in enumerate(members.items()):
+        if experiment.reads == {"caption"}:
+            usable[i] = probas[name]
+        elif experiment.explains and NO_IMAGE in splits_in(file := paths.contributions(name)):
+            usable[i] = read_without(file, NO_IMAGE, rows.ids, rows.names)
+    captioned = read_captioned(paths, "train", rows.ids)
+    if usable and any("image" in experiment.reads for experiment in members.values()):
+        photos = fit_no_caption_stack(usable, rows.y, rows.fold, SEED, rows.known)[1][captioned].sum(-1)
+    captions = None if no_caption is None else no_caption[captioned].sum(-1)
+    return agreement(rows.names, terms[captioned], {"captions": captions, "photos": photos})
 
 
 def print_summary(title: str, fitted: StackFit, members: Sequence[str], seconds: float) -> None:
@@ -168,11 +212,13 @@ def fit_without_captions(
 ) -> np.ndarray | None:
     """Fits and writes the stack for rows without a caption.
 
-    Returns its cross-fitted TERMS (n, c, 5); None, with no such stack, where every member needs captions, or there are
+    Returns its cross-fitted TERMS (n, c, 6); None, with no such stack, where every member needs captions, or there are
     none. A stack of image models has one too, because with captions it reads their length.
     """
     usable = {
-        i: probas[name] if experiment.reads == {"image"} else read_no_caption(paths, name, rows)
+        i: probas[name]
+        if experiment.reads == {"image"}
+        else read_without(paths.contributions(name), NO_CAPTION, rows.ids, rows.names)
         for i, (name, experiment) in enumerate(members.items())
         if not experiment.needs_captions
     }
@@ -181,14 +227,7 @@ def fit_without_captions(
         return None
     stack, contributions = fit_no_caption_stack(usable, rows.y, rows.fold, SEED, rows.known)
     write_stack(paths.no_caption_stack(stack_name).parent, stack)
-    return sum_by_term(contributions, [{"image"}] * len(usable))
-
-
-def read_no_caption(paths: Paths, name: str, rows: LabelledRows) -> np.ndarray:
-    """(n, c) out-of-fold probabilities that an image-caption network gives from the image alone."""
-    parts = {setting: (ids, terms) for setting, ids, terms in read_contributions(paths.contributions(name))}
-    ids, terms = parts[NO_CAPTION]
-    return Predictions(ids, rows.names, sigmoid(terms.sum(-1))).aligned_to(rows.ids)
+    return stack_terms(contributions, ["image"] * len(usable), None)
 
 
 def predict_test(paths: Paths, name: str, rows: LabelledRows, members: Members, artifact: Artifact) -> None:
@@ -196,12 +235,13 @@ def predict_test(paths: Paths, name: str, rows: LabelledRows, members: Members, 
     ids = tests[0].ids
     inputs = StackInputs.of([test.aligned_to(ids) for test in tests], read_word_counts(paths, "test", ids))
     stack = read_stack(paths.stack(name).parent)
-    proba, terms = stack.predict_proba(inputs), by_term(stack.contributions(inputs), members)
+    sources = stored_terms(paths, members, "test", ids, len(rows.names))
+    proba, terms = stack.predict_proba(inputs), stack_terms(stack.contributions(inputs), sources, stack.split)
     missing = np.flatnonzero(~read_captioned(paths, "test", ids))
     if paths.no_caption_stack(name).exists():
         # fusion networks predicted these rows from the image alone
         without, few = read_stack(paths.no_caption_stack(name).parent), inputs.take(missing)
-        terms[missing] = sum_by_term(without.contributions(few), [{"image"}] * len(members))
+        terms[missing] = stack_terms(without.contributions(few), ["image"] * len(members), None)
         proba[missing] = without.predict_proba(few)
     written = [part for part in read_contributions(paths.contributions(name)) if part[0] != "test"]
     write_contributions(paths.contributions(name), rows.names, [*written, ("test", ids, terms)])
@@ -215,11 +255,6 @@ def read_word_counts(paths: Paths, split: str, ids: Sequence[str]) -> np.ndarray
         return None
     caption = dict(zip(*read_captions(paths.captions(split)), strict=True))
     return word_counts([caption[id] for id in ids])
-
-
-def by_term(contributions: np.ndarray, members: Members) -> np.ndarray:
-    """(n, c, m + 2) of members, context and base -> (n, c, 5) of TERMS."""
-    return sum_by_term(contributions, [experiment.reads for experiment in members.values()])
 
 
 def origin_of(paths: Paths, name: str, rows: LabelledRows, artifact: Artifact) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Train: configs/E.toml, folds, features or images -> models/C/E/fold<k>.*, oof/C/E/{run.json,oof,test}.
 
 `oof.parquet` and `test.parquet`: column id, then one float32 probability per label; every id once. A model that
-explains its logits also gets `contributions.parquet`: out of fold (both, no_caption, no_image) and for the test rows.
+splits its logits into terms also gets `contributions.parquet`: out of fold (both; of networks that can do without one
+input no_caption, no_image too) and for the test rows.
 """
 
 import re
@@ -58,7 +59,7 @@ def write_oof(job: FoldJob, folds: list[int], artifact: Artifact) -> None:
     """Predictions, contributions and last `run.json`."""
     paths, rows = job.paths, job.rows
     artifact.invalidate()
-    terms = job.held_out_terms(folds) if job.experiment.explains else {}
+    terms = job.held_out_terms(folds) if job.experiment.has_terms else {}
     if terms:
         paths.test(job.name).unlink(missing_ok=True)  # its contributions are in the file that is replaced now
         parts = [(setting, rows.ids, part) for setting, part in terms.items()]
@@ -94,13 +95,11 @@ def run_record(job: FoldJob, folds: list[int], terms: dict[str, np.ndarray]) -> 
 def write_test(job: FoldJob, folds: list[int], artifact: Artifact) -> None:
     """Mean of the folds' logits for the test rows, as probability; and of their contributions."""
     inputs, ensemble = read_inputs(job.paths, job.experiment, "test"), job.load(folds)
-    if job.experiment.explains:
+    if job.experiment.has_terms:
         terms = ensemble.terms(inputs)[BOTH]
         file = job.paths.contributions(job.name)
         parts = [part for part in read_contributions(file) if part[0] != "test"]
-        write_contributions(file, job.rows.names, [*parts, ("test", inputs.ids, terms)])
-        proba = sigmoid(terms.sum(-1)).astype(np.float32)
-    else:
-        proba = ensemble.probabilities(inputs)
+        write_contributions(file, job.rows.names, [*parts, ("test", inputs.ids, terms.astype(np.float32))])
+    proba = sigmoid(terms.sum(-1)).astype(np.float32) if job.experiment.explains else ensemble.probabilities(inputs)
     origin = job.origin(artifact.key) | {"inputs": artifact.inputs}
     Predictions(inputs.ids, job.rows.names, proba, origin).write(job.paths.test(job.name))

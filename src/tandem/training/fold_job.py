@@ -170,7 +170,7 @@ class FoldJob:
         return np.mean([logit(job.held_out(folds)) for job in self.of_seeds], axis=0)
 
     def held_out_terms(self, folds: Sequence[int]) -> dict[str, np.ndarray]:
-        """(n, c, 5) contributions by setting, of each row from the model that was not trained on it; of several seeds
+        """(n, c, 6) contributions by setting, of each row from the model that was not trained on it; of several seeds
         their means."""
         if len(self.of_seeds) > 1:
             each = [job.held_out_terms(folds) for job in self.of_seeds]
@@ -178,13 +178,20 @@ class FoldJob:
         whole: dict[str, np.ndarray] = {}
         for k in folds:
             rows = np.flatnonzero(self.rows.fold == k)
-            file = self.file(k, TERMS)
-            for setting, ids, terms in read_contributions(file):
-                if ids != [self.rows.ids[i] for i in rows]:
-                    raise ValueError(f"{file}: not the rows of fold {k}; delete it and run make train")
+            for setting, terms in self._fold_terms(k, rows).items():
                 shape = (*self.rows.y.shape, terms.shape[2])
                 whole.setdefault(setting, np.zeros(shape, np.float32))[rows] = terms
         return whole
+
+    def _fold_terms(self, k: int, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Those of fold k: as written with its predictions, or, where these are not computed from them, predicted."""
+        if not self.experiment.explains:
+            return self.load([k]).terms(self.inputs.take(rows))
+        file = self.file(k, TERMS)
+        parts = read_contributions(file)
+        if any(ids != [self.rows.ids[i] for i in rows] for _, ids, _ in parts):
+            raise ValueError(f"{file}: not the rows of fold {k}; delete it and run make train")
+        return {setting: terms for setting, _, terms in parts}
 
     def load(self, folds: Sequence[int]) -> FoldEnsemble:
         """The models of these folds, of every seed."""

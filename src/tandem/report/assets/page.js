@@ -142,7 +142,7 @@ function termBar(terms) {
     if (v > 0) { part.style.left = `${50 + up}%`; up += width; } else { part.style.right = `${50 + down}%`; down += width; }
     bar.append(part);
   });
-  bar.title = terms.map((v, i) => `${data.terms[i].name} ${v > 0 ? "+" : ""}${v}`).join(" · ");
+  bar.title = terms.map((v, i) => v && `${data.terms[i].name} ${v > 0 ? "+" : ""}${v}`).filter(Boolean).join(" · ");
   bar.setAttribute("role", "img");
   bar.setAttribute("aria-label", bar.title);
   return bar;
