@@ -49,7 +49,7 @@ class ZeroShotModel:
         return sigmoid(self.predict_terms(inputs)[BOTH].sum(-1))
 
     def predict_terms(self, inputs: Inputs) -> dict[str, np.ndarray]:
-        """(n, c, 5) TERMS that add up to the logit; without a caption or an image, that part alone counts."""
+        """(n, c, 6) TERMS that add up to the logit; without a caption or an image, that part alone counts."""
         settings = {BOTH: self._available(inputs)}
         if self.cfg.captions:
             settings[NO_CAPTION] = np.array([[True], [False]]) & np.ones(len(inputs), bool)

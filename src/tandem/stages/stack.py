@@ -113,7 +113,8 @@ def fit(paths: Paths, name: str, rows: LabelledRows, members: Members, artifact:
     write_json(paths.run(name), run)
     shutil.rmtree(paths.unfinished(artifact.key).parent, ignore_errors=True)
     print_summary(stack_task(name), fitted, list(members), seconds)
-    print(*agreement_lines(left_out), sep="\n")
+    for line in agreement_lines(left_out):
+        print(line)
 
 
 def fit_captioned(
