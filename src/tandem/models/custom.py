@@ -71,7 +71,7 @@ class CustomModel:
         return found
 
     def predict_terms(self, inputs: Inputs) -> dict[str, np.ndarray]:
-        """(n, c, 5) TERMS by setting; raises OwnCodeError where they do not add up to the logits of predict_proba."""
+        """(n, c, 6) TERMS by setting; raises OwnCodeError where they do not add up to the logits of predict_proba."""
         with self._one_at_a_time, self._errors("predict_terms"):
             found = self.own.predict_terms(self._named(inputs))
         settings = {BOTH, NO_CAPTION, NO_IMAGE}
