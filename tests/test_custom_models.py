@@ -248,7 +248,9 @@ def test_a_syntax_error_and_inputs_that_are_computed_name_their_line(folder):
 def test_a_model_that_ignores_unknown_labels_is_refused(folder):
     model = make_model(load_experiment(Path("configs/mine.toml")), 2)
     run = TrainingRun(0, weights=np.array([[1.0, 0.0]]))
-    with pytest.raises(ValueError, match="line 10: some labels are unknown, and Rates.fit uses neither run.weights"):
+    with pytest.raises(
+        ValueError, match="line 10: some labels are unknown or count less, and Rates.fit uses neither run.weights"
+    ):
         model.fit(Inputs(["a"], captions=[""]), np.ones((1, 2)), run)
 
 

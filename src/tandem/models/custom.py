@@ -49,8 +49,8 @@ class CustomModel:
         """Raises OwnCodeError where some labels are unknown and the class never asks which."""
         if run.weights is not None and not self._asks_for_weights():
             raise OwnCodeError(
-                f"{defined_at(self.own.fit)}: some labels are unknown, and {self.name}.fit uses neither run.weights "
-                f"nor run.known (n, c): a 0 in y may be an unknown label; {GUIDE}"
+                f"{defined_at(self.own.fit)}: some labels are unknown or count less, and {self.name}.fit uses neither "
+                f"run.weights nor run.known (n, c): a 0 in y may be an unknown label; {GUIDE}"
             )
         with self._errors("fit"):
             log = self.own.fit(self._named(inputs), y, run)
