@@ -261,13 +261,13 @@ def test_the_toml_file_decides_over_what_the_class_declares(folder):
 
 
 def test_terms_that_do_not_add_up_are_refused(folder):
-    terms = '    def predict_terms(self, inputs):\n        return {"both": np.zeros((len(inputs), 2, 5))}\n'
+    terms = '    def predict_terms(self, inputs):\n        return {"both": np.zeros((len(inputs), 2, 6))}\n'
     write_model(RATES + terms, "Rates")
     experiment = load_experiment(Path("configs/mine.toml"))
     assert experiment.explains
     model, inputs = make_model(experiment, 2), Inputs(["a"], captions=[""])
     model.fit(inputs, np.ones((1, 2)) * 0.5, TrainingRun(0))
-    assert model.predict_terms(inputs)["both"].shape == (1, 2, 5)  # logit(0.5) is 0
+    assert model.predict_terms(inputs)["both"].shape == (1, 2, 6)  # logit(0.5) is 0
     model.fit(inputs, np.ones((1, 2)), TrainingRun(0))
     with pytest.raises(ValueError, match="predict_terms gave terms that are not those of predict_proba"):
         model.predict_terms(inputs)
