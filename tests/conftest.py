@@ -69,3 +69,21 @@ def fusion_toy(tmp_path_factory):
         patch.setattr(runtime, "has_bfloat16", lambda kind: False)
         build(Paths("toy"))
     return Paths("toy", folder)
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """The small competition, both experiments trained: not to be changed."""
+    from small_competition import write_small
+
+    from tandem.artifacts.paths import Paths
+    from tandem.stages._run import bring_up_to_date
+
+    folder = tmp_path_factory.mktemp("small")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TANDEM_THREADS", "1")
+        patch.chdir(folder)
+        patch.setattr("tandem.stages._run.run_in_new_process", lambda function, *args: function(*args))
+        write_small(folder)
+        bring_up_to_date("small", "train")
+    return Paths("small", folder)

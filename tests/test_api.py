@@ -1,5 +1,6 @@
 """`import tandem`: what is trained, read as arrays and tables; light, and without effects on the caller's process."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -8,9 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from small_competition import write_small
 
 import tandem
 from tandem.artifacts.atomic_io import read_json, write_json
+from tandem.artifacts.paths import Paths
+from tandem.artifacts.predictions import Predictions
+from tandem.graph.declared_stages import Graph
+from tandem.graph.plan import steps
 
 SRC = Path(__file__).parents[1] / "src"
 
@@ -134,3 +141,58 @@ def test_reading_results_imports_no_torch_and_labelling_leaves_threads_and_envir
         assert changed <= others, changed
     """
     python(code, trained.root)
+
+
+@pytest.fixture
+def fresh(tmp_path, monkeypatch):
+    """The small competition before anything is run, not in the working folder; its tasks run in this process."""
+    monkeypatch.setattr("tandem.stages._run.run_in_new_process", lambda function, *args: function(*args))
+    monkeypatch.chdir(tmp_path)
+    write_small(tmp_path / "root")
+    return tandem.competition("small", root="root")
+
+
+def what_make_would_do(folder: Path) -> list[str]:
+    with contextlib.chdir(folder):
+        graph = Graph.open(Paths("small"))
+        return [step.title for step in steps(graph, graph.goal("submit"))]
+
+
+def test_training_stacking_and_submitting_write_what_make_knows(fresh, tmp_path):
+    threads, environment, seen = torch.get_num_threads(), dict(os.environ), []
+    one = fresh.train("looks", folds=[1], on_epoch=seen.append)
+    assert [(entry["fold"], entry["epoch"]) for entry in seen] == [(1, k + 1) for k in range(40)]
+    assert list(one.held_out_f1) == [1] and one.to_pandas()["loss"].tolist() == [entry["loss"] for entry in seen]
+    assert fresh.train("looks", folds=[1]).log == one.log and fresh.experiments() == ()
+    assert list(fresh.train("looks").held_out_f1) == [0, 1, 2] and fresh.experiments() == ("looks",)
+    assert fresh.train("words").log == ()
+    assert fresh.stack().experiment == "stack"
+    assert fresh.decode("stack") == fresh.scores()["stack"]
+    assert fresh.submit() == Path("root/submissions/small/stack.csv")
+    assert (tmp_path / "root/submissions/small/stack.csv").read_text().count("\n") == 7
+    assert what_make_would_do(tmp_path / "root") == []
+    assert Path.cwd() == tmp_path and torch.get_num_threads() == threads and dict(os.environ) == environment
+
+
+def test_a_fold_trained_here_is_that_of_make(fresh, small, tmp_path):
+    fresh.train("looks", folds=[0], on_epoch=lambda entry: None)
+    here, make = (
+        Predictions.read(paths.model("looks", 0, ".parquet")) for paths in (Paths("small", tmp_path / "root"), small)
+    )
+    assert np.array_equal(here.proba, make.proba) and list(here.ids) == list(make.ids)
+
+
+def test_bad_input_is_a_plain_error(fresh):
+    with pytest.raises(ValueError, match=r"folds=\[7\]: expected some of \[0, 1, 2\]"):
+        fresh.train("words", folds=[7])
+    with pytest.raises(ValueError, match="EXPS: lookz has no file in configs/ that fits this competition"):
+        fresh.train("lookz")
+    with pytest.raises(FileNotFoundError, match="nothing is trained for 'small'"):
+        fresh.explain("1.jpg")
+
+
+def test_an_explanation_is_shown_in_a_frame_and_saved_as_a_page(toy, trained, tmp_path):
+    found = toy.explain("4.jpg", "join")
+    assert found.proba["cat"] == pytest.approx(toy.oof("join").proba[4, 0], abs=1e-5)
+    assert found._repr_html_().startswith('<iframe srcdoc="') and "<script" not in found._repr_html_()
+    assert found.save(tmp_path / "page.html").read_text() == found.html

@@ -7,7 +7,6 @@ import numpy as np
 import optuna
 import pytest
 from optuna.storages import InMemoryStorage
-from small_competition import write_small
 
 from tandem.artifacts.atomic_io import read_json, write_text
 from tandem.artifacts.paths import Paths
@@ -16,7 +15,6 @@ from tandem.config.tuning import Span
 from tandem.data.labelled_rows import LabelledRows
 from tandem.graph.experiment_dir import Experiments
 from tandem.stages import tune
-from tandem.stages._run import bring_up_to_date
 from tandem.training.fold_job import FoldJob
 from tandem.training.tuning import Search, number_of_fits, open_study, untuned_losses
 
@@ -66,19 +64,6 @@ def test_ranges_are_no_part_of_the_content_key_and_the_mark_is_one_only_where_it
     plain = dumped('kind = "tfidf"\n')
     assert dumped('kind = "tfidf"\n[tune]\n"tfidf.c" = [1.0, 2.0]\n') == plain
     assert dumped('kind = "tfidf"\ntuned = "coco19"\n') == plain | {"tuned": "coco19"}
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory) -> Paths:
-    """The small competition, both experiments trained: not to be changed."""
-    folder = tmp_path_factory.mktemp("small")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TANDEM_THREADS", "1")
-        patch.chdir(folder)
-        patch.setattr("tandem.stages._run.run_in_new_process", lambda function, *args: function(*args))
-        write_small(folder)
-        bring_up_to_date("small", "train")
-    return Paths("small", folder)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tandem.api import CompetitionResults, Folds, Labels, Score, Scores, competition
+    from tandem.api import CompetitionResults, Folds, ImageExplanation, Labels, Score, Scores, Training, competition
     from tandem.artifacts.predictions import Predictions
     from tandem.inference.labeler import Labeler
     from tandem.models.base import Model
@@ -19,12 +19,14 @@ __version__ = "0.1.0"
 __all__ = [
     "CompetitionResults",
     "Folds",
+    "ImageExplanation",
     "Labeler",
     "Labels",
     "Model",
     "Predictions",
     "Score",
     "Scores",
+    "Training",
     "competition",
     "register",
 ]

@@ -1,9 +1,12 @@
-"""The results of one competition in Python: labels, folds, predictions and scores, as arrays or pandas tables."""
+"""One competition in Python: its results as arrays or pandas tables, and training, stacking and explaining it."""
 
-from collections.abc import Sequence
+import contextlib
+import html
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +16,7 @@ from tandem.artifacts.predictions import Predictions
 from tandem.config.competition import load_competition
 from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.graph.experiment_dir import ExperimentDir, Experiments, command_for
+from tandem.graph.keys import STACK
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,8 +116,56 @@ class Scores:
         return pd.DataFrame([asdict(row) for row in self.rows]).set_index("experiment")
 
 
+@dataclass(frozen=True)
+class Training:
+    """How folds of an experiment were trained.
+
+    held_out_f1  {fold: F1 per row of its held-out rows, at probability 0.5}
+    seconds      {fold: seconds of training}
+    log          an entry for each epoch of each fold: fold, epoch, loss, f1, ...; empty for a model without epochs
+    """
+
+    experiment: str
+    held_out_f1: Mapping[int, float]
+    seconds: Mapping[int, float]
+    log: tuple[Mapping[str, Any], ...]
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """One row for each epoch of each fold."""
+        import pandas as pd
+
+        return pd.DataFrame([dict(entry) for entry in self.log])
+
+
+@dataclass(frozen=True)
+class ImageExplanation:
+    """Why one image got its labels; a notebook shows it as the page of `make explain`.
+
+    proba  {label: probability} by the explained experiment
+    html   the whole page, which needs no other file
+    """
+
+    image: str
+    experiment: str
+    proba: Mapping[str, float]
+    html: str
+
+    def _repr_html_(self) -> str:
+        """The page in a frame of its own, so that its styles don't reach the notebook."""
+        return f'<iframe srcdoc="{html.escape(self.html)}" style="width: 100%; height: 800px; border: 0"></iframe>'
+
+    def save(self, file: Path | str) -> Path:
+        """Writes the page."""
+        Path(file).write_text(self.html, encoding="utf-8")
+        return Path(file)
+
+
 class CompetitionResults:
-    """What `make submit` has written for one competition; every method reads the files anew."""
+    """One competition; every method reads the files anew, and those that train write what make would write.
+
+    While one of these runs, the working folder of the process is `root`, as names of files in configs are relative to
+    it. In a script, call them below `if __name__ == "__main__":`, because they start processes.
+    """
 
     def __init__(self, name: str, root: Path | str = ".") -> None:
         """Raises FileNotFoundError where `root` has no competition of this name, ValueError for an invalid name."""
@@ -190,6 +242,112 @@ class CompetitionResults:
 
         return Labeler.of(self._paths, experiment, folds)
 
+    def train(
+        self,
+        experiment: str,
+        folds: Sequence[int] | None = None,
+        on_epoch: Callable[[dict[str, Any]], object] | None = None,
+    ) -> Training:
+        """Trains what is stale of an experiment, and all that it needs, as `make train`.
+
+        folds     only these, without out-of-fold predictions and scores; None: all, with both
+        on_epoch  called with the log entry of each epoch and its `fold`; the folds are then trained one after another
+        """
+        from tandem.stages._folds_here import fit_here, fold_records  # imports torch
+
+        with self._in_root() as paths:
+            if folds is not None or on_epoch is not None:
+                fit_here(paths, experiment, folds, on_epoch)
+            if folds is None:
+                self._make("train", [experiment])
+            records = fold_records(paths, experiment, folds)
+        log = tuple({"fold": k, **entry} for k, record in records.items() for entry in record["log"] or ())
+        f1, seconds = ({k: record[key] for k, record in records.items()} for key in ("held_out_f1", "seconds"))
+        return Training(experiment, f1, seconds, log)
+
+    def add_predictions(
+        self,
+        name: str,
+        oof: "pd.DataFrame | Predictions | Path | str",
+        test: "pd.DataFrame | Predictions | Path | str | None" = None,
+        folds: "pd.DataFrame | Path | str | None" = None,
+        kind: str = "",
+        again: bool = False,
+    ) -> Score:
+        """Predictions made elsewhere become the experiment `name`, as `make add-predictions`.
+
+        oof, test  a table with an id for each row, as index or column, and a column for each label; or its file
+        folds      a table or file with the columns id and fold: which rows were predicted together
+        kind       "probabilities" or "logits", where the values do not tell
+        again      replaces what was added under this name
+        """
+        from tandem.stages._run import run_command
+
+        given = {"oof": oof, "test": test, "folds": folds}
+        with TemporaryDirectory() as folder:
+            files = {key: _as_file(value, Path(folder) / f"{key}.parquet") for key, value in given.items()}
+            with self._in_root():
+                options = {"name": name, "kind": kind, "again": again, "remove": False, **files}
+                run_command("add_predictions", self.name, **options)
+        return self.scores()[name]
+
+    def stack(self, experiments: Sequence[str] = (), name: str = "stack") -> Score:
+        """Fits and scores a stack of these experiments, by default the competition's own, as `make stack`."""
+        with self._in_root():
+            self._make("stack", experiments, name)
+        return self.scores()[name]
+
+    def decode(self, experiment: str = "stack") -> Score:
+        """Tunes the decoder of an experiment or a stack and scores it, as `make train` and `make stack` do."""
+        with self._in_root():
+            if members := self._members(experiment):
+                self._make("stack", members, experiment)
+            else:
+                self._make("decode", [experiment])
+        return self.scores()[experiment]
+
+    def submit(self, experiment: str = "stack", decoder: str = "") -> Path:
+        """The checked CSV of an experiment or a stack, as `make submit`; by another `decoder`, such as "shrunk"."""
+        if not load_competition(self._paths.competition).has_test:
+            raise ValueError(f"{self.name!r} has no test table: nothing to submit")
+        with self._in_root():
+            members = self._members(experiment)
+            names = members or ([] if experiment == STACK else [experiment])
+            self._make("submit", names, experiment if members else STACK, decoder)
+        return self._paths.submission(f"{experiment}.{decoder}" if decoder else experiment)
+
+    def explain(self, image: str, experiment: str = "") -> ImageExplanation:
+        """Why the image with this id got its labels, as `make explain`; by the fusion network where none is named.
+
+        >>> explanation = tandem.competition("toy").explain("3.jpg", "join")
+        >>> explanation.experiment, list(explanation.proba), "<!doctype html>" in explanation.html
+        ('join', ['cat', 'sky'], True)
+        """
+        from tandem.explain.explain_image import explain_image  # imports torch
+        from tandem.explain.page import render
+
+        with self._in_root() as paths:
+            found = explain_image(paths, image, experiment)
+            shown = found.predictions[0]
+            proba = dict(zip(found.names, map(float, shown.proba), strict=True))
+            return ImageExplanation(image, shown.experiment, proba, render(found))
+
+    @contextlib.contextmanager
+    def _in_root(self) -> Iterator[Paths]:
+        """Content keys hold names of files relative to the root."""
+        with contextlib.chdir(self._paths.root):
+            yield Paths(self.name)
+
+    def _make(self, target: str, names: Sequence[str], stack: str = STACK, decoder: str = "") -> None:
+        from tandem.stages._run import bring_up_to_date
+
+        bring_up_to_date(self.name, target, names, decoder=decoder, stack=stack)
+
+    def _members(self, stack: str) -> list[str]:
+        """Of a stack that is fitted; empty for an experiment."""
+        found = Experiments(self._paths)[stack]
+        return found.members if found.is_trained and found.is_stack else []
+
     def _rows(self) -> LabelledRows:
         for file in (self._paths.labels, self._paths.folds):
             self._require(file, f"make folds COMP={self.name}")
@@ -202,6 +360,16 @@ class CompetitionResults:
     def _require(self, file: Path, command: str) -> None:
         if not file.exists():
             raise FileNotFoundError(f"{file} does not exist; run: {command}")
+
+
+def _as_file(given: "pd.DataFrame | Predictions | Path | str | None", file: Path) -> Path | None:
+    """The absolute path of a file that is given; a table is written to `file`."""
+    if given is None or isinstance(given, Path | str):
+        return None if given is None else Path(given).expanduser().resolve()
+    table = given.to_pandas() if isinstance(given, Predictions) else given
+    numbered = table.index.name is None and table.index.equals(type(table.index)(range(len(table))))
+    table.reset_index(drop=numbered).to_parquet(file, index=False)
+    return file
 
 
 def _score(experiment: ExperimentDir) -> Score:

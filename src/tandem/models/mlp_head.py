@@ -52,9 +52,10 @@ class HeadModel:
             groups = parameter_groups(network, train, train.lr)
             batches = partial(_batches, x, targets, steps, self.cfg.head.input_dropout, seed, sample=sample)
             task = Task(network, batches, steps, groups, lambda logits, batch: loss(logits, *batch))
-            log += [{"bag": bag, **entry} for entry in fit(task, train, TrainingRun(seed))]
+            about = {"bag": bag}
+            follow = TrainingRun(seed, on_epoch=partial(_follow, run, about))
+            log += [about | entry for entry in fit(task, train, follow)]
             self.networks.append(network.eval())
-        run.on_epoch(log[-1])
         return log
 
     def predict_proba(self, inputs: Inputs) -> np.ndarray:
@@ -122,6 +123,10 @@ class HeadModel:
 
 def _chunks(inputs: Inputs) -> list[slice]:
     return [slice(start, start + ROWS) for start in range(0, len(inputs), ROWS)]
+
+
+def _follow(run: TrainingRun, about: dict, entry: dict) -> None:
+    run.on_epoch(about | entry)
 
 
 def _batches(

@@ -1,6 +1,7 @@
 """Progress bars: a moving bar on a terminal, a line every ten seconds in a log."""
 
 import sys
+from importlib.util import find_spec
 from multiprocessing.synchronize import RLock
 
 from tqdm import tqdm
@@ -14,7 +15,7 @@ class _Process:
 def progress(total: int, label: str, unit: str, done: int = 0) -> tqdm:
     """A bar with rate and time left: use it as a context manager and call `.update(n)`."""
     live = sys.stderr.isatty()
-    return tqdm(
+    return _bar_class()(
         total=total,
         initial=done,
         desc=_Process.prefix + label,
@@ -25,6 +26,15 @@ def progress(total: int, label: str, unit: str, done: int = 0) -> tqdm:
         position=_Process.line if live else None,
         leave=_Process.line is None or not live,
     )
+
+
+def _bar_class() -> type[tqdm]:
+    """The bar of a notebook in a Jupyter kernel that has widgets."""
+    if "ipykernel" in sys.modules and find_spec("ipywidgets"):
+        from tqdm.auto import tqdm as notebook_bar
+
+        return notebook_bar
+    return tqdm
 
 
 def set_prefix(text: str) -> None:

@@ -1,6 +1,7 @@
 """Runs every stale task that a make target needs, in order."""
 
 import time
+from argparse import Namespace
 from collections.abc import Sequence
 from importlib import import_module
 from itertools import product
@@ -83,6 +84,11 @@ def run_step(paths: Paths, step: Step) -> None:
         run_in_new_process(run_stage, step.task.stage, paths, step)
     else:
         run_stage(step.task.stage, paths, step)
+
+
+def run_command(stage: str, comp: str, **options: object) -> None:
+    """A stage as the command line runs it, with its options by name."""
+    import_module(f"tandem.stages.{stage}").main(Namespace(comp=comp, **options))
 
 
 def run_stage(stage: str, *args: object) -> None:

@@ -5,7 +5,7 @@ A fold has the same number of threads in every run, so a run that was killed giv
 
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -40,13 +40,12 @@ def fit_folds(stale: Sequence[Fold], folds: Sequence[int]) -> None:
     """
     if not stale:
         return
-    cores = threads()
-    planned = waves(folds, 1 if cores == 1 or device().type == "cuda" else cores, memory_gb())
+    planned = _planned(folds)
     if len(planned[0]) == 1:
         for job, k, made_from in stale:
             fit(job, k, made_from, folds)
         return
-    share = {k: cores // len(wave) for wave in planned for k in wave}
+    share = shares(folds)
     context = get_context("spawn")
     stop = context.Event()
     shared = (os.getpid(), stop, context.RLock(), context.Value("i", 0))
@@ -66,18 +65,36 @@ def fit_folds(stale: Sequence[Fold], folds: Sequence[int]) -> None:
         ) from error
 
 
-def fit(job: FoldJob, k: int, made_from: Mapping[str, Any], folds: Sequence[int]) -> None:
-    """One of `folds` in this process."""
+def _planned(folds: Sequence[int]) -> list[list[int]]:
+    cores = threads()
+    return waves(folds, 1 if cores == 1 or device().type == "cuda" else cores, memory_gb())
+
+
+def shares(folds: Sequence[int]) -> dict[int, int]:
+    """The number of threads that each fold is trained with."""
+    return {k: threads() // len(wave) for wave in _planned(folds) for k in wave}
+
+
+def fit(
+    job: FoldJob,
+    k: int,
+    made_from: Mapping[str, Any],
+    folds: Sequence[int],
+    follow: Callable[[dict[str, Any]], None] | None = None,
+) -> None:
+    """One of `folds` in this process; `follow` is called with the log entry of each epoch, else a line is printed."""
     use_threads()
     fold = f"{job.title} fold {k}"
     set_prefix(f"{fold} ")
 
     def on_epoch(entry: dict[str, Any]) -> None:
+        if "bag" in entry:  # the epochs of a head take less than a second
+            return
         names = {"loss": "loss", "f1": "train F1"}
         values = ", ".join(f"{names[key]} {entry[key]:.4f}" for key in names if key in entry)
         print_line(f"{fold} epoch {entry.get('epoch', '')}: {values}")
 
-    record = job.fit_fold(k, made_from, on_epoch)
+    record = job.fit_fold(k, made_from, follow or on_epoch)
     set_prefix("")
     scores = f"held-out F1 {record['held_out_f1']:.3f}"
     if record["log"] and "f1" in record["log"][-1]:

@@ -94,8 +94,10 @@ class Search:
             return
         losses: Losses = []
         for step, k in enumerate(self.folds):
-            loss = known[step] if step < len(known) else self._loss(experiment, k)
-            losses.append(loss if np.isfinite(loss) else float("inf"))
+            try:
+                losses.append(known[step] if step < len(known) else self._loss(experiment, k))
+            except ValueError:  # it diverged
+                losses.append(float("inf"))
             trial.set_user_attr(LOSSES, losses)
             trial.report(float(np.mean(losses)), step)
             if trial.should_prune() or not np.isfinite(losses[-1]):

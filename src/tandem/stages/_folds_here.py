@@ -1,0 +1,82 @@
+"""Trains some folds in the calling process, so that a notebook can follow each epoch."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+
+from tandem.artifacts.atomic_io import read_json
+from tandem.artifacts.paths import Paths
+from tandem.features.pretrained_weights import load_backbone
+from tandem.features.weights_identity import UNRESOLVED, weights_identity
+from tandem.graph.declared_stages import Graph
+from tandem.graph.experiment_dir import Experiments
+from tandem.graph.lock import only_run
+from tandem.graph.plan import carry_out
+from tandem.stages._run import open_graph, remove_leftovers, run_step
+from tandem.training.fold_job import FoldJob
+from tandem.training.parallel_folds import fit, shares
+
+OnEpoch = Callable[[dict[str, Any]], object]
+
+
+def fit_here(paths: Paths, name: str, folds: Sequence[int] | None, on_epoch: OnEpoch | None) -> None:
+    """Trains those of `folds` (None: all) that are stale, and first what they need; the files are those of make train.
+
+    on_epoch  called with the log entry of each epoch and its `fold`
+    """
+    with only_run(paths):
+        remove_leftovers(paths)
+        graph = open_graph(paths)
+        needs = graph.task(f"train {graph.chosen([name])[0]}").needs
+        carry_out(graph, needs, (), partial(run_step, paths))
+        graph = _with_weights(graph.refreshed(), name)
+        numbers = graph.fold_numbers
+        if unknown := sorted(set(folds or ()) - set(numbers)):
+            raise ValueError(f"folds={unknown}: expected some of {list(numbers)}")
+        config = graph.experiments[name]
+        teacher = config.teacher and FoldJob(paths, config.teacher, Experiments(paths)[config.teacher].config)
+        job = FoldJob(paths, name, config, teacher or None)
+        for k in numbers if folds is None else folds:
+            if graph.fold(name, k).stale_reason():
+                follow = None if on_epoch is None else partial(_follow, on_epoch, k)
+                with _threads(shares(numbers)[k]):
+                    fit(job, k, graph.fold(name, k).made_from, numbers, follow)
+
+
+def fold_records(paths: Paths, name: str, folds: Sequence[int] | None) -> dict[int, Mapping[str, Any]]:
+    """What `fold<k>.json` holds of each fold that is trained, of these or of all."""
+    graph = Graph.open(paths)
+    files = {k: paths.model(name, k, ".json") for k in (graph.fold_numbers if folds is None else folds)}
+    return {k: read_json(file) for k, file in files.items() if file.exists()}
+
+
+def _follow(on_epoch: OnEpoch, k: int, entry: dict[str, Any]) -> None:
+    on_epoch({"fold": k, **entry})
+
+
+def _with_weights(graph: Graph, name: str) -> Graph:
+    """Downloads what a network is trained from where that is not here yet, so that its revision is known."""
+    network = graph.experiments[name].pixel_network
+    if network and weights_identity(network).endswith(UNRESOLVED):
+        load_backbone(network.model, network.weights)
+        return graph.refreshed()
+    return graph
+
+
+@contextmanager
+def _threads(n: int) -> Iterator[None]:
+    """Torch and what reads `threads()` use `n` threads; both are as before afterwards."""
+    before, variable = torch.get_num_threads(), os.environ.get("TANDEM_THREADS")
+    os.environ["TANDEM_THREADS"] = str(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        if variable is None:
+            del os.environ["TANDEM_THREADS"]
+        else:
+            os.environ["TANDEM_THREADS"] = variable
