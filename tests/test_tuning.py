@@ -1,6 +1,7 @@
 """`make tune`: the ranges of a TOML file, searches that never see their outer fold, and what is written."""
 
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -236,3 +237,64 @@ def test_the_losses_of_the_untuned_experiment_are_those_of_its_fold_models(toy):
     job = FoldJob(toy, "words", load_experiment(toy.configs / "words.toml"))
     pooled = read_json(toy.scores("words"))["log_loss"]
     assert np.mean(untuned_losses(job, [0, 1, 2])) == pytest.approx(pooled, rel=1e-6)  # folds of 15 rows each
+
+
+RATES = '''"""A model that predicts the rate of each label, weighted by a setting."""
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+
+class Rates:
+    inputs = {"captions": True}
+
+    def __init__(self, n_labels, weight=1.0):
+        self.weight = weight
+
+    def fit(self, inputs, y, run):
+        self.rates = self.weight * y.mean(0)
+
+    def predict_proba(self, inputs):
+        return np.tile(self.rates, (len(inputs), 1))
+
+    def save(self, path):
+        save_file({"rates": np.asarray(self.rates)}, path)
+
+    def load(self, path):
+        self.rates = load_file(path)["rates"]
+        return self
+'''
+
+
+def search(paths: Paths, name: str, text: str, trials: int = 2):
+    """A search on all folds, of the experiment with these settings."""
+    space = search_space(write_text(paths.configs / f"{name}.toml", text))
+    job = FoldJob(paths, name, load_experiment(paths.configs / f"{name}.toml"))
+    return Search(job, space, (0, 1, 2), "s", InMemoryStorage()).run(trials)
+
+
+def test_a_setting_of_a_custom_model_is_searched(toy):
+    write_text(Path("my_rates.py"), RATES)
+    text = 'kind = "custom"\nmodel = "my_rates.py:Rates"\n[settings]\nweight = 0.1\n[tune]\nsettings.weight = [0.9, 0.95]\n'
+    found = search(toy, "mine", text)
+    assert found.chosen["settings.weight"] in (0.9, 0.95) and found.loss < found.untuned_loss
+
+
+@pytest.mark.slow
+def test_a_fine_tuned_network_is_searched(toy):
+    text = (
+        'kind = "finetune"\nmodel = "test_efficientnet"\nsize = 32\nweights = "tiny.safetensors"\n[train]\nepochs = 1\n'
+    )
+    found = search(toy, "net", text + "[tune]\ntrain.lr = {low = 1e-4, high = 1e-2, log = true}\n")
+    assert found.trials == 2 and np.isfinite(found.untuned_loss)
+
+
+@pytest.mark.slow
+def test_a_fusion_network_is_searched(trained, tmp_path):
+    text = (
+        trained.configs / "join.toml"
+    ).read_text() + "[tune]\nfusion.rank = [1, 2, 3]\ntrain.epochs = {low = 2, high = 4}\n"
+    file = write_text(tmp_path / "configs" / "join.toml", text)
+    job = FoldJob(trained, "join", load_experiment(file))
+    found = Search(job, search_space(file), (0, 1, 2), "s", InMemoryStorage()).run(2)
+    assert found.trials == 2 and np.isfinite(found.loss)
