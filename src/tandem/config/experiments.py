@@ -266,10 +266,9 @@ def load_experiments(
     computed from. Raises ValueError where an experiment learns from one that is not there or from itself, or where a
     default experiment has no file, or needs captions, images or label prompts that are not there.
     """
-    alone = next(iter(competition.reads)) if len(competition.reads) == 1 else None
     files = config_files(configs).items()
     experiments: dict[str, Experiment] = {
-        name: load_experiment(file).with_added(added or {}, alone) for name, file in files
+        name: _with_added(load_experiment(file), competition, added) for name, file in files
     }
     external = external or {}
     if both := sorted(external.keys() & experiments.keys()):
@@ -289,6 +288,18 @@ def load_experiments(
         require_prompts(name, experiments[name], competition.labels, source)
     fitting = [name for name, chain in chains.items() if not any(_read(experiments[e]) & lacking for e in chain)]
     return {name: with_label_prompts(experiments[name], competition.labels) for name in fitting}
+
+
+def for_competition(
+    experiment: Experiment, competition: Competition, added: Mapping[str, Joint] | None = None
+) -> Experiment:
+    """What `load_experiments` makes of the experiment of one file."""
+    return with_label_prompts(_with_added(experiment, competition, added), competition.labels)
+
+
+def _with_added(experiment: Experiment, competition: Competition, added: Mapping[str, Joint] | None) -> Experiment:
+    alone = next(iter(competition.reads)) if len(competition.reads) == 1 else None
+    return experiment.with_added(added or {}, alone)
 
 
 def why_unfit(name: str, configs: Path, competition: Competition) -> str:

@@ -272,6 +272,11 @@ def read_records(paths: Paths) -> dict[str, dict[str, Any]]:
     return {file.parent.name: read_json(file) for file in files}
 
 
+def read_joints(paths: Paths) -> dict[str, Joint]:
+    """{name: what they were computed from} of the same."""
+    return {name: record["reads"] for name, record in read_records(paths).items()}
+
+
 def content_digest(splits: Mapping[str, Sequence[str]], values: Mapping[str, np.ndarray], reads: Joint) -> str:
     return digest([reads, {split: [list(ids), digest_of(values[split])] for split, ids in splits.items()}])
 

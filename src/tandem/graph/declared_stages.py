@@ -14,7 +14,7 @@ from tandem.config.encoders import Encoder
 from tandem.config.experiments import Experiment, FinetuneExperiment, load_experiments, why_unfit
 from tandem.config.external import external_experiments
 from tandem.config.own_code import code_files, session_digests
-from tandem.data.added_features import added_files, read_records
+from tandem.data.added_features import added_files, read_joints, read_records
 from tandem.data.image_scan import folder_state
 from tandem.features.weights_identity import weights_identity
 from tandem.graph.keys import NEW, NONE, STACK, Artifact, decoder_settings, model_name, read_record
@@ -110,9 +110,8 @@ class Graph:
     def open(cls, paths: Paths, more: Mapping[str, Experiment] | None = None) -> "Graph":
         """Reads the settings from the files as they are now; `more` experiments have no file in configs/."""
         competition = load_competition(paths.competition)
-        added = {name: record["reads"] for name, record in read_records(paths).items()}
         external = external_experiments(paths.external_dir)
-        experiments = load_experiments(paths.configs, competition, paths.competition, added, external)
+        experiments = load_experiments(paths.configs, competition, paths.competition, read_joints(paths), external)
         return cls(paths, competition, experiments | dict(more or {}))
 
     def refreshed(self, assumed: Mapping[str, str] | None = None) -> "Graph":

@@ -6,7 +6,7 @@ predictions score the tuned experiment. The settings that are written are those 
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,9 +16,10 @@ import optuna
 from tandem.artifacts.atomic_io import digest, read_json, write_json, write_text
 from tandem.artifacts.paths import Paths
 from tandem.config import method_versions as version
-from tandem.config.experiments import search_space
+from tandem.config.experiments import for_competition, search_space
 from tandem.config.toml_files import config_files, parse_toml
 from tandem.config.tuning import SearchSpace, Value
+from tandem.data.added_features import read_joints
 from tandem.decoding import Rule
 from tandem.graph.declared_stages import Graph
 from tandem.graph.lock import only_run
@@ -59,7 +60,9 @@ def _space(graph: Graph, name: str) -> SearchSpace:
     """Raises ValueError where the experiment can't be tuned, or the file that would be written is the user's own."""
     name = graph.chosen([name])[0]
     file, target = config_files(graph.paths.configs)[name], tuned_file(graph.paths, name)
-    space = search_space(file)
+    space, added = search_space(file), read_joints(graph.paths)
+    make = space.make  # of a file; of the competition, with the features that were added, and its prompts
+    space = replace(space, make=lambda values, path: for_competition(make(values, path), graph.competition, added))
     if not space.ranges:
         raise ValueError(
             f'{file}: no section [tune]; add a line such as "train.lr" = {{low = 1e-4, high = 1e-2, log = true}} to it'

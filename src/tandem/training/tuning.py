@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tandem.artifacts.atomic_io import digest
 from tandem.config.experiments import Experiment
+from tandem.config.own_code import located_code
 from tandem.config.tuning import SearchSpace, Span, Value
 from tandem.ensemble.fit_stack import surrogate_loss
 from tandem.models.base import TrainingRun
@@ -110,6 +111,7 @@ class Search:
         job, rows = self.job, self.job.rows
         train = np.flatnonzero(np.isin(rows.fold, [j for j in self.folds if j != k]))
         held_out = np.flatnonzero(rows.fold == k)
+        experiment = located_code(experiment, job.paths.root)
         model = make_model(experiment.as_trained(len(rows.y)), len(rows.names))
         inputs, y, weights = job.training_rows(train)
         model.fit(inputs, y, TrainingRun(experiment.seed * 1000 + k, weights=weights))
