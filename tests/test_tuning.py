@@ -206,6 +206,9 @@ def test_a_file_of_the_user_is_not_overwritten(toy):
 def test_what_can_not_be_tuned_is_refused(toy):
     with pytest.raises(ValueError, match=r'looks\.toml: no section \[tune\]; add a line such as "train.lr" = '):
         run("looks")
+    write_text(toy.configs / "more.toml", 'base = "looks"\nseeds = 2\n[tune]\ntrain.epochs = [1, 2]\n')
+    with pytest.raises(ValueError, match="more.toml: seeds = 2 can't be tuned: tune it with one seed"):
+        run("more")
     with pytest.raises(ValueError, match="TRIALS=0: expected 1 or more"):
         run("words", trials=0)
     with pytest.raises(ValueError, match="OUTER=4: expected 0 to 3"):
@@ -275,8 +278,8 @@ def search(paths: Paths, name: str, text: str, trials: int = 2):
 
 def test_a_setting_of_a_custom_model_is_searched(toy):
     write_text(Path("my_rates.py"), RATES)
-    text = 'kind = "custom"\nmodel = "my_rates.py:Rates"\n[settings]\nweight = 0.1\n[tune]\nsettings.weight = [0.9, 0.95]\n'
-    found = search(toy, "mine", text)
+    text = 'kind = "custom"\nmodel = "my_rates.py:Rates"\n[settings]\nweight = 0.1\n'
+    found = search(toy, "mine", text + "[tune]\nsettings.weight = [0.9, 0.95]\n")
     assert found.chosen["settings.weight"] in (0.9, 0.95) and found.loss < found.untuned_loss
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import product
 from typing import Any
 
 import torch
@@ -40,11 +41,12 @@ def fit_here(paths: Paths, name: str, folds: Sequence[int] | None, on_epoch: OnE
         config = graph.experiments[name]
         teacher = config.teacher and FoldJob(paths, config.teacher, Experiments(paths)[config.teacher].config)
         job = FoldJob(paths, name, config, teacher or None)
-        for k in numbers if folds is None else folds:
-            if graph.fold(name, k).stale_reason():
+        for k, one in product(numbers if folds is None else folds, job.of_seeds):
+            artifact = graph.fold(name, k, one.seed)
+            if artifact.stale_reason():
                 follow = None if on_epoch is None else partial(_follow, on_epoch, k)
                 with _threads(shares(numbers)[k]):
-                    fit(job, k, graph.fold(name, k).made_from, numbers, follow)
+                    fit(one, k, artifact.made_from, numbers, follow)
 
 
 def fold_records(paths: Paths, name: str, folds: Sequence[int] | None) -> dict[int, Mapping[str, Any]]:
