@@ -216,3 +216,9 @@ def test_terms_that_are_the_change_of_the_logit_agree_fully_and_the_median_is_pr
     (line,) = agreement_lines(found)
     assert "the caption term against the change of the logit without captions" in line
     assert "median 1.00; cat 1.00, dog 1.00" in line
+
+
+def test_a_head_on_both_keeps_its_terms_and_is_no_network_that_can_do_without_captions():
+    head = HeadExperiment(kind="head", image=IMAGE, caption=CAPTION)
+    assert head.has_terms and head.needs_captions and not head.explains
+    assert not HeadExperiment(kind="head", image=IMAGE).has_terms

@@ -93,7 +93,8 @@ def read_prediction(experiment: ExperimentDir, names: Sequence[str], split: str,
     if predictions.names != tuple(names):
         raise ValueError(f"{file} was made with another label list; run: {experiment.command}")
     proba, terms = predictions.aligned_to([image]), None
-    if experiment.is_stack or experiment.config.explains:
+    has_terms = experiment.is_stack or experiment.config.has_terms
+    if has_terms and paths.contributions(name).exists():  # heads of older versions wrote none
         setting = BOTH if split == "train" and not experiment.is_stack else split
         terms = read_image_terms(paths.contributions(name), setting, image)
     return ExperimentPrediction(name, proba[0], experiment.decoder()(proba)[0].astype(bool), terms)
