@@ -12,7 +12,7 @@ from tandem.artifacts.atomic_io import csv_text, read_json, write_text
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.config.experiments import FusionExperiment, make_experiment
-from tandem.data.added_features import match_ids, read_added
+from tandem.data.added_features import match_ids, read_added, write_added
 from tandem.data.split_tables import read_labels
 from tandem.graph.declared_stages import Graph
 from tandem.graph.plan import step_of
@@ -230,3 +230,37 @@ def test_a_custom_model_finds_added_features_by_their_name(small, tmp_path):
     write_text(small.configs / "mine.toml", 'kind = "custom"\nmodel = "my_rate.py:Rate"\n')
     train(small, "mine")
     assert Predictions.read(small.oof("mine")).aligned_to(["0.jpg", "6.jpg"]).tolist() == [[0, 0], [1, 0]]
+
+
+def test_a_stack_with_such_a_member_labels_new_images_by_the_stack_of_the_others(
+    trained, tmp_path, monkeypatch, capsys
+):
+    import shutil
+
+    import toy
+
+    from tandem.ensemble import fit_stack
+    from tandem.graph.experiment_dir import Experiments
+    from tandem.inference.labeler import Labeler
+
+    shutil.copytree(trained.root, tmp_path / "toy")
+    monkeypatch.chdir(tmp_path / "toy")
+    monkeypatch.setattr(fit_stack, "choose", toy.keep_learned)
+    paths = Paths("toy")
+    ids, _, y, _ = read_labels(paths.labels)
+    test = [f"{i}.jpg" for i in range(toy.N, toy.N + toy.TEST)]
+    noisy = np.concatenate([y, np.zeros((toy.TEST, 2))]) + np.random.default_rng(0).normal(
+        0, 0.5, (toy.N + toy.TEST, 2)
+    )
+    values = {"train": noisy[: toy.N].astype(np.float32), "test": noisy[toy.N :].astype(np.float32)}
+    write_added(paths, "clip", {"train": ids, "test": test}, values, {"reads": "image", "digest": ""})
+    write_text(paths.configs / "mine.toml", HEAD)
+    train(paths, "mine")
+    run_tasks(paths, "stack", "decode stack", members=(*toy.MEMBERS, "mine"))
+    stack = Experiments(paths)["stack"]
+    assert stack.external == ["mine"] and "without mine" in stack.about_new_images
+    labeler = Labeler.of(paths)
+    assert [member.name for member in labeler.predictor.members] == toy.MEMBERS
+    (found,) = labeler.label([paths.input / "data" / "0.jpg"], ["a cat"])
+    assert found.proba
+    assert all(one.name != "mine" for one in (labeler.no_caption.members if labeler.no_caption else []))

@@ -125,7 +125,7 @@ def test_the_ensemble_to_bundle_is_chosen_among_what_can_label_new_images(stacke
     _, choices, left_out = select_ensemble(Experiments(Paths("toy")), Cost(1000, float("inf")))
     assert not any("notebook" in choice.members for choice in choices)
     assert any(choice.kind == "stack" for choice in choices)
-    assert "left out: notebook, which is external: it can't label new images" in left_out
+    assert "left out: notebook, which can't label new images: only its predictions are known" in left_out
 
 
 def test_what_has_no_models_says_so_and_stops(copied, capsys):

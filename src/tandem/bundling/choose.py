@@ -35,9 +35,9 @@ def select_ensemble(experiments: Experiments, budget: Cost) -> tuple[Choice, lis
     reasons = {e: e.why_not_current or ("" if same[e] else "other folds or labels") for e in scored}
     current = [one for one, why in reasons.items() if not why]
     left_out = [f"left out: {e.name}, which is stale: {why}; run: {e.command}" for e, why in reasons.items() if why]
-    external = [one.name for one in current if one.external and not one.is_stack]
-    left_out += [f"left out: {name}, which is external: it can't label new images" for name in external]
-    own = [one for one in current if not one.is_stack and one.name not in external]
+    alone = {one: one.config.why_no_new_images for one in current if not one.is_stack}
+    left_out += [f"left out: {one.name}, which can't label new images: {why}" for one, why in alone.items() if why]
+    own = [one for one, why in alone.items() if not why]
     logits = {one.name: logit(one.oof().aligned_to(rows.ids), BOUND) for one in own}
     if not logits:
         raise ValueError("\n".join([f"nothing that is trained for {comp!r} is current and has models", *left_out]))

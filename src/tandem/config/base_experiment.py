@@ -100,6 +100,8 @@ class BaseExperiment(Section):
     @property
     def why_no_new_images(self) -> str:
         """Why it can't label images that are in no table; "" where it can."""
+        if self.external:
+            return "only its predictions are known"
         if not self.features:
             return ""
         names = ", ".join(repr(one.name) for one in self.features)
@@ -120,7 +122,7 @@ class BaseExperiment(Section):
     @property
     def needs_captions(self) -> bool:
         """Whether it can't predict from an image alone."""
-        return "caption" in self.reads and not (self.explains and "image" in self.reads)
+        return bool(self.features) or ("caption" in self.reads and not (self.explains and "image" in self.reads))
 
     @property
     def image_size(self) -> int | None:

@@ -78,7 +78,7 @@ class CustomExperiment(BaseExperiment):
     @property
     def needs_captions(self) -> bool:
         """Whether it was trained with captions: a class need not be able to predict without them."""
-        return "caption" in self.reads
+        return bool(self.features) or "caption" in self.reads
 
     @property
     def has_trunk(self) -> bool:

@@ -78,7 +78,7 @@ def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
 
 def choose_experiment(experiments: Experiments, name: str) -> tuple[ExperimentDir, ExperimentDir]:
     """The experiment of this name, see `explain_image`, and the stack that is shown with it."""
-    scored = [one.name for one in experiments.scored() if not (one.is_stack or one.external)]
+    scored = [one.name for one in experiments.scored() if not one.is_stack and one.config.labels_new_images]
     stack = experiments[STACK]
     if scored and (name == STACK or name in [one.name for one in experiments.scored() if one.is_stack]):
         stack = experiments[name]

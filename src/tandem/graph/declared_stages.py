@@ -413,7 +413,7 @@ class Graph:
         inputs["stack version"] = version.STACK
         models = paths.stack(stack)
         files = [paths.oof(stack), paths.contributions(stack), models, models.with_suffix(".safetensors")]
-        if {self.experiments[name].external for name in members} == {True, False}:
+        if {self.experiments[name].labels_new_images for name in members} == {True, False}:
             files.append(paths.no_external_stack(stack))
         oof = Artifact(f"{stack} out of fold", tuple(files), paths.run(stack), inputs)
         if not self.competition.has_test:

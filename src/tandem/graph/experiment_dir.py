@@ -72,7 +72,8 @@ class ExperimentDir:
 
     @cached_property
     def external(self) -> list[str]:
-        """The members of a stack whose predictions were made elsewhere; of any other such experiment its own name."""
+        """The members of a stack that can't label new images: their predictions, or features that they read, were made
+        elsewhere. Of any other experiment whose predictions were, its own name."""
         if not self.is_stack:
             return [self.name] if self.run.get("config", {}).get("kind") == "external" else []
         return list(self.run.get("external", []))
@@ -296,9 +297,14 @@ class ExperimentDir:
     def require_models(self) -> "ExperimentDir":
         """Raises ValueError where no model of it is here, so that it can't label new images."""
         if self.external and set(self.members or [self.name]) <= set(self.external):
-            own = f"all members of {self.name!r} are external" if self.is_stack else f"{self.name!r} is external"
+            features = any(self.sibling(member).config.features for member in self.members)
+            which = "are external or read features that you added" if features else "are external"
+            own = f"all members of {self.name!r} {which}" if self.is_stack else f"{self.name!r} is external"
+            why = "they" if features else "only its predictions are known, so it"
             other = f"stack members that are trained here: make submit COMP={self.paths.comp}"
-            raise ValueError(f"{own}: only its predictions are known, so it can't label new images; {other}")
+            raise ValueError(f"{own}: {why} can't label new images; {other}")
+        if not self.is_stack and (why := self.config.why_no_new_images):
+            raise ValueError(f"{self.name!r} can't label new images: {why}")
         return self
 
     @cached_property

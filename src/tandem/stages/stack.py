@@ -2,7 +2,7 @@
 
 A stack S is an experiment folder like any other; S is `stack` unless STACK= names it. Its out-of-fold rows come from
 levels fitted without their fold. Members that need no caption form a smaller stack, in models/C/S/no_caption. Rows
-without a caption, out of fold and of the test set, are predicted by it. Members that are not external form another one,
+without a caption, out of fold and of the test set, are predicted by it. Members that label new images form another one,
 in models/C/S/no_external, which labels new images; its out-of-fold logits are the setting no_external of the
 contributions.
 """
@@ -99,7 +99,7 @@ def fit(paths: Paths, name: str, rows: LabelledRows, members: Members, artifact:
         "experiment": name,
         "competition": paths.comp,
         "members": {member: found.provenance["key"] for member, found in predictions.items()},
-        "external": [member for member, experiment in members.items() if experiment.external],
+        "external": [member for member, experiment in members.items() if not experiment.labels_new_images],
         "marks": list(dict.fromkeys(mark for member in members for mark in experiments[member].marks)),
         **fitted.summary,
         "left_out": left_out,  # rank correlations of the terms with what happens without a modality
@@ -137,12 +137,12 @@ def fit_without_external(
     used: np.ndarray,
     unfinished: Path,
 ) -> np.ndarray | None:
-    """Fits and writes the stack of the members that are not external, on the rows `used` (n,) bool.
+    """Fits and writes the stack of the members that label new images, on the rows `used` (n,) bool.
 
-    Returns its cross-fitted TERMS (n, c, 6), 0 in other rows; None, with no such stack, where no member is external, or
-    all are.
+    Returns its cross-fitted TERMS (n, c, 6), 0 in other rows; None, with no such stack, where all members do,
+    or none.
     """
-    own = {name: experiment for name, experiment in members.items() if not experiment.external}
+    own = {name: experiment for name, experiment in members.items() if experiment.labels_new_images}
     folder = paths.no_external_stack(stack).parent
     if not own or len(own) == len(members):
         shutil.rmtree(folder, ignore_errors=True)
