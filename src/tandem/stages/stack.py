@@ -221,8 +221,8 @@ def fit_without_captions(
         if experiment.reads == {"image"}
         else read_without(paths.contributions(name), NO_CAPTION, rows.ids, rows.names)
         for i, (name, experiment) in enumerate(members.items())
-        if experiment.reads == {"image"}
-        or (not experiment.needs_captions and NO_CAPTION in splits_in(paths.contributions(name)))
+        if not experiment.needs_captions
+        and (experiment.reads == {"image"} or NO_CAPTION in splits_in(paths.contributions(name)))
     }
     if not usable or not paths.captions("train").exists():
         shutil.rmtree(paths.no_caption_stack(stack_name).parent, ignore_errors=True)
