@@ -1,6 +1,7 @@
 """Torch on this machine: device, threads, autocast, and importing timm with any torch build."""
 
 import importlib.util
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -21,6 +22,21 @@ def device() -> torch.device:
 def use_threads() -> None:
     """Torch computes with `threads()` threads from here on: for processes of the command line, at their start."""
     torch.set_num_threads(threads())
+
+
+@contextmanager
+def use_threads_within(n: int) -> Iterator[None]:
+    """Torch, and what reads `threads()`, use `n` threads; both are as before afterwards: for work in a user's process."""
+    before, variable = torch.get_num_threads(), os.environ.get("TANDEM_THREADS")
+    os.environ["TANDEM_THREADS"] = str(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        if variable is None:
+            del os.environ["TANDEM_THREADS"]
+        else:
+            os.environ["TANDEM_THREADS"] = variable
 
 
 _single_lock, _single_depth, _single_before = threading.Lock(), 0, 1

@@ -1,13 +1,9 @@
 """Trains some folds in the calling process, so that a notebook can follow each epoch."""
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import product
 from typing import Any
-
-import torch
 
 from tandem.artifacts.atomic_io import read_json
 from tandem.artifacts.paths import Paths
@@ -17,6 +13,7 @@ from tandem.graph.declared_stages import Graph
 from tandem.graph.experiment_dir import Experiments
 from tandem.graph.lock import only_run
 from tandem.graph.plan import carry_out
+from tandem.runtime.torch_setup import use_threads_within
 from tandem.stages._run import open_graph, remove_leftovers, run_step
 from tandem.training.fold_job import FoldJob
 from tandem.training.parallel_folds import fit, shares
@@ -45,7 +42,7 @@ def fit_here(paths: Paths, name: str, folds: Sequence[int] | None, on_epoch: OnE
             artifact = graph.fold(name, k, one.seed)
             if artifact.stale_reason():
                 follow = None if on_epoch is None else partial(_follow, on_epoch, k)
-                with _threads(shares(numbers)[k]):
+                with use_threads_within(shares(numbers)[k]):
                     fit(one, k, artifact.made_from, numbers, follow)
 
 
@@ -67,18 +64,3 @@ def _with_weights(graph: Graph, name: str) -> Graph:
         load_backbone(network.model, network.weights)
         return graph.refreshed()
     return graph
-
-
-@contextmanager
-def _threads(n: int) -> Iterator[None]:
-    """Torch and what reads `threads()` use `n` threads; both are as before afterwards."""
-    before, variable = torch.get_num_threads(), os.environ.get("TANDEM_THREADS")
-    os.environ["TANDEM_THREADS"] = str(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-        if variable is None:
-            del os.environ["TANDEM_THREADS"]
-        else:
-            os.environ["TANDEM_THREADS"] = variable
