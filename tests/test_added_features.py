@@ -6,14 +6,16 @@ import pyarrow.parquet as pq
 import pytest
 from checked import run_tasks, train
 from drawn_competition import build, check_and_split
+from numpy.lib.format import write_array_header_1_0
 
 from tandem.__main__ import main
 from tandem.artifacts.atomic_io import csv_text, read_json, write_text
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.config.experiments import FusionExperiment, make_experiment
-from tandem.data.added_features import match_ids, read_added, write_added
+from tandem.data.added_features import read_added, read_joints, write_added
 from tandem.data.split_tables import read_labels
+from tandem.data.user_table import match_ids
 from tandem.graph.declared_stages import Graph
 from tandem.graph.plan import step_of
 from tandem.models.registry import make_model
@@ -86,14 +88,17 @@ def test_a_file_for_each_split_and_ids_beside_an_array(small, tmp_path):
     ("change", "said"),
     [
         (lambda ids, x: (ids[1:], x[1:]), "1 of 30 ids of train are missing, first: '0.jpg'"),
-        (lambda ids, x: ([*ids, "9x.jpg"], [*x, x[0]]), "clip.csv:38: 1 ids are in no table of the competition"),
-        (lambda ids, x: ([*ids, ids[3]], [*x, x[0]]), "clip.csv:38: id '3.jpg' is also at"),
+        (lambda ids, x: ([*ids, "9x.jpg"], [*x, x[0]]), "clip.csv: line 38: 1 ids are in no table of the competition"),
+        (lambda ids, x: ([*ids, ids[3]], [*x, x[0]]), "clip.csv: line 38: id '3.jpg' is also in line 5"),
         (
             lambda ids, x: (ids, [*x[:4], ["nan", 1], *x[5:]]),
-            "clip.csv:6: column 'a' of id '4.jpg' holds nothing or nan",
+            "clip.csv: line 6: column 'a' of id '4.jpg' holds nothing or nan",
         ),
-        (lambda ids, x: (ids, [*x[:4], ["1e99", 1], *x[5:]]), "clip.csv:6: column 'a' of id '4.jpg' holds 1e+99"),
-        (lambda ids, x: (ids, [*x[:4], ["red", 1], *x[5:]]), "clip.csv:6: column 'a' holds 'red'; expected a number"),
+        (lambda ids, x: (ids, [*x[:4], ["1e99", 1], *x[5:]]), "clip.csv: line 6: column 'a' of id '4.jpg' holds 1e+99"),
+        (
+            lambda ids, x: (ids, [*x[:4], ["red", 1], *x[5:]]),
+            "clip.csv: line 6: column 'a' holds 'red'; expected a number",
+        ),
     ],
 )
 def test_a_refused_file_is_named_with_its_line_and_nothing_is_written(small, tmp_path, capsys, change, said):
@@ -112,6 +117,23 @@ def test_an_array_of_objects_or_of_three_dimensions_or_without_ids_is_refused(sm
     for file, said in (("a", "not an array of numbers"), ("b", "(36, 2, 2)"), ("c", "the ids of its rows are missing")):
         assert add(tmp_path / f"{file}.npy") == 2
         assert said in capsys.readouterr().err
+
+
+def test_several_arrays_and_a_header_that_claims_terabytes_are_refused(small, tmp_path, capsys):
+    with (tmp_path / "several.npy").open("wb") as file:
+        np.savez(file, a=np.zeros((36, 2)))
+    with (tmp_path / "huge.npy").open("wb") as file:
+        write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (10**11, 100)})
+    for file, said in (("several", "holds several arrays"), ("huge", "not an array of numbers")):
+        assert add(tmp_path / f"{file}.npy") == 2
+        assert said in capsys.readouterr().err
+
+
+def test_files_of_the_data_that_are_called_as_ours_are_no_features(small):
+    write_text(small.input / "features" / "clip" / "features.json", '{"type": "FeatureCollection"}')
+    assert read_joints(small) == {}
+    with pytest.raises(ValueError, match=r"features '../../elsewhere': expected lower-case"):
+        make_experiment({"kind": "head", "features": ["../../elsewhere"]}, small.configs / "mine.toml")
 
 
 def test_other_features_of_a_name_need_again_and_make_what_reads_them_stale(small, tmp_path, capsys):

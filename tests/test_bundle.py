@@ -383,6 +383,24 @@ def test_a_network_or_weights_from_outside_are_refused(folder, key, message, val
         open_bundle(folder)
 
 
+def test_an_experiment_that_the_manifest_does_not_list_is_checked_as_the_others(folder):
+    file = folder / "oof/toy/looks/run.json"
+    run = json.loads(file.read_text())
+    run["config"]["image"]["model"] = "hf-hub:somebody/network"
+    file.write_text(json.dumps(run))
+    relist(folder, members=[])
+    with pytest.raises(ValueError, match="comes from outside the bundle"):
+        open_bundle(folder)
+
+
+def test_a_stack_of_members_outside_the_bundle_is_refused(folder):
+    file = folder / "oof/toy/stack/run.json"
+    file.write_text(json.dumps({"members": {"../../../elsewhere/oof/toy/looks": ""}}))
+    relist(folder)
+    with pytest.raises(ValueError, match="expected lower-case letters"):
+        open_bundle(folder)
+
+
 @pytest.mark.parametrize(
     "module, message",
     [

@@ -1,8 +1,11 @@
 """Models of the user's: a file my_*.py and a TOML file are all that an experiment needs."""
 
 import contextlib
+import json
+import py_compile
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +20,12 @@ from tandem.artifacts.atomic_io import read_json
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.bundling.bundle_writer import write_bundle, write_zip
+from tandem.config.code_loader import load_module
 from tandem.config.custom import CustomExperiment
 from tandem.config.experiments import load_experiment, make_experiment
 from tandem.config.own_code import SESSION, code_files
 from tandem.config.training import Augment
+from tandem.config.trusted_code import code_digest
 from tandem.ensemble import fit_stack
 from tandem.graph.declared_stages import Graph
 from tandem.graph.experiment_dir import Experiments
@@ -437,3 +442,41 @@ def test_a_bundle_that_lacks_the_code_it_names_is_refused(with_code, tmp_path):
     relist(tmp_path / "b")
     with pytest.raises(ValueError, match="ridge runs 'my_ridge.py:RidgeModel', which is not in the bundle"):
         open_bundle(tmp_path / "b")
+
+
+def test_code_that_the_manifest_does_not_list_is_refused(with_code, tmp_path):
+    (tmp_path / "b" / "my_more.py").write_text("")
+    with pytest.raises(ValueError, match="'my_more.py' does not belong to the bundle"):
+        open_bundle(tmp_path / "b")
+
+
+@pytest.mark.parametrize("changes", [{"code": {}}, {"members": []}, {"code": {}, "members": [], "format": 3}])
+def test_a_manifest_that_keeps_silent_about_code_opens_nothing(with_code, tmp_path, changes):
+    from test_bundle import relist
+
+    relist(tmp_path / "b", **changes)
+    with pytest.raises(ValueError, match="Python code of its own"):
+        open_bundle(tmp_path / "b")
+
+
+@pytest.mark.parametrize("model", ["../my_ridge.py:RidgeModel", "/tmp/my_ridge.py:RidgeModel", "json.py:JSONDecoder"])
+def test_a_member_can_name_no_code_of_another_folder_or_name(with_code, tmp_path, model):
+    from test_bundle import relist
+
+    file = tmp_path / "b" / "oof" / "toy" / "ridge" / "run.json"
+    run = read_json(file)
+    file.write_text(json.dumps(run | {"config": run["config"] | {"model": model}}))
+    relist(tmp_path / "b", members=["mine"])
+    with pytest.raises(ValueError, match="expected my_FILE.py:NAME"):
+        open_bundle(tmp_path / "b")
+
+
+def test_compiled_files_of_a_bundle_are_not_run(with_code, tmp_path):
+    source = tmp_path / "b" / "my_ridge.py"
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    compiled = source.parent / "__pycache__" / f"my_ridge.{sys.implementation.cache_tag}.pyc"
+    py_compile.compile(tmp_path / "evil.py", compiled, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    digest = code_digest(read_json(tmp_path / "b" / "bundle.json")["code"])
+    load_module(source.resolve())
+    Labeler.load(tmp_path / "b", trust=digest)
+    assert not (tmp_path / "ran").exists()

@@ -16,7 +16,8 @@ from tandem import competition
 from tandem.__main__ import main
 from tandem.artifacts.atomic_io import read_json
 from tandem.artifacts.paths import Paths
-from tandem.data.external_predictions import Cells, join_ids, kind_of, same_partition
+from tandem.data.external_predictions import join_ids, kind_of, same_partition
+from tandem.data.user_table import UserTable
 from tandem.ensemble.leak_test import confidence, leak_warning
 from tandem.graph.experiment_dir import Experiments
 from tandem.logits import logit, sigmoid
@@ -242,19 +243,19 @@ def test_the_competition_may_list_it(paths):
 def test_rows_are_joined_whatever_their_order_and_suffix(order, ours, theirs):
     ids = [f"a{i}" + ".jpg" * ours for i in range(6)]
     given_ids = [f"a{i}" + ".png" * theirs for i in order]
-    cells = Cells(Path("oof.csv"), ("id",), [""] * 6, lambda name: given_ids)
-    assert [order[i] for i in join_ids(cells, "id", ids, "rows")] == list(range(6))
+    table = UserTable(Path("oof.csv"), ("id",), [""] * 6, lambda name: given_ids)
+    assert [order[i] for i in join_ids(table, "id", ids, "rows")] == list(range(6))
 
 
 @given(st.lists(st.integers(0, 7), min_size=6, max_size=6))
 def test_rows_are_joined_one_to_one_or_not_at_all(numbers):
     ids = [f"a{i}.jpg" for i in range(6)]
-    cells = Cells(Path("oof.csv"), ("id",), [""] * 6, lambda name: [f"a{i}" for i in numbers])
+    table = UserTable(Path("oof.csv"), ("id",), [""] * 6, lambda name: [f"a{i}" for i in numbers])
     if sorted(numbers) == list(range(6)):
-        assert [numbers[i] for i in join_ids(cells, "id", ids, "rows")] == list(range(6))
+        assert [numbers[i] for i in join_ids(table, "id", ids, "rows")] == list(range(6))
     else:
         with pytest.raises(ValueError, match="is none of|is repeated|have no row"):
-            join_ids(cells, "id", ids, "rows")
+            join_ids(table, "id", ids, "rows")
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=8), st.permutations(range(4)))
@@ -263,10 +264,10 @@ def test_renumbered_folds_are_the_same_partition(fold, numbers):
 
 
 def test_values_in_0_to_1_that_fit_the_labels_only_as_logits_are_a_question():
-    cells, y = Cells(Path("oof.csv"), (), [], lambda name: []), np.ones((4, 2))
-    assert kind_of(cells, NAMES, np.full((4, 2), 0.9), y) == "probabilities"
+    table, y = UserTable(Path("oof.csv"), (), [], lambda name: []), np.ones((4, 2))
+    assert kind_of(table, NAMES, np.full((4, 2), 0.9), y) == "probabilities"
     with pytest.raises(ValueError, match="question: oof.csv: all values are from 0.1 to 0.1, but fit .* as logits"):
-        kind_of(cells, NAMES, np.full((4, 2), 0.1), y)
+        kind_of(table, NAMES, np.full((4, 2), 0.1), y)
 
 
 def honest(rng, strength: float, n: int = 400, shift: float = 1.0):

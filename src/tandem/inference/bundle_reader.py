@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tandem.artifacts.atomic_io import file_digest
+from tandem.artifacts.atomic_io import file_digest, read_json
 from tandem.artifacts.paths import Paths, bundle_manifest, check_name
 from tandem.config.experiments import make_experiment
 from tandem.config.own_code import FILE
 from tandem.config.trusted_code import require_trusted_bundle
 from tandem.data.archive import unpack_zip
 from tandem.features.clip_pair import HUGGING_FACE, OPEN_CLIP
-from tandem.graph.experiment_dir import Experiments
+from tandem.graph.experiment_dir import ExperimentDir, Experiments
 
 # 1: caption models in half precision; 1 and 2: settings in build/, not in run.json; 1 to 3: one decoder
 FORMAT = 4
@@ -43,24 +43,39 @@ def open_bundle(path: Path, trust: str = "") -> tuple[Paths, str]:
     paths = Paths(manifest["competition"], root)
     _check_files(root, manifest["files"])
     experiments, code = Experiments(paths), code_of(manifest)
-    for name in manifest["members"]:
+    for name in _names(paths, manifest):
         check_name("experiment", name)
-        experiment = make_experiment(experiments[name].run.get("config", {}), paths.run(name))
-        if experiment.pixel_network:
-            _check_source(root, experiment.pixel_network.model)
-        if lacking := [one for one in experiment.own_code if one.partition(":")[0] not in code]:
-            raise ValueError(f"{root}: {name} runs {lacking[0]!r}, which is not in the bundle")
-        for encoder in experiment.pretrained:
-            if encoder.reads == "image":
-                _check_source(root, encoder.model)
-            weights = encoder.weights_name
-            described = CLIP_FILES if encoder.kind == "clip" else (MODULES,)
-            if {weights, *(f"{weights}/{name}" for name in described)}.isdisjoint(manifest["files"]):
-                what = f"the weights of {encoder.model!r} are {weights!r}"
-                raise ValueError(f"{root}: {what}, which is not in the bundle")
+        trained = experiments[name]
+        if name in manifest["members"] or (trained.is_trained and "config" in trained.run):
+            _check_experiment(paths, trained, manifest["files"], code)
     if code:
         require_trusted_bundle(root, code, trust)
     return paths, check_name("experiment", manifest["experiment"])
+
+
+def _names(paths: Paths, manifest: Mapping[str, Any]) -> list[str]:
+    """All experiments and stacks of a bundle and the members of these, whether its manifest lists them or not."""
+    there = [file.parent.name for file in sorted(paths.oof_dir.glob("*/run.json"))]
+    members = [member for name in there for member in read_json(paths.run(name)).get("members", ())]
+    return list(dict.fromkeys([*manifest["members"], *there, *members]))
+
+
+def _check_experiment(paths: Paths, trained: ExperimentDir, files: Mapping[str, Any], code: Mapping[str, str]) -> None:
+    """Raises ValueError where it would read weights or settings from outside, or run code that is not in the bundle."""
+    root, name = paths.root, trained.name
+    experiment = make_experiment(trained.run.get("config", {}), paths.run(name))
+    if experiment.pixel_network:
+        _check_source(root, experiment.pixel_network.model)
+    if lacking := [one for one in experiment.own_code if one.partition(":")[0] not in code]:
+        raise ValueError(f"{root}: {name} runs {lacking[0]!r}, which is not in the bundle")
+    for encoder in experiment.pretrained:
+        if encoder.reads == "image":
+            _check_source(root, encoder.model)
+        weights = encoder.weights_name
+        described = CLIP_FILES if encoder.kind == "clip" else (MODULES,)
+        if {weights, *(f"{weights}/{part}" for part in described)}.isdisjoint(files):
+            what = f"the weights of {encoder.model!r} are {weights!r}"
+            raise ValueError(f"{root}: {what}, which is not in the bundle")
 
 
 def code_of(manifest: Mapping[str, Any]) -> dict[str, str]:

@@ -12,15 +12,8 @@ from tandem.artifacts.atomic_io import file_digest
 from tandem.artifacts.paths import Paths, check_name, local_path
 from tandem.config.competition import Competition
 from tandem.config.encoders import Joint
-from tandem.data.added_features import (
-    FeatureFile,
-    constant_columns,
-    content_digest,
-    join_splits,
-    read_feature_file,
-    read_records,
-    write_added,
-)
+from tandem.data.added_features import content_digest, read_records, write_added
+from tandem.data.feature_file import FeatureFile, constant_columns, join_splits, read_feature_file
 from tandem.data.split_tables import read_ids
 from tandem.graph.lock import only_run
 from tandem.stages._run import checked_graph

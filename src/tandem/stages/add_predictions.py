@@ -25,13 +25,13 @@ from tandem.data.external_predictions import (
     Kind,
     as_probabilities,
     kind_of,
-    read_cells,
     read_folds,
     read_values,
     same_partition,
 )
 from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.data.split_tables import read_ids
+from tandem.data.user_table import read_user_table
 from tandem.graph.declared_stages import Graph
 from tandem.graph.experiment_dir import Experiments
 from tandem.graph.keys import STACK
@@ -115,22 +115,22 @@ def read_added(graph: Graph, args: Namespace) -> Added:
     if args.test and not competition.has_test:
         raise ValueError(f"TEST={args.test}: {paths.comp} has no test rows; leave TEST out")
     rows = read_labelled_rows(paths)
-    cells, names = read_cells(args.oof), rows.names
-    values = read_values(cells, names, rows.ids, "training rows")
-    kind: Kind = args.kind or kind_of(cells, names, values, rows.y)
+    table, names = read_user_table(args.oof), rows.names
+    values = read_values(table, names, rows.ids, "training rows")
+    kind: Kind = args.kind or kind_of(table, names, values, rows.y)
     origin = {"competition": paths.comp, "values": kind, "oof": _source(args.oof)}
     test = None
     if args.test:
-        ids, test_cells = read_ids(paths.images("test")), read_cells(args.test)
-        test_values = read_values(test_cells, names, ids, "test rows")
-        found = args.kind or kind_of(test_cells, names, test_values)
+        ids, test_table = read_ids(paths.images("test")), read_user_table(args.test)
+        test_values = read_values(test_table, names, ids, "test rows")
+        found = args.kind or kind_of(test_table, names, test_values)
         if found != kind:
             both = f"{args.oof} seems to hold {kind}, {args.test} {found}"
             raise ValueError(f"question: {both}; are they logits or probabilities? Answer with KIND=logits or "
                              "KIND=probabilities")  # fmt: skip
         origin |= {"test": _source(args.test)}
-        test = Predictions(ids, names, as_probabilities(test_cells, names, test_values, kind), origin)
-    oof = Predictions(rows.ids, names, as_probabilities(cells, names, values, kind), origin)
+        test = Predictions(ids, names, as_probabilities(test_table, names, test_values, kind), origin)
+    oof = Predictions(rows.ids, names, as_probabilities(table, names, values, kind), origin)
     return Added(oof, test, folds_of(args, competition, rows))
 
 
@@ -141,7 +141,7 @@ def _source(file: Path) -> dict[str, str]:
 def folds_of(args: Namespace, competition: Competition, rows: LabelledRows) -> list[str] | None:
     """The fold of each row, by FOLDS or where the file is a copy of one of ours; None where they are unknown."""
     if args.folds:
-        return read_folds(read_cells(args.folds), rows.ids, competition.id)
+        return read_folds(read_user_table(args.folds), rows.ids, competition.id)
     if args.oof.suffix.lower() == ".parquet" and read_provenance(args.oof).get("folds") == rows.fold_digest:
         return list(map(str, rows.fold.tolist()))
     return None
