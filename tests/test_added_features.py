@@ -280,7 +280,7 @@ def test_a_stack_with_such_a_member_labels_new_images_by_the_stack_of_the_others
     train(paths, "mine")
     run_tasks(paths, "stack", "decode stack", members=(*toy.MEMBERS, "mine"))
     stack = Experiments(paths)["stack"]
-    assert stack.external == ["mine"] and "without mine" in stack.about_new_images
+    assert stack.unable == ["mine"] and "without mine" in stack.about_new_images
     labeler = Labeler.of(paths)
     assert [member.name for member in labeler.predictor.members] == toy.MEMBERS
     (found,) = labeler.label([paths.input / "data" / "0.jpg"], ["a cat"])

@@ -151,7 +151,7 @@ def test_the_readme_says_where_the_ensemble_was_chosen_on_the_rows_that_score_it
 def test_a_network_that_was_trained_whole_has_its_licence_named_too():
     tuned = FinetuneExperiment(kind="finetune", model="tf_efficientnet_lite0")
     words = HeadExperiment(kind="head", caption=CaptionEncoder())
-    assert pretrained_models([tuned, words]) == {"all-MiniLM-L6-v2": "caption", "tf_efficientnet_lite0": "image"}
+    assert pretrained_models([tuned, words]) == {"all-MiniLM-L6-v2": "text", "tf_efficientnet_lite0": "image"}
 
 
 def verified(monkeypatch, source: list[LabelledImage], bundled: list[LabelledImage]) -> str:

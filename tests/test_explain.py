@@ -264,7 +264,7 @@ def test_what_is_not_shown_is_listed_with_its_reason(paths, capsys):
     assert "words: this image has no caption" in printed and "this image has no caption" in page
     assert "Heat maps" in page and "Word effects" not in page
     page, printed = explained(paths, "3.png", capsys, exp="words")
-    assert "heat map: words is of kind tfidf, not fusion" in printed
+    assert "heat map: words, of kind tfidf, has no trunk" in printed
     assert "Heat maps" not in page and "Word effects" in page
     assert "there is no stack yet, run make stack COMP=toy" in page
 

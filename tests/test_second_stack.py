@@ -13,13 +13,12 @@ from test_labeler import pipeline_rows, probabilities
 from tandem import Labeler
 from tandem.__main__ import main
 from tandem.artifacts.atomic_io import read_json
-from tandem.artifacts.contributions import read_contributions
+from tandem.artifacts.contributions import NO_EXTERNAL, read_contributions
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.bundling.bundle_writer import write_bundle
 from tandem.bundling.choose import select_ensemble
 from tandem.bundling.ensemble_choice import Cost
-from tandem.config.external import NO_EXTERNAL
 from tandem.ensemble import fit_stack
 from tandem.graph.experiment_dir import Experiments
 from tandem.inference.bundle_reader import open_bundle
@@ -73,7 +72,7 @@ def test_both_scores_are_kept_and_said(stacked):
     assert one.about_new_images == (
         f"stack {scores['score']:.4f}; new images are labelled by the stack without notebook: {second:.4f}"
     )
-    assert (one.external, one.marks) == (["notebook"], ("other folds",))
+    assert (one.unable, one.marks) == (["notebook"], ("other folds",))
     assert one.why_not_current == ""
 
 
@@ -125,18 +124,20 @@ def test_the_ensemble_to_bundle_is_chosen_among_what_can_label_new_images(stacke
     _, choices, left_out = select_ensemble(Experiments(Paths("toy")), Cost(1000, float("inf")))
     assert not any("notebook" in choice.members for choice in choices)
     assert any(choice.kind == "stack" for choice in choices)
-    assert "left out: notebook, which can't label new images: only its predictions are known" in left_out
+    assert (
+        "left out: notebook, which can't label new images: it is external, only its predictions are known" in left_out
+    )
 
 
 def test_what_has_no_models_says_so_and_stops(copied, capsys):
-    with pytest.raises(ValueError, match="'notebook' is external: only its predictions are known, so it can't label"):
+    with pytest.raises(ValueError, match="'notebook' can't label new images: it is external"):
         Labeler.of(copied, "notebook")
     assert main(["bundle", "toy", "--exp", "notebook"]) == 2
     assert main(["explain", "toy", "--id", "0.jpg", "--exp", "notebook"]) == 2
     assert "expected one of join, looks, words" in capsys.readouterr().err
     add(copied, "second", "words")
     stack(copied, "notebook", "second")
-    with pytest.raises(ValueError, match="all members of 'stack' are external: only"):
+    with pytest.raises(ValueError, match="all members of 'stack' are external: it can't"):
         Labeler.of(copied)
     assert not copied.no_external_stack("stack").exists()
 

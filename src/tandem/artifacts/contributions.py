@@ -19,6 +19,7 @@ CELLS = 2**18  # rows of a file that are read at once, one for each image and la
 
 # input of a model: a fusion network can predict without one of the two
 BOTH, NO_CAPTION, NO_IMAGE = "both", "no_caption", "no_image"
+NO_EXTERNAL = "no_external"  # the stack of the members that label new images, where others don't
 
 # how reports, explanations and the web page name the terms, and predictions with one input missing
 TERM_NAMES = {

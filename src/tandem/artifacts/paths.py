@@ -103,7 +103,7 @@ class Paths:
     models_dir = _Places("models/{comp}/{name}")
     stack = _Places("models/{comp}/{name}/stack.json")  # only a stack has it; its other files lie beside it
     no_caption_stack = _Places("models/{comp}/{name}/no_caption/stack.json")  # of the members that need no caption
-    no_external_stack = _Places("models/{comp}/{name}/no_external/stack.json")  # of the members that are not external
+    no_external_stack = _Places("models/{comp}/{name}/no_external/stack.json")  # of the members that label new images
     study = _Places("models/{comp}/{name}/tune.sqlite")
     tuning = _Places("reports/{comp}/tune_{name}.json")
     submission = _Places("submissions/{comp}/{name}.csv")

@@ -19,9 +19,8 @@ from tandem.config.own_code import code_files, imported_modules
 from tandem.config.trusted_code import code_digest
 from tandem.data.split_tables import has_caption
 from tandem.ensemble.stacking import load_no_caption_stack, load_stack
-from tandem.features import clip_weights
 from tandem.features import pretrained_weights as pretrained
-from tandem.features.extract import used_tensors
+from tandem.features.extract import save_weights, used_tensors
 from tandem.features.weight_files import weights_file
 from tandem.graph.experiment_dir import ExperimentDir
 from tandem.inference.bundle_reader import FORMAT, open_bundle, sha256
@@ -79,7 +78,7 @@ def write_bundle(
         "licences": {model: text.splitlines()[0] for model, text in licences.items()},
     }
     # without the local part of a version: 2.13.0+cpu is on no index
-    clip = any(encoder.kind == "clip" for member in members for encoder in member.config.pretrained)
+    clip = any(encoder.family == "clip" for member in members for encoder in member.config.pretrained)
     needed = dict.fromkeys([*REQUIRED, *(["open_clip_torch"] if clip else []), *imported_packages(root, code)])
     pinned = [f"{name}=={version(name).split('+')[0]}" for name in needed]
     write_text(root / "requirements.txt", "\n".join([*pinned, ""]))
@@ -151,12 +150,7 @@ def _write_weights(encoders: Sequence[Encoder], out: Paths) -> None:
         first, path = users[0], out.weights(file)
         used = {name for encoder in users for name in used_tensors(encoder)}
         path.parent.mkdir(exist_ok=True)
-        if first.kind == "clip":
-            clip_weights.save_pair(first.model, path, used)
-        elif first.reads == "image":
-            pretrained.save_backbone(first.model, first.weights_name, path, used)
-        else:
-            pretrained.save_sentences(first.model, path, used)
+        save_weights(first, path, used)
 
 
 def _write_experiment(member: ExperimentDir, folds: int, out: Paths) -> None:
@@ -175,14 +169,14 @@ def _write_experiment(member: ExperimentDir, folds: int, out: Paths) -> None:
 
 
 def _write_stack(stack: ExperimentDir, packed: set[str], out: Paths) -> None:
-    labels_new = stack.paths.no_external_stack(stack.name) if stack.external else stack.paths.stack(stack.name)
+    labels_new = stack.paths.no_external_stack(stack.name) if stack.unable else stack.paths.stack(stack.name)
     files = [file for file in labels_new.parent.glob("*") if file.suffix in SUFFIXES]
     no_caption = load_no_caption_stack(stack.paths, stack.name)
     if no_caption and set(no_caption[1]) <= packed:
         files += stack.paths.no_caption_stack(stack.name).parent.glob("*")
     for file in files:
         _copy(file, out.root / file.relative_to(stack.paths.root))
-    _write_records(stack, out, {"members": dict.fromkeys(stack.members, ""), "external": stack.external})
+    _write_records(stack, out, {"members": dict.fromkeys(stack.members, ""), "external": stack.unable})
 
 
 def _write_records(trained: ExperimentDir, out: Paths, run: Mapping[str, Any]) -> None:
@@ -201,8 +195,8 @@ def _copy(source: Path, target: Path) -> None:
 def weight_licences(experiments: Sequence[Experiment]) -> dict[str, str]:
     """By pretrained model: the name of its licence, then the texts in the package that it came with."""
     found = {}
-    for model, reads in pretrained_models(experiments).items():
-        text = clip_weights.licence(model) if reads == "clip" else pretrained.licence(model, reads)
+    for model, family in pretrained_models(experiments).items():
+        text = pretrained.licence(model, family)
         if model in pretrained.SHIPPED:
             about = distribution(pretrained.SHIPPED[model][0].replace("_", "-"))
             text += f", from the package {about.name} {about.version}"
@@ -213,9 +207,8 @@ def weight_licences(experiments: Sequence[Experiment]) -> dict[str, str]:
 
 
 def pretrained_models(experiments: Sequence[Experiment]) -> dict[str, str]:
-    """Pretrained model -> image, caption or clip (both); also networks whose weights were all trained further."""
-    encoders = [encoder for e in experiments for encoder in e.pretrained]
-    found: dict[str, str] = {e.model: "clip" if e.kind == "clip" else e.reads for e in encoders}
+    """Pretrained model -> its family (image, text, clip); also networks whose weights were all trained further."""
+    found: dict[str, str] = {encoder.model: encoder.family for e in experiments for encoder in e.pretrained}
     return found | {e.pixel_network.model: "image" for e in experiments if e.pixel_network}
 
 

@@ -27,6 +27,7 @@ class _Encoder(Section):
     """What all encoders have in common."""
 
     reads: ClassVar[Modality]
+    family: ClassVar[Literal["image", "text", "clip"]]  # which modules in features/ load and save it
     cached_map: ClassVar[bool] = False  # writes maps that trained layers continue from, not one vector per row
     weights_field: ClassVar[str]  # the field that names the pretrained weights
     bundled_int8: ClassVar[bool] = False  # bundles hold its weights in int8, not in float16
@@ -64,6 +65,7 @@ class ImageEncoder(_Encoder):
     """A frozen timm backbone, its last feature map pooled to one vector per image."""
 
     reads: ClassVar[Modality] = "image"
+    family: ClassVar = "image"
     weights_field: ClassVar[str] = "weights"
     kind: Literal["image"] = "image"
     model: str = "tf_efficientnet_lite0"  # any timm name; "hf-hub:..." needs access to the hub
@@ -77,6 +79,7 @@ class TrunkEncoder(_Encoder):
     """The maps or tokens just before the stage `tune` of a timm backbone: frozen up to there, trained from there on."""
 
     reads: ClassVar[Modality] = "image"
+    family: ClassVar = "image"
     cached_map: ClassVar[bool] = True
     weights_field: ClassVar[str] = "weights"
     kind: Literal["trunk"] = "trunk"
@@ -96,6 +99,7 @@ class CaptionEncoder(_Encoder):
     """A frozen sentence-transformers or Hugging Face model."""
 
     reads: ClassVar[Modality] = "caption"
+    family: ClassVar = "text"
     weights_field: ClassVar[str] = "model"
     bundled_int8: ClassVar[bool] = True
     kind: Literal["caption"] = "caption"
@@ -111,6 +115,7 @@ class TokenEncoder(_Encoder):
     """The token states just before the last `tune` layers of a sentence-transformers or Hugging Face model."""
 
     reads: ClassVar[Modality] = "caption"
+    family: ClassVar = "text"
     cached_map: ClassVar[bool] = True
     weights_field: ClassVar[str] = "model"
     bundled_int8: ClassVar[bool] = True
@@ -150,6 +155,7 @@ class ClipImageEncoder(_Encoder):
     """The image tower of a CLIP-like pair: a vector of length 1 per image, in the space of the pair's captions."""
 
     reads: ClassVar[Modality] = "image"
+    family: ClassVar = "clip"
     weights_field: ClassVar[str] = "model"
     kind: Literal["clip"] = "clip"
     # open_clip's ARCHITECTURE/TAG, hf-hub:ORGANISATION/NAME, the timm name of an image tower, or a local folder
@@ -169,6 +175,7 @@ class ClipCaptionEncoder(_Encoder):
     """The text tower of a CLIP-like pair: a vector of length 1 per caption, in the space of the pair's images."""
 
     reads: ClassVar[Modality] = "caption"
+    family: ClassVar = "clip"
     weights_field: ClassVar[str] = "model"
     kind: Literal["clip"] = "clip"
     model: str = "ViT-B-32/laion2b_s34b_b79k"  # as in ClipImageEncoder

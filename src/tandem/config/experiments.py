@@ -66,6 +66,7 @@ class HeadExperiment(BaseExperiment):
 class FinetuneExperiment(BaseExperiment):
     """`kind = "finetune"`: a timm network trained end to end on the images."""
 
+    family: ClassVar = "image"
     weights_field: ClassVar[str] = "weights"
     no_features: ClassVar[str] = 'it reads images alone; kind = "fusion" trains a [trunk] beside features'
     kind: Literal["finetune"]

@@ -7,7 +7,6 @@ from tandem.artifacts.paths import check_name
 from tandem.config.base_experiment import BaseExperiment
 
 OTHER_FOLDS = "other folds"  # mark of predictions whose folds are unknown, or differ from ours
-NO_EXTERNAL = "no_external"  # setting of predictions by the stack that is fitted without external members
 
 
 class ExternalExperiment(BaseExperiment):

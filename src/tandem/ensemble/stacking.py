@@ -186,8 +186,8 @@ def load_stack(paths: Paths, name: str, file: Path | None = None) -> tuple[Stack
 
 
 def load_no_external_stack(paths: Paths, name: str) -> tuple[Stack, list[str]] | None:
-    """The stack that was fitted without external members, and the members that it needs; None where none is external,
-    or all are."""
+    """The stack that was fitted without the members that can't label new images, and the members that it needs; None
+    where all can, or none."""
     run, file = read_json(paths.run(name)), paths.no_external_stack(name)
     if not run.get("external") or not file.exists():
         return None

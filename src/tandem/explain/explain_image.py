@@ -7,7 +7,7 @@ import numpy as np
 from tandem.artifacts.contributions import BOTH
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import load_competition
-from tandem.config.experiments import Experiment, FusionExperiment
+from tandem.config.experiments import Experiment
 from tandem.config.own_code import located_code
 from tandem.data.image_io import load_rgb
 from tandem.data.labelled_rows import read_labelled_rows
@@ -86,7 +86,7 @@ def choose_experiment(experiments: Experiments, name: str) -> tuple[ExperimentDi
     text_only = experiments.competition.images is None
     name = name or default_experiment(experiments) or (best_of_captions(experiments) if text_only else "") or "fusion"
     experiment = experiments[name]
-    if not experiment.is_trained or experiment.is_stack or experiment.external:
+    if not experiment.is_trained or experiment.is_stack or experiment.is_external:
         comp = experiment.paths.comp
         none = f"nothing is trained for {comp!r}; run: make submit COMP={comp}"
         stacks = "".join(f", {one.name}" for one in experiments.scored() if one.is_stack)
@@ -97,9 +97,7 @@ def choose_experiment(experiments: Experiments, name: str) -> tuple[ExperimentDi
 
 def why_no_heat_map(experiment: Experiment, name: str) -> str:
     """The reason, or "" if there is a heat map."""
-    if not isinstance(experiment, FusionExperiment):
-        return f"{name} is of kind {experiment.kind}, not fusion"
-    return "" if experiment.has_trunk else f"{name} has no trunk, so no feature map of the image"
+    return "" if experiment.has_trunk else f"{name}, of kind {experiment.kind}, has no trunk, so no feature map"
 
 
 def why_no_words(experiment: Experiment, name: str, caption: str | None) -> str:

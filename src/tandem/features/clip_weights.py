@@ -72,12 +72,3 @@ def save_pair(model: str, folder: Path, used: Container[str]) -> None:
     state = {name: t if name in used else t * 0 for name, t in pair.network.state_dict().items()}
     state = {name: (t.half() if t.ndim > 1 and t.is_floating_point() else t).contiguous() for name, t in state.items()}
     write_with(folder / pair.weights, partial(save_file, state, metadata={"format": "pt"}))
-
-
-def licence(model: str) -> str:
-    """The licence of a pair's weights, as the README.md in its folder names it."""
-    card = (pair_folder(model) or Path(model)) / "README.md"
-    head = card.read_text(encoding="utf-8").split("---")[1:2] if card.is_file() else []
-    lines = head[0].splitlines() if head else []
-    found = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("license:")), "")
-    return found or f"unknown here; see where {model} comes from"

@@ -1,7 +1,8 @@
 """Loads the encoder of an image or caption model, and writes its features of one split."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from tandem.config.encoders import Encoder
 from tandem.data.caption_rows import as_views
 from tandem.data.split_tables import read_caption_lists, read_captions, read_image_rows
 from tandem.features.feature_store import write_features
-from tandem.features.pretrained_weights import load_backbone, load_sentences
+from tandem.features.pretrained_weights import load_backbone, load_sentences, save_backbone, save_sentences
 
 if TYPE_CHECKING:
     import torch
@@ -32,12 +33,22 @@ def encode_split(paths: Paths, cfg: Encoder, split: str, made_from: Mapping[str,
 
 def used_tensors(cfg: Encoder) -> dict[str, "torch.Tensor"]:
     """The pretrained tensors that the encoder uses, by name; of a backbone split in two only the frozen part."""
-    if cfg.kind == "clip":
-        return import_module("tandem.features.clip_weights").used_tensors(cfg)
+    if cfg.family == "clip":
+        return _module(cfg, "weights").used_tensors(cfg)
     if cfg.cached_map:
         return _module(cfg, "backbone_split").early_tensors(cfg)
     image = cfg.reads == "image"
     return (load_backbone(cfg.model, cfg.weights_name) if image else load_sentences(cfg.model)).state_dict()
+
+
+def save_weights(cfg: Encoder, path: Path, used: Container[str]) -> None:
+    """Writes the pretrained weights to a file or folder that the encoder takes; tensors not in `used` are zeros."""
+    if cfg.family == "clip":
+        _module(cfg, "weights").save_pair(cfg.model, path, used)
+    elif cfg.family == "image":
+        save_backbone(cfg.model, cfg.weights_name, path, used)
+    else:
+        save_sentences(cfg.model, path, used)
 
 
 def split_rows(paths: Paths, cfg: Encoder, split: str) -> tuple[list[str], Sequence]:
@@ -51,6 +62,4 @@ def split_rows(paths: Paths, cfg: Encoder, split: str) -> tuple[list[str], Seque
 
 
 def _module(cfg: Encoder, name: str) -> ModuleType:
-    if cfg.kind == "clip":
-        return import_module(f"tandem.features.clip_{name}")
-    return import_module(f"tandem.features.{'image' if cfg.reads == 'image' else 'text'}_{name}")
+    return import_module(f"tandem.features.{cfg.family}_{name}")

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from tandem.artifacts.atomic_io import write_with
 from tandem.features.text_weights import MODULES, quiet_transformers, text_misfit
-from tandem.features.weight_files import ABOUT, INPUT, misfit, own_input, refuse_pickles, shapes, weights_file
+from tandem.features.weight_files import (
+    ABOUT,
+    INPUT,
+    card_licence,
+    misfit,
+    own_input,
+    refuse_pickles,
+    shapes,
+    weights_file,
+)
 
 if TYPE_CHECKING:  # licences and names of packages are read by processes that never load torch
     import torch
@@ -212,14 +221,15 @@ def _tell_pooling(model: str, how: str) -> None:  # once in a process
     print(f"{model}: no {MODULES}, so its token states are pooled by their {how}", file=sys.stderr)
 
 
-def licence(model: str, reads: str) -> str:
-    """The licence of the pretrained weights of a timm or sentence-transformers model, as its authors name it."""
-    if reads == "image":
+def licence(model: str, family: str) -> str:
+    """The licence of a model's pretrained weights as its authors name it: in timm, else in the README.md of its folder.
+
+    family  as that of encoders
+    """
+    if family == "image":
         from tandem.runtime.torch_setup import import_timm
 
         found = getattr(import_timm().get_pretrained_cfg(model, allow_unregistered=True), "license", None)
     else:
-        card = (shipped(model) or Path(model)) / "README.md"
-        head = card.read_text(encoding="utf-8").split("---")[1] if card.is_file() else ""
-        found = next((line.split(":", 1)[1].strip() for line in head.splitlines() if line.startswith("license:")), "")
+        found = card_licence(shipped(model) or Path(model.removeprefix("local-dir:")))
     return found or f"unknown here; see where {model} comes from"

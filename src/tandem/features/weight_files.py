@@ -98,3 +98,11 @@ def own_input(weights: str) -> dict[str, Any]:
         with safe_open(weights_file(weights), "pt") as opened:
             about = json.loads((opened.metadata() or {}).get(ABOUT, "{}"))
     return {key: about[key] for key in INPUT if key in about}
+
+
+def card_licence(folder: Path) -> str:
+    """The licence that the README.md of a model's folder names above its text; "" where it names none."""
+    card = folder / "README.md"
+    head = card.read_text(encoding="utf-8").split("---")[1:2] if card.is_file() else []
+    lines = head[0].splitlines() if head else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("license:")), "")

@@ -27,7 +27,7 @@ def weights_identity(network: Encoder | FinetuneExperiment, digest_of: Callable[
         folder, organisation = Path(name) if scheme == "local-dir" else None, "timm"
     else:
         scheme, _, name = model.rpartition(":")
-        if network.kind == "clip" and scheme != "hf-hub" and not Path(name).is_dir():
+        if network.family == "clip" and scheme != "hf-hub" and not Path(name).is_dir():
             return f"open_clip:{model}"  # its tag names one file of weights
         folder, organisation = shipped(model) or Path(name), "sentence-transformers"
     if folder and folder.is_dir():

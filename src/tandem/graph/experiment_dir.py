@@ -71,11 +71,14 @@ class ExperimentDir:
         return list(self.run.get("members", {}))
 
     @cached_property
-    def external(self) -> list[str]:
+    def is_external(self) -> bool:
+        """Whether its predictions were made elsewhere; a stack's never are."""
+        return not self.is_stack and self.config.external
+
+    @cached_property
+    def unable(self) -> list[str]:
         """The members of a stack that can't label new images: their predictions, or features that they read, were made
-        elsewhere. Of any other experiment whose predictions were, its own name."""
-        if not self.is_stack:
-            return [self.name] if self.run.get("config", {}).get("kind") == "external" else []
+        elsewhere. A second stack, without them, does."""
         return list(self.run.get("external", []))
 
     @cached_property
@@ -86,7 +89,7 @@ class ExperimentDir:
     @cached_property
     def reads(self) -> frozenset[str]:
         """Which of `image` and `caption` its predictions depend on."""
-        own = [member for member in self.members if member not in self.external]
+        own = [member for member in self.members if member not in self.unable]
         configs = [self.sibling(member).config for member in own] if self.is_stack else [self.config]
         return frozenset().union(*(config.reads for config in configs))
 
@@ -133,7 +136,7 @@ class ExperimentDir:
         from tandem.data.split_tables import read_captioned
 
         found = read_captioned(self.paths, split, ids)
-        if not self.is_stack and (self.external or "caption" not in self.reads):
+        if not self.is_stack and (self.is_external or "caption" not in self.reads):
             return found | True
         return found
 
@@ -234,7 +237,7 @@ class ExperimentDir:
         if self.is_stack:
             return self._stale_stack()
         graph = self.experiments.graph
-        return self._stale_external(graph) if self.external else self._stale_models(graph)
+        return self._stale_external(graph) if self.is_external else self._stale_models(graph)
 
     def _stale_stack(self) -> str:
         for member, key in self.run["members"].items():
@@ -279,30 +282,32 @@ class ExperimentDir:
         return _changed({name: made.get(name) for name in compared}, {name: now[name] for name in compared})
 
     @property
+    def _second_scores(self) -> Mapping[str, Any]:
+        """The scores of the stack without `unable` members; empty where there is none."""
+        return self.scores.get("without", {}).get("external", {}) if self.unable else {}
+
+    @property
     def new_image_scores(self) -> Mapping[str, Any]:
-        """The scores of what labels new images: of a stack with external members those of the stack without them."""
-        own: dict[str, Any] = self.scores
-        return own.get("without", {}).get("external", own) if self.is_stack and self.external else own
+        """The scores of what labels new images: of a stack with members that can't, those of the stack without them."""
+        return self._second_scores or self.scores
 
     @property
     def about_new_images(self) -> str:
-        """The scores of a stack and of the one without external members, which labels new images; "" where it labels
-        these itself."""
-        scores = self.scores.get("without", {}).get("external") if self.is_stack and self.external else None
-        if scores is None:
+        """The scores of a stack and of the one that labels new images in its place; "" where it labels these itself."""
+        if not (scores := self._second_scores):
             return ""
-        without = f"the {self.name} without {', '.join(self.external)}: {scores['score']:.4f}"
+        without = f"the {self.name} without {', '.join(self.unable)}: {scores['score']:.4f}"
         return f"{self.name} {self.scores['score']:.4f}; new images are labelled by {without}"
 
     def require_models(self) -> "ExperimentDir":
-        """Raises ValueError where no model of it is here, so that it can't label new images."""
-        if self.external and set(self.members or [self.name]) <= set(self.external):
+        """Raises ValueError where it can't label new images."""
+        if self.is_stack and set(self.members) <= set(self.unable):
             features = any(self.sibling(member).config.features for member in self.members)
-            which = "are external or read features that you added" if features else "are external"
-            own = f"all members of {self.name!r} {which}" if self.is_stack else f"{self.name!r} is external"
-            why = "they" if features else "only its predictions are known, so it"
-            other = f"stack members that are trained here: make submit COMP={self.paths.comp}"
-            raise ValueError(f"{own}: {why} can't label new images; {other}")
+            which = " or read features that you added" if features else ""
+            raise ValueError(
+                f"all members of {self.name!r} are external{which}: it can't label new images; add members that can: "
+                f"make submit COMP={self.paths.comp}"
+            )
         if not self.is_stack and (why := self.config.why_no_new_images):
             raise ValueError(f"{self.name!r} can't label new images: {why}")
         return self

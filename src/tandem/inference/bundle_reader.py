@@ -72,7 +72,7 @@ def _check_experiment(paths: Paths, trained: ExperimentDir, files: Mapping[str, 
         if encoder.reads == "image":
             _check_source(root, encoder.model)
         weights = encoder.weights_name
-        described = CLIP_FILES if encoder.kind == "clip" else (MODULES,)
+        described = CLIP_FILES if encoder.family == "clip" else (MODULES,)
         if {weights, *(f"{weights}/{part}" for part in described)}.isdisjoint(files):
             what = f"the weights of {encoder.model!r} are {weights!r}"
             raise ValueError(f"{root}: {what}, which is not in the bundle")

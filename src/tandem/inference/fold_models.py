@@ -78,9 +78,7 @@ class Member:
     def __init__(self, trained: ExperimentDir, folds: int = 0) -> None:
         """Loads the first `folds` models, or all (0); raises FileNotFoundError where the experiment is not trained,
         ValueError where its models are stale."""
-        trained.require_current()
-        if not trained.config.labels_new_images:
-            raise ValueError(f"{trained.name!r} can't label new images: {trained.config.why_no_new_images}")
+        trained.require_current().require_models()
         self.name, self.experiment = trained.name, located(trained.config, trained.paths.root)
         self.ensemble = FoldEnsemble.load(self.experiment, len(trained.labels), trained.models(folds))
 

@@ -207,7 +207,7 @@ class Labeler:
 
 
 def _predictor(experiment: ExperimentDir, folds: int, decoder: str) -> Predictor:
-    decode = experiment.require_models().decoder("external" if experiment.external else "", decoder)
+    decode = experiment.require_models().decoder("external" if experiment.unable else "", decoder)
     if not experiment.is_stack:
         return Predictor([Member(experiment, folds)], experiment.labels, decode)
     stack, used = load_stack(experiment.paths, experiment.name)

@@ -74,7 +74,7 @@ def read_experiments(experiments: Experiments, rows: LabelledRows) -> tuple[dict
             stale.append(one.name)
             continue
         local, logs = (one.submission or {}).get("local_leaderboard"), {} if one.is_stack else one.logs()
-        proba, reads = oof.aligned_to(rows.ids), frozenset() if one.external and not one.is_stack else one.reads
+        proba, reads = oof.aligned_to(rows.ids), frozenset() if one.is_external else one.reads
         about = one.scores, one.run, proba, reads, local, logs, one.marks
         found[one.name] = ScoredExperiment(one.name, *about)
     return found, stale

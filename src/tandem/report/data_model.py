@@ -33,7 +33,7 @@ class ScoredExperiment:
     marks: tuple[str, ...] = ()  # why its score may be too high
 
     @property
-    def external(self) -> bool:
+    def is_external(self) -> bool:
         """Whether its predictions were made elsewhere."""
         return self.run.get("config", {}).get("kind") == "external"
 

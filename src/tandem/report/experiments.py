@@ -37,8 +37,8 @@ def table(experiments: Sequence[ScoredExperiment], focus: str) -> list[dict]:
             "modalities": "+".join(sorted(experiment.modalities)),
             "decoder": scores["decoder"],
             "local": (experiment.local or {}).get(scores["metric"]),
-            "seconds": None if experiment.external else total_seconds(experiment, experiments),
-            "mb": None if experiment.external else experiment.run["model_mb"],
+            "seconds": None if experiment.is_external else total_seconds(experiment, experiments),
+            "mb": None if experiment.is_external else experiment.run["model_mb"],
             "marks": experiment.marks,
         }
         columns = (*COLUMNS, scores["metric"])
@@ -100,7 +100,7 @@ def jackknife(
 
 def cost_chart(experiments: Sequence[ScoredExperiment], focus: str) -> Markup | None:
     """Score against training time, error bars from the spread over folds; None for fewer than two experiments."""
-    experiments = [e for e in experiments if not e.external]  # their training time is not known
+    experiments = [e for e in experiments if not e.is_external]  # their training time is not known
     if len(experiments) < 2:
         return None
     scores = {e.name: e.scores["score"] for e in experiments}

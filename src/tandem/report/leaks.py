@@ -11,14 +11,14 @@ from tandem.graph.experiment_dir import ExperimentDir, Experiments, same_rows
 def leak_warnings(experiments: Experiments) -> Iterator[str]:
     """A line for each external experiment with an alarm."""
     for one in experiments.scored():
-        if one.external and not one.is_stack and (found := leak_result(one)["warning"]):
+        if one.is_external and (found := leak_result(one)["warning"]):
             yield f"warning: {one.name} {found}"
 
 
 def leak_result(external: ExperimentDir) -> dict[str, Any]:
     """The content of leak_test.json: `warning`, "" for none, and the numbers of it and of the members trained here."""
     experiments, paths = external.experiments, external.paths
-    trained = [one for one in experiments.scored() if not one.external and not one.is_stack]
+    trained = [one for one in experiments.scored() if not one.is_external and not one.is_stack]
     others = {one.name: one for one in trained if not one.stale_reason}
     keys = {name: one.run.get("key") for name, one in (others | {external.name: external}).items()}
     key, file = digest([keys, version.EXTERNAL]), paths.leak_test(external.name)

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from tandem.artifacts.atomic_io import write_json
-from tandem.artifacts.contributions import NO_CAPTION, NO_IMAGE
+from tandem.artifacts.contributions import NO_CAPTION, NO_EXTERNAL, NO_IMAGE
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.config.competition import load_competition
-from tandem.config.external import NO_EXTERNAL
 from tandem.data.labelled_rows import read_labelled_rows
 from tandem.decoding import Rule
 from tandem.decoding.scoring import score

@@ -19,6 +19,7 @@ from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.artifacts.contributions import (
     BOTH,
     NO_CAPTION,
+    NO_EXTERNAL,
     NO_IMAGE,
     TERMS,
     SplitTerms,
@@ -29,7 +30,6 @@ from tandem.artifacts.contributions import (
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions, check_same_origin
 from tandem.config.experiments import Experiment
-from tandem.config.external import NO_EXTERNAL
 from tandem.data.caption_words import word_counts
 from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.data.split_tables import read_captioned, read_captions
