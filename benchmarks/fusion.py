@@ -18,7 +18,8 @@ from PIL import Image
 
 from tandem.bundling.cost import tensor_mb, zipped_mb
 from tandem.config.encoders import ImageEncoder
-from tandem.config.experiments import FusionExperiment, load_experiment
+from tandem.config.experiment_files import load_experiment
+from tandem.config.experiments import FusionExperiment
 from tandem.data.image_loader import load_square
 from tandem.features.extract import load_encoder
 from tandem.features.image_backbone_split import early_stages

@@ -16,7 +16,7 @@ from tandem.runtime.processes import run_in_new_process, stop_processes
 SRC = Path(__file__).parents[1] / "src"
 INTERRUPTED = """
 import time
-from tandem.graph.declared_stages import Task
+from tandem.graph.task import Task
 from tandem.graph.plan import carry_out
 from tandem.graph.keys import Artifact
 from pathlib import Path

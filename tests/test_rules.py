@@ -18,6 +18,7 @@ ORDER = (
     "__main__",
     "__init__",
     "api",
+    "api_results",
     "stages",
     "bundling",
     "web",

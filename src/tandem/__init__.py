@@ -9,7 +9,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tandem.api import CompetitionResults, Folds, ImageExplanation, Labels, Score, Scores, Training, competition
+    from tandem.api import CompetitionResults, competition
+    from tandem.api_results import Folds, ImageExplanation, Labels, Score, Scores, Training
     from tandem.artifacts.predictions import Predictions
     from tandem.inference.labeler import Labeler
     from tandem.models.base import Model

@@ -1,32 +1,28 @@
 """Experiments: a TOML file in `configs/` lists only what differs from the defaults written here."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from operator import not_
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, TypeAdapter, model_validator
 
-from tandem.artifacts.paths import check_name
 from tandem.config import training
 from tandem.config.base_experiment import BaseExperiment
-from tandem.config.clip import ZeroShotExperiment, require_prompts, with_label_prompts
-from tandem.config.competition import Competition
+from tandem.config.clip import ZeroShotExperiment
 from tandem.config.custom import KIND as CUSTOM
-from tandem.config.custom import CustomExperiment, with_declared, with_registered
+from tandem.config.custom import CustomExperiment, with_registered
 from tandem.config.encoders import (
     AddedFeatures,
     AnyCaptionEncoder,
     AnyImageEncoder,
     Encoder,
-    Joint,
     TokenEncoder,
     TrunkEncoder,
 )
 from tandem.config.external import ExternalExperiment
 from tandem.config.own_code import located_code
-from tandem.config.toml_files import config_files, read_toml, validate
-from tandem.config.tuning import SearchSpace
+from tandem.config.toml_files import validate
 
 # each caption of a row is trained on by itself, and the mean of their logits is predicted; else they are joined
 CAPTION_VIEWS = Field(False, exclude_if=not_)  # content keys of experiments without it stay as they are
@@ -210,31 +206,6 @@ Experiment = Annotated[
 _EXPERIMENT: TypeAdapter[Experiment] = TypeAdapter(Experiment)
 
 
-def load_experiment(path: Path) -> Experiment:
-    """Reads a file of `configs/`, on top of the file that its `base` names; errors as `make_experiment`."""
-    check_name(f"{path}: experiment", path.stem)
-    values = read_experiment(path)
-    if "tune" in values:
-        SearchSpace.of(values, path, make_experiment)  # for its errors
-    experiment = make_experiment({key: value for key, value in values.items() if key != "tune"}, path)
-    if experiment.external:
-        raise ValueError(
-            f"{path}: kind: predictions from elsewhere have no file in configs/; run: make add-predictions"
-        )
-    return experiment
-
-
-def read_experiment(path: Path) -> dict[str, Any]:
-    """The values of a file of `configs/`, on top of those of its `base` and of what a class of the user's declares."""
-    values = read_toml(path)
-    return with_declared(values, path.parent.parent, path) if values.get("kind") == CUSTOM else values
-
-
-def search_space(path: Path) -> SearchSpace:
-    """What [tune] of a file of `configs/` lets `make tune` try."""
-    return SearchSpace.of(read_experiment(path), path, make_experiment)
-
-
 def make_experiment(values: dict[str, Any], path: Path) -> Experiment:
     """The experiment with these values; raises ValueError that names `path` and the key."""
     if values.get("kind") == CUSTOM:
@@ -251,82 +222,3 @@ def located(experiment: Experiment, root: Path) -> Experiment:
         return encoder.with_weights(str(root / name)) if name and (root / name).exists() else encoder
 
     return located_code(experiment.with_pretrained(locate), root)
-
-
-def load_experiments(
-    configs: Path,
-    competition: Competition,
-    source: Path,
-    added: Mapping[str, Joint] | None = None,
-    external: Mapping[str, ExternalExperiment] | None = None,
-) -> dict[str, Experiment]:
-    """{name: experiment} of those that fit the competition: those that read no captions, or images, that it lacks, and
-    the `external` ones of the competition.
-
-    `source` is the competition's file, for messages; `added` are the features that the user added, and what they were
-    computed from. Raises ValueError where an experiment learns from one that is not there or from itself, or where a
-    default experiment has no file, or needs captions, images or label prompts that are not there.
-    """
-    files = config_files(configs).items()
-    experiments: dict[str, Experiment] = {
-        name: _with_added(load_experiment(file), competition, added) for name, file in files
-    }
-    external = external or {}
-    if both := sorted(external.keys() & experiments.keys()):
-        raise ValueError(
-            f"{both[0]!r} is an experiment in configs/ and in {source.parent}/external; rename one of them"
-        )
-    experiments |= external
-    chains = {name: _with_teachers(name, experiments) for name in experiments}
-    if unknown := [name for name in competition.experiments if name not in experiments]:
-        raise ValueError(f"{source}: experiments: {unknown} have no file in configs/; there are {sorted(experiments)}")
-    lacking = {"image", "caption"} - competition.reads
-    for kind, unnamed in (("caption", "no caption column"), ("image", "no folder of images")):
-        need = [name for name in competition.experiments if kind in _read(experiments[name]) & lacking]
-        if need:
-            raise ValueError(f"{source}: experiments {need} read {kind}s; {unnamed} is named")
-    for name in competition.experiments:
-        require_prompts(name, experiments[name], competition.labels, source)
-    fitting = [name for name, chain in chains.items() if not any(_read(experiments[e]) & lacking for e in chain)]
-    return {name: with_label_prompts(experiments[name], competition.labels) for name in fitting}
-
-
-def for_competition(
-    experiment: Experiment, competition: Competition, added: Mapping[str, Joint] | None = None
-) -> Experiment:
-    """What `load_experiments` makes of the experiment of one file."""
-    return with_label_prompts(_with_added(experiment, competition, added), competition.labels)
-
-
-def _with_added(experiment: Experiment, competition: Competition, added: Mapping[str, Joint] | None) -> Experiment:
-    alone = next(iter(competition.reads)) if len(competition.reads) == 1 else None
-    return experiment.with_added(added or {}, alone)
-
-
-def why_unfit(name: str, configs: Path, competition: Competition) -> str:
-    """What an experiment reads that the competition lacks, in words; "" where it lacks nothing or there is no file.
-
-    Such experiments are not among those of `load_experiments`.
-    """
-    file = config_files(configs).get(name)
-    lacking = sorted(load_experiment(file).reads - competition.reads) if file else []
-    return f"{name!r} reads {' and '.join(f'{kind}s' for kind in lacking)}, which this competition lacks" * bool(
-        lacking
-    )
-
-
-def _read(experiment: Experiment) -> set[str]:
-    """Which of `image` and `caption` the competition must have for it."""
-    return set() if experiment.external else experiment.reads
-
-
-def _with_teachers(name: str, experiments: Mapping[str, Experiment]) -> list[str]:
-    """It, its teacher, the teacher's teacher, ...; raises ValueError where one is not there, or comes back."""
-    chain = [name]
-    while teacher := experiments[chain[-1]].teacher:
-        if teacher not in experiments or experiments[teacher].external:
-            raise ValueError(f"configs/{chain[-1]}.toml: pseudo.teacher: there is no configs/{teacher}.toml")
-        if teacher in chain:
-            raise ValueError(f"configs/{name}.toml: pseudo.teacher: {' <- '.join([*chain, teacher])}")
-        chain.append(teacher)
-    return chain

@@ -1,27 +1,26 @@
 """What each stage reads, what it writes, and the settings that its results depend on."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, wraps
-from typing import Any, TypeVar
+from functools import cached_property
+from typing import Any
 
 from tandem.artifacts.atomic_io import digest
-from tandem.artifacts.paths import LABELLED, NAME, Paths, check_name
+from tandem.artifacts.paths import LABELLED, Paths
 from tandem.config import method_versions as version
-from tandem.config.clip import require_prompts
 from tandem.config.competition import EXTRA_WEIGHT, Competition, load_competition
 from tandem.config.encoders import Encoder
-from tandem.config.experiments import Experiment, FinetuneExperiment, load_experiments, why_unfit
+from tandem.config.experiment_files import load_experiments
+from tandem.config.experiments import Experiment, FinetuneExperiment
 from tandem.config.external import external_experiments
 from tandem.config.own_code import code_files, session_digests
-from tandem.data.added_features import added_files, read_joints, read_records
+from tandem.data.added_features import added_files, read_joints
 from tandem.data.image_scan import folder_state
 from tandem.features.weights_identity import weights_identity
-from tandem.graph.keys import NEW, NONE, STACK, Artifact, decoder_settings, model_name, read_record
+from tandem.graph.keys import NONE, STACK, Artifact, decoder_settings, model_name
+from tandem.graph.names import Names, by_decoder, cached, stack_task
 from tandem.graph.sources import Sources
+from tandem.graph.task import Task
 
-R = TypeVar("R")
-GPU = "gpu"  # EXPS=gpu: all experiments whose names begin with gpu_
 TERMS = ".terms.parquet"  # contributions beside a fold's predictions
 CHECKED_SETTINGS = {"id", "image", "caption", "images", "suffix", "image_name", "split", "valid", "train", "test"} | {
     "extra", "unlabelled", "encoding", "columns", "labels", "least", "most", "duplicates", "folds", "submission"
@@ -29,68 +28,7 @@ CHECKED_SETTINGS = {"id", "image", "caption", "images", "suffix", "image_name", 
 SUBMITTED_SETTINGS = {"id", "labels", "test", "sample_submission", "solution", "submission"}
 
 
-@dataclass(frozen=True)
-class Task:
-    """What one call of a stage makes.
-
-    name     such as "train concat"
-    stage    the module of tandem.stages whose `run` makes it
-    subject  the experiment or encoder; "" where there is none
-    needs    names of the tasks that come first
-    config   settings of the subject
-    heavy    loads torch or LightGBM: runs in a process of its own
-    """
-
-    name: str
-    stage: str
-    artifacts: tuple[Artifact, ...]
-    needs: tuple[str, ...] = ()
-    subject: str = ""
-    config: Any = field(default=None, compare=False)
-    heavy: bool = False
-
-    def stale(self) -> list[tuple[Artifact, str]]:
-        """Each artifact that must be made, and why."""
-        reasons = {artifact.name: artifact.stale_reason() for artifact in self.artifacts}
-        if any(why != NEW for why in reasons.values()):  # made before: a missing record was deleted
-            lost = {a.name: f"{a.record} is missing" for a in self.artifacts if reasons[a.name] == NEW}
-            reasons |= lost
-        return [(artifact, why) for artifact in self.artifacts if (why := reasons[artifact.name])]
-
-
-def by_decoder(subject: str) -> tuple[str, str]:
-    """(experiment, decoder) of a submission; "" is the decoder in use.
-
-    >>> by_decoder("stack.shrunk"), by_decoder("stack")
-    (('stack', 'shrunk'), ('stack', ''))
-    """
-    name, _, decoder = subject.partition(".")  # the name of an experiment has no dot
-    return name, decoder
-
-
-def stack_task(stack: str) -> str:
-    """The name of the task that fits a stack.
-
-    >>> stack_task("stack"), stack_task("two")
-    ('stack', 'stack two')
-    """
-    return STACK if stack == STACK else f"{STACK} {stack}"
-
-
-def cached(method: Callable[..., R]) -> Callable[..., R]:
-    """Keeps each result of the method in `graph.results`."""
-
-    @wraps(method)
-    def once(graph: "Graph", *args: Any) -> R:
-        key = (method.__name__, *args)
-        if key not in graph.results:
-            graph.results[key] = method(graph, *args)
-        return graph.results[key]
-
-    return once
-
-
-class Graph:
+class Graph(Names):
     """Everything that can be made for one competition, as tasks that name what they need."""
 
     def __init__(
@@ -100,11 +38,8 @@ class Graph:
         experiments: Mapping[str, Experiment],
         assumed: Mapping[str, str] | None = None,
     ) -> None:
-        if STACK in experiments:
-            raise ValueError(f"configs/{STACK}.toml: {STACK} is the name of the stack; rename the file")
-        self.paths, self.competition, self.experiments = paths, competition, dict(experiments)
+        super().__init__(paths, competition, experiments)
         self.sources = Sources(paths, assumed)
-        self.results: dict[tuple, Any] = {}
 
     @classmethod
     def open(cls, paths: Paths, more: Mapping[str, Experiment] | None = None) -> "Graph":
@@ -118,80 +53,6 @@ class Graph:
         """A graph of the files as they are now, or as if the `assumed` digests were on disk."""
         self.sources.cache.save()
         return Graph(self.paths, self.competition, self.experiments, assumed)
-
-    # ---- targets and experiments named by the user
-
-    def chosen(self, names: Sequence[str] = (), said: str = "EXPS") -> list[str]:
-        """The experiments of these names, or the competition's own; raises ValueError where one is unknown; `said` is
-        where the names come from."""
-        wanted = [name for name in names if name != STACK]
-        for name in set(wanted) & set(self.experiments):
-            require_prompts(name, self.experiments[name], self.competition.labels, self.paths.competition)
-        if wanted == [GPU]:
-            return [name for name in self.experiments if name.startswith("gpu_")]
-        unknown = [name for name in wanted if name not in self.experiments]
-        if stacks := [name for name in unknown if NAME.fullmatch(name) and self.fitted_members(name)]:
-            raise ValueError(f"{said}: {' '.join(stacks)} is a stack, not an experiment; expected STACK={stacks[0]}")
-        if unknown:
-            reasons = filter(None, (why_unfit(name, self.paths.configs, self.competition) for name in unknown))
-            there = "; ".join([" ".join(sorted(self.experiments)), *reasons])
-            raise ValueError(
-                f"{said}: {' '.join(unknown)} has no file in configs/ that fits this competition; there are: {there}"
-            )
-        names = list(dict.fromkeys(wanted)) or list(self.competition.experiments)
-        self._require_added(names)
-        return names
-
-    def _require_added(self, names: Sequence[str]) -> None:
-        """Raises ValueError where one of these experiments reads features that were not added."""
-        there = sorted(read_records(self.paths)) if any(self.experiments[name].features for name in names) else []
-        for name in names:
-            if missing := [one.name for one in self.experiments[name].features if one.name not in there]:
-                raise ValueError(
-                    f"configs/{name}.toml: features: {self.paths.comp} has no features {missing[0]!r}, only {there}; "
-                    f"run: make add-features COMP={self.paths.comp} FILE=<file> NAME={missing[0]}"
-                )
-
-    def is_stack(self, name: str) -> bool:
-        """Whether a task of this name has members: every name that is no experiment's."""
-        return name not in self.experiments
-
-    def members(self, stack: str, names: Sequence[str] = ()) -> list[str]:
-        """The members of a stack: those of these names, else those that it was last fitted on, else the competition's
-        own; the default stack never keeps its last ones. Raises ValueError where the name can't be a stack's."""
-        if stack == STACK:
-            return self.chosen(names)
-        check_name("STACK:", stack)
-        if not self.is_stack(stack):
-            raise ValueError(f"STACK={stack}: this is the name of an experiment, configs/{stack}.toml; choose another")
-        if self.paths.run(stack).exists() and not self.fitted_members(stack):
-            raise ValueError(f"STACK={stack}: {self.paths.experiment(stack)} is an experiment; choose another name")
-        return self.chosen(names) if names else self.chosen(self.fitted_members(stack), f"members of STACK={stack}")
-
-    @cached
-    def fitted_members(self, stack: str) -> list[str]:
-        """The members that a stack was last fitted on; empty where there is none of this name."""
-        return list(read_record(self.paths.run(stack)).get("members", {}))
-
-    def goal(self, target: str, names: Sequence[str] = (), stack: str = STACK) -> list[str]:
-        """Names of the tasks that a make target needs last; `names` are the members of the stack."""
-        chosen = self.members(stack, names)
-        scored = [f"decode {name}" for name in chosen]
-        trained = [f"train {name}" for name in chosen]
-        alone = stack == STACK and len(chosen) == 1 and bool([name for name in names if name != STACK])
-        submitted = chosen[0] if alone else stack
-        goals = {
-            "check": ["check"],
-            "folds": ["folds"],
-            "features": [f"features {e.slug}" for name in chosen for e in self.experiments[name].encoders],
-            "train": [*trained, *scored],
-            "decode": [*trained, *scored],
-            "stack": [*scored, stack_task(stack), f"decode {stack}"],
-            "submit": [*scored, *([f"submit {submitted}"] if self.competition.has_test else [f"decode {submitted}"])],
-        }
-        if target not in goals:
-            raise ValueError(f"plan of {target!r}: expected one of {', '.join(goals)}")
-        return list(dict.fromkeys(goals[target]))
 
     def tasks(self, goals: Sequence[str], names: Sequence[str] = ()) -> dict[str, Task]:
         """The goals and all that they need, by name; `names` are the members of a stack that is among them."""

@@ -5,8 +5,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
-from tandem.graph.declared_stages import Graph, Task
+from tandem.graph.declared_stages import Graph
 from tandem.graph.keys import Artifact
+from tandem.graph.task import Task
 from tandem.runtime.processes import stop_processes
 
 

@@ -12,8 +12,8 @@ from tandem.artifacts.atomic_io import write_text
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import load_competition
 from tandem.config.toml_files import config_files
-from tandem.graph.declared_stages import GPU
 from tandem.graph.keys import STACK
+from tandem.graph.names import GPU
 
 TEMPLATES = Path(__file__).parent / "templates"
 NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")

@@ -37,9 +37,9 @@ from tandem.ensemble.fit_stack import LEARNED, MEAN, WEIGHTED, StackFit, fit_no_
 from tandem.ensemble.left_out import Agreement, agreement, agreement_lines, read_without
 from tandem.ensemble.member_terms import cross_fitted_terms, fit_split, stack_terms, stored_terms
 from tandem.ensemble.stacking import Stack, StackInputs, read_stack, write_stack
-from tandem.graph.declared_stages import stack_task
 from tandem.graph.experiment_dir import Experiments, same_rows
 from tandem.graph.keys import Artifact
+from tandem.graph.names import stack_task
 from tandem.graph.plan import Step
 from tandem.logits import sigmoid
 from tandem.runtime.resources import peak_mb, threads, versions

@@ -15,8 +15,8 @@ from tandem.config.competition import load_competition
 from tandem.config.import_record import assumed_metric
 from tandem.data.submission import detect_drift, expected_rows, local_scores, validate_submission
 from tandem.decoding import DECODERS
-from tandem.graph.declared_stages import by_decoder
 from tandem.graph.experiment_dir import ExperimentDir, Experiments
+from tandem.graph.names import by_decoder
 from tandem.graph.plan import Step
 from tandem.report.scores_table import show_scores
 from tandem.stages._run import bring_up_to_date

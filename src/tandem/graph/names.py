@@ -1,0 +1,133 @@
+"""What users name: experiments, stacks and make targets, and the tasks that these stand for."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, TypeVar
+
+from tandem.artifacts.paths import NAME, Paths, check_name
+from tandem.config.clip import require_prompts
+from tandem.config.competition import Competition
+from tandem.config.experiment_files import why_unfit
+from tandem.config.experiments import Experiment
+from tandem.data.added_features import read_records
+from tandem.graph.keys import STACK, read_record
+
+R = TypeVar("R")
+GPU = "gpu"  # EXPS=gpu: all experiments whose names begin with gpu_
+
+
+def by_decoder(subject: str) -> tuple[str, str]:
+    """(experiment, decoder) of a submission; "" is the decoder in use.
+
+    >>> by_decoder("stack.shrunk"), by_decoder("stack")
+    (('stack', 'shrunk'), ('stack', ''))
+    """
+    name, _, decoder = subject.partition(".")  # the name of an experiment has no dot
+    return name, decoder
+
+
+def stack_task(stack: str) -> str:
+    """The name of the task that fits a stack.
+
+    >>> stack_task("stack"), stack_task("two")
+    ('stack', 'stack two')
+    """
+    return STACK if stack == STACK else f"{STACK} {stack}"
+
+
+def cached(method: Callable[..., R]) -> Callable[..., R]:
+    """Keeps each result of the method in `graph.results`."""
+
+    @wraps(method)
+    def once(graph: "Names", *args: Any) -> R:
+        key = (method.__name__, *args)
+        if key not in graph.results:
+            graph.results[key] = method(graph, *args)
+        return graph.results[key]
+
+    return once
+
+
+class Names:
+    """The experiments and stacks of a competition, by the names that users give.
+
+    Raises ValueError where an experiment has the name of the stack.
+    """
+
+    def __init__(self, paths: Paths, competition: Competition, experiments: Mapping[str, Experiment]) -> None:
+        if STACK in experiments:
+            raise ValueError(f"configs/{STACK}.toml: {STACK} is the name of the stack; rename the file")
+        self.paths, self.competition, self.experiments = paths, competition, dict(experiments)
+        self.results: dict[tuple, Any] = {}
+
+    def chosen(self, names: Sequence[str] = (), said: str = "EXPS") -> list[str]:
+        """The experiments of these names, or the competition's own; raises ValueError where one is unknown; `said` is
+        where the names come from."""
+        wanted = [name for name in names if name != STACK]
+        for name in set(wanted) & set(self.experiments):
+            require_prompts(name, self.experiments[name], self.competition.labels, self.paths.competition)
+        if wanted == [GPU]:
+            return [name for name in self.experiments if name.startswith("gpu_")]
+        unknown = [name for name in wanted if name not in self.experiments]
+        if stacks := [name for name in unknown if NAME.fullmatch(name) and self.fitted_members(name)]:
+            raise ValueError(f"{said}: {' '.join(stacks)} is a stack, not an experiment; expected STACK={stacks[0]}")
+        if unknown:
+            reasons = filter(None, (why_unfit(name, self.paths.configs, self.competition) for name in unknown))
+            there = "; ".join([" ".join(sorted(self.experiments)), *reasons])
+            raise ValueError(
+                f"{said}: {' '.join(unknown)} has no file in configs/ that fits this competition; there are: {there}"
+            )
+        names = list(dict.fromkeys(wanted)) or list(self.competition.experiments)
+        self._require_added(names)
+        return names
+
+    def _require_added(self, names: Sequence[str]) -> None:
+        """Raises ValueError where one of these experiments reads features that were not added."""
+        there = sorted(read_records(self.paths)) if any(self.experiments[name].features for name in names) else []
+        for name in names:
+            if missing := [one.name for one in self.experiments[name].features if one.name not in there]:
+                raise ValueError(
+                    f"configs/{name}.toml: features: {self.paths.comp} has no features {missing[0]!r}, only {there}; "
+                    f"run: make add-features COMP={self.paths.comp} FILE=<file> NAME={missing[0]}"
+                )
+
+    def is_stack(self, name: str) -> bool:
+        """Whether a task of this name has members: every name that is no experiment's."""
+        return name not in self.experiments
+
+    def members(self, stack: str, names: Sequence[str] = ()) -> list[str]:
+        """The members of a stack: those of these names, else those that it was last fitted on, else the competition's
+        own; the default stack never keeps its last ones. Raises ValueError where the name can't be a stack's."""
+        if stack == STACK:
+            return self.chosen(names)
+        check_name("STACK:", stack)
+        if not self.is_stack(stack):
+            raise ValueError(f"STACK={stack}: this is the name of an experiment, configs/{stack}.toml; choose another")
+        if self.paths.run(stack).exists() and not self.fitted_members(stack):
+            raise ValueError(f"STACK={stack}: {self.paths.experiment(stack)} is an experiment; choose another name")
+        return self.chosen(names) if names else self.chosen(self.fitted_members(stack), f"members of STACK={stack}")
+
+    @cached
+    def fitted_members(self, stack: str) -> list[str]:
+        """The members that a stack was last fitted on; empty where there is none of this name."""
+        return list(read_record(self.paths.run(stack)).get("members", {}))
+
+    def goal(self, target: str, names: Sequence[str] = (), stack: str = STACK) -> list[str]:
+        """Names of the tasks that a make target needs last; `names` are the members of the stack."""
+        chosen = self.members(stack, names)
+        scored = [f"decode {name}" for name in chosen]
+        trained = [f"train {name}" for name in chosen]
+        alone = stack == STACK and len(chosen) == 1 and bool([name for name in names if name != STACK])
+        submitted = chosen[0] if alone else stack
+        goals = {
+            "check": ["check"],
+            "folds": ["folds"],
+            "features": [f"features {e.slug}" for name in chosen for e in self.experiments[name].encoders],
+            "train": [*trained, *scored],
+            "decode": [*trained, *scored],
+            "stack": [*scored, stack_task(stack), f"decode {stack}"],
+            "submit": [*scored, *([f"submit {submitted}"] if self.competition.has_test else [f"decode {submitted}"])],
+        }
+        if target not in goals:
+            raise ValueError(f"plan of {target!r}: expected one of {', '.join(goals)}")
+        return list(dict.fromkeys(goals[target]))

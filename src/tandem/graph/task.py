@@ -1,0 +1,35 @@
+"""A task: what one call of a stage makes, and what it needs."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tandem.graph.keys import NEW, Artifact
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one call of a stage makes.
+
+    name     such as "train concat"
+    stage    the module of tandem.stages whose `run` makes it
+    subject  the experiment or encoder; "" where there is none
+    needs    names of the tasks that come first
+    config   settings of the subject
+    heavy    loads torch or LightGBM: runs in a process of its own
+    """
+
+    name: str
+    stage: str
+    artifacts: tuple[Artifact, ...]
+    needs: tuple[str, ...] = ()
+    subject: str = ""
+    config: Any = field(default=None, compare=False)
+    heavy: bool = False
+
+    def stale(self) -> list[tuple[Artifact, str]]:
+        """Each artifact that must be made, and why."""
+        reasons = {artifact.name: artifact.stale_reason() for artifact in self.artifacts}
+        if any(why != NEW for why in reasons.values()):  # made before: a missing record was deleted
+            lost = {a.name: f"{a.record} is missing" for a in self.artifacts if reasons[a.name] == NEW}
+            reasons |= lost
+        return [(artifact, why) for artifact in self.artifacts if (why := reasons[artifact.name])]
