@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from tandem.artifacts.paths import Paths
-from tandem.config.experiment_files import load_experiment
 from tandem.config.experiments import FusionExperiment
+from tandem.config.load_experiments import load_experiment
 from tandem.data.labelled_rows import read_labelled_rows
 from tandem.decoding import Rule
 from tandem.decoding.label_rule import binarize

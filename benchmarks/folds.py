@@ -13,8 +13,8 @@ import numpy as np
 from tandem.artifacts.atomic_io import write_text
 from tandem.artifacts.paths import Paths
 from tandem.config.encoders import Encoder
-from tandem.config.experiment_files import load_experiment
 from tandem.config.experiments import FusionExperiment
+from tandem.config.load_experiments import load_experiment
 from tandem.data.split_tables import write_captions, write_images, write_labels
 from tandem.features.feature_store import write_features
 from tandem.runtime.resources import peak_mb, threads

@@ -18,8 +18,8 @@ from PIL import Image
 
 from tandem.bundling.cost import tensor_mb, zipped_mb
 from tandem.config.encoders import ImageEncoder
-from tandem.config.experiment_files import load_experiment
 from tandem.config.experiments import FusionExperiment
+from tandem.config.load_experiments import load_experiment
 from tandem.data.image_loader import load_square
 from tandem.features.extract import load_encoder
 from tandem.features.image_backbone_split import early_stages

@@ -14,8 +14,8 @@ import numpy as np
 
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import load_competition
-from tandem.config.experiment_files import load_experiment
 from tandem.config.experiments import FusionExperiment
+from tandem.config.load_experiments import load_experiment
 from tandem.config.training import Fusion, FusionTraining
 from tandem.data.labelled_rows import read_labelled_rows
 from tandem.decoding import Rule, binarize

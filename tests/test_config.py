@@ -10,8 +10,8 @@ from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import Competition, DecoderName, load_competition, to_toml
 from tandem.config.encoders import CaptionEncoder, ImageEncoder
-from tandem.config.experiment_files import load_experiment
 from tandem.config.experiments import FusionExperiment, HeadExperiment, located, make_experiment
+from tandem.config.load_experiments import load_experiment
 from tandem.decoding import DECODERS
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))

@@ -22,8 +22,8 @@ from tandem.artifacts.predictions import Predictions
 from tandem.bundling.bundle_writer import write_bundle, write_zip
 from tandem.config.code_loader import load_module
 from tandem.config.custom import CustomExperiment
-from tandem.config.experiment_files import load_experiment
 from tandem.config.experiments import make_experiment
+from tandem.config.load_experiments import load_experiment
 from tandem.config.own_code import SESSION, code_files
 from tandem.config.training import Augment
 from tandem.config.trusted_code import code_digest

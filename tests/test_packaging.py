@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tandem.config.experiment_files import load_experiment
+from tandem.config.load_experiments import load_experiment
 from tandem.config.toml_files import base_file, config_files, packaged_configs
 
 ROOT = Path(__file__).parents[1]

@@ -11,7 +11,7 @@ from optuna.storages import InMemoryStorage
 
 from tandem.artifacts.atomic_io import read_json, write_text
 from tandem.artifacts.paths import Paths
-from tandem.config.experiment_files import load_experiment, search_space
+from tandem.config.load_experiments import load_experiment, search_space
 from tandem.config.tuning import Span
 from tandem.data.labelled_rows import LabelledRows
 from tandem.graph.experiment_dir import Experiments

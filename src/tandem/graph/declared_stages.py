@@ -9,9 +9,9 @@ from tandem.artifacts.paths import LABELLED, Paths
 from tandem.config import method_versions as version
 from tandem.config.competition import EXTRA_WEIGHT, Competition, load_competition
 from tandem.config.encoders import Encoder
-from tandem.config.experiment_files import load_experiments
 from tandem.config.experiments import Experiment, FinetuneExperiment
 from tandem.config.external import external_experiments
+from tandem.config.load_experiments import load_experiments
 from tandem.config.own_code import code_files, session_digests
 from tandem.data.added_features import added_files, read_joints
 from tandem.data.image_scan import folder_state

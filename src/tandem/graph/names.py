@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 from tandem.artifacts.paths import NAME, Paths, check_name
 from tandem.config.clip import require_prompts
 from tandem.config.competition import Competition
-from tandem.config.experiment_files import why_unfit
 from tandem.config.experiments import Experiment
+from tandem.config.load_experiments import why_unfit
 from tandem.data.added_features import read_records
 from tandem.graph.keys import STACK, read_record
 

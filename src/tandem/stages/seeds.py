@@ -12,8 +12,8 @@ import numpy as np
 from tandem.artifacts.atomic_io import write_json, write_text
 from tandem.artifacts.paths import Paths
 from tandem.config.base_experiment import MOST_SEEDS
-from tandem.config.experiment_files import load_experiment
 from tandem.config.experiments import Experiment
+from tandem.config.load_experiments import load_experiment
 from tandem.decoding import NestedCV, Rule
 from tandem.graph.declared_stages import Graph
 from tandem.graph.experiment_dir import ExperimentDir, Experiments

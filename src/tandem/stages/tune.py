@@ -16,7 +16,7 @@ import optuna
 from tandem.artifacts.atomic_io import digest, read_json, write_json, write_text
 from tandem.artifacts.paths import Paths
 from tandem.config import method_versions as version
-from tandem.config.experiment_files import for_competition, search_space
+from tandem.config.load_experiments import for_competition, search_space
 from tandem.config.toml_files import config_files, parse_toml
 from tandem.config.tuning import SearchSpace, Value
 from tandem.data.added_features import read_joints
