@@ -20,6 +20,7 @@ from tandem.bundling.bundle_writer import write_bundle
 from tandem.bundling.choose import select_ensemble
 from tandem.bundling.ensemble_choice import Cost
 from tandem.ensemble import fit_stack
+from tandem.ensemble.stacking import load_stack
 from tandem.graph.experiment_dir import Experiments
 from tandem.inference.bundle_reader import open_bundle
 from tandem.logits import sigmoid
@@ -150,3 +151,21 @@ def test_an_explanation_of_a_row_shows_the_whole_stack_and_says_what_labels_new_
 def test_a_row_without_a_caption_is_predicted_without_external_members(stacked):
     assert Path(stacked.no_caption_stack("stack")).exists()
     assert Experiments(stacked)["notebook"].captioned("train", ["0.jpg"]).all()
+
+
+def test_a_bundle_of_a_stack_that_uses_a_caption_model_alone_has_its_member_that_needs_no_caption(copied, tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit_stack, "choose", lambda losses, group: (next(iter(losses)), {}))  # the best member alone
+        run_tasks(copied, "stack", "decode stack", members=("looks", "words"))
+    assert load_stack(copied, "stack")[1] == ["words"]
+    assert main(["bundle", "toy", "--exp", "stack"]) == 0
+    packed, source = Labeler.load(copied.bundle), Labeler.of(copied)
+    photo = pipeline_rows(copied)[0][:1]
+    (found,), (expected,) = packed.label(photo), source.label(photo)
+    assert found.without_caption and np.abs(probabilities([found]) - probabilities([expected])).max() < 0.01
+
+
+def test_a_bundle_without_a_model_for_missing_captions_says_so(copied):
+    assert main(["bundle", "toy", "--exp", "words"]) == 0
+    with pytest.raises(ValueError, match="every experiment in this bundle needs one; caption every image$"):
+        Labeler.load(copied.bundle).label(pipeline_rows(copied)[0][:1])

@@ -67,6 +67,16 @@ def _as_choice(one: ExperimentDir) -> Choice:
     )
 
 
+def no_caption_member(stack: ExperimentDir) -> ExperimentDir | None:
+    """The member that is best without a caption, where the stack needs captions because it uses others alone."""
+    if not stack.is_stack:
+        return None
+    used = [stack.sibling(name) for name in load_stack(stack.paths, stack.name)[1]]
+    own = [stack.sibling(name) for name in stack.members if name not in stack.unable]
+    scores = {} if no_caption_scores(used, stack.labels) else no_caption_scores(own, stack.labels)
+    return stack.sibling(max(scores, key=scores.__getitem__)) if scores else None
+
+
 def as_experiment(experiments: Experiments, choice: Choice, root: Path) -> ExperimentDir:
     """The experiment that a choice is; a mean is written as a stack of fixed weights in the new folder `root`."""
     if choice.kind != MEAN:

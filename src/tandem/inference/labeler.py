@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from tandem.artifacts.contributions import TERMS
-from tandem.artifacts.paths import Paths
+from tandem.artifacts.paths import Paths, bundle_manifest
 from tandem.config.competition import load_competition
 from tandem.config.encoders import ImageSize
 from tandem.config.metric_names import merit
@@ -132,9 +132,14 @@ class Labeler:
         if len(texts) != len(files):
             raise ValueError(f"{len(files)} images and {len(texts)} captions; expected one each")
         if self.no_caption is None and not all(map(has_caption, texts)):
-            why = "a caption is missing, and every trained experiment needs one; caption every image, or train one that"
-            raise ValueError(f"{why} needs none: make train COMP={self.paths.comp} EXPS=fusion")
+            raise ValueError(self._about_no_caption())
         return self._stream(files, texts, terms)
+
+    def _about_no_caption(self) -> str:
+        if bundle_manifest(self.paths.root).is_file():
+            return "a caption is missing, and every experiment in this bundle needs one; caption every image"
+        why = "a caption is missing, and every trained experiment needs one; caption every image, or train one that"
+        return f"{why} needs none: make train COMP={self.paths.comp} EXPS=fusion"
 
     def predict_proba(
         self, images: Sequence[AnyImage] | None, captions: Sequence[str | None] | None = None

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from tandem.artifacts.paths import Paths
 from tandem.bundling.bundle_writer import verify_bundle, write_bundle, write_zip
-from tandem.bundling.choose import as_experiment, first_rows, select_ensemble
+from tandem.bundling.choose import as_experiment, first_rows, no_caption_member, select_ensemble
 from tandem.bundling.ensemble_choice import Choice, Cost
 from tandem.config.trusted_code import code_digest
 from tandem.graph.experiment_dir import Experiments
@@ -38,7 +38,8 @@ def main(args: Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
         work = Path(folder)
         if args.exp:
-            trained, folds, fallback, compared = experiments[args.exp].require_current(), args.folds, None, 1
+            trained, folds, compared = experiments[args.exp].require_current(), args.folds, 1
+            fallback = no_caption_member(trained)
         else:
             chosen, choices, left_out = select_ensemble(experiments, budget)
             print(*left_out, sep="\n", end="\n" if left_out else "")
