@@ -60,7 +60,7 @@ explain: $(READY)  ## ID=123.jpg [EXP=fusion]: why one image got its labels, in 
 ablation: $(READY)  ## [EXP=fusion]: the network without each of its parts; FOLDS=1 for a quick look, SEEDS=3 for seed noise
 	$(TANDEM) $(if $(EXP),--exp "$(EXP)") $(if $(FOLDS),--folds "$(FOLDS)") $(if $(SEEDS),--seeds "$(SEEDS)")
 predict: $(READY)  ## IMAGES=folder and/or CAPTIONS=file.csv, OUT=file.csv|.jsonl|- [EXP=stack] [DECODER=shrunk] [FAST=1] [BUNDLE=file.zip TRUST=]: label new images
-	$(TANDEM) $(if $(DECODER),--decoder "$(DECODER)") $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(TRUST),--trust "$(TRUST)") $(if $(EXP),--exp "$(EXP)") $(if $(FAST),--fast) $(if $(FOLDS),--folds "$(FOLDS)") \
+	$(TANDEM) $(if $(DECODER),--decoder "$(DECODER)") $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(TRUST),--trust "$(TRUST)") $(if $(EXP),--exp "$(EXP)") $(if $(filter-out 0,$(FAST)),--fast) $(if $(FOLDS),--folds "$(FOLDS)") \
 	  $(if $(IMAGES)$(CAPTIONS),,$(error make predict needs IMAGES=folder))$(if $(IMAGES),--images "$(IMAGES)") --out "$(or $(OUT),$(error make predict needs OUT=file.csv))" $(if $(CAPTIONS),--captions "$(CAPTIONS)")
 bundle: $(READY)  ## [BUDGET_MB=100] [BUDGET_MS=] [EXP=]: bundles/COMP.zip, all that labelling needs, the best ensemble that fits
 	$(TANDEM) $(if $(BUDGET_MB),--budget-mb "$(BUDGET_MB)") $(if $(BUDGET_MS),--budget-ms "$(BUDGET_MS)") $(if $(EXP),--exp "$(EXP)") $(if $(FOLDS),--folds "$(FOLDS)")
@@ -73,14 +73,14 @@ tune: $(READY)  ## EXP=concat [TRIALS=30] [OUTER=0]: search the settings that [t
 new-model: $(READY)  ## NAME=mine: my_mine.py, configs/mine.toml and a test: a model of your own, to be changed
 	$(TANDEM) --name $(call quoted,$(or $(NAME),$(error make new-model needs NAME=mine)))
 add-features: $(READY)  ## FILE=clip.parquet|.csv|.npy (or TRAIN= TEST=) NAME=clip [IDS=ids.txt] [READS=image|caption|both] [AGAIN=1]: features = ["clip"]
-	$(TANDEM) $(if $(FILE),--file "$(FILE)") $(if $(TRAIN),--train "$(TRAIN)") $(if $(TEST),--test "$(TEST)") $(if $(UNLABELLED),--unlabelled "$(UNLABELLED)") \
-	  $(if $(EXTRA),--extra "$(EXTRA)") --name "$(or $(NAME),$(error make add-features needs NAME=clip))" $(if $(IDS),--ids "$(IDS)") $(if $(ID),--id $(call quoted,$(ID))) \
-	  $(if $(READS),--reads "$(READS)") $(if $(AGAIN),--again "$(AGAIN)")
+	$(TANDEM) $(if $(FILE),--file $(call quoted,$(FILE))) $(if $(TRAIN),--train $(call quoted,$(TRAIN))) $(if $(TEST),--test $(call quoted,$(TEST))) $(if $(UNLABELLED),--unlabelled $(call quoted,$(UNLABELLED))) \
+	  $(if $(EXTRA),--extra $(call quoted,$(EXTRA))) --name "$(or $(NAME),$(error make add-features needs NAME=clip))" $(if $(IDS),--ids $(call quoted,$(IDS))) $(if $(ID),--id $(call quoted,$(ID))) \
+	  $(if $(READS),--reads "$(READS)") $(if $(filter-out 0,$(AGAIN)),--again)
 blend: $(READY)  ## FILES="a.csv b.csv" [WEIGHTS="2 1"] [METHOD=vote|rank|logit] [OUT=submissions/COMP/blend.csv]: one submission of several
-	$(TANDEM) --files "$(or $(FILES),$(error make blend needs FILES="a.csv b.csv"))" $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(METHOD),--method "$(METHOD)") $(if $(OUT),--out "$(OUT)")
+	$(TANDEM) --files $(call quoted,$(or $(FILES),$(error make blend needs FILES="a.csv b.csv"))) $(if $(WEIGHTS),--weights $(call quoted,$(WEIGHTS))) $(if $(METHOD),--method "$(METHOD)") $(if $(OUT),--out $(call quoted,$(OUT)))
 add-predictions: $(READY)  ## NAME=notebook OOF=oof.csv TEST=test.csv [FOLDS=folds.csv KIND=logits AGAIN=1 REMOVE=1]: predictions from elsewhere become an experiment
 	$(TANDEM) --name "$(NAME)" $(if $(OOF),--oof $(call quoted,$(OOF))) $(if $(TEST),--test $(call quoted,$(TEST))) $(if $(FOLDS),--folds $(call quoted,$(FOLDS))) \
-	  $(if $(KIND),--kind "$(KIND)") $(if $(AGAIN),--again "$(AGAIN)") $(if $(REMOVE),--remove "$(REMOVE)")
+	  $(if $(KIND),--kind "$(KIND)") $(if $(filter-out 0,$(AGAIN)),--again) $(if $(filter-out 0,$(REMOVE)),--remove)
 
 download: $(READY)  ## SLUG=kaggle-slug COMP=name: fetch a competition and import it
 	.venv/bin/kaggle competitions download -c "$(SLUG)" -p build/download

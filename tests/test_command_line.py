@@ -47,6 +47,7 @@ def test_words_may_come_in_any_order(monkeypatch):
     [
         (["predict", "FAST=1", "COMP=x"], ["predict", "x", "--fast"]),
         (["predict", "FAST=", "x"], ["predict", "x"]),
+        (["add-predictions", "REMOVE=0", "AGAIN=1"], ["add-predictions", "--again"]),
         (["COMP=x", "scores"], ["scores", "x"]),
     ],
 )

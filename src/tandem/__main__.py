@@ -35,6 +35,7 @@ STAGES = {
 }
 DEFAULT = "sample"
 BUILD = ("plan", "folds", "features", "train", "pseudo", "stack", "decode", "submit")  # take --exps and --jobs
+FLAGS = {"FAST", "AGAIN", "REMOVE"}  # NAME=1; NAME=0 is as without it
 # read when a process starts: idle threads sleep instead of taking time from other processes, and glibc keeps the
 # memory of large tensors for the next training step
 ENVIRONMENT = {
@@ -100,8 +101,8 @@ def as_options(words: Sequence[str]) -> list[str]:
             out.append(word)
         elif match[1] == "COMP":
             comp = [match[2]]
-        elif match[1] == "FAST":
-            out += ["--fast"] if match[2] else []
+        elif match[1] in FLAGS:
+            out += [f"--{match[1].lower()}"] if match[2] not in ("", "0") else []
         else:
             out += [f"--{match[1].lower().replace('_', '-')}", match[2]]
     return [*out[:1], *comp, *out[1:]]

@@ -31,7 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--ids", type=local_path, help="ids of the rows of an .npy file: .txt, .csv or .json")
     parser.add_argument("--id", default="", help="the column of ids; default: that of the competition, or id")
     parser.add_argument("--reads", default="", help="what they were computed from: image, caption or both (not known)")
-    parser.add_argument("--again", nargs="?", const="1", default="", help="replace features of this name")
+    parser.add_argument("--again", action="store_true", help="replace features of this name")
 
 
 def main(args: Namespace) -> None:

@@ -57,8 +57,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--test", type=local_path, help="predictions of all test rows")
     parser.add_argument("--folds", type=local_path, help="columns id and fold: which rows were predicted together")
     parser.add_argument("--kind", default="", help=f"{' or '.join(KINDS)}, where the values do not tell")
-    parser.add_argument("--again", nargs="?", const="1", default="", help="1: replace what was added under this name")
-    parser.add_argument("--remove", nargs="?", const="1", default="", help="1: delete what was added under this name")
+    parser.add_argument("--again", action="store_true", help="replace what was added under this name")
+    parser.add_argument("--remove", action="store_true", help="delete what was added under this name")
 
 
 def main(args: Namespace) -> None:
@@ -77,7 +77,7 @@ def main(args: Namespace) -> None:
     check_free(graph, name)
     added = read_added(graph, args)
     with only_run(paths):
-        if keep(paths, name, added, bool(args.again)):
+        if keep(paths, name, added, args.again):
             print(f"{paths.external_oof(name).parent}: {about(added)}")
         else:
             print(f"{paths.external_oof(name).parent} holds the same predictions already")
