@@ -67,7 +67,7 @@ def test_an_installed_package_finds_its_own_configs(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     code = (
         "from pathlib import Path; from tandem.config.toml_files import config_files\n"
-        "from tandem.config.experiments import load_experiment\n"
+        "from tandem.config.load_experiments import load_experiment\n"
         "files = config_files(Path('configs')); load_experiment(files['fusion_pseudo']); print(*files)"
     )
     printed = python(tmp_path, code, tmp_path / "site")

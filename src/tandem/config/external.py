@@ -1,7 +1,8 @@
 """External experiments: predictions that were made elsewhere, kept in `input/COMP/external/NAME/`."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from tandem.artifacts.paths import check_name
 from tandem.config.base_experiment import BaseExperiment
@@ -24,6 +25,11 @@ class ExternalExperiment(BaseExperiment):
     def reads(self) -> set[str]:
         """Unknown, so as if it read both."""
         return {"image", "caption"}
+
+
+def is_external(run: Mapping[str, Any]) -> bool:
+    """Whether the predictions of an experiment with this `run.json` were made elsewhere."""
+    return bool(run.get("config", {}).get("kind") == "external")
 
 
 def external_experiments(folder: Path) -> dict[str, ExternalExperiment]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tandem.artifacts.atomic_io import read_json
 from tandem.artifacts.paths import Paths
 from tandem.config.experiments import Experiment, make_experiment
+from tandem.config.external import is_external
 
 if TYPE_CHECKING:  # imported where they are used: `make scores` needs none of them
     import numpy as np
@@ -63,7 +64,7 @@ class TrainedFiles:
     @cached_property
     def is_external(self) -> bool:
         """Whether its predictions were made elsewhere; a stack's never are."""
-        return not self.is_stack and self.config.external
+        return is_external(self.run)
 
     @cached_property
     def unable(self) -> list[str]:

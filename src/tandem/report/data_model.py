@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tandem.config.external import is_external
 from tandem.decoding import Rule
 
 
@@ -35,7 +36,7 @@ class ScoredExperiment:
     @property
     def is_external(self) -> bool:
         """Whether its predictions were made elsewhere."""
-        return self.run.get("config", {}).get("kind") == "external"
+        return is_external(self.run)
 
 
 @dataclass(frozen=True, kw_only=True)
