@@ -16,7 +16,7 @@ from tandem.decoding import DECODERS, Rule, binarize
 from tandem.decoding.scoring import score
 from tandem.metrics import METRICS, f1_per_label
 from tandem.report import drift as adversarial
-from tandem.report.advice import advise, stack_members
+from tandem.report.advice import _likely_cause, advise, stack_members
 from tandem.report.charts import chart
 from tandem.report.classes import GRID, calibration, f_curve, gain_per_label, metric_curves, per_class, upper_bounds
 from tandem.report.data import co_occurrence
@@ -24,7 +24,7 @@ from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperime
 from tandem.report.decoding import decoders, rates
 from tandem.report.experiments import jackknife, score_error, table
 from tandem.report.label_errors import differing_duplicates, likely_errors
-from tandem.report.mistakes import FALSE_NEGATIVE, likely_causes, mean_terms, mistakes, worst_rows
+from tandem.report.mistakes import CAUSES, FALSE_NEGATIVE, likely_causes, mean_terms, mistakes, worst_rows
 from tandem.report.page import SIDE, build, thumbnails
 from tandem.report.training_curves import curves, last_decrease, training
 
@@ -121,6 +121,13 @@ def test_the_worst_rows_come_first_and_the_most_confident_errors_of_every_label_
     proba = np.array([[0.1, 0.9], [0.9, 0.2], [0.2, 0.9]])
     pred = proba > 0.5
     assert worst_rows(y, pred, proba, np.array([0.0, 2 / 3, 1.0])) == [0, 1]
+
+
+@pytest.mark.parametrize(("term", "said"), [("caption", "is a low caption term"), ("joint", "")])
+def test_advice_names_a_likely_cause_but_not_members_that_cannot_be_split(term, said):
+    counts = np.eye(len(CAUSES), dtype=int)[[CAUSES.index(term)]] * 9
+    assert said in (text := _likely_cause({FALSE_NEGATIVE: counts}, 0, FALSE_NEGATIVE))
+    assert bool(text) == bool(said)
 
 
 def test_the_likely_cause_is_the_term_furthest_below_its_mean():

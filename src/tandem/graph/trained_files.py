@@ -10,6 +10,7 @@ from tandem.artifacts.atomic_io import read_json
 from tandem.artifacts.paths import Paths
 from tandem.config.experiments import Experiment, make_experiment
 from tandem.config.external import is_external
+from tandem.graph.keys import STACK
 
 if TYPE_CHECKING:  # imported where they are used: `make scores` needs none of them
     import numpy as np
@@ -179,5 +180,5 @@ class TrainedFiles:
         """The scores of a stack and of the one that labels new images in its place; "" where it labels these itself."""
         if not (scores := self._second_scores):
             return ""
-        without = f"the {self.name} without {', '.join(self.unable)}: {scores['score']:.4f}"
+        without = f"{'the stack' if self.name == STACK else self.name} without {', '.join(self.unable)}: {scores['score']:.4f}"
         return f"{self.name} {self.scores['score']:.4f}; new images are labelled by {without}"

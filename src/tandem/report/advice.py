@@ -68,9 +68,10 @@ def weak_labels(data: ReportData, focus: FocusExperiment, figures: Figures) -> I
 
 
 def _likely_cause(causes: dict[str, np.ndarray] | None, label: int, kind: str) -> str:
-    """The term that most of a label's errors of one kind have as their likely cause; "" where there is none."""
+    """The term that most of a label's errors of one kind have as their likely cause; "" where there is none, or it is
+    that of the members that can't be split, which says nothing about the row."""
     counts = causes[kind][label] if causes else np.zeros(1, int)
-    if counts.max() <= DOMINANT * counts.sum():
+    if counts.max() <= DOMINANT * counts.sum() or CAUSES[int(counts.argmax())] == "joint":
         return ""
     low = "low" if kind == FALSE_NEGATIVE else "high"
     term = TERM_NAMES[CAUSES[int(counts.argmax())]]
