@@ -180,5 +180,6 @@ class TrainedFiles:
         """The scores of a stack and of the one that labels new images in its place; "" where it labels these itself."""
         if not (scores := self._second_scores):
             return ""
-        without = f"{'the stack' if self.name == STACK else self.name} without {', '.join(self.unable)}: {scores['score']:.4f}"
+        own = "the stack" if self.name == STACK else self.name
+        without = f"{own} without {', '.join(self.unable)}: {scores['score']:.4f}"
         return f"{self.name} {self.scores['score']:.4f}; new images are labelled by {without}"
