@@ -194,5 +194,5 @@ def test_bad_input_is_a_plain_error(fresh):
 def test_an_explanation_is_shown_in_a_frame_and_saved_as_a_page(toy, trained, tmp_path):
     found = toy.explain("4.jpg", "join")
     assert found.proba["cat"] == pytest.approx(toy.oof("join").proba[4, 0], abs=1e-5)
-    assert found._repr_html_().startswith('<iframe srcdoc="') and "<script" not in found._repr_html_()
+    assert found._repr_html_().startswith('<iframe srcdoc="') and "sandbox>" in found._repr_html_()
     assert found.save(tmp_path / "page.html").read_text() == found.html

@@ -20,9 +20,10 @@ from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.bundling.bundle_writer import verify_bundle, write_bundle
 from tandem.config.clip import ZeroShotExperiment
-from tandem.config.competition import Competition, Labels, to_toml
+from tandem.config.competition import Competition, to_toml
 from tandem.config.encoders import ClipCaptionEncoder, ClipImageEncoder, Crop
 from tandem.config.experiments import FusionExperiment, HeadExperiment, TfidfExperiment, make_experiment
+from tandem.config.labels import Labels
 from tandem.config.load_experiments import load_experiment, load_experiments
 from tandem.config.training import Fusion, FusionTraining, Head, HeadTraining
 from tandem.data.image_loader import squares

@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import drawn_competition
 import numpy as np
 import pytest
 import toy
@@ -233,6 +234,21 @@ def test_a_link_to_a_file_below_input_is_refused(folder):
     Path("my_models.py").symlink_to("input/x.py")
     with pytest.raises(ValueError, match="files below input/ are not run"):
         load_experiment(Path("configs/mine.toml"))
+
+
+def test_code_and_configs_that_came_with_the_data_are_never_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths = drawn_competition.build()
+    for file in (paths.input / "my_theirs.py", paths.input / "configs" / "my_theirs.py"):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Theirs: inputs = {{'captions': True}}\n")
+    text = 'kind = "custom"\nmodel = "my_theirs.py:Theirs"\n'
+    (paths.input / "configs" / "theirs.toml").write_text(text)
+    assert "theirs" not in Graph.open(paths).experiments
+    (paths.configs / "theirs.toml").write_text(text)
+    with pytest.raises(ValueError, match="my_theirs.py does not exist; write it beside configs/"):
+        Graph.open(paths)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_an_import_whose_change_would_not_be_noticed_is_refused(folder):

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tandem.config.competition import Competition, Labels, load_competition, to_toml
+from tandem.config.competition import Competition, load_competition, to_toml
+from tandem.config.labels import Labels
 from tandem.data.label_codec import LabelCodec, decode, encode, natural_key
 
 NAMES = ["1", "2", "cat", "traffic light", "größe"]

@@ -15,8 +15,8 @@ from tandem.artifacts.atomic_io import csv_text, read_json, write_text
 from tandem.artifacts.contributions import TERMS, read_contributions
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
-from tandem.config.competition import Labels
 from tandem.config.experiments import TfidfExperiment
+from tandem.config.labels import Labels
 from tandem.config.training import Tfidf
 from tandem.data.split_tables import read_labels
 from tandem.inference.results import header, label_separator

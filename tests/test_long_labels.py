@@ -1,6 +1,6 @@
 import pytest
 
-from tandem.config.competition import Labels
+from tandem.config.labels import Labels
 from tandem.data.csv_reader import Table
 from tandem.data.infer_long_labels import guess_long
 from tandem.data.label_codec import encode, raise_first

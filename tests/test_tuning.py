@@ -215,6 +215,11 @@ def test_what_can_not_be_tuned_is_refused(toy):
         run("words", outer=4)
     with pytest.raises(ValueError, match="nothing has no file in configs/"):
         run("nothing")
+    with pytest.raises(ValueError, match="EXP=stack: expected one experiment; there are: .*words"):
+        run("stack")
+    write_text(toy.external_oof("notebook"), "")
+    with pytest.raises(ValueError, match="EXP=notebook: it is external, only its predictions are known"):
+        run("notebook")
 
 
 def test_the_tuned_experiment_is_marked_in_every_table_of_its_competition(toy, capsys):

@@ -142,8 +142,10 @@ class ImageExplanation:
     html: str
 
     def _repr_html_(self) -> str:
-        """The page in a frame of its own, so that its styles don't reach the notebook."""
-        return f'<iframe srcdoc="{html.escape(self.html)}" style="width: 100%; height: 800px; border: 0"></iframe>'
+        """The page in a frame of its own, so that its styles don't reach the notebook; scripts don't run in it."""
+        return (
+            f'<iframe srcdoc="{html.escape(self.html)}" style="width: 100%; height: 800px; border: 0" sandbox></iframe>'
+        )
 
     def save(self, file: Path | str) -> Path:
         """Writes the page."""

@@ -7,8 +7,8 @@ from typing import ClassVar, Literal, Self, TypeVar
 from pydantic import model_validator
 
 from tandem.config.base_experiment import BaseExperiment
-from tandem.config.competition import Labels
 from tandem.config.encoders import ClipCaptionEncoder, ClipImageEncoder, Encoder
+from tandem.config.labels import Labels
 
 E = TypeVar("E", bound=BaseExperiment)
 SHOWN = 3  # labels that a message names

@@ -99,12 +99,7 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
     for name, texts in captions.items():
         issues += checks.check_captions(splits[name], texts)
 
-    started = time.perf_counter()
-    needed = dict.fromkeys(file for split in splits.values() for file in split.images if file)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="PIL")  # an image that cannot be read becomes an issue
-        infos, n_opened = scan_images(folder, list(needed), scan_cache)
-    seconds = time.perf_counter() - started
+    infos, n_opened, seconds = _scan(folder, splits, scan_cache)
     for split in splits.values():
         issues += checks.check_images(split, infos)
     groups = np.arange(len(train.ids)) if competition.duplicates == "off" else None
@@ -120,6 +115,16 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
     return CheckedTables(
         rows, issues, images, captions, names, y, known, len(infos), n_opened, seconds, own_folds, extra
     )
+
+
+def _scan(folder: Path, splits: Mapping[str, checks.Split], cache: Path) -> tuple[dict[str, ImageInfo], int, float]:
+    """(what is known of each image that a row names, number of files that were opened, seconds)."""
+    started = time.perf_counter()
+    needed = dict.fromkeys(file for split in splits.values() for file in split.images if file)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")  # an image that cannot be read becomes an issue
+        infos, n_opened = scan_images(folder, list(needed), cache)
+    return infos, n_opened, time.perf_counter() - started
 
 
 def near_duplicates(

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tandem.config.competition import Labels
+from tandem.config.labels import Labels
 from tandem.config.questions import Question
 from tandem.data.csv_reader import Table
 from tandem.data.label_codec import CellIssue, encode

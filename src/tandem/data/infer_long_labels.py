@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tandem.config.competition import Labels
+from tandem.config.labels import Labels
 from tandem.config.questions import Question
 from tandem.data.csv_reader import Table
 from tandem.data.flags import ODD, POSITIVE, read_flag

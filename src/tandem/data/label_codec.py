@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tandem.config.competition import Labels
+from tandem.config.labels import Labels
 from tandem.data.flags import BLANK, ODD, POSITIVE, UNCERTAIN, FlagColumn, settle_minus
 from tandem.data.label_lists import parse_list, write_list
 

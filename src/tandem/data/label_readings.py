@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tandem.config.competition import Labels
+from tandem.config.labels import Labels
 from tandem.data.csv_reader import Table
 from tandem.data.flags import BLANK, MINUS, NEGATIVE, ODD, POSITIVE, FlagColumn
 from tandem.data.label_codec import CellIssue, natural_key, read_names, whole_number

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tandem.config.competition import Labels
+from tandem.config.labels import Labels
 from tandem.data.csv_reader import Table
 
 JOINTS = ("_", "-", "/", "|", ":", " ")  # between id and label in one cell

@@ -18,11 +18,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from tandem.config.encoders import TrunkEncoder
 from tandem.features.image_layout import Layout, set_image_size
+from tandem.features.module_calls import Call, last_chain, run_calls
 from tandem.features.pretrained_weights import load_backbone
 
 PROBE = 64  # pixels of the image by which two networks are compared
-Fixed = tuple[tuple, dict[str, Any]]  # arguments of a module behind its first one
-DEPTH = 2  # levels of containers that are opened: blocks.5.2, layer3.0
 
 
 class Normalise(nn.Module):
@@ -100,7 +99,7 @@ class _Stop(nn.Module):  # in place of the first trained module
 class LateStages(nn.Sequential):
     """States as on disk, (b, h, w, d) or (b, t, d), or uint8 pixels (b, h, w, 3) -> the last map (b, d', h', w')."""
 
-    def __init__(self, first: nn.Module, calls: "Sequence[_Call]", layout: Layout) -> None:
+    def __init__(self, first: nn.Module, calls: "Sequence[Call]", layout: Layout) -> None:
         super().__init__(first, *(call.module for call in calls), AsMap(layout))
         self.layout, self._fixed = layout, [call.fixed for call in calls]
         for i, (args, settings) in enumerate(self._fixed):
@@ -210,20 +209,11 @@ class Float(nn.Module):
         return states.float()
 
 
-@dataclass(eq=False)
-class _Call:  # of a module in a run of the network
-    name: str
-    module: nn.Module
-    given: Any  # its first argument
-    fixed: Fixed  # the others
-    returned: Any = None
-
-
 @dataclass(frozen=True)
 class _Split:
     normalise: nn.Module
     network: nn.Module
-    calls: list[_Call]  # of the trained modules, in order
+    calls: list[Call]  # of the trained modules, in order
     cut: Layout  # of the states that they start from
     last: Layout  # of the last states
 
@@ -235,11 +225,11 @@ def _split(cfg: TrunkEncoder) -> _Split:
     probe = cfg.size if hasattr(network, "set_input_size") else PROBE
     network = prepare(network, probe) if cfg.tune else channels_last(network.eval())
     pixels = torch.linspace(-1, 1, 3 * cfg.size**2).view(1, 3, cfg.size, cfg.size)
-    calls, features = _calls(network, pixels)
-    chain, last = _chain(network, calls, features, pixels), Layout.of(features, network, cfg.model)
+    calls, features = run_calls(network, pixels)
+    chain, last = last_chain(network, calls, features, pixels), Layout.of(features, network, cfg.model)
     if not cfg.tune:
         if not chain or chain[0].given is not pixels:
-            chain = [_Call("", Whole(network), pixels, ((), {}))]
+            chain = [Call("", Whole(network), pixels, ((), {}))]
         return _Split(normalise, network, chain, last, last)
     possible = [call for call in chain if call.given is not pixels]
     first = next((call for call in calls if f"{call.name}.".startswith(f"{cfg.tune}.")), None)
@@ -248,59 +238,6 @@ def _split(cfg: TrunkEncoder) -> _Split:
         what = f"can be split before one of {names}, nearest first" if names else "can't be split"
         raise ValueError(f'tune = {cfg.tune!r}: {cfg.model} {what}; with tune = "" all of it is trained from pixels')
     return _Split(normalise, network, chain[chain.index(first) :], Layout.of(first.given, network, cfg.model), last)
-
-
-@torch.no_grad()
-def _calls(network: nn.Module, pixels: torch.Tensor) -> tuple[list[_Call], Any]:
-    """(the calls of its parts in order, the features) of one run."""
-    calls: list[_Call] = []
-    handles = []
-    for top, child in network.named_children():
-        for name, part in _open(top, child, DEPTH).items():
-
-            def before(module: nn.Module, args: tuple, settings: dict[str, Any], name: str = name) -> None:
-                calls.append(_Call(name, module, args[0] if args else None, (args[1:], settings)))
-
-            def after(module: nn.Module, args: tuple, settings: dict[str, Any], returned: Any) -> None:
-                next(call for call in reversed(calls) if call.module is module).returned = returned
-
-            handles.append(part.register_forward_pre_hook(before, with_kwargs=True))
-            handles.append(part.register_forward_hook(after, with_kwargs=True))
-    try:
-        return calls, cast(Any, network).forward_features(pixels)
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _chain(network: nn.Module, calls: list[_Call], features: Any, pixels: torch.Tensor) -> list[_Call]:
-    """The last calls, each on what the one before it returned, whose other arguments are the same for any image."""
-    others = calls
-    if any(isinstance(value, torch.Tensor) for call in calls for value in _values(call.fixed)):
-        others, _ = _calls(network, pixels.flip(2).repeat(2, 1, 1, 1))
-    chain: list[_Call] = []
-    wanted = features
-    for call, other in zip(reversed(calls), reversed(others), strict=True):
-        again = any(call.module is later.module for later in chain)
-        if call.returned is not wanted or again or not _same_values(call.fixed, other.fixed):
-            break
-        chain.insert(0, call)
-        wanted = call.given
-    return chain
-
-
-def _same_values(one: Fixed, other: Fixed) -> bool:
-    for a, b in zip(_values(one), _values(other), strict=True):
-        if isinstance(a, torch.Tensor):
-            if not isinstance(b, torch.Tensor) or not torch.equal(a, b):
-                return False
-        elif not isinstance(a, int | float | str | tuple | None) or a != b:
-            return False
-    return True
-
-
-def _values(fixed: Fixed) -> list[Any]:
-    return [*fixed[0], *fixed[1].values()]
 
 
 def _distance(name: str, asked: str) -> list[float]:
@@ -314,11 +251,3 @@ def _distance(name: str, asked: str) -> list[float]:
         abs(int(a) - int(b)) if a.isdigit() and b.isdigit() else 1e6 * (1 - SequenceMatcher(None, a, b).ratio())
         for a, b in pairs
     ]
-
-
-def _open(name: str, module: nn.Module, depth: int) -> dict[str, nn.Module]:
-    """The modules in order by name, containers opened up to `depth` levels deep: blocks.5.2, layer3.0."""
-    if not isinstance(module, nn.Sequential | nn.ModuleList) or not len(module) or not depth:
-        return {name: module}
-    inner = (_open(f"{name}.{key}", child, depth - 1) for key, child in module.named_children())
-    return {key: part for parts in inner for key, part in parts.items()}

@@ -81,6 +81,15 @@ class Names:
         self._require_added(names)
         return names
 
+    def trainable(self, name: str) -> Experiment:
+        """The one experiment of this name; raises ValueError where there is none, or it was made elsewhere."""
+        if name in (STACK, GPU):
+            raise ValueError(f"EXP={name}: expected one experiment; there are: {' '.join(sorted(self.experiments))}")
+        experiment = self.experiments[self.chosen([name], "EXP")[0]]
+        if experiment.external:
+            raise ValueError(f"EXP={name}: it is external, only its predictions are known; expected one with models")
+        return experiment
+
     def _require_added(self, names: Sequence[str]) -> None:
         """Raises ValueError where one of these experiments reads features that were not added."""
         there = sorted(read_records(self.paths)) if any(self.experiments[name].features for name in names) else []

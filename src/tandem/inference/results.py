@@ -10,7 +10,7 @@ from typing import Any
 
 from tandem.artifacts.atomic_io import csv_text
 from tandem.artifacts.column_names import own_column
-from tandem.config.competition import Labels
+from tandem.config.labels import Labels
 
 # bytes of a file name that are not UTF-8 are written as \udc80 to \udcff
 TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}

@@ -29,8 +29,8 @@ def fit_here(paths: Paths, name: str, folds: Sequence[int] | None, on_epoch: OnE
     with only_run(paths):
         remove_leftovers(paths)
         graph = open_graph(paths)
-        needs = graph.task(f"train {graph.chosen([name])[0]}").needs
-        carry_out(graph, needs, (), partial(run_step, paths))
+        graph.trainable(name)
+        carry_out(graph, graph.task(f"train {name}").needs, (), partial(run_step, paths))
         graph = _with_weights(graph.refreshed(), name)
         numbers = graph.fold_numbers
         if unknown := sorted(set(folds or ()) - set(numbers)):

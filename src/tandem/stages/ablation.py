@@ -58,9 +58,9 @@ def _open_graph(paths: Paths, name: str, seeds: int) -> tuple[Graph, list[list[s
     """(graph that includes the networks; names with each seed of the full one, then of each variant)."""
     carry_out(Graph.open(paths), ["folds"], (), partial(run_step, paths))  # some parts need more rows than there are
     graph, rows = Graph.open(paths), len(read_labels(paths.labels)[0])
-    own = (one for one in graph.competition.experiments if graph.experiments[one].explains)
+    own = (one for one in graph.competition.experiments if isinstance(graph.experiments[one], FusionExperiment))
     name = name or next(own, "fusion")
-    experiment = graph.experiments[graph.chosen([name])[0]]
+    experiment = graph.trainable(name)
     if not isinstance(experiment, FusionExperiment):
         raise ValueError(f"EXP={name}: expected an experiment of kind fusion, got {experiment.kind!r}")
     if experiment.seeds > 1:

@@ -14,8 +14,9 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from tandem.artifacts.paths import Paths, local_path
-from tandem.config.competition import Labels, load_competition, required_keys
+from tandem.config.competition import load_competition, required_keys
 from tandem.config.import_record import assumed_metric
+from tandem.config.labels import Labels
 from tandem.config.questions import OPEN, Question, answer_of, as_list, flat, nested, one_line, parse_answers, written
 from tandem.config.toml_files import parse_toml
 from tandem.config.trusted_code import record_untrusted

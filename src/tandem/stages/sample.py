@@ -13,7 +13,8 @@ import numpy as np
 
 from tandem.artifacts.atomic_io import csv_text, write_text
 from tandem.artifacts.paths import Paths
-from tandem.config.competition import Competition, Folds, Labels, to_toml
+from tandem.config.competition import Competition, Folds, to_toml
+from tandem.config.labels import Labels
 from tandem.data.label_codec import LabelCodec
 from tandem.runtime.progress import progress
 from tandem.sample import NAME

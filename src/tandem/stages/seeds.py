@@ -47,10 +47,7 @@ def check(graph: Graph, name: str, n: int) -> Experiment:
     """The experiment of this name; raises ValueError where it can't be trained with n seeds."""
     if not 2 <= n <= MOST_SEEDS:
         raise ValueError(f"N={n}: expected 2 to {MOST_SEEDS} seeds")
-    if name not in graph.experiments:
-        there = ", ".join(sorted(graph.experiments))
-        raise ValueError(f"EXP={name}: has no file in configs/ that fits this competition; there are: {there}")
-    experiment = graph.experiments[name]
+    experiment = graph.trainable(name)
     if why := experiment.why_not_random:
         raise ValueError(f"EXP={name}: {why}, so further seeds change nothing")
     if experiment.seeds > 1:

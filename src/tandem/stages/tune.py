@@ -58,7 +58,7 @@ def main(args: Namespace) -> None:
 
 def _space(graph: Graph, name: str) -> SearchSpace:
     """Raises ValueError where the experiment can't be tuned, or the file that would be written is the user's own."""
-    name = graph.chosen([name])[0]
+    experiment = graph.trainable(name)
     file, target = config_files(graph.paths.configs)[name], tuned_file(graph.paths, name)
     space, added = search_space(file), read_joints(graph.paths)
     make = space.make  # of a file; of the competition, with the features that were added, and its prompts
@@ -67,9 +67,9 @@ def _space(graph: Graph, name: str) -> SearchSpace:
         raise ValueError(
             f'{file}: no section [tune]; add a line such as "train.lr" = {{low = 1e-4, high = 1e-2, log = true}} to it'
         )
-    if graph.experiments[name].teacher:
+    if experiment.teacher:
         raise ValueError(f"{file}: [pseudo] can't be tuned: a teacher's fold models saw the folds inside")
-    if (seeds := graph.experiments[name].seeds) > 1:
+    if (seeds := experiment.seeds) > 1:
         raise ValueError(f"{file}: seeds = {seeds} can't be tuned: tune it with one seed, then run make seeds")
     if target.exists() and not parse_toml(target).get("tuned"):
         raise ValueError(f"{target} exists and make tune did not write it; rename it first")
