@@ -341,6 +341,12 @@ def test_a_missing_and_an_added_file_are_refused(folder):
     with pytest.raises(ValueError, match="'more.txt' does not belong to the bundle"):
         open_bundle(folder)
     (folder / "more.txt").unlink()
+    hidden = folder / "oof" / "toy" / "__pycache__" / "run.json"
+    hidden.parent.mkdir()
+    hidden.write_text("{}")
+    with pytest.raises(ValueError, match="'oof/toy/__pycache__/run.json' does not belong to the bundle"):
+        open_bundle(folder)
+    hidden.unlink()
     (folder / "LICENSES").unlink()
     with pytest.raises(ValueError, match="'LICENSES' is missing"):
         open_bundle(folder)

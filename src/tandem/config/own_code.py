@@ -22,7 +22,7 @@ REFERENCE = re.compile(rf"({FILE.pattern}):([A-Za-z_]\w*)", re.ASCII)
 LOCATED = re.compile(rf"(?:.*/)?{REFERENCE.pattern}", re.ASCII)
 CLASS_OF_SESSION = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 INPUTS = "inputs"  # the attribute of a class that declares what it reads
-TERMS = "predict_terms"
+PREDICT_TERMS = "predict_terms"
 SESSION: dict[str, type] = {}  # classes that `tandem.register` was called with
 
 S = TypeVar("S", bound=BaseModel)
@@ -56,7 +56,7 @@ def declared(root: Path, model: str) -> Declared:
     """What the class `model`, FILE.py:CLASS of the folder `root` or a registered name, declares; raises ValueError
     with file and line where there is no such class, or where its inputs are not a literal."""
     if model in SESSION:
-        return Declared(getattr(SESSION[model], INPUTS, {}), hasattr(SESSION[model], TERMS))
+        return Declared(getattr(SESSION[model], INPUTS, {}), hasattr(SESSION[model], PREDICT_TERMS))
     if (match := REFERENCE.fullmatch(model)) is None:
         known = f", or a class that tandem.register was called with: {sorted(SESSION)}" if SESSION else ""
         raise ValueError(f"{model!r} is not my_FILE.py:CLASS{known}")
@@ -86,7 +86,7 @@ def _declared(root: Path, name: str, wanted: str) -> Declared:
         if name_ == INPUTS:
             inputs = _literal(value, file)
     methods = {node.name for node in own.body if isinstance(node, ast.FunctionDef)}
-    return Declared(inputs, TERMS in methods or any(one.explains for one in inherited))
+    return Declared(inputs, PREDICT_TERMS in methods or any(one.explains for one in inherited))
 
 
 def _assigned(body: Sequence[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:

@@ -21,7 +21,7 @@ from tandem.graph.names import Names, by_decoder, cached, stack_task
 from tandem.graph.sources import Sources
 from tandem.graph.task import Task
 
-TERMS = ".terms.parquet"  # contributions beside a fold's predictions
+FOLD_TERMS = ".terms.parquet"  # contributions beside a fold's predictions
 CHECKED_SETTINGS = {"id", "image", "caption", "images", "suffix", "image_name", "split", "valid", "train", "test"} | {
     "extra", "unlabelled", "encoding", "columns", "labels", "least", "most", "duplicates", "folds", "submission"
 }  # fmt: skip
@@ -188,7 +188,7 @@ class Graph(Names):
     def fold(self, name: str, k: int, seed: int = 0) -> Artifact:
         """One experiment's model of one fold, of the seed of this number, and its held-out predictions."""
         experiment = self.experiments[name].of_seed(seed).as_trained(self.sources.labelled_rows)
-        suffixes = [".safetensors", ".parquet", *([TERMS] if experiment.explains else [])]
+        suffixes = [".safetensors", ".parquet", *([FOLD_TERMS] if experiment.explains else [])]
         inputs: dict[str, Any] = {
             f"configs/{name}.toml": experiment.model_dump(mode="json"),
             "fold": k,

@@ -117,7 +117,8 @@ def read_manifest(root: Path) -> dict[str, Any]:
 def _check_files(root: Path, files: dict[str, dict[str, Any]]) -> None:
     """Raises ValueError unless exactly the listed files are there, unchanged; Python's compiled files may be added."""
     there = {file.relative_to(root).as_posix() for file in root.rglob("*") if file.is_symlink() or not file.is_dir()}
-    if added := {n for n in there - set(files) if "__pycache__" not in n} - {bundle_manifest(root).name}:
+    unlisted = there - set(files) - {bundle_manifest(root).name}
+    if added := {name for name in unlisted if not _is_compiled(PurePosixPath(name))}:
         raise ValueError(f"{root}: {min(added)!r} does not belong to the bundle; remove it")
     for name, about in files.items():
         place = PurePosixPath(name)
@@ -132,6 +133,10 @@ def _check_files(root: Path, files: dict[str, dict[str, Any]]) -> None:
             _check_modules(file)
         if place.name == OPEN_CLIP:
             _check_open_clip(file)
+
+
+def _is_compiled(file: PurePosixPath) -> bool:
+    return file.parent.name == "__pycache__" and file.suffix == ".pyc"
 
 
 def _check_modules(file: Path) -> None:

@@ -5,7 +5,7 @@ from functools import partial
 
 from tandem.artifacts.atomic_io import read_json, write_json, write_with
 from tandem.artifacts.predictions import Predictions
-from tandem.graph.declared_stages import TERMS, Graph
+from tandem.graph.declared_stages import FOLD_TERMS, Graph
 from tandem.graph.keys import Artifact, model_name
 from tandem.runtime.progress import print_line
 from tandem.training.fold_job import FoldJob
@@ -20,7 +20,7 @@ def copy_trained(graph: Graph, job: FoldJob, k: int, wanted: Artifact) -> bool:
     name, seed = found
     paths, record = job.paths, job.file(k, ".json")
     record.unlink(missing_ok=True)  # until it is written again, the fold is stale
-    for suffix in (".safetensors", *([TERMS] if job.experiment.explains else [])):
+    for suffix in (".safetensors", *([FOLD_TERMS] if job.experiment.explains else [])):
         write_with(job.file(k, suffix), partial(shutil.copyfile, paths.model(name, k, suffix, seed)))
     trained = Predictions.read(paths.model(name, k, ".parquet", seed))
     origin = {"key": wanted.key, "folds": job.rows.fold_digest}

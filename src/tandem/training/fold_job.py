@@ -18,7 +18,7 @@ from tandem.config.experiments import Experiment, FusionExperiment
 from tandem.config.own_code import located_code
 from tandem.data.extra_rows import ExtraRows, read_extra
 from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
-from tandem.graph.declared_stages import TERMS
+from tandem.graph.declared_stages import FOLD_TERMS
 from tandem.logits import logit, sigmoid
 from tandem.metrics import f1_samples
 from tandem.models.base import ExplainingModel, Model, TrainingRun
@@ -144,7 +144,7 @@ class FoldJob:
             terms = model.predict_terms(inputs)
             proba = sigmoid(terms[BOTH].sum(-1))
             parts = [(setting, ids, part) for setting, part in terms.items()]
-            write_contributions(self.file(k, TERMS), rows.names, parts)
+            write_contributions(self.file(k, FOLD_TERMS), rows.names, parts)
         else:
             proba = model.predict_proba(inputs)
         Predictions(ids, rows.names, proba, origin).write(self.file(k, ".parquet"))
@@ -187,7 +187,7 @@ class FoldJob:
         """Those of fold k: as written with its predictions, or, where these are not computed from them, predicted."""
         if not self.experiment.explains:
             return self.load([k]).terms(self.inputs.take(rows))
-        file = self.file(k, TERMS)
+        file = self.file(k, FOLD_TERMS)
         parts = read_contributions(file)
         if any(ids != [self.rows.ids[i] for i in rows] for _, ids, _ in parts):
             raise ValueError(f"{file}: not the rows of fold {k}; delete it and run make train")
