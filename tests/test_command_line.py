@@ -83,6 +83,21 @@ def test_an_unknown_stage_is_refused_and_those_there_are_are_listed(capsys):
     assert "'submit'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["FOO=1", "NAME=clip"], "error: not expected: --foo 1; tandem add-features takes COMP= NAME= FILE= TRAIN="),
+        ([], "error: the following arguments are required: --name; tandem add-features takes COMP= NAME= FILE="),
+    ],
+)
+def test_a_wrong_argument_is_one_line_that_says_what_the_command_takes(words, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["add-features", "toy", *words])
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(message)
+
+
 def test_a_stage_is_a_module_that_can_be_run_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(SRC))
     run = subprocess.run(

@@ -153,7 +153,10 @@ BROKEN = {
     "an unknown label": (lambda t: t.assign(cow=0.5), r"the columns 'id', 'cow' are no labels"),
     "another label list": (lambda t: t.rename(columns={"dog": "cow"}), r"no column for the labels 'dog'.*'cow'"),
     "no ids": (lambda t: t.drop(columns="id"), r"every column is a label's; expected a column of ids"),
-    "a negative value": (put("dog", 5, -0.3), r"question: .*are they logits or probabilities\?.*KIND=probabilities"),
+    "a negative value": (
+        put("dog", 5, -0.3),
+        r"question: .*1 of 120 values are negative, down to -0.3; are they logits.*KIND=probabilities",
+    ),
 }
 
 
@@ -205,6 +208,23 @@ def test_adding_again_needs_a_word_unless_it_is_identical(paths, capsys):
     assert add(*FILES, "AGAIN=1") == 0
     kept = competition("remarks").oof("notebook").to_pandas()["cat"].to_numpy()
     assert np.allclose(kept, pd.read_csv("oof.csv")["cat"], atol=1e-7)
+
+
+def test_again_and_remove_given_as_0_do_nothing(paths, capsys):
+    assert add(*FILES) == 0
+    changed("oof.csv", lambda t: t.assign(cat=t["cat"] / 2))
+    assert add(*FILES, "AGAIN=0") == 2 and "add AGAIN=1" in capsys.readouterr().err
+    assert add("REMOVE=0") == 2 and "there are no out-of-fold predictions" in capsys.readouterr().err
+    assert paths.external_oof("notebook").exists()
+
+
+def test_folds_of_one_name_and_a_folder_are_refused(paths, capsys):
+    changed("folds.csv", lambda t: t.assign(fold=0))
+    assert add(*FILES, "FOLDS=folds.csv") == 2
+    assert "folds.csv: all rows are in fold '0', so none was left out" in capsys.readouterr().err
+    assert add("OOF=input", "TEST=test.csv") == 2
+    assert "input is a folder; expected a CSV or parquet file" in capsys.readouterr().err
+    assert not paths.external_dir.exists()
 
 
 def test_make_clean_leaves_it_and_removing_it_leaves_nothing(paths, capsys):

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 STAGES = {
     "sample": "draw the competition that comes with the project",
@@ -45,6 +46,16 @@ ENVIRONMENT = {
 }
 
 
+class Parser(argparse.ArgumentParser):
+    """Errors are one line that says what a command takes."""
+
+    def error(self, message: str) -> NoReturn:
+        options = (action.option_strings[-1] for action in self._actions if action.option_strings)
+        names = [option[2:].upper().replace("-", "_") + "=" for option in options if option != "--help"]
+        takes = f"; {self.prog} takes COMP= {' '.join(names)}" if names else ""
+        self.exit(2, f"error: {message}{takes}; {self.prog} --help says more\n")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one stage; imports only that stage's module, so that light stages start at once."""
     for name, value in ENVIRONMENT.items():
@@ -54,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv.remove("TRUST=1")
         os.environ["TRUST"] = "1"  # see config/trusted_code.py
     argv = as_options(argv)
-    parser = argparse.ArgumentParser(prog="tandem", description=__doc__)
+    parser = Parser(prog="tandem", description=__doc__)
     commands = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
     wanted = next((word for word in argv if not word.startswith("-")), None)
     for name, summary in STAGES.items():
@@ -71,7 +82,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             module = importlib.import_module(f"tandem.stages.{file}")
             if hasattr(module, "add_arguments"):
                 module.add_arguments(command)
-    args = parser.parse_args(argv)
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        commands.choices[args.stage].error(f"not expected: {' '.join(unknown)}")
     try:
         if hasattr(module, "main"):
             return module.main(args) or 0

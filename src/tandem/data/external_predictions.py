@@ -109,7 +109,7 @@ def kind_of(table: UserTable, names: Sequence[str], values: np.ndarray, y: np.nd
     if low >= -ROUNDING:
         _check_probabilities(table, names, values)
     if (values < 0).mean() < NEGATIVE:
-        raise _question(table, f"{(values < 0).mean():.1%} of the values are negative, down to {low:g}")
+        raise _question(table, f"{(values < 0).sum():,} of {values.size:,} values are negative, down to {low:g}")
     if high <= 0:
         raise _question(table, f"all values are from {low:g} to {high:g}: logits of at most 0, or logarithms")
     return "logits"
@@ -153,7 +153,12 @@ def read_folds(table: UserTable, ids: Sequence[str], id_column: str) -> list[str
     for place, fold in zip(table.places, folds, strict=True):
         if not fold.strip() or fold == "nan":
             raise ValueError(f"{table.file}: {place}, column 'fold': an empty cell; expected the name of a fold")
-    return [folds[i].strip() for i in position]
+    found = [folds[i].strip() for i in position]
+    if len(set(found)) == 1:
+        raise ValueError(
+            f"{table.file}: all rows are in fold {found[0]!r}, so none was left out; expected 2 or more folds"
+        )
+    return found
 
 
 def same_partition(a: Sequence[object], b: Sequence[object]) -> bool:

@@ -40,7 +40,8 @@ def _text(cell: object) -> str:
 def read_user_table(file: Path) -> UserTable:
     """Raises FileNotFoundError, or ValueError with file and line where it is no table with a header line."""
     if not file.is_file():
-        raise FileNotFoundError(f"{file} does not exist; expected a CSV or parquet file")
+        what = "is a folder" if file.is_dir() else "does not exist"
+        raise FileNotFoundError(f"{file} {what}; expected a CSV or parquet file")
     if file.suffix.lower() != ".parquet":
         table = read_table(file)
         places = [f"line {line}" for line in table.lines]
