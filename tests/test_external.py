@@ -247,6 +247,15 @@ def test_it_is_current_until_what_it_was_made_from_changes(paths):
     assert "external/notebook/oof.parquet was removed" in Experiments(paths)["notebook"].why_not_current
 
 
+def test_the_data_are_checked_also_where_rows_were_removed_since_predictions_were_added(paths, capsys):
+    assert add(*FILES) == 0
+    paths.leak_test("notebook").unlink(missing_ok=True)
+    table = paths.input / "train.csv"
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
+    assert main(["check", "COMP=remarks"]) == 0
+    assert "59" in capsys.readouterr().out
+
+
 def test_the_competition_may_list_it(paths):
     assert add(*FILES) == 0
     toml = paths.competition.read_text()

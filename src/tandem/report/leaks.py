@@ -9,9 +9,9 @@ from tandem.graph.experiment_dir import ExperimentDir, Experiments, same_rows
 
 
 def leak_warnings(experiments: Experiments) -> Iterator[str]:
-    """A line for each external experiment with an alarm."""
+    """A line for each current external experiment with an alarm; of others the rows may have changed."""
     for one in experiments.scored():
-        if one.is_external and (found := leak_result(one)["warning"]):
+        if one.is_external and not one.stale_reason and (found := leak_result(one)["warning"]):
             yield f"warning: {one.name} {found}"
 
 
