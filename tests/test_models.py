@@ -358,7 +358,8 @@ def test_absent_weights_are_named():
         weights_identity(ImageEncoder(weights="absent.safetensors"))
 
 
-def test_weights_that_neither_package_nor_hub_has_are_an_error_with_a_remedy():
+def test_weights_that_neither_package_nor_hub_has_are_an_error_with_a_remedy(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # else its client retries for a while
     with pytest.raises(ValueError, match=r"'resnet10t': the weights could not be fetched.*path\.safetensors"):
         load_backbone("resnet10t", "")
 
