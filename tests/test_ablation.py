@@ -207,6 +207,7 @@ def test_the_table_names_every_part_with_its_cost_and_nothing_is_trained_twice(p
     assert again.drop(columns="ms").equals(table.drop(columns="ms"))
 
 
+@pytest.mark.slow
 def test_each_part_is_trained_with_every_seed(paths, monkeypatch):
     few = {name: CHANGES[name] for name in ("no_tuning", "concat")}
     monkeypatch.setattr("tandem.report.ablation.CHANGES", few)

@@ -116,6 +116,7 @@ def content(file: Path) -> object:
     return json.loads(file.read_bytes(), object_hook=kept) if file.suffix == ".json" else file.read_bytes()
 
 
+@pytest.mark.slow
 def test_no_result_depends_on_how_many_tasks_run_at_once(tmp_path, monkeypatch, capfd):
     made = []
     for jobs in (1, 2):
