@@ -87,6 +87,16 @@ def test_scores_are_those_of_the_files_best_first(toy, trained):
         scores["fusion"]
 
 
+def test_where_less_is_better_the_lowest_score_comes_first(trained, tmp_path):
+    for name in ("build", "oof", "folds"):
+        shutil.copytree(trained.root / name, tmp_path / name)
+    shutil.copytree(trained.input, tmp_path / "input" / "toy", ignore=shutil.ignore_patterns("data"))
+    for file in (tmp_path / "oof" / "toy").glob("*/scores.json"):
+        write_json(file, read_json(file) | {"greater_is_better": False})
+    found = [row.score for row in tandem.competition("toy", root=tmp_path).scores().rows]
+    assert found == sorted(found) and found[0] < found[-1]
+
+
 def test_scores_of_another_metric_come_last(trained, tmp_path):
     for name in ("build", "oof", "folds"):
         shutil.copytree(trained.root / name, tmp_path / name)

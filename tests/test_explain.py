@@ -2,6 +2,7 @@
 
 import io
 import re
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -21,7 +22,13 @@ from tandem.config.experiments import FusionExperiment
 from tandem.config.training import Fusion
 from tandem.explain.attribution import heat_maps, pooled_map
 from tandem.explain.explain_image import explain_image
-from tandem.explain.explanation import ExperimentPrediction, default_experiment, find_row, shown_labels
+from tandem.explain.explanation import (
+    ExperimentPrediction,
+    best_of_captions,
+    default_experiment,
+    find_row,
+    shown_labels,
+)
 from tandem.explain.grad_cam import grad_cam
 from tandem.explain.page import percent, render, segments
 from tandem.explain.pictures import overlay
@@ -346,3 +353,12 @@ def test_the_tables_fit_the_terminal(paths, width):
         console.print(line)
     printed = console.file.getvalue()
     assert "…" not in printed and max(map(len, printed.splitlines())) <= width
+
+
+def test_where_less_is_better_the_lowest_score_is_the_best_of_captions(trained, tmp_path):
+    shutil.copytree(trained.experiment("words"), tmp_path / "oof" / "toy" / "words")
+    shutil.copytree(trained.experiment("words"), tmp_path / "oof" / "toy" / "lower")
+    for name, score in (("words", 0.3), ("lower", 0.2)):
+        file = Paths("toy", tmp_path).scores(name)
+        write_json(file, read_json(file) | {"score": score, "greater_is_better": False})
+    assert best_of_captions(Experiments(Paths("toy", tmp_path))) == "lower"

@@ -10,6 +10,7 @@ from tandem.api_results import Folds, ImageExplanation, Labels, Score, Scores, T
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.config.competition import load_competition
+from tandem.config.metric_names import merit
 from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.graph.experiment_dir import Experiments, command_for
 from tandem.graph.keys import STACK
@@ -86,10 +87,11 @@ class CompetitionResults:
         >>> scores["stack"].score >= scores["looks"].score
         True
         """
-        rows = [score_of(experiment) for experiment in Experiments(self._paths).scored()]
+        rows = [(merit(one.scores), score_of(one)) for one in Experiments(self._paths).scored()]
         if not rows:
             raise FileNotFoundError(f"{self.name!r} has no scores; run: {command_for(self.name)}")
-        return Scores(tuple(sorted(rows, key=lambda row: (not row.current, -row.score))))
+        rows.sort(key=lambda row: (not row[1].current, -row[0]))
+        return Scores(tuple(row for _, row in rows))
 
     def labeler(self, experiment: str = "stack", folds: int = 0) -> "Labeler":
         """Labels new images as this experiment labelled the test rows; `folds`: number of its fold models, 0 is all.

@@ -9,6 +9,7 @@ from PIL import Image
 
 from tandem.artifacts.contributions import BOTH, read_image_terms
 from tandem.artifacts.predictions import Predictions
+from tandem.config.metric_names import merit
 from tandem.explain.words import Words
 from tandem.graph.experiment_dir import ExperimentDir, Experiments
 from tandem.logits import sigmoid
@@ -74,9 +75,9 @@ def default_experiment(experiments: Experiments, preferred: Sequence[str] = ()) 
 
 
 def best_of_captions(experiments: Experiments) -> str:
-    """The trained experiment with the highest score that reads captions alone; "" if there is none."""
+    """The trained experiment with the best score that reads captions alone; "" if there is none."""
     scored = [one for one in experiments.scored() if not one.is_stack and one.reads == {"caption"}]
-    return max(scored, key=lambda one: one.scores["score"]).name if scored else ""
+    return max(scored, key=lambda one: merit(one.scores)).name if scored else ""
 
 
 def read_prediction(experiment: ExperimentDir, names: Sequence[str], split: str, image: str) -> ExperimentPrediction:
