@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from tiny_models import save_tokenizer
+
 from tandem.runtime.torch_setup import import_timm
 
 SIZE = 32  # pixels
@@ -33,8 +35,7 @@ def hugging_face_pair(folder: Path, kind: str = "clip") -> str:
     """A CLIP or SigLIP of transformers with a tokenizer of few words."""
     import_timm()
     import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast, SiglipConfig, SiglipModel
+    from transformers import CLIPConfig, CLIPModel, SiglipConfig, SiglipModel
 
     from tandem.artifacts.atomic_io import write_json
 
@@ -50,12 +51,8 @@ def hugging_face_pair(folder: Path, kind: str = "clip") -> str:
         else:
             network = SiglipModel(SiglipConfig(text_config=text, vision_config=vision))
     network.save_pretrained(folder)
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    ends = [("<s>", 0), ("</s>", 1)]
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=ends)
     special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "[UNK]", "pad_token": "</s>"}
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
+    save_tokenizer(folder, words, ("<s>", "</s>"), **special)
     about = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "do_center_crop": kind == "clip"}
     write_json(folder / "preprocessor_config.json", about)
     return str(folder)

@@ -1,6 +1,7 @@
 """Networks of nobody's training, in seconds: any timm network's random weights, and transformers of many families."""
 
 from pathlib import Path
+from typing import Any
 
 from tandem.runtime.torch_setup import import_timm
 
@@ -52,7 +53,6 @@ def text_folder(family: str, folder: Path) -> str:
     import_timm()
     import torch
     import transformers
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
     config, model, sizes = FAMILIES[family]
     with torch.random.fork_rng(), torch.no_grad():
@@ -62,12 +62,18 @@ def text_folder(family: str, folder: Path) -> str:
             p.add_(0.1 * torch.randn_like(p))  # norms and biases, too, are not what they begin as
     transformers.utils.logging.disable_progress_bar()
     network.save_pretrained(folder)
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    ends = [("[CLS]", 2), ("[SEP]", 3)]
-    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
     named = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=40, **named).save_pretrained(
-        folder
-    )
+    save_tokenizer(folder, WORDS, ("[CLS]", "[SEP]"), model_max_length=40, **named)
     return str(folder)
+
+
+def save_tokenizer(folder: Path, words: list[str], ends: tuple[str, str], **settings: Any) -> None:
+    """A tokenizer of whole words, in a folder of transformers; a text stands between the two `ends`."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    special = [(end, words.index(end)) for end in ends]
+    tokenizer.post_processor = processors.TemplateProcessing(single=f"{ends[0]} $A {ends[1]}", special_tokens=special)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **settings).save_pretrained(folder)

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from tandem.artifacts.atomic_io import write_with
 from tandem.artifacts.column_names import own_column, read_parquet
+from tandem.artifacts.rows_by_id import rows_by_id
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,13 +39,7 @@ class Predictions:
 
     def aligned_to(self, ids: Sequence[str]) -> np.ndarray:
         """`proba` in the order of `ids`; raises ValueError where one has no prediction."""
-        if list(self.ids) == list(ids):
-            return self.proba
-        row = {id: i for i, id in enumerate(self.ids)}
-        missing = [id for id in ids if id not in row]
-        if missing:
-            raise ValueError(f"{len(missing)} ids have no prediction, first: {missing[0]}")
-        return self.proba[[row[id] for id in ids]]
+        return rows_by_id(self.proba, self.ids, ids, "prediction")
 
     def to_pandas(self) -> "pd.DataFrame":
         """Index `id` (`id_` where a label is called id); one column per label."""

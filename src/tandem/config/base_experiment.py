@@ -100,8 +100,6 @@ class BaseExperiment(Section):
     @property
     def why_no_new_images(self) -> str:
         """Why it can't label images that are in no table; "" where it can."""
-        if self.external:
-            return "it is external, only its predictions are known"
         if not self.features:
             return ""
         names = ", ".join(repr(one.name) for one in self.features)

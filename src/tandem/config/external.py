@@ -26,6 +26,10 @@ class ExternalExperiment(BaseExperiment):
         """Unknown, so as if it read both."""
         return {"image", "caption"}
 
+    @property
+    def why_no_new_images(self) -> str:
+        return "it is external, only its predictions are known"
+
 
 def is_external(run: Mapping[str, Any]) -> bool:
     """Whether the predictions of an experiment with this `run.json` were made elsewhere."""

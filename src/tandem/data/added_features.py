@@ -10,6 +10,7 @@ import numpy as np
 
 from tandem.artifacts.atomic_io import digest, read_json, write_json, write_with
 from tandem.artifacts.paths import Paths
+from tandem.artifacts.rows_by_id import rows_by_id
 from tandem.config.encoders import Joint
 
 HOW = "run: make add-features COMP={comp} FILE=<file> NAME={name} AGAIN=1"
@@ -84,11 +85,8 @@ def read_added(paths: Paths, name: str, split: str, ids: Sequence[str]) -> np.nd
     how = HOW.format(comp=paths.comp, name=name)
     if not (file := values_file(paths, name, split)).is_file():
         raise FileNotFoundError(f"{file} does not exist: the rows of {split} have no features {name!r}; {how}")
-    stored = read_json(ids_file(paths, name, split))
-    array = np.load(file, mmap_mode="r", allow_pickle=False)[:, None]
-    if stored == list(ids):
-        return array
-    row = {id: i for i, id in enumerate(stored)}
-    if missing := [id for id in ids if id not in row]:
-        raise ValueError(f"{file}: {len(missing):,} ids have no features {name!r}, first: {missing[0]!r}; {how}")
-    return array[[row[id] for id in ids]]
+    try:
+        array = np.load(file, mmap_mode="r", allow_pickle=False)[:, None]
+        return rows_by_id(array, read_json(ids_file(paths, name, split)), ids, f"features {name!r}")
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}; {how}") from error

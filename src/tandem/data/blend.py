@@ -13,7 +13,7 @@ from tandem.data.competition_tables import read_one
 from tandem.data.submission import ExpectedRows
 from tandem.data.submission_form import layout_of
 from tandem.logits import logit, sigmoid
-from tandem.metrics import METRICS
+from tandem.metrics import METRICS, rank_correlations
 
 Kind = Literal["label sets", "probabilities"]
 Method = Literal["vote", "rank", "logit"]
@@ -130,24 +130,14 @@ def within_limits(pred: np.ndarray, value: np.ndarray, least: int, most: int) ->
 
 def agreement(files: Sequence[SubmissionFile]) -> list[dict[str, float | str]]:
     """For each two files: mean F1 and Jaccard index of the rows' label sets, two empty ones agree; and of probabilities
-    the mean rank correlation of a label (Spearman)."""
+    the mean rank correlation of the labels that vary in both (Spearman)."""
     found = []
     for a, b in combinations(files, 2):
         scores: dict[str, float | str] = {"a": str(a.path), "b": str(b.path)}
         for name in ("f1_samples", "jaccard_samples"):
             scores[name] = METRICS[name](a.sets, b.sets, 1.0, 1.0, None)
         if a.kind == "probabilities":
-            scores["rank_correlation"] = _rank_correlation(a.values, b.values)
+            each = rank_correlations(a.values, b.values)
+            scores["rank_correlation"] = float(np.nanmean(each)) if np.isfinite(each).any() else 1.0
         found.append(scores)
     return found
-
-
-def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Mean over the labels that vary in both."""
-    from scipy.stats import rankdata
-
-    x, y = (rankdata(values, axis=0) for values in (a, b))
-    x, y = x - x.mean(0), y - y.mean(0)
-    size = np.sqrt((x**2).sum(0) * (y**2).sum(0))
-    varies = size > 0
-    return float(((x * y).sum(0)[varies] / size[varies]).mean()) if varies.any() else 1.0

@@ -2,9 +2,9 @@
 
 Such models are surer on training rows than on test rows, and rightly so. Predictions are first recalibrated on the
 training rows (shift and scale of the logits), so that a model that is over- or underconfident on all rows gives no
-alarm: their entropy is then the log loss that they reach on the training rows, and the one
-that they expect on the test rows. Their ratio is near 1 for honest predictions, where train and test rows are alike.
-Where these differ, it moves for all models, so it is compared with the lowest one of the other members.
+alarm: their entropy is then the log loss that they reach on the training rows, and the one that they expect on the test
+rows. Their ratio is near 1 for honest predictions, where train and test rows are alike. Where these differ, it moves
+for all models, so it is compared with the lowest one of the other members.
 """
 
 from collections.abc import Mapping

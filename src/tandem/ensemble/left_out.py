@@ -7,8 +7,8 @@ import numpy as np
 
 from tandem.artifacts.contributions import TERMS, stream_contributions
 from tandem.artifacts.predictions import Predictions
-from tandem.ensemble.member_terms import rank_correlation
 from tandem.logits import sigmoid
+from tandem.metrics import rank_correlations
 
 LACKING = {"captions": "caption", "photos": "image"}  # what is left out -> its term
 SHOWN = 40  # labels, at most, that are printed one by one
@@ -34,7 +34,9 @@ def agreement(names: Sequence[str], terms: np.ndarray, without: Mapping[str, np.
     for lacking, logits in without.items():
         if logits is not None and len(logits):
             own = terms[:, :, TERMS.index(LACKING[lacking])]
-            found[lacking] = dict(zip(names, rank_correlation(own, terms.sum(-1) - logits), strict=True))
+            each = rank_correlations(own, terms.sum(-1) - logits).tolist()
+            known = [None if np.isnan(value) else round(value, 4) for value in each]
+            found[lacking] = dict(zip(names, known, strict=True))
     return found
 
 

@@ -16,7 +16,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import rankdata
 
 from tandem.artifacts.contributions import JOINT, TERMS, splits_in, stream_contributions, term_of
 from tandem.artifacts.paths import Paths
@@ -136,20 +135,6 @@ def fit_split(stack: Stack, inputs: StackInputs, sources: Sequence[Source]) -> T
             means[i] = _sums(source, np.zeros(n, int), c)[0] / n
             slopes[i] = _slopes(parts[:, :, i], sample.logits[:, i])
     return TermSplit(means, slopes)
-
-
-def rank_correlation(terms: np.ndarray, change: np.ndarray) -> list[float | None]:
-    """Spearman's correlation of two (n, c), for each column; None where one of them is constant.
-
-    >>> rank_correlation(np.array([[1.0], [2.0], [9.0]]), np.array([[0.1], [0.2], [0.3]]))
-    [1.0]
-    """
-    out: list[float | None] = []
-    for one, other in zip(terms.T, change.T, strict=True):
-        ranks = np.stack([rankdata(one), rankdata(other)])
-        varies = (np.ptp(ranks, axis=1) > 0).all()
-        out.append(round(float(np.corrcoef(ranks)[0, 1]), 4) if varies else None)
-    return out
 
 
 def _whole_parts(parts: np.ndarray, sources: Sequence[Source]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Frozen CLIP-like pairs: a vector of length 1 for each image or caption, and its similarity to the labels' prompts."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -8,11 +9,9 @@ import torch
 from torch.nn.functional import normalize
 
 from tandem.config.encoders import ClipEncoder, ClipImageEncoder, LabelPrompts
-from tandem.data.image_loader import Image, image_batches
 from tandem.features.clip_pair import Pair, Pixels
 from tandem.features.clip_weights import load_pair
-from tandem.features.image_encoder import BATCH
-from tandem.runtime.resources import threads
+from tandem.features.image_encoder import encode_images
 from tandem.runtime.torch_setup import autocast, device
 
 TEXTS = 64  # in one batch
@@ -51,14 +50,7 @@ def _image_encoder(cfg: ClipImageEncoder, pair: Pair, compare: Compare) -> Calla
         with autocast(on):
             return compare(pair.embed_images(((pixels / 255 - mean) / std).permute(0, 3, 1, 2)))
 
-    @torch.inference_mode()
-    def encode(files: Sequence[Image]) -> Iterator[np.ndarray]:
-        for batch in image_batches(files, cfg.image_size, BATCH[on.type], threads()):
-            pixels = torch.from_numpy(batch).to(on)
-            views = [pixels, pixels.flip(2)] if cfg.mirror else [pixels]
-            yield torch.stack([compute(view) for view in views], 1).cpu().numpy()
-
-    return encode
+    return partial(encode_images, compute, cfg.image_size, cfg.mirror)
 
 
 def _caption_encoder(pair: Pair, compare: Compare) -> Callable[[Sequence], Iterator[np.ndarray]]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tandem.artifacts.atomic_io import read_json, write_json
+from tandem.artifacts.rows_by_id import rows_by_id
 from tandem.runtime.progress import progress
 
 CHUNK = 512  # rows between two saved states of a run; a multiple of every encoder's batch
@@ -62,11 +63,7 @@ def _resume(partial: Path, state: Path, key: str) -> int:
 
 def read_features(path: Path, ids: Sequence[str]) -> np.ndarray:
     """(n, views, ...) float16 in the order of `ids`; a memory map where that is the order on disk."""
-    stored = read_json(path.with_suffix(".ids.json"))
-    array = np.load(path, mmap_mode="r")
-    if stored == list(ids):
-        return array
-    row = {name: i for i, name in enumerate(stored)}
-    if missing := [name for name in ids if name not in row]:
-        raise ValueError(f"{path}: {len(missing)} ids have no features, first: {missing[0]}; run make features")
-    return array[[row[name] for name in ids]]
+    try:
+        return rows_by_id(np.load(path, mmap_mode="r"), read_json(path.with_suffix(".ids.json")), ids, "features")
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; run make features") from error

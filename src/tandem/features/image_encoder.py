@@ -1,12 +1,13 @@
 """Frozen timm backbones: a vector for each image and view, or the maps of early stages."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from tandem.config.encoders import ImageEncoder, TrunkEncoder
+from tandem.config.encoders import ImageEncoder, ImageSize, TrunkEncoder
 from tandem.data.image_loader import Image, image_batches
 from tandem.features.image_backbone_split import Normalise, early_stages, prepare
 from tandem.features.image_layout import Layout, pool, set_image_size
@@ -40,11 +41,16 @@ def load_encoder(cfg: ImageEncoder | TrunkEncoder) -> Callable[[Sequence[Image]]
                 features = network.forward_features(normalise(pixels))
             return pool(features.float(), Layout.of(features, network, model), how, model)
 
-    @torch.inference_mode()
-    def encode(files: Sequence[Image]) -> Iterator[np.ndarray]:
-        for batch in image_batches(files, cfg.size, BATCH[on.type], threads()):
-            pixels = torch.from_numpy(batch).to(on)
-            views = [pixels, pixels.flip(2)] if cfg.mirror else [pixels]
-            yield torch.stack([compute(view) for view in views], 1).cpu().numpy()
+    return partial(encode_images, compute, cfg.size, cfg.mirror)
 
-    return encode
+
+@torch.inference_mode()
+def encode_images(
+    compute: Callable[[torch.Tensor], torch.Tensor], size: ImageSize, mirror: bool, files: Sequence[Image]
+) -> Iterator[np.ndarray]:
+    """Blocks (b, views, ...) of what `compute` makes of uint8 pixels (b, size, size, 3); view 1 is the mirrored one."""
+    on = device()
+    for batch in image_batches(files, size, BATCH[on.type], threads()):
+        pixels = torch.from_numpy(batch).to(on)
+        views = [pixels, pixels.flip(2)] if mirror else [pixels]
+        yield torch.stack([compute(view) for view in views], 1).cpu().numpy()

@@ -128,15 +128,11 @@ class TrainedFiles:
 
     def oof_without(self, setting: str, rows: "LabelledRows") -> "np.ndarray | None":
         """(n, c) out-of-fold probabilities in the setting no_caption or no_image; None where it has none."""
-        from tandem.artifacts.contributions import read_contributions
-        from tandem.artifacts.predictions import Predictions
-        from tandem.logits import sigmoid
+        from tandem.artifacts.contributions import splits_in
+        from tandem.ensemble.left_out import read_without
 
         file = self.paths.contributions(self.name)
-        for found, ids, terms in read_contributions(file) if file.exists() else ():
-            if found == setting:
-                return Predictions(ids, rows.names, sigmoid(terms.sum(-1))).aligned_to(rows.ids)
-        return None
+        return read_without(file, setting, rows.ids, rows.names) if setting in splits_in(file) else None
 
     def oof(self) -> "Predictions":
         from tandem.artifacts.predictions import Predictions

@@ -14,6 +14,7 @@ from tandem.metrics.probability_scores import (
     one_class,
     ranking_rows,
 )
+from tandem.metrics.rank_correlation import rank_correlations
 from tandem.metrics.registry import METRICS, Metric
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "one_class",
     "paired_interval",
     "paired_mean",
+    "rank_correlations",
     "ranking_rows",
     "students_t",
 ]
