@@ -54,6 +54,27 @@ def page(browser):
     assert errors == []
 
 
+AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+@pytest.fixture
+def accessible():
+    """`accessible(page)` lists what axe finds wrong on a page, in the light and in the dark theme: nothing is []."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    def violations(page) -> list[str]:
+        found = []
+        for theme in ("light", "dark"):
+            page.emulate_media(color_scheme=theme)
+            results = Axe().run(page, options={"runOnly": {"type": "tag", "values": AXE_TAGS}})
+            for one in results.response["violations"]:
+                nodes = "; ".join(f"{node['target']}: {node['failureSummary']}" for node in one["nodes"][:5])
+                found.append(f"{theme}: {one['id']} on {len(one['nodes'])} elements: {nodes}")
+        return found
+
+    return violations
+
+
 @pytest.fixture(scope="session")
 def fusion_toy(tmp_path_factory):
     """The paths of a trained competition, see tests/fusion_toy.py; one test that changes a file puts it back."""
