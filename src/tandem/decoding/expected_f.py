@@ -109,6 +109,38 @@ def _best_sizes(
     return chosen
 
 
+def expected_values(
+    p: np.ndarray,
+    beta: float = 1.0,
+    least: int = 0,
+    weights: np.ndarray | None = None,
+    zero_division: float = 0.0,
+    jaccard: bool = False,
+) -> np.ndarray:
+    """Expected F-beta, or Jaccard index, of a row's first 0, 1, 2, ... labels, in the order of its probabilities (c,).
+
+    It ends where more labels can be none of the best two sets. `weights` and `zero_division` as in `expected_sets`.
+    """
+    c, gain = len(p), _jaccard if jaccard else partial(_f_beta, beta)
+    if weights is None or not np.isfinite(weights).all():
+        weights = np.ones(_largest_set(float(p.sum()), c) + 1)
+    weights, column = np.asarray(weights, np.float64)[: c + 1], p.astype(np.float64)[:, None]
+    prefix, suffixes = np.eye(len(weights), 1), [np.eye(len(weights), 1)]
+    for one in column[::-1]:
+        suffixes.append(add_label(suffixes[-1], one))
+    mass = suffixes[-1][:, 0] * weights
+    if not (total := mass.sum()) > 0:
+        return expected_values(p, beta, least, None, zero_division, jaccard)
+    mean_size, squared, values = mass @ np.arange(len(weights)) / total, 1.0 if jaccard else beta**2, list[float]()
+    for k in range(c + 1):
+        prefix = add_label(prefix, column[k - 1]) if k else prefix
+        values.append(float(_expected(prefix, suffixes[c - k], k, gain, weights, zero_division)[0] / total))
+        bound = (1 + squared) * mean_size / (k + 1 + squared * mean_size)  # see `_best_sizes`
+        if k > least and sorted(values[least:])[-2] >= bound:
+            break
+    return np.array(values)
+
+
 def _f_beta(beta: float, weights: np.ndarray, overlap: int, true: np.ndarray, k: int) -> np.ndarray:
     return weights * (1 + beta**2) * overlap / (beta**2 * true + k)
 
