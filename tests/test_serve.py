@@ -87,6 +87,38 @@ def test_without_a_caption_the_image_alone_is_used(client):
     assert body == post(client, caption="  ").json() != read
 
 
+def test_several_images_get_the_results_of_each_in_order_and_a_bad_one_an_error(client):
+    captions = ["a red thing", "a blue thing", ""]
+    files = [("photo", ("a.png", data)) for data in (png(), b"no image", png(photo(False)))]
+    results = client.post("/label", files=files, data={"caption": captions}).json()["results"]
+    assert results[1] == {"error": "unreadable: 8 bytes that are not one of JPEG, PNG, WEBP, BMP, GIF"}
+    first, last = post(client, caption=captions[0]).json(), post(client, data=png(photo(False))).json()
+    for found, alone in zip((results[0], results[2]), (first, last), strict=True):
+        assert found["labels"] == alone["labels"] and found.keys() == alone.keys()
+        p = {row["label"]: row["proba"] for row in alone["all"]}
+        assert {row["label"]: row["proba"] for row in found["all"]} == pytest.approx(p, abs=1e-5)
+
+
+def test_a_missing_caption_that_every_model_needs_is_the_error_of_that_image_alone(fusion_toy):
+    labeler = Labeler.of(fusion_toy, "words")
+    labeler.no_caption = None
+    client = TestClient(make_app(LabelService(labeler)), base_url=HOST)
+    files = [("photo", ("a.png", png())), ("photo", ("b.png", png()))]
+    good, bad = client.post("/label", files=files, data={"caption": ["red", " "]}).json()["results"]
+    assert good["labels"] and bad["error"].startswith("a caption is missing, and every trained experiment needs one")
+
+
+def test_a_result_has_the_decision_with_the_next_set_and_a_reason_for_each_label(client, service):
+    body, decoder = post(client, caption="a red thing").json(), service.labeler.predictor.decoder
+    reasons = {row["label"]: row["reason"] for row in body["all"]}
+    assert set(body["decision"]) == {"by", "expected", "runner_up"} and body["training"] is None
+    if decoder.thresholds is None:
+        assert body["decision"]["by"] == "in the set with the highest expected F1"
+        assert body["decision"]["runner_up"]["expected"] <= body["decision"]["expected"]
+    assert all((name in body["labels"]) == (not reason.startswith(("not", "probability below")))
+               for name, reason in reasons.items())  # fmt: skip
+
+
 def test_an_explanation_has_a_heat_map_of_the_images_shape_and_the_effect_of_each_word(client):
     wide = png(photo(True).resize((128, 64)))
     body = post(client, "/explain", wide, caption="a red thing", label="red").json()
@@ -112,7 +144,7 @@ def test_about_has_the_served_models_and_the_limits_of_the_input(client):
     about = client.get("/about").json()
     assert about["competition"] == "toy" and about["served"] == "join; 2 models"
     assert about["labels"] == list(NAMES)
-    assert about["max_bytes"] == images.MAX_BYTES
+    assert about["max_bytes"] == images.MAX_BYTES and about["max_photos"] == 16 and about["why"] == ""
 
 
 # ---- rejected requests
@@ -171,10 +203,15 @@ def test_a_field_that_is_not_as_expected_is_rejected(client, fields, reason):
     assert body.status_code == 422 and reason in body.json()["error"]
 
 
-def test_a_form_without_an_image_or_with_two_is_rejected(client):
+def test_a_form_without_an_image_or_with_too_many_is_rejected(client):
     assert client.post("/label", data={"photo": "text"}).status_code == 422
     two = [("photo", ("a.png", png())), ("photo", ("b.png", png()))]
-    assert client.post("/label", files=two).status_code == 400
+    assert client.post("/explain", files=two, data={"label": "red"}).status_code == 422
+    assert client.post("/label", files=two * 8).status_code == 200
+    assert client.post("/label", files=[*two * 8, two[0]]).status_code == 400
+    answer = client.post("/label", files=two, data={"caption": ["one", "two", "three"]})
+    assert answer.status_code == 422
+    assert answer.json()["error"] == "caption: 3 texts and 2 photos; expected one each, or none"
 
 
 def test_an_interrupted_upload_is_no_error_of_the_server(service, served, caplog):

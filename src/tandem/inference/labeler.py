@@ -132,10 +132,11 @@ class Labeler:
         if len(texts) != len(files):
             raise ValueError(f"{len(files)} images and {len(texts)} captions; expected one each")
         if self.no_caption is None and not all(map(has_caption, texts)):
-            raise ValueError(self._about_no_caption())
+            raise ValueError(self.about_no_caption())
         return self._stream(files, texts, terms)
 
-    def _about_no_caption(self) -> str:
+    def about_no_caption(self) -> str:
+        """The message about a missing caption where every experiment needs one."""
         if bundle_manifest(self.paths.root).is_file():
             return "a caption is missing, and every experiment in this bundle needs one; caption every image"
         why = "a caption is missing, and every trained experiment needs one; caption every image, or train one that"

@@ -17,6 +17,15 @@ TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "newl
 
 
 @dataclass(frozen=True)
+class TrainingRow:
+    """The training row that an image is, and which models labelled it therefore."""
+
+    id: str  # "" in a bundle, which holds no ids
+    fold: int | None  # whose models labelled it, because they were not trained on it; None where there are none
+    note: str  # the same as a sentence
+
+
+@dataclass(frozen=True)
 class LabelledImage:
     """The prediction for one image, or the reason why there is none."""
 
@@ -26,6 +35,7 @@ class LabelledImage:
     problem: str = ""  # why it cannot be read
     terms: dict[str, dict[str, float]] | None = None  # if requested, {label: {term: part of the logit}}
     without_caption: bool = False  # predicted from the image only, because the caption is missing
+    training: TrainingRow | None = None  # where the image is in the training set
 
 
 def label_separator(labels: Labels) -> str:

@@ -1,8 +1,9 @@
-"""The routes: the files of the page, GET /about, and POST /label and /explain with an uploaded image."""
+"""The routes: the files of the page, GET /about, POST /label with up to 16 images, and POST /explain with one."""
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,15 +30,29 @@ FORM = 2**16  # bytes of a form without the image
 
 def make_app(service: LabelService) -> Starlette:
     """Images are processed one at a time, in a thread, so that the server stays responsive."""
-    about, limiter = service.about, CapacityLimiter(1)
+    about, limiter, most = service.about, CapacityLimiter(1), service.about["max_photos"]
 
-    def image_endpoint(method: Callable[..., dict], *fields: str) -> Callable:
+    def label(form: FormData) -> dict:
+        """One result, or `results` of several images."""
+        photos = read_photos(form) if about["uses_images"] else None
+        captions = read_captions(form, None if photos is None else len(photos), about["max_caption"])
+        with saved(photos) as files:
+            if len(captions) == 1:
+                return service.label(files[0] if files else None, captions[0])
+            return {"results": service.label_many(files, captions)}
+
+    def explain(form: FormData) -> dict:
+        photos = read_photos(form, 1) if about["uses_images"] else None
+        (caption,) = read_captions(form, 1, about["max_caption"])
+        label = read_text("label", form.get("label"), about["max_caption"])
+        with saved(photos) as files:
+            return service.explain(files[0] if files else None, caption, label)
+
+    def form_endpoint(method: Callable[[FormData], dict]) -> Callable:
         async def endpoint(request: Request) -> JSONResponse:
             try:
-                async with request.form(max_files=1, max_fields=4, max_part_size=FORM) as form:
-                    photo = read_photo(form) if about["uses_images"] else None
-                    texts = read_texts(form, ("caption", *fields), about["max_caption"])
-                    result = await run_sync(_call_with_file, method, photo, *texts, limiter=limiter)
+                async with request.form(max_files=most, max_fields=most + 2, max_part_size=FORM) as form:
+                    result = await run_sync(method, form, limiter=limiter)
             except ValueError as error:
                 raise HTTPException(422, str(error)) from error
             except ClientDisconnect as error:
@@ -49,8 +64,8 @@ def make_app(service: LabelService) -> Starlette:
     return Starlette(
         routes=[
             Route("/about", lambda request: JSONResponse(about)),
-            Route("/label", image_endpoint(service.label), methods=["POST"]),
-            Route("/explain", image_endpoint(service.explain, "label"), methods=["POST"]),
+            Route("/label", form_endpoint(label), methods=["POST"]),
+            Route("/explain", form_endpoint(explain), methods=["POST"]),
             Mount("/", StaticFiles(directory=PAGE, html=True)),
         ],
         middleware=[
@@ -63,36 +78,47 @@ def make_app(service: LabelService) -> Starlette:
     )
 
 
-def read_photo(form: FormData) -> BinaryIO:
-    """The image file; raises ValueError where there is none."""
-    photo = form.get("photo")
-    if not isinstance(photo, UploadFile):
+def read_photos(form: FormData, most: int | None = None) -> list[BinaryIO]:
+    """The image files; raises ValueError where there is none, or more than `most`."""
+    photos = [photo.file for photo in form.getlist("photo") if isinstance(photo, UploadFile)]
+    if not photos or len(photos) < len(form.getlist("photo")):
         raise ValueError("photo: expected a file")
-    return photo.file
+    if most and len(photos) > most:
+        raise ValueError(f"photo: {len(photos)} files, expected {most}")
+    return photos
 
 
-def read_texts(form: FormData, fields: Sequence[str], most: int) -> list[str]:
-    """The text of each field; the caption is optional. Raises ValueError with what was expected."""
-    texts = []
-    for field in fields:
-        text = form.get(field, "" if field == "caption" else None)
-        if not isinstance(text, str):
-            raise ValueError(f"{field}: expected a text")
-        if len(text) > most:
-            raise ValueError(f"{field}: {len(text):,} characters, expected at most {most:,}")
-        texts.append(text)
-    return texts
+def read_captions(form: FormData, photos: int | None, most: int) -> list[str]:
+    """The caption of each of so many photos, "" where there are none; of texts without photos (None) one or more.
+    Raises ValueError with what was expected."""
+    captions = [read_text("caption", text, most) for text in form.getlist("caption")]
+    expected = photos or max(1, len(captions))
+    if len(captions) not in (0, expected):
+        raise ValueError(f"caption: {len(captions)} texts and {expected} photos; expected one each, or none")
+    return captions or [""] * expected
 
 
-def _call_with_file(method: Callable[..., dict], photo: BinaryIO | None, *texts: str) -> dict:
-    """Calls `method` with the path of a temporary copy of the image, None without one."""
-    if photo is None:
-        return method(None, *texts)
+def read_text(field: str, text: object, most: int) -> str:
+    """The text of a field; raises ValueError where it is none, or longer than `most` characters."""
+    if not isinstance(text, str):
+        raise ValueError(f"{field}: expected a text")
+    if len(text) > most:
+        raise ValueError(f"{field}: {len(text):,} characters, expected at most {most:,}")
+    return text
+
+
+@contextmanager
+def saved(photos: Sequence[BinaryIO] | None) -> Iterator[list[Path] | None]:
+    """Temporary copies of the images; None without images."""
+    if photos is None:
+        yield None
+        return
     with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
-        path = Path(folder) / "photo"
-        with path.open("wb") as file:
-            shutil.copyfileobj(photo, file)
-        return method(path, *texts)
+        files = [Path(folder) / f"photo{i}" for i in range(len(photos))]
+        for path, photo in zip(files, photos, strict=True):
+            with path.open("wb") as file:
+                shutil.copyfileobj(photo, file)
+        yield files
 
 
 async def _error_response(request: Request, error: Exception) -> JSONResponse:

@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import zip_longest
 from pathlib import Path
 
@@ -15,20 +15,24 @@ from tandem.config.encoders import ImageSize
 from tandem.data.image_io import MAX_BYTES, BadImage, load_rgb
 from tandem.data.image_loader import squares
 from tandem.data.split_tables import has_caption
+from tandem.decoding.decision import decide
 from tandem.explain.attribution import heat_maps
 from tandem.explain.pictures import heat_uri
 from tandem.explain.words import word_effects
 from tandem.inference.fold_models import NewRows
 from tandem.inference.labeler import Labeler
+from tandem.inference.results import LabelledImage
 
 MAX_CAPTION = 2000  # characters
+MAX_PHOTOS = 16  # of one request
 
 
 class LabelService:
     """Labels and explains one image at a time; every result is ready for JSON."""
 
-    def __init__(self, labeler: Labeler) -> None:
-        self.labeler = labeler
+    def __init__(self, labeler: Labeler, why: str = "") -> None:
+        """`why`: why these models serve, and not others."""
+        self.labeler, self.why = labeler, why
 
     @property
     def about(self) -> dict:
@@ -39,13 +43,15 @@ class LabelService:
         return {
             "competition": self.labeler.paths.comp,
             "served": f"{served}; {models} model{'s' * (models > 1)}",
+            "why": self.why,
             "note": self.labeler.note,
             "without_caption": no_caption.title if no_caption else None,
             "uses_captions": predictor.reads_captions,
             "uses_images": not self.labeler.text_only,
             "labels": list(self.labeler.names),
             "terms": [{"key": term, "name": TERM_NAMES[term]} for term in TERMS],
-            "max_bytes": MAX_BYTES,
+            "max_bytes": MAX_BYTES,  # of a request, all its photos together
+            "max_photos": MAX_PHOTOS,
             "max_caption": MAX_CAPTION,
         }
 
@@ -65,14 +71,34 @@ class LabelService:
 
         Of a competition without images, `photo` is None.
         """
-        (found,) = self.labeler.label([photo] if photo else None, [caption], terms=True)
-        if found.problem:
-            raise ValueError(found.problem)
-        predictor, terms = self.labeler.predictor_for(caption), found.terms or {}
-        ranked = sorted((found.proba or {}).items(), key=lambda item: -item[1])
+        (found,) = self.label_many([photo] if photo else None, [caption])
+        if "error" in found:
+            raise ValueError(found["error"])
+        return found
+
+    def label_many(self, photos: Sequence[Path] | None, captions: Sequence[str]) -> list[dict]:
+        """Of each image what `label` gives, or `error` with the reason why it cannot be read."""
+        labeler = self.labeler
+        can = [has_caption(caption) or labeler.text_only or labeler.no_caption is not None for caption in captions]
+        used = [i for i, usable in enumerate(can) if usable]
+        found = labeler.label(photos and [photos[i] for i in used], [captions[i] for i in used], terms=True)
+        results = {
+            i: {"error": one.problem} if one.problem else self._result(one, captions[i])
+            for i, one in zip(used, found, strict=True)
+        }
+        return [results.get(i) or {"error": labeler.about_no_caption()} for i in range(len(captions))]
+
+    def _result(self, found: LabelledImage, caption: str) -> dict:
+        predictor, names = self.labeler.predictor_for(caption), self.labeler.names
+        proba, terms = found.proba or {}, found.terms or {}
+        decision = decide(predictor.decoder, np.array([proba[name] for name in names]))
+        reasons = dict(zip(names, decision.reasons, strict=True))
+        ranked = sorted(proba.items(), key=lambda item: -item[1])
         return {
             "labels": list(found.labels),
-            "all": [{"label": name, "proba": p, "terms": terms[name]} for name, p in ranked],
+            "all": [{"label": name, "proba": p, "terms": terms[name], "reason": reasons[name]} for name, p in ranked],
+            "decision": decision.to_json(names),
+            "training": None if found.training is None else asdict(found.training),
             "served": predictor.title,
             "heat": any(member.experiment.has_trunk for member in predictor.members),
             "words": has_caption(caption) and predictor.reads_captions,
