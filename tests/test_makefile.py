@@ -70,7 +70,7 @@ VARIABLES = (
         ("explain", "--id --exp"),
         ("ablation", "--exp --folds"),
         ("seeds", "--exp --n --jobs"),
-        ("predict", "--bundle --exp --fast --folds --images --out --captions"),
+        ("predict", "--bundle --exp --fast --folds --images --out --captions --again"),
         ("bundle", "--budget-mb --budget-ms --exp --folds"),
         ("add-predictions", "--name --oof --test --folds --kind --again --remove"),
         ("serve", "--port --folds --exp --bundle"),

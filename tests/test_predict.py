@@ -10,6 +10,7 @@ import toy
 
 from tandem.artifacts.atomic_io import csv_text
 from tandem.inference.image_folder import list_images, read_image_captions
+from tandem.inference.output_record import record_file
 from tandem.inference.results import TEXT, LabelledImage, format_line, header, read_finished
 from tandem.stages.predict import main
 
@@ -100,9 +101,76 @@ def test_a_killed_run_continues_and_ends_in_the_same_file(predict, tmp_path, suf
     first_new = text.index(b".jpg", text.index(b"a.jpg") + 5)
     for cut in (3, text.index(b"a.jpg") + 20, first_new, len(text) - 4, len(text)):
         killed.write_bytes(text[:cut])
+        record_file(killed).write_bytes(record_file(whole).read_bytes())  # written before the first row
         predict(killed)
         assert killed.read_bytes() == text, cut
     assert "3 of 3 are in" in capsys.readouterr().err
+
+
+def test_the_last_line_has_the_file_the_number_of_images_and_of_unreadable_ones(predict, folder, tmp_path, capsys):
+    out = tmp_path / "labels.csv"
+    predict(out, exp="looks")
+    assert capsys.readouterr().out.splitlines()[-1] == f"{out}: 3 images"
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n")
+    predict(out, exp="looks")
+    assert capsys.readouterr().out.splitlines()[-1] == f"{out}: 4 images, 1 unreadable"
+    predict(out, exp="looks")
+    assert capsys.readouterr().out.splitlines()[-1] == f"{out}: 4 images, 1 unreadable"
+
+
+@pytest.mark.parametrize("changes", [{"exp": "join"}, {"folds": 2}, {"decoder": "fixed"}])
+def test_a_file_of_other_models_is_refused_as_it_is_and_replaced_with_again(predict, tmp_path, changes):
+    out = tmp_path / "labels.csv"
+    predict(out, exp="looks")
+    text, record = out.read_bytes(), record_file(out).read_bytes()
+    with pytest.raises(ValueError, match=r"was labelled by other models \(.+\); AGAIN=1 labels all of them anew"):
+        predict(out, **{"exp": "looks"} | changes)
+    assert (out.read_bytes(), record_file(out).read_bytes()) == (text, record)
+    assert predict(out, **{"exp": "looks"} | changes, again=True) == 0
+    assert len(rows(out)) == 3 and record_file(out).read_bytes() != record
+    assert predict(out, **{"exp": "looks"} | changes) == 0  # and is continued by the same
+
+
+def test_a_model_that_was_trained_again_is_another(predict, tmp_path, trained):
+    out = tmp_path / "labels.csv"
+    predict(out, exp="looks")
+    kept = json.loads(record_file(out).read_text())
+    assert kept["made_by"]["models"] == {"looks": json.loads(trained.run("looks").read_text())["key"]}
+    kept["made_by"]["models"]["looks"] = "before"
+    record_file(out).write_text(json.dumps(kept))
+    with pytest.raises(ValueError, match=r"\(models looks 'before' -> '[0-9a-f]+'\)"):
+        predict(out, exp="looks")
+
+
+def test_a_file_without_its_record_is_refused_and_again_replaces_only_what_predict_wrote(predict, tmp_path):
+    out, other = tmp_path / "labels.csv", tmp_path / "captions.csv"
+    predict(out, exp="looks")
+    record_file(out).unlink()
+    other.write_text("image,caption\na,a cat\n")
+    for file in (out, other):
+        before = file.read_bytes()
+        with pytest.raises(ValueError, match=rf"{file.name} exists, but not {file.name}.json, .* AGAIN=1"):
+            predict(file, exp="looks")
+        assert file.read_bytes() == before and not record_file(file).exists()
+    assert predict(out, exp="looks", again=True) == 0 and len(rows(out)) == 3
+    with pytest.raises(ValueError, match="not written by make predict, so AGAIN=1 does not replace it"):
+        predict(other, exp="looks", again=True)
+    assert other.read_text().endswith("a cat\n")
+
+
+def test_another_caption_of_an_image_that_is_labelled_is_refused(predict, tmp_path):
+    out, table = tmp_path / "labels.csv", tmp_path / "captions.csv"
+
+    def run(text: str, **changes) -> int:
+        table.write_text("image,caption\n" + text)
+        return predict(out, captions=table, exp="join", **changes)
+
+    assert run("a,a cat\n") == 0 and run("a,a cat\n") == 0
+    with pytest.raises(ValueError, match="1 images that are in it have another caption now, such as 'deep/b.jpeg'"):
+        run("a,a cat\nb.jpeg,a dog\n")
+    with pytest.raises(ValueError, match="such as 'a.jpg'"):
+        run("a,a dog\n")
+    assert run("a,a dog\n", again=True) == 0 and rows(out)[0]["labels"] != "cat"
 
 
 @pytest.mark.parametrize(

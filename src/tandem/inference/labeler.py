@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from tandem.artifacts.atomic_io import digest, file_digest
 from tandem.artifacts.contributions import TERMS
 from tandem.artifacts.paths import Paths, bundle_manifest
 from tandem.config.competition import load_competition
@@ -91,6 +93,7 @@ class Labeler:
         """`no_caption` labels images without a caption; None where every trained experiment needs one. `note`: which
         part of a stack labels new images, with both scores, where some members have no models."""
         self.paths, self.predictor, self.no_caption, self.note = paths, predictor, no_caption, note
+        self.made_by: dict[str, Any] = {}  # what its labels depend on: models, decoders, bundle
         self.names: tuple[str, ...] = predictor.names
         self.encoders = Encoders()
         members = predictor.members + (no_caption.members if no_caption else [])
@@ -105,7 +108,9 @@ class Labeler:
         found = Experiments(paths)
         predictor = _predictor(found[experiment].require_current(), folds, decoder)
         no_caption = _no_caption_predictor(found, experiment, predictor, folds, decoder)
-        return cls(paths, predictor, no_caption, found[experiment].about_new_images)
+        labeler = cls(paths, predictor, no_caption, found[experiment].about_new_images)
+        labeler.made_by = _made_by(found, experiment, [predictor, *([no_caption] if no_caption else [])], folds)
+        return labeler
 
     @classmethod
     def load(cls, path: Path | str, decoder: str = "", trust: str = "") -> "Labeler":
@@ -210,6 +215,22 @@ class Labeler:
                 terms=dict(zip(self.names, parts, strict=True)) if parts else None,
                 without_caption=predictor is self.no_caption,
             )
+
+
+def _made_by(found: Experiments, experiment: str, predictors: Sequence[Predictor], folds: int) -> dict[str, Any]:
+    """What the labels depend on besides images and captions; in a bundle, models have no keys, but it has a digest."""
+    manifest = bundle_manifest(found.paths.root)
+    names = dict.fromkeys([experiment, *(member.name for one in predictors for member in one.members)])
+    decoders = [one.decoder.to_json(one.names) for one in predictors]
+    return {
+        "competition": found.paths.comp,
+        "experiment": experiment,
+        "models": {name: found[name].run.get("key") for name in names},
+        "decoder": predictors[0].decoder.name,
+        "decoders": digest(decoders),
+        "folds": folds or "all",
+        "bundle": file_digest(manifest) if manifest.is_file() else None,
+    }
 
 
 def _predictor(experiment: ExperimentDir, folds: int, decoder: str) -> Predictor:

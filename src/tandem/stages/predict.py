@@ -1,7 +1,8 @@
 """Predict: images or captions, models/C/*, oof/C/*/thresholds.json -> labels and probabilities (CSV, JSON lines).
 
-Images that are in the output already are not labelled again, so a killed run continues. Exit status 3: some files
-could not be read; they are in the output too.
+Images that are in the output already are not labelled again, so a killed run continues; rows by other models or from
+other captions are refused (AGAIN=1 starts the file anew). Exit status 3: some files could not be read; they are in the
+output too.
 """
 
 import io
@@ -21,6 +22,7 @@ from tandem.graph.experiment_dir import Experiments
 from tandem.graph.keys import STACK
 from tandem.inference.image_folder import list_images, read_image_captions, read_rows
 from tandem.inference.labeler import Labeler
+from tandem.inference.output_record import check_captions, check_record, start_anew, write_record
 from tandem.inference.results import (
     TEXT,
     LabelledImage,
@@ -48,6 +50,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--bundle", type=local_path, help="FILE.zip of `make bundle`, or the folder: instead of a competition"
     )
     parser.add_argument("--trust", default="", help="the digest of a bundle's own Python code, which is run then")
+    parser.add_argument("--again", action="store_true", help="replace OUT instead of continuing it")
     parser.add_argument("--exp", default=STACK, help="the experiment whose models are used")
     parser.add_argument("--fast", action="store_true", help="one small model, trained first where it is stale")
     parser.add_argument("--decoder", default="", help="how labels are chosen, such as shrunk; default: the one in use")
@@ -63,7 +66,7 @@ def main(args: Namespace) -> int:
         print(labeler.note, file=sys.stderr)
     competition = load_competition(labeler.paths.competition)
     images, captions = read_new_rows(args, competition)
-    done = read_finished(out, labeler.names) if out else {}
+    done = continue_output(out, labeler, images, captions, getattr(args, "again", False)) if out else {}
     left = [i for i, image in enumerate(images) if escaped_name(image) not in done]
     unread = sum(bool(done.get(escaped_name(image))) for image in images)
     if done:
@@ -90,7 +93,26 @@ def main(args: Namespace) -> int:
         print(f"{without_caption:,} of {len(left):,} {by}", file=sys.stderr)
     if problems:
         print_problems(problems, args.out)
+    if out:
+        failed = len(problems) + sum(map(bool, done.values()))
+        what = "rows" if labeler.text_only else "images"
+        print(f"{out}: {len(done) + len(left):,} {what}{f', {failed:,} unreadable' if failed else ''}")
     return 3 if problems or unread else 0
+
+
+def continue_output(
+    out: Path, labeler: Labeler, images: Sequence[str], captions: Sequence[str], again: bool
+) -> dict[str, str]:
+    """{image: problem or ""} of what is in `out` already, whose record is written or checked; raises ValueError where
+    other models made it, or from other captions."""
+    if again:
+        start_anew(out)
+    check_record(out, labeler.made_by)
+    texts = dict(zip(map(escaped_name, images), captions, strict=True))
+    done = read_finished(out, labeler.names)
+    check_captions(out, texts, done)
+    write_record(out, labeler.made_by, texts)
+    return done
 
 
 def read_new_rows(args: Namespace, competition: Competition) -> tuple[list[str], list[str]]:
