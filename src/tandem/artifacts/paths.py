@@ -8,6 +8,7 @@ from pathlib import Path
 
 SPLITS = ("train", "test", "unlabelled", "extra")  # the last two are optional
 LABELLED = ("train", "extra")
+CORRECTIONS = "corrections.csv"  # in a competition's folder
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
@@ -61,6 +62,7 @@ class Paths:
     # what the user provides
     input = _Place("input/{comp}")
     competition = _Place("input/{comp}/competition.toml")
+    corrections = _Place("input/{comp}/corrections.csv")  # of `make review`: labels that a person looked at again
     inferred = _Place("input/{comp}/inferred.json")  # what import wrote to it: other values are the user's
     configs = _Place("configs")
     added_features = _Places("input/{comp}/features/{name}")  # of `make add-features`, a folder each
@@ -78,6 +80,7 @@ class Paths:
     images = _Places("build/{comp}/{name}.images.parquet")  # of a split
     captions = _Places("build/{comp}/{name}.captions.parquet")
     labels = _Place("build/{comp}/train.labels.parquet")
+    given_labels = _Place("build/{comp}/given.labels.parquet")  # before corrections, where these are applied
     extra_labels = _Place("build/{comp}/extra.labels.parquet")
     extra_links = _Place("build/{comp}/extra.links.parquet")  # which training and test rows an extra row is like
     own_folds = _Place("build/{comp}/train.folds.parquet")  # only where the user gives folds or groups
@@ -98,6 +101,7 @@ class Paths:
     run = _Places("oof/{comp}/{name}/run.json")
     thresholds = _Places("oof/{comp}/{name}/thresholds.json")
     scores = _Places("oof/{comp}/{name}/scores.json")
+    before_corrections = _Places("oof/{comp}/{name}/before_corrections.parquet")  # cross-fitted, of uncorrected labels
     leak_test = _Places("oof/{comp}/{name}/leak_test.json")  # of predictions that were made elsewhere
     contributions = _Places("oof/{comp}/{name}/contributions.parquet")
     models_dir = _Places("models/{comp}/{name}")

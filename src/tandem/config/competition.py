@@ -108,6 +108,9 @@ class Competition(Section):
     extra_weight: float | None = Field(
         None, gt=0, le=1, description=f"of their labels in training; not set: {EXTRA_WEIGHT}", exclude_if=_unset
     )
+    corrections: bool | None = Field(
+        None, description="true: apply corrections.csv, the labels corrected in make review", exclude_if=_unset
+    )
     solution: RelativePath = Field("solution.csv", description="the test labels, where they are known")
     sample_submission: RelativePath = Field("sample_submission.csv", description="where there is one")
     experiments: list[str] = Field(min_length=1)

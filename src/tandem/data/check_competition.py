@@ -11,12 +11,13 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from tandem.artifacts.atomic_io import digest
-from tandem.artifacts.paths import LABELLED, SPLITS, Paths
+from tandem.artifacts.paths import CORRECTIONS, LABELLED, SPLITS, Paths
 from tandem.config.competition import Competition, Folds
 from tandem.data import checks
 from tandem.data.caption_files import image_names, read_caption_file
 from tandem.data.caption_rows import are_caption_rows, join_captions, row_captions
 from tandem.data.competition_tables import SplitTable, read_one, read_splits
+from tandem.data.corrections import GivenLabels, Limits, corrected, read_corrections
 from tandem.data.csv_reader import Table
 from tandem.data.extra_rows import ExtraRows, check_extra, links_digest, write_extra
 from tandem.data.fold_checks import check_folds, check_own_folds
@@ -57,6 +58,7 @@ class CheckedTables:
     seconds: float = 0.0  # taken by the images
     own_folds: OwnFolds = OwnFolds()
     extra: ExtraRows | None = None
+    given: GivenLabels | None = None  # the labels before corrections; None where none are applied
 
     @property
     def n_errors(self) -> int:
@@ -66,7 +68,8 @@ class CheckedTables:
 def check_competition(competition: Competition, folder: Path, scan_cache: Path) -> CheckedTables:
     """Checks all rows and images below `folder`; writes nothing but the cache of the image scan.
 
-    Raises FileNotFoundError where a CSV file that the competition names does not exist.
+    Raises FileNotFoundError where a CSV file that the competition names does not exist, ValueError where a correction
+    does not fit the table.
     """
     read = read_splits(competition, folder)
     tables = {name: split.table for name, split in read.items()}
@@ -94,6 +97,12 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
         folds = competition.folds.model_copy(update={"n": len(set(own_folds.fold))})
         competition = competition.model_copy(update={"folds": folds})
     y, known = checks.check_labels(train, cells["train"], competition, issues)
+    given = None
+    if competition.corrections and not count_errors(issues):
+        given, file = GivenLabels(train.ids, names, y, known), folder / CORRECTIONS
+        others = [id for name, split in splits.items() if name != "train" for id in split.ids]
+        limits = Limits(competition.least, competition.most)
+        y, known = corrected(given, read_corrections(file), limits, file, others)
     if competition.captions:
         captions = file_captions(competition, folder, tables, issues)
     for name, texts in captions.items():
@@ -113,7 +122,7 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
         extra = check_extra(competition, splits, tables, cells["extra"], captions, infos, issues)
     images = {name: _image_columns(split, infos) for name, split in splits.items()}
     return CheckedTables(
-        rows, issues, images, captions, names, y, known, len(infos), n_opened, seconds, own_folds, extra
+        rows, issues, images, captions, names, y, known, len(infos), n_opened, seconds, own_folds, extra, given
     )
 
 
@@ -233,6 +242,10 @@ def write_checked(paths: Paths, checked: CheckedTables) -> None:
     else:
         paths.own_folds.unlink(missing_ok=True)
     write_labels(paths.labels, ids, checked.names, checked.y, checked.known)
+    if checked.given:
+        write_labels(paths.given_labels, ids, checked.names, checked.given.y, checked.given.known)
+    else:
+        paths.given_labels.unlink(missing_ok=True)
     write_extra(paths, checked.extra, checked.names)
 
 
@@ -240,7 +253,8 @@ def content_digests(checked: CheckedTables) -> dict[str, str]:
     """16 hex digits for each part of the data, in the order of the rows.
 
     `{split}.images`: ids and digests of the image files; `{split}.captions`: ids and captions;
-    `train.labels`: ids, label names, y and which of them are known, unless all are; `train.folds`: ids, and the folds
+    `train.labels`: ids, label names, y and which of them are known, unless all are; `given.labels`: the same before
+    corrections, where these are applied; `train.folds`: ids, and the folds
     and groups of the user, if any.
     """
     ids = {split: columns["id"] for split, columns in checked.images.items()}
@@ -248,6 +262,8 @@ def content_digests(checked: CheckedTables) -> dict[str, str]:
     digests |= {f"{split}.captions": captions_digest(ids[split], texts) for split, texts in checked.captions.items()}
     if "train" in ids:
         digests["train.labels"] = _labels_digest(ids["train"], checked.names, checked.y, checked.known)
+        if given := checked.given:
+            digests["given.labels"] = _labels_digest(given.ids, given.names, given.y, given.known)
         if checked.own_folds:
             digests["train.folds"] = _own_folds_digest(ids["train"], checked.own_folds)
     if extra := checked.extra:

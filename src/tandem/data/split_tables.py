@@ -128,3 +128,8 @@ def read_labels(path: Path) -> tuple[list[str], tuple[str, ...], np.ndarray, np.
     if any(column.null_count for column in columns):
         known = np.column_stack([column.is_valid().to_numpy() for column in columns])
     return table.column(0).to_pylist(), names, y, known
+
+
+def read_given_labels(paths: Paths) -> tuple[list[str], tuple[str, ...], np.ndarray, np.ndarray | None]:
+    """As `read_labels`, of the training rows before corrections."""
+    return read_labels(paths.given_labels if paths.given_labels.exists() else paths.labels)

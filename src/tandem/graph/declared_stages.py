@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import Any
 
 from tandem.artifacts.atomic_io import digest
-from tandem.artifacts.paths import LABELLED, Paths
+from tandem.artifacts.paths import CORRECTIONS, LABELLED, Paths
 from tandem.config import method_versions as version
 from tandem.config.competition import EXTRA_WEIGHT, Competition, load_competition
 from tandem.config.encoders import Encoder
@@ -104,6 +104,7 @@ class Graph(Names):
         if own := competition.folds.model_dump(include={"file", "column", "group"}, exclude_none=True):
             inputs["own folds"] = own
             names += [competition.folds.file] if competition.folds.file else []
+        names += [CORRECTIONS] if competition.corrections else []
         inputs |= {str(file): self.sources.file(file) for file in (paths.input / name for name in dict.fromkeys(names))}
         inputs["what the metric scores"] = competition.metric_needs  # the sample submission must fit it
         folders = dict.fromkeys(f for split in competition.splits for f in competition.image_folders(split))
@@ -112,6 +113,7 @@ class Graph(Names):
         files = [paths.labels, *map(paths.images, competition.splits)]
         files += map(paths.captions, competition.splits if competition.caption else ())
         files += [paths.own_folds] if own else []
+        files += [paths.given_labels] if competition.corrections else []
         files += [paths.extra_labels, paths.extra_links] if competition.extra else []
         return Task("check", "check", (Artifact("check", tuple(files), paths.checked, inputs),))
 
@@ -119,7 +121,8 @@ class Graph(Names):
         settings = self.competition.model_dump(mode="json", include={"folds", "duplicates"}, exclude_none=True)
         inputs = {
             "competition.toml": settings,
-            "labels": self.sources.table("train.labels"),
+            # folds are made from uncorrected labels, so that scores before and after are of the same folds
+            "labels": self.sources.table("given.labels" if self.competition.corrections else "train.labels"),
             "images": self.sources.table("train.images"),
             "folds version": version.FOLDS,
             "duplicates version": version.DUPLICATES,

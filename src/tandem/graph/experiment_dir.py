@@ -43,11 +43,14 @@ class ExperimentDir(TrainedFiles):
     @cached_property
     def marks(self) -> tuple[str, ...]:
         """Why its out-of-fold score may be too high, as tables show it; of a stack, what its members say."""
+        n = self.scores.get("labels_corrected", 0) if self.is_scored else 0
+        corrected = (f"{n:,} label{'s' * (n > 1)} corrected",) if n else ()
         if self.is_stack:
-            return tuple(dict.fromkeys(mark for member in self.members for mark in self.sibling(member).marks))
+            own = (mark for member in self.members for mark in self.sibling(member).marks)
+            return tuple(dict.fromkeys((*own, *corrected)))
         run = self.run if self.is_trained else {}
         tuned = run.get("config", {}).get("tuned") == self.paths.comp
-        return (*run.get("marks", ()), *((TUNED,) if tuned else ()))
+        return (*run.get("marks", ()), *((TUNED,) if tuned else ()), *corrected)
 
     def captioned(self, split: str, ids: Sequence[str]) -> "np.ndarray":
         """(n,) bool: rows with a caption; all, where its predictions do not depend on captions, or are given."""

@@ -13,12 +13,14 @@ from rich.text import Text
 from tandem.artifacts.atomic_io import write_json
 from tandem.artifacts.paths import Paths
 from tandem.config.import_record import assumed_metric
-from tandem.data.check_competition import CheckedTables, check_competition, write_checked
+from tandem.data.check_competition import CheckedTables, check_competition, content_digests, write_checked
+from tandem.data.corrections import read_corrections
 from tandem.data.issues import KINDS, Issue, check_report, group_by_kind
 from tandem.graph.declared_stages import Graph
 from tandem.graph.experiment_dir import Experiments
 from tandem.graph.lock import only_run
 from tandem.graph.plan import Step
+from tandem.report.before_corrections import keep_before
 from tandem.report.leaks import leak_warnings
 from tandem.runtime.console import make_console
 from tandem.stages._run import open_graph
@@ -60,9 +62,23 @@ def check(graph: Graph) -> int:
     checked = check_competition(graph.competition, paths.input, paths.scan_cache)
     show(paths, checked)
     if not checked.n_errors:
+        if graph.competition.corrections:
+            print(about_corrections(paths))
+            keep_before(Experiments(paths), content_digests(checked)["given.labels"])
         write_checked(paths, checked)
         write_json(paths.checked, artifact.made_from)
     return checked.n_errors
+
+
+def about_corrections(paths: Paths) -> str:
+    """How many labels are corrected, and how many were found to be right."""
+    found = read_corrections(paths.corrections)
+    if not found:
+        return f"corrections = true, but nothing is corrected; run: make review COMP={paths.comp}"
+    changed = [one.id for one in found if one.changes]
+    rows, right = len(set(changed)), len(found) - len(changed)
+    labels = f"{len(changed):,} label{'s' * (len(changed) != 1)} of {rows:,} row{'s' * (rows != 1)} corrected"
+    return f"{paths.corrections}: {labels}, {right:,} found to be right"
 
 
 def show(paths: Paths, checked: CheckedTables) -> None:

@@ -8,6 +8,7 @@ from tandem.artifacts.contributions import NO_CAPTION, NO_EXTERNAL, NO_IMAGE
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.config.competition import load_competition
+from tandem.data.corrections import read_corrected
 from tandem.data.labelled_rows import read_labelled_rows
 from tandem.decoding import Rule
 from tandem.decoding.scoring import score
@@ -29,6 +30,8 @@ def run(paths: Paths, step: Step) -> None:
     apart = experiment.rows_apart(rows, rule, threads())
     about_rows = rows.y, rows.fold, rows.names, rule, threads(), rows.group
     decoder, scores = score(oof.aligned_to(rows.ids), *about_rows, apart, rows.known)
+    if paths.given_labels.exists() and (n := read_corrected(paths).labels):
+        scores["labels_corrected"] = n
     scores["without"] = {}
     for setting, missing in MISSING.items():
         if (proba := experiment.oof_without(setting, rows)) is not None:

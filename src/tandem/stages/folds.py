@@ -1,6 +1,7 @@
 """Folds: build/C/train.{labels,images,captions,folds}.parquet -> folds/C.csv (id, fold, group) and folds/C.json.
 
-`train.folds` is there only where the user gives folds or groups; captions are read where there are no images.
+`train.folds` is there only where the user gives folds or groups; captions are read where there are no images. Where
+corrections are applied, `given.labels` stands for `train.labels`: corrected labels leave the folds as they are.
 """
 
 from collections.abc import Sequence
@@ -15,12 +16,12 @@ from tandem.artifacts.paths import Paths
 from tandem.config.competition import load_competition
 from tandem.data.folds import label_shares, make_folds
 from tandem.data.near_duplicates import many_near_duplicates
-from tandem.data.split_tables import read_captions, read_images, read_labels, read_own_folds
+from tandem.data.split_tables import read_captions, read_given_labels, read_images, read_own_folds
 from tandem.graph.plan import Step
 
 
 def run(paths: Paths, step: Step) -> None:
-    ids, names, y, known = read_labels(paths.labels)
+    ids, names, y, known = read_given_labels(paths)
     images = read_images(paths.images("train"))
     if images["id"] != ids:
         raise ValueError(

@@ -7,7 +7,7 @@ from tandem.artifacts.paths import Paths
 from tandem.data.caption_rows import join_captions
 from tandem.data.check_competition import CheckedTables, check_competition, content_digests
 from tandem.data.folds import fold_map_digest, make_folds
-from tandem.data.split_tables import read_captions, read_images, read_labels, read_own_folds
+from tandem.data.split_tables import read_captions, read_given_labels, read_images, read_own_folds
 from tandem.graph.declared_stages import Graph
 from tandem.graph.keys import NEW, STACK
 from tandem.graph.plan import Step, steps
@@ -56,14 +56,15 @@ def assumed_digests(graph: Graph) -> dict[str, str]:
         checked = check_competition(competition, paths.input, paths.scan_cache)
         if checked.n_errors:
             raise ValueError(f"{checked.n_errors} errors in the data; run: make check COMP={paths.comp}")
-        digests, images, y, own = content_digests(checked), checked.images["train"], checked.y, checked.own_folds
+        digests, images, own = content_digests(checked), checked.images["train"], checked.own_folds
+        y = (checked.given or checked).y
     else:
         tables = [f"{split}.{kind}" for split in competition.splits for kind in ("images", "captions")]
         digests = {
             name: graph.sources.table(name)
-            for name in [*tables, "train.labels", "train.folds", "extra.labels", "extra.links"]
+            for name in [*tables, "train.labels", "given.labels", "train.folds", "extra.labels", "extra.links"]
         }
-        images, y = read_images(paths.images("train")), read_labels(paths.labels)[2]
+        images, y = read_images(paths.images("train")), read_given_labels(paths)[2]
         own = read_own_folds(paths.own_folds)
     digests |= {"labelled rows": str(len(y))}
     sources = graph.sources
