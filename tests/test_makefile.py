@@ -56,7 +56,7 @@ def test_the_chosen_experiments_are_passed_on_as_one_argument():
 VARIABLES = (
     "COMP=x ZIP=a DIR=b TARGET=c EXPS=d EXP=e ID=f FOLDS=1 IMAGES=g OUT=h CAPTIONS=i FAST=1 BUNDLE=j PORT=1 "
     "BUDGET_MB=1 BUDGET_MS=1 LABELS=k IMAGE=l CAPTION=m METRIC=n SET=o=p STACK=q N=2 "
-    "NAME=r OOF=s TEST=t KIND=logits AGAIN=1 REMOVE=1 FILE=u IDS=v READS=image FILES=w"
+    "NAME=r OOF=s TEST=t KIND=logits AGAIN=1 REMOVE=1 FILE=u IDS=v READS=image FILES=w DIFF=1"
 )
 
 
@@ -73,6 +73,7 @@ VARIABLES = (
         ("predict", "--bundle --exp --fast --folds --images --out --captions --again"),
         ("bundle", "--budget-mb --budget-ms --exp --folds"),
         ("add-predictions", "--name --oof --test --folds --kind --again --remove"),
+        ("review", "--exp --port --diff"),
         ("serve", "--port --folds --exp --bundle"),
         ("add-features", "--file --test --name --ids --id --reads --again"),
         ("blend", "--files --out"),

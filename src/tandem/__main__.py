@@ -32,11 +32,12 @@ STAGES = {
     "ablation": "train a fusion network without each of its parts and compare",
     "add-predictions": "add out-of-fold and test predictions that were made elsewhere",
     "scores": "print the out-of-fold table",
+    "review": "look at suspect labels one by one, and correct them",
     "report": "write one HTML page about a submission",
 }
 DEFAULT = "sample"
 BUILD = ("plan", "folds", "features", "train", "pseudo", "stack", "decode", "submit")  # take --exps and --jobs
-FLAGS = {"FAST", "AGAIN", "REMOVE"}  # NAME=1; NAME=0 is as without it
+FLAGS = {"FAST", "AGAIN", "REMOVE", "DIFF"}  # NAME=1; NAME=0 is as without it
 # read when a process starts: idle threads sleep instead of taking time from other processes, and glibc keeps the
 # memory of large tensors for the next training step
 ENVIRONMENT = {

@@ -105,6 +105,14 @@ def write_corrections(file: Path, corrections: Sequence[Correction]) -> None:
     write_text(file, csv_text(COLUMNS, *rows))
 
 
+def summary(corrections: Sequence[Correction]) -> str:
+    """How many labels are corrected, and how many were found to be right."""
+    changed = [one.id for one in corrections if one.changes]
+    labels, rows = len(changed), len(set(changed))
+    of = f"{labels:,} label{'s' * (labels != 1)} of {rows:,} row{'s' * (rows != 1)} corrected"
+    return f"{of}, {len(corrections) - labels:,} found to be right"
+
+
 def written(value: int | None) -> str:
     return UNKNOWN if value is None else str(value)
 

@@ -14,7 +14,7 @@ from tandem.artifacts.atomic_io import write_json
 from tandem.artifacts.paths import Paths
 from tandem.config.import_record import assumed_metric
 from tandem.data.check_competition import CheckedTables, check_competition, content_digests, write_checked
-from tandem.data.corrections import read_corrections
+from tandem.data.corrections import read_corrections, summary
 from tandem.data.issues import KINDS, Issue, check_report, group_by_kind
 from tandem.graph.declared_stages import Graph
 from tandem.graph.experiment_dir import Experiments
@@ -63,22 +63,11 @@ def check(graph: Graph) -> int:
     show(paths, checked)
     if not checked.n_errors:
         if graph.competition.corrections:
-            print(about_corrections(paths))
+            print(f"{paths.corrections}: {summary(read_corrections(paths.corrections))}")
             keep_before(Experiments(paths), content_digests(checked)["given.labels"])
         write_checked(paths, checked)
         write_json(paths.checked, artifact.made_from)
     return checked.n_errors
-
-
-def about_corrections(paths: Paths) -> str:
-    """How many labels are corrected, and how many were found to be right."""
-    found = read_corrections(paths.corrections)
-    if not found:
-        return f"corrections = true, but nothing is corrected; run: make review COMP={paths.comp}"
-    changed = [one.id for one in found if one.changes]
-    rows, right = len(set(changed)), len(found) - len(changed)
-    labels = f"{len(changed):,} label{'s' * (len(changed) != 1)} of {rows:,} row{'s' * (rows != 1)} corrected"
-    return f"{paths.corrections}: {labels}, {right:,} found to be right"
 
 
 def show(paths: Paths, checked: CheckedTables) -> None:

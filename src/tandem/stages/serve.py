@@ -1,11 +1,9 @@
 """Serve: models/C/E/*, oof/C/E/thresholds.json, or a bundle -> a page on 127.0.0.1 to label photos; writes no file."""
 
-import errno
-import socket
 from argparse import ArgumentParser, Namespace
-from contextlib import suppress
 
 from tandem.artifacts.paths import Paths, local_path
+from tandem.web.local_server import listen, serve
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -20,8 +18,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def main(args: Namespace) -> None:
     with listen(args.port) as listening:  # first, because the models take seconds to load
-        import uvicorn
-
         from tandem.explain.explanation import default_experiment
         from tandem.graph.experiment_dir import Experiments
         from tandem.graph.keys import STACK
@@ -44,26 +40,5 @@ def main(args: Namespace) -> None:
         if labeler.note:
             print(labeler.note)
         print(f"http://127.0.0.1:{port}  (Ctrl-C ends it)", flush=True)
-        config = uvicorn.Config(
-            make_app(service), log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3
-        )
-        with suppress(KeyboardInterrupt):  # uvicorn raises it after it has ended
-            uvicorn.Server(config).run(sockets=[listening])
+        serve(make_app(service), listening)
         print("\nstopped")
-
-
-def listen(port: int) -> socket.socket:
-    """A socket that only this machine reaches; raises ValueError where the port is taken."""
-    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.bind(("127.0.0.1", port))
-        found.listen()
-    except (OSError, OverflowError) as error:
-        found.close()
-        if getattr(error, "errno", None) == errno.EADDRINUSE:
-            raise ValueError(
-                f"port {port} is in use by another program; stop it, or choose another port: make serve PORT={port + 1}"
-            ) from error
-        raise ValueError(f"port {port}: {error}; choose another port: make serve PORT=8000") from error
-    return found

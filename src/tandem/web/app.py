@@ -12,19 +12,15 @@ from anyio.to_thread import run_sync
 from starlette.applications import Starlette
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from tandem.web.security import safe_headers, same_origin
+from tandem.web.security import error_response, guards
 from tandem.web.service import LabelService
 
 PAGE = Path(__file__).with_name("page")
-HOSTS = ["127.0.0.1", "localhost"]
 FORM = 2**16  # bytes of a form without the image
 
 
@@ -68,13 +64,8 @@ def make_app(service: LabelService) -> Starlette:
             Route("/explain", form_endpoint(explain), methods=["POST"]),
             Mount("/", StaticFiles(directory=PAGE, html=True)),
         ],
-        middleware=[
-            Middleware(safe_headers),
-            Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS, www_redirect=False),
-            Middleware(same_origin),
-            Middleware(RequestBodyLimitMiddleware, max_body_size=about["max_bytes"] + FORM),
-        ],
-        exception_handlers={HTTPException: _error_response},
+        middleware=guards(about["max_bytes"] + FORM),
+        exception_handlers={HTTPException: error_response},
     )
 
 
@@ -119,8 +110,3 @@ def saved(photos: Sequence[BinaryIO] | None) -> Iterator[list[Path] | None]:
             with path.open("wb") as file:
                 shutil.copyfileobj(photo, file)
         yield files
-
-
-async def _error_response(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)  # it handles no other
-    return JSONResponse({"error": error.detail}, error.status_code)

@@ -1,0 +1,71 @@
+"""Review: oof/C/E, build/C, folds/C.csv -> a page on 127.0.0.1 that asks about labels -> input/C/corrections.csv.
+
+With DIFF=1 the score before the corrections and after is printed, and nothing is written.
+"""
+
+from argparse import ArgumentParser, Namespace
+
+from tandem.artifacts.paths import Paths
+from tandem.data.corrections import GivenLabels, read_corrections, summary
+from tandem.data.labelled_rows import read_labelled_rows
+from tandem.data.split_tables import read_given_labels
+from tandem.graph.experiment_dir import Experiments
+from tandem.graph.keys import STACK
+from tandem.report.before_corrections import compare
+from tandem.report.collect import gather
+from tandem.report.data_model import FocusExperiment, ReportData
+from tandem.report.review_queue import questions
+from tandem.web.local_server import listen, serve
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--exp", default="", help="whose suspects and mistakes (default: the stack, else the best)")
+    parser.add_argument("--port", type=int, default=8000, help="0: one that is free")
+    parser.add_argument("--diff", action="store_true", help="print the score before the corrections and after")
+
+
+def main(args: Namespace) -> None:
+    paths = Paths(args.comp)
+    if args.diff:
+        show_difference(paths, args.exp)
+        return
+    with listen(args.port, "review") as listening:  # first, because the report's data take seconds to read
+        from tandem.web.review import make_review_app
+        from tandem.web.review_session import ReviewSession, next_steps
+
+        experiments = Experiments(paths)
+        data, focus = read_focused(experiments, args.exp)
+        given = GivenLabels(*read_given_labels(paths))
+        asked = questions(data, focus)
+        session = ReviewSession(paths, experiments.competition, focus.name, data.train, given, focus.proba, asked)
+        left = len(session.progress()["open"])
+        print(f"{paths.comp}: {left:,} of {len(asked):,} labels to look at, suspects and mistakes of {focus.name}")
+        print(f"http://127.0.0.1:{listening.getsockname()[1]}  (Ctrl-C ends it)", flush=True)
+        serve(make_review_app(session), listening)
+    print(f"\n{paths.corrections}: {summary(read_corrections(paths.corrections))}")
+    for line in next_steps(paths, session.applied):
+        print(f"next: {line}")
+
+
+def read_focused(experiments: Experiments, name: str) -> tuple[ReportData, FocusExperiment]:
+    """Raises FileNotFoundError where nothing is scored."""
+    data = gather(experiments, name)
+    if data.focus is None:
+        raise FileNotFoundError(experiments.why_not_scored(name or STACK))
+    return data, data.focus
+
+
+def show_difference(paths: Paths, name: str) -> None:
+    """Raises ValueError where no corrections are applied or the predictions are older than they are."""
+    experiments = Experiments(paths)
+    if not experiments.competition.corrections or not paths.given_labels.exists():
+        from tandem.web.review_session import next_steps
+
+        steps = "; then: ".join(next_steps(paths, bool(experiments.competition.corrections)))
+        raise ValueError(f"no corrections are applied: {steps}")
+    if stale := experiments.graph.task("check").stale():
+        raise ValueError(f"the corrections in use are older: {stale[0][1]}; run: make submit COMP={paths.comp}")
+    data, focus = read_focused(experiments, name)
+    experiment = experiments[focus.name].require_current()
+    for line in compare(experiment, focus.scored, read_labelled_rows(paths), data.rule):
+        print(line)

@@ -1,0 +1,39 @@
+"""A server that only this machine reaches."""
+
+import errno
+import socket
+from contextlib import suppress
+
+from starlette.applications import Starlette
+
+
+def listen(port: int, target: str = "serve") -> socket.socket:
+    """A socket that only this machine reaches; raises ValueError where the port is taken.
+
+    target  the make target that the message names
+    """
+    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(("127.0.0.1", port))
+        found.listen()
+    except (OSError, OverflowError) as error:
+        found.close()
+        if getattr(error, "errno", None) == errno.EADDRINUSE:
+            raise ValueError(
+                f"port {port} is in use by another program; stop it, or choose another port: "
+                f"make {target} PORT={port + 1}"
+            ) from error
+        raise ValueError(f"port {port}: {error}; choose another port: make {target} PORT=8000") from error
+    return found
+
+
+def serve(app: Starlette, listening: socket.socket) -> None:
+    """Until it is interrupted."""
+    import uvicorn
+
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3
+    )
+    with suppress(KeyboardInterrupt):  # uvicorn raises it after it has ended
+        uvicorn.Server(config).run(sockets=[listening])
