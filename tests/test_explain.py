@@ -14,7 +14,7 @@ from rich.console import Console
 from torch import nn
 
 from tandem.artifacts.atomic_io import read_json, write_json
-from tandem.artifacts.contributions import BOTH, NO_CAPTION, NO_IMAGE, TERM_NAMES, TERMS, write_contributions
+from tandem.artifacts.contributions import BOTH, NO_CAPTION, NO_IMAGE, TERMS, write_contributions
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.config.encoders import TrunkEncoder
@@ -131,10 +131,6 @@ def test_the_model_is_called_once_and_a_long_caption_is_cut():
 
 
 # ---- what is shown
-
-
-def test_every_term_has_a_name():
-    assert tuple(TERM_NAMES) == TERMS
 
 
 def test_terms_end_to_end_reach_their_sum():

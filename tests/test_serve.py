@@ -435,3 +435,11 @@ def test_a_file_that_is_no_image_shows_an_error_and_the_next_one_is_labelled(ser
         page.locator("#hint", has_text="predicted by join from the image only. The caption term is then").wait_for()
     finally:
         page.close()
+
+
+def test_the_page_has_the_palette_of_the_report(client):
+    from tandem.artifacts.vocabulary import palette_css
+
+    answer = client.get("/palette.css")
+    assert answer.text == palette_css() and answer.headers["content-type"].startswith("text/css")
+    assert 'href="palette.css"' in client.get("/").text

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from tandem.artifacts.atomic_io import write_with
 
 # the image alone; the caption alone; only their combination; models that can't be split; the row's other labels and its
-# caption length; the intercept
+# caption length; the intercept; tandem.artifacts.vocabulary has the names that people read
 TERMS = ("image", "caption", "fusion", "joint", "context", "base")
 MODALITIES = TERMS[:4]  # those that models have as input
 JOINT = "joint"
@@ -20,17 +20,6 @@ CELLS = 2**18  # rows of a file that are read at once, one for each image and la
 # input of a model: a fusion network can predict without one of the two
 BOTH, NO_CAPTION, NO_IMAGE = "both", "no_caption", "no_image"
 NO_EXTERNAL = "no_external"  # the stack of the members that label new images, where others don't
-
-# how reports, explanations and the web page name the terms, and predictions with one input missing
-TERM_NAMES = {
-    "image": "image",
-    "caption": "caption",
-    "fusion": "image + caption",  # their combination alone
-    "joint": "joint models",  # that read both and can't be split
-    "context": "other labels",
-    "base": "base rate",
-}
-SINGLE_INPUT_NAMES = {NO_CAPTION: "image only", NO_IMAGE: "caption only"}
 
 SplitTerms = tuple[str, Sequence[str], np.ndarray]  # split, ids (n,), terms (n, c, 6)
 

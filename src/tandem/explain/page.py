@@ -3,8 +3,10 @@
 from itertools import zip_longest
 
 import numpy as np
+from markupsafe import Markup
 
-from tandem.artifacts.contributions import SINGLE_INPUT_NAMES, TERM_NAMES, TERMS
+from tandem.artifacts.contributions import TERMS
+from tandem.artifacts.vocabulary import SINGLE_INPUT_NAMES, TERM_NAMES, palette_css
 from tandem.explain.explanation import Explanation, largest_gap, printable, used_terms
 from tandem.explain.pictures import heat_uri, photo_uri
 from tandem.explain.words import Words, full_strength
@@ -26,6 +28,7 @@ def render(e: Explanation) -> str:
         tables=[_table(p.experiment, p.proba, p.terms, e.shown) for p in e.predictions if p.terms is not None],
         single_input=[(SINGLE_INPUT_NAMES[name], sigmoid(logits)) for name, logits in e.single_input.items()],
         term_names=TERM_NAMES,
+        palette=Markup(palette_css()),
         order=np.argsort(-e.predictions[0].proba, kind="stable").tolist(),
     )
 

@@ -9,16 +9,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from tandem.artifacts.contributions import SINGLE_INPUT_NAMES, TERM_NAMES, TERMS
+from tandem.artifacts.contributions import TERMS
+from tandem.artifacts.vocabulary import LIGHT, SINGLE_INPUT_NAMES, TERM_NAMES, TERMINAL
 from tandem.explain.explanation import Explanation, largest_gap, printable, used_terms
 from tandem.explain.page import percent, signed
 from tandem.explain.words import Words, full_strength
 from tandem.logits import sigmoid
 
-# the colour-blind safe palette of Okabe and Ito (2008)
-COLOURS = {"image": "#56b4e9", "caption": "#e69f00", "fusion": "#009e73", "joint": "#d55e00"}
-COLOURS |= {"context": "#cc79a7", "base": "#999999"}
-RAISES, LOWERS = "#56b4e9", "#d55e00"
+RAISES, LOWERS = LIGHT["for"], LIGHT["against"]
 WIDEST, NARROWEST = 30, 8  # characters of a bar
 NUMBER, REST = 10, 18  # characters of the column of a term, and of all other columns but the label
 STRONG = 0.3  # effect of a word, as a share of the largest, from which its background is coloured
@@ -67,7 +65,7 @@ def _terms(e: Explanation, experiment: str, proba: np.ndarray, all_terms: np.nda
     table.add_column("label", style="bold")
     for i in used:
         title = TERM_NAMES[TERMS[i]].replace(" ", "\n", 1)
-        table.add_column(Text(title, COLOURS[TERMS[i]]), justify="right", no_wrap=True)
+        table.add_column(Text(title, TERMINAL[TERMS[i]]), justify="right", no_wrap=True)
     table.add_column("= logit", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     low, high = np.minimum(terms, 0).sum(1).min(), np.maximum(terms, 0).sum(1).max()
@@ -82,7 +80,7 @@ def _terms(e: Explanation, experiment: str, proba: np.ndarray, all_terms: np.nda
 def bar(terms: np.ndarray, low: float, high: float, width: int) -> Text:
     """Terms (6,) end to end from zero: positive ones to the right of the line, negative ones to the left."""
     scale = width / max(high - low, 1e-9)
-    blocks = [(round(value * scale), COLOURS[name]) for name, value in zip(TERMS, terms, strict=True)]
+    blocks = [(round(value * scale), TERMINAL[name]) for name, value in zip(TERMS, terms, strict=True)]
     text = Text(" " * max(0, round(-low * scale) + sum(min(n, 0) for n, _ in blocks)))
     for n, colour in reversed(blocks):
         text.append("▇" * -n, colour)  # n > 0 appends nothing

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tandem.artifacts.contributions import TERM_NAMES
+from tandem.artifacts.vocabulary import TERM_NAMES
 from tandem.config.metric_names import merit
 from tandem.decoding import default_decoder
 from tandem.graph.experiment_dir import chosen_by

@@ -12,7 +12,8 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
-from tandem.artifacts.contributions import TERM_NAMES, TERMS
+from tandem.artifacts.contributions import TERMS
+from tandem.artifacts.vocabulary import TERM_NAMES, palette_css
 from tandem.config.metric_names import METRIC_INFO
 from tandem.data.image_io import BadImage, load_rgb
 from tandem.data.image_loader import prefetch
@@ -99,7 +100,7 @@ def render(context: dict[str, Any], payload: dict[str, Any]) -> str:
         heading={name: METRIC_INFO[name].column for name in METRIC_INFO if name not in metric_names(rule.beta)},
         sets_title=rule.sets.title,
         term_names=TERM_NAMES,
-        css=Markup((ASSETS / "page.css").read_text(encoding="utf-8")),
+        css=Markup(palette_css() + (ASSETS / "page.css").read_text(encoding="utf-8")),
         script=Markup(script),
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
         payload=payload,

@@ -1,4 +1,4 @@
-"""The routes: the files of the page, GET /about, POST /label with up to 16 images, and POST /explain with one."""
+"""The routes: the page and its palette, GET /about, POST /label with up to 16 images, and POST /explain with one."""
 
 import shutil
 import tempfile
@@ -13,10 +13,11 @@ from starlette.applications import Starlette
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from tandem.artifacts.vocabulary import palette_css
 from tandem.web.security import error_response, guards
 from tandem.web.service import LabelService
 
@@ -62,6 +63,7 @@ def make_app(service: LabelService) -> Starlette:
             Route("/about", lambda request: JSONResponse(about)),
             Route("/label", form_endpoint(label), methods=["POST"]),
             Route("/explain", form_endpoint(explain), methods=["POST"]),
+            Route("/palette.css", lambda request: Response(palette_css(), media_type="text/css")),
             Mount("/", StaticFiles(directory=PAGE, html=True)),
         ],
         middleware=guards(about["max_bytes"] + FORM),

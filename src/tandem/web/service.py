@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tandem.artifacts.contributions import TERM_NAMES, TERMS
+from tandem.artifacts.contributions import TERMS
+from tandem.artifacts.vocabulary import TERM_NAMES
 from tandem.config.encoders import ImageSize
 from tandem.data.image_io import MAX_BYTES, BadImage, load_rgb
 from tandem.data.image_loader import squares

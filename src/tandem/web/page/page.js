@@ -97,7 +97,7 @@ function show(result, caption) {
   const used = about.terms.filter(({ key }) => result.all.some((row) => Math.abs(row.terms[key]) > 1e-6));
   $("legend").replaceChildren(...used.map(({ key, name }) => {
     const item = element("li");
-    item.append(element("i", "", key), name);
+    item.append(element("i", "", `t-${key}`), name);
     return item;
   }));
   const totals = result.all.map((row) => Object.values(row.terms));
@@ -139,7 +139,7 @@ function termBar(row, used, low, high) {
   const bar = element("span", "", "bar"), scale = 100 / (high - low), ends = { true: -low, false: -low };
   for (const { key, name } of used) {
     const value = row.terms[key], side = value > 0, start = ends[side], end = start + value;
-    const part = element("span", "", key);
+    const part = element("span", "", `t-${key}`);
     part.title = `${name} ${signed(value)}`;
     part.style.left = `${Math.min(start, end) * scale}%`;
     part.style.width = `${Math.abs(value) * scale}%`;
