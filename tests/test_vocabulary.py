@@ -77,7 +77,7 @@ def test_no_other_file_sets_a_colour_or_a_name_of_a_term():
         assert not re.search(r"\b" + "|".join(f"[\"'>]{name}[\"'<]" for name in names), text), path
         assert "image + caption" not in text, path
         for colour in {*LIGHT.values(), *DARK.values()}:
-            assert colour not in text.lower(), (path, colour)
+            assert path.suffix == ".css" or colour not in text.lower(), (path, colour)  # CSS: by its variables, above
 
 
 def test_the_sheet_has_every_colour_in_both_themes_and_a_class_for_every_term():
