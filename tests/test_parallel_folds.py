@@ -21,7 +21,7 @@ def work():
 
 if __name__ == "__main__":
     context = get_context("spawn")
-    begun = (os.getpid(), context.Event(), context.RLock(), context.Value("i", 0))
+    begun = (os.getpid(), context.Event())
     with ProcessPoolExecutor(1, context, _begin, begun) as pool:
         pool.submit(work).result()
 """

@@ -12,9 +12,8 @@ from tandem.features.weights_identity import UNRESOLVED, weights_identity
 from tandem.graph.declared_stages import Graph
 from tandem.graph.experiment_dir import Experiments
 from tandem.graph.lock import only_run
-from tandem.graph.plan import carry_out
 from tandem.runtime.torch_setup import use_threads_within
-from tandem.stages._run import open_graph, remove_leftovers, run_step
+from tandem.stages._run import make_current, open_graph, remove_leftovers
 from tandem.training.fold_job import FoldJob
 from tandem.training.parallel_folds import fit, shares
 
@@ -30,7 +29,7 @@ def fit_here(paths: Paths, name: str, folds: Sequence[int] | None, on_epoch: OnE
         remove_leftovers(paths)
         graph = open_graph(paths)
         graph.trainable(name)
-        carry_out(graph, graph.task(f"train {name}").needs, (), partial(run_step, paths))
+        make_current(graph, graph.task(f"train {name}").needs)
         graph = _with_weights(graph.refreshed(), name)
         numbers = graph.fold_numbers
         if unknown := sorted(set(folds or ()) - set(numbers)):

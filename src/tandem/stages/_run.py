@@ -1,20 +1,28 @@
 """Runs every stale task that a make target needs, in order."""
 
+import os
 import time
 from argparse import Namespace
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from itertools import product
 
 from tandem.artifacts.paths import Paths
 from tandem.config.import_record import may_be_incomplete
 from tandem.graph.declared_stages import Graph
-from tandem.graph.keys import STACK
+from tandem.graph.keys import NEW, STACK
 from tandem.graph.lock import only_run
-from tandem.graph.plan import Step, carry_out
+from tandem.graph.plan import Step, carry_out, steps
 from tandem.runtime.processes import run_in_new_process
-from tandem.runtime.progress import print_line
+from tandem.runtime.progress import TASK, clear_lines_of_run, print_line
+from tandem.runtime.run_progress import RunProgress, RunTask
 from tandem.sample import NAME as SAMPLE
+
+# rough relative costs, for the time left: seconds on two cores, 800 rows
+COSTS = {"features": 8.0, "stack": 8.0}
+SILENT = ("features", "train")  # stages that print nothing
+COST_OF_FOLD = {"head": 2.0, "tfidf": 0.5, "finetune": 8.0, "fusion": 5.0}
 
 
 def bring_up_to_date(
@@ -33,7 +41,7 @@ def bring_up_to_date(
         if any(goal.endswith(f" {stack}") for goal in goals) and (line := about_members(graph, stack, names)):
             print_line(line)
         goals += [f"{goal}.{decoder}" for goal in goals if decoder and goal.startswith("submit ")]
-        ran = carry_out(graph, goals, names, lambda step: run_step(paths, step), jobs)
+        ran = make_current(graph, goals, names, jobs)
     if ran:
         print_line(f"{target}: {ran} task{'s' * (ran > 1)}, {time.perf_counter() - started:.0f} s")
     else:
@@ -74,16 +82,52 @@ def open_graph(paths: Paths) -> Graph:
 def checked_graph(paths: Paths) -> Graph:
     """The graph after the check, which runs where it is stale; the lock must be held."""
     graph = open_graph(paths)
-    return graph.refreshed() if carry_out(graph, ["check"], [], lambda step: run_step(paths, step)) else graph
+    return graph.refreshed() if make_current(graph, ["check"]) else graph
 
 
-def run_step(paths: Paths, step: Step) -> None:
-    """Runs one task, a heavy one in a new process."""
-    print_line(f"{step.task.name}: {step.why}")
+def make_current(graph: Graph, goals: Sequence[str], names: Sequence[str] = (), jobs: int = 1) -> int:
+    """Runs every stale task of these goals and shows the progress of the run in one line; returns how many ran."""
+    with RunProgress([run_task(step) for step in steps(graph, goals, names)]) as run:
+        return carry_out(graph, goals, names, partial(run_step, graph.paths, run), jobs)
+
+
+def run_step(paths: Paths, run: RunProgress, step: Step) -> None:
+    """Runs one task, a heavy one in a new process; features and training print no line of their own, so it does."""
+    name, started = step.task.name, time.perf_counter()
+    run.begin(name)
     if step.task.heavy:
-        run_in_new_process(run_stage, step.task.stage, paths, step)
+        run_in_new_process(_run_reporting, name, step.task.stage, paths, step)
     else:
-        run_stage(step.task.stage, paths, step)
+        os.environ[TASK] = name  # its loops report to the progress line
+        try:
+            run_stage(step.task.stage, paths, step)
+        finally:
+            os.environ.pop(TASK, None)
+    done = run.end(name)
+    if step.task.stage in SILENT:
+        made = f"{len(step.stale)} files" if not done.subject else f"{done.left} fold{'s' * (done.left != 1)}"
+        if f1 := done.held_out:
+            made += f", held-out F1 {min(f1):.3f} to {max(f1):.3f}"
+        why = "" if step.why == NEW else f" ({step.why})"
+        print_line(f"{name}: {made}, {time.perf_counter() - started:.0f} s{why}")
+
+
+def run_task(step: Step) -> RunTask:
+    """A step as the progress line counts it."""
+    task = step.task
+    if task.stage != "train":
+        return RunTask(task.name, COSTS.get(task.stage, 1.0))
+    folds = sum("fold" in artifact.inputs for artifact in task.artifacts)
+    left = sum("fold" in artifact.inputs for artifact in step.stale)
+    cost = 1.0 + left * COST_OF_FOLD.get(task.config.kind, 3.0)
+    return RunTask(task.name, cost, task.subject, (folds - left, folds))
+
+
+def _run_reporting(name: str, stage: str, *args: object) -> None:
+    """A stage in a new process, which reports to the progress line."""
+    os.environ[TASK] = name
+    clear_lines_of_run()
+    run_stage(stage, *args)
 
 
 def run_command(stage: str, comp: str, **options: object) -> None:

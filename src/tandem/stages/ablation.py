@@ -6,7 +6,6 @@ A network that is current is not trained again; a killed run continues. The tabl
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,11 +22,10 @@ from tandem.features.extract import load_encoder, split_rows
 from tandem.graph.declared_stages import Graph
 from tandem.graph.experiment_dir import Experiments, same_rows
 from tandem.graph.lock import only_run
-from tandem.graph.plan import carry_out
 from tandem.report.ablation import Comparison, Row, csv_table, draw, markdown, split_for_decoders, with_seeds
 from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import use_threads
-from tandem.stages._run import run_step
+from tandem.stages._run import make_current
 from tandem.training.fold_job import FoldJob
 from tandem.training.parallel_folds import fit_folds
 
@@ -56,7 +54,7 @@ def main(args: Namespace) -> None:
 
 def _open_graph(paths: Paths, name: str, seeds: int) -> tuple[Graph, list[list[str]]]:
     """(graph that includes the networks; names with each seed of the full one, then of each variant)."""
-    carry_out(Graph.open(paths), ["folds"], (), partial(run_step, paths))  # some parts need more rows than there are
+    make_current(Graph.open(paths), ["folds"])  # some parts need more rows than there are
     graph, rows = Graph.open(paths), len(read_labels(paths.labels)[0])
     own = (one for one in graph.competition.experiments if isinstance(graph.experiments[one], FusionExperiment))
     name = name or next(own, "fusion")
@@ -76,7 +74,7 @@ def _make_features(graph: Graph, names: list[str]) -> Graph:
     networks = [graph.experiments[name] for name in names]
     goals = ["folds", *(f"features {encoder.slug}" for network in networks for encoder in network.encoders)]
     goals += [f"train {network.teacher}" for network in networks if network.teacher not in (None, *names)]
-    carry_out(graph, goals, (), partial(run_step, graph.paths))
+    make_current(graph, goals)
     return graph.refreshed()
 
 

@@ -4,10 +4,10 @@
 corrections are applied, `given.labels` stands for `train.labels`: corrected labels leave the folds as they are.
 """
 
+from argparse import Namespace
 from collections.abc import Sequence
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -15,9 +15,26 @@ from tandem.artifacts.atomic_io import csv_text, write_json, write_text
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import load_competition
 from tandem.data.folds import label_shares, make_folds
+from tandem.data.labelled_rows import read_labelled_rows
 from tandem.data.near_duplicates import many_near_duplicates
 from tandem.data.split_tables import read_captions, read_given_labels, read_images, read_own_folds
 from tandem.graph.plan import Step
+from tandem.runtime.console import make_console
+from tandem.runtime.progress import in_run
+from tandem.stages._run import bring_up_to_date
+
+
+def main(args: Namespace) -> None:
+    """Also prints how evenly the labels are spread over the folds."""
+    bring_up_to_date(args.comp, "folds", args.exps, args.jobs)
+    rows = read_labelled_rows(Paths(args.comp))
+    show_shares(rows.names, label_shares(rows.y, rows.fold, rows.known), rows.fold)
+
+
+def show_shares(names: Sequence[str], shares: np.ndarray, fold: np.ndarray) -> None:
+    """Prints how evenly the labels are spread; `shares` are `label_shares`."""
+    numbers, sizes = np.unique(fold, return_counts=True)
+    make_console().print(share_table(names, shares, numbers.tolist(), sizes.tolist()))
 
 
 def run(paths: Paths, step: Step) -> None:
@@ -37,21 +54,23 @@ def run(paths: Paths, step: Step) -> None:
     step.stale[0].invalidate()
     write_text(paths.folds, csv_text(("id", "fold", "group"), *rows))
     write_json(paths.folds_record, step.stale[0].made_from)
-    show(paths, names, label_shares(y, fold, known), fold, groups)
+    shares = label_shares(y, fold, known)
+    if not in_run():  # there a stage prints one line
+        show_shares(names, shares, fold)
+    print(summary(paths, names, shares, fold, groups))
     if many := many_near_duplicates(ids, groups):
         print(f'warning: {many}; where they are unlike, set duplicates = "off" in {paths.competition}')
 
 
-def show(paths: Paths, names: Sequence[str], shares: np.ndarray, fold: np.ndarray, groups: np.ndarray) -> None:
-    """Prints how evenly the labels are spread over the folds; `shares` are `label_shares`."""
+def summary(paths: Paths, names: Sequence[str], shares: np.ndarray, fold: np.ndarray, groups: np.ndarray) -> str:
+    """A line: the folds, and where a label is spread least evenly; `shares` are `label_shares`."""
     numbers, counted = np.unique(fold, return_counts=True)
     sizes = counted.tolist()
-    Console().print(share_table(names, shares, numbers.tolist(), sizes))
     off = np.abs(shares[:, :-1] - shares[:, -1:])
     label, k = np.unravel_index(off.argmax(), off.shape)
     counts = np.bincount(groups)
     together = f"{len(counts)} groups" + (f", the largest of {counts.max()}" if counts.max() > 1 else "")
-    print(
+    return (
         f"{paths.folds}: {len(fold)} rows in {len(sizes)} folds of {min(sizes)} to {max(sizes)}; {together}; "
         f"largest difference: label {names[label]} in fold {numbers[k]}, {100 * off.max():.2f} points"
     )

@@ -9,6 +9,7 @@ contributions.
 
 import shutil
 import time
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -43,10 +44,18 @@ from tandem.graph.names import stack_task
 from tandem.graph.plan import Step
 from tandem.logits import sigmoid
 from tandem.runtime.resources import peak_mb, threads, versions
+from tandem.stages._run import bring_up_to_date
 
 SEED = 0
 
 Members = Mapping[str, Experiment]
+
+
+def main(args: Namespace) -> None:
+    """Also prints how each modality's term agrees with what happens when it is missing."""
+    bring_up_to_date(args.comp, "stack", args.exps, args.jobs, stack=args.stack)
+    for line in agreement_lines(read_json(Paths(args.comp).run(args.stack)).get("left_out", {})):
+        print(line)
 
 
 def run(paths: Paths, step: Step) -> None:
@@ -113,8 +122,6 @@ def fit(paths: Paths, name: str, rows: LabelledRows, members: Members, artifact:
     write_json(paths.run(name), run)
     shutil.rmtree(paths.unfinished(artifact.key).parent, ignore_errors=True)
     print_summary(stack_task(name), fitted, list(members), seconds)
-    for line in agreement_lines(left_out):
-        print(line)
 
 
 def fit_captioned(

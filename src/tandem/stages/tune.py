@@ -7,7 +7,6 @@ predictions score the tuned experiment. The settings that are written are those 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +22,11 @@ from tandem.data.added_features import read_joints
 from tandem.decoding import Rule
 from tandem.graph.declared_stages import Graph
 from tandem.graph.lock import only_run
-from tandem.graph.plan import carry_out
 from tandem.report.tuning import Gain, about_choice, compare, tuned_toml
 from tandem.runtime.progress import progress
 from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import use_threads
-from tandem.stages._run import open_graph, remove_leftovers, run_step
+from tandem.stages._run import make_current, open_graph, remove_leftovers
 from tandem.training.fold_job import FoldJob
 from tandem.training.parallel_folds import fit_folds
 from tandem.training.tuning import Found, Search, number_of_fits, open_storage, untuned_losses
@@ -52,7 +50,7 @@ def main(args: Namespace) -> None:
         space = _space(graph, args.exp)
         if args.trials < 1:
             raise ValueError(f"TRIALS={args.trials}: expected 1 or more")
-        carry_out(graph, [f"train {args.exp}", f"decode {args.exp}"], (), partial(run_step, paths))
+        make_current(graph, [f"train {args.exp}", f"decode {args.exp}"])
         _Tuning(graph.refreshed(), args.exp, space, args.trials, args.outer).run()
 
 

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
-from multiprocessing.synchronize import Event, RLock
+from multiprocessing.synchronize import Event
 from typing import Any
 
 from tandem.runtime.processes import end_with
-from tandem.runtime.progress import print_line, set_prefix, share_terminal
+from tandem.runtime.progress import clear_lines_of_run, report_or_print
 from tandem.runtime.resources import memory_gb, threads
 from tandem.runtime.torch_setup import device, use_threads
 from tandem.training.fold_job import FoldJob
@@ -34,7 +34,7 @@ def waves(folds: Sequence[int], cores: int, gb: float) -> list[list[int]]:
 
 
 def fit_folds(stale: Sequence[Fold], folds: Sequence[int]) -> None:
-    """Fits the `stale` ones; `folds` are all folds of the experiment. Prints a line per epoch.
+    """Fits the `stale` ones; `folds` are all folds of the experiment. Outside a run it prints a line an epoch.
 
     Raises OSError where a process was killed.
     """
@@ -48,7 +48,7 @@ def fit_folds(stale: Sequence[Fold], folds: Sequence[int]) -> None:
     share = shares(folds)
     context = get_context("spawn")
     stop = context.Event()
-    shared = (os.getpid(), stop, context.RLock(), context.Value("i", 0))
+    shared = (os.getpid(), stop)
     try:
         with ProcessPoolExecutor(min(len(planned[0]), len(stale)), context, _begin, shared) as pool:
             try:
@@ -85,30 +85,28 @@ def fit(
     """One of `folds` in this process; `follow` is called with the log entry of each epoch, else a line is printed."""
     use_threads()
     fold = f"{job.title} fold {k}"
-    set_prefix(f"{fold} ")
 
     def on_epoch(entry: dict[str, Any]) -> None:
         if "bag" in entry:  # the epochs of a head take less than a second
             return
         names = {"loss": "loss", "f1": "train F1"}
         values = ", ".join(f"{names[key]} {entry[key]:.4f}" for key in names if key in entry)
-        print_line(f"{fold} epoch {entry.get('epoch', '')}: {values}")
+        text = f"epoch {entry.get('epoch', '')}: {values}"
+        report_or_print(f"{fold} {text}", detail=f"fold {k} {text}")
 
     record = job.fit_fold(k, made_from, follow or on_epoch)
-    set_prefix("")
     scores = f"held-out F1 {record['held_out_f1']:.3f}"
     if record["log"] and "f1" in record["log"][-1]:
         scores = f"train F1 {record['log'][-1]['f1']:.3f}, held-out {record['held_out_f1']:.3f}"
-    print_line(f"{fold} done ({folds.index(k) + 1} of {len(folds)}): {scores}, {record['seconds']:.0f} s")
+    line = f"{fold} done ({folds.index(k) + 1} of {len(folds)}): {scores}, {record['seconds']:.0f} s"
+    report_or_print(line, folds_done=1, f1=record["held_out_f1"])
 
 
-def _begin(parent: int, stop: Event, lock: RLock, begun: Any) -> None:
+def _begin(parent: int, stop: Event) -> None:
     """Set-up of each process, before its first fold."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops this process
     end_with(parent, stop)
-    with begun.get_lock():
-        share_terminal(lock, begun.value)
-        begun.value += 1
+    clear_lines_of_run()
 
 
 def _fit_with(share: int, job: FoldJob, k: int, made_from: Mapping[str, Any], folds: Sequence[int]) -> None:

@@ -1,0 +1,182 @@
+"""The one progress line of a run: which task, "experiment 3 of 6, fold 2 of 5, about 4 min left".
+
+On a terminal the line moves; in a log it is a whole line with the time, at most one in ten seconds. The processes of
+the run report through a file: each appends lines of JSON to it (`tandem.runtime.progress.report`).
+"""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Lock, Thread
+from types import TracebackType
+from typing import Any, Self
+
+from tandem.runtime.progress import CLEAR, EVENTS, LOG_SECONDS, LineClearing, log_line, on_terminal, time_left
+
+EARLY = 0.03  # of the whole cost: before this share is done, no time left is given
+
+
+@dataclass
+class RunTask:
+    """A task of a run.
+
+    name       such as "train concat"
+    subject    the experiment, where the task trains one; else ""
+    folds      (done, all) where the task trains an experiment
+    cost       estimated, relative to the other tasks; of an experiment that of all folds that are left
+    held_out   F1 of each fold that was trained in this run
+    """
+
+    name: str
+    cost: float
+    subject: str = ""
+    folds: tuple[int, int] = (0, 0)
+    detail: str = ""
+    left: int = field(init=False)  # folds to train, at the start
+    held_out: list[float] = field(default_factory=list)
+    number: int = 0  # of an experiment, in the order in which they begin
+
+    def __post_init__(self) -> None:
+        self.left = self.folds[1] - self.folds[0]
+
+    @property
+    def cost_done(self) -> float:
+        return self.cost * (1 - (self.folds[1] - self.folds[0]) / self.left) if self.left else 0.0
+
+
+class RunState:
+    """What has been done of a run, and the text that says it.
+
+    >>> state = RunState([RunTask("train a", 2.0, "a", (0, 2)), RunTask("train b", 2.0, "b", (0, 2))])
+    >>> state.begin("train a"); state.take({"task": "train a", "folds_done": 1}, 60.0)
+    >>> state.text(60.0)
+    'a: experiment 1 of 2, fold 2 of 2, about 3 min left'
+    """
+
+    def __init__(self, tasks: Sequence[RunTask]) -> None:
+        self.tasks = {task.name: task for task in tasks}
+        self.experiments = sum(bool(task.subject) for task in tasks)
+        self.running: list[RunTask] = []
+        self.done = 0.0  # cost of the tasks that have ended
+        self.expected: float | None = None  # seconds that the whole run takes
+
+    def begin(self, name: str) -> RunTask:
+        task = self.tasks.setdefault(name, RunTask(name, 1.0))
+        if task.subject and not task.number:
+            task.number = 1 + max(other.number for other in self.tasks.values())
+        self.running.append(task)
+        return task
+
+    def end(self, name: str, now: float) -> None:
+        self.running = [task for task in self.running if task.name != name]
+        self.done += self.tasks[name].cost
+        self._estimate(now)
+
+    def take(self, event: Mapping[str, Any], now: float) -> None:
+        """An event of `tandem.runtime.progress.report`, `now` seconds after the start."""
+        task = self.tasks.get(str(event.get("task")))
+        if task is None:
+            return
+        if "detail" in event:
+            task.detail = str(event["detail"])
+        if "folds_done" in event:
+            task.folds = (min(task.folds[0] + 1, task.folds[1]), task.folds[1])
+            task.detail = ""
+            task.held_out += [event["f1"]] if "f1" in event else []
+            self._estimate(now)
+
+    def _estimate(self, now: float) -> None:
+        done = self.done + sum(task.cost_done for task in self.running)
+        whole = sum(task.cost for task in self.tasks.values())
+        if done > EARLY * whole:
+            self.expected = now * whole / done
+
+    def text(self, now: float) -> str:
+        """ "" where no task is running."""
+        if not self.running:
+            return ""
+        parts = []
+        for task in self.running:
+            if task.subject:
+                done, whole = task.folds
+                of_run = f"experiment {task.number} of {max(self.experiments, task.number)}"
+                parts.append(f"{task.subject}: {of_run}, fold {min(done + 1, whole)} of {whole}")
+            else:
+                parts.append(task.name)
+        left = "" if self.expected is None else f", {time_left(self.expected - now)}"
+        detail = self.running[0].detail if len(self.running) == 1 else ""
+        return "; ".join(parts) + left + (f" ({detail})" if detail else "")
+
+
+class RunProgress:
+    """Shows the state of a run until the `with` block ends; `begin` and `end` are called around each task."""
+
+    def __init__(self, tasks: Sequence[RunTask]) -> None:
+        self.state, self.lock, self.ended = RunState(tasks), Lock(), Event()
+        self.live = on_terminal()
+        self.started = time.monotonic()
+
+    def __enter__(self) -> Self:
+        handle, name = tempfile.mkstemp(prefix="tandem-run-", suffix=".jsonl")
+        os.close(handle)
+        self.file, self.read = Path(name), 0
+        os.environ[EVENTS] = name
+        self.streams = sys.stdout, sys.stderr
+        if self.live:
+            sys.stdout, sys.stderr = (LineClearing(stream) for stream in self.streams)
+        self.thread = Thread(target=self._show, daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.ended.set()
+        self.thread.join()
+        sys.stdout, sys.stderr = self.streams
+        if self.live:
+            self._draw("")
+        os.environ.pop(EVENTS, None)
+        self.file.unlink(missing_ok=True)
+
+    def begin(self, name: str) -> None:
+        with self.lock:
+            self.state.begin(name)
+
+    def end(self, name: str) -> RunTask:
+        self._take_events()
+        with self.lock:
+            self.state.end(name, time.monotonic() - self.started)
+            return self.state.tasks[name]
+
+    def _take_events(self) -> None:
+        with self.lock, open(self.file, encoding="utf-8") as file:
+            file.seek(self.read)
+            text = file.read()
+            whole = text[: text.rfind("\n") + 1]
+            self.read += len(whole.encode())
+            for line in whole.splitlines():
+                self.state.take(json.loads(line), time.monotonic() - self.started)
+
+    def _show(self) -> None:
+        last, shown = "", self.started
+        while not self.ended.wait(0.2 if self.live else 1.0):
+            self._take_events()
+            now = time.monotonic()
+            with self.lock:
+                text = self.state.text(now - self.started)
+            if self.live:
+                self._draw(text)
+            elif text and text != last and now - shown >= LOG_SECONDS:
+                last, shown = text, now
+                log_line(text)
+
+    def _draw(self, text: str) -> None:
+        """The cursor is left at the start of the line, so that what is printed next replaces it."""
+        width = shutil.get_terminal_size().columns - 1
+        self.streams[1].write(f"\r{text[:width]}{CLEAR}\r")
+        self.streams[1].flush()
