@@ -82,6 +82,31 @@ def renamed(cell: str, template: str) -> str:
     return joined(folder, image_name(template, name))
 
 
+def id_of_image(competition: Competition, file: str) -> str:
+    """The id that names an image file: the opposite of `suffix` and `image_name`; a text without the suffix of an image
+    is an id already, and an id in another column than the image's is not known.
+
+    Changes of `image_name` that lose something (lower, upper, stem) are not undone.
+    """
+    name = normalised(file).rpartition("/")[2]
+    if not image_suffix(name) or competition.image_column != competition.id:
+        return name if image_suffix(name) else file
+    name = name.removesuffix(image_suffix(name) if competition.suffix == ANY else competition.suffix)
+    field = _FIELD.search(competition.image_name)
+    if field is None:
+        return name
+    before, after = competition.image_name[: field.start()], competition.image_name[field.end() :]
+    if not name.startswith(before) or not name.endswith(after):
+        return name
+    id = name[len(before) : len(name) - len(after)]
+    for step in reversed(field[1].split(":")[1:]):
+        if step.startswith("-"):
+            id = step[1:] + id
+        elif step.isdecimal() and id.isdecimal():
+            id = str(int(id))
+    return id
+
+
 class ImageFiles:
     """Image files, searchable by the end of their paths.
 

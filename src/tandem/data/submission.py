@@ -47,6 +47,13 @@ def sample_form(table: Table, competition: Competition) -> SubmissionForm:
     return found
 
 
+def submission_form(competition: Competition, folder: Path) -> SubmissionForm:
+    """As the sample submission is written, where there is one; a bundle has none. Raises ValueError as
+    `expected_rows`."""
+    there = (folder / competition.sample_submission).is_file()
+    return expected_rows(competition, folder).form if there else own_form(competition)
+
+
 def expected_rows(competition: Competition, folder: Path) -> ExpectedRows:
     """As the sample submission says, else the test file; raises ValueError where the sample fits neither the labels nor
     the metric."""

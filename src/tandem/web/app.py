@@ -1,5 +1,7 @@
-"""The routes: the page and its palette, GET /about, POST /label with up to 16 images, and POST /explain with one."""
+"""The routes: the page and its palette, GET /about, POST /label with up to 16 images, POST /explain with one, POST
+/captions with a table of captions, and POST /csv with labels."""
 
+import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -22,6 +24,7 @@ from tandem.web.security import error_response, guards
 from tandem.web.service import LabelService
 
 PAGE = Path(__file__).with_name("page")
+TABLES = (".csv", ".tsv", ".txt", ".json")  # of captions
 FORM = 2**16  # bytes of a form without the image
 
 
@@ -45,6 +48,17 @@ def make_app(service: LabelService) -> Starlette:
         with saved(photos) as files:
             return service.explain(files[0] if files else None, caption, label)
 
+    def captions(form: FormData) -> dict:
+        with saved_table(form) as (table, images):
+            return {"captions": service.captions(table, images)}
+
+    async def csv(request: Request) -> PlainTextResponse:
+        try:
+            text = await run_sync(service.to_csv, read_rows(await request.body()))
+        except ValueError as error:
+            raise HTTPException(422, str(error)) from error
+        return PlainTextResponse(text, media_type="text/csv")
+
     def form_endpoint(method: Callable[[FormData], dict]) -> Callable:
         async def endpoint(request: Request) -> JSONResponse:
             try:
@@ -63,6 +77,8 @@ def make_app(service: LabelService) -> Starlette:
             Route("/about", lambda request: JSONResponse(about)),
             Route("/label", form_endpoint(label), methods=["POST"]),
             Route("/explain", form_endpoint(explain), methods=["POST"]),
+            Route("/captions", form_endpoint(captions), methods=["POST"]),
+            Route("/csv", csv, methods=["POST"]),
             Route("/palette.css", lambda request: Response(palette_css(), media_type="text/css")),
             Mount("/", StaticFiles(directory=PAGE, html=True)),
         ],
@@ -112,3 +128,31 @@ def saved(photos: Sequence[BinaryIO] | None) -> Iterator[list[Path] | None]:
             with path.open("wb") as file:
                 shutil.copyfileobj(photo, file)
         yield files
+
+
+@contextmanager
+def saved_table(form: FormData) -> Iterator[tuple[Path, list[str]]]:
+    """A temporary copy of the file `table`, and the names of images in the file `names`, a list in JSON."""
+    table, names = form.get("table"), form.get("names")
+    if not isinstance(table, UploadFile) or not isinstance(names, UploadFile):
+        raise ValueError("expected the files `table` and `names`")
+    images = json.load(names.file)
+    if not isinstance(images, list) or not images or not all(isinstance(name, str) for name in images):
+        raise ValueError("names: expected a list of file names")
+    suffix = Path(table.filename or "").suffix.lower()
+    with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
+        path = Path(folder) / f"captions{suffix if suffix in TABLES else '.csv'}"
+        with path.open("wb") as file:
+            shutil.copyfileobj(table.file, file)
+        try:
+            yield path, images
+        except ValueError as error:
+            raise ValueError(str(error).replace(f"{path}: ", "")) from error
+
+
+def read_rows(body: bytes) -> object:
+    """`rows` of the JSON object; raises ValueError where it has none."""
+    content = json.loads(body)
+    if not isinstance(content, dict) or "rows" not in content:
+        raise ValueError('expected {"rows": [{"id": ..., "labels": [...]}, ...]}')
+    return content["rows"]

@@ -21,8 +21,10 @@ from tandem.explain.attribution import heat_maps
 from tandem.explain.pictures import heat_uri
 from tandem.explain.words import word_effects
 from tandem.inference.fold_models import NewRows
+from tandem.inference.image_folder import read_image_captions
 from tandem.inference.labeler import Labeler
 from tandem.inference.results import LabelledImage
+from tandem.web.submission_rows import SubmissionRows
 
 MAX_CAPTION = 2000  # characters
 MAX_PHOTOS = 16  # of one request
@@ -34,6 +36,7 @@ class LabelService:
     def __init__(self, labeler: Labeler, why: str = "") -> None:
         """`why`: why these models serve, and not others."""
         self.labeler, self.why = labeler, why
+        self.rows = SubmissionRows(labeler.paths)
 
     @property
     def about(self) -> dict:
@@ -54,6 +57,7 @@ class LabelService:
             "max_bytes": MAX_BYTES,  # of a request, all its photos together
             "max_photos": MAX_PHOTOS,
             "max_caption": MAX_CAPTION,
+            "csv": self.rows.about,
         }
 
     def warm_up(self) -> float:
@@ -66,6 +70,14 @@ class LabelService:
                 start = time.perf_counter()
                 self.label(photo, caption)
         return time.perf_counter() - start
+
+    def to_csv(self, rows: object) -> str:
+        """The text of a CSV file in the form of the submission; see `SubmissionRows.to_csv`."""
+        return self.rows.to_csv(rows)
+
+    def captions(self, table: Path, images: list[str]) -> list[str]:
+        """The caption of each image from a table, "" where it has none; raises ValueError where that is not certain."""
+        return read_image_captions(table, images, self.rows.competition.caption_columns)
 
     def label(self, photo: Path | None, caption: str) -> dict:
         """Labels, and the probability and terms of every label; raises ValueError if the image cannot be read.

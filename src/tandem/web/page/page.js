@@ -1,229 +1,225 @@
-// Sends an image and its caption to /label, and with a label to /explain; results are set as text, never as HTML.
-const $ = (id) => document.getElementById(id);
-const FIRST = 8; // labels shown before "all"
-const WEAK = 0.5; // change of a logit that is not shown in full colour
-const FAINT = 0.08; // effect of a word, as a share of the largest, below which no number is shown
-let about = null, photo = null, requests = 0, current = null; // current: the result that is shown, and its caption
+// The page: photos come in, are labelled and corrected one at a time or in a table, and are saved as CSV.
+import { getAbout, postCsv, postForm } from "./api.js";
+import { Desk } from "./desk.js";
+import { Detail } from "./detail.js";
+import { $, count, element } from "./dom.js";
+import { chosen, dropped, sorted } from "./files.js";
+import { labelPhotos, nextBatch, Photo } from "./photos.js";
 
-const element = (tag, text = "", ...classes) => {
-  const made = document.createElement(tag);
-  made.textContent = text;
-  made.classList.add(...classes);
-  return made;
+const photos = [];
+let about = null, desk = null, detail = null, running = false, unsaved = false;
+
+const tell = (text) => {
+  $("message").textContent = text;
+  $("message").hidden = !text;
 };
-const percent = (p) => (p < 0.0005 ? "<0.1 %" : p > 0.9995 ? ">99.9 %" : `${(100 * p).toFixed(1)} %`);
-const signed = (x) => (Math.abs(x) < 0.005 ? "0.00" : (x > 0 ? "+" : "−") + Math.abs(x).toFixed(2));
-const ready = () => photo || about?.uses_images === false;
-const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
+const labelled = () => photos.filter((photo) => photo.result);
 
-async function parse(response) {
-  const body = await response.json().catch(() => ({ error: `the server returned status ${response.status}` }));
-  if (!response.ok) throw new Error(body.error);
-  return body;
+// ---- the two views
+
+function open(photo) {
+  document.body.dataset.view = "one";
+  const several = photos.length > 1;
+  $("steps").hidden = $("name").hidden = !several;
+  $("back").textContent = `All ${photos.length.toLocaleString("en")} photos`;
+  for (const [id, step] of [["previous", -1], ["next", 1]]) $(id).disabled = !desk.neighbour(photo, step);
+  detail.open(photo);
+  if (several) $("name").focus();
 }
 
-async function post(path, fields = {}) {
-  const form = new FormData();
-  for (const [name, value] of Object.entries(fields)) form.append(name, value);
-  if (photo) form.append("photo", photo, "photo");
-  let response;
-  try {
-    response = await fetch(path, { method: "POST", body: form });
-  } catch {
-    throw new Error("no response: is make serve still running?");
+function openDesk() {
+  const last = detail.photo;
+  detail.close();
+  document.body.dataset.view = "desk";
+  $("steps").hidden = $("name").hidden = true;
+  showProgress();
+  if (last) {
+    desk.update(last);
+    desk.focus(last);
   }
-  return parse(response);
 }
 
-function fail(message) {
-  $("error").textContent = message;
-  $("error").hidden = !message;
-  if (message) $("output").hidden = true;
+function step(by) {
+  const photo = desk.neighbour(detail.photo, by);
+  if (photo) open(photo);
 }
 
-function busy(text) {
-  $("results").setAttribute("aria-busy", text ? "true" : "false");
-  $("status").textContent = text;
-  $("status").hidden = !text;
+function changed(photo, byHand = false) {
+  if (byHand || photos.length > 1) unsaved = true;
+  desk.update(photo);
+  showProgress();
 }
 
-function choose(file) {
-  if (!file || about?.uses_images === false) return;
-  photo = null;
-  $("submit").disabled = true;
-  if (about && file.size > about.max_bytes) {
-    fail(`${file.size.toLocaleString("en")} bytes; expected at most ${about.max_bytes.toLocaleString("en")}`);
+// ---- photos that come in
+
+async function add(files) {
+  if (!about?.uses_images) return;
+  tell("");
+  const { photos: found, tables, others } = sorted(files);
+  const known = new Set(photos.map(keyOf));
+  const fresh = found.filter((one) => !known.has(keyOf(one)));
+  const draft = detail.photo ? "" : $("caption").value; // typed before a photo was chosen
+  const caption = fresh.length === 1 && !photos.length ? draft : "";
+  const added = fresh.map(({ file, path }) => checked(new Photo(file, path, caption)));
+  photos.push(...added);
+  const notes = [];
+  if (found.length > fresh.length) notes.push(`${count(found.length - fresh.length, "photo")} had been added before.`);
+  if (others) notes.push(`${count(others, "file")} not shown: expected JPEG, PNG, WebP, BMP or GIF.`);
+  if (draft && added.length > 1) notes.push(`The caption “${draft}” belongs to none of the photos for certain: type it in its row.`);
+  tell(notes.join(" "));
+  if (added.length) $("show").value = "all";
+  desk.refresh();
+  if (added.length === 1) open(added[0]);
+  else if (added.length || (photos.length > 1 && tables.length)) openDesk();
+  for (const table of tables) await readCaptions(table.file);
+  run();
+}
+
+const keyOf = ({ file, path }) => `${path}\0${file.size}\0${file.lastModified}`;
+
+function checked(photo) {
+  if (photo.file.size > about.max_bytes) {
+    const most = about.max_bytes.toLocaleString("en");
+    Object.assign(photo, { state: "error", error: `${count(photo.file.size, "byte")}; expected at most ${most}` });
+  }
+  return photo;
+}
+
+async function readCaptions(file) {
+  if (!photos.length || !about.uses_captions) {
+    tell(photos.length ? "These models read no captions." : `${file.name}: add the photos first, then their captions.`);
     return;
   }
-  photo = file;
-  URL.revokeObjectURL($("image").src);
-  $("image").src = URL.createObjectURL(file);
-  $("preview").hidden = $("another").hidden = false;
-  $("invite").hidden = true;
-  $("drop").classList.add("filled");
-  $("submit").disabled = false;
-  label();
-}
-
-async function label() {
-  const request = ++requests, caption = $("caption").value;
-  fail("");
-  clearHeat();
-  $("word-effects").hidden = true;
-  busy("computing labels…");
+  const names = new Blob([JSON.stringify(photos.map((photo) => photo.path))], { type: "application/json" });
   try {
-    const result = await post("label", { caption });
-    if (request !== requests) return;
-    show(result, caption);
+    const { captions } = await postForm("captions", [["table", file, file.name], ["names", names, "names.json"]]);
+    const given = photos.filter((photo, i) => captions[i] && captions[i] !== photo.caption && (photo.caption = captions[i]));
+    for (const photo of given) Object.assign(photo, { state: "waiting", result: null });
+    tell(`${file.name}: captions of ${captions.filter(Boolean).length.toLocaleString("en")} of ${count(photos.length, "photo")}.`);
+    desk.refresh();
+    if (detail.photo && given.includes(detail.photo)) open(detail.photo);
   } catch (error) {
-    if (request === requests) fail(error.message);
-  } finally {
-    if (request === requests) busy("");
+    tell(`${file.name}: ${error.message}`);
   }
 }
 
-function show(result, caption) {
-  current = { result, caption };
-  const predicted = new Set(result.labels);
-  const names = result.labels.length ? result.labels : ["no label"];
-  $("labels").replaceChildren(...names.map((name) => element("li", name, ...(predicted.size ? [] : ["none"]))));
-  let hint = "";
-  if (!caption.trim() && about.uses_captions) {
-    hint = `No caption: predicted by ${result.served} from the image only. `;
-    const estimated = result.all.some((row) => Math.abs(row.terms.caption) > 1e-6);
-    if (estimated) hint += "The caption term is then predicted from image features. ";
-  }
-  $("hint").textContent = hint + (result.heat || result.words ? "Choose a label below for its explanation." : "");
-  const used = about.terms.filter(({ key }) => result.all.some((row) => Math.abs(row.terms[key]) > 1e-6));
-  $("legend").replaceChildren(...used.map(({ key, name }) => {
-    const item = element("li");
-    item.append(element("i", "", `t-${key}`), name);
-    return item;
-  }));
-  const totals = result.all.map((row) => Object.values(row.terms));
-  const low = Math.min(-0.01, ...totals.map((t) => sum(t.filter((x) => x < 0))));
-  const high = Math.max(0.01, ...totals.map((t) => sum(t.filter((x) => x > 0))));
-  $("rows").replaceChildren(...result.all.map((row, i) => {
-    const item = element("li");
-    item.append(line(row, used, low, high, predicted.has(row.label)));
-    item.hidden = i >= FIRST && !predicted.has(row.label);
-    return item;
-  }));
-  const hidden = $("rows").querySelectorAll("li[hidden]").length;
-  $("more").textContent = `all ${result.all.length} labels`;
-  $("more").hidden = !hidden;
-  $("output").hidden = false;
-  if (result.heat || result.words) explain(result.labels[0] ?? result.all[0].label);
-}
+// ---- the queue
 
-function line(row, used, low, high, isPredicted) {
-  const button = element("button", "", ...(isPredicted ? ["predicted"] : []));
-  button.type = "button";
-  button.dataset.label = row.label;
-  button.setAttribute("aria-pressed", "false");
-  const bars = element("span", "", "bars"), probability = element("span", "", "bar", "probability");
-  const filled = element("span");
-  filled.style.width = `${100 * row.proba}%`;
-  probability.append(filled);
-  bars.append(probability, termBar(row, used, low, high));
-  const numbers = element("span", "", "numbers");
-  for (const { key, name } of used) numbers.append(element("span", `${name} ${signed(row.terms[key])}`));
-  numbers.append(element("b", `= ${signed(sum(Object.values(row.terms)))}`));
-  button.append(element("bdi", row.label, "name"), element("span", percent(row.proba), "number"), bars, numbers);
-  button.addEventListener("click", () => explain(row.label));
-  return button;
-}
-
-// terms end to end from zero: positive ones to the right, negative ones to the left
-function termBar(row, used, low, high) {
-  const bar = element("span", "", "bar"), scale = 100 / (high - low), ends = { true: -low, false: -low };
-  for (const { key, name } of used) {
-    const value = row.terms[key], side = value > 0, start = ends[side], end = start + value;
-    const part = element("span", "", `t-${key}`);
-    part.title = `${name} ${signed(value)}`;
-    part.style.left = `${Math.min(start, end) * scale}%`;
-    part.style.width = `${Math.abs(value) * scale}%`;
-    ends[side] = end;
-    bar.append(part);
-  }
-  const zero = element("span", "", "zero");
-  zero.style.left = `${-low * scale}%`;
-  bar.append(zero);
-  return bar;
-}
-
-async function explain(name) {
-  const request = requests, { result, caption } = current;
-  for (const button of $("rows").querySelectorAll("button")) {
-    button.setAttribute("aria-pressed", String(button.dataset.label === name));
-  }
-  if (!result.heat && !result.words) return;
-  const upToDate = () => request === requests && $("rows").querySelector('[aria-pressed="true"]')?.dataset.label === name;
-  busy(`explaining ${name}…`);
+async function run() {
+  if (running || photos.length < 2) return;
+  running = true;
+  showProgress();
+  const start = performance.now(), before = labelled().length;
   try {
-    const explanation = await post("explain", { caption, label: name });
-    if (upToDate()) showExplanation(name, explanation);
+    for (let batch; running && (batch = nextBatch(photos, about.max_photos)).length;) {
+      await labelPhotos(batch);
+      unsaved = true;
+      for (const photo of batch) desk.update(photo);
+      const done = labelled().length - before, left = photos.filter((photo) => photo.state === "waiting").length;
+      showProgress(done ? (left * (performance.now() - start)) / done / 1000 : 0);
+    }
   } catch (error) {
-    if (upToDate()) fail(error.message);
-  } finally {
-    if (upToDate()) busy("");
+    tell(`${error.message} Labelling has stopped; Continue goes on.`);
+  }
+  running = false;
+  showProgress();
+  if (!desk.isFocused) desk.refresh(desk.first);
+}
+
+function showProgress(seconds = 0) {
+  const done = labelled().length, bad = photos.filter((photo) => photo.state === "error");
+  const settled = done + bad.length, all = photos.length;
+  $("progress").max = all || 1;
+  $("progress").value = settled;
+  const words = [`${done.toLocaleString("en")} of ${count(all, "photo")} labelled`];
+  const corrected = photos.filter((photo) => photo.isCorrected).length;
+  if (corrected) words.push(`${corrected.toLocaleString("en")} corrected`);
+  if (running && seconds > 5) words.push(seconds < 90 ? `about ${Math.ceil(seconds)} s left` : `about ${Math.ceil(seconds / 60)} min left`);
+  $("progress-text").textContent = words.join(", ");
+  $("stop").hidden = settled === all;
+  $("stop").textContent = running ? "Stop" : "Continue";
+  $("save").disabled = !done;
+  if (bad.length === Number($("problems").dataset.count ?? 0)) return;
+  $("problems").dataset.count = bad.length;
+  $("problems").hidden = !bad.length;
+  $("problems").querySelector("summary").textContent = `${count(bad.length, "photo")} could not be labelled`;
+  $("problems").querySelector("ul").replaceChildren(...bad.map((photo) => element("li", `${photo.path}: ${photo.error}`)));
+}
+
+// ---- saving
+
+async function save() {
+  const rows = labelled(), withProba = about.csv.values === "probabilities";
+  try {
+    const blob = await postCsv(rows.map((photo) => ({
+      id: photo.path, labels: photo.labels, ...(withProba ? { proba: photo.proba } : {}),
+    })));
+    const link = element("a"), url = URL.createObjectURL(blob);
+    link.href = url;
+    link.download = `${about.competition}_labels.csv`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(url), 60_000);
+    unsaved = false;
+    const left = photos.length - rows.length;
+    tell(`${link.download}: ${count(rows.length, "photo")}.${left ? ` Left out: ${count(left, "photo")} without labels.` : ""}`);
+  } catch (error) {
+    tell(`Not saved: ${error.message}`);
   }
 }
 
-function clearHeat() {
-  $("heat").hidden = $("heat-note").hidden = true;
-  $("heat").removeAttribute("src");
-  $("preview").classList.remove("with-heat");
+function clear() {
+  if (unsaved && !confirm("Labels and corrections that are not saved will be lost. Remove all photos?")) return;
+  running = unsaved = false;
+  for (const photo of photos) if (photo.thumbnail) URL.revokeObjectURL(photo.thumbnail);
+  photos.length = 0;
+  tell("");
+  detail.close();
+  desk.refresh();
+  showProgress();
+  document.body.dataset.view = "one";
+  $("photo").focus();
 }
 
-function showExplanation(name, explanation) {
-  clearHeat();
-  if (explanation.heat !== null) {
-    $("heat-note").hidden = false;
-    $("heat-note").textContent = explanation.heat
-      ? `Bright: regions that are evidence for ${name}, on the last feature map of ${explanation.heat_model}.`
-      : `No region of the image is evidence for ${name}.`;
-    if (explanation.heat) {
-      $("heat").src = explanation.heat;
-      $("heat").hidden = false;
-      $("preview").classList.add("with-heat");
-    }
-  }
-  $("word-effects").hidden = !explanation.words;
-  if (!explanation.words) return;
-  $("label").textContent = name;
-  const largest = Math.max(WEAK, ...explanation.words.map((word) => Math.abs(word.effect ?? 0)));
-  $("words").replaceChildren(...explanation.words.flatMap(({ text, effect }) => {
-    const word = element("span", text.trim()), share = Math.abs(effect ?? 0) / largest;
-    if (share >= FAINT) {
-      word.classList.add(effect > 0 ? "for" : "against");
-      word.style.setProperty("--strength", `${20 + 80 * share}%`);
-      word.append(element("small", signed(effect)));
-    }
-    return [word, " "];
-  }));
-}
+// ---- events
 
 $("image").addEventListener("load", ({ target }) => {
   $("preview").style.setProperty("--aspect", target.naturalWidth / target.naturalHeight);
 });
-$("photo").addEventListener("change", (event) => {
-  choose(event.target.files[0]);
-  event.target.value = ""; // so that the same file can be chosen again
-});
+$("image").addEventListener("error", () => detail?.hidePicture());
+for (const id of ["photo", "folder"]) {
+  $(id).addEventListener("change", ({ target }) => {
+    add(chosen(target.files));
+    target.value = ""; // so that the same file can be chosen again
+  });
+}
+const label = () => {
+  if (detail?.photo) detail.label();
+};
 $("form").addEventListener("submit", (event) => {
   event.preventDefault();
-  if (ready()) label();
+  label();
 });
 $("caption").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey) {
     event.preventDefault();
-    if (ready()) label();
+    label();
   }
+});
+$("caption").addEventListener("input", () => {
+  if (detail?.photo) $("submit").disabled = false;
 });
 $("more").addEventListener("click", () => {
   for (const item of $("rows").children) item.hidden = false;
   $("more").hidden = true;
+});
+$("back").addEventListener("click", openDesk);
+$("previous").addEventListener("click", () => step(-1));
+$("next").addEventListener("click", () => step(1));
+$("stop").addEventListener("click", () => (running ? (running = false) : run()));
+$("save").addEventListener("click", save);
+$("clear").addEventListener("click", clear);
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && document.body.dataset.view === "one" && photos.length > 1) openDesk();
 });
 for (const kind of ["dragenter", "dragover"]) {
   document.addEventListener(kind, (event) => {
@@ -234,31 +230,56 @@ for (const kind of ["dragenter", "dragover"]) {
 document.addEventListener("dragleave", (event) => {
   if (!event.relatedTarget) $("drop").classList.remove("over");
 });
-document.addEventListener("drop", (event) => {
+document.addEventListener("drop", async (event) => {
   event.preventDefault();
   $("drop").classList.remove("over");
-  choose(event.dataTransfer.files[0]);
+  add(await dropped(event.dataTransfer));
 });
 document.addEventListener("paste", (event) => {
-  const file = event.clipboardData.files[0];
-  if (!file) return; // text goes into the caption
+  const files = event.clipboardData.files;
+  if (!files.length) return; // text goes into the caption
   event.preventDefault();
-  choose(file);
+  add(chosen(files));
+});
+addEventListener("beforeunload", (event) => {
+  if (unsaved) event.preventDefault(); // the browser asks whether to leave
 });
 
-try {
-  about = await parse(await fetch("about"));
+// ---- start
+
+function adapt() {
   $("served").textContent = `${about.competition}: ${about.served}`;
   document.title = `Tandem: ${about.competition}`;
+  $("why").textContent = about.why ?? "";
+  $("why").hidden = !about.why;
   $("caption").maxLength = about.max_caption;
+  $("names").replaceChildren(...about.labels.map((name) => Object.assign(element("option"), { value: name })));
+  $("form-note").textContent = `As in the submission: ${about.csv.form}; ids: ${about.csv.ids}.`;
   if (!about.uses_images) {
-    $("drop").hidden = true;
-    $("submit").disabled = false;
+    $("drop").hidden = $("more-photos").hidden = true;
     $("caption-title").textContent = "Text";
     $("caption").placeholder = "";
     $("status").textContent = "The labels are shown here. The text is not sent to any other machine.";
+    detail.photo = new Photo(null, "");
+    $("submit").disabled = false;
   } else if (!about.uses_captions) $("caption-title").hidden = $("caption").hidden = true;
   else if (!about.without_caption) $("caption-title").textContent = "Caption (required by these models)";
+}
+
+try {
+  about = await getAbout();
+  detail = new Detail(about, changed);
+  desk = new Desk(about, photos, {
+    open,
+    changed: (photo) => changed(photo, true),
+    relabel: (photo) => {
+      photo.state = "waiting";
+      changed(photo, true);
+      run();
+    },
+  });
+  adapt();
 } catch (error) {
-  fail(error.message);
+  $("error").textContent = error.message;
+  $("error").hidden = false;
 }
