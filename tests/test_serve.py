@@ -443,3 +443,189 @@ def test_the_page_has_the_palette_of_the_report(client):
     answer = client.get("/palette.css")
     assert answer.text == palette_css() and answer.headers["content-type"].startswith("text/css")
     assert 'href="palette.css"' in client.get("/").text
+
+
+DROPPED_MANY = """(files) => {
+  const transfer = new DataTransfer();
+  for (const [name, data] of files) {
+    transfer.items.add(new File([Uint8Array.from(atob(data), (c) => c.charCodeAt(0))], name));
+  }
+  return transfer;
+}"""
+
+
+def drop_many(page, files: dict[str, bytes]) -> None:
+    listed = [[name, base64.b64encode(data).decode()] for name, data in files.items()]
+    page.dispatch_event("#drop", "drop", {"dataTransfer": page.evaluate_handle(DROPPED_MANY, listed)})
+
+
+def saved_csv(page) -> list[str]:
+    with page.expect_download() as download:
+        page.click("#save")
+    return Path(download.value.path()).read_text().splitlines()
+
+
+def test_many_photos_are_labelled_in_a_table_corrected_and_saved_in_the_form_of_the_submission(
+    service, served, page, accessible, tmp_path
+):
+    url = served(service)
+    page.goto(url)
+    page.locator("#served", has_text="toy").wait_for()
+    captions = b"image,caption\na.png,a red thing\nb.png,a blue thing\n"
+    drop_many(page, {"b.png": png(photo(False)), "a.png": png(), "c.png": b"no image", "list.csv": captions})
+    page.locator("#progress-text", has_text="2 of 3 photos labelled").wait_for()
+    page.locator("#message", has_text="list.csv: captions of 2 of 3 photos").wait_for()
+    page.locator("#stop").wait_for(state="hidden")
+    assert page.locator("#table .open").all_inner_texts() == ["a.png", "b.png", "c.png"]
+    assert [box.input_value() for box in page.locator(".caption-box").all()] == ["a red thing", "a blue thing", ""]
+    rows = page.locator("#table tbody tr")
+    assert rows.nth(0).locator("li").all_inner_texts() == ["red"]
+    assert rows.nth(1).locator("li").all_inner_texts() == ["blue <b>&"]
+    assert "unreadable: 8 bytes" in rows.nth(2).inner_text()
+    page.locator("#problems summary", has_text="1 photo could not be labelled").wait_for()
+
+    rows.nth(0).locator(".chip").focus()  # by keyboard: out of the set, and another one into it
+    page.keyboard.press("Enter")
+    assert rows.nth(0).locator(".chip").get_attribute("aria-pressed") == "false"
+    box = rows.nth(0).locator(".chips input")
+    box.fill("green")
+    box.press("Enter")
+    assert "“green” is not a label; expected red" in box.evaluate("box => box.validationMessage")
+    box.fill("blu")
+    box.press("Enter")
+    assert rows.nth(0).locator(".chip").all_inner_texts() == ["red", "blue <b>&"]
+    page.locator("#progress-text", has_text="2 of 3 photos labelled, 1 corrected").wait_for()
+    assert page.evaluate("() => !dispatchEvent(new Event('beforeunload', {cancelable: true}))")
+    assert saved_csv(page) == ["id,red,blue <b>&", "a.png,0,1", "b.png,0,1"]
+    page.locator("#message", has_text="2 photos. Left out: 1 photo without labels").wait_for()
+    assert page.evaluate("() => dispatchEvent(new Event('beforeunload', {cancelable: true}))")
+
+    assert accessible(page) == []
+    for shown, names in {
+        "errors": ["c.png"],
+        "corrected": ["a.png"],
+        "label:red": [],
+        "all": ["a.png", "b.png", "c.png"],
+    }.items():
+        page.select_option("#show", shown)
+        assert page.locator("#table .open").all_inner_texts() == names
+    page.select_option("#order", "sure")
+    sure = [float(text) for text in page.locator("td.sure").all_inner_texts() if text]
+    assert sure == sorted(sure) and page.locator("#table .open").last.inner_text() == "c.png"
+
+    page.locator("#table .open", has_text="a.png").press("Enter")  # one photo, with its explanation
+    assert page.locator("#caption").input_value() == "a red thing"
+    page.locator("#words span").first.wait_for()
+    page.locator("#corrected", has_text="Corrected by hand").wait_for()
+    page.locator('#results[aria-busy="false"]').wait_for()
+    assert accessible(page) == []
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.textContent") == "a.png"
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert rows.nth(0).locator(".sure").is_visible() and rows.nth(0).locator(".caption-box").is_visible()
+    assert accessible(page) == []
+
+
+def test_a_caption_stays_with_its_photo_and_a_bad_file_leaves_no_broken_picture(service, served, browser):
+    page = browser.new_page()
+    try:
+        page.goto(served(service))
+        page.locator("#served", has_text="toy").wait_for()
+        page.fill("#caption", "a red thing")
+        drop_many(page, {"a.png": png()})
+        page.locator("#labels li").first.wait_for()
+        assert page.locator("#caption").input_value() == "a red thing"
+        drop_many(page, {"b.png": png(photo(False))})
+        page.locator("#name", has_text="b.png").wait_for()
+        assert page.locator("#caption").input_value() == ""
+        drop_many(page, {"c.png": b"no image"})
+        page.locator("#error", has_text="unreadable: 8 bytes").wait_for()
+        assert page.locator("#image").is_hidden() and page.locator("#submit").is_disabled()
+        page.click("#back")
+        assert [box.input_value() for box in page.locator(".caption-box").all()] == ["a red thing", "", ""]
+    finally:
+        page.close()
+
+
+def test_a_folder_with_folders_is_read_whole_and_photos_of_one_name_are_told_apart(service, served, page, tmp_path):
+    for name, red in {"x/1.png": True, "x/y/1.png": False, "x/.hidden.png": True, "x/notes.md": True}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(png(photo(red)))
+    page.goto(served(service))
+    page.locator("#served", has_text="toy").wait_for()
+    page.set_input_files("#folder", tmp_path / "x")
+    page.locator("#progress-text", has_text="2 of 2 photos labelled").wait_for()
+    assert page.locator("#table .open").all_inner_texts() == ["x/1.png", "x/y/1.png"]
+    page.locator("#message", has_text="1 file not shown").wait_for()
+    assert [line.split(",")[0] for line in saved_csv(page)] == ["id", "x/1.png", "x/y/1.png"]
+
+
+@pytest.mark.slow
+def test_a_table_of_5000_photos_stays_responsive(service, served, page):
+    """No task of the page takes 200 ms; the labels come from a server that answers at once."""
+    photos = {f"{i:04}.png": png(Image.new("RGB", (8, 8), (i % 256, i // 256, 0))) for i in range(5000)}
+    row = {
+        "label": "red",
+        "proba": 0.9,
+        "terms": dict.fromkeys(("image", "caption", "fusion", "joint", "context", "base"), 0),
+    }
+
+    class Instant(LabelService):
+        def label_many(self, photos, captions):
+            return [{"labels": ["red"], "all": [row], "served": "", "heat": False, "words": False}] * len(captions)
+
+    page.goto(served(Instant(service.labeler)))
+    page.locator("#served", has_text="toy").wait_for()
+    page.evaluate(
+        "() => { window.longest = 0; new PerformanceObserver((list) => { for (const one of list.getEntries()) "
+        "window.longest = Math.max(window.longest, one.duration); }).observe({type: 'longtask'}); }"
+    )
+    drop_many(page, photos)
+    page.evaluate("window.longest = 0")
+    page.locator("#progress-text", has_text="5,000 of 5,000 photos labelled").wait_for(timeout=120_000)
+    assert page.locator("#table tbody tr").count() == 50
+    page.fill("#find", "4321")
+    assert page.locator("#table .open").all_inner_texts() == ["4321.png"]
+    page.fill("#find", "")
+    assert page.evaluate("window.longest") < 200
+    assert len(saved_csv(page)) == 5001
+
+
+# ---- POST /csv and /captions
+
+
+def test_labels_are_written_in_the_form_of_the_submission_and_file_names_become_ids(client):
+    rows = [{"id": "0.png", "labels": ["red"]}, {"id": "new.png", "labels": []}]
+    answer = client.post("/csv", json={"rows": rows})
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert answer.text == "id,red,blue <b>&\n0.png,1,0\nnew.png,0,0\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"{", "Expecting property name"),
+        (b"[]", 'expected {"rows"'),
+        (b'{"rows": []}', "rows: expected a list of objects"),
+        (b'{"rows": [{"id": "a"}]}', "row 1: labels is None; expected a list"),
+        (b'{"rows": [{"id": "a", "labels": ["green"]}]}', "row 1: label 'green': expected one of red, blue"),
+        (b'{"rows": [{"labels": []}]}', "row 1: expected an object with a text `id`"),
+        (b'{"rows": [{"id": "a", "labels": []}, {"id": "a", "labels": []}]}', "row 2: the id 'a' is that of row 1 too"),
+        (b'{"rows": [{"id": "a", "labels": [], "proba": {"red": 2}}]}', "row 1: proba: expected a number for each"),
+    ],
+)
+def test_rows_that_cannot_be_written_are_rejected_with_the_reason(client, content, reason):
+    answer = client.post("/csv", content=content)
+    assert answer.status_code == 422 and reason in answer.json()["error"]
+
+
+def test_captions_of_a_table_find_their_photos_or_the_reason_why_not(client):
+    def ask(table: bytes):
+        files = {"table": ("t.csv", table), "names": ("names.json", b'["x/1.png", "x/2.png"]')}
+        return client.post("/captions", files=files)
+
+    assert ask(b"image,caption\n2,two words\n").json() == {"captions": ["", "two words"]}
+    answer = ask(b"image,caption\n7,two words\n")
+    assert answer.status_code == 422 and answer.json()["error"].startswith("column 'image' (such as '7') names none")

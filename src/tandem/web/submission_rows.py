@@ -25,7 +25,7 @@ class SubmissionRows:
 
     @property
     def about(self) -> dict[str, str]:
-        """`form`: what is written, `ids`: how the ids are formed, in words; `values`: labels, flags or probabilities."""
+        """`form`, what is written, and `ids`, how they are formed, in words; `values`: labels, flags, probabilities."""
         return {"form": self.form.about, "ids": about_ids(self.competition), "values": self.form.values}
 
     def id_of(self, name: str) -> str:
@@ -50,7 +50,6 @@ class SubmissionRows:
             pred[i, [column[name] for name in _labels(row.get("labels"), names, where)]] = 1
             proba[i] = pred[i] if row.get("proba") is None else _numbers(row["proba"], names, where)
         return self.form.to_csv(list(ids), pred, proba)
-
 
     def _ids(self, rows: list) -> list[str]:
         """The id of each row; files of one name in several folders keep their whole paths."""

@@ -1,18 +1,18 @@
 // The labels of a photo as buttons that put them into its set or take them out, and a box to add one.
 import { button, element } from "./dom.js";
 
-// fills `list` (ul) and calls `changed()` after a correction
-export function fillChips(list, photo, names, changed) {
+// fills a holder's list and the place of its box, and calls `changed()` after a correction
+export function fillChips(holder, photo, names, changed) {
+  const list = holder.querySelector("ul"), adding = holder.querySelector(".adding");
   const again = () => {
-    fillChips(list, photo, names, changed);
+    fillChips(holder, photo, names, changed);
     changed();
   };
   const chips = photo.shown.map((label) => {
     const item = element("li"), chip = button(label, () => {
       photo.toggle(label);
       again();
-      // the chip of an added label is gone
-      (find(list, label) ?? list.querySelector("input"))?.focus();
+      (find(list, label) ?? adding.firstChild).focus(); // the chip of an added label is gone
     }, "chip");
     chip.dataset.label = label;
     chip.setAttribute("aria-pressed", String(photo.has(label)));
@@ -22,13 +22,12 @@ export function fillChips(list, photo, names, changed) {
     return item;
   });
   const none = photo.labels.length ? [] : [element("li", "no label", "none")];
-  const adding = element("li", "", "adding");
-  adding.append(addBox(photo, names, (label) => {
+  list.replaceChildren(...none, ...chips);
+  adding.replaceChildren(addBox(photo, names, (label) => {
     if (!photo.has(label)) photo.toggle(label);
     again();
-    list.querySelector("input").focus();
+    adding.firstChild.focus();
   }));
-  list.replaceChildren(...none, ...chips, adding);
 }
 
 const find = (list, label) => [...list.querySelectorAll(".chip")].find((chip) => chip.dataset.label === label);

@@ -77,7 +77,9 @@ export class Desk {
     about.append(button(photo.path, () => this.on.open(photo), "open", "link"));
     if (this.about.uses_captions) about.append(this.captionBox(photo));
     about.append(element("span", "", "note"));
-    cell("set").append(element("p", "", "state"), element("ul", "", "chips"));
+    const chips = element("div", "", "chips");
+    chips.append(element("ul"), element("span", "", "adding"));
+    cell("set").append(element("p", "", "state"), chips);
     cell("sure");
     row.addEventListener("click", ({ target }) => {
       if (!target.closest("button, input")) this.on.open(photo);

@@ -89,7 +89,7 @@ export class Detail {
     const { photo } = this, { result } = photo;
     fail("");
     $("submit").disabled = false;
-    fillChips($("labels"), photo, this.about.labels, () => {
+    fillChips($("chips"), photo, this.about.labels, () => {
       $("corrected").hidden = !photo.isCorrected;
       this.changed(photo, true);
     });
