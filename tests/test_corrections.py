@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from small_competition import write_small
+from words_competition import set_corrections, submit_words
 
 from tandem.__main__ import main
 from tandem.artifacts.atomic_io import file_digest, read_json, write_text
@@ -63,27 +63,9 @@ def test_what_is_written_is_read_back(tmp_path):
     assert read_corrections(tmp_path / "none.csv") == []
 
 
-def text_only(folder) -> Paths:
-    """The small competition with words alone, a text model that takes a second."""
-    paths = write_small(folder)
-    lines = paths.competition.read_text().replace('["words", "looks"]', '["words"]').splitlines()
-    write_text(paths.competition, "\n".join(lines) + "\n")
-    return Paths("small")
-
-
-def set_corrections(paths: Paths, value: str) -> None:
-    lines = [line for line in paths.competition.read_text().splitlines() if not line.startswith("corrections")]
-    write_text(paths.competition, "\n".join([f"corrections = {value}", *lines]) + "\n")
-
-
 @pytest.fixture
 def submitted(tmp_path, monkeypatch, capsys) -> Paths:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tandem.stages._run.run_in_new_process", lambda function, *args: function(*args))
-    paths = text_only(tmp_path)
-    assert main(["submit", "small", "EXPS=words"]) == 0, capsys.readouterr().err
-    capsys.readouterr()
-    return paths
+    return submit_words(tmp_path, monkeypatch, capsys)
 
 
 def test_corrections_retrain_on_the_same_folds_and_the_score_before_is_kept(submitted, capsys):

@@ -16,6 +16,8 @@ from tandem.report.collect import gather
 from tandem.report.data_model import FocusExperiment, ReportData
 from tandem.report.review_queue import questions
 from tandem.web.local_server import listen, serve
+from tandem.web.review import make_review_app
+from tandem.web.review_session import ReviewSession, next_steps
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -30,16 +32,11 @@ def main(args: Namespace) -> None:
         show_difference(paths, args.exp)
         return
     with listen(args.port, "review") as listening:  # first, because the report's data take seconds to read
-        from tandem.web.review import make_review_app
-        from tandem.web.review_session import ReviewSession, next_steps
-
-        experiments = Experiments(paths)
-        data, focus = read_focused(experiments, args.exp)
-        given = GivenLabels(*read_given_labels(paths))
-        asked = questions(data, focus)
-        session = ReviewSession(paths, experiments.competition, focus.name, data.train, given, focus.proba, asked)
+        print(f"{paths.comp}: reading predictions, looking for suspects", flush=True)
+        session = open_session(paths, args.exp)
         left = len(session.progress()["open"])
-        print(f"{paths.comp}: {left:,} of {len(asked):,} labels to look at, suspects and mistakes of {focus.name}")
+        asked, name = len(session.questions), session.served
+        print(f"{paths.comp}: {left:,} of {asked:,} labels to look at, suspects and mistakes of {name}")
         print(f"http://127.0.0.1:{listening.getsockname()[1]}  (Ctrl-C ends it)", flush=True)
         serve(make_review_app(session), listening)
     print(f"\n{paths.corrections}: {summary(read_corrections(paths.corrections))}")
@@ -47,11 +44,21 @@ def main(args: Namespace) -> None:
         print(f"next: {line}")
 
 
+def open_session(paths: Paths, name: str = "") -> ReviewSession:
+    """About the suspects and mistakes of the experiment `name`, else of the stack, else of the best."""
+    experiments = Experiments(paths)
+    competition = experiments.competition  # first: where there is none, its message has the command
+    data, focus = read_focused(experiments, name)
+    given, asked = GivenLabels(*read_given_labels(paths)), questions(data, focus)
+    return ReviewSession(paths, competition, focus.name, data.train, given, focus.proba, asked)
+
+
 def read_focused(experiments: Experiments, name: str) -> tuple[ReportData, FocusExperiment]:
-    """Raises FileNotFoundError where nothing is scored."""
+    """Raises FileNotFoundError where nothing is scored, ValueError where what is scored is stale."""
     data = gather(experiments, name)
     if data.focus is None:
-        raise FileNotFoundError(experiments.why_not_scored(name or STACK))
+        one = experiments[name] if name else next(iter(experiments.scored()), experiments[STACK])
+        raise ValueError(f"nothing to look at: {one.require_current().name} is of other rows; run: {one.command}")
     return data, data.focus
 
 
@@ -59,8 +66,6 @@ def show_difference(paths: Paths, name: str) -> None:
     """Raises ValueError where no corrections are applied or the predictions are older than they are."""
     experiments = Experiments(paths)
     if not experiments.competition.corrections or not paths.given_labels.exists():
-        from tandem.web.review_session import next_steps
-
         steps = "; then: ".join(next_steps(paths, bool(experiments.competition.corrections)))
         raise ValueError(f"no corrections are applied: {steps}")
     if stale := experiments.graph.task("check").stale():

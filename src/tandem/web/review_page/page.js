@@ -171,9 +171,15 @@ const actions = {
   },
 };
 
+function busy(on) {
+  state.busy = on;
+  document.querySelector("main").setAttribute("aria-busy", on);
+}
+
 async function act(name) {
+  // a key that is pressed before the next question is there would answer what nobody has seen
   if (state.busy || $(name).disabled || $(name).closest("[hidden]")) return;
-  state.busy = true;
+  busy(true);
   try {
     $("error").hidden = true;
     await actions[name]();
@@ -181,7 +187,7 @@ async function act(name) {
     $("error").textContent = error.message;
     $("error").hidden = false;
   } finally {
-    state.busy = false;
+    busy(false);
   }
 }
 

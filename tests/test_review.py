@@ -1,0 +1,186 @@
+"""`make review`: questions and answers, rejected requests, and a review of five rows in a browser."""
+
+import csv
+import threading
+
+import pytest
+import uvicorn
+from starlette.testclient import TestClient
+from words_competition import set_corrections, submit_words
+
+from tandem.__main__ import main
+from tandem.artifacts.atomic_io import file_digest, write_text
+from tandem.artifacts.paths import Paths
+from tandem.data.corrections import Limits
+from tandem.stages import review
+from tandem.web.local_server import listen
+from tandem.web.review import make_review_app
+
+HOST = "http://127.0.0.1:8000"
+
+
+@pytest.fixture
+def paths(tmp_path, monkeypatch, capsys) -> Paths:
+    return submit_words(tmp_path, monkeypatch, capsys, submission='"probabilities"', least="0")
+
+
+@pytest.fixture
+def client(paths) -> TestClient:
+    return TestClient(make_review_app(review.open_session(paths)), base_url=HOST)
+
+
+@pytest.fixture
+def url(paths):
+    listening = listen(0)
+    config = uvicorn.Config(make_review_app(review.open_session(paths)), log_level="error")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    server.should_exit = True
+    thread.join(10)
+    listening.close()
+
+
+def written(paths: Paths) -> list[tuple[str, ...]]:
+    """(id, label, was, now, suspected_by) of each line below the header."""
+    if not paths.corrections.exists():
+        return []
+    with paths.corrections.open(newline="", encoding="utf-8") as file:
+        return [tuple(row) for row in list(csv.reader(file))[1:]]
+
+
+def answered(page, n: int) -> None:
+    page.locator("#progress", has_text=f"{n} of ").wait_for()
+    page.locator("main[aria-busy=false]").wait_for()
+
+
+def test_a_review_of_five_rows_changes_the_next_submission(paths, url, page, accessible, capsys):
+    submission, table = file_digest(paths.submission("words")), file_digest(paths.input / "train.csv")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(url)
+    page.locator("#ask").wait_for()
+    first = page.locator("#ask").inner_text()
+    page.keyboard.press("s")
+    page.locator("#progress", has_text="skipped").wait_for()
+    answered(page, 0)
+    page.keyboard.press("u")
+    page.locator("#progress", has_not_text="skipped").wait_for()
+    answered(page, 0)
+    assert page.locator("#ask").inner_text() == first
+    rows = []
+    while len(set(rows)) < 5:  # one label of a row, or more
+        row = page.locator("#id").inner_text()
+        page.keyboard.press("n")
+        answered(page, len(rows) + 1)
+        rows.append(row)
+    assert [(line[0], line[4]) for line in written(paths)] == [(row, "label errors of words") for row in rows]
+    assert all({line[2], line[3]} == {"0", "1"} for line in written(paths))
+    n = len(rows)
+    page.click("#yes")
+    answered(page, n + 1)
+    assert written(paths)[n][2] == written(paths)[n][3]
+    page.keyboard.press("u")
+    answered(page, n)
+    assert len(written(paths)) == n
+
+    page.keyboard.press("e")
+    assert page.locator("#labels tr.asked button").evaluate("node => node === document.activeElement")
+    assert accessible(page) == []
+    page.keyboard.press("Enter")
+    assert page.locator("#labels tr.changed").count() == 1
+    page.keyboard.press("Escape")
+    page.locator("#answers").wait_for()
+    assert accessible(page) == []
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert accessible(page) == []
+    assert page.evaluate("document.querySelector('#photo').naturalWidth") == 48
+    assert page.locator("#next li").all_inner_texts()[1] == "make submit COMP=small"
+    assert all(one.startswith((url, "data:")) for one in asked)
+
+    set_corrections(paths, "true")
+    assert main(["submit", "small", "EXPS=words"]) == 0
+    assert f"{n} labels of 5 rows corrected" in capsys.readouterr().out
+    assert file_digest(paths.submission("words")) != submission
+    assert file_digest(paths.input / "train.csv") == table
+
+
+def test_each_answer_is_written_at_once_and_is_not_asked_for_again(paths, client):
+    about = client.get("/about").json()
+    assert about["open"] == list(range(about["questions"])) and about["questions"] >= 5
+    one = client.get("/question/0").json()
+    (given,) = (label["given"] for label in one["labels"] if label["name"] == one["label"])
+    assert client.post("/answer", json={"number": 0, "labels": {one["label"]: given}}).json()["labels"] == 0
+    assert written(paths) == [(one["id"], one["label"], str(given), str(given), "label errors of words")]
+    again = review.open_session(paths)
+    assert again.progress()["open"] == about["open"][1:]
+    assert client.post("/undo").json() == {**{k: about[k] for k in ("open", "labels", "rows", "undo")}, "number": 0}
+    assert client.post("/undo").json()["number"] is None
+    assert written(paths) == []
+
+
+def test_labels_that_nobody_suspected_are_corrected_by_hand(paths, client):
+    rows = [asked.row for asked in review.open_session(paths).questions]
+    number = next(k for k, row in enumerate(rows) if rows.count(row) == 1)
+    one = client.get(f"/question/{number}").json()
+    labels = {label["name"]: 1 - label["given"] for label in one["labels"]}
+    assert client.post("/answer", json={"number": number, "labels": labels}).json()["labels"] == 2
+    assert {line[1]: line[4] for line in written(paths)} == {
+        name: "by hand" if name != one["label"] else one["suspected_by"] for name in labels
+    }
+
+
+def test_an_answer_that_does_not_fit_is_refused_and_nothing_is_written(paths, client):
+    label = client.get("/question/0").json()["label"]
+    for body, message in [
+        ({"number": 10**6, "labels": {label: 1}}, "question 1000000: there are"),
+        ({"number": 0, "labels": {label: 2}}, "is 2; expected 0 or 1"),
+        ({"number": 0, "labels": {label: 1, "nothing": 1}}, "label 'nothing': expected one of cat, sky"),
+        ({"number": 0, "labels": {}}, "is asked about and not among them"),
+        ({"number": 0}, "expected {"),
+    ]:
+        answer = client.post("/answer", json=body)
+        assert answer.status_code == 422 and message in answer.json()["error"]
+    assert client.post("/answer", content=b"no JSON").status_code == 422
+    assert not paths.corrections.exists()
+
+
+def test_a_row_is_not_left_with_fewer_labels_than_the_competition_asks_for(paths):
+    session = review.open_session(paths)
+    session.limits = Limits(2, 2)
+    with pytest.raises(ValueError, match="the row then has no labels, at least 2 .* edit all its labels at once"):
+        session.answer(
+            session.questions.index(next(q for q in session.questions if session.given.y[q.row].any())),
+            {"cat": 0, "sky": 0},
+        )
+    assert not paths.corrections.exists()
+
+
+def test_other_sites_and_other_hosts_are_refused(client):
+    assert client.get("/about", headers={"host": "evil.example"}).status_code == 400
+    assert client.post("/undo", headers={"origin": "http://evil.example"}).status_code == 403
+    assert client.get("/%2e%2e/review.py").status_code == 404
+    assert client.get("/").headers["content-security-policy"].startswith("default-src 'self';")
+    photo = client.get("/photo/0")
+    assert photo.headers["content-type"] == "image/jpeg" and photo.content[:2] == b"\xff\xd8"
+
+
+def test_the_stage_ends_with_what_to_do_next(paths, monkeypatch, capsys):
+    monkeypatch.setattr(review, "serve", lambda app, listening: None)
+    write_text(paths.corrections, "id,label,was,now,suspected_by\n0.jpg,cat,1,0,by hand\n")
+    assert main(["review", "small", "PORT=0"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[2].startswith("http://127.0.0.1:")
+    assert printed[-3:] == [
+        "input/small/corrections.csv: 1 label of 1 row corrected, 0 found to be right",
+        "next: set corrections = true in input/small/competition.toml, above its first [section]",
+        "next: make submit COMP=small",
+    ]
+
+
+def test_before_anything_is_scored_the_error_has_the_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["review", "none", "PORT=0"]) == 2
+    assert "make import" in capsys.readouterr().err
