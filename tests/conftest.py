@@ -108,3 +108,28 @@ def small(tmp_path_factory):
         write_small(folder)
         bring_up_to_date("small", "train")
     return Paths("small", folder)
+
+
+@pytest.fixture(scope="session")
+def submitted_once(tmp_path_factory):
+    """The folder of tests/words_competition.py: not to be changed."""
+    from words_competition import submit_words
+
+    folder = tmp_path_factory.mktemp("words")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TANDEM_THREADS", "1")
+        patch.chdir(folder)
+        patch.setattr("tandem.stages._run.run_in_new_process", lambda function, *args: function(*args))
+        submit_words(folder)
+    return folder
+
+
+@pytest.fixture
+def submitted(submitted_once, tmp_path, monkeypatch):
+    """The paths of a copy of it, in the current folder."""
+    from tandem.artifacts.paths import Paths
+
+    shutil.copytree(submitted_once, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tandem.stages._run.run_in_new_process", lambda function, *args: function(*args))
+    return Paths("small")

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from words_competition import set_corrections, submit_words
+from words_competition import set_keys
 
 from tandem.__main__ import main
 from tandem.artifacts.atomic_io import file_digest, read_json, write_text
-from tandem.artifacts.paths import Paths
 from tandem.data.corrections import Correction, GivenLabels, Limits, corrected, read_corrections, write_corrections
 from tandem.data.split_tables import read_labels
 
@@ -63,11 +62,6 @@ def test_what_is_written_is_read_back(tmp_path):
     assert read_corrections(tmp_path / "none.csv") == []
 
 
-@pytest.fixture
-def submitted(tmp_path, monkeypatch, capsys) -> Paths:
-    return submit_words(tmp_path, monkeypatch, capsys)
-
-
 def test_corrections_retrain_on_the_same_folds_and_the_score_before_is_kept(submitted, capsys):
     paths = submitted
     ids, names, y, _ = read_labels(paths.labels)
@@ -80,7 +74,7 @@ def test_corrections_retrain_on_the_same_folds_and_the_score_before_is_kept(subm
     assert main(["review", "small", "DIFF=1"]) == 2
     assert "no corrections are applied: set corrections = true in input/small/comp" in capsys.readouterr().err
 
-    set_corrections(paths, "true")
+    set_keys(paths, corrections="true")
     assert main(["plan", "small", "EXPS=words"]) == 0
     planned = capsys.readouterr().out
     assert "check " in planned and "folds " not in planned and "words " in planned
@@ -104,7 +98,7 @@ def test_corrections_retrain_on_the_same_folds_and_the_score_before_is_kept(subm
     assert float(gain.split(": ")[1].split(",")[0]) == pytest.approx(numbers[1] - numbers[0], abs=2e-4)
     assert "paired 95 % interval [" in gain
 
-    set_corrections(paths, "false")
+    set_keys(paths, corrections="false")
     assert main(["submit", "small", "EXPS=words"]) == 0
     assert {file: read_json(file)["key"] for file in keys} == keys
     assert not paths.given_labels.exists()
@@ -112,7 +106,7 @@ def test_corrections_retrain_on_the_same_folds_and_the_score_before_is_kept(subm
 
 
 def test_a_wrong_correction_stops_the_submission_with_its_line(submitted, capsys):
-    set_corrections(submitted, "true")
+    set_keys(submitted, corrections="true")
     write_text(submitted.corrections, HEADER + "nobody.jpg,cat,1,0,by hand\n")
     before = file_digest(submitted.submission("words"))
     assert main(["submit", "small", "EXPS=words"]) == 2
