@@ -1,6 +1,6 @@
 // Shows one question at a time; every answer is written by the server before the next question is shown.
 const $ = (id) => document.getElementById(id);
-const state = { about: null, queue: [], skipped: [], history: [], question: null, edited: null, busy: false };
+const state = { about: null, queue: [], skipped: [], history: [], question: null, edited: null, busy: true };
 const WORDS = { 1: "yes", 0: "no", unknown: "unknown" };
 
 const ask = async (path, body) => {
@@ -212,6 +212,7 @@ try {
   state.history = Array(state.about.undo).fill("answer");  // of before the page was loaded again
   showProgress(state.about);
   await next();
+  busy(false);
 } catch (error) {
   $("error").textContent = error.message;
   $("error").hidden = false;
