@@ -1,5 +1,10 @@
 """The page of `make report`, made from files and opened in a real Chromium."""
 
+import csv
+import re
+import subprocess
+from io import StringIO
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,6 +12,7 @@ import pytest
 from checked import changed_json, write_competition, write_experiment
 from PIL import Image
 
+from tandem import __version__
 from tandem.artifacts.atomic_io import write_json, write_text
 from tandem.artifacts.contributions import TERMS, write_contributions
 from tandem.artifacts.paths import Paths
@@ -23,8 +29,10 @@ from tandem.graph.declared_stages import Graph
 from tandem.graph.experiment_dir import Experiments
 from tandem.graph.keys import STACK, decoder_settings
 from tandem.logits import logit
+from tandem.report import galleries as galleries_of_rows
 from tandem.report.collect import gather
 from tandem.report.data_model import ReportData
+from tandem.report.origin import commit
 from tandem.stages.report import main
 
 HOSTILE = '</script><script>window.hit = 1</script><img src=x onerror="window.hit = 1">'
@@ -237,6 +245,143 @@ def test_rows_come_a_page_at_a_time(opened):
     assert before == 24 < total
     opened.locator("#mistake-more").click()
     assert opened.locator("#mistake-cards .item").count() == min(48, total)
+
+
+def test_a_picture_opens_a_dialog_that_the_keyboard_goes_through(opened):
+    cards = opened.locator("#mistake-cards .item")
+    first, second = (cards.nth(i).locator(".head b").text_content() for i in (0, 1))
+    cards.nth(0).locator("button.open").focus()
+    opened.keyboard.press("Enter")
+    box = opened.locator("dialog[open]")
+    assert box.locator("h2").inner_text() == first
+    assert box.locator("img").evaluate("i => i.naturalWidth >= 48 && i.getBoundingClientRect().width > 200")
+    assert sorted(box.locator("tbody th").all_text_contents()) == sorted(NAMES)  # all probabilities
+    shares = [float(text) for text in box.locator("tbody td:nth-child(2)").all_text_contents()]
+    assert shares == sorted(shares, reverse=True) and 0 < shares[0] < 1
+    assert box.locator(".terms").count() == 4  # image, caption, their combination
+    assert box.locator("code").inner_text() == f"make explain COMP=toy ID={first} EXP=stack"
+    assert box.get_by_role("button", name="Copy").is_visible()
+    opened.keyboard.press("ArrowLeft")  # there is none before the first
+    opened.keyboard.press("ArrowRight")
+    assert box.locator("h2").inner_text() == second and box.locator(".place").inner_text().startswith("2 of ")
+    opened.keyboard.press("Escape")
+    assert box.count() == 0
+    assert opened.evaluate("document.activeElement.getAttribute('aria-label')") == f"Details of {second}"
+
+
+def test_the_test_rows_have_a_gallery_with_the_least_sure_first(opened, whole):
+    unsure = [float(text.split()[0]) for text in opened.locator("#test-cards .head span").all_text_contents()]
+    assert len(unsure) == 24 and unsure == sorted(unsure, reverse=True)
+    assert opened.locator("#test-count").inner_text() == f"{M} of {M} rows, least sure first"
+    focus = look(whole).focus
+    wrong = np.where(focus.test_pred, 1 - focus.test_proba, focus.test_proba).sum(1)
+    assert opened.locator("#test-cards .head b").first.text_content() == f"test{wrong.argmax()}.jpg"
+    opened.locator("#test-cards button.open").first.click()
+    assert "given" not in opened.locator("dialog[open] thead").inner_text()  # nobody knows its labels
+
+
+def test_filters_and_search_stand_in_the_address(opened):
+    label, search = opened.locator("#mistake-filters [name=label]"), opened.locator("#mistake-filters [name=q]")
+    count = opened.locator("#mistake-count")
+    everything = count.inner_text()
+    label.select_option("1")
+    some = count.inner_text()
+    assert "mistake.label=%24dog_x" in opened.url and some != everything
+    search.fill("plain captions")  # no caption has both words
+    assert count.inner_text().startswith("0 of ")
+    search.fill("CAPTION train1")  # a word of the caption, a part of the id
+    found = count.inner_text()
+    for item in opened.locator("#mistake-cards .item").all():
+        assert (
+            "train1" in item.locator(".head b").text_content() and "caption" in item.locator("p.caption").text_content()
+        )
+    opened.locator("nav a", has_text="Per class").click()
+    assert opened.evaluate("document.activeElement.id") == "classes-title"
+    assert opened.url.split("#")[1].startswith("classes?mistake.label=")
+    opened.reload()
+    assert (label.input_value(), search.input_value(), count.inner_text()) == ("1", "CAPTION train1", found)
+    opened.go_back()  # from the section
+    opened.go_back()  # from the search
+    assert (search.input_value(), count.inner_text()) == ("", some)
+    opened.go_back()
+    assert (label.input_value(), count.inner_text()) == ("", everything)
+
+
+def csv_of(page, button) -> list[list[str]]:
+    with page.expect_download() as download:
+        button.click()
+    text = Path(download.value.path()).read_bytes().decode()
+    return list(csv.reader(StringIO(text, newline="")))
+
+
+def test_every_table_downloads_as_csv_and_no_cell_is_a_formula(opened):
+    assert opened.locator("main table").count() == opened.locator("main .tools .tool").count()
+    table = csv_of(opened, opened.get_by_role("button", name="Download as CSV: Per class"))
+    assert [row[0] for row in table] == ["label", *NAMES] and all(len(row) == len(table[0]) for row in table)
+    texts = ["=1+1", "@x", "+a", "-0.5", 'a "b", c', "two\nlines", ""]
+    assert opened.evaluate("texts => csvOf([texts])", texts) == ('\'=1+1,\'@x,\'+a,-0.5,"a ""b"", c","two\nlines",\r\n')
+    opened.locator("#mistake-filters [name=q]").fill("train1")
+    rows = csv_of(opened, opened.locator("#mistake-filters").get_by_role("button", name="CSV"))
+    assert len(rows) - 1 == int(opened.locator("#mistake-count").inner_text().split()[0])
+    assert {row[1] for row in rows[1:]} & {HOSTILE}
+
+
+def test_a_narrow_page_says_where_columns_are_out_of_sight(opened):
+    opened.set_viewport_size({"width": 390, "height": 800})
+    table = opened.locator("#class-table")
+    frame, box = table.locator("xpath=../.."), table.locator("xpath=..")
+    opened.wait_for_function("document.querySelector('#class-table').closest('.edges').matches('.more-right')")
+    assert frame.evaluate("e => getComputedStyle(e, '::after').opacity") == "1"
+    assert frame.locator("xpath=preceding-sibling::div[1]").inner_text().startswith("more columns")
+    assert box.get_attribute("tabindex") == "0"
+    box.evaluate("e => { e.scrollLeft = 10000; }")
+    opened.wait_for_function(
+        "document.querySelector('#class-table').closest('.edges').matches('.more-left:not(.more-right)')"
+    )
+    opened.locator("#mistake-cards button.open").first.click()
+    assert opened.evaluate("document.documentElement.scrollWidth") <= 390
+    assert opened.locator("dialog[open]").evaluate("d => d.scrollWidth <= d.clientWidth")
+
+
+def test_axe_finds_nothing_and_the_foot_says_what_made_the_page(opened, accessible):
+    assert opened.locator("h1").all_text_contents() == ["toy: stack"]
+    assert accessible(opened) == []
+    foot = opened.locator("footer").inner_text()
+    assert re.search(r"Results as of \d{4}-\d\d-\d\d \d\d:\d\d UTC, Tandem " + re.escape(__version__), foot)
+    assert [*map(str.strip, cells(opened, "settings-table", 2))].count("metric") == 1
+
+
+@pytest.mark.slow
+def test_axe_finds_nothing_in_the_dialog(opened, accessible):
+    opened.locator("#mistake-cards button.open").first.click()
+    assert accessible(opened) == []
+
+
+def test_large_pictures_stay_within_their_bytes_and_each_gallery_gets_its_worst_rows(tmp_path, monkeypatch):
+    noise = np.random.default_rng(0).integers(0, 255, (400, 400, 3), np.uint8)
+    files = [tmp_path / f"{i}.png" for i in range(6)]
+    for file in files:
+        Image.fromarray(noise).save(file)
+    one = {"train": files}
+    galleries = [[{"split": "train", "row": i} for i in rows] for rows in ([4, 1, 2], [5, 0])]
+    large = len(galleries_of_rows.pictures(one, [[{"split": "train", "row": 0}]])["train"][0])
+    monkeypatch.setattr(galleries_of_rows, "LARGE_BYTES", 2 * large)
+    found = galleries_of_rows.pictures(one, galleries)["train"]
+    assert [i for i, uri in found.items() if len(uri) == large] == [4, 5]  # the first of each
+    assert set(found) == {0, 1, 2, 4, 5} and sum(map(len, found.values())) < 3 * large
+
+
+def test_the_commit_is_that_of_the_checkout_that_has_the_code(tmp_path):
+    (tmp_path / "__init__.py").touch()
+    assert commit(tmp_path) == ""  # no checkout
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    assert commit(tmp_path) == ""  # a checkout that does not have it
+    subprocess.run([*git, "add", "__init__.py"], check=True)
+    subprocess.run([*git, "commit", "-qm", "one"], check=True)
+    assert re.fullmatch(r"[0-9a-f]{7,}", commit(tmp_path))
+    (tmp_path / "__init__.py").write_text("changed = 1\n")
+    assert commit(tmp_path).endswith("-dirty")
 
 
 def test_near_duplicates_with_different_labels_are_shown_side_by_side(opened):

@@ -1,6 +1,6 @@
 """Reads everything that a report is made from, in the files of all stages; writes only cross-fitted label sets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -20,6 +20,7 @@ from tandem.graph.experiment_dir import ExperimentDir, Experiments, chosen_by, s
 from tandem.graph.keys import STACK
 from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment, Split
 from tandem.report.leaks import leak_warnings
+from tandem.report.origin import origin
 from tandem.runtime.resources import threads
 
 
@@ -36,7 +37,8 @@ def gather(experiments: Experiments, wanted: str = "") -> ReportData:
         raise ValueError(f"EXP={wanted}: not scored; there are {sorted(scored)}; run: {command}")
     best = max(scored, key=lambda name: merit(scored[name].scores), default="")
     name = wanted or (STACK if STACK in scored else best)  # "" where nothing is scored
-    focus = read_focus(experiments[name], rows, rule, scored[name]) if name else None
+    train, test = read_split(paths, "train"), read_split(paths, "test") if paths.images("test").exists() else None
+    focus = read_focus(experiments[name], rows, rule, scored[name], test.ids if test else ()) if name else None
     return ReportData(
         paths.comp,
         rule,
@@ -44,16 +46,35 @@ def gather(experiments: Experiments, wanted: str = "") -> ReportData:
         rows.y,
         rows.fold,
         rows.group,
-        train=read_split(paths, "train"),
-        test=read_split(paths, "test") if paths.images("test").exists() else None,
+        train=train,
+        test=test,
         experiments=list(scored.values()),
         focus=focus,
         features=read_image_features(paths, experiments),
         findings=read_json(paths.check_report) if paths.check_report.exists() else None,
         warnings=list(leak_warnings(experiments)),
         missing=missing(experiments, list(scored), stale, focus),
+        explainable=bool(name) and explainable(experiments, name),
+        explained=explain_pages(paths, [*train.ids, *(test.ids if test else ())]),
+        origin=origin(experiments, scored, name),
         known=rows.known,
     )
+
+
+def explainable(experiments: Experiments, name: str) -> bool:
+    """Whether make explain can be asked about this experiment; a stack is explained beside one of the others."""
+    one = experiments[name]
+    if not one.is_stack:
+        return not one.is_external
+    return any(not other.is_stack and other.config.labels_new_images for other in experiments.scored())
+
+
+def explain_pages(paths: Paths, ids: Sequence[str]) -> dict[str, str]:
+    """The page of make explain of each id that has one, relative to the report."""
+    folder = paths.explanation("id").parent
+    pages = {file.name for file in folder.glob("*.html")}
+    found = {image: paths.explanation(image).name for image in ids} if pages else {}
+    return {image: f"{folder.name}/{name}" for image, name in found.items() if name in pages}
 
 
 def read_split(paths: Paths, split: str) -> Split:
@@ -80,7 +101,9 @@ def read_experiments(experiments: Experiments, rows: LabelledRows) -> tuple[dict
     return found, stale
 
 
-def read_focus(experiment: ExperimentDir, rows: LabelledRows, rule: Rule, scored: ScoredExperiment) -> FocusExperiment:
+def read_focus(
+    experiment: ExperimentDir, rows: LabelledRows, rule: Rule, scored: ScoredExperiment, test_ids: Sequence[str] = ()
+) -> FocusExperiment:
     """The experiment with its rows decoded again; raises ValueError where its score differs from the one on disk."""
     paths, name, scores = experiment.paths, experiment.name, scored.scores
     pred = cross_fitted(experiment, rows, rule, scored)
@@ -92,20 +115,25 @@ def read_focus(experiment: ExperimentDir, rows: LabelledRows, rule: Rule, scored
             f"{score:.4f} {rule.metric}; run: {experiment.command}"
         )
     test = experiment.test()
+    if test is not None and (test.names != rows.names or set(test.ids) != set(test_ids)):
+        test = None
+    terms = read_terms(paths, name, {"train": rows.ids, "test": test_ids})
     return FocusExperiment(
         **vars(scored),
         pred=pred,
         recipe=experiment.thresholds,
         values=values,
-        terms=read_terms(paths, name, rows.ids),
-        test_pred=decode_test(experiment, test) if test is not None and test.names == rows.names else None,
+        terms=terms.get("train"),
+        test_pred=None if test is None else decode_test(experiment, test.aligned_to(test_ids), test_ids),
+        test_proba=None if test is None else test.aligned_to(test_ids),
+        test_terms=terms.get("test"),
         submission=experiment.submission,
     )
 
 
-def decode_test(experiment: ExperimentDir, test: Predictions) -> np.ndarray:
+def decode_test(experiment: ExperimentDir, proba: np.ndarray, ids: Sequence[str]) -> np.ndarray:
     """(m, c) bool, as the submission is decoded."""
-    return experiment.decode(test.proba, experiment.captioned("test", test.ids))
+    return experiment.decode(proba, experiment.captioned("test", ids))
 
 
 def cross_fitted(experiment: ExperimentDir, rows: LabelledRows, rule: Rule, scored: ScoredExperiment) -> np.ndarray:
@@ -128,14 +156,16 @@ def scored_values(experiment: ExperimentDir, rows: LabelledRows, rule: Rule, sco
     return cross_val_values(cv, experiment.rows_apart(rows, rule, threads()))
 
 
-def read_terms(paths: Paths, name: str, ids: Sequence[str]) -> np.ndarray | None:
-    """(n, c, 6) contributions to the out-of-fold logits with image and caption; None where there are none."""
-    file = paths.contributions(name)
-    for split, found, terms in read_contributions(file) if file.exists() else ():
-        if split in (BOTH, "train"):
-            row = {name: i for i, name in enumerate(found)}
-            return terms[[row[name] for name in ids]]
-    return None
+def read_terms(paths: Paths, name: str, ids: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
+    """(n, c, 6) contributions to the logits with image and caption, by split, in the order of its `ids`; of those
+    splits that have some."""
+    file, terms = paths.contributions(name), {}
+    for split, found, values in read_contributions(file) if file.exists() else ():
+        split = "train" if split == BOTH else split
+        row = {image: i for i, image in enumerate(found)}
+        if split in ids and split not in terms and row.keys() >= set(ids[split]):
+            terms[split] = values[[row[image] for image in ids[split]]]
+    return terms
 
 
 def read_image_features(paths: Paths, experiments: Experiments) -> tuple[np.ndarray, np.ndarray] | None:

@@ -1,6 +1,6 @@
 """The data that a report is made from: the rows, the scored experiments, and the experiment in focus."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,6 +48,8 @@ class FocusExperiment(ScoredExperiment):
     values: np.ndarray | None = None  # (n, c) cross-fitted probabilities, where the metric scores these; None: `pred`
     terms: np.ndarray | None = None  # (n, c, 6) tandem.artifacts.contributions.TERMS of each out-of-fold logit
     test_pred: np.ndarray | None = None  # (m, c) bool, the label sets of the test rows
+    test_proba: np.ndarray | None = None  # (m, c)
+    test_terms: np.ndarray | None = None  # (m, c, 6)
     submission: dict | None = None  # the JSON file beside its submission
 
     @property
@@ -60,6 +62,16 @@ class FocusExperiment(ScoredExperiment):
         """(c,) the tuned ones, whatever decoder is in use; None in files of older versions that have none."""
         by_name = self.recipe.get("thresholds")
         return None if by_name is None else np.array([by_name[name] for name in self.recipe["labels"]])
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where and when the figures were made."""
+
+    when: str  # date and time (UTC) of the newest result
+    version: str
+    commit: str  # "" where the code is in no checkout
+    settings: tuple[tuple[str, str, str], ...]  # (file, key, value)
 
 
 @dataclass(frozen=True)
@@ -80,6 +92,9 @@ class ReportData:
     findings: dict | None = None  # the report of the data check
     warnings: Sequence[str] = ()  # of the leak test
     missing: Sequence[tuple[str, str]] = ()  # (what does not exist yet, the command that makes it)
+    explainable: bool = False  # whether make explain can be asked about the experiment in focus
+    explained: Mapping[str, str] = field(default_factory=dict)  # by id: the page of make explain, beside the report
+    origin: Origin | None = None
     known: np.ndarray | None = None  # (n, c) bool: which labels are known, y is 0 at the others; None: all are
 
     def counted(self, pred: np.ndarray) -> np.ndarray:

@@ -67,9 +67,10 @@ def mistakes(data: ReportData, focus: FocusExperiment) -> list[dict]:
 
 
 def row_fields(data: ReportData, i: int) -> dict:
-    """What every card of a training row shows: id, caption, true labels, fold."""
+    """What every card of a training row shows: split, position in it, id, caption, true labels, fold."""
     captions = data.train.captions
     return {
+        "split": "train",
         "row": i,
         "id": data.train.ids[i],
         "caption": captions[i] if captions else None,

@@ -2,36 +2,31 @@
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
-from PIL import Image
 
 from tandem.artifacts.contributions import TERMS
 from tandem.artifacts.vocabulary import TERM_NAMES, palette_css
 from tandem.config.metric_names import METRIC_INFO
-from tandem.data.image_io import BadImage, load_rgb
-from tandem.data.image_loader import prefetch
-from tandem.html import data_uri, templates
+from tandem.html import templates
 from tandem.report import data, decoding
 from tandem.report.advice import advise
 from tandem.report.classes import GRID, per_class, upper_bounds
 from tandem.report.data_model import FocusExperiment, ReportData
 from tandem.report.drift import drift
 from tandem.report.experiments import cost_chart, metric_names, score_error, table
+from tandem.report.galleries import SCALE, add_details, pictures, test_gallery
 from tandem.report.label_errors import differing_duplicates, label_errors
 from tandem.report.mistakes import cause_counts, causes_by_label, mistakes
 from tandem.report.training_curves import training
-from tandem.runtime.resources import threads
 
 ASSETS = files("tandem.report") / "assets"
-SCRIPTS = ("charts.js", "page.js")
-SIDE, QUALITY = 112, 62  # of a thumbnail: pixels of the longer side, JPEG quality
+STYLES = ("page.css", "galleries.css")
+SCRIPTS = ("charts.js", "address.js", "page.js", "tables.js", "galleries.js")
 
 
 def build(report: ReportData) -> str:
@@ -48,16 +43,20 @@ def build(report: ReportData) -> str:
         "drift": shifts,
     }
     terms = [{"key": term, "name": TERM_NAMES[term]} for term in TERMS]
-    payload = {"names": report.names, "grid": GRID.tolist(), "duplicates": duplicates, "terms": terms}
-    payload["tuned_for"] = report.rule.tuned.title
-    shown = [row["row"] for group in duplicates for row in group["rows"]]
+    payload = {"names": report.names, "grid": GRID.tolist(), "duplicates": duplicates, "terms": terms, "scale": SCALE}
+    payload |= {"comp": report.comp, "tuned_for": report.rule.tuned.title}
+    galleries = {"duplicates": [row for group in duplicates for row in group["rows"]]}
     if focus is not None:
         figures = _focus_figures(report, focus, shifts)
         context |= figures
-        wrong, errors = figures["mistakes"]["rows"], figures["label_errors"]["shown"]
-        payload |= {"classes": figures["classes"], "mistakes": wrong, "label_errors": errors}
-        shown += [row["row"] for row in [*wrong, *errors]]
-    payload["images"] = thumbnails(report.train.files, shown) if report.train.files else None
+        galleries["mistakes"], galleries["label_errors"] = figures["mistakes"]["rows"], figures["label_errors"]["shown"]
+        galleries["test_rows"] = figures["test_rows"]
+        payload |= {"classes": figures["classes"], **galleries, "duplicates": duplicates}
+        payload["totals"] = {"mistake": figures["mistakes"]["wrong"], "label-error": figures["label_errors"]["rows"]}
+        payload["totals"]["test"] = len(report.test.ids) if report.test else 0
+        add_details(report, focus, (row for rows in galleries.values() for row in rows))
+    files = {"train": report.train.files} | ({"test": report.test.files} if report.test else {})
+    payload["images"] = pictures(files, list(galleries.values())) if report.train.files else None
     return render(context, payload)
 
 
@@ -78,6 +77,7 @@ def _focus_figures(report: ReportData, focus: FocusExperiment, shifts: dict | No
             "none_right": int((wrong & ~(y & pred).any(1)).sum()),
             "causes": cause_counts(report, focus),
         },
+        "test_rows": test_gallery(report, focus),
         "causes_by_label": causes_by_label(report, focus),
         "label_errors": label_errors(report, focus.proba),
         "decoders": decoding.decoders(focus.scores, report.rule),
@@ -92,7 +92,7 @@ def render(context: dict[str, Any], payload: dict[str, Any]) -> str:
     """Fills the template; the page's content security policy allows its own script, by digest, and no request."""
     environment, rule = templates("tandem.report", "assets"), context["report"].rule
     environment.filters |= {"number": number, "percent": percent, "signed": signed, "count": count}
-    script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    css, script = ("\n".join((ASSETS / n).read_text(encoding="utf-8") for n in names) for names in (STYLES, SCRIPTS))
     return environment.get_template("page.html").render(
         **context,
         metric_names=metric_names(rule.beta, rule.metric),
@@ -100,27 +100,11 @@ def render(context: dict[str, Any], payload: dict[str, Any]) -> str:
         heading={name: METRIC_INFO[name].column for name in METRIC_INFO if name not in metric_names(rule.beta)},
         sets_title=rule.sets.title,
         term_names=TERM_NAMES,
-        css=Markup(palette_css() + (ASSETS / "page.css").read_text(encoding="utf-8")),
+        css=Markup(palette_css() + css),
         script=Markup(script),
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
         payload=payload,
     )
-
-
-def thumbnails(files: Sequence[Path], rows: Iterable[int]) -> dict[int, str]:
-    """The data URI of each of `rows`; "" for a file that cannot be read."""
-    wanted = sorted(set(rows))
-    made = prefetch(_thumbnail, [files[row] for row in wanted], threads(), depth=4 * threads())
-    return dict(zip(wanted, made, strict=True))
-
-
-def _thumbnail(file: Path) -> str:
-    try:
-        image = load_rgb(file)
-    except BadImage:
-        return ""
-    image.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    return data_uri(image, "JPEG", quality=QUALITY, optimize=True)
 
 
 def number(value: float | None, digits: int = 4) -> str:
