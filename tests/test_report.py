@@ -23,9 +23,10 @@ from tandem.report.data import co_occurrence
 from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment, Split
 from tandem.report.decoding import decoders, rates
 from tandem.report.experiments import jackknife, score_error, table
+from tandem.report.galleries import LARGE, SMALL, pictures
 from tandem.report.label_errors import differing_duplicates, likely_errors
 from tandem.report.mistakes import CAUSES, FALSE_NEGATIVE, likely_causes, mean_terms, mistakes, worst_rows
-from tandem.report.page import SIDE, build, thumbnails
+from tandem.report.page import build
 from tandem.report.training_curves import curves, last_decrease, training
 
 NAMES = ("cat", "dog", "sea")
@@ -359,11 +360,12 @@ def test_a_chart_has_the_pages_colours_no_foreign_ids_and_escapes_names():
     assert svg == str(chart("one", 'about "it"', draw))
 
 
-def test_thumbnails_are_small_jpegs_and_a_lost_file_has_none(tmp_path):
+def test_pictures_are_small_jpegs_and_a_lost_file_has_none(tmp_path):
     Image.new("RGB", (400, 300), "red").save(tmp_path / "a.png")
-    made = thumbnails([tmp_path / "a.png", tmp_path / "lost.png"], [1, 0, 0])
+    rows = [{"split": "test", "row": i} for i in (1, 0, 0)]
+    made = pictures({"train": [], "test": [tmp_path / "a.png", tmp_path / "lost.png"]}, [rows])["test"]
     assert made[1] == "" and made[0].startswith("data:image/jpeg;base64,/9j/") and len(made[0]) < 3000
-    assert SIDE <= 128
+    assert SMALL <= 128 < LARGE <= 400
 
 
 def test_an_installed_package_has_the_pages_assets():
