@@ -537,6 +537,10 @@ def test_a_caption_stays_with_its_photo_and_a_bad_file_leaves_no_broken_picture(
         drop_many(page, {"a.png": png()})
         page.locator("#labels li").first.wait_for()
         assert page.locator("#caption").input_value() == "a red thing"
+        assert page.locator("#steps").is_hidden()
+        page.locator("#labels .chip").first.click()  # a corrected photo can be saved, alone too
+        page.click("#back")
+        assert saved_csv(page)[1].startswith("a.png,0,")
         drop_many(page, {"b.png": png(photo(False))})
         page.locator("#name", has_text="b.png").wait_for()
         assert page.locator("#caption").input_value() == ""

@@ -20,8 +20,9 @@ const labelled = () => photos.filter((photo) => photo.result);
 function open(photo) {
   document.body.dataset.view = "one";
   const several = photos.length > 1;
-  $("steps").hidden = $("name").hidden = !several;
-  $("back").textContent = `All ${photos.length.toLocaleString("en")} photos`;
+  $("name").hidden = !several;
+  $("steps").hidden = !several && !photo.isCorrected;
+  $("back").textContent = several ? `All ${photos.length.toLocaleString("en")} photos` : "Table, to save";
   for (const [id, step] of [["previous", -1], ["next", 1]]) $(id).disabled = !desk.neighbour(photo, step);
   detail.open(photo);
   if (several) $("name").focus();
@@ -45,7 +46,8 @@ function step(by) {
 }
 
 function changed(photo, byHand = false) {
-  if (byHand || photos.length > 1) unsaved = true;
+  if (photos.length && (byHand || photos.length > 1)) unsaved = true;
+  if (photos.length && photo.isCorrected && photo === detail.photo) $("steps").hidden = false; // from there it is saved
   desk.update(photo);
   showProgress();
 }
@@ -106,7 +108,7 @@ async function readCaptions(file) {
 // ---- the queue
 
 async function run() {
-  if (running || photos.length < 2) return;
+  if (running) return;
   running = true;
   showProgress();
   const start = performance.now(), before = labelled().length;
@@ -219,7 +221,7 @@ $("stop").addEventListener("click", () => (running ? (running = false) : run()))
 $("save").addEventListener("click", save);
 $("clear").addEventListener("click", clear);
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && document.body.dataset.view === "one" && photos.length > 1) openDesk();
+  if (event.key === "Escape" && document.body.dataset.view === "one" && !$("steps").hidden) openDesk();
 });
 for (const kind of ["dragenter", "dragover"]) {
   document.addEventListener(kind, (event) => {
