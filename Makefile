@@ -51,12 +51,12 @@ pseudo:  ## experiments that learn from unlabelled rows too, by pseudo-labels of
 stack:  ## [EXPS="a b" STACK=two]: second level on out-of-fold predictions; stacks of other names stand side by side
 submit: $(READY)  ## [STACK=name] [DECODER=shrunk]: write and validate submissions/COMP/stack.csv (EXPS=one: that one); and stack.shrunk.csv
 	$(TANDEM) $(GOAL) $(if $(DECODER),--decoder "$(DECODER)")
-scores: $(READY)  ## the out-of-fold table, best first
-	$(TANDEM)
-report: $(READY)  ## [EXP=stack]: reports/COMP/index.html, one page about the submission: errors, and what to try next
-	$(TANDEM) $(if $(EXP),--exp "$(EXP)")
-explain: $(READY)  ## ID=123.jpg [EXP=fusion]: why one image got its labels, in the terminal and as a page
-	$(TANDEM) --id "$(ID)" $(if $(EXP),--exp "$(EXP)")
+scores: $(READY)  ## [DECODERS=1]: the out-of-fold table, best first
+	$(TANDEM) $(if $(filter-out 0,$(DECODERS)),--decoders)
+report: $(READY)  ## [EXP=stack] [OPEN=1]: reports/COMP/index.html, one page about the submission: errors, and what to try next
+	$(TANDEM) $(if $(EXP),--exp "$(EXP)") $(if $(filter-out 0,$(OPEN)),--open)
+explain: $(READY)  ## ID=123.jpg [EXP=fusion] [OPEN=1]: why one image got its labels, in the terminal and as a page
+	$(TANDEM) --id "$(ID)" $(if $(EXP),--exp "$(EXP)") $(if $(filter-out 0,$(OPEN)),--open)
 ablation: $(READY)  ## [EXP=fusion]: the network without each of its parts; FOLDS=1 for a quick look, SEEDS=3 for seed noise
 	$(TANDEM) $(if $(EXP),--exp "$(EXP)") $(if $(FOLDS),--folds "$(FOLDS)") $(if $(SEEDS),--seeds "$(SEEDS)")
 predict: $(READY)  ## IMAGES=folder and/or CAPTIONS=file.csv, OUT=file.csv|.jsonl|- [EXP=stack] [DECODER=shrunk] [FAST=1] [AGAIN=1] [BUNDLE=file.zip TRUST=]: label new images
@@ -64,8 +64,8 @@ predict: $(READY)  ## IMAGES=folder and/or CAPTIONS=file.csv, OUT=file.csv|.json
 	  $(if $(IMAGES)$(CAPTIONS),,$(error make predict needs IMAGES=folder))$(if $(IMAGES),--images "$(IMAGES)") --out "$(or $(OUT),$(error make predict needs OUT=file.csv))" $(if $(CAPTIONS),--captions "$(CAPTIONS)") $(if $(filter-out 0,$(AGAIN)),--again)
 bundle: $(READY)  ## [BUDGET_MB=100] [BUDGET_MS=] [EXP=]: bundles/COMP.zip, all that labelling needs, the best ensemble that fits
 	$(TANDEM) $(if $(BUDGET_MB),--budget-mb "$(BUDGET_MB)") $(if $(BUDGET_MS),--budget-ms "$(BUDGET_MS)") $(if $(EXP),--exp "$(EXP)") $(if $(FOLDS),--folds "$(FOLDS)")
-serve: $(READY)  ## [COMP= or BUNDLE=file.zip TRUST=] [EXP=fusion] [PORT=8000]: a page on this machine that labels photos
-	$(TANDEM) $(if $(PORT),--port "$(PORT)") $(if $(FOLDS),--folds "$(FOLDS)") $(if $(EXP),--exp "$(EXP)") $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(TRUST),--trust "$(TRUST)")
+serve: $(READY)  ## [COMP= or BUNDLE=file.zip TRUST=] [EXP=fusion] [PORT=8000] [OPEN=1]: a page on this machine that labels photos
+	$(TANDEM) $(if $(PORT),--port "$(PORT)") $(if $(FOLDS),--folds "$(FOLDS)") $(if $(EXP),--exp "$(EXP)") $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(TRUST),--trust "$(TRUST)") $(if $(filter-out 0,$(OPEN)),--open)
 review: $(READY)  ## [EXP=stack] [PORT=8000]: look at suspect labels one by one, correct them; DIFF=1: what that changed
 	$(TANDEM) $(if $(EXP),--exp "$(EXP)") $(if $(PORT),--port "$(PORT)") $(if $(filter-out 0,$(DIFF)),--diff)
 seeds: $(READY)  ## EXP=fusion [N=3]: configs/fusion_seeds3.toml, the same experiment with N seeds as one, trained, and what it gains

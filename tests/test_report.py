@@ -13,6 +13,7 @@ from PIL import Image
 from tandem.artifacts.contributions import TERMS
 from tandem.config.metric_names import metric_title
 from tandem.decoding import DECODERS, Rule, binarize
+from tandem.decoding.score_interval import jackknife
 from tandem.decoding.scoring import score
 from tandem.metrics import METRICS, f1_per_label
 from tandem.report import drift as adversarial
@@ -22,7 +23,7 @@ from tandem.report.classes import GRID, calibration, f_curve, gain_per_label, me
 from tandem.report.data import co_occurrence
 from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment, Split
 from tandem.report.decoding import decoders, rates
-from tandem.report.experiments import jackknife, score_error, table
+from tandem.report.experiments import score_error, table
 from tandem.report.galleries import LARGE, SMALL, pictures
 from tandem.report.label_errors import differing_duplicates, likely_errors
 from tandem.report.mistakes import CAUSES, FALSE_NEGATIVE, likely_causes, mean_terms, mistakes, worst_rows

@@ -61,7 +61,7 @@ def test_the_best_experiment_stands_first(paths, capsys):
 def test_what_another_metric_scored_stands_last_and_is_marked(paths, capsys):
     write_scores(paths, "old", 0.1)
     write_scores(paths, "new", 0.9, metric="f1_macro")
-    main(SimpleNamespace(comp="toy"))
+    main(SimpleNamespace(comp="toy", decoders=True))
     table, decoders = capsys.readouterr().out.split("decoders:")
     lines = [line.split()[:2] for line in table.splitlines() if line.split()[:1] in (["old"], ["new"])]
     assert [line[0] for line in lines] == ["new", "old"]
@@ -72,7 +72,7 @@ def test_what_another_metric_scored_stands_last_and_is_marked(paths, capsys):
 
 def test_every_decoder_is_shown_with_its_gain_and_the_one_in_use_is_marked(paths, capsys):
     scores = write_scores(paths, "only", 0.9)
-    main(SimpleNamespace(comp="toy"))
+    main(SimpleNamespace(comp="toy", decoders=True))
     printed = capsys.readouterr().out.split("decoders:")[1]
     for name, decoder in scores["decoders"].items():
         assert name in printed
@@ -123,7 +123,7 @@ def test_every_metric_has_a_score_thresholds_and_a_table(paths, capsys, metric):
     assert recipe["thresholds_for"] == (metric if METRICS[metric].needs == "labels" else "f1_macro")
     assert recipe["thresholds_score"] == scores["thresholds"]["score"]
     assert set(recipe["decoders"]) == set(DECODERS)
-    main(SimpleNamespace(comp="toy"))
+    main(SimpleNamespace(comp="toy", decoders=True))
     printed = capsys.readouterr().out
     assert f"{scores['score']:.4f}" in printed and f"{scores['thresholds']['score']:.4f}" in printed
     assert METRIC_INFO[metric].title in " ".join(printed.split())
@@ -184,3 +184,34 @@ def test_the_table_is_printed_without_torch_pandas_or_numpy(paths, tmp_path):
     )
     printed = python(code, tmp_path)
     assert "only" in printed and "heavy: set()" in printed
+
+
+LONG = "image_and_caption_with_a_very_long_name_of_an_experiment"
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_numbers_are_whole_at_every_width_and_no_line_is_longer(paths, capsys, monkeypatch, width):
+    scores = write_scores(paths, LONG, 0.9)
+    write_scores(paths, "short", 0.3)
+    monkeypatch.setenv("COLUMNS", str(width))
+    main(SimpleNamespace(comp="toy"))
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= width
+    assert "…" not in printed and "decoders:" not in printed and "thresholds" not in printed
+    assert f"{scores['score']:.4f}" in printed
+    assert (f"{scores['log_loss']:.4f}" in printed) == (width == 200)  # shown only where there is room
+    main(SimpleNamespace(comp="toy", decoders=True))
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.split("± standard")[0].splitlines()[:-1])) <= width
+    assert "…" not in printed
+    assert all(f"{decoder['score']:.4f}" in printed for decoder in scores["decoders"].values())
+
+
+def test_the_seconds_of_a_stack_are_those_with_its_members(paths, capsys):
+    write_scores(paths, "a", 0.9)
+    write_scores(paths, "stack", 0.3)
+    run = read_json(paths.run("stack"))
+    write_json(paths.run("stack"), run | {"seconds": 5.0, "members": {"a": {}}})
+    main(SimpleNamespace(comp="toy"))
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.split()[:1] == ["stack"])
+    assert line.split()[-2:] == ["17", "4.5"]  # 12.3 and 5 seconds; MB

@@ -22,7 +22,8 @@ from tandem.data.submission import (
     validate_submission,
 )
 from tandem.data.submission_form import as_written, own_form, sample_kind, split_pairs
-from tandem.stages.submit import about_thresholds, main
+from tandem.graph.experiment_dir import Experiments
+from tandem.stages.submit import about_thresholds, ending, main
 
 PRED = np.array([[1, 1], [0, 1]], bool)
 PROBA = np.array([[0.75, 0.5], [0.125, 1.0]])
@@ -352,6 +353,10 @@ def test_another_decoder_writes_a_second_submission_beside_the_first(copied):
     found = scores["thresholds"]
     assert last.startswith(f"stack: f1_samples {found['over_score']:.4f} by {found['over']}, the decoder in use; ")
     assert f"{found['score']:.4f} by per-class thresholds ({found['by']})" in last and "[" in last
+    score, file, then = ending(paths, "stack", Experiments(paths))
+    interval = f" ± {scores['half_width']:.4f} (95 % interval), cross-fitted"
+    assert score == f"stack: f1_samples {scores['score']:.4f}{interval}"
+    assert file.startswith("submissions/toy/stack.csv: ") and then == "next: make report COMP=toy"
     with pytest.raises(ValueError, match="DECODER=best: expected one of fixed, global"):
         main(Namespace(comp="toy", exps="", jobs=1, decoder="best"))
 

@@ -235,7 +235,7 @@ def test_the_tuned_experiment_is_marked_in_every_table_of_its_competition(toy, c
     assert experiments["words_tuned"].marks == ("tuned on these folds",)
     assert experiments["words_other"].marks == experiments["words"].marks == ()
     capsys.readouterr()
-    show_scores(toy)
+    show_scores(toy, decoders=True)
     printed = capsys.readouterr().out
     assert printed.count("tuned on these folds") == 3  # scores, decoders, thresholds
     assert tandem.competition("small").scores()["words_tuned"].marks == ("tuned on these folds",)

@@ -37,7 +37,7 @@ STAGES = {
 }
 DEFAULT = "sample"
 BUILD = ("plan", "folds", "features", "train", "pseudo", "stack", "decode", "submit")  # take --exps and --jobs
-FLAGS = {"FAST", "AGAIN", "REMOVE", "DIFF"}  # NAME=1; NAME=0 is as without it
+FLAGS = {"FAST", "AGAIN", "REMOVE", "DIFF", "DECODERS", "OPEN"}  # NAME=1; NAME=0 is as without it
 # read when a process starts: idle threads sleep instead of taking time from other processes, and glibc keeps the
 # memory of large tensors for the next training step
 ENVIRONMENT = {

@@ -8,6 +8,7 @@ import numpy as np
 from tandem.decoding.decoder import DECODERS, about, default_decoder
 from tandem.decoding.label_rule import Rule
 from tandem.decoding.nested_cv import NestedCV
+from tandem.decoding.score_interval import half_width
 from tandem.metrics import METRICS, f1_per_label, log_loss, mean_average_precision, one_class
 
 F_SCORES = ("f1_samples", "f1_micro", "f1_macro")
@@ -45,10 +46,12 @@ def score(
     of_folds = _fold_scores(rule, y, values, fold, known)
     if not np.isfinite(cross_fitted):
         raise ValueError(f"no score by {rule.metric}: each label has rows of one kind only")
+    half = half_width(rule, y, values, group, known)
     scores_json = {
         "metric": rule.metric,
         "greater_is_better": rule.judge.greater_is_better,
         "score": cross_fitted,
+        "half_width": half if np.isfinite(half) else None,  # of the 95 % interval
         "in_sample": in_sample,
         "optimism": _more(rule, in_sample, cross_fitted),
         "fold_scores": of_folds,

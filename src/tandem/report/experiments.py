@@ -2,17 +2,16 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from tandem.config.metric_names import merit, metric_title
-from tandem.metrics import METRICS, Metric, paired_mean, students_t
+from tandem.decoding.score_interval import half_width
 from tandem.report.charts import ACCENT, INK, MUTED, WARM, chart, logarithmic
+from tandem.report.cost import training_seconds
 from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment
 
 COLUMNS = ("f1_samples", "f1_micro", "f1_macro", "optimism", "fold_spread", "map", "log_loss")  # and the metric
-PARTS = 50  # of the groups of rows, left out one at a time
 
 
 def metric_names(beta: float, metric: str = "f1_samples") -> dict[str, str]:
@@ -60,42 +59,12 @@ def table(experiments: Sequence[ScoredExperiment], focus: str) -> list[dict]:
 
 def total_seconds(experiment: ScoredExperiment, experiments: Sequence[ScoredExperiment]) -> float:
     """Training time; of a stack including its members."""
-    members = experiment.run.get("members", {})
-    own = {e.name: e.run["seconds"] for e in experiments}
-    return experiment.run["seconds"] + sum(own.get(name, 0.0) for name in members)
+    return training_seconds(experiment.run, {e.name: e.run for e in experiments})
 
 
 def score_error(data: ReportData, focus: FocusExperiment) -> float:
     """Half the width of the 95 % interval of the cross-fitted score; rows of one group count as one draw."""
-    rule = data.rule
-    rows = rule.judge.per_row(data.y, focus.scored, rule.beta, rule.zero_division, data.known)
-    if rows is not None:
-        _, low, high = paired_mean(rows, data.group)
-        return (high - low) / 2
-    parts = min(PARTS, len(np.unique(data.group)))
-    if parts < 2:
-        return float("inf")
-    values = focus.scored if data.known is None else np.where(data.known, focus.scored, 0)
-    error = jackknife(data.y, values, rule.judge, rule.beta, data.group, rule.zero_division)
-    return students_t(parts - 1) * error
-
-
-def jackknife(
-    y: np.ndarray,
-    values: np.ndarray,
-    metric: str | Metric,
-    beta: float,
-    groups: np.ndarray | None = None,
-    zero_division: float = 0.0,
-) -> float:
-    """Standard error of a pooled metric by the delete-a-group jackknife (Quenouille 1956); rows of one of `groups` (n,)
-    are left out together."""
-    group = np.arange(len(y)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    m = min(PARTS, int(group.max()) + 1)
-    part = group % m
-    judge = METRICS[metric] if isinstance(metric, str) else metric
-    left = np.array([judge(y[part != k], values[part != k], beta, zero_division) for k in range(m)])
-    return float(np.sqrt((m - 1) / m * ((left - left.mean()) ** 2).sum()))
+    return half_width(data.rule, data.y, focus.scored, data.group, data.known)
 
 
 def cost_chart(experiments: Sequence[ScoredExperiment], focus: str) -> Markup | None:

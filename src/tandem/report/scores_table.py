@@ -1,37 +1,54 @@
 """The out-of-fold table in the terminal, best first."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tandem.artifacts.paths import Paths
 from tandem.config.external import OTHER_FOLDS
 from tandem.config.metric_names import METRIC_INFO, merit, metric_title
 from tandem.graph.experiment_dir import ExperimentDir, Experiments
+from tandem.report.cost import training_seconds
 from tandem.report.leaks import leak_warnings
 from tandem.runtime.console import make_console
 
 F_SCORES = ("f1_samples", "f1_micro", "f1_macro")
 SHOWN = 40  # labels whose thresholds are printed
+GAP = 2  # columns of the terminal between two columns of the table
+RANKS = {"optimism": 1, "f1_macro": 4, "map": 5, "fold_spread": 6, "log_loss": 7}  # the metric's is 0
+THRESHOLD_COLUMNS = {"score": 0, "in sample": 5, "tuned by": 2, "for": 6, "in use": 4, "its score": 3, "gain": 1}
 OTHERS = {"map": "mAP", "log_loss": "log loss"}  # of all competitions, besides
 
 
-def show_scores(paths: Paths) -> None:
-    """Prints the table; raises FileNotFoundError where nothing is scored."""
+def show_scores(paths: Paths, decoders: bool = False) -> None:
+    """Prints the table, and with `decoders` also every decoder's scores and the thresholds; raises FileNotFoundError
+    where nothing is scored."""
     experiments = Experiments(paths)
     if not (rows := [_row(experiment) for experiment in experiments.scored()]):
         raise FileNotFoundError(f"nothing has been scored for {paths.comp!r}; run: make train COMP={paths.comp}")
+    of_each = {row["experiment"]: row for row in rows}
+    for row in rows:
+        row["total_seconds"] = training_seconds(row, of_each)
     rows.sort(key=lambda row: (not row["comparable"], -merit(row)))
     console = make_console()
-    console.print(_scores(paths.comp, rows))
-    comparable = [row for row in rows if row["comparable"]] or rows
-    console.print(_decoders(comparable))
-    if tuned := [row for row in comparable if "thresholds" in row]:
-        console.print(_thresholds(tuned))
-        console.print(_each_threshold(tuned[0]), style="dim", markup=False, highlight=False)
+    console.print(_scores(paths.comp, rows, console.width))
+    if decoders:
+        _show_decoders(console, [row for row in rows if row["comparable"]] or rows)
     for warning in leak_warnings(experiments):
         console.print(warning, markup=False, highlight=False)
+
+
+def _show_decoders(console: Console, rows: list[dict]) -> None:
+    for table in _decoders(rows, console.width):
+        console.print(table)
+    if tuned := [row for row in rows if "thresholds" in row]:
+        console.print(_thresholds(tuned, console.width))
+        console.print(_each_threshold(tuned[0]), style="dim", markup=False, highlight=False)
 
 
 def _row(experiment: ExperimentDir) -> dict[str, Any]:
@@ -47,11 +64,46 @@ def _row(experiment: ExperimentDir) -> dict[str, Any]:
     }
 
 
-def _table(title: str, caption: str, *columns: str) -> Table:
+@dataclass
+class Column:
+    """A column of numbers; the lower its `rank`, the longer it stays where the terminal is narrow."""
+
+    heading: str
+    rank: int
+    cells: list[str] = field(default_factory=list)
+
+    @property
+    def width(self) -> int:
+        lines = [self.heading, *(line for cell in self.cells for line in _plain(cell).split("\n"))]
+        return max(map(len, lines)) + GAP
+
+
+def fitting(columns: Sequence[Column], names: Sequence[str], width: int) -> list[Column]:
+    """Those that stand whole beside the names, in order, by their rank; at least one; none is of empty cells."""
+    longest = max(len(line) for name in names for line in _plain(name).split("\n"))
+    left = width - min(longest, max(16, width // 3))
+    kept: list[Column] = []
+    for column in sorted((c for c in columns if any(c.cells)), key=lambda c: c.rank):
+        if not kept or column.width <= left:
+            kept.append(column)
+            left -= column.width
+        else:
+            break
+    return [column for column in columns if any(column is one for one in kept)]
+
+
+def _plain(cell: str) -> str:
+    return Text.from_markup(cell).plain
+
+
+def _table(title: str, caption: str, names: Sequence[str], columns: Sequence[Column], styles: Sequence[str]) -> Table:
+    """Names are wrapped where there is no room; numbers never."""
     table = Table(box=SIMPLE_HEAD, title=title, caption=caption, collapse_padding=True, pad_edge=False)
-    table.add_column("experiment", style="bold", no_wrap=True)
+    table.add_column("experiment", style="bold", overflow="fold")
     for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(column.heading, justify="right", no_wrap=True, min_width=column.width - GAP)
+    for i, name in enumerate(names):
+        table.add_row(name, *(column.cells[i] for column in columns), style=styles[i])
     return table
 
 
@@ -76,12 +128,13 @@ def columns_of(metric: str, beta: float = 1.0) -> dict[str, str]:
     return {metric: f"{heading} *"} | spread | {"f1_samples": f"F{beta:g} row", "f1_macro": "macro"} | others
 
 
-def _scores(comp: str, rows: list[dict]) -> Table:
+def _scores(comp: str, rows: list[dict], width: int) -> Table:
     first = rows[0]
     less = "" if first.get("greater_is_better", True) else ", less is better"
     caption = (
         f"* {metric_title(first['metric'], first['beta'])}, the competition's metric{less}; optimism: how much better "
-        "in sample than cross-fitted; local: against the solution; the first is the best on these rows, so its score "
+        "in sample than cross-fitted; seconds: of training, of a stack with its members; local: against the solution; "
+        "the first is the best on these rows, so its score "
         "is slightly optimistic"
     )
     if first["metric"] not in F_SCORES:
@@ -92,20 +145,27 @@ def _scores(comp: str, rows: list[dict]) -> Table:
         caption += f"; {OTHER_FOLDS}: unknown, or not ours, so the cross-fitted score may be optimistic"
     if not all(row["comparable"] for row in rows):
         caption += "; †: not current, make train EXPS=NAME scores it again"
-    columns = columns_of(first["metric"], first["beta"])
-    title = f"{comp}: out-of-fold scores, cross-fitted, {first['rows']:,} rows"
-    table = _table(title, caption, *columns.values(), "local", "s", "MB")
+    names, styles = [], []
+    keys = columns_of(first["metric"], first["beta"])
+    ranks = {key: RANKS.get(key, 9) for key in keys} | {first["metric"]: 0}
+    columns = [Column(heading, ranks[key]) for key, heading in keys.items()]
+    columns += [Column("local", 3), Column("seconds", 2), Column("MB", 8)]
     for i, row in enumerate(rows):
         local = "" if row["local"] is None else f"{row['local']:.4f}"
-        cost = (f"{row['seconds']:.0f}", f"{row['model_mb']:.1f}")
-        table.add_row(_name(row), *_numbers(row, columns), local, *cost, style="" if i else "green")
+        cells = [*_numbers(row, keys), local, f"{row['total_seconds']:,.0f}", f"{row['model_mb']:.1f}"]
+        below = [(_name(row), cells, "" if i else "green")]
         if few := row.get("rows_without_caption"):
-            title = f"  on {few['rows']:,} rows without a caption"
             own = {first["metric"]: few["score"]} | few
-            table.add_row(title, *_numbers(own, columns), style="dim")
+            below.append((f"  on {few['rows']:,} rows without a caption", _numbers(own, keys), "dim"))
         for missing, scores in row.get("without", {}).items():
-            table.add_row(f"  without {missing}", *_numbers(scores, columns), style="dim")
-    return table
+            below.append((f"  without {missing}", _numbers(scores, keys), "dim"))
+        for name, numbers, style in below:
+            names.append(name)
+            styles.append(style)
+            for column, cell in zip(columns, [*numbers, "", "", ""][: len(columns)], strict=True):
+                column.cells.append(cell)
+    title = f"{comp}: out-of-fold scores, cross-fitted, {first['rows']:,} rows"
+    return _table(title, caption, names, fitting(columns, names, width), styles)
 
 
 def _name(row: dict) -> str:
@@ -120,8 +180,9 @@ def _numbers(row: dict, columns: dict[str, str]) -> list[str]:
     return ["" if row.get(key) is None else f"{row[key]:{signs.get(key, '')}.4f}" for key in columns]
 
 
-def _decoders(rows: list[dict]) -> Table:
-    """Every decoder's score with every experiment, what it gains over the default one, and the tuned thresholds."""
+def _decoders(rows: list[dict], width: int) -> list[Table]:
+    """Every decoder's score with every experiment, and what it gains over the default one; as many tables side by side
+    as the width needs."""
     first = rows[0]
     names, default = list(first["decoders"]), first.get("default_decoder", "the default")
     caption = (
@@ -130,10 +191,18 @@ def _decoders(rows: list[dict]) -> Table:
     )
     metric = first.get("decoders_for", first["metric"])
     labels = "" if metric == first["metric"] else " of label sets"
-    table = _table(f"decoders: {metric}{labels}, cross-fitted", caption, *names)
-    for row in rows:
-        table.add_row(_name(row), *(_cell(row["decoders"][name], row["decoder"] == name) for name in names))
-    return table
+    left = [
+        Column(name, i, [_cell(row["decoders"][name], row["decoder"] == name) for row in rows])
+        for i, name in enumerate(names)
+    ]
+    experiments, styles = [_name(row) for row in rows], [""] * len(rows)
+    tables: list[Table] = []
+    while left:
+        shown = fitting(left, experiments, width)
+        left = left[len(shown) :]
+        title = f"decoders: {metric}{labels}, cross-fitted" + (", continued" if tables else "")
+        tables.append(_table(title, "" if left else caption, experiments, shown, styles))
+    return tables
 
 
 def _cell(d: dict, used: bool) -> str:
@@ -141,17 +210,20 @@ def _cell(d: dict, used: bool) -> str:
     return f"{score}\n[dim]{_gain(d)}\nin {d['in_sample']:.4f} [/]"
 
 
-def _thresholds(rows: list[dict]) -> Table:
+def _thresholds(rows: list[dict], width: int) -> Table:
     """The score with a tuned threshold for each label, beside that of the decoder in use."""
     metric = rows[0]["thresholds"]["metric"]
     caption = "gain: over the decoder in use, with its paired 95 % interval; make submit DECODER=NAME submits by them"
-    columns = ("score", "in sample", "tuned by", "for", "in use", "its score", "gain")
-    table = _table(f"thresholds, one a label: {metric}, cross-fitted", caption, *columns)
+    columns = [Column(heading, rank) for heading, rank in THRESHOLD_COLUMNS.items()]
     for row in rows:
         t = row["thresholds"]
-        tuned = (f"{t['score']:.4f}", f"{t['in_sample']:.4f}", t["by"], t["for"], t["over"], f"{t['over_score']:.4f}")
-        table.add_row(_name(row), *tuned, f"{t['gain']:+.4f} [{t['low']:+.4f}, {t['high']:+.4f}]")
-    return table
+        gain = f"{t['gain']:+.4f} ({t['low']:+.4f} to {t['high']:+.4f})"
+        cells = (f"{t['score']:.4f}", f"{t['in_sample']:.4f}", t["by"], t["for"], t["over"], f"{t['over_score']:.4f}")
+        for column, cell in zip(columns, (*cells, gain), strict=True):
+            column.cells.append(cell)
+    names = [_name(row) for row in rows]
+    title = f"thresholds, one a label: {metric}, cross-fitted"
+    return _table(title, caption, names, fitting(columns, names, width), [""] * len(rows))
 
 
 def _each_threshold(row: dict) -> str:

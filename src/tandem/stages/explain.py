@@ -2,22 +2,26 @@
 
 from argparse import ArgumentParser, Namespace
 
-from tandem.artifacts.atomic_io import write_text
 from tandem.artifacts.paths import Paths
-from tandem.explain.explain_image import explain_image
-from tandem.explain.page import render
-from tandem.explain.terminal import lines
-from tandem.graph.experiment_dir import Experiments
-from tandem.runtime.console import make_console
-from tandem.runtime.torch_setup import use_threads
+from tandem.stages._links import loading, show_link
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--id", required=True, help="the image, as train.csv or test.csv names it")
     parser.add_argument("--exp", help="an experiment whose logits are sums of terms (default: fusion, else the first)")
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
 
 
 def main(args: Namespace) -> None:
+    loading(f"the models of {args.comp}")
+    from tandem.artifacts.atomic_io import write_text
+    from tandem.explain.explain_image import explain_image
+    from tandem.explain.page import render
+    from tandem.explain.terminal import lines
+    from tandem.graph.experiment_dir import Experiments
+    from tandem.runtime.console import make_console
+    from tandem.runtime.torch_setup import use_threads
+
     use_threads()
     paths = Paths(args.comp)
     found = explain_image(paths, args.id, args.exp or "")
@@ -29,4 +33,5 @@ def main(args: Namespace) -> None:
     for prediction in found.predictions:
         if line := experiments[prediction.experiment].about_new_images:
             print(line)
+    show_link(page.resolve().as_uri(), getattr(args, "open", False))
     print(page)

@@ -6,19 +6,23 @@ Nothing is trained for it; what is missing is printed with the command that make
 import time
 from argparse import ArgumentParser, Namespace
 
-from tandem.artifacts.atomic_io import write_text
 from tandem.artifacts.paths import Paths
-from tandem.graph.experiment_dir import Experiments
-from tandem.report.collect import gather
-from tandem.report.page import build
+from tandem.stages._links import loading, show_link
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--exp", default="", help="the experiment to report on (default: the stack, else the best)")
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
 
 
 def main(args: Namespace) -> None:
     start = time.perf_counter()
+    loading(f"the predictions and scores of {args.comp}")
+    from tandem.artifacts.atomic_io import write_text
+    from tandem.graph.experiment_dir import Experiments
+    from tandem.report.collect import gather
+    from tandem.report.page import build
+
     paths = Paths(args.comp)
     data = gather(Experiments(paths), args.exp)
     html = build(data)
@@ -27,4 +31,5 @@ def main(args: Namespace) -> None:
         print(f"not in it: {what}; run: {command}")
     about = data.focus.name if data.focus else "the data alone"
     size, seconds = file.stat().st_size / 1e6, time.perf_counter() - start
-    print(f"{file}: {about}, {size:.1f} MB in {seconds:.1f} s; open it in a browser")
+    print(f"{file}: {about}, {size:.1f} MB in {seconds:.1f} s")
+    show_link(file.resolve().as_uri(), getattr(args, "open", False))

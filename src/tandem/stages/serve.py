@@ -3,6 +3,7 @@
 from argparse import ArgumentParser, Namespace
 
 from tandem.artifacts.paths import Paths, local_path
+from tandem.stages._links import loading, show_link
 from tandem.web.local_server import listen, serve
 
 
@@ -14,10 +15,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--bundle", type=local_path, help="what make bundle wrote, instead of a competition's models")
     parser.add_argument("--trust", default="", help="the digest of a bundle's own Python code, which is run then")
     parser.add_argument("--folds", type=int, default=0, help="number of its fold models, fewer are faster; 0: all")
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
 
 
 def main(args: Namespace) -> None:
     with listen(args.port) as listening:  # first, because the models take seconds to load
+        loading(f"the models of {args.bundle or args.comp}")
         from tandem.explain.explanation import default_experiment
         from tandem.graph.experiment_dir import Experiments
         from tandem.graph.keys import STACK
@@ -39,6 +42,6 @@ def main(args: Namespace) -> None:
         print(f"{about['competition']}: {about['served']}; {seconds:.2f} s per {one}")
         if labeler.note:
             print(labeler.note)
-        print(f"http://127.0.0.1:{port}  (Ctrl-C ends it)", flush=True)
+        show_link(f"http://127.0.0.1:{port}", getattr(args, "open", False), "  (Ctrl-C ends it)")
         serve(make_app(service), listening)
         print("\nstopped")

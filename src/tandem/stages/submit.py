@@ -9,16 +9,18 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from typing import Any
 
-from tandem.artifacts.atomic_io import file_digest, write_json, write_text
+from tandem.artifacts.atomic_io import file_digest, read_json, write_json, write_text
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import load_competition
 from tandem.config.import_record import assumed_metric
 from tandem.data.submission import detect_drift, expected_rows, local_scores, validate_submission
 from tandem.decoding import DECODERS
 from tandem.graph.experiment_dir import ExperimentDir, Experiments
+from tandem.graph.keys import STACK
 from tandem.graph.names import by_decoder
 from tandem.graph.plan import Step
 from tandem.report.scores_table import show_scores
+from tandem.sample import NAME as SAMPLE
 from tandem.stages._run import bring_up_to_date
 
 
@@ -43,6 +45,26 @@ def main(args: Namespace) -> None:
     submitted = (goal.removeprefix("submit ") for goal in goals if goal.startswith("submit "))
     for name in dict.fromkeys(by_decoder(subject)[0] for subject in submitted):
         print(about_thresholds(name, experiments[name].scores))
+    for name in dict.fromkeys(goal.removeprefix("submit ") for goal in goals if goal.startswith("submit ")):
+        for line in ending(paths, name, experiments):
+            print(line)
+
+
+def ending(paths: Paths, subject: str, experiments: Experiments) -> list[str]:
+    """The last lines: the score and its interval, the file, and what to do next."""
+    name, by = by_decoder(subject)
+    made, scores = read_json(paths.submission(subject).with_suffix(".json")), experiments[name].scores
+    found, half = made["out_of_fold"], None if by else scores.get("half_width")
+    interval = "" if half is None else f" ± {half:.4f} (95 % interval)"
+    local = made["local_leaderboard"]
+    on_solution = f"; {local[found['metric']]:.4f} against the solution" if local else ""
+    comp = "" if paths.comp == SAMPLE else f" COMP={paths.comp}"
+    exp = "" if name == STACK else f" EXP={name}"
+    return [
+        f"{subject}: {found['metric']} {found['score']:.4f}{interval}, cross-fitted{on_solution}",
+        f"{paths.submission(subject)}: {made['rows']:,} rows",
+        f"next: make report{comp}{exp}",
+    ]
 
 
 def about_thresholds(name: str, scores: Mapping[str, Any]) -> str:
@@ -103,7 +125,7 @@ def run(paths: Paths, step: Step) -> None:
         print(f"note: DECODER={by} changes nothing in it: probabilities are written, not label sets")
     if not captioned.all():
         print_missing_captions(int((~captioned).sum()), experiment)
-    print_scores(competition.solution, provenance)
+    print_drift(provenance)
     if experiment.marks:
         print(f"note: {name}: {', '.join(experiment.marks)}: its cross-fitted score may be optimistic")
 
@@ -125,11 +147,7 @@ def out_of_fold(scores: Mapping[str, Any], decoder: str = "") -> dict[str, Any]:
     return {"metric": scores["metric"]} | {key: own[key] for key in ("score", "in_sample", "optimism")}
 
 
-def print_scores(solution: str, provenance: Mapping[str, Any]) -> None:
-    metric, local = provenance["out_of_fold"]["metric"], provenance["local_leaderboard"]
-    print(f"out of fold {metric} {provenance['out_of_fold']['score']:.4f} (cross-fitted)")
-    if local:
-        print(f"local leaderboard {metric} {local[metric]:.4f} ({solution})")
+def print_drift(provenance: Mapping[str, Any]) -> None:
     for label, d in provenance["drift"].items():
         print(
             f"warning: {label!r} is predicted on {d['test']:.1%} of the test rows and {d['out_of_fold']:.1%} of the "
