@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+from small_competition import write_small
 from words_competition import set_keys
 
 from tandem.__main__ import main
 from tandem.artifacts.atomic_io import file_digest, read_json, write_text
+from tandem.artifacts.paths import Paths
 from tandem.data.corrections import Correction, GivenLabels, Limits, corrected, read_corrections, write_corrections
 from tandem.data.split_tables import read_labels
+from tandem.graph.experiment_dir import Experiments
 
 HEADER = "id,label,was,now,suspected_by\n"
 GIVEN = GivenLabels(["a", "b"], ["cat", "sky"], np.array([[1, 0], [0, 0]]), np.array([[True, True], [True, False]]))
@@ -72,7 +75,7 @@ def test_corrections_retrain_on_the_same_folds_and_the_score_before_is_kept(subm
     assert main(["submit", "small", "EXPS=words"]) == 0  # without corrections = true nothing depends on the file
     assert "Nothing to be done" in capsys.readouterr().out
     assert main(["review", "small", "DIFF=1"]) == 2
-    assert "no corrections are applied: set corrections = true in input/small/comp" in capsys.readouterr().err
+    assert "no corrections are applied yet; set corrections = true in input/small/comp" in capsys.readouterr().err
 
     set_keys(paths, corrections="true")
     assert main(["plan", "small", "EXPS=words"]) == 0
@@ -112,3 +115,24 @@ def test_a_wrong_correction_stops_the_submission_with_its_line(submitted, capsys
     assert main(["submit", "small", "EXPS=words"]) == 2
     assert "input/small/corrections.csv: line 2: id 'nobody.jpg' is not a training row" in capsys.readouterr().err
     assert file_digest(submitted.submission("words")) == before
+
+
+@pytest.mark.slow
+def test_a_stack_is_compared_before_and_after_and_only_what_was_scored_again_is_marked(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_small(tmp_path)
+    paths = Paths("small")
+    assert main(["submit", "small"]) == 0
+    given = dict(zip(*read_labels(paths.labels)[::2], strict=True))["0.jpg"].tolist()
+    write_corrections(paths.corrections, [Correction("0.jpg", "cat", given[0], 1 - given[0])])
+    set_keys(paths, corrections="true")
+    assert main(["submit", "small", "EXPS=words"]) == 0
+    marks = {name: Experiments(paths)[name].marks for name in ("words", "looks", "stack")}
+    assert marks == {"words": ("1 label corrected",), "looks": (), "stack": ()}
+    capsys.readouterr()
+    assert main(["review", "small", "DIFF=1"]) == 2
+    assert "run: make submit COMP=small" in capsys.readouterr().err
+    assert main(["submit", "small"]) == 0
+    assert "note: stack: 1 label corrected: its cross-fitted score may be optimistic" in capsys.readouterr().out
+    assert main(["review", "small", "DIFF=1"]) == 0
+    assert "stack: 1 label of 1 row corrected; 44 rows not corrected" in capsys.readouterr().out

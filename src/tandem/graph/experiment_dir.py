@@ -44,13 +44,16 @@ class ExperimentDir(TrainedFiles):
     def marks(self) -> tuple[str, ...]:
         """Why its out-of-fold score may be too high, as tables show it; of a stack, what its members say."""
         n = self.scores.get("labels_corrected", 0) if self.is_scored else 0
-        corrected = (f"{n:,} label{'s' * (n > 1)} corrected",) if n else ()
+        return (*self._own_marks, *((f"{n:,} label{'s' * (n > 1)} corrected",) if n else ()))
+
+    @property
+    def _own_marks(self) -> tuple[str, ...]:
+        """Those that do not depend on the labels it was scored on."""
         if self.is_stack:
-            own = (mark for member in self.members for mark in self.sibling(member).marks)
-            return tuple(dict.fromkeys((*own, *corrected)))
+            return tuple(dict.fromkeys(mark for member in self.members for mark in self.sibling(member)._own_marks))
         run = self.run if self.is_trained else {}
         tuned = run.get("config", {}).get("tuned") == self.paths.comp
-        return (*run.get("marks", ()), *((TUNED,) if tuned else ()), *corrected)
+        return (*run.get("marks", ()), *((TUNED,) if tuned else ()))
 
     def captioned(self, split: str, ids: Sequence[str]) -> "np.ndarray":
         """(n,) bool: rows with a caption; all, where its predictions do not depend on captions, or are given."""

@@ -66,8 +66,8 @@ def show_difference(paths: Paths, name: str) -> None:
     """Raises ValueError where no corrections are applied or the predictions are older than they are."""
     experiments = Experiments(paths)
     if not experiments.competition.corrections or not paths.given_labels.exists():
-        steps = "; then: ".join(next_steps(paths, bool(experiments.competition.corrections)))
-        raise ValueError(f"no corrections are applied: {steps}")
+        *first, last = next_steps(paths, bool(experiments.competition.corrections))
+        raise ValueError(f"no corrections are applied yet; {''.join(f'{step}, then ' for step in first)}run: {last}")
     if stale := experiments.graph.task("check").stale():
         raise ValueError(f"the corrections in use are older: {stale[0][1]}; run: make submit COMP={paths.comp}")
     data, focus = read_focused(experiments, name)
