@@ -66,8 +66,8 @@ bundle: $(READY)  ## [BUDGET_MB=100] [BUDGET_MS=] [EXP=]: bundles/COMP.zip, all 
 	$(TANDEM) $(if $(BUDGET_MB),--budget-mb "$(BUDGET_MB)") $(if $(BUDGET_MS),--budget-ms "$(BUDGET_MS)") $(if $(EXP),--exp "$(EXP)") $(if $(FOLDS),--folds "$(FOLDS)")
 serve: $(READY)  ## [COMP= or BUNDLE=file.zip TRUST=] [EXP=fusion] [PORT=8000] [OPEN=1]: a page on this machine that labels photos
 	$(TANDEM) $(if $(PORT),--port "$(PORT)") $(if $(FOLDS),--folds "$(FOLDS)") $(if $(EXP),--exp "$(EXP)") $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(TRUST),--trust "$(TRUST)") $(if $(filter-out 0,$(OPEN)),--open)
-review: $(READY)  ## [EXP=stack] [PORT=8000]: look at suspect labels one by one, correct them; DIFF=1: what that changed
-	$(TANDEM) $(if $(EXP),--exp "$(EXP)") $(if $(PORT),--port "$(PORT)") $(if $(filter-out 0,$(DIFF)),--diff)
+review: $(READY)  ## [EXP=stack] [PORT=8000] [OPEN=1]: look at suspect labels one by one, correct them; DIFF=1: what that changed
+	$(TANDEM) $(if $(EXP),--exp "$(EXP)") $(if $(PORT),--port "$(PORT)") $(if $(filter-out 0,$(OPEN)),--open) $(if $(filter-out 0,$(DIFF)),--diff)
 seeds: $(READY)  ## EXP=fusion [N=3]: configs/fusion_seeds3.toml, the same experiment with N seeds as one, trained, and what it gains
 	$(TANDEM) --exp "$(or $(EXP),$(error make seeds needs EXP=name))" $(if $(N),--n "$(N)") --jobs "$(JOBS)"
 tune: $(READY)  ## EXP=concat [TRIALS=30] [OUTER=0]: search the settings that [tune] in its TOML names, write configs/EXP_tuned.toml and what it gains

@@ -15,6 +15,7 @@ from tandem.report.before_corrections import compare
 from tandem.report.collect import gather
 from tandem.report.data_model import FocusExperiment, ReportData
 from tandem.report.review_queue import questions
+from tandem.stages._links import loading, show_link
 from tandem.web.local_server import listen, serve
 from tandem.web.review import make_review_app
 from tandem.web.review_session import ReviewSession, next_steps
@@ -23,6 +24,7 @@ from tandem.web.review_session import ReviewSession, next_steps
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--exp", default="", help="whose suspects and mistakes (default: the stack, else the best)")
     parser.add_argument("--port", type=int, default=8000, help="0: one that is free")
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
     parser.add_argument("--diff", action="store_true", help="print the score before the corrections and after")
 
 
@@ -32,12 +34,12 @@ def main(args: Namespace) -> None:
         show_difference(paths, args.exp)
         return
     with listen(args.port, "review") as listening:  # first, because the report's data take seconds to read
-        print(f"{paths.comp}: reading predictions, looking for suspects", flush=True)
+        loading(f"the predictions of {paths.comp}")
         session = open_session(paths, args.exp)
         left = len(session.progress()["open"])
         asked, name = len(session.questions), session.served
         print(f"{paths.comp}: {left:,} of {asked:,} labels to look at, suspects and mistakes of {name}")
-        print(f"http://127.0.0.1:{listening.getsockname()[1]}  (Ctrl-C ends it)", flush=True)
+        show_link(f"http://127.0.0.1:{listening.getsockname()[1]}", args.open, "  (Ctrl-C ends it)")
         serve(make_review_app(session), listening)
     print(f"\n{paths.corrections}: {summary(read_corrections(paths.corrections))}")
     for line in next_steps(paths, session.applied):
