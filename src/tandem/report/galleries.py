@@ -17,7 +17,7 @@ from tandem.runtime.resources import threads
 
 SMALL, LARGE = 112, 360  # pixels of the longer side of a thumbnail, and of a picture that the dialog shows
 QUALITY = 62  # JPEG
-LARGE_BYTES = 8_000_000  # of all large pictures in one page, as text; the rows after these have a thumbnail
+LARGE_BYTES = 6_500_000  # of all large pictures in one page, as text; the rows after these have a thumbnail
 EXPLAINED = 12  # labels of a row with terms in its dialog, at most
 TEST_ROWS = 160  # shown
 UNSURE = 3  # labels of a test row that are named as the least sure
