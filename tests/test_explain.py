@@ -24,12 +24,14 @@ from tandem.explain.attribution import heat_maps, pooled_map
 from tandem.explain.explain_image import explain_image
 from tandem.explain.explanation import (
     ExperimentPrediction,
+    Explanation,
     best_of_captions,
     default_experiment,
     find_row,
     shown_labels,
 )
 from tandem.explain.grad_cam import grad_cam
+from tandem.explain.occlusion import covered, map_of_drops
 from tandem.explain.page import percent, render, segments
 from tandem.explain.pictures import overlay
 from tandem.explain.terminal import lines
@@ -159,10 +161,10 @@ def test_probabilities_near_0_and_1_are_not_rounded_to_them():
 
 @pytest.mark.parametrize("image", ["../../etc/passwd", "a/b.jpg", "..", "a\x00b", "x" * 300])
 def test_a_page_of_any_id_stays_in_its_folder(image):
-    path = Paths("toy").explanation(image)
+    path = Paths("toy").explanation(image, "join")
     assert path.parent.as_posix() == "reports/toy/explain"
     assert len(path.name) < 80 and not path.name.startswith(".")
-    assert path != Paths("toy").explanation(image.replace("/", "_") + "_")
+    assert path != Paths("toy").explanation(image.replace("/", "_") + "_", "join")
 
 
 # ---- the stage
@@ -182,7 +184,7 @@ def explained(paths: Paths, image: str, capsys, exp: str = "join") -> tuple[str,
     """(page, what is printed)."""
     explain.main(SimpleNamespace(comp="toy", id=image, exp=exp))
     printed = capsys.readouterr().out
-    page = Paths("toy").explanation(image)
+    page = Paths("toy").explanation(image, exp or "join")
     assert printed.splitlines()[-1] == str(page)
     return page.read_text(encoding="utf-8"), printed
 
@@ -267,7 +269,7 @@ def test_what_is_not_shown_is_listed_with_its_reason(paths, capsys):
     assert "words: this image has no caption" in printed and "this image has no caption" in page
     assert "Heat maps" in page and "Word effects" not in page
     page, printed = explained(paths, "3.png", capsys, exp="words")
-    assert "heat map: words, of kind tfidf, has no trunk" in printed
+    assert "heat map: words, of kind tfidf, does not use images" in printed
     assert "Heat maps" not in page and "Word effects" in page
     assert "there is no stack yet, run make stack COMP=toy" in page
 
@@ -335,7 +337,7 @@ def test_the_same_image_gives_the_same_page(paths):
 def test_the_page_opens_in_a_browser_and_fits_a_phone(paths, capsys, page):
     explained(paths, "0.png", capsys)
     page.set_viewport_size({"width": 390, "height": 800})
-    page.goto(Paths("toy", paths.root).explanation("0.png").as_uri())
+    page.goto(Paths("toy", paths.root).explanation("0.png", "join").as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     heat = page.locator(".maps img").first
     assert heat.evaluate("image => image.naturalWidth") == 96
@@ -358,3 +360,69 @@ def test_where_less_is_better_the_lowest_score_is_the_best_of_captions(trained, 
         file = Paths("toy", tmp_path).scores(name)
         write_json(file, read_json(file) | {"score": score, "greater_is_better": False})
     assert best_of_captions(Experiments(Paths("toy", tmp_path))) == "lower"
+
+
+# ---- verdict, file names, heat maps without a trunk
+
+
+def one_of(pred: list[int], truth: list[int] | None, known: list[int] | None = None) -> list[str]:
+    """The verdict on labels horse, cat, dog with falling probabilities."""
+    prediction = ExperimentPrediction("join", np.array([0.9, 0.4, 0.3]), np.array(pred, bool), None)
+    parts = (None if one is None else np.array(one, bool) for one in (truth, known))
+    names = ("horse", "cat", "dog")
+    found = Explanation("toy", "a", "train", "", names, None, None, next(parts), (prediction,), (0,), known=next(parts))
+    return [f"{kind}: {words}" if kind else words for kind, words in found.verdict(prediction)]
+
+
+def test_the_verdict_names_what_was_predicted_missed_and_wrong():
+    assert one_of([1, 0, 0], [1, 1, 1]) == ["predicted horse", "FN: missed cat, dog"]
+    assert one_of([1, 0, 1], [0, 1, 1]) == ["predicted horse, dog", "FN: missed cat", "FP: wrongly predicted horse"]
+    assert one_of([1, 1, 0], [1, 1, 0]) == ["predicted horse, cat", "all right"]
+    assert one_of([0, 0, 0], None) == ["predicted no label", "the true labels are not known"]
+    assert one_of([1, 1, 0], [1, 0, 0], known=[1, 0, 1]) == ["predicted horse, cat", "all right"]
+
+
+def test_an_image_is_found_by_its_id_its_file_name_or_a_path_to_it():
+    ids = {"train": ["s1", "s2"], "test": ["t1", "t2"]}
+    files = {"train": ["toy/train/1.jpg", "toy/train/2.jpg"], "test": ["toy/test/1.jpg", "toy/test/22.jpg"]}
+    assert find_row("s2", ids, files) == find_row("2.jpg", ids, files) == ("train", 1)
+    assert find_row("/data/input/toy/test/22.jpg", ids, files) == find_row("test/22.jpg", ids, files) == ("test", 1)
+    with pytest.raises(
+        ValueError, match="2 rows have an image of this name; expected one of the ids s1, t1"
+    ):
+        find_row("1.jpg", ids, files)
+    with pytest.raises(ValueError, match=r"ID='s11.jpg': .* of one of the 2 of train or 2 of test; similar: s1"):
+        find_row("s11.jpg", ids, files)
+
+
+def test_what_an_image_shows_is_found_by_covering_parts_of_it():
+    image = np.zeros((16, 24, 3), np.uint8)
+    image[4:8, 6:12] = 240  # cells 2 and 3 of 8, down and across
+    drops = np.array([int(image.sum()) - int(one[4:8, 6:12].sum()) for one in covered(image)][1:], float)[:, None]
+    (heat,) = map_of_drops(drops)
+    assert heat.shape == (8, 8) and len(drops) == 49
+    assert heat[2:4, 2:4].min() > heat[[0, 7]].max() and heat[5:, 5:].max() == 0
+
+
+def test_frozen_image_features_have_a_heat_map_too(small, monkeypatch):
+    monkeypatch.chdir(small.root)
+    found = explain_image(small, "4.jpg", "join")
+    assert found.covered and found.heat.shape == (len(found.shown), 8, 8) and found.heat.min() >= 0
+    assert "falls when that part of the image is covered" in render(found)
+
+
+def test_the_page_links_to_the_report_where_there_is_one_and_is_accessible(paths, capsys, page, accessible):
+    before, _ = explained(paths, "0.png", capsys)
+    assert "index.html" not in before
+    paths.report.write_text("the report")
+    try:
+        after, printed = explained(paths, "0.png", capsys)
+    finally:
+        paths.report.unlink()
+    assert '<a href="../index.html">' in after and "join: predicted" in printed
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto(Paths("toy", paths.root).explanation("0.png", "join").as_uri())
+    assert "predicted" in page.locator("header .verdict").first.inner_text()
+    page.locator("details").evaluate_all("all => all.forEach(one => one.open = true)")
+    assert accessible(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") == 390

@@ -108,7 +108,7 @@ def test_an_explanation_has_the_words_of_the_text_and_no_picture(inside, capsys)
     assert main(["explain", "COMP=remarks", "ID=r3"]) == 0
     out = capsys.readouterr().out
     assert "effect of each word" in out and "remark" in out
-    (page,) = inside.root.glob("reports/remarks/explain/r3.html")
+    (page,) = inside.root.glob("reports/remarks/explain/r3.*.html")
     assert "Word effects" in page.read_text() and 'class="photo"' not in page.read_text()
 
 

@@ -117,12 +117,12 @@ class Paths:
     weights = _Places("weights/{name}")
     source = _Place("tandem")
 
-    def explanation(self, image: str) -> Path:
-        """An id may be any text: other characters than letters, digits, - and . become _, and a digest is added."""
+    def explanation(self, image: str, experiment: str) -> Path:
+        """ID.EXP.html; characters of the id other than letters, digits, - and . become _, and a digest is added."""
         safe = re.sub(r"[^A-Za-z0-9.-]", "_", image).lstrip(".")[:60]
         if safe != image:
             safe += "-" + hashlib.sha256(image.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-        return self.root / "reports" / self.comp / "explain" / f"{safe}.html"
+        return self.root / "reports" / self.comp / "explain" / f"{safe}.{experiment}.html"
 
     def features(self, encoder: str, split: str) -> Path:
         return self.root / "features" / self.comp / f"{encoder}.{split}.npy"

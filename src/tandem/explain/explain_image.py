@@ -21,6 +21,7 @@ from tandem.explain.explanation import (
     read_prediction,
     shown_labels,
 )
+from tandem.explain.occlusion import occlusion_maps
 from tandem.explain.words import word_effects
 from tandem.graph.experiment_dir import ExperimentDir, Experiments
 from tandem.graph.keys import STACK
@@ -39,7 +40,9 @@ def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
     name, text_only = experiment.name, load_competition(paths.competition).images is None
     experiment.require_current()
     tables = {split: read_image_rows(file) for split in ("train", "test") if (file := paths.images(split)).exists()}
-    split, row = find_row(image, {split: table["id"] for split, table in tables.items()})
+    by_split = {key: {split: table[key] for split, table in tables.items()} for key in ("id", "file")}
+    split, row = find_row(image, by_split["id"], {} if text_only else by_split["file"])
+    image = tables[split]["id"][row]
     rows = read_labelled_rows(paths)
     stacked = (paths.oof if split == "train" else paths.test)(stack.name).exists()
     missing = [] if stacked else [f"terms of the stack: there is no stack yet, run make stack COMP={paths.comp}"]
@@ -70,7 +73,11 @@ def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
         parts["single_input"] = {key: part[0].sum(-1) for key, part in terms.items() if key != BOTH}
     if not reasons["heat map"]:
         # without a caption, `both` is `no_caption`
-        parts["heat"] = heat_maps(ensemble, one, found.shown, without_caption=False)
+        if config.has_trunk:
+            parts["heat"] = heat_maps(ensemble, one, found.shown, without_caption=False)
+        else:
+            assert photo is not None, "without images there is a reason for no heat map"
+            parts |= {"heat": occlusion_maps(ensemble, one, found.shown, photo), "covered": True}
     if caption and not reasons["words"]:
         parts["words"] = word_effects(caption, lambda texts: logits_with(ensemble, one, texts))
     return replace(found, **parts)
@@ -97,7 +104,9 @@ def choose_experiment(experiments: Experiments, name: str) -> tuple[ExperimentDi
 
 def why_no_heat_map(experiment: Experiment, name: str) -> str:
     """The reason, or "" if there is a heat map."""
-    return "" if experiment.has_trunk else f"{name}, of kind {experiment.kind}, has no trunk, so no feature map"
+    if "image" not in experiment.reads:
+        return f"{name}, of kind {experiment.kind}, does not use images"
+    return "" if experiment.has_trunk or experiment.image_sizes else f"{name} uses image features made elsewhere"
 
 
 def why_no_words(experiment: Experiment, name: str, caption: str | None) -> str:

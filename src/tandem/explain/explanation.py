@@ -1,8 +1,9 @@
 """The explanation of one image: predictions, the terms of their logits, heat maps and word effects."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 
 import numpy as np
 from PIL import Image
@@ -10,11 +11,14 @@ from PIL import Image
 from tandem.artifacts.contributions import BOTH, read_image_terms
 from tandem.artifacts.predictions import Predictions
 from tandem.config.metric_names import merit
+from tandem.decoding.decision import Decision, decide
 from tandem.explain.words import Words
 from tandem.graph.experiment_dir import ExperimentDir, Experiments
 from tandem.logits import sigmoid
 
 LEAST, MOST = 3, 8  # labels shown in detail
+FALSE_NEGATIVE, FALSE_POSITIVE = "FN", "FP"
+ERRORS = {FALSE_NEGATIVE: "false negative: missed", FALSE_POSITIVE: "false positive: wrongly predicted"}
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class ExperimentPrediction:
     proba: np.ndarray  # (c,), out of fold for a training row
     pred: np.ndarray  # (c,) bool, decoded
     terms: np.ndarray | None  # (c, 6) TERMS, which add up to the logits; None if the experiment has none
+    decision: Decision | None = None  # the rule that chose the labels, and the set that came second
 
 
 @dataclass(frozen=True)
@@ -43,9 +48,32 @@ class Explanation:
     shown: tuple[int, ...]  # indices of the labels shown in detail, most probable first
     single_input: dict[str, np.ndarray] = field(default_factory=dict)  # (c,) logits without caption or without image
     heat: np.ndarray | None = None  # (shown, h, w), at least 0
+    covered: bool = False  # how `heat` was made: by covering parts of the image, not from a feature map
     words: Words | None = None
     missing: tuple[str, ...] = ()  # what could not be computed, each with the reason
     known: np.ndarray | None = None  # (c,) bool: which labels of a training row are known; None: all are
+
+    def error(self, prediction: ExperimentPrediction, j: int) -> str:
+        """FN where label j was missed, FP where it was wrongly predicted, else ""; an unknown label is no error."""
+        unknown = self.truth is None or (self.known is not None and not self.known[j])
+        if self.truth is None or unknown or prediction.pred[j] == self.truth[j]:
+            return ""
+        return FALSE_NEGATIVE if self.truth[j] else FALSE_POSITIVE
+
+    def verdict(self, prediction: ExperimentPrediction) -> list[tuple[str, str]]:
+        """("", "predicted horse"), then (FN, "missed cat"), (FP, "wrongly predicted dog"), or that all is right."""
+        order = np.argsort(-prediction.proba, kind="stable").tolist()
+
+        def names(wanted: list[int]) -> str:
+            return ", ".join(printable(self.names[j]) for j in wanted)
+
+        parts = [("", f"predicted {names([j for j in order if prediction.pred[j]]) or 'no label'}")]
+        for kind, verb in ((FALSE_NEGATIVE, "missed"), (FALSE_POSITIVE, "wrongly predicted")):
+            if wrong := [j for j in order if self.error(prediction, j) == kind]:
+                parts.append((kind, f"{verb} {names(wrong)}"))
+        if self.truth is None:
+            return [*parts, ("", "the true labels are not known")]
+        return parts if len(parts) > 1 else [*parts, ("", "all right")]
 
     def true_label(self, j: int) -> str:
         """What is shown of label j of a training row: "yes", "unknown" or ""."""
@@ -54,16 +82,38 @@ class Explanation:
         return "yes" if self.truth is not None and self.truth[j] else ""
 
 
-def find_row(image: str, ids: dict[str, Sequence[str]]) -> tuple[str, int]:
-    """(split, row number) of an id; raises ValueError with similar ids."""
+def find_row(
+    image: str, ids: Mapping[str, Sequence[str]], files: Mapping[str, Sequence[str]] | None = None
+) -> tuple[str, int]:
+    """(split, row number) of an id, or of an image file by its name or path; `files` has those of the rows of a split.
+
+    Raises ValueError with similar ids where there is none, with the candidates where several rows have the file.
+    """
     for split, known in ids.items():
         if image in known:
             return split, known.index(image)
+    found = [
+        (split, row)
+        for split, names in (files or {}).items()
+        for row, name in enumerate(names)
+        if _same_file(image, name)
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        some = ", ".join(ids[split][row] for split, row in found[:5])
+        raise ValueError(f"ID={image!r}: {len(found)} rows have an image of this name; expected one of the ids {some}")
     every = [name for known in ids.values() for name in known]
-    near = difflib.get_close_matches(image, every, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(PurePath(image).stem or image, every, n=3, cutoff=0.5)
     counts = " or ".join(f"{len(known):,} of {split}" for split, known in ids.items())
     hint = f"similar: {', '.join(near)}" if near else f"such as {every[0]}" if every else "there are none"
-    raise ValueError(f"ID={image!r}: expected an image id, one of the {counts}; {hint}")
+    raise ValueError(f"ID={image!r}: expected an image id, or the name of its file, of one of the {counts}; {hint}")
+
+
+def _same_file(said: str, file: str) -> bool:
+    """Whether one path is the end of the other, as a.jpg is of train/a.jpg and that of input/x/train/a.jpg."""
+    short, long = sorted((PurePath(said).parts, PurePath(file).parts), key=len)
+    return bool(short) and long[-len(short) :] == short
 
 
 def default_experiment(experiments: Experiments, preferred: Sequence[str] = ()) -> str:
@@ -98,7 +148,8 @@ def read_prediction(experiment: ExperimentDir, names: Sequence[str], split: str,
     if has_terms and paths.contributions(name).exists():  # heads of older versions wrote none
         setting = BOTH if split == "train" and not experiment.is_stack else split
         terms = read_image_terms(paths.contributions(name), setting, image)
-    return ExperimentPrediction(name, proba[0], experiment.decoder()(proba)[0].astype(bool), terms)
+    decision = decide(experiment.decoder(), proba[0])
+    return ExperimentPrediction(name, proba[0], decision.chosen, terms, decision)
 
 
 def shown_labels(predictions: Sequence[ExperimentPrediction], truth: np.ndarray | None) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from tandem.artifacts.contributions import TERMS
 from tandem.artifacts.vocabulary import SINGLE_INPUT_NAMES, TERM_NAMES, palette_css
-from tandem.explain.explanation import Explanation, largest_gap, printable, used_terms
+from tandem.explain.explanation import ERRORS, Explanation, largest_gap, printable, used_terms
 from tandem.explain.pictures import heat_uri, photo_uri
 from tandem.explain.words import Words, full_strength
 from tandem.html import templates
@@ -16,12 +16,14 @@ from tandem.logits import sigmoid
 FAINT = 0.08  # effect of a word, as a share of the largest, below which no number is shown
 
 
-def render(e: Explanation) -> str:
-    """HTML; untrusted text (captions, label names, ids) is escaped."""
+def render(e: Explanation, report: str = "") -> str:
+    """HTML, with a link to `report` if given; untrusted text (captions, label names, ids) is escaped."""
     page = templates("tandem.explain", "templates")
     page.filters |= {"percent": percent, "signed": signed, "printable": printable}
     return page.get_template("explain.html").render(
         e=e,
+        report=report,
+        errors=ERRORS,
         photo=None if e.photo is None else photo_uri(e.photo),
         heat=None if e.heat is None or e.photo is None else [heat_uri(heat, *e.photo.size) for heat in e.heat],
         words=None if e.words is None else [_words(e.words, j, e.shown) for j in e.shown],

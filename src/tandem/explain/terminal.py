@@ -11,7 +11,7 @@ from rich.text import Text
 
 from tandem.artifacts.contributions import TERMS
 from tandem.artifacts.vocabulary import LIGHT, SINGLE_INPUT_NAMES, TERM_NAMES, TERMINAL
-from tandem.explain.explanation import Explanation, largest_gap, printable, used_terms
+from tandem.explain.explanation import ERRORS, ExperimentPrediction, Explanation, largest_gap, printable, used_terms
 from tandem.explain.page import percent, signed
 from tandem.explain.words import Words, full_strength
 from tandem.logits import sigmoid
@@ -25,6 +25,8 @@ STRONG = 0.3  # effect of a word, as a share of the largest, from which its back
 def lines(e: Explanation, width: int) -> Iterator[RenderableType]:
     """What to print, for a terminal of `width` columns; names and captions are Text, so that rich parses no markup."""
     yield Text.assemble((printable(e.image), "bold"), f" of {e.comp}, {e.split}: {e.models}")
+    for p in e.predictions:
+        yield _verdict(e, p)
     if e.caption is not None:
         yield Text(printable(e.caption) or "(no caption)", "italic")
     yield _labels(e)
@@ -37,6 +39,19 @@ def lines(e: Explanation, width: int) -> Iterator[RenderableType]:
         yield Text(f"not shown: {what}", "dim")
 
 
+def _verdict(e: Explanation, p: ExperimentPrediction) -> Text:
+    parts = [(f"{p.experiment}: ", "bold")]
+    for i, (kind, words) in enumerate(e.verdict(p)):
+        parts += [("; " if i else "", ""), (words, "red" if kind else "")]
+    why = "" if p.decision is None else "\n  " + printable(p.decision.sentence(e.names))
+    return Text.assemble(*parts, (why, "dim"))
+
+
+def _mark(e: Explanation, p: ExperimentPrediction, j: int) -> str:
+    """Two columns wide, so that the numbers before it stand in line."""
+    return f"{e.error(p, j) or ('✓' if p.pred[j] else ''):2}"
+
+
 def _labels(e: Explanation) -> Table:
     table = Table(box=SIMPLE_HEAD, title="labels", title_justify="left")
     table.add_column("label", style="bold")
@@ -47,13 +62,14 @@ def _labels(e: Explanation) -> Table:
     if e.truth is not None:
         table.add_column("true")
     for j in e.shown:
-        marks = [("✓", "green") if p.pred[j] else (" ", "") for p in e.predictions]
+        marks = [(_mark(e, p, j), "green" if p.pred[j] and not e.error(p, j) else "") for p in e.predictions]
         cells = [Text(f"{percent(p.proba[j])} {m}", style) for p, (m, style) in zip(e.predictions, marks, strict=True)]
         cells += [Text(percent(float(sigmoid(logits[j]))), "dim") for logits in e.single_input.values()]
         if e.truth is not None:
             cells.append(Text(e.true_label(j)))
         table.add_row(Text(printable(e.names[j])), *cells)
-    table.caption, table.caption_justify = "✓ predicted label", "left"
+    errors = "" if e.truth is None else f"; {', '.join(f'{key} {what}' for key, what in ERRORS.items())}"
+    table.caption, table.caption_justify = f"✓ predicted label{errors}", "left"
     return table
 
 

@@ -1,13 +1,15 @@
-"""Explain: one image, models/C/E/*, oof/C/{E,stack}/* -> reports/C/explain/ID.html, and the same in the terminal."""
+"""Explain: one image, models/C/E/*, oof/C/{E,stack}/* -> reports/C/explain/ID.EXP.html, the same in the terminal."""
 
 from argparse import ArgumentParser, Namespace
 
 from tandem.artifacts.paths import Paths
 from tandem.stages._links import loading, show_link
 
+REPORT = "../index.html"  # from the page of an image
+
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--id", required=True, help="the image, as train.csv or test.csv names it")
+    parser.add_argument("--id", required=True, help="the image: its id, or the name of its file")
     parser.add_argument("--exp", help="an experiment whose logits are sums of terms (default: fusion, else the first)")
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
 
@@ -25,7 +27,8 @@ def main(args: Namespace) -> None:
     use_threads()
     paths = Paths(args.comp)
     found = explain_image(paths, args.id, args.exp or "")
-    page = write_text(paths.explanation(args.id), render(found))
+    file = paths.explanation(found.image, found.predictions[0].experiment)
+    page = write_text(file, render(found, REPORT if paths.report.exists() else ""))
     console = make_console()
     for line in lines(found, console.width):
         console.print(line)
