@@ -406,7 +406,7 @@ def test_what_an_image_shows_is_found_by_covering_parts_of_it():
 
 def test_frozen_image_features_have_a_heat_map_too(small, monkeypatch):
     monkeypatch.chdir(small.root)
-    found = explain_image(small, "4.jpg", "join")
+    found = explain_image(small, "4.jpg", "looks")
     assert found.covered and found.heat.shape == (len(found.shown), 8, 8) and found.heat.min() >= 0
     assert "falls when that part of the image is covered" in render(found)
 
