@@ -387,9 +387,7 @@ def test_an_image_is_found_by_its_id_its_file_name_or_a_path_to_it():
     files = {"train": ["toy/train/1.jpg", "toy/train/2.jpg"], "test": ["toy/test/1.jpg", "toy/test/22.jpg"]}
     assert find_row("s2", ids, files) == find_row("2.jpg", ids, files) == ("train", 1)
     assert find_row("/data/input/toy/test/22.jpg", ids, files) == find_row("test/22.jpg", ids, files) == ("test", 1)
-    with pytest.raises(
-        ValueError, match="2 rows have an image of this name; expected one of the ids s1, t1"
-    ):
+    with pytest.raises(ValueError, match="2 rows have an image of this name; expected one of the ids s1, t1"):
         find_row("1.jpg", ids, files)
     with pytest.raises(ValueError, match=r"ID='s11.jpg': .* of one of the 2 of train or 2 of test; similar: s1"):
         find_row("s11.jpg", ids, files)
@@ -426,3 +424,13 @@ def test_the_page_links_to_the_report_where_there_is_one_and_is_accessible(paths
     page.locator("details").evaluate_all("all => all.forEach(one => one.open = true)")
     assert accessible(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_the_report_knows_the_page_of_its_own_experiment_first(tmp_path):
+    from tandem.report.collect import explain_pages
+
+    paths = Paths("toy", tmp_path)
+    for experiment in ("join", "words"):
+        write_json(paths.explanation("0.png", experiment), {})
+    assert explain_pages(paths, ["0.png", "1.png"], "words") == {"0.png": "explain/0.png.words.html"}
+    assert explain_pages(paths, ["0.png"], "stack") == {"0.png": "explain/0.png.join.html"}

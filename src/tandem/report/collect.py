@@ -55,7 +55,7 @@ def gather(experiments: Experiments, wanted: str = "") -> ReportData:
         warnings=list(leak_warnings(experiments)),
         missing=missing(experiments, list(scored), stale, focus),
         explainable=bool(name) and explainable(experiments, name),
-        explained=explain_pages(paths, [*train.ids, *(test.ids if test else ())]),
+        explained=explain_pages(paths, [*train.ids, *(test.ids if test else ())], name),
         origin=origin(experiments, scored, name),
         known=rows.known,
     )
@@ -69,12 +69,17 @@ def explainable(experiments: Experiments, name: str) -> bool:
     return any(not other.is_stack and other.config.labels_new_images for other in experiments.scored())
 
 
-def explain_pages(paths: Paths, ids: Sequence[str]) -> dict[str, str]:
-    """The page of make explain of each id that has one, relative to the report."""
-    folder = paths.explanation("id").parent
+def explain_pages(paths: Paths, ids: Sequence[str], focus: str) -> dict[str, str]:
+    """The page of make explain of each id that has one, relative to the report; of several the one of `focus`, else of
+    the first experiment by name."""
+    folder = paths.explanation("id", focus).parent
     pages = {file.name for file in folder.glob("*.html")}
-    found = {image: paths.explanation(image).name for image in ids} if pages else {}
-    return {image: f"{folder.name}/{name}" for image, name in found.items() if name in pages}
+    makers = {name.removesuffix(".html").rpartition(".")[2] for name in pages}
+    found: dict[str, str] = {}
+    for maker in sorted(makers, key=lambda name: (name != focus, name), reverse=True):
+        names = {image: paths.explanation(image, maker).name for image in ids}
+        found |= {image: f"{folder.name}/{name}" for image, name in names.items() if name in pages}
+    return found
 
 
 def read_split(paths: Paths, split: str) -> Split:
