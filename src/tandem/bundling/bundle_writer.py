@@ -25,6 +25,7 @@ from tandem.features.weight_files import weights_file
 from tandem.graph.experiment_dir import ExperimentDir
 from tandem.inference.bundle_reader import FORMAT, open_bundle, sha256
 from tandem.inference.labeler import Labeler
+from tandem.inference.training_photos import TrainingPhotos
 from tandem.metrics import f1_samples
 from tandem.runtime.resources import versions
 
@@ -56,6 +57,8 @@ def write_bundle(
         _write_experiment(member, folds, out)
     if trained.is_stack:
         _write_stack(trained, {member.name for member in members}, out)
+    if not bundle_manifest(trained.paths.root).is_file() and (photos := TrainingPhotos.of(trained.paths)).files:
+        photos.write(out.training_photos)
     code = _write_code(members, out)
     package = Path(__file__).parents[1]
     shutil.copytree(package, out.source, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
@@ -234,7 +237,7 @@ def verify_bundle(
     files, captions = files and [files[i] for i in rows], [captions[i] for i in rows]
     opened = open_bundle(bundle, trust) if trust else open_bundle(bundle)
     labelers = Labeler.of(trained.paths, trained.name, folds), Labeler.of(*opened)
-    source, bundled = (list(labeler.label(files, captions)) for labeler in labelers)
+    source, bundled = (list(labeler.label(files, captions, held_out=False)) for labeler in labelers)
     names = labelers[0].names
     y, pred = (np.array([[name in one.labels for name in names] for one in found]) for found in (source, bundled))
     pairs = [(a.proba or {}, b.proba or {}) for a, b in zip(source, bundled, strict=True)]

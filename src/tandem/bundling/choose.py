@@ -16,7 +16,7 @@ from tandem.decoding import Rule
 from tandem.decoding.scoring import score
 from tandem.ensemble.stacking import BOUND, fixed_stack, load_stack, write_stack
 from tandem.graph.experiment_dir import ExperimentDir, Experiments, command_for, same_rows
-from tandem.inference.labeler import no_caption_scores
+from tandem.inference.predictor import no_caption_scores
 from tandem.logits import logit, sigmoid
 from tandem.runtime.resources import threads
 

@@ -62,7 +62,11 @@ def to_middle_square(image: PIL.Image.Image, side: int) -> np.ndarray:
 def squares(source: Path | PIL.Image.Image | np.ndarray, sizes: Iterable[ImageSize]) -> dict[ImageSize, np.ndarray]:
     """The image (see `decoded`) as a square of every size, not cropped unless the size is a `Crop`; none depends on the
     others."""
-    image = decoded(source)
+    return squares_of(decoded(source), sizes)
+
+
+def squares_of(image: PIL.Image.Image, sizes: Iterable[ImageSize]) -> dict[ImageSize, np.ndarray]:
+    """`squares` of an image that is decoded already."""
     return {size: _square(image, size) for size in sizes}
 
 

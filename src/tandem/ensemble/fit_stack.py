@@ -34,6 +34,7 @@ class StackFit:
     contributions: np.ndarray  # (n, c, m + 2), see Stack; of the same stacks
     inputs: StackInputs  # of the rows it was fitted on
     fold: np.ndarray  # (n,) number of the stack that predicted a row, fitted without the rows of this number
+    fold_stacks: dict[int, Stack]  # by fold as it was given: the stack that predicted its rows
     summary: dict[str, Any]  # what run.json holds about it
 
 
@@ -64,7 +65,7 @@ def fit_stack(
     losses = {name: surrogate_loss(y, stack.predict_proba(inputs), known) for name, stack in fixed.items()}
     proba, contributions = np.zeros(y.shape), np.zeros((*y.shape, m + 2), np.float32)
     inner: dict[str, dict[int, np.ndarray]] = {}
-    per_fold: dict[int, str] = {}
+    per_fold, used = dict[int, str](), dict[int, Stack]()
     cv, means = StackCV(inputs, y, fold, seed, threads, known, unfinished), MeanCV(inputs, y, fold, seed, known)
     with progress(cv.fits * y.shape[1], "stack", "labels") as bar:
         cv.done = bar.update
@@ -76,10 +77,12 @@ def fit_stack(
             outside, rows = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
             seen = {name: loss[outside] for name, loss in (losses | {n: of[k] for n, of in inner.items()}).items()}
             per_fold[k] = _choose_of(seen, None if group is None else group[outside])[0]
-            if per_fold[k] != LEARNED:
+            if per_fold[k] == LEARNED:
+                used[k] = cv.fold_stacks[k]
+            else:
                 part = inputs.take(rows)
-                stack = means.fit(frozenset({k})) if per_fold[k] == WEIGHTED else fixed[per_fold[k]]
-                proba[rows], contributions[rows] = stack.predict_proba(part), stack.contributions(part)
+                used[k] = means.fit(frozenset({k})) if per_fold[k] == WEIGHTED else fixed[per_fold[k]]
+                proba[rows], contributions[rows] = used[k].predict_proba(part), used[k].contributions(part)
         kept, gains, candidates = _choose_of(losses, group)
         stack = cv.fit() if kept == LEARNED else means.fit() if kept == WEIGHTED else fixed[kept]
         bar.update(cv.fits * y.shape[1] - bar.n)  # the last second level is fitted only where it is kept
@@ -90,7 +93,8 @@ def fit_stack(
         "candidates": candidates,
         "gains": gains,
     }
-    return StackFit(stack, proba, contributions, inputs, fold, summary | _weights(stack, names))
+    fold_stacks = {int(number): used[i % MOST_FOLDS] for i, number in enumerate(numbers)}
+    return StackFit(stack, proba, contributions, inputs, fold, fold_stacks, summary | _weights(stack, names))
 
 
 def _weights(stack: Stack, names: list[str]) -> dict[str, Any]:
@@ -126,18 +130,29 @@ def _choose_of(losses: Mapping[str, np.ndarray], group: np.ndarray | None) -> tu
 
 
 def fit_no_caption_stack(
-    probas: Mapping[int, np.ndarray], y: np.ndarray, fold: np.ndarray, seed: int, known: np.ndarray | None = None
+    probas: Mapping[int, np.ndarray],
+    y: np.ndarray,
+    fold: np.ndarray,
+    seed: int,
+    known: np.ndarray | None = None,
+    fold_stacks: dict[int, Stack] | None = None,
 ) -> tuple[Stack, np.ndarray]:
-    """(mean of members that need no caption, its cross-fitted contributions (n, c, m + 2)); `probas` by position."""
+    """(mean of members that need no caption, its cross-fitted contributions (n, c, m + 2)); `probas` by position. The
+    means that were fitted without each fold are added to `fold_stacks`."""
     positions, inputs = list(probas), StackInputs.of(list(probas.values()), None)
     cross_fitted = np.zeros((*y.shape, len(probas) + 2), np.float32)
+
+    def placed(stack: Stack) -> Stack:
+        members = [positions[i] for i in stack.second.members]
+        return replace(stack, second=replace(stack.second, members=members))
+
     for k in np.unique(fold):
         train, rows = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
         stack = _fit_mean(inputs.take(train), y[train], seed, None if known is None else known[train])
         cross_fitted[rows] = stack.contributions(inputs.take(rows))
-    stack = _fit_mean(inputs, y, seed, known)
-    members = [positions[i] for i in stack.second.members]
-    return replace(stack, second=replace(stack.second, members=members)), cross_fitted
+        if fold_stacks is not None:
+            fold_stacks[int(k)] = placed(stack)
+    return placed(_fit_mean(inputs, y, seed, known)), cross_fitted
 
 
 def _fit_mean(inputs: StackInputs, y: np.ndarray, seed: int, known: np.ndarray | None) -> Stack:
@@ -200,6 +215,7 @@ class StackCV:
     known: np.ndarray | None = None  # (n, c) bool; None: all cells are known
     unfinished: Path | None = None  # folder that holds the cache too
     done: Callable[[int], object] = lambda labels: None  # is told of how many labels a second level has been fitted
+    fold_stacks: dict[int, Stack] = field(default_factory=dict)  # by the fold that each was fitted without
     _cache: dict[frozenset[int], SecondLevel] = field(default_factory=dict)
 
     @property
@@ -221,6 +237,7 @@ class StackCV:
             rows, logits = np.flatnonzero(self.fold == k), self._second_level_logits(frozenset({k}))
             inner[k] = surrogate_loss(self.y, self._held_out_proba(frozenset({k}), logits), self.known)
             stack, inputs = self._third_level(frozenset({k}), logits), self.inputs.take(rows)
+            self.fold_stacks[k] = stack
             proba[rows], contributions[rows] = stack.predict_proba(inputs), stack.contributions(inputs)
         return proba, contributions, inner
 

@@ -124,17 +124,20 @@ def cross_fitted_terms(
     return out
 
 
-def fit_split(stack: Stack, inputs: StackInputs, sources: Sequence[Source]) -> TermSplit:
-    """How the parts of the members of `stack` are shared out, from the rows that it was fitted on."""
+def fit_split(
+    stack: Stack, inputs: StackInputs, sources: Sequence[Source], means: np.ndarray | None = None
+) -> TermSplit:
+    """How the parts of the members of `stack` are shared out, from the rows that it was fitted on; `means` (m, c, 6) of
+    the terms, where they are known."""
     n, m, c = inputs.logits.shape
-    means, slopes = np.zeros((m, c, len(TERMS)), np.float32), np.zeros((m, c), np.float32)
+    found, slopes = np.zeros((m, c, len(TERMS)), np.float32), np.zeros((m, c), np.float32)
     sample = inputs.take(np.unique(np.linspace(0, n - 1, min(n, SAMPLE)).astype(int)))
     parts = stack.contributions(sample)
     for i, source in enumerate(sources):
         if not isinstance(source, str):
-            means[i] = _sums(source, np.zeros(n, int), c)[0] / n
+            found[i] = _sums(source, np.zeros(n, int), c)[0] / n if means is None else means[i]
             slopes[i] = _slopes(parts[:, :, i], sample.logits[:, i])
-    return TermSplit(means, slopes)
+    return TermSplit(found, slopes)
 
 
 def _whole_parts(parts: np.ndarray, sources: Sequence[Source]) -> np.ndarray:

@@ -5,7 +5,8 @@ level: the weights of these four, and one shift and scale of their mean. With ma
 logistic regression sees a summary of the other labels.
 """
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -236,6 +237,28 @@ def write_stack(folder: Path, stack: Stack) -> None:
     about = {"members": second.members, "labels": len(second.boosted), "words": stack.reads_words}
     about["boosted"] = [j for j, model in enumerate(second.boosted) if model.booster is not None]
     write_json(folder / "stack.json", about)
+
+
+def write_fold_stacks(folder: Path, stacks: Mapping[int, Stack]) -> None:
+    """Writes the stacks that were fitted without each fold to `fold<k>/`, and removes those of before."""
+    for stale in folder.glob("fold*/"):
+        shutil.rmtree(stale)
+    for fold, stack in stacks.items():
+        write_stack(folder / f"fold{fold}", stack)
+
+
+def is_plain_mean(stack: Stack) -> bool:
+    """Whether nothing of it is fitted: the mean of the members' logits, or one member."""
+    third, weights = np.eye(len(LEARNERS)), stack.second.weights
+    mean = any(np.array_equal(stack.weights, third[i]) for i in (WEIGHTED, MEAN)) and np.ptp(weights) == 0
+    return bool(mean and (stack.shift, stack.scale) == (0.0, 1.0))
+
+
+def load_fold_stack(folder: Path, fold: int, members: list[str]) -> tuple[Stack, list[str]] | None:
+    """The stack of these members that was fitted without the rows of a fold, and the members that it needs; None where
+    it is not kept, as in a bundle."""
+    own = folder / f"fold{fold}"
+    return _on_members(read_stack(own), members) if (own / "stack.json").is_file() else None
 
 
 def read_stack(folder: Path) -> Stack:

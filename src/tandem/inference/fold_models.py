@@ -1,5 +1,6 @@
 """The trained folds of an experiment on new rows, and the frozen encoders that several experiments share."""
 
+import copy
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -79,8 +80,24 @@ class Member:
         """Loads the first `folds` models, or all (0); raises FileNotFoundError where the experiment is not trained,
         ValueError where its models are stale."""
         trained.require_current().require_models()
-        self.name, self.experiment = trained.name, located(trained.config, trained.paths.root)
+        self.name, self.experiment, self._trained = trained.name, located(trained.config, trained.paths.root), trained
+        self.folds = trained.folds[: folds or None]  # of its models
         self.ensemble = FoldEnsemble.load(self.experiment, len(trained.labels), trained.models(folds))
+
+    def of_fold(self, fold: int) -> "Member | None":
+        """With the models of one fold alone, which did not see its rows; None where there are none, as in a bundle of
+        fewer folds."""
+        if fold not in self._trained.folds:
+            return None
+        if fold not in self.folds:
+            files = self._trained.models_of([fold])
+            models = FoldEnsemble.load(self.experiment, len(self._trained.labels), files).models
+        else:
+            seeds, at = self._trained.config.seeds, self.folds.index(fold)
+            models = self.ensemble.models[at * seeds : (at + 1) * seeds]
+        member = copy.copy(self)
+        member.folds, member.ensemble = [fold], FoldEnsemble(self.experiment, models)
+        return member
 
     def inputs(self, rows: NewRows) -> Inputs:
         return build_inputs(self.experiment, rows)

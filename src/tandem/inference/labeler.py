@@ -1,8 +1,10 @@
 """Labels new images as the submission was labelled; captions may be missing."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -13,17 +15,14 @@ from tandem.artifacts.contributions import TERMS
 from tandem.artifacts.paths import Paths, bundle_manifest
 from tandem.config.competition import load_competition
 from tandem.config.encoders import ImageSize
-from tandem.config.metric_names import merit
-from tandem.data.caption_words import word_counts
 from tandem.data.image_io import BadImage
-from tandem.data.image_loader import prefetch, squares
+from tandem.data.image_loader import decoded, prefetch, squares_of
 from tandem.data.split_tables import has_caption
-from tandem.decoding import Decoder
-from tandem.ensemble.member_terms import Source, single_term, stack_terms
-from tandem.ensemble.stacking import Stack, StackInputs, load_no_caption_stack, load_stack
-from tandem.graph.experiment_dir import ExperimentDir, Experiments
-from tandem.inference.fold_models import Encoders, Member, NewRows
-from tandem.inference.results import LabelledImage
+from tandem.graph.experiment_dir import Experiments
+from tandem.inference.fold_models import Encoders, NewRows
+from tandem.inference.predictor import Predictor, open_no_caption_predictor, open_predictor
+from tandem.inference.results import LabelledImage, TrainingRow
+from tandem.inference.training_photos import Match, TrainingPhotos
 from tandem.logits import sigmoid
 from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import single_thread
@@ -33,51 +32,6 @@ CHUNK = 32  # images that a thread labels together
 
 OpenImage = Path | Image.Image | np.ndarray
 AnyImage = str | OpenImage  # a file, a PIL image, or (h, w, 3) uint8
-
-
-@dataclass(frozen=True, eq=False)
-class Predictor:
-    """One experiment, or a stack of several, with the decoder that was tuned for it."""
-
-    members: list[Member]
-    names: tuple[str, ...]
-    decoder: Decoder
-    stack: Stack | None = None
-    without_captions: bool = False  # the members predict from the image alone
-
-    def proba(self, rows: NewRows) -> np.ndarray:
-        """(n, c)."""
-        logits = [member.logits(rows, self.without_captions) for member in self.members]
-        stack = self.stack
-        return sigmoid(logits[0]) if stack is None else stack.predict_proba(_stack_inputs(stack, rows, logits))
-
-    def terms(self, rows: NewRows) -> np.ndarray:
-        """(n, c, 6) of TERMS that add up to the logit."""
-        found = [member.logits_and_terms(rows, self.without_captions) for member in self.members]
-        if self.stack is None:
-            return found[0][1]
-        inputs, every = _stack_inputs(self.stack, rows, [logits for logits, _ in found]), np.arange(len(rows))
-        sources: list[Source] = [
-            "image" if self.without_captions else single_term(member.experiment) or [(every, terms)]
-            for member, (_, terms) in zip(self.members, found, strict=True)
-        ]
-        return stack_terms(self.stack.contributions(inputs), sources, self.stack.split)
-
-    @property
-    def reads_captions(self) -> bool:
-        """Whether its predictions depend on the caption; a stack may depend only on its length."""
-        length = self.stack is not None and self.stack.reads_words
-        captions = any("caption" in member.experiment.reads for member in self.members)
-        return not self.without_captions and (length or captions)
-
-    @property
-    def title(self) -> str:
-        return ", ".join(member.name for member in self.members)
-
-
-def _stack_inputs(stack: Stack, rows: NewRows, logits: list[np.ndarray]) -> StackInputs:
-    words = word_counts(rows.captions) if stack.reads_words else None
-    return StackInputs.of([sigmoid(z) for z in logits], words)
 
 
 class Labeler:
@@ -93,6 +47,7 @@ class Labeler:
         """`no_caption` labels images without a caption; None where every trained experiment needs one. `note`: which
         part of a stack labels new images, with both scores, where some members have no models."""
         self.paths, self.predictor, self.no_caption, self.note = paths, predictor, no_caption, note
+        self._lock, self._of_fold = Lock(), dict[tuple[int, int], tuple[Predictor, bool] | None]()
         self.made_by: dict[str, Any] = {}  # what its labels depend on: models, decoders, bundle
         self.names: tuple[str, ...] = predictor.names
         self.encoders = Encoders()
@@ -106,8 +61,8 @@ class Labeler:
         """Loads from a checkout, with `folds` models of each experiment or all (0), and the decoder in use or the one
         called `decoder`; raises FileNotFoundError where the experiment is not trained, ValueError where it is stale."""
         found = Experiments(paths)
-        predictor = _predictor(found[experiment].require_current(), folds, decoder)
-        no_caption = _no_caption_predictor(found, experiment, predictor, folds, decoder)
+        predictor = open_predictor(found[experiment].require_current(), folds, decoder)
+        no_caption = open_no_caption_predictor(found, experiment, predictor, folds, decoder)
         labeler = cls(paths, predictor, no_caption, found[experiment].about_new_images)
         labeler.made_by = _made_by(found, experiment, [predictor, *([no_caption] if no_caption else [])], folds)
         return labeler
@@ -121,10 +76,16 @@ class Labeler:
         return cls.of(*open_bundle(Path(path), trust), decoder=decoder)
 
     def label(
-        self, images: Sequence[AnyImage] | None, captions: Sequence[str | None] | None = None, terms: bool = False
+        self,
+        images: Sequence[AnyImage] | None,
+        captions: Sequence[str | None] | None = None,
+        terms: bool = False,
+        held_out: bool = True,
     ) -> Iterator[LabelledImage]:
         """One result per image, in order, with the terms of each logit if `terms`; an unreadable image has a `problem`.
 
+        An image of the training set is labelled by the models of the fold that was not trained on it, and has
+        `training`; without `held_out` by all models, as any other.
         Of a competition without images, `images` is None, or names for the captions. Memory stays constant. Raises
         ValueError where a caption is missing and every trained experiment needs one, or images are.
         """
@@ -138,7 +99,7 @@ class Labeler:
             raise ValueError(f"{len(files)} images and {len(texts)} captions; expected one each")
         if self.no_caption is None and not all(map(has_caption, texts)):
             raise ValueError(self.about_no_caption())
-        return self._stream(files, texts, terms)
+        return self._stream(files, texts, terms, held_out)
 
     def about_no_caption(self) -> str:
         """The message about a missing caption where every experiment needs one."""
@@ -155,10 +116,15 @@ class Labeler:
         rows = [list((result.proba or missing).values()) for result in self.label(images, captions)]
         return np.array(rows).reshape(-1, len(self.names))
 
-    def predictor_for(self, caption: str) -> Predictor:
-        return self.predictor if has_caption(caption) or self.no_caption is None else self.no_caption
+    def predictor_for(self, caption: str, match: Match | None = None) -> Predictor:
+        """The models that label an image with this caption, which is the training photo `match`."""
+        usual = self.predictor if has_caption(caption) or self.no_caption is None else self.no_caption
+        found = None if match is None or match.fold is None else self._held_out(usual, match.fold)
+        return usual if found is None else found[0]
 
-    def _stream(self, images: list[OpenImage], captions: list[str], terms: bool) -> Iterator[LabelledImage]:
+    def _stream(
+        self, images: list[OpenImage], captions: list[str], terms: bool, held_out: bool
+    ) -> Iterator[LabelledImage]:
         """Chunks side by side, each by one thread from its files to its labels."""
         for encoder in [encoder for experiment in self.experiments for encoder in experiment.encoders]:
             self.encoders.load(encoder)
@@ -166,7 +132,7 @@ class Labeler:
 
         def work(chunk: slice) -> list[LabelledImage]:
             with single_thread():
-                return self._chunk(images[chunk], captions[chunk], terms)
+                return self._chunk(images[chunk], captions[chunk], terms, held_out)
 
         for results in prefetch(work, chunks, threads(), threads() + 1):
             yield from results
@@ -186,20 +152,45 @@ class Labeler:
             for i in rows:
                 yield next(found) if has_caption(texts[i]) else LabelledImage(str(names[i]), problem=NO_TEXT)
 
-    def _chunk(self, images: list[OpenImage], captions: list[str], terms: bool) -> list[LabelledImage]:
+    @cached_property
+    def training_photos(self) -> TrainingPhotos:
+        """Of the competition's training set; of a bundle, the digests that it holds."""
+        return TrainingPhotos.of(self.paths)
+
+    def _held_out(self, usual: Predictor, fold: int) -> tuple[Predictor, bool] | None:
+        """See `Predictor.held_out`; each is opened once."""
+        with self._lock:
+            key = id(usual), fold
+            if key not in self._of_fold:
+                self._of_fold[key] = usual.held_out(fold)
+            return self._of_fold[key]
+
+    def training_row(self, caption: str, match: Match) -> TrainingRow:
+        """The row that an image is, and what that means for its labels."""
+        found = None if match.fold is None else self._held_out(self.predictor_for(caption), match.fold)
+        return _training_row(match, None if found is None else found[1])
+
+    def _chunk(self, images: list[OpenImage], captions: list[str], terms: bool, held_out: bool) -> list[LabelledImage]:
         names = [str(image) if isinstance(image, Path) else "" for image in images]
-        opened, results = dict[int, dict[ImageSize, np.ndarray]](), dict[int, LabelledImage]()
+        results, training = dict[int, LabelledImage](), dict[int, TrainingRow | None]()
+        groups = dict[tuple[int, bool], tuple[Predictor, dict[int, dict[ImageSize, np.ndarray]]]]()
         for i, image in enumerate(images):
             try:
-                opened[i] = squares(image, self.sizes)
+                rgb = decoded(image)
             except BadImage as error:
                 results[i] = LabelledImage(names[i], problem=" ".join(str(error).removeprefix(f"{image}: ").split()))
-        for captioned in (True, False):
-            if used := [i for i in opened if has_caption(captions[i]) is captioned]:
-                pixels = {size: [opened[i][size] for i in used] for size in self.sizes}
-                rows = NewRows(self.encoders, pixels, [captions[i] for i in used])
-                found = self._label(self.predictor_for(captions[used[0]]), [names[i] for i in used], rows, terms)
-                results |= zip(used, found, strict=True)
+                continue
+            match = self.training_photos.find(image, rgb) if held_out else None
+            training[i] = self.training_row(captions[i], match) if match else None
+            predictor = self.predictor_for(captions[i], match)
+            group = groups.setdefault((id(predictor), has_caption(captions[i])), (predictor, {}))
+            group[1][i] = squares_of(rgb, predictor.sizes)
+        for predictor, opened in groups.values():
+            pixels = {size: [squares[size] for squares in opened.values()] for size in predictor.sizes}
+            rows = NewRows(self.encoders, pixels, [captions[i] for i in opened])
+            for i, found in zip(opened, self._label(predictor, [names[i] for i in opened], rows, terms), strict=True):
+                alone = self.predictor_for(captions[i]) is self.no_caption
+                results[i] = replace(found, training=training.get(i), without_caption=alone)
         return [results[i] for i in range(len(images))]
 
     def _label(self, predictor: Predictor, images: list[str], rows: NewRows, explain: bool) -> Iterator[LabelledImage]:
@@ -213,8 +204,19 @@ class Labeler:
                 labels,
                 dict(zip(self.names, proba[i].tolist(), strict=True)),
                 terms=dict(zip(self.names, parts, strict=True)) if parts else None,
-                without_caption=predictor is self.no_caption,
             )
+
+
+def _training_row(match: Match, exact: bool | None) -> TrainingRow:
+    """`exact`: whether the stack was not fitted on the row either; None where every model was trained on it."""
+    which = f"training photo{f' {match.id}' if match.id else ''} ({match.by})"
+    if exact is None:
+        note = f"{which}: no model here was trained without it, so its labels look better than those of new photos"
+        return TrainingRow(match.id, None, note)
+    note = f"{which}: labelled by the models of fold {match.fold}, which were not trained on it"
+    if not exact:
+        note += "; the stack of their predictions was fitted on it too, so its labels look slightly better"
+    return TrainingRow(match.id, match.fold, note)
 
 
 def _made_by(found: Experiments, experiment: str, predictors: Sequence[Predictor], folds: int) -> dict[str, Any]:
@@ -230,44 +232,4 @@ def _made_by(found: Experiments, experiment: str, predictors: Sequence[Predictor
         "decoders": digest(decoders),
         "folds": folds or "all",
         "bundle": file_digest(manifest) if manifest.is_file() else None,
-    }
-
-
-def _predictor(experiment: ExperimentDir, folds: int, decoder: str) -> Predictor:
-    decode = experiment.require_models().decoder("external" if experiment.unable else "", decoder)
-    if not experiment.is_stack:
-        return Predictor([Member(experiment, folds)], experiment.labels, decode)
-    stack, used = load_stack(experiment.paths, experiment.name)
-    members = [Member(experiment.sibling(name), folds) for name in used]
-    return Predictor(members, experiment.labels, decode, stack)
-
-
-def _no_caption_predictor(
-    found: Experiments, experiment: str, predictor: Predictor, folds: int, decoder: str
-) -> Predictor | None:
-    """The predictor for images without a caption: the stack without captions, else `predictor` itself where it reads
-    none, else the best experiment."""
-    own, names = {member.name: member for member in predictor.members}, predictor.names
-    recipe = found[experiment].thresholds.get("without", {})
-    if "captions" in recipe and (loaded := load_no_caption_stack(found.paths, experiment)):
-        stack, used = loaded
-        members = [own.get(name) or Member(found[name], folds) for name in used]
-        return Predictor(members, names, found[experiment].decoder("captions", decoder), stack, without_captions=True)
-    if not predictor.reads_captions:
-        return predictor
-    scored = found.scored()
-    if not (scores := no_caption_scores([found[name] for name in own], names) or no_caption_scores(scored, names)):
-        return None
-    best = max(scores, key=scores.__getitem__)
-    member = own.get(best) or Member(found[best], folds)
-    return Predictor([member], names, found[best].decoder("captions", decoder), without_captions=True)
-
-
-def no_caption_scores(experiments: Sequence[ExperimentDir], labels: Sequence[str]) -> dict[str, float]:
-    """The `merit` on rows without a caption of each current experiment on these `labels` that needs none."""
-    current = [one for one in experiments if one.is_scored and not (one.is_stack or one.why_not_current)]
-    usable = [one for one in current if not one.config.needs_captions and one.labels == tuple(labels)]
-    return {
-        one.name: merit(one.scores | {"score": one.scores.get("without", {}).get("captions", one.scores)["score"]})
-        for one in usable
     }

@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain, takewhile
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ def format_line(result: LabelledImage, names: Sequence[str], separator: str, jso
         content: dict[str, Any] = {"image": result.image, "labels": list(result.labels)}
         content |= {"proba": _rounded(result.proba), "caption": None if result.problem else not result.without_caption}
         content |= {"problem": result.problem} if result.problem else {}
+        content |= {"training": asdict(result.training)} if result.training else {}
         terms = {name: _rounded(terms) for name, terms in (result.terms or {}).items()}
         content |= {"terms": terms} if terms else {}
         return json.dumps(content, ensure_ascii=False) + "\n"

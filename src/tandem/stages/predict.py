@@ -75,7 +75,7 @@ def main(args: Namespace) -> int:
         print(f"{unread:,} of these could not be read; delete their rows to try again", file=sys.stderr)
     separator = label_separator(competition.labels)
     json_lines = out is not None and out.suffix == ".jsonl"
-    problems, without_caption = [], 0
+    problems, without_caption, training = [], 0, list[LabelledImage]()
     with open_output(out) as stream:
         if not json_lines and not (out and out.stat().st_size):
             stream.write(csv_text(header(labeler.names)))
@@ -86,11 +86,14 @@ def main(args: Namespace) -> int:
                 result = replace(result, image=images[i])
                 stream.write(format_line(result, labeler.names, separator, json_lines))
                 problems += [result] if result.problem else []
+                training += [result] if result.training else []
                 without_caption += result.without_caption
                 bar.update()
     if without_caption and labeler.no_caption and labeler.no_caption is not labeler.predictor:
         by = f"from the image alone, by {labeler.no_caption.title}"
         print(f"{without_caption:,} of {len(left):,} {by}", file=sys.stderr)
+    if training:
+        print_training(training, len(left))
     if problems:
         print_problems(problems, args.out)
     if out:
@@ -162,6 +165,20 @@ def open_output(out: Path | None) -> AbstractContextManager[TextIO]:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(**TEXT)
     return nullcontext(sys.stdout)
+
+
+def print_training(found: Sequence[LabelledImage], labelled: int) -> None:
+    """Which of the images that were labelled now are training photos, and what labelled these."""
+    unseen = sum(one.training is not None and one.training.fold is not None for one in found)
+    print(f"{len(found):,} of {labelled:,} are training photos:", file=sys.stderr)
+    if unseen:
+        print(f"  {unseen:,} labelled by the models of the fold that was not trained on them", file=sys.stderr)
+    if rest := len(found) - unseen:
+        print(f"  {rest:,} by models that were trained on them: these labels look too good", file=sys.stderr)
+    for one in found[:SHOWN]:
+        print(f"  {one.image!r}: {one.training.note if one.training else ''}", file=sys.stderr)
+    if len(found) > SHOWN:
+        print(f"  ... and {len(found) - SHOWN:,} more; OUT=file.jsonl names each", file=sys.stderr)
 
 
 def print_problems(problems: Sequence[LabelledImage], out: str) -> None:

@@ -37,7 +37,7 @@ from tandem.data.split_tables import read_captioned, read_captions
 from tandem.ensemble.fit_stack import LEARNED, MEAN, WEIGHTED, StackFit, fit_no_caption_stack, fit_stack
 from tandem.ensemble.left_out import Agreement, agreement, agreement_lines, read_without
 from tandem.ensemble.member_terms import cross_fitted_terms, fit_split, stack_terms, stored_terms
-from tandem.ensemble.stacking import Stack, StackInputs, read_stack, write_stack
+from tandem.ensemble.stacking import Stack, StackInputs, read_stack, write_fold_stacks, write_stack
 from tandem.graph.experiment_dir import Experiments, same_rows
 from tandem.graph.keys import Artifact
 from tandem.graph.names import stack_task
@@ -83,8 +83,9 @@ def fit(paths: Paths, name: str, rows: LabelledRows, members: Members, artifact:
     used = captioned if enough else np.ones(len(rows.ids), bool)
     unfinished = paths.unfinished(artifact.key)
     fitted = fit_captioned(paths, rows, probas, used, unfinished)
-    own, stack = split_terms(paths, rows, members, fitted, used)
+    own, stack, fold_stacks = split_terms(paths, rows, members, fitted, used)
     write_stack(folder, stack)
+    write_fold_stacks(folder, fold_stacks)
     no_external = fit_without_external(paths, name, rows, probas, members, used, unfinished / NO_EXTERNAL)
     seconds = time.perf_counter() - start
     proba, terms = np.zeros(rows.y.shape), np.zeros((*rows.y.shape, len(TERMS)), np.float32)
@@ -156,19 +157,25 @@ def fit_without_external(
         return None
     fitted = fit_captioned(paths, rows, {name: probas[name] for name in own}, used, unfinished)
     terms = np.zeros((*rows.y.shape, len(TERMS)), np.float32)
-    terms[used], fitted_stack = split_terms(paths, rows, own, fitted, used)
+    terms[used], fitted_stack, fold_stacks = split_terms(paths, rows, own, fitted, used)
     write_stack(folder, fitted_stack)
+    write_fold_stacks(folder, fold_stacks)
     return terms
 
 
 def split_terms(
     paths: Paths, rows: LabelledRows, members: Members, fitted: StackFit, used: np.ndarray
-) -> tuple[np.ndarray, Stack]:
-    """(cross-fitted TERMS (n, c, 6) of the rows `used` (n,) bool, the stack with its `TermSplit`)."""
+) -> tuple[np.ndarray, Stack, dict[int, Stack]]:
+    """(cross-fitted TERMS (n, c, 6) of the rows `used` (n,) bool, the stack with its `TermSplit`, those of the folds
+    with theirs, which have the means of all rows)."""
     ids = [rows.ids[i] for i in np.flatnonzero(used)]
     sources = stored_terms(paths, members, BOTH, ids, len(rows.names))
     terms = cross_fitted_terms(fitted.contributions, fitted.inputs, fitted.fold, sources)
-    return terms, replace(fitted.stack, split=fit_split(fitted.stack, fitted.inputs, sources))
+    split, inputs = fit_split(fitted.stack, fitted.inputs, sources), fitted.inputs
+    fold_stacks = {
+        k: replace(one, split=fit_split(one, inputs, sources, split.means)) for k, one in fitted.fold_stacks.items()
+    }
+    return terms, replace(fitted.stack, split=split), fold_stacks
 
 
 def check_terms(
@@ -234,8 +241,10 @@ def fit_without_captions(
     if not usable or not paths.captions("train").exists():
         shutil.rmtree(paths.no_caption_stack(stack_name).parent, ignore_errors=True)
         return None
-    stack, contributions = fit_no_caption_stack(usable, rows.y, rows.fold, SEED, rows.known)
+    fold_stacks: dict[int, Stack] = {}
+    stack, contributions = fit_no_caption_stack(usable, rows.y, rows.fold, SEED, rows.known, fold_stacks)
     write_stack(paths.no_caption_stack(stack_name).parent, stack)
+    write_fold_stacks(paths.no_caption_stack(stack_name).parent, fold_stacks)
     return stack_terms(contributions, ["image"] * len(usable), None)
 
 

@@ -14,7 +14,7 @@ from tandem.artifacts.contributions import TERMS
 from tandem.artifacts.vocabulary import TERM_NAMES
 from tandem.config.encoders import ImageSize
 from tandem.data.image_io import MAX_BYTES, BadImage, load_rgb
-from tandem.data.image_loader import squares
+from tandem.data.image_loader import squares_of
 from tandem.data.split_tables import has_caption
 from tandem.decoding.decision import decide
 from tandem.explain.attribution import heat_maps
@@ -24,6 +24,7 @@ from tandem.inference.fold_models import NewRows
 from tandem.inference.image_folder import read_image_captions
 from tandem.inference.labeler import Labeler
 from tandem.inference.results import LabelledImage
+from tandem.inference.training_photos import Match
 from tandem.web.submission_rows import SubmissionRows
 
 MAX_CAPTION = 2000  # characters
@@ -121,30 +122,33 @@ class LabelService:
         """A heat map (data URI) of the first member with a trunk, and the effect of each word on the label's logit."""
         if label not in self.labeler.names:
             raise ValueError(f"label {label!r:.80}: expected one of {', '.join(self.labeler.names)}")
-        number, predictor = self.labeler.names.index(label), self.labeler.predictor_for(caption)
-        image, pixels = None, dict[ImageSize, list[np.ndarray]]()
+        number, labeler = self.labeler.names.index(label), self.labeler
+        image, match, pixels = None, None, dict[ImageSize, list[np.ndarray]]()
         if photo:
             try:
                 image = load_rgb(photo)
             except BadImage as error:
                 raise ValueError(str(error).removeprefix(f"{photo}: ")) from error
-            pixels = {size: [square] for size, square in squares(image, self.labeler.sizes).items()}
-        row = NewRows(self.labeler.encoders, pixels, [caption])
+            match = labeler.training_photos.find(photo, image)
+            sizes = {size for text in (caption, "") for size in labeler.predictor_for(text, match).sizes}
+            pixels = {size: [square] for size, square in squares_of(image, sizes).items()}
+        row, predictor = NewRows(labeler.encoders, pixels, [caption]), labeler.predictor_for(caption, match)
         out: dict = {"heat": None, "words": None}
         if image and (member := next((m for m in predictor.members if m.experiment.has_trunk), None)):
             (heat,) = heat_maps(member.ensemble, member.inputs(row), [number], not has_caption(caption))
             out |= {"heat": heat_uri(heat, *image.size), "heat_model": member.name}
         if has_caption(caption) and predictor.reads_captions:
-            words = word_effects(caption, lambda captions: self._logits(row, captions))
+            words = word_effects(caption, lambda captions: self._logits(row, captions, match))
             effects = zip_longest(words.pieces, words.effects[:, number].tolist())  # no effect of later words
             out["words"] = [{"text": text, "effect": effect} for text, effect in effects]
         return out
 
-    def _logits(self, row: NewRows, captions: Sequence[str]) -> np.ndarray:
+    def _logits(self, row: NewRows, captions: Sequence[str], match: Match | None) -> np.ndarray:
         """(n, c) of one image with each of `captions`; a blank caption is a missing one."""
-        out, predictor_for = np.zeros((len(captions), len(self.labeler.names))), self.labeler.predictor_for
-        for predictor in {id(p): p for p in map(predictor_for, captions)}.values():
-            used = [i for i, caption in enumerate(captions) if predictor_for(caption) is predictor]
+        out = np.zeros((len(captions), len(self.labeler.names)))
+        predictors = [self.labeler.predictor_for(caption, match) for caption in captions]
+        for predictor in {id(p): p for p in predictors}.values():
+            used = [i for i, one in enumerate(predictors) if one is predictor]
             rows = replace(row.take([0] * len(used)), captions=[captions[i] for i in used])
             for encoder in [e for member in predictor.members for e in member.experiment.encoders]:
                 if encoder.reads == "image":  # once for all rows
