@@ -64,8 +64,8 @@ predict: $(READY)  ## IMAGES=folder and/or CAPTIONS=file.csv, OUT=file.csv|.json
 	  $(if $(IMAGES)$(CAPTIONS),,$(error make predict needs IMAGES=folder))$(if $(IMAGES),--images "$(IMAGES)") --out "$(or $(OUT),$(error make predict needs OUT=file.csv))" $(if $(CAPTIONS),--captions "$(CAPTIONS)") $(if $(filter-out 0,$(AGAIN)),--again)
 bundle: $(READY)  ## [BUDGET_MB=100] [BUDGET_MS=] [EXP=]: bundles/COMP.zip, all that labelling needs, the best ensemble that fits
 	$(TANDEM) $(if $(BUDGET_MB),--budget-mb "$(BUDGET_MB)") $(if $(BUDGET_MS),--budget-ms "$(BUDGET_MS)") $(if $(EXP),--exp "$(EXP)") $(if $(FOLDS),--folds "$(FOLDS)")
-serve: $(READY)  ## [COMP= or BUNDLE=file.zip TRUST=] [EXP=fusion] [PORT=8000] [OPEN=1]: a page on this machine that labels photos
-	$(TANDEM) $(if $(PORT),--port "$(PORT)") $(if $(FOLDS),--folds "$(FOLDS)") $(if $(EXP),--exp "$(EXP)") $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(TRUST),--trust "$(TRUST)") $(if $(filter-out 0,$(OPEN)),--open)
+serve: $(READY)  ## [COMP= or BUNDLE=file.zip TRUST=] [EXP=fusion] [FAST=1] [PORT=8000] [OPEN=1]: a page on this machine that labels photos
+	$(TANDEM) $(if $(PORT),--port "$(PORT)") $(if $(FOLDS),--folds "$(FOLDS)") $(if $(EXP),--exp "$(EXP)") $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(TRUST),--trust "$(TRUST)") $(if $(filter-out 0,$(FAST)),--fast) $(if $(filter-out 0,$(OPEN)),--open)
 review: $(READY)  ## [EXP=stack] [PORT=8000] [OPEN=1]: look at suspect labels one by one, correct them; DIFF=1: what that changed
 	$(TANDEM) $(if $(EXP),--exp "$(EXP)") $(if $(PORT),--port "$(PORT)") $(if $(filter-out 0,$(OPEN)),--open) $(if $(filter-out 0,$(DIFF)),--diff)
 seeds: $(READY)  ## EXP=fusion [N=3]: configs/fusion_seeds3.toml, the same experiment with N seeds as one, trained, and what it gains

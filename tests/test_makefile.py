@@ -74,7 +74,7 @@ VARIABLES = (
         ("bundle", "--budget-mb --budget-ms --exp --folds"),
         ("add-predictions", "--name --oof --test --folds --kind --again --remove"),
         ("review", "--exp --port --diff"),
-        ("serve", "--port --folds --exp --bundle"),
+        ("serve", "--port --folds --exp --bundle --fast"),
         ("add-features", "--file --test --name --ids --id --reads --again"),
         ("blend", "--files --out"),
         ("tune", "--exp"),

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,9 +10,11 @@ import pytest
 import toy
 
 from tandem.artifacts.atomic_io import csv_text
+from tandem.artifacts.paths import Paths
 from tandem.inference.image_folder import list_images, read_image_captions
 from tandem.inference.output_record import record_file
 from tandem.inference.results import TEXT, LabelledImage, format_line, header, read_finished
+from tandem.stages._labeler import served_experiment
 from tandem.stages.predict import main
 
 NAMES = ("cat", "sky")
@@ -249,3 +252,22 @@ def test_the_folder_is_listed_whole_and_in_order(folder):
         list_images(folder / "dir.jpg")
     with pytest.raises(FileNotFoundError, match="no such folder"):
         list_images(folder / "gone")
+
+
+# ---- which models the page of make serve uses
+
+
+def test_the_page_uses_the_stack_as_predict_does_and_says_why(trained, tmp_path, monkeypatch):
+    def served(**changes):
+        given = {"comp": "toy", "bundle": None, "exp": "", "fast": False}
+        return served_experiment(SimpleNamespace(**(given | changes)))
+
+    monkeypatch.chdir(trained.root)
+    assert served()[0] == "stack" and "as in make predict" in served()[1]
+    assert served(exp="looks") == ("looks", "EXP=looks asks for it")
+    assert served(fast=True)[0] == "fast" and "FAST=1 asks for one small model" in served(fast=True)[1]
+    shutil.copytree(trained.root, tmp_path / "copied")
+    shutil.rmtree(Paths("toy", tmp_path / "copied").experiment("stack"))
+    monkeypatch.chdir(tmp_path / "copied")
+    name, why = served()
+    assert name == "join" and why.startswith("no stack that labels new images is trained (make submit COMP=toy)")

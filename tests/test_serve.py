@@ -2,7 +2,9 @@
 
 import base64
 import io
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -371,6 +373,22 @@ def test_without_a_name_and_a_trained_experiment_with_terms_the_stack_is_served(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match="'stack' is not trained; run: make submit COMP=toy"):
         serve.main(SimpleNamespace(comp="toy", bundle=None, exp="", folds=0, port=0))
+
+
+def test_the_python_lines_of_the_document_label_two_photos_in_one_request(
+    service, served, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    Path("a.jpg").write_bytes(png())
+    Path("b.jpg").write_bytes(b"no image")
+    document = (Path(__file__).parents[1] / "docs" / "labelling.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```$", document, re.MULTILINE | re.DOTALL)
+    exec(code.replace("http://127.0.0.1:8000", served(service)), {})
+    expected = service.label(Path("a.jpg"), "a cat")["labels"]
+    assert capsys.readouterr().out.splitlines()[0] == str(expected)
+    shown = json.loads(re.findall(r"^```json\n(.*?)^```$", document, re.MULTILINE | re.DOTALL)[0])
+    assert shown.keys() == service.label(Path("a.jpg"), "").keys()
+    assert shown["all"][0].keys() == service.label(Path("a.jpg"), "")["all"][0].keys()
 
 
 # ---- a browser

@@ -176,7 +176,7 @@ def _write_stack(stack: ExperimentDir, packed: set[str], out: Paths) -> None:
     files = [file for file in labels_new.parent.glob("*") if file.suffix in SUFFIXES]
     no_caption = load_no_caption_stack(stack.paths, stack.name)
     if no_caption and set(no_caption[1]) <= packed:
-        files += stack.paths.no_caption_stack(stack.name).parent.glob("*")
+        files += [file for file in stack.paths.no_caption_stack(stack.name).parent.glob("*") if file.suffix in SUFFIXES]
     for file in files:
         _copy(file, out.root / file.relative_to(stack.paths.root))
     _write_records(stack, out, {"members": dict.fromkeys(stack.members, ""), "external": stack.unable})

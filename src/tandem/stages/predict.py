@@ -6,7 +6,6 @@ output too.
 """
 
 import io
-import subprocess
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -16,9 +15,8 @@ from pathlib import Path
 from typing import TextIO
 
 from tandem.artifacts.atomic_io import csv_text
-from tandem.artifacts.paths import Paths, local_path
+from tandem.artifacts.paths import local_path
 from tandem.config.competition import Competition, load_competition
-from tandem.graph.experiment_dir import Experiments
 from tandem.graph.keys import STACK
 from tandem.inference.image_folder import list_images, read_image_captions, read_rows
 from tandem.inference.labeler import Labeler
@@ -33,10 +31,8 @@ from tandem.inference.results import (
     read_finished,
 )
 from tandem.runtime.progress import progress
-from tandem.runtime.torch_setup import use_threads
-from tandem.stages._run import open_graph
+from tandem.stages._labeler import open_labeler
 
-FAST = "fast"  # the experiment of FAST=1
 SHOWN = 10  # unreadable files
 
 
@@ -131,30 +127,6 @@ def read_new_rows(args: Namespace, competition: Competition) -> tuple[list[str],
     if not args.captions:
         return images, [""] * len(images)
     return images, read_image_captions(args.captions, images, competition.caption_columns)
-
-
-def open_labeler(args: Namespace) -> Labeler:
-    """The labeler of a bundle or of a competition."""
-    use_threads()
-    decoder: str = getattr(args, "decoder", "")
-    if args.bundle:
-        return Labeler.load(args.bundle, decoder, args.trust)
-    paths = Paths(args.comp)
-    if not args.fast:
-        return Labeler.of(paths, args.exp, args.folds, decoder)
-    graph = open_graph(paths)
-    if FAST not in graph.experiments:
-        reads = "captions" if graph.competition.images else "images"
-        raise ValueError(
-            f"FAST=1: configs/{FAST}.toml reads {reads}, and {paths.comp} has none; without FAST=1 the models of the "
-            "submission are used"
-        )
-    fast = Experiments(paths)[FAST]
-    if not fast.is_scored or fast.why_not_current:
-        command = [sys.executable, "-m", "tandem", "train", args.comp, "--exps", FAST]
-        if subprocess.run(command, stdout=sys.stderr).returncode:  # with OUT=-, standard output is for labels alone
-            raise ValueError(f"{FAST} could not be trained")
-    return Labeler.of(paths, FAST, args.folds, decoder)
 
 
 def open_output(out: Path | None) -> AbstractContextManager[TextIO]:

@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
-from tandem.artifacts.paths import Paths, local_path
+from tandem.artifacts.paths import local_path
 from tandem.stages._links import loading, show_link
 from tandem.web.local_server import listen, serve
 
@@ -10,8 +10,9 @@ from tandem.web.local_server import listen, serve
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=8000, help="0: one that is free")
     parser.add_argument(
-        "--exp", default="", help="the experiment to use (default: one whose logits are sums of terms, else the stack)"
+        "--exp", default="", help="the experiment to use (default: the stack, else one whose logits are sums of terms)"
     )
+    parser.add_argument("--fast", action="store_true", help="one small model, trained first where it is stale")
     parser.add_argument("--bundle", type=local_path, help="what make bundle wrote, instead of a competition's models")
     parser.add_argument("--trust", default="", help="the digest of a bundle's own Python code, which is run then")
     parser.add_argument("--folds", type=int, default=0, help="number of its fold models, fewer are faster; 0: all")
@@ -21,25 +22,18 @@ def add_arguments(parser: ArgumentParser) -> None:
 def main(args: Namespace) -> None:
     with listen(args.port) as listening:  # first, because the models take seconds to load
         loading(f"the models of {args.bundle or args.comp}")
-        from tandem.explain.explanation import default_experiment
-        from tandem.graph.experiment_dir import Experiments
-        from tandem.graph.keys import STACK
-        from tandem.inference.labeler import Labeler
-        from tandem.runtime.torch_setup import use_threads
+        from tandem.stages._labeler import open_labeler, served_experiment
         from tandem.web.app import make_app
         from tandem.web.service import LabelService
 
-        use_threads()
-        if args.bundle:
-            labeler = Labeler.load(args.bundle, trust=args.trust)
-        else:
-            paths = Paths(args.comp)
-            labeler = Labeler.of(paths, args.exp or default_experiment(Experiments(paths)) or STACK, args.folds)
-        service = LabelService(labeler)
+        args.fast = getattr(args, "fast", False)
+        args.exp, why = served_experiment(args)
+        labeler = open_labeler(args)
+        service = LabelService(labeler, why)
         seconds = service.warm_up()
         about, port = service.about, listening.getsockname()[1]
         one = "photo" if about["uses_images"] else "text"
-        print(f"{about['competition']}: {about['served']}; {seconds:.2f} s per {one}")
+        print(f"{about['competition']}: {about['served']}; {seconds:.2f} s per {one}{f' ({why})' if why else ''}")
         if labeler.note:
             print(labeler.note)
         show_link(f"http://127.0.0.1:{port}", getattr(args, "open", False), "  (Ctrl-C ends it)")
