@@ -119,9 +119,9 @@ def test_a_bundle_knows_training_photos_without_their_ids_and_says_where_it_lack
     first, second = Labeler.load(tmp_path / "bundle").label(*rows_of(scanned, [0, 1]))
     assert (first.training.id, first.training.fold) == ("", 0) and second.training.fold is None
     assert second.training.note.startswith("training photo (the same file): no model here was trained without it")
-    assert b".jpg" not in (tmp_path / "bundle" / "training.parquet").read_bytes()
+    assert b".jpg" not in (tmp_path / "bundle" / "training.safetensors").read_bytes()
     changed_json(tmp_path / "bundle" / "bundle.json", files={})  # a bundle of before has no such file
-    (tmp_path / "bundle" / "training.parquet").unlink()
+    (tmp_path / "bundle" / "training.safetensors").unlink()
     assert TrainingPhotos.of(Paths("toy", tmp_path / "bundle")).files == []
 
 

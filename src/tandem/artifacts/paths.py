@@ -116,7 +116,7 @@ class Paths:
     bundle = _Place("bundles/{comp}.zip")
     weights = _Places("weights/{name}")
     source = _Place("tandem")
-    training_photos = _Place("training.parquet")  # digests of the training photos, and their folds
+    training_photos = _Place("training.safetensors")  # digests of the training photos, and their folds
 
     def explanation(self, image: str, experiment: str) -> Path:
         """ID.EXP.html; characters of the id other than letters, digits, - and . become _, and a digest is added."""

@@ -237,7 +237,7 @@ def verify_bundle(
     files, captions = files and [files[i] for i in rows], [captions[i] for i in rows]
     opened = open_bundle(bundle, trust) if trust else open_bundle(bundle)
     labelers = Labeler.of(trained.paths, trained.name, folds), Labeler.of(*opened)
-    source, bundled = (list(labeler.label(files, captions, held_out=False)) for labeler in labelers)
+    source, bundled = (list(labeler.label(files, captions, False, False)) for labeler in labelers)
     names = labelers[0].names
     y, pred = (np.array([[name in one.labels for name in names] for one in found]) for found in (source, bundled))
     pairs = [(a.proba or {}, b.proba or {}) for a, b in zip(source, bundled, strict=True)]

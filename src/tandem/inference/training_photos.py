@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 
 from tandem.artifacts.atomic_io import file_digest
 from tandem.artifacts.paths import Paths, bundle_manifest
@@ -18,7 +18,6 @@ from tandem.data.image_io import BadImage, load_rgb
 from tandem.data.thumbnails import SIDE
 
 EVERY = -1  # fold of a row that every fold is trained on: an extra row
-SCHEMA = pa.schema({"file": pa.string(), "pixels": pa.string(), "fold": pa.int32()})
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,8 @@ class TrainingPhotos:
             file = paths.training_photos
             if not file.is_file():  # of an older version
                 return cls([], [], [])
-            found = pq.read_table(file, schema=SCHEMA).to_pydict()
-            return cls(found["file"], found["pixels"], found["fold"])
+            found = load_file(file)
+            return cls(_texts(found["files"]), _texts(found["pixels"]), found["folds"].tolist())
         fold = _fold_map(paths)
         columns: tuple[list, ...] = ([], [], [], [], [])
         for split in ("train", "extra") if fold else ():
@@ -91,8 +90,17 @@ class TrainingPhotos:
 
     def write(self, file: Path) -> None:
         """The digests and folds, for a bundle."""
-        columns = {"file": list(self.files), "pixels": list(self.pixels), "fold": list(self.folds)}
-        pq.write_table(pa.table(columns, schema=SCHEMA), file)
+        digests = {"files": _bytes(self.files), "pixels": _bytes(self.pixels)}
+        save_file(digests | {"folds": np.array(self.folds, np.int32)}, file)
+
+
+def _bytes(digests: Sequence[str]) -> np.ndarray:
+    """(n, 16) uint8: the digits of each."""
+    return np.frombuffer(b"".join(f"{digest:<16.16}".encode() for digest in digests), np.uint8).reshape(-1, 16)
+
+
+def _texts(digits: np.ndarray) -> list[str]:
+    return [row.tobytes().decode() for row in digits]
 
 
 def _fold_map(paths: Paths) -> dict[str, int]:
