@@ -15,11 +15,19 @@ from tandem.config.metric_names import metric_title
 from tandem.decoding import DECODERS, Rule, binarize
 from tandem.decoding.score_interval import jackknife
 from tandem.decoding.scoring import score
-from tandem.metrics import METRICS, f1_per_label
+from tandem.metrics import METRICS
 from tandem.report import drift as adversarial
 from tandem.report.advice import _likely_cause, advise, stack_members
 from tandem.report.charts import chart
-from tandem.report.classes import GRID, calibration, f_curve, gain_per_label, metric_curves, per_class, upper_bounds
+from tandem.report.classes import (
+    GRID,
+    calibration,
+    gain_per_label,
+    metric_curves,
+    per_class,
+    threshold_counts,
+    upper_bounds,
+)
 from tandem.report.data import co_occurrence
 from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment, Split
 from tandem.report.decoding import decoders, rates
@@ -80,11 +88,12 @@ def test_the_gain_of_a_label_is_what_the_score_gains_without_its_errors():
     assert gain_per_label(y, pred, Rule()).tolist() == pytest.approx([0.0, 1 / 6])
 
 
-def test_the_curve_of_a_label_is_its_f1_at_each_threshold():
-    proba, y, _ = problem()
-    for t in (0.1, 0.5, 0.9):
-        at = int(np.argmin(np.abs(GRID - t)))
-        assert f_curve(proba[:, 1], y[:, 1], 1.0)[at] == pytest.approx(f1_per_label(y, proba >= GRID[at])[1])
+def test_the_counts_at_a_threshold_are_of_the_rows_at_or_above_it():
+    counts = threshold_counts(np.array([0.1, 0.3, 0.5, 0.7]), np.array([1, 0, 0, 1]))
+    at = {round(t, 2): i for i, t in enumerate(GRID.tolist())}
+    assert [(counts["predicted"][at[t]], counts["hits"][at[t]]) for t in (0.02, 0.5, 0.52, 0.98)] == [
+        (4, 2), (2, 1), (1, 1), (0, 0),
+    ]  # fmt: skip
 
 
 def test_the_curve_of_the_competitions_score_moves_one_threshold_alone():
@@ -109,7 +118,7 @@ def test_a_label_without_rows_has_no_figures_and_no_nan():
     y[:, 2] = 0
     row = per_class(replace(data, y=y), data.focus)[2]
     assert row["support"] == 0 and row["ap"] is None and row["recall"] is None
-    assert np.isfinite(row["curve"]).all()
+    assert set(row["counts"]["hits"]) == {0}
 
 
 def test_upper_bounds_are_what_each_kind_of_error_costs():
@@ -235,11 +244,13 @@ def test_advice_names_the_costliest_label_and_the_member_that_was_dropped():
     data = report_data()
     advice = advise(data, data.focus, figures(data))
     worst = max(per_class(data, data.focus), key=lambda row: row["gain"])
-    assert advice[0].label == worst["name"] and advice[0].gain == worst["gain"]
-    assert f"{worst['false_negatives']} false negatives" in advice[0].why
-    assert f"{worst['false_positives']} false positives" in advice[0].why
-    dropped = next(a for a in advice if a.title == "Leave out photos")
-    assert "10 s" in dropped.why and dropped.command == 'make submit COMP=toy EXPS="words"'
+    label = next(a for a in advice if a.kind == "look")
+    assert label.label == worst["name"] and label.gain.gain == pytest.approx(worst["gain"])
+    assert f"{worst['false_negatives']} false negatives" in label.why
+    assert f"{worst['false_positives']} false positives" in label.why
+    dropped = next(a for a in advice if a.kind == "run")
+    assert dropped.title == "Leave out photos: 0 % weight, 10 s" and "saves 0.2 min" in dropped.cost
+    assert dropped.command == 'make submit COMP=toy EXPS="words"'
 
 
 def test_advice_on_label_errors_and_modalities_comes_only_with_the_figures_for_it(monkeypatch):

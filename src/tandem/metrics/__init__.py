@@ -4,7 +4,7 @@
 """
 
 from tandem.metrics.f_scores import f1_macro, f1_micro, f1_per_label, f1_per_row, f1_samples, f_beta
-from tandem.metrics.intervals import BOOTSTRAP, bootstrap_gains, paired_interval, paired_mean, students_t
+from tandem.metrics.intervals import BOOTSTRAP, bootstrap_gains, label_gains, paired_interval, paired_mean, students_t
 from tandem.metrics.own_metric import load_own_metric
 from tandem.metrics.probability_scores import (
     auc_macro,
@@ -29,6 +29,7 @@ __all__ = [
     "f1_per_row",
     "f1_samples",
     "f_beta",
+    "label_gains",
     "load_own_metric",
     "log_loss",
     "log_loss_rows",

@@ -1,6 +1,6 @@
 """Paired 95 % intervals of the gain in a metric of one prediction over another for the same rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from tandem.metrics.registry import METRICS, Metric
 
 BOOTSTRAP = 400  # samples
 CELLS = 4e8  # rows x labels x samples, at most, of a metric that ranks every label's rows
+DRAWS = 50  # at a time, of all labels
 RERUNS = 100  # samples of a metric of the user's
 
 
@@ -45,10 +46,58 @@ def paired_interval(
     if np.array_equal(baseline, other):
         return 0.0, 0.0, 0.0
     gains = bootstrap_gains(judge, y, baseline, other, beta, groups, seed, zero_division, known)
+    return _interval_of_draws(gain, gains, n_groups)
+
+
+def _interval_of_draws(gain: float, gains: np.ndarray, n_groups: int) -> tuple[float, float, float]:
+    """(gain, lower, upper) from the gains of bootstrap draws."""
     low, high = np.quantile(gains, [0.025, 0.975]).tolist()
     wider = students_t(n_groups - 1) / students_t(np.inf)
     least = _unseen(gain, n_groups) if high - low <= 1e-6 * abs(gain) else 0.0
     return gain, gain - max(wider * (gain - low), least), gain + max(wider * (high - gain), least)
+
+
+def label_gains(
+    y: np.ndarray,
+    baseline: np.ndarray,
+    others: Sequence[np.ndarray],
+    beta: float = 1.0,
+    groups: np.ndarray | None = None,
+    seed: int = 0,
+    zero_division: float = 0.0,
+    known: np.ndarray | None = None,
+) -> np.ndarray:
+    """(others, c, 3): for each label the gain in its F of each of `others` over `baseline`, lower, upper.
+
+    The same intervals as `paired_interval` gives for macro F of that one label; all labels share the draws.
+    """
+    group = np.arange(len(y)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    rng, n_groups, true = np.random.default_rng(seed), int(group.max()) + 1, counted(y, known)
+    order = np.argsort(group, kind="stable")
+    first = np.flatnonzero(np.diff(group[order], prepend=-1))
+    preds = [counted(pred, known) for pred in (baseline, *others)]
+    sums = [[np.add.reduceat(a[order].astype(np.float32), first) for a in (true & pred, true, pred)] for pred in preds]
+
+    def f_of_each(weights: np.ndarray) -> np.ndarray:
+        """(1 + others, draws, c) at the groups' weights (draws, n_groups)."""
+        return np.array(
+            [f_beta(weights @ hit, weights @ own, weights @ given, beta, zero_division) for hit, own, given in sums]
+        )
+
+    f = f_of_each(np.ones((1, n_groups), np.float32))[:, 0]
+    drawn = []
+    for _ in range(0, BOOTSTRAP, DRAWS):
+        weights = np.stack([rng.poisson(1.0, n_groups) for _ in range(DRAWS)]).astype(np.float32)
+        each = f_of_each(weights)
+        drawn.append(each[1:] - each[:1])
+    draws, found = np.concatenate(drawn, axis=1), np.zeros((len(others), y.shape[1], 3))
+    for i, j in np.ndindex(found.shape[:2]):
+        gain = float(f[i + 1, j] - f[0, j])
+        if n_groups < 2:
+            found[i, j] = gain, -np.inf, np.inf
+        elif (preds[i + 1][:, j] != preds[0][:, j]).any():
+            found[i, j] = _interval_of_draws(gain, draws[i, :, j], n_groups)
+    return found
 
 
 def bootstrap_gains(

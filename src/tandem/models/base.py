@@ -12,6 +12,15 @@ from tandem.models.inputs import Inputs
 
 
 @dataclass(frozen=True)
+class Watched:
+    """Held-out rows whose F1 the training log shows; nothing is chosen by it."""
+
+    inputs: Inputs
+    y: np.ndarray  # (n, c)
+    known: np.ndarray | None = None  # (n, c) bool; None: all are
+
+
+@dataclass(frozen=True)
 class TrainingRun:
     """What is particular to one call of `fit`."""
 
@@ -19,6 +28,7 @@ class TrainingRun:
     checkpoint: Path | None = None  # a killed run continues from it, to the same weights
     on_epoch: Callable[[dict[str, Any]], None] = lambda entry: None  # called with the log entry of each epoch
     weights: np.ndarray | None = None  # (n, c) of each cell of y, 0 where it is unknown; None: all are known
+    watched: Watched | None = None
     clock: Callable[[], float] = time.monotonic  # seconds; says when the next checkpoint is due
 
     @property

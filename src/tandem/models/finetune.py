@@ -53,7 +53,14 @@ class FinetunedModel:
         new = [(cast(Any, network).get_classifier(), cfg.train.lr)]
         groups = parameter_groups(network, cfg.train, cfg.train.backbone_lr, new, cfg.train.layer_decay)
         loss = make_loss(cfg.train.loss, cfg.train.smoothing)
-        task = Task(self.network, batches, steps, groups, lambda logits, batch: loss(logits, *batch))
+        task = Task(
+            self.network,
+            batches,
+            steps,
+            groups,
+            lambda logits, batch: loss(logits, *batch),
+            predict_proba=self.predict_proba,
+        )
         log = fit(task, cfg.train, run)
         self.network.eval()
         return log

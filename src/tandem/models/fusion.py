@@ -77,7 +77,15 @@ class FusionModel:
         steps = max(len(y) // train.batch, min(FEW_STEPS, len(y) // SMALL_BATCH), 1)
         drawn = own_sampler(train.sampler, y, run.weights)
         batches = partial(_batches, load, rows.views, steps, row_targets(y, run, on), run.seed, sample=drawn)
-        task = Task(self.network, batches, steps, self._groups(), fusion_loss(cfg), _mean_logits)
+        task = Task(
+            self.network,
+            batches,
+            steps,
+            self._groups(),
+            fusion_loss(cfg),
+            _mean_logits,
+            predict_proba=self.predict_proba,
+        )
         log = fit(task, train, run)
         self.network.eval()
         self.network.center.copy_(torch.from_numpy(self._raw_terms(few)[BOTH].mean(0)))

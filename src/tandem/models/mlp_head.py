@@ -1,6 +1,7 @@
 """A small network on standardised frozen features, several seeds averaged."""
 
 from collections.abc import Iterator
+from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -51,9 +52,18 @@ class HeadModel:
             network = _network(self.cfg.head, x.shape[2], self.n_labels, seed).to(on)
             groups = parameter_groups(network, train, train.lr)
             batches = partial(_batches, x, targets, steps, self.cfg.head.input_dropout, seed, sample=sample)
-            task = Task(network, batches, steps, groups, lambda logits, batch: loss(logits, *batch))
+            alone = copy(self)
+            alone.networks = [network]
+            task = Task(
+                network,
+                batches,
+                steps,
+                groups,
+                lambda logits, batch: loss(logits, *batch),
+                predict_proba=alone.predict_proba,
+            )
             about = {"bag": bag}
-            follow = TrainingRun(seed, on_epoch=partial(_follow, run, about))
+            follow = TrainingRun(seed, on_epoch=partial(_follow, run, about), watched=run.watched)
             log += [about | entry for entry in fit(task, train, follow)]
             self.networks.append(network.eval())
         return log

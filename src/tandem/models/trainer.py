@@ -16,11 +16,13 @@ from tandem.artifacts.atomic_io import write_with
 from tandem.config.training import Training
 from tandem.metrics import f1_samples
 from tandem.models.base import TrainingRun
+from tandem.models.inputs import Inputs
 from tandem.models.losses import Targets
 from tandem.models.own_functions import Sampler
 from tandem.runtime.torch_setup import autocast
 
 MAX_NORM = 5.0  # of the gradients of one step
+WATCHED = 10  # epochs, at most, after which held-out rows are predicted: it costs time
 CHECKPOINT_SECONDS = 30.0  # between two checkpoints: what a killed run computes again, at most, beside its last epoch
 Batch = tuple[Any, Targets]  # (inputs of the network, targets of the loss)
 
@@ -35,11 +37,13 @@ class Task:
     groups: list[dict[str, Any]]  # AdamW parameter groups, each with its own peak lr and weight decay
     loss: Callable[[Any, Targets], torch.Tensor]  # of outputs and targets of a batch: the mean over its rows
     logits: Callable[[Any], torch.Tensor] = lambda outputs: outputs  # (b, c) of outputs, for F1 on the training rows
+    predict_proba: Callable[[Inputs], np.ndarray] | None = None  # (n, c) by `network`; None: no rows are watched
 
 
 def fit(task: Task, cfg: Training, run: TrainingRun) -> list[dict[str, Any]]:
     """Trains `task.network` in place; an entry per epoch: epoch, loss, the largest lr, and F1 per row at 0.5 over the
-    training rows, each predicted in its own step. Raises ValueError where the loss is not finite."""
+    training rows, each predicted in its own step; and, in up to WATCHED entries, `held_out_f1` of the watched rows, by
+    the averaged weights where there are some. Raises ValueError where the loss is not finite."""
     epochs = max(cfg.epochs, math.ceil(cfg.min_steps / task.steps))
     state = _State(task, cfg, epochs)
     log = state.restore(run.checkpoint)
@@ -49,6 +53,8 @@ def fit(task: Task, cfg: Training, run: TrainingRun) -> list[dict[str, Any]]:
             torch.manual_seed(run.seed * 1_000_003 + epoch)
             loss, f1 = _train_epoch(task, cfg, state, epoch)
         log.append({"epoch": epoch + 1, "loss": loss, "f1": f1, "lr": max(state.schedule.get_last_lr())})
+        if (epochs - 1 - epoch) % math.ceil(epochs / WATCHED) == 0:
+            log[-1] |= _watch(task, state, run)
         run.on_epoch(log[-1])
         if run.checkpoint and run.clock() - saved >= CHECKPOINT_SECONDS:
             state.save(run.checkpoint, log)
@@ -56,6 +62,21 @@ def fit(task: Task, cfg: Training, run: TrainingRun) -> list[dict[str, Any]]:
     if state.average:
         task.network.load_state_dict(state.average.module.state_dict())
     return log
+
+
+def _watch(task: Task, state: "_State", run: TrainingRun) -> dict[str, float]:
+    """F1 per row at 0.5 of the watched rows; changes neither weights nor random numbers."""
+    if run.watched is None or task.predict_proba is None:
+        return {}
+    network, rows = task.network, run.watched
+    now = {name: value.clone() for name, value in network.state_dict().items()} if state.average else {}
+    if state.average:
+        network.load_state_dict(state.average.module.state_dict())
+    network.eval()
+    pred = task.predict_proba(rows.inputs) > 0.5
+    if state.average:
+        network.load_state_dict(now)
+    return {"held_out_f1": f1_samples(rows.y, pred, known=rows.known)}
 
 
 class _State:  # what changes in the course of training

@@ -1,8 +1,13 @@
-"""What to try next: rules over the figures of the other sections, each with the numbers that support it."""
+"""What to try next: rules over the figures of the other sections, each with the numbers that support it.
 
+A gain is measured on out-of-fold rows, or it is not known. Costs are the seconds that were measured in training.
+"""
+
+import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,12 +17,14 @@ from tandem.decoding import default_decoder
 from tandem.graph.experiment_dir import chosen_by
 from tandem.graph.keys import STACK
 from tandem.metrics import f1_samples, log_loss_rows, paired_mean
+from tandem.report.compare import Gain, against
 from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment
 from tandem.report.experiments import total_seconds
 from tandem.report.mistakes import CAUSES, FALSE_NEGATIVE, FALSE_POSITIVE
-from tandem.report.training_curves import last_decrease, last_value
+from tandem.report.training_curves import curves, last_decrease, last_value
+from tandem.report.without_member import WithoutMember
 
-SHOWN = 10
+SHOWN = 10  # of each kind
 LABELS = 3  # labels with advice of their own
 RANKED_BETTER = 0.02  # margin in average precision of another experiment
 DOMINANT = 0.6  # share of the errors of a label that have one likely cause
@@ -28,6 +35,8 @@ DECREASING = 0.05  # relative decrease of the loss in the last epoch that calls 
 OVERFIT = 0.15  # F1 per row on training rows minus held-out rows
 MODALITY_GAP = 0.02  # in score, between image-only and caption-only models
 NAMED = 3  # experiments listed by name
+TINY = 0.02  # weight in a stack up to which a member is named as one to leave out
+LONGER = 1.5  # factor of the epochs of an experiment whose loss still decreases
 
 Figures = dict[str, Any]  # of the other sections: classes, bounds, label_errors, drift, score_error
 
@@ -39,9 +48,21 @@ class Advice:
     title: str  # what to do
     why: str  # the numbers that support it
     section: str  # of the page, that shows them
-    gain: float | None = None  # the largest possible one in score, if known
+    kind: Literal["run", "look"] = "look"
+    gain: Gain | None = None  # expected of what is run; of what is looked at the largest possible one; None: not known
+    cost: str = ""  # in minutes that were measured on this machine
     command: str = ""  # to run
+    toml: str = ""  # lines to write into `file`
+    file: str = ""
     label: str = ""  # that it is about
+
+
+def minutes(seconds: float) -> str:
+    """
+    >>> minutes(351), minutes(2)
+    ('5.8 min', 'under 0.1 min')
+    """
+    return f"{seconds / 60:.1f} min" if seconds >= 6 else "under 0.1 min"
 
 
 def weak_labels(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
@@ -49,6 +70,9 @@ def weak_labels(data: ReportData, focus: FocusExperiment, figures: Figures) -> I
     for row in sorted(figures["classes"], key=lambda row: -row["gain"])[:LABELS]:
         if row["gain"] <= 0:
             continue
+        j, y, pred = data.names.index(row["name"]), data.y.astype(bool), data.counted(focus.pred)
+        without = np.where(np.arange(y.shape[1]) == j, y, pred)
+        gain = Gain(*data.rule.sets.gain(y, pred, without, data.group, data.known))
         negatives, positives = row["false_negatives"], row["false_positives"]
         kind = FALSE_NEGATIVE if negatives >= positives else FALSE_POSITIVE
         why = (
@@ -62,9 +86,9 @@ def weak_labels(data: ReportData, focus: FocusExperiment, figures: Figures) -> I
             precision = f"average precision {others[best]:.3f} against {row['ap']:.3f}"
             why += f"; {best} alone ranks it better on these rows, {precision}"
         else:
-            why += _likely_cause(figures.get("causes_by_label"), data.names.index(row["name"]), kind)
+            why += _likely_cause(figures.get("causes_by_label"), j, kind)
         title = f"Look at the {kind.replace('_', ' ')}s of label {row['name']}"
-        yield Advice(title, why, "mistakes", row["gain"], label=row["name"])
+        yield Advice(title, why, "mistakes", gain=gain, label=row["name"])
 
 
 def _likely_cause(causes: dict[str, np.ndarray] | None, label: int, kind: str) -> str:
@@ -118,6 +142,20 @@ def decoder_choice(data: ReportData, focus: FocusExperiment, figures: Figures) -
             f"{most['high']:+.4f}",
             "decoding",
         )
+    elif best != scores["decoder"]:
+        known = scores["decoder"] == default_decoder(scores["metric"]) and data.rule.sets is data.rule
+        yield Advice(
+            f"Decode by {best}",
+            f"{most['score']:.4f} against {used['score']:.4f} for {scores['decoder']}, which the competition names; "
+            "both cross-fitted",
+            "decoding",
+            "run",
+            Gain(most["gain"], most["low"], most["high"]) if known else None,
+            f"{minutes(focus.run['seconds'])} at most: nothing is trained",
+            command=f"make submit COMP={data.comp}{_chosen(focus)} DECODER={best}",
+            toml=f'decoder = "{best}"',
+            file=_competition_file(data),
+        )
     if submission and submission["decoder"] != recipe:
         yield Advice(
             "Write the submission again: it is older than these predictions",
@@ -125,7 +163,9 @@ def decoder_choice(data: ReportData, focus: FocusExperiment, figures: Figures) -
             f"{submission['out_of_fold']['score']:.4f}; now {recipe['decoder']} is in use and scores "
             f"{scores['score']:.4f}",
             "summary",
-            command=f"make submit COMP={data.comp}",
+            "run",
+            cost=f"{minutes(focus.run['seconds'])} at most: nothing is trained",
+            command=f"make submit COMP={data.comp}{_chosen(focus)}",
         )
     if used["optimism"] > OPTIMISM:
         yield Advice(
@@ -136,21 +176,83 @@ def decoder_choice(data: ReportData, focus: FocusExperiment, figures: Figures) -
         )
 
 
-def stack_members(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
-    """Members that a stack dropped, and whether the stack is better than its best member."""
+def _competition_file(data: ReportData) -> str:
+    return f"input/{data.comp}/competition.toml"
+
+
+def _chosen(focus: FocusExperiment) -> str:
+    """The arguments of make that choose this experiment or stack."""
+    is_stack = "members" in focus.run
+    return chosen_by(focus.run.get("experiment", STACK) if is_stack else focus.name, is_stack)
+
+
+def weight_of_members(run: dict) -> dict[str, float]:
+    """Weight in the stack of each member of which it is known: of all, where the stack is a mean, else of those that
+    its learners do not read."""
+    if run.get("kept") in run.get("members", {}):
+        return {name: float(name == run["kept"]) for name in run["members"]}
+    dropped, share = run.get("dropped", []), run.get("third_level", {})
+    if share.get("boosted", 0) or share.get("logistic", 0) or "weights" not in run:
+        return dict.fromkeys(dropped, 0.0)
+    common, weighted = share.get("mean", 0.0) / max(len(run["members"]), 1), share.get("weighted", 1.0)
+    return {name: common + weighted * run["weights"].get(name, 0.0) for name in run["members"]} | dict.fromkeys(
+        dropped, 0.0
+    )
+
+
+def idle_members(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
+    """Members of no or little weight that cost training time."""
     run, by_name = focus.run, {e.name: e for e in data.experiments}
-    if dropped := [by_name[name] for name in run.get("dropped", []) if name in by_name]:
-        names = [e.name for e in dropped]
-        seconds = sum(total_seconds(e, data.experiments) for e in dropped)
-        kept = [name for name in run["members"] if name not in names]
-        own = chosen_by(run.get("experiment", STACK), is_stack=True)
+    idle = [
+        (by_name[name], weight)
+        for name, weight in weight_of_members(run).items()
+        if weight <= TINY and name in by_name and not by_name[name].is_external
+    ]
+    idle = sorted(idle, key=lambda one: -total_seconds(one[0], data.experiments))[:NAMED]
+    there = [name for name in run.get("members", {}) if name in by_name]
+    measured = WithoutMember(data, there, focus.scores["decoder"])
+    for e, weight in idle:
+        seconds, kept = total_seconds(e, data.experiments), [name for name in run["members"] if name != e.name]
+        if not kept:
+            continue
+        gain = measured.gain(e.name) if len(there) == len(run["members"]) else None
+        is_default = run.get("experiment", STACK) == STACK
+        share = "under 1" if 0 < weight < 0.005 else f"{weight:.0%}".removesuffix("%")
+        how = "; the gain is that of weighted means, each row by weights fitted on the other folds" if gain else ""
         yield Advice(
-            f"Leave out {', '.join(names)}",
-            f"{'its' if len(names) == 1 else 'their'} weight in the stack is 0; training took {seconds:,.0f} s, "
-            f"the models are {sum(e.run['model_mb'] for e in dropped):.0f} MB",
+            f"Leave out {e.name}: {share} % weight, {seconds:,.0f} s",
+            f"it scores {e.scores['score']:.4f} alone, and its models are {e.run['model_mb']:.0f} MB{how}",
             "experiments",
-            command=f'make submit COMP={data.comp}{own} EXPS="{" ".join(kept)}"',
+            "run",
+            gain,
+            f"saves {minutes(seconds)} of training; the stack took {minutes(run['seconds'])}",
+            command=f'make submit COMP={data.comp}{_chosen(focus)} EXPS="{" ".join(kept)}"',
+            toml=f"experiments = {json.dumps(kept)}" if is_default else "",
+            file=_competition_file(data) if is_default else "",
         )
+
+
+def better_experiment(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
+    """Another experiment that scores significantly higher than the one in focus."""
+    if focus.name not in data.decoded:
+        return
+    gains = {name: gain for name, gain in against(data, focus.name).items() if gain.low > 0}
+    if best := max(gains, key=lambda name: gains[name].gain, default=""):
+        other = next(e for e in data.experiments if e.name == best)
+        yield Advice(
+            f"Submit {best} instead of {focus.name}",
+            f"{other.scores['score']:.4f} against {focus.scores['score']:.4f} on the same rows",
+            "experiments",
+            "run",
+            gains[best],
+            f"{minutes(other.run.get('seconds', 0.0))} at most: it is trained",
+            command=f"make submit COMP={data.comp}{chosen_by(best, is_stack='members' in other.run)}",
+        )
+
+
+def stack_members(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
+    """Whether a stack is better than its best member."""
+    run, by_name = focus.run, {e.name: e for e in data.experiments}
     if not (members := [by_name[name] for name in run.get("members", {}) if name in by_name]):
         return
     best = max(members, key=lambda e: merit(e.scores))
@@ -190,7 +292,11 @@ def modalities(data: ReportData, focus: FocusExperiment, figures: Figures) -> It
         else ("caption", "gpu_text")
     )
     title = f"Strengthen the {weaker} models: a larger or a fine-tuned backbone (needs a GPU)"
-    yield Advice(title, why, "experiments", command=f"make train COMP={data.comp} EXPS={command}")
+    if command in {e.name for e in data.experiments}:
+        yield Advice(title, why, "experiments")
+        return
+    cost = "not known: it was not trained here"
+    yield Advice(title, why, "experiments", "run", cost=cost, command=f"make train COMP={data.comp} EXPS={command}")
 
 
 def fit(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[Advice]:
@@ -203,19 +309,38 @@ def fit(data: ReportData, focus: FocusExperiment, figures: Figures) -> Iterator[
             over[e.name] = f"{e.name} {f1:.3f} and {held_out:.3f}"
         elif decrease is not None and decrease > DECREASING:
             under[e.name] = f"{e.name} by {decrease:.0%}"
+    by_name = {e.name: e for e in data.experiments}
     if over:
+        first = by_name[next(iter(over))]
+        decay = (first.run.get("config") or {}).get("train", {}).get("weight_decay")
         yield Advice(
             f"Regularise {_listed(list(over))}: more dropout, weight decay or augmentation, fewer epochs",
             f"F1 per row at 0.5 on training rows and on held-out rows: {', '.join(over.values())}",
             "training",
+            **(_retrain(data, first, f"weight_decay = {2 * decay:g}") if decay else {}),
         )
     if under:
+        first = by_name[next(iter(under))]
+        epochs = max(map(len, curves(first.logs, "loss")))
         yield Advice(
             f"Train {_listed(list(under))} longer",
             f"the loss still decreased in the last epoch ({', '.join(under.values())}), and the held-out F1 per row is "
             f"within {OVERFIT} of that on the training rows",
             "training",
+            **_retrain(data, first, f"epochs = {math.ceil(LONGER * epochs)}", LONGER),
         )
+
+
+def _retrain(data: ReportData, e: ScoredExperiment, line: str, factor: float = 1.0) -> Figures:
+    """How an experiment is trained with another setting: the fields of an Advice."""
+    before = f"it took {minutes(e.run['seconds'])}"
+    return {
+        "kind": "run",
+        "cost": before if factor == 1 else f"about {minutes(factor * e.run['seconds'])}: {before}",
+        "command": f"make train COMP={data.comp} EXPS={e.name}",
+        "toml": f"[train]\n{line}",
+        "file": f"configs/{e.name}.toml",
+    }
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -233,6 +358,7 @@ def wrong_labels(data: ReportData, focus: FocusExperiment, figures: Figures) -> 
             f"{errors['add']:,} that may be missing), against {given:,} given labels; most on label "
             f"{data.names[worst]} ({errors['by_label'][worst]:,})",
             "label_errors",
+            command=f"make review COMP={data.comp}",
         )
 
 
@@ -272,10 +398,27 @@ def leaderboard(data: ReportData, focus: FocusExperiment, figures: Figures) -> I
         )
 
 
-RULES = (weak_labels, error_balance, decoder_choice, stack_members, modalities, fit, wrong_labels, shifts, leaderboard)
+RULES = (
+    idle_members,
+    better_experiment,
+    weak_labels,
+    error_balance,
+    decoder_choice,
+    stack_members,
+    modalities,
+    fit,
+    wrong_labels,
+    shifts,
+    leaderboard,
+)
 
 
 def advise(data: ReportData, focus: FocusExperiment, figures: Figures) -> list[Advice]:
-    """Largest potential gain first, then advice without a gain, in the order of the rules."""
+    """Those to run, then those to look at; of each the largest gain first, then unknown ones in the rules' order."""
     items = [item for rule in RULES for item in rule(data, focus, figures)]
-    return sorted(items, key=lambda item: -(item.gain or 0.0))[:SHOWN]
+
+    def by_gain(item: Advice) -> tuple[bool, float]:
+        return item.gain is None, -(item.gain.gain if item.gain else 0.0)
+
+    kinds = [sorted((item for item in items if item.kind == kind), key=by_gain) for kind in ("run", "look")]
+    return [item for of_kind in kinds for item in of_kind[:SHOWN]]

@@ -1,16 +1,19 @@
 """Section Per class: scores, threshold, calibration and terms of each label."""
 
+from typing import Any
+
 import numpy as np
 
 from tandem.artifacts.contributions import modality_shares
 from tandem.decoding import Rule
 from tandem.decoding.thresholds import SortedLabels
-from tandem.metrics import f1_per_label, f_beta, mean_average_precision
+from tandem.metrics import f1_per_label, mean_average_precision
 from tandem.report.data_model import FocusExperiment, ReportData
 
 BINS = 10
-GRID = np.round(np.linspace(0.02, 0.98, 49), 2)  # thresholds at which the curves are drawn
+GRID = np.round(np.linspace(0.02, 0.98, 49), 2)  # thresholds of the curves and of the slider
 CONFUSED = 5  # labels listed as confused with a label
+DETAILED = 4_000  # labels x experiments, up to which the page has the figures of every experiment for every label
 
 
 def per_class(data: ReportData, focus: FocusExperiment) -> list[dict]:
@@ -48,7 +51,8 @@ def per_class(data: ReportData, focus: FocusExperiment) -> list[dict]:
                 "share": share.get(name),
                 "calibration": bins,
                 "calibration_error": error,
-                "curve": [round(v, 4) for v in f_curve(p, truth, rule.beta, rule.zero_division).tolist()],
+                "counts": threshold_counts(p, truth),
+                "tuned_predicted": None if thresholds is None else int((p >= thresholds[j]).sum()),
                 "metric_curve": None if metric is None else [round(v, 5) for v in metric[j].tolist()],
                 "ap_by_experiment": {e: round(v, 4) for e, aps in ap_of.items() if (v := aps[j]) is not None},
                 "confused": confused_labels(j, y, pred),
@@ -83,10 +87,13 @@ def calibration(proba: np.ndarray, y: np.ndarray) -> tuple[list[list[float]], fl
     return [[round(p, 4), round(r, 4), n] for p, r, n in bins], gap
 
 
-def f_curve(proba: np.ndarray, y: np.ndarray, beta: float, zero_division: float = 0.0) -> np.ndarray:
-    """(len(GRID),) F-beta of one label at each threshold, over all rows."""
-    pred = proba[:, None] >= GRID
-    return f_beta(pred[y.astype(bool)].sum(0), y.sum(), pred.sum(0), beta, zero_division)
+def threshold_counts(proba: np.ndarray, y: np.ndarray) -> dict[str, list[int]]:
+    """At each threshold of GRID how many rows get one label, and how many of these have it."""
+
+    def at_least(values: np.ndarray) -> list[int]:
+        return (len(values) - np.searchsorted(np.sort(values), GRID)).tolist()
+
+    return {"predicted": at_least(proba), "hits": at_least(proba[y.astype(bool)])}
 
 
 def metric_curves(proba: np.ndarray, y: np.ndarray, thresholds: np.ndarray, rule: Rule) -> np.ndarray:
@@ -128,3 +135,21 @@ def upper_bounds(data: ReportData, focus: FocusExperiment) -> dict[str, float]:
         "known_counts": rule.score(y, best),
         "perfect": rule.score(y, y),
     }
+
+
+def class_payload(data: ReportData, classes: list[dict], by_label: dict | None) -> dict[str, Any]:
+    """What the page's script draws a label from; with many labels of many experiments those of the best one only."""
+    names = list(dict.fromkeys(name for row in classes for name in row["ap_by_experiment"]))
+    short = len(names) * len(classes) > DETAILED
+    labels = []
+    for j, row in enumerate(classes):
+        kept = {key: value for key, value in row.items() if key not in ("ap_by_experiment", "share", "unknown")}
+        kept["ap_of"] = [] if short else [row["ap_by_experiment"].get(name) for name in names]
+        if by_label and not short:
+            one = by_label["rows"][j]
+            kept["f_of"] = [round(f, 3) for f in one["f"]]
+            kept["gains"] = [[round(v, 3) for v in (g.gain, g.low, g.high)] for g in one["gains"]]
+        labels.append(kept)
+    about = {"beta": data.rule.beta, "zero_division": data.rule.zero_division, "rows": len(data.y)}
+    compared = by_label["names"] if by_label else []
+    return {"classes": labels, "ap_names": names, "compared": compared, "rule": about}

@@ -18,7 +18,7 @@ from tandem.decoding.scoring import cross_val_predict, cross_val_values
 from tandem.features.feature_store import read_features
 from tandem.graph.experiment_dir import ExperimentDir, Experiments, chosen_by, same_rows
 from tandem.graph.keys import STACK
-from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment, Split
+from tandem.report.data_model import Decoded, FocusExperiment, ReportData, ScoredExperiment, Split
 from tandem.report.leaks import leak_warnings
 from tandem.report.origin import origin
 from tandem.runtime.resources import threads
@@ -38,7 +38,9 @@ def gather(experiments: Experiments, wanted: str = "") -> ReportData:
     best = max(scored, key=lambda name: merit(scored[name].scores), default="")
     name = wanted or (STACK if STACK in scored else best)  # "" where nothing is scored
     train, test = read_split(paths, "train"), read_split(paths, "test") if paths.images("test").exists() else None
-    focus = read_focus(experiments[name], rows, rule, scored[name], test.ids if test else ()) if name else None
+    decoded = {one: read_decoded(experiments[one], rows, rule, scored[one]) for one in scored}
+    test_ids = test.ids if test else ()
+    focus = read_focus(experiments[name], rows, rule, scored[name], test_ids, decoded[name]) if name else None
     return ReportData(
         paths.comp,
         rule,
@@ -53,6 +55,7 @@ def gather(experiments: Experiments, wanted: str = "") -> ReportData:
         features=read_image_features(paths, experiments),
         findings=read_json(paths.check_report) if paths.check_report.exists() else None,
         warnings=list(leak_warnings(experiments)),
+        decoded=decoded,
         missing=missing(experiments, list(scored), stale, focus),
         explainable=bool(name) and explainable(experiments, name),
         explained=explain_pages(paths, [*train.ids, *(test.ids if test else ())], name),
@@ -106,14 +109,24 @@ def read_experiments(experiments: Experiments, rows: LabelledRows) -> tuple[dict
     return found, stale
 
 
-def read_focus(
-    experiment: ExperimentDir, rows: LabelledRows, rule: Rule, scored: ScoredExperiment, test_ids: Sequence[str] = ()
-) -> FocusExperiment:
-    """The experiment with its rows decoded again; raises ValueError where its score differs from the one on disk."""
-    paths, name, scores = experiment.paths, experiment.name, scored.scores
-    pred = cross_fitted(experiment, rows, rule, scored)
+def read_decoded(experiment: ExperimentDir, rows: LabelledRows, rule: Rule, scored: ScoredExperiment) -> Decoded:
+    """The experiment's out-of-fold rows, decoded again."""
     values = None if rule.judge.needs == "labels" else scored_values(experiment, rows, rule, scored)
-    score = rule.score(rows.y, pred if values is None else values, rows.known)
+    return Decoded(cross_fitted(experiment, rows, rule, scored), values)
+
+
+def read_focus(
+    experiment: ExperimentDir,
+    rows: LabelledRows,
+    rule: Rule,
+    scored: ScoredExperiment,
+    test_ids: Sequence[str] = (),
+    decoded: Decoded | None = None,
+) -> FocusExperiment:
+    """The experiment in detail; raises ValueError where the score of its decoded rows differs from the one on disk."""
+    paths, name, scores = experiment.paths, experiment.name, scored.scores
+    decoded = decoded or read_decoded(experiment, rows, rule, scored)
+    score = rule.score(rows.y, decoded.scored, rows.known)
     if scores["metric"] != rule.metric or abs(score - scores["score"]) > 1e-9:
         raise ValueError(
             f"{paths.scores(name)} has {scores['score']:.4f} {scores['metric']}, its predictions score "
@@ -125,9 +138,8 @@ def read_focus(
     terms = read_terms(paths, name, {"train": rows.ids, "test": test_ids})
     return FocusExperiment(
         **vars(scored),
-        pred=pred,
+        **vars(decoded),
         recipe=experiment.thresholds,
-        values=values,
         terms=terms.get("train"),
         test_pred=None if test is None else decode_test(experiment, test.aligned_to(test_ids), test_ids),
         test_proba=None if test is None else test.aligned_to(test_ids),

@@ -39,6 +39,19 @@ class ScoredExperiment:
         return is_external(self.run)
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """Cross-fitted predictions of an experiment: no row was decoded by parameters tuned on it."""
+
+    pred: np.ndarray  # (n, c) bool
+    values: np.ndarray | None = None  # (n, c) probabilities, where the metric scores these; None: `pred`
+
+    @property
+    def scored(self) -> np.ndarray:
+        """(n, c) what the metric scores: label sets, or probabilities."""
+        return self.pred if self.values is None else self.values
+
+
 @dataclass(frozen=True, kw_only=True)
 class FocusExperiment(ScoredExperiment):
     """The experiment that the report describes in detail; what does not exist is None."""
@@ -91,6 +104,7 @@ class ReportData:
     features: tuple[np.ndarray, np.ndarray] | None = None  # (n, d), (m, d) frozen image features of train and test
     findings: dict | None = None  # the report of the data check
     warnings: Sequence[str] = ()  # of the leak test
+    decoded: Mapping[str, Decoded] = field(default_factory=dict)  # of the experiments, by name
     missing: Sequence[tuple[str, str]] = ()  # (what does not exist yet, the command that makes it)
     explainable: bool = False  # whether make explain can be asked about the experiment in focus
     explained: Mapping[str, str] = field(default_factory=dict)  # by id: the page of make explain, beside the report

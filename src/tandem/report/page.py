@@ -15,7 +15,8 @@ from tandem.config.metric_names import METRIC_INFO
 from tandem.html import templates
 from tandem.report import data, decoding
 from tandem.report.advice import advise
-from tandem.report.classes import GRID, per_class, upper_bounds
+from tandem.report.classes import GRID, class_payload, per_class, upper_bounds
+from tandem.report.compare import against, best_experiment, compare_labels
 from tandem.report.data_model import FocusExperiment, ReportData
 from tandem.report.drift import drift
 from tandem.report.experiments import cost_chart, metric_names, score_error, table
@@ -25,8 +26,8 @@ from tandem.report.mistakes import cause_counts, causes_by_label, mistakes
 from tandem.report.training_curves import training
 
 ASSETS = files("tandem.report") / "assets"
-STYLES = ("page.css", "galleries.css")
-SCRIPTS = ("charts.js", "address.js", "page.js", "tables.js", "galleries.js")
+STYLES = ("page.css", "galleries.css", "figures.css")
+SCRIPTS = ("charts.js", "address.js", "page.js", "figures.js", "tables.js", "galleries.js")
 
 
 def build(report: ReportData) -> str:
@@ -51,7 +52,8 @@ def build(report: ReportData) -> str:
         context |= figures
         galleries["mistakes"], galleries["label_errors"] = figures["mistakes"]["rows"], figures["label_errors"]["shown"]
         galleries["test_rows"] = figures["test_rows"]
-        payload |= {"classes": figures["classes"], **galleries, "duplicates": duplicates}
+        payload |= class_payload(report, figures["classes"], figures["by_label"])
+        payload |= {**galleries, "duplicates": duplicates}
         payload["totals"] = {"mistake": figures["mistakes"]["wrong"], "label-error": figures["label_errors"]["rows"]}
         payload["totals"]["test"] = len(report.test.ids) if report.test else 0
         add_details(report, focus, (row for rows in galleries.values() for row in rows))
@@ -63,12 +65,15 @@ def build(report: ReportData) -> str:
 def _focus_figures(report: ReportData, focus: FocusExperiment, shifts: dict | None) -> dict[str, Any]:
     """The figures of all sections that need a scored experiment."""
     rates, y, pred = decoding.rates(report, focus), report.y.astype(bool), report.counted(focus.pred)
-    wrong = (y != pred).any(1)
+    wrong, best = (y != pred).any(1), best_experiment(report) if len(report.decoded) > 1 else ""
     figures = {
         "score_error": score_error(report, focus),
         "bounds": upper_bounds(report, focus),
         "drift": shifts,
         "experiments": table(report.experiments, focus.name),
+        "best": best,
+        "gains": against(report, best),
+        "by_label": compare_labels(report),
         "cost": cost_chart(report.experiments, focus.name),
         "classes": per_class(report, focus),
         "mistakes": {

@@ -21,12 +21,14 @@ from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.graph.declared_stages import FOLD_TERMS
 from tandem.logits import logit, sigmoid
 from tandem.metrics import f1_samples
-from tandem.models.base import ExplainingModel, Model, TrainingRun
+from tandem.models.base import ExplainingModel, Model, TrainingRun, Watched
 from tandem.models.fold_ensemble import FoldEnsemble
 from tandem.models.inputs import Inputs
 from tandem.models.registry import make_model
 from tandem.training.pseudo_labels import with_pseudo_labels
 from tandem.training.split_inputs import read_inputs
+
+WATCHED_ROWS = 200  # of the held-out fold, in the training log
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,9 @@ class FoldJob:
         if self.teacher and isinstance(self.experiment, FusionExperiment):
             teacher = self.teacher.load([k])  # the teacher's model of this fold was not trained on fold k either
             inputs, y, weights = with_pseudo_labels(self.paths, self.experiment, teacher, inputs, y, weights)
-        run = TrainingRun(self.experiment.seed * 1000 + k, checkpoint, on_epoch, weights)
+        run = TrainingRun(
+            self.experiment.seed * 1000 + k, checkpoint, on_epoch, weights, watched=self._watched(held_out)
+        )
         log = model.fit(inputs, y, run) or []
         file, record = self.file(k, ".safetensors"), self.file(k, ".json")
         record.unlink(missing_ok=True)  # until it is written again, the fold is stale
@@ -134,6 +138,11 @@ class FoldJob:
         write_json(record, {**made_from, **done})
         checkpoint.unlink(missing_ok=True)
         return {**made_from, **done}
+
+    def _watched(self, held_out: np.ndarray) -> Watched:
+        """At most WATCHED_ROWS of the held-out rows, evenly spaced, for the training log."""
+        few = held_out[np.linspace(0, len(held_out) - 1, min(len(held_out), WATCHED_ROWS)).astype(int)]
+        return Watched(self.inputs.take(few), self.rows.y[few], self.rows.known_of(few))
 
     def _predict_held_out(self, model: Model, k: int, held_out: np.ndarray, origin: dict[str, str]) -> np.ndarray:
         """(rows of fold k, c) probabilities, which it also writes, with the terms of each logit if there are any."""
