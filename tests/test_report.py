@@ -36,7 +36,7 @@ from tandem.report.galleries import LARGE, SMALL, pictures
 from tandem.report.label_errors import differing_duplicates, likely_errors
 from tandem.report.mistakes import CAUSES, FALSE_NEGATIVE, likely_causes, mean_terms, mistakes, worst_rows
 from tandem.report.page import build
-from tandem.report.training_curves import curves, last_decrease, training
+from tandem.report.training_curves import curves, last_decrease, measured, training
 
 NAMES = ("cat", "dog", "sea")
 ROOT = Path(__file__).parents[1]
@@ -429,3 +429,12 @@ def test_the_curves_of_a_loss_are_the_loss():
     curve = metric_curves(data.focus.proba, data.y, thresholds, data.rule)
     moved = np.array([GRID[10], 0.5, 0.6])
     assert curve[0, 10] == pytest.approx(data.rule.score(data.y, binarize(data.focus.proba, moved, data.rule)))
+
+
+def test_the_held_out_fold_has_a_curve_where_the_log_has_one():
+    log = [{"epoch": 1, "loss": 1, "f1": 0.5, "held_out_f1": 0.25}, {"epoch": 2, "loss": 1, "f1": 0.75}]
+    assert measured({0: log, 1: log[1:]}) == [[(1, 0.25)]]
+    one = ScoredExperiment("e", {}, {}, np.array([[0.6]]), logs={0: log})
+    (entry,) = training([one], np.array([[1]], np.uint8))
+    about = "training of e: F1 per row of the training rows 0.75 after the last epoch, of the held-out fold 0.25"
+    assert about in entry["chart"]

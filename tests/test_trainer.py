@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from toy import tiny_backbone
 from tandem.config.experiments import FinetuneExperiment
 from tandem.config.training import FinetuneTraining, Training
 from tandem.features.pretrained_weights import load_backbone
-from tandem.models.base import TrainingRun
+from tandem.models.base import TrainingRun, Watched
 from tandem.models.finetune import FinetunedModel
 from tandem.models.inputs import Inputs
 from tandem.models.losses import LOSSES, Targets, make_loss
@@ -219,3 +220,17 @@ def test_a_killed_fold_with_the_whole_recipe_ends_in_the_same_weights(tmp_path):
     assert epochs == [3]
     pairs = zip(straight.network.state_dict().values(), resumed.network.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_watched_rows_are_in_the_log_and_change_no_weight():
+    def trained(watched: Watched | None) -> tuple[list[dict], float]:
+        task = replace(one_weight([[1.0], [3.0]]), predict_proba=lambda inputs: np.array([[0.9, 0.2]]))
+        log = fit(task, Training(epochs=25, ema=0.9, bfloat16=False), TrainingRun(0, watched=watched))
+        return log, task.network.weight.item()
+
+    log, weight = trained(Watched(Inputs(("a",)), np.array([[1, 0]])))
+    plain, same = trained(None)
+    assert weight == same and [entry["loss"] for entry in log] == [entry["loss"] for entry in plain]
+    measured = {entry["epoch"]: entry["held_out_f1"] for entry in log if "held_out_f1" in entry}
+    assert list(measured) == [1, 4, 7, 10, 13, 16, 19, 22, 25] and set(measured.values()) == {1.0}
+    assert not any("held_out_f1" in entry for entry in plain)

@@ -88,8 +88,8 @@ def _chart(
 
     about = f"training of {experiment}"
     if f1:
-        about += f": F1 per row of the training rows {np.mean([line[-1] for line in f1]):.3f} after the last epoch"
+        about += f": F1 per row of the training rows {np.mean([line[-1] for line in f1]):.2f} after the last epoch"
     if f1 and held_out:
-        about += f", of the held-out fold {np.mean([points[-1][1] for points in held_out]):.3f}"
+        about += f", of the held-out fold {np.mean([points[-1][1] for points in held_out]):.2f}"
     width, panels = (4.6, 2) if f1 else (2.6, 1)
     return chart(f"training-{experiment}", about, draw, width, 2.1, panels)
