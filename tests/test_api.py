@@ -112,7 +112,7 @@ def test_scores_of_another_metric_come_last(trained, tmp_path):
 
 
 def test_errors_name_the_command_that_makes_what_is_missing(empty, toy, tmp_path):
-    with pytest.raises(FileNotFoundError, match="run: make import ZIP=<file.zip> COMP=other"):
+    with pytest.raises(FileNotFoundError, match="run: make import ZIP=other.zip COMP=other"):
         tandem.competition("other", root=tmp_path)
     with pytest.raises(FileNotFoundError, match=r"train\.labels\.parquet does not exist; run: make folds COMP=toy"):
         empty.labels()

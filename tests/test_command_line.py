@@ -72,8 +72,11 @@ def test_an_unknown_experiment_is_refused_and_those_there_are_are_listed(toy, ca
 
 def test_an_unknown_target_of_a_plan_lists_those_there_are(toy, capsys):
     assert main(["plan", "toy", "TARGET=trian"]) == 2
-    expected = "check, folds, features, train, decode, stack, submit"
-    assert capsys.readouterr().err == f"error: plan of 'trian': expected one of {expected}\n"
+    there = "train check folds features decode stack submit"
+    assert capsys.readouterr().err == (
+        f"error: TARGET=trian: not a target that can be planned; there are: {there}; "
+        "run: make plan COMP=toy TARGET=train\n"
+    )
 
 
 def test_an_unknown_stage_is_refused_and_those_there_are_are_listed(capsys):
@@ -86,8 +89,8 @@ def test_an_unknown_stage_is_refused_and_those_there_are_are_listed(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["FOO=1", "NAME=clip"], "error: not expected: --foo 1; tandem add-features takes COMP= NAME= FILE= TRAIN="),
-        ([], "error: the following arguments are required: --name; tandem add-features takes COMP= NAME= FILE="),
+        (["FOO=1", "NAME=clip"], "error: not expected: FOO=1; tandem add-features takes COMP= NAME= FILE= TRAIN="),
+        ([], "error: add-features needs NAME=; tandem add-features takes COMP= NAME= FILE="),
     ],
 )
 def test_a_wrong_argument_is_one_line_that_says_what_the_command_takes(words, message, capsys):

@@ -94,7 +94,7 @@ def test_broken_toml_is_named(tmp_path):
 
 
 def test_a_missing_competition_is_an_error_with_the_import_command(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"run: make import ZIP=<file.zip> COMP=birds"):
+    with pytest.raises(FileNotFoundError, match=r"run: make import ZIP=birds.zip COMP=birds"):
         load_competition(tmp_path / "birds" / "competition.toml")
 
 

@@ -218,7 +218,7 @@ def test_test_ids_may_be_train_ids_where_their_images_lie_apart(tmp_path):
 
 
 def test_an_import_of_nothing_says_how_to_call_it(tmp_path, monkeypatch, capsys):
-    assert "ZIP=<file.zip> COMP=mine" in run_import(tmp_path, monkeypatch, capsys)[2]
+    assert "run: make import COMP=mine ZIP=mine.zip" in run_import(tmp_path, monkeypatch, capsys)[2]
     assert "make import DIR=. COMP=mine" in run_import(tmp_path, monkeypatch, capsys, "--zip", ".")[2]
 
 
@@ -226,4 +226,4 @@ def test_a_folder_is_imported_too_but_not_as_the_sample(tmp_path, monkeypatch, c
     source = folder(tmp_path / "source", COCO)
     assert run_import(tmp_path, monkeypatch, capsys, "--dir", source)[0] == 0
     assert main(["import", "sample", "--dir", str(source)]) == 2
-    assert "give yours a name: COMP=<name>" in capsys.readouterr().err
+    assert "give yours a name; run: make import COMP=source DIR=" in capsys.readouterr().err

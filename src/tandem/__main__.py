@@ -5,8 +5,14 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Sequence
+from argparse import RawDescriptionHelpFormatter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from difflib import get_close_matches
+from types import ModuleType
 from typing import NoReturn
+
+from tandem.runtime.wrong_values import Number, WrongOption, WrongValue, command_with, nearest_first
 
 STAGES = {
     "sample": "draw the competition that comes with the project",
@@ -38,6 +44,20 @@ STAGES = {
 DEFAULT = "sample"
 BUILD = ("plan", "folds", "features", "train", "pseudo", "stack", "decode", "submit")  # take --exps and --jobs
 FLAGS = {"FAST", "AGAIN", "REMOVE", "DIFF", "DECODERS", "OPEN"}  # NAME=1; NAME=0 is as without it
+MAKE_A_COMPETITION = ("sample", "import", "new-model")  # run without one
+PRINT = ("plan", "scores", "explain")  # nothing is left undone where their output is not read to its end
+CLOSED_PIPE = 141  # 128 + SIGPIPE, as a shell counts
+EXAMPLES = {
+    "new-model": {"NAME": "mine"},
+    "add-features": {"FILE": "clip.parquet", "NAME": "clip"},
+    "blend": {"FILES": "a.csv b.csv"},
+}
+EPILOG = """examples:
+  tandem submit COMP=sample
+  tandem report COMP=sample
+  tandem predict COMP=sample IMAGES=photos OUT=labels.csv
+
+tandem STAGE --help lists what a stage takes, as --exps NAMES or EXPS=NAMES."""
 # read when a process starts: idle threads sleep instead of taking time from other processes, and glibc keeps the
 # memory of large tensors for the next training step
 ENVIRONMENT = {
@@ -48,13 +68,70 @@ ENVIRONMENT = {
 
 
 class Parser(argparse.ArgumentParser):
-    """Errors are one line that says what a command takes."""
+    """Errors are one line, in the words of make: what came, what a command takes, and a command that works."""
+
+    words: Mapping[str, str] = {}  # what was given
+
+    @property
+    def takes(self) -> list[str]:
+        """The names of all options, as make spells them."""
+        options = (action.option_strings[-1] for action in self._actions if action.option_strings)
+        return ["COMP", *(as_word(option) for option in options if option != "--help")]
 
     def error(self, message: str) -> NoReturn:
-        options = (action.option_strings[-1] for action in self._actions if action.option_strings)
-        names = [option[2:].upper().replace("-", "_") + "=" for option in options if option != "--help"]
-        takes = f"; {self.prog} takes COMP= {' '.join(names)}" if names else ""
-        self.exit(2, f"error: {message}{takes}; {self.prog} --help says more\n")
+        stage, found = self.prog.split()[-1], re.sub(r"(--[a-z][a-z-]*)", lambda m: f"{as_word(m[1])}=", message)
+        changed = EXAMPLES.get(stage, {})
+        missing = re.findall(r"([A-Z_]+)=", found) if "are required" in message else []
+        if missing:
+            found = f"{stage} needs {' and '.join(f'{name}=' for name in missing)}"
+        run = command_with(stage, self.words, {name: changed[name] for name in changed if name not in self.words})
+        self.exit(2, f"error: {found}; {self.prog} takes {' '.join(f'{name}=' for name in self.takes)}; run: {run}\n")
+
+    def refuse(self, unknown: Sequence[str]) -> NoReturn:
+        """Ends with the message about words that this command does not take."""
+        names = [as_word(word.partition("=")[0]) for word in unknown if word.startswith("--")]
+        if not names:
+            self.error(f"not expected: {' '.join(unknown)}")
+        near = {name: nearest_first(name, self.takes) for name in names}
+        alike = {name: close[0] for name in names if (close := get_close_matches(name, self.takes, 1))}
+        kept = {name: value for name, value in self.words.items() if name not in names}
+        kept |= {
+            alike[name]: self.words[name]
+            for name in names
+            if self.words.get(name) and alike.get(name) not in (None, *kept)
+        }
+        listed = " ".join(f"{name}=" for name in near[names[0]])
+        came = " ".join(f"{name}={self.words.get(name, '')}" for name in names)
+        stage = self.prog.split()[-1]
+        run = command_with(stage, {**EXAMPLES.get(stage, {}), **kept}, {})
+        self.exit(2, f"error: not expected: {came}; {self.prog} takes {listed}; run: {run}\n")
+
+
+def as_word(option: str) -> str:
+    """An option as make spells it.
+
+    >>> as_word("--budget-mb")
+    'BUDGET_MB'
+    """
+    return option.lstrip("-").upper().replace("-", "_")
+
+
+def given_words(options: Sequence[str]) -> dict[str, str]:
+    """{name as make spells it: value} of options; without empty values, and without JOBS=1.
+
+    >>> given_words(["train", "mini", "--exps", "a b", "--jobs", "1", "--fast"])
+    {'COMP': 'mini', 'EXPS': 'a b', 'FAST': '1'}
+    """
+    words, rest = {}, list(options[1:])
+    while rest:
+        word, _, value = rest.pop(0).partition("=")
+        if not word.startswith("--"):
+            words["COMP"] = word
+        elif as_word(word) in FLAGS:
+            words[as_word(word)] = "1"
+        else:
+            words[as_word(word)] = value or (rest.pop(0) if rest and not rest[0].startswith("--") else "")
+    return {name: value for name, value in words.items() if value and (name, value) != ("JOBS", "1")}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,33 +143,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv.remove("TRUST=1")
         os.environ["TRUST"] = "1"  # see config/trusted_code.py
     argv = as_options(argv)
-    parser = Parser(prog="tandem", description=__doc__)
-    commands = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
-    wanted = next((word for word in argv if not word.startswith("-")), None)
-    for name, summary in STAGES.items():
-        command = commands.add_parser(name, help=summary, description=summary)
-        command.add_argument("comp", nargs="?", default=DEFAULT, help=f"a folder in input/ (default: {DEFAULT})")
-        if name in BUILD:
-            command.add_argument("--exps", default="", help='experiments, such as "image_lite0 text_minilm"')
-            command.add_argument(
-                "--stack", default="stack", help="a name of your own keeps several stacks side by side"
-            )
-            command.add_argument("--jobs", type=int, default=1, help="tasks that run at once; no result depends on it")
-        if name == wanted:
-            file = name.replace("-", "_") + ("_" if name == "import" else "")
-            module = importlib.import_module(f"tandem.stages.{file}")
-            if hasattr(module, "add_arguments"):
-                module.add_arguments(command)
-    args, unknown = parser.parse_known_args(argv)
-    if unknown:
-        commands.choices[args.stage].error(f"not expected: {' '.join(unknown)}")
+    parser, commands, module = make_parser(argv)
     try:
-        if hasattr(module, "main"):
-            return module.main(args) or 0
-        from tandem.stages._run import bring_up_to_date
-
-        bring_up_to_date(args.comp, args.stage, args.exps, args.jobs, stack=args.stack)
-        return 0
+        args, unknown = parser.parse_known_args(argv)
+        if unknown:
+            commands[args.stage].refuse(unknown)
+        status = run_stage(module, args)
+        sys.stdout.flush()
+        return status
+    except WrongOption as error:
+        return refused(argv, error.wrong)
+    except WrongValue as error:
+        return refused(argv, error)
+    except BrokenPipeError:  # the reader, such as head, has read enough
+        for stream in (sys.stdout, sys.stderr):  # what is left in their buffers is written at exit
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return 0 if args.stage in PRINT else CLOSED_PIPE
     except (ValueError, OSError) as error:  # OSError: no such file, no permission, a full disk
         asked = str(error).startswith("question: ")
         print(error if asked else f"error: {error}", file=sys.stderr)
@@ -100,6 +167,61 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nstopped; the same command continues from here", file=sys.stderr)
         return 130
+
+
+def make_parser(argv: Sequence[str]) -> tuple[Parser, Mapping[str, Parser], ModuleType | None]:
+    """The parser, that of each stage, and the module of the stage that is wanted; ends where there is no such stage."""
+    parser = Parser(prog="tandem", description=__doc__, epilog=EPILOG, formatter_class=RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
+    wanted = next((word for word in argv if not word.startswith("-")), None)
+    if wanted is not None and wanted not in STAGES:
+        near = nearest_first(wanted, list(STAGES))
+        run = command_with(near[0], given_words(argv), {})
+        parser.exit(2, f"error: {wanted!r} is no target; there are: {', '.join(map(repr, near))}; run: {run}\n")
+    module = None
+    for name, summary in STAGES.items():
+        command = commands.add_parser(name, help=summary, description=summary)
+        command.words = given_words(argv)
+        command.add_argument("comp", nargs="?", default=DEFAULT, help=f"a folder in input/ (default: {DEFAULT})")
+        if name in BUILD:
+            command.add_argument("--exps", default="", help='experiments, such as "image_lite0 text_minilm"')
+            command.add_argument(
+                "--stack", default="stack", help="a name of your own keeps several stacks side by side"
+            )
+            command.add_argument(
+                "--jobs", type=Number("JOBS", 1), default=1, help="tasks that run at once; no result depends on it"
+            )
+        if name == wanted:
+            file = name.replace("-", "_") + ("_" if name == "import" else "")
+            module = importlib.import_module(f"tandem.stages.{file}")
+            if hasattr(module, "add_arguments"):
+                module.add_arguments(command)
+    return parser, commands.choices, module
+
+
+def run_stage(module: ModuleType | None, args: argparse.Namespace) -> int:
+    """Runs a stage; those without a `main` are tasks of the graph. An error where there is no such competition is about
+    that."""
+    try:
+        if hasattr(module, "main"):
+            return module.main(args) or 0
+        from tandem.stages._run import bring_up_to_date
+
+        bring_up_to_date(args.comp, args.stage, args.exps, args.jobs, stack=args.stack)
+        return 0
+    except (ValueError, OSError):
+        if args.stage not in MAKE_A_COMPETITION and not getattr(args, "bundle", None):
+            from tandem.config.competition import require_competition
+
+            require_competition(args.comp)
+        raise
+
+
+def refused(argv: Sequence[str], error: WrongValue) -> int:
+    """Prints the error, and the same command with words that work."""
+    run = f"; run: {command_with(argv[0], given_words(argv), error.changed)}" if error.changed else ""
+    print(f"error: {error}{run}", file=sys.stderr)
+    return 2
 
 
 def as_options(words: Sequence[str]) -> list[str]:

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, model_validator
 from pydantic.fields import FieldInfo
 
+from tandem.artifacts.paths import NAME, Paths
 from tandem.config.labels import PLACE, Labels
 from tandem.config.metric_names import METRIC_INFO, Needs, checked_metric
 from tandem.config.questions import OPEN, OpenQuestions, Question, as_list, flat, open_keys
 from tandem.config.toml_files import Section, parse_toml, validate
+from tandem.runtime.wrong_values import listed, nearest_first, unknown
+from tandem.sample import NAME as SAMPLE
 
 Duplicates = Literal["group", "off"]
 if TYPE_CHECKING:
@@ -183,10 +186,33 @@ class Competition(Section):
         return METRIC_INFO[self.metric].needs if self.metric in METRIC_INFO else self.metric_input or "labels"
 
 
+def how_to_add(path: Path) -> str:
+    """What to run where a competition.toml does not exist."""
+    comp = path.parent.name
+    if comp == SAMPLE:
+        return f"the sample is drawn by: make check COMP={comp}"
+    return f"run: make import ZIP={comp}.zip COMP={comp}"
+
+
+def require_competition(comp: str) -> None:
+    """Raises WrongValue, with the names of those there are, or FileNotFoundError where it is not imported yet."""
+    sample = Paths(SAMPLE).competition
+    there = sorted({SAMPLE, *(one.parent.name for one in sample.parent.parent.glob(f"*/{sample.name}"))})
+    if comp in there:
+        return
+    if not NAME.fullmatch(comp):
+        raise unknown("COMP", comp, "expected lower-case letters, digits, '_' and '-'", there)
+    file = Paths(comp).competition
+    if file.parent.is_dir():
+        how = f"there is no {file}, it is not imported yet; run: make import COMP={comp}"
+        raise FileNotFoundError(f"COMP={comp}: {how}; {listed(nearest_first(comp, there))}")
+    raise unknown("COMP", comp, "there is no such competition in input/ (make import adds one)", there)
+
+
 def load_competition(path: Path) -> Competition:
     """Raises FileNotFoundError, OpenQuestions, or ValueError that names the invalid key."""
     if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist; run: make import ZIP=<file.zip> COMP={path.parent.name}")
+        raise FileNotFoundError(f"{path} does not exist; {how_to_add(path)}")
     values = parse_toml(path)
     if asked := open_keys(values):
         raise OpenQuestions(path, {key: _comment(path, key) for key in asked})

@@ -13,7 +13,7 @@ from tandem.artifacts.paths import Paths
 from tandem.artifacts.rows_by_id import rows_by_id
 from tandem.config.encoders import Joint
 
-HOW = "run: make add-features COMP={comp} FILE=<file> NAME={name} AGAIN=1"
+HOW = "run: make add-features COMP={comp} FILE={name}.parquet NAME={name} AGAIN=1"
 
 
 def values_file(paths: Paths, name: str, split: str) -> Path:

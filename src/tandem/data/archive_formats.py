@@ -20,7 +20,7 @@ SUFFIXES = (*TAR_SUFFIXES, ".zip", ".gz", ".bz2", ".xz")  # the longer ones firs
 RAR, SEVEN_ZIP, ZSTANDARD = "a RAR archive (unrar x)", "a 7z archive (7z x)", "a Zstandard file (zstd -d)"
 OTHER_KINDS = {".rar": RAR, ".7z": SEVEN_ZIP}  # and what unpacks them
 STARTS = {b"Rar!\x1a": RAR, b"7z\xbc\xaf'\x1c": SEVEN_ZIP, b"\x28\xb5\x2f\xfd": ZSTANDARD}
-BY_HAND = "unpack it with that program, then run: make import DIR=<folder> COMP=<name>"
+BY_HAND = "unpack it with that program, then run: make import DIR=unpacked COMP=mine"
 WEB_PAGE = re.compile(rb"\s*<(!doctype|html|head)", re.IGNORECASE)
 LFS = b"version https://git-lfs"
 
@@ -98,7 +98,7 @@ def _only_member(path: Path, start: bytes) -> Member:
 
 def _zip_member(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
     kind = stat.S_IFMT(info.external_attr >> 16)
-    by_hand = "unpack the archive by hand and run: make import DIR=<folder> COMP=<name>"
+    by_hand = "unpack the archive by hand and run: make import DIR=unpacked COMP=mine"
     encrypted = f"is encrypted; {by_hand}" if info.flag_bits & 1 else ""
     problem = _problem(info.orig_filename, kind in (0, stat.S_IFREG, stat.S_IFDIR)) or encrypted
     return Member(info.orig_filename, info.file_size, info.is_dir(), problem, lambda: opened.open(info))

@@ -89,7 +89,7 @@ def _of_table(table: UserTable, id_columns: Sequence[str]) -> FeatureFile:
     if id is None:
         wanted = " or ".join(map(repr, id_columns))
         raise ValueError(
-            f"{table.file}: no column of ids: expected {wanted}, or ID=<column>; has: {listed(table.columns)}"
+            f"{table.file}: no column of ids: expected {wanted}, or ID= with its name; has: {listed(table.columns)}"
         )
     names, blocks = list[str](), [np.zeros((len(table.places), 0))]
     for name in (name for name in table.columns if name != id and name not in table.counters):
@@ -154,7 +154,7 @@ def join_splits(files: Mapping[str, FeatureFile], splits: Mapping[str, Sequence[
     used: dict[Path, set[int]] = {}
     for split, ids in splits.items():
         if split not in files:
-            raise ValueError(f"{split.upper()}=<file> is missing: the {len(ids):,} rows of {split} need features too")
+            raise ValueError(f"{split.upper()}= is missing: the {len(ids):,} rows of {split} need features too")
         file = files[split]
         at = match_ids(file.ids, ids)
         if missing := [id for id in ids if id not in at]:

@@ -26,6 +26,7 @@ from tandem.explain.words import word_effects
 from tandem.graph.experiment_dir import ExperimentDir, Experiments
 from tandem.graph.keys import STACK
 from tandem.models.fold_ensemble import FoldEnsemble
+from tandem.runtime.wrong_values import unknown
 from tandem.training.split_inputs import read_inputs
 
 
@@ -95,10 +96,10 @@ def choose_experiment(experiments: Experiments, name: str) -> tuple[ExperimentDi
     experiment = experiments[name]
     if not experiment.is_trained or experiment.is_stack or experiment.is_external:
         comp = experiment.paths.comp
-        none = f"nothing is trained for {comp!r}; run: make submit COMP={comp}"
-        stacks = "".join(f", {one.name}" for one in experiments.scored() if one.is_stack)
-        other = f"EXP={name!r}: expected one of {', '.join(scored)}; or a stack, whose terms are shown as well{stacks}"
-        raise FileNotFoundError(other if scored else none)
+        if not scored:
+            raise FileNotFoundError(f"nothing is trained for {comp!r}; run: make submit COMP={comp}")
+        stacks = [one.name for one in experiments.scored() if one.is_stack]
+        raise unknown("EXP", name, "expected a trained experiment that labels new images, or a stack", scored + stacks)
     return experiment, stack
 
 

@@ -15,6 +15,7 @@ from tandem.decoding.decision import Decision, decide
 from tandem.explain.words import Words
 from tandem.graph.experiment_dir import ExperimentDir, Experiments
 from tandem.logits import sigmoid
+from tandem.runtime.wrong_values import WrongValue
 
 LEAST, MOST = 3, 8  # labels shown in detail
 FALSE_NEGATIVE, FALSE_POSITIVE = "FN", "FP"
@@ -107,7 +108,8 @@ def find_row(
     near = difflib.get_close_matches(PurePath(image).stem or image, every, n=3, cutoff=0.5)
     counts = " or ".join(f"{len(known):,} of {split}" for split, known in ids.items())
     hint = f"similar: {', '.join(near)}" if near else f"such as {every[0]}" if every else "there are none"
-    raise ValueError(f"ID={image!r}: expected an image id, or the name of its file, of one of the {counts}; {hint}")
+    message = f"ID={image!r}: expected an image id, or the name of its file, of one of the {counts}; {hint}"
+    raise WrongValue(message, {"ID": (near or every)[0]} if every else {})
 
 
 def _same_file(said: str, file: str) -> bool:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import Competition, load_competition
+from tandem.config.toml_files import config_files
 from tandem.graph.keys import NONE, STACK, decoder_settings, model_name, read_record, reason
 from tandem.graph.trained_files import TrainedFiles
+from tandem.runtime.wrong_values import nearest_first, unknown
 
 if TYPE_CHECKING:  # imported where they are used: `make scores` needs none of them
     import numpy as np
@@ -186,7 +188,7 @@ class ExperimentDir(TrainedFiles):
     def require_current(self) -> "ExperimentDir":
         """Raises FileNotFoundError where it is not trained or scored, ValueError where it is stale."""
         if not self.is_scored:
-            raise FileNotFoundError(self.experiments.why_not_scored(self.name))
+            raise self.experiments.not_scored(self.name)
         if why := self.why_not_current:
             raise ValueError(f"{self.name!r} is stale: {why}; run: {self.command}")
         return self
@@ -223,15 +225,15 @@ class Experiments:
     def __getitem__(self, name: str) -> ExperimentDir:
         return self._opened.setdefault(name, ExperimentDir(self, name))
 
-    def why_not_scored(self, name: str) -> str:
-        """The message about an experiment or a stack that is not scored."""
-        return f"{name!r} is not trained; run: {self[name].command}{self.scored_names()}"
-
-    def scored_names(self) -> str:
-        """The end of a message: the names of what is scored, stacks apart; empty where nothing is."""
-        names = {kind: [one.name for one in self.scored() if one.is_stack is kind] for kind in (False, True)}
-        kinds = (("experiments", names[False]), ("stacks", names[True]))
-        return "".join(f"; scored {what}: {', '.join(found)}" for what, found in kinds if found)
+    def not_scored(self, name: str) -> Exception:
+        """The error about an experiment or a stack that is not scored: how it is trained, or the names there are."""
+        can_be_trained = name == STACK or name in config_files(self.paths.configs) or self[name].is_trained
+        scored = [one.name for one in self.scored()]
+        if can_be_trained or not scored:
+            there = f"; scored: {' '.join(nearest_first(name, scored))}" if scored else ""
+            command = self[name].command if can_be_trained else command_for(self.paths.comp)
+            return FileNotFoundError(f"{name!r} is not trained; run: {command}{there}")
+        return unknown("EXP", name, "not scored", scored)
 
     def scored(self) -> list[ExperimentDir]:
         """Those that are scored, by name."""

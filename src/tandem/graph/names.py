@@ -11,6 +11,7 @@ from tandem.config.experiments import Experiment
 from tandem.config.load_experiments import why_unfit
 from tandem.data.added_features import read_records
 from tandem.graph.keys import STACK, read_record
+from tandem.runtime.wrong_values import WrongValue, listed, nearest_first, unknown
 
 R = TypeVar("R")
 GPU = "gpu"  # EXPS=gpu: all experiments whose names begin with gpu_
@@ -68,23 +69,35 @@ class Names:
             require_prompts(name, self.experiments[name], self.competition.labels, self.paths.competition)
         if wanted == [GPU]:
             return [name for name in self.experiments if name.startswith("gpu_")]
-        unknown = [name for name in wanted if name not in self.experiments]
-        if stacks := [name for name in unknown if NAME.fullmatch(name) and self.fitted_members(name)]:
-            raise ValueError(f"{said}: {' '.join(stacks)} is a stack, not an experiment; expected STACK={stacks[0]}")
-        if unknown:
-            reasons = filter(None, (why_unfit(name, self.paths.configs, self.competition) for name in unknown))
-            there = "; ".join([" ".join(sorted(self.experiments)), *reasons])
-            raise ValueError(
-                f"{said}: {' '.join(unknown)} has no file in configs/ that fits this competition; there are: {there}"
-            )
+        missing = [name for name in wanted if name not in self.experiments]
+        if stacks := [name for name in missing if NAME.fullmatch(name) and self.fitted_members(name)]:
+            message = f"{said}: {' '.join(stacks)} is a stack, not an experiment; expected STACK={stacks[0]}"
+            raise WrongValue(message, {"EXPS": "", "STACK": stacks[0]} if said == "EXPS" else None)
+        if missing:
+            raise self._unknown_experiments(said, wanted, missing)
         names = list(dict.fromkeys(wanted)) or list(self.competition.experiments)
         self._require_added(names)
         return names
 
+    def _unknown_experiments(self, said: str, wanted: Sequence[str], missing: Sequence[str]) -> WrongValue:
+        """The error about names that no experiment has; the nearest there is stands in the command for each."""
+        there, apart = sorted(self.experiments), " ".join(wanted).replace(",", " ").split()
+        near = " ".join(
+            dict.fromkeys(name if name in there else (nearest_first(name, there) or [""])[0] for name in apart)
+        )
+        changed = {said: near} if said.isupper() else {}
+        if "," in "".join(wanted):
+            why = f'expected names with spaces between them, such as {said}="{near}"'
+            return WrongValue(f"{said}={' '.join(wanted)}: {why}; {listed(there)}", changed)
+        reasons = [why for name in missing if (why := why_unfit(name, self.paths.configs, self.competition))]
+        why = f"{' '.join(missing)} has no file in configs/ that fits this competition"
+        there = nearest_first(missing[0], there)
+        return WrongValue("; ".join([f"{said}: {why}", listed(there), *reasons]), changed)
+
     def trainable(self, name: str) -> Experiment:
         """The one experiment of this name; raises ValueError where there is none, or it was made elsewhere."""
         if name in (STACK, GPU):
-            raise ValueError(f"EXP={name}: expected one experiment; there are: {' '.join(sorted(self.experiments))}")
+            raise unknown("EXP", name, "expected one experiment", sorted(self.experiments))
         experiment = self.experiments[self.chosen([name], "EXP")[0]]
         if experiment.external:
             raise ValueError(f"EXP={name}: it is external, only its predictions are known; expected one with models")
@@ -97,7 +110,7 @@ class Names:
             if missing := [one.name for one in self.experiments[name].features if one.name not in there]:
                 raise ValueError(
                     f"configs/{name}.toml: features: {self.paths.comp} has no features {missing[0]!r}, only {there}; "
-                    f"run: make add-features COMP={self.paths.comp} FILE=<file> NAME={missing[0]}"
+                    f"run: make add-features COMP={self.paths.comp} FILE={missing[0]}.parquet NAME={missing[0]}"
                 )
 
     def is_stack(self, name: str) -> bool:
@@ -138,5 +151,5 @@ class Names:
             "submit": [*scored, *([f"submit {submitted}"] if self.competition.has_test else [f"decode {submitted}"])],
         }
         if target not in goals:
-            raise ValueError(f"plan of {target!r}: expected one of {', '.join(goals)}")
+            raise unknown("TARGET", target, "not a target that can be planned", list(goals))
         return list(dict.fromkeys(goals[target]))

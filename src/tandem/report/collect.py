@@ -33,8 +33,7 @@ def gather(experiments: Experiments, wanted: str = "") -> ReportData:
     rows, rule = read_labelled_rows(paths), Rule.of(experiments.competition, paths.input)
     scored, stale = read_experiments(experiments, rows)
     if wanted and wanted not in scored:
-        command = experiments[wanted].command
-        raise ValueError(f"EXP={wanted}: not scored; there are {sorted(scored)}; run: {command}")
+        raise experiments.not_scored(wanted)
     best = max(scored, key=lambda name: merit(scored[name].scores), default="")
     name = wanted or (STACK if STACK in scored else best)  # "" where nothing is scored
     train, test = read_split(paths, "train"), read_split(paths, "test") if paths.images("test").exists() else None

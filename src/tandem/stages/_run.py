@@ -9,6 +9,7 @@ from importlib import import_module
 from itertools import product
 
 from tandem.artifacts.paths import Paths
+from tandem.config.competition import require_competition
 from tandem.config.import_record import may_be_incomplete
 from tandem.graph.declared_stages import Graph
 from tandem.graph.keys import NEW, STACK
@@ -17,6 +18,7 @@ from tandem.graph.plan import Step, carry_out, steps
 from tandem.runtime.processes import run_in_new_process
 from tandem.runtime.progress import TASK, clear_lines_of_run, print_line
 from tandem.runtime.run_progress import RunProgress, RunTask
+from tandem.runtime.wrong_values import require_within
 from tandem.sample import NAME as SAMPLE
 
 # rough relative costs, for the time left: seconds on two cores, 800 rows
@@ -30,8 +32,8 @@ def bring_up_to_date(
 ) -> list[str]:
     """Runs all stale tasks of a target for these experiments, or the members of this stack, and those of submissions by
     another `decoder` too; prints a line where there is nothing to do. Returns the names of the target's last tasks."""
-    if jobs < 1:
-        raise ValueError(f"JOBS={jobs}: expected 1 or more")
+    require_within("JOBS", jobs, 1)
+    require_competition(comp)
     paths, names = Paths(comp), exps.split() if isinstance(exps, str) else list(exps)
     with only_run(paths):
         remove_leftovers(paths)

@@ -14,6 +14,7 @@ from tandem.artifacts.atomic_io import read_json, write_text, write_with
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.bundling.cost import WARM_UP, time_rows
+from tandem.config.competition import require_competition
 from tandem.config.encoders import Encoder
 from tandem.config.experiments import FusionExperiment
 from tandem.data.split_tables import read_labels
@@ -25,6 +26,7 @@ from tandem.graph.lock import only_run
 from tandem.report.ablation import Comparison, Row, csv_table, draw, markdown, split_for_decoders, with_seeds
 from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import use_threads
+from tandem.runtime.wrong_values import Number, require_within, unknown
 from tandem.stages._run import make_current
 from tandem.training.fold_job import FoldJob
 from tandem.training.parallel_folds import fit_folds
@@ -34,19 +36,20 @@ TIMED = 128  # images
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--exp", default="", help="the fusion network (default: the first of the competition)")
-    parser.add_argument("--folds", type=int, default=0, help="number of folds to train; 0: all")
-    parser.add_argument("--seeds", type=int, default=1, help="times that each network is trained, with other seeds")
+    parser.add_argument("--folds", type=Number("FOLDS", 0), default=0, help="number of folds to train; 0: all")
+    parser.add_argument(
+        "--seeds", type=Number("SEEDS", 1), default=1, help="times that each network is trained, with other seeds"
+    )
 
 
 def main(args: Namespace) -> None:
     use_threads()
     paths = Paths(args.comp)
+    require_competition(args.comp)
     with only_run(paths):
-        if args.seeds < 1:
-            raise ValueError(f"SEEDS={args.seeds}: expected 1 or more")
+        require_within("SEEDS", args.seeds, 1)
         graph, names = _open_graph(paths, args.exp, args.seeds)
-        if not 0 <= args.folds <= len(graph.fold_numbers):
-            raise ValueError(f"FOLDS={args.folds}: expected 0 to {len(graph.fold_numbers)}")
+        require_within("FOLDS", args.folds, 0, len(graph.fold_numbers))
         graph = _make_features(graph, sum(names, []))
         _Ablation(graph, names, list(graph.fold_numbers)[: args.folds or None]).run()
     print(f"{paths.ablation('.md')}, .csv and .png")
@@ -60,7 +63,9 @@ def _open_graph(paths: Paths, name: str, seeds: int) -> tuple[Graph, list[list[s
     name = name or next(own, "fusion")
     experiment = graph.trainable(name)
     if not isinstance(experiment, FusionExperiment):
-        raise ValueError(f"EXP={name}: expected an experiment of kind fusion, got {experiment.kind!r}")
+        fusions = [one for one in graph.experiments if isinstance(graph.experiments[one], FusionExperiment)]
+        why = f"expected an experiment of kind fusion, got {experiment.kind!r}"
+        raise unknown("EXP", name, why, fusions)
     if experiment.seeds > 1:
         raise ValueError(
             f"EXP={name}: has seeds = {experiment.seeds}; expected its base, with SEEDS={experiment.seeds}"

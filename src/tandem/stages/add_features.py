@@ -10,12 +10,13 @@ from typing import get_args
 
 from tandem.artifacts.atomic_io import file_digest
 from tandem.artifacts.paths import Paths, check_name, local_path
-from tandem.config.competition import Competition
+from tandem.config.competition import Competition, require_competition
 from tandem.config.encoders import Joint
 from tandem.data.added_features import content_digest, read_records, write_added
 from tandem.data.feature_file import FeatureFile, constant_columns, join_splits, read_feature_file
 from tandem.data.split_tables import read_ids
 from tandem.graph.lock import only_run
+from tandem.runtime.wrong_values import WrongValue, nearest_first
 from tandem.stages._run import checked_graph
 
 SPLITS = ("train", "test", "unlabelled", "extra")
@@ -37,7 +38,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 def main(args: Namespace) -> None:
     paths, name = Paths(args.comp), check_name("NAME", args.name)
     if args.reads and args.reads not in READS:
-        raise ValueError(f"READS={args.reads}: expected one of {', '.join(READS)}")
+        near = nearest_first(args.reads, READS)[0]
+        raise WrongValue(f"READS={args.reads}: expected one of {', '.join(READS)}", {"READS": near})
+    require_competition(args.comp)
     with only_run(paths):
         competition = checked_graph(paths).competition
         splits = {split: read_ids(paths.images(split)) for split in competition.splits}
@@ -84,7 +87,7 @@ def read_files(args: Namespace, competition: Competition) -> dict[str, FeatureFi
     if absent := [split for split in given if split not in competition.splits]:
         raise ValueError(f"{absent[0].upper()}={given[absent[0]]}: the competition has no rows of {absent[0]}")
     if not (given or args.file):
-        raise ValueError("FILE=<file> is missing: .parquet, .csv or .npy with features and ids; or TRAIN= and TEST=")
+        raise ValueError("FILE= is missing: .parquet, .csv or .npy with features and ids; or TRAIN= and TEST=")
     if args.ids and len(given) + bool(args.file) > 1:
         raise ValueError(f"IDS={args.ids}: with several files, put the ids beside each: NAME.ids.txt beside NAME.npy")
     wanted = {split: given.get(split, args.file) for split in competition.splits if split in given or args.file}

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from tandem.artifacts.atomic_io import file_digest, write_json, write_with
 from tandem.artifacts.paths import Paths, check_name, local_path
 from tandem.artifacts.predictions import Predictions, read_provenance
-from tandem.config.competition import Competition
+from tandem.config.competition import Competition, require_competition
 from tandem.config.external import OTHER_FOLDS
 from tandem.data.external_predictions import (
     KINDS,
@@ -69,6 +69,7 @@ def main(args: Namespace) -> None:
     if args.remove:
         remove(paths, name)
         return
+    require_competition(args.comp)
     with only_run(paths):
         graph = open_graph(paths)
     if steps(graph, ["folds"]):

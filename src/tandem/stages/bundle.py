@@ -21,15 +21,28 @@ from tandem.config.trusted_code import code_digest
 from tandem.graph.experiment_dir import Experiments
 from tandem.inference.bundle_reader import code_of
 from tandem.runtime.console import make_console
+from tandem.runtime.wrong_values import Number
 
 CHECKED = 64  # images
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--budget-mb", type=float, default=100.0, help="largest size of the zip, in MB")
-    parser.add_argument("--budget-ms", type=float, default=float("inf"), help="longest time per image, in ms")
+    parser.add_argument(
+        "--budget-mb",
+        type=Number("BUDGET_MB", 0, instead="100", kind=float),
+        default=100.0,
+        help="largest size of the zip, in MB",
+    )
+    parser.add_argument(
+        "--budget-ms",
+        type=Number("BUDGET_MS", 0, kind=float),
+        default=float("inf"),
+        help="longest time per image, in ms",
+    )
     parser.add_argument("--exp", help="bundle this experiment, whatever it costs: stack, fast, ...")
-    parser.add_argument("--folds", type=int, default=0, help="with --exp: number of its fold models; 0: all")
+    parser.add_argument(
+        "--folds", type=Number("FOLDS", 0), default=0, help="with --exp: number of its fold models; 0: all"
+    )
 
 
 def main(args: Namespace) -> None:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from tandem.artifacts.atomic_io import write_json
 from tandem.artifacts.paths import Paths
+from tandem.config.competition import require_competition
 from tandem.config.import_record import assumed_metric
 from tandem.data.check_competition import CheckedTables, check_competition, content_digests, write_checked
 from tandem.data.corrections import read_corrections, summary
@@ -31,6 +32,7 @@ STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 def main(args: Namespace) -> int:
     """Checks in any case; images that did not change are not opened again."""
     paths = Paths(args.comp)
+    require_competition(args.comp)
     with only_run(paths):
         graph = open_graph(paths)
         errors = check(graph)

@@ -9,7 +9,7 @@ REPORT = "../index.html"  # from the page of an image
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--id", required=True, help="the image: its id, or the name of its file")
+    parser.add_argument("--id", default="", help="the image: its id, or the name of its file")
     parser.add_argument("--exp", help="an experiment whose logits are sums of terms (default: fusion, else the first)")
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
 

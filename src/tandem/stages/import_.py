@@ -3,6 +3,7 @@
 What is certain is written; the rest is asked in a terminal, else left as open questions in competition.toml.
 """
 
+import re
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from tandem.data.caption_words import without_spaces
 from tandem.data.complete_competition import complete
 from tandem.data.infer_competition import Inference
 from tandem.runtime.console import make_console
+from tandem.runtime.wrong_values import WrongValue, listed, nearest_first, unknown
 from tandem.sample import NAME as SAMPLE
 
 ANSWERS = {"labels": "labels.column", "id": "id", "image": "image", "caption": "caption", "metric": "metric"}
@@ -56,11 +58,23 @@ def fetch(paths: Paths, args: Namespace) -> None:
     """Unpacks or copies the files; those that are there already stay."""
     source = args.zip or args.dir
     if paths.comp == SAMPLE:
-        raise ValueError(f"{SAMPLE!r} is the competition that comes with Tandem; give yours a name: COMP=<name>")
+        name = re.sub("[^a-z0-9]+", "_", source.stem.lower()).strip("_") if source else ""
+        changed = {"COMP": name if name not in ("", SAMPLE) else "mine"} | ({} if source else {"ZIP": "mine.zip"})
+        raise WrongValue(f"{SAMPLE!r} is the competition that comes with Tandem; give yours a name", changed)
     there, was_there = paths.input.is_dir() and any(paths.input.iterdir()), paths.competition.exists()
     own = python_files(paths.input)
     if source is None and not there:
-        raise ValueError(f"nothing to import; run: make import ZIP=<file.zip> COMP={paths.comp} (or DIR=<folder>)")
+        zips = [str(file) for file in sorted(Path().glob("*.zip"))]
+        here = f"zip files here, {listed(nearest_first(paths.comp, zips))}"
+        zip_file = nearest_first(paths.comp, zips)[0] if zips else f"{paths.comp}.zip"
+        message = f"nothing to import: expected ZIP= with a file, or DIR= with a folder; {here}"
+        raise WrongValue(message, {"ZIP": zip_file})
+    if args.zip and not args.zip.exists():
+        zips = [str(file) for file in sorted(args.zip.parent.glob("*.zip"))]
+        raise unknown("ZIP", str(args.zip), "no such file; zip files in this folder", zips)
+    if args.dir and not args.dir.is_dir():
+        folders = sorted(str(folder) for folder in args.dir.parent.glob("*/") if folder.name[0] != ".")
+        raise unknown("DIR", str(args.dir), "no such folder; folders beside it", folders)
     if source is None or source.resolve() == paths.input.resolve():
         print(f"the files are already in {paths.input}")
     else:

@@ -31,6 +31,7 @@ from tandem.inference.results import (
     read_finished,
 )
 from tandem.runtime.progress import progress
+from tandem.runtime.wrong_values import Number, WrongValue, unknown
 from tandem.stages._labeler import open_labeler
 
 SHOWN = 10  # unreadable files
@@ -41,7 +42,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--captions", type=local_path, help="table: a column of images, one of captions; some may be missing"
     )
-    parser.add_argument("--out", required=True, help="FILE.csv, FILE.jsonl, or - for standard output")
+    parser.add_argument("--out", default="", help="FILE.csv, FILE.jsonl, or - for standard output")
     parser.add_argument(
         "--bundle", type=local_path, help="FILE.zip of `make bundle`, or the folder: instead of a competition"
     )
@@ -50,13 +51,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--exp", default=STACK, help="the experiment whose models are used")
     parser.add_argument("--fast", action="store_true", help="one small model, trained first where it is stale")
     parser.add_argument("--decoder", default="", help="how labels are chosen, such as shrunk; default: the one in use")
-    parser.add_argument("--folds", type=int, default=0, help="number of its fold models, fewer are faster; 0: all")
+    parser.add_argument(
+        "--folds", type=Number("FOLDS", 0), default=0, help="number of its fold models, fewer are faster; 0: all"
+    )
 
 
 def main(args: Namespace) -> int:
+    check_paths(args)
     out = None if args.out == "-" else local_path(args.out)
-    if out and out.suffix not in (".csv", ".jsonl"):
-        raise ValueError(f"OUT={out}: expected a name ending in .csv or .jsonl, or -")
     labeler = open_labeler(args)
     if labeler.note:
         print(labeler.note, file=sys.stderr)
@@ -112,6 +114,23 @@ def continue_output(
     check_captions(out, texts, done)
     write_record(out, labeler.made_by, texts)
     return done
+
+
+def check_paths(args: Namespace) -> None:
+    """Raises WrongValue where nothing to read, or no file to write, is named; before models are loaded."""
+    if not args.images and not args.captions:
+        changed = {"IMAGES": "photos", "OUT": args.out or "labels.csv"}
+        raise WrongValue("predict needs IMAGES=, a folder of images, or CAPTIONS=, a table", changed)
+    if args.images and not args.images.is_dir():
+        folders = sorted(str(folder) for folder in args.images.parent.glob("*/") if folder.name[0] not in "._")
+        raise unknown("IMAGES", str(args.images), "expected a folder of images; folders beside it", folders)
+    if args.captions and not args.captions.is_file():
+        tables = sorted(str(file) for end in ("csv", "tsv") for file in args.captions.parent.glob(f"*.{end}"))
+        raise unknown("CAPTIONS", str(args.captions), "expected a table of captions; tables beside it", tables)
+    if args.out != "-" and local_path(args.out).suffix not in (".csv", ".jsonl"):
+        came = f"OUT={args.out}: expected" if args.out else "predict needs OUT=,"
+        name = str(Path(args.out).with_suffix(".csv")) if Path(args.out).name else "labels.csv"
+        raise WrongValue(f"{came} a name ending in .csv or .jsonl, or - for standard output", {"OUT": name})
 
 
 def read_new_rows(args: Namespace, competition: Competition) -> tuple[list[str], list[str]]:

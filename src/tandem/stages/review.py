@@ -15,6 +15,7 @@ from tandem.report.before_corrections import compare
 from tandem.report.collect import gather
 from tandem.report.data_model import FocusExperiment, ReportData
 from tandem.report.review_queue import questions
+from tandem.runtime.wrong_values import Number
 from tandem.stages._links import loading, show_link
 from tandem.web.local_server import listen, serve
 from tandem.web.review import make_review_app
@@ -23,7 +24,7 @@ from tandem.web.review_session import ReviewSession, next_steps
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--exp", default="", help="whose suspects and mistakes (default: the stack, else the best)")
-    parser.add_argument("--port", type=int, default=8000, help="0: one that is free")
+    parser.add_argument("--port", type=Number("PORT", 0, 65535, "8000"), default=8000, help="0: one that is free")
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
     parser.add_argument("--diff", action="store_true", help="print the score before the corrections and after")
 

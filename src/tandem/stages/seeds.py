@@ -19,14 +19,19 @@ from tandem.graph.declared_stages import Graph
 from tandem.graph.experiment_dir import ExperimentDir, Experiments
 from tandem.metrics import log_loss_rows, paired_mean
 from tandem.runtime.resources import threads
+from tandem.runtime.wrong_values import Number, require_within
 from tandem.stages._run import bring_up_to_date, open_graph
 from tandem.training.fold_job import FoldJob
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--exp", required=True, help="the experiment that is trained with further seeds")
-    parser.add_argument("--n", type=int, default=3, help=f"number of seeds, 2 to {MOST_SEEDS}")
-    parser.add_argument("--jobs", type=int, default=1, help="tasks that run at once; no result depends on it")
+    parser.add_argument("--exp", default="", help="the experiment that is trained with further seeds")
+    parser.add_argument(
+        "--n", type=Number("N", 2, MOST_SEEDS, "3"), default=3, help=f"number of seeds, 2 to {MOST_SEEDS}"
+    )
+    parser.add_argument(
+        "--jobs", type=Number("JOBS", 1), default=1, help="tasks that run at once; no result depends on it"
+    )
 
 
 def main(args: Namespace) -> None:
@@ -45,8 +50,7 @@ def main(args: Namespace) -> None:
 
 def check(graph: Graph, name: str, n: int) -> Experiment:
     """The experiment of this name; raises ValueError where it can't be trained with n seeds."""
-    if not 2 <= n <= MOST_SEEDS:
-        raise ValueError(f"N={n}: expected 2 to {MOST_SEEDS} seeds")
+    require_within("N", n, 2, MOST_SEEDS)
     experiment = graph.trainable(name)
     if why := experiment.why_not_random:
         raise ValueError(f"EXP={name}: {why}, so further seeds change nothing")

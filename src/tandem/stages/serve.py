@@ -3,19 +3,22 @@
 from argparse import ArgumentParser, Namespace
 
 from tandem.artifacts.paths import local_path
+from tandem.runtime.wrong_values import Number
 from tandem.stages._links import loading, show_link
 from tandem.web.local_server import listen, serve
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--port", type=int, default=8000, help="0: one that is free")
+    parser.add_argument("--port", type=Number("PORT", 0, 65535, "8000"), default=8000, help="0: one that is free")
     parser.add_argument(
         "--exp", default="", help="the experiment to use (default: the stack, else one whose logits are sums of terms)"
     )
     parser.add_argument("--fast", action="store_true", help="one small model, trained first where it is stale")
     parser.add_argument("--bundle", type=local_path, help="what make bundle wrote, instead of a competition's models")
     parser.add_argument("--trust", default="", help="the digest of a bundle's own Python code, which is run then")
-    parser.add_argument("--folds", type=int, default=0, help="number of its fold models, fewer are faster; 0: all")
+    parser.add_argument(
+        "--folds", type=Number("FOLDS", 0), default=0, help="number of its fold models, fewer are faster; 0: all"
+    )
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
 
 

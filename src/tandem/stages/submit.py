@@ -20,6 +20,7 @@ from tandem.graph.keys import STACK
 from tandem.graph.names import by_decoder
 from tandem.graph.plan import Step
 from tandem.report.scores_table import show_scores
+from tandem.runtime.wrong_values import WrongValue, nearest_first
 from tandem.sample import NAME as SAMPLE
 from tandem.stages._run import bring_up_to_date
 
@@ -30,7 +31,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def main(args: Namespace) -> None:
     if args.decoder and args.decoder not in DECODERS:
-        raise ValueError(f"DECODER={args.decoder}: expected one of {', '.join(DECODERS)}")
+        why = f"expected one of {', '.join(DECODERS)}"
+        raise WrongValue(f"DECODER={args.decoder}: {why}", {"DECODER": nearest_first(args.decoder, list(DECODERS))[0]})
     goals = bring_up_to_date(args.comp, "submit", args.exps, args.jobs, args.decoder, args.stack)
     paths = Paths(args.comp)
     show_scores(paths)
@@ -40,7 +42,7 @@ def main(args: Namespace) -> None:
     if not competition.has_test:
         print(
             "no test table: nothing to submit; add test.csv and run make import again, or label photos: "
-            f"make predict IMAGES=<folder> OUT=labels.csv COMP={args.comp}"
+            f"make predict IMAGES=photos OUT=labels.csv COMP={args.comp}"
         )
     submitted = (goal.removeprefix("submit ") for goal in goals if goal.startswith("submit "))
     for name in dict.fromkeys(by_decoder(subject)[0] for subject in submitted):

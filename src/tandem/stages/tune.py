@@ -15,6 +15,7 @@ import optuna
 from tandem.artifacts.atomic_io import digest, read_json, write_json, write_text
 from tandem.artifacts.paths import Paths
 from tandem.config import method_versions as version
+from tandem.config.competition import require_competition
 from tandem.config.load_experiments import for_competition, search_space
 from tandem.config.toml_files import config_files, parse_toml
 from tandem.config.tuning import SearchSpace, Value
@@ -26,6 +27,7 @@ from tandem.report.tuning import Gain, about_choice, compare, tuned_toml
 from tandem.runtime.progress import progress
 from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import use_threads
+from tandem.runtime.wrong_values import Number, require_within
 from tandem.stages._run import make_current, open_graph, remove_leftovers
 from tandem.training.fold_job import FoldJob
 from tandem.training.parallel_folds import fit_folds
@@ -33,10 +35,18 @@ from tandem.training.tuning import Found, Search, number_of_fits, open_storage, 
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--exp", required=True, help="an experiment with a section [tune]")
-    parser.add_argument("--trials", type=int, default=30, help="settings that each search tries (default: 30)")
+    parser.add_argument("--exp", default="", help="an experiment with a section [tune]")
     parser.add_argument(
-        "--outer", type=int, default=-1, help="folds that a search of their own leaves out (default: all); 0: no gain"
+        "--trials",
+        type=Number("TRIALS", 1, instead="30"),
+        default=30,
+        help="settings that each search tries (default: 30)",
+    )
+    parser.add_argument(
+        "--outer",
+        type=Number("OUTER", -1),
+        default=-1,
+        help="folds that a search of their own leaves out (default: all); 0: no gain",
     )
 
 
@@ -44,12 +54,12 @@ def main(args: Namespace) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     use_threads()
     paths = Paths(args.comp)
+    require_competition(args.comp)
     with only_run(paths):
         remove_leftovers(paths)
         graph = open_graph(paths)
         space = _space(graph, args.exp)
-        if args.trials < 1:
-            raise ValueError(f"TRIALS={args.trials}: expected 1 or more")
+        require_within("TRIALS", args.trials, 1)
         make_current(graph, [f"train {args.exp}", f"decode {args.exp}"])
         _Tuning(graph.refreshed(), args.exp, space, args.trials, args.outer).run()
 
