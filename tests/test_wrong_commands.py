@@ -58,7 +58,7 @@ WRONG = [
     ("explain COMP=tou ID=1 EXP=words", "there are: toy sample; run: make explain COMP=toy ID=1 EXP=words"),
     ("predict COMP=toy IMAGES=photos OUT=a.csv EXP=wrods", SCORED + "predict COMP=toy IMAGES=photos"),
     ("bundle COMP=toy EXP=wrods", SCORED + "bundle COMP=toy EXP=words"),
-    ("predict COMP=toy IMAGES=photos OUT=a.csv EXP=looks", "'looks' is not trained; run: make train COMP=toy EXPS=looks"),
+    ("predict COMP=toy IMAGES=photos OUT=a.csv EXP=looks", "'looks' is not trained; run: make train "),
     ("train COMP=toy EXPS=wrods", f"EXPS: wrods has no file in configs/ that fits this competition; {WORDS}"),
     ("train COMP=toy EXPS=wrods,looks", 'such as EXPS="words looks"; there are: '),
     ("submit COMP=toy EXPS=words,looks", 'run: make submit COMP=toy EXPS="words looks"'),

@@ -203,8 +203,8 @@ def run_stage(module: ModuleType | None, args: argparse.Namespace) -> int:
     """Runs a stage; those without a `main` are tasks of the graph. An error where there is no such competition is about
     that."""
     try:
-        if hasattr(module, "main"):
-            return module.main(args) or 0
+        if main_of_stage := getattr(module, "main", None):
+            return main_of_stage(args) or 0
         from tandem.stages._run import bring_up_to_date
 
         bring_up_to_date(args.comp, args.stage, args.exps, args.jobs, stack=args.stack)
