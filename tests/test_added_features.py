@@ -176,7 +176,7 @@ def test_a_head_on_added_features_learns_from_them_and_says_that_it_labels_no_ne
 def test_an_experiment_whose_features_were_not_added_says_how_to_add_them(small, capsys):
     write_text(small.configs / "mine.toml", HEAD)
     assert main(["train", "small", "EXPS=mine"]) == 2
-    assert "make add-features COMP=small FILE=<file> NAME=clip" in capsys.readouterr().err
+    assert "make add-features COMP=small FILE=clip.parquet NAME=clip" in capsys.readouterr().err
 
 
 def test_kinds_that_read_no_features_say_so(tmp_path):

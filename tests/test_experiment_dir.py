@@ -14,6 +14,7 @@ from tandem.graph.declared_stages import Graph
 from tandem.graph.experiment_dir import ExperimentDir, Experiments
 from tandem.graph.keys import STACK
 from tandem.inference.bundle_reader import open_bundle
+from tandem.runtime.wrong_values import WrongValue
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ def test_scores_of_earlier_models_are_stale(scored):
 
 def test_what_is_not_trained_or_not_scored_is_named(scored):
     assert opened(scored, "other").stale_reason == "it is not trained"
-    with pytest.raises(FileNotFoundError, match="'other' is not trained; run: make train COMP=toy EXPS=other"):
+    with pytest.raises(WrongValue, match="EXP=other: not scored; there are: words"):
         opened(scored, "other").require_current()
     scored.scores("words").unlink()
     assert opened(scored).decoder_stale_reason == "it is not scored"

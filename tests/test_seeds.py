@@ -206,8 +206,8 @@ def test_one_seed_does_not_enter_the_settings():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["EXP=looks", "N=1"], "N=1: expected 2 to 10 seeds"),
-        (["EXP=looks", "N=11"], "N=11: expected 2 to 10 seeds"),
+        (["EXP=looks", "N=1"], "N=1: expected 2 to 10"),
+        (["EXP=looks", "N=11"], "N=11: expected 2 to 10"),
         (["EXP=words"], "EXP=words: kind tfidf gives the same model with every seed, so further seeds change nothing"),
         (["EXP=nothing"], "EXP: nothing has no file in configs/ that fits this competition; there are: "),
         (["EXP=looks_seeds2"], "EXP=looks_seeds2: has seeds = 2 already; expected an experiment with one seed"),
