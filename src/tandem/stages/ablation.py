@@ -61,9 +61,11 @@ def _open_graph(paths: Paths, name: str, seeds: int) -> tuple[Graph, list[list[s
     graph, rows = Graph.open(paths), len(read_labels(paths.labels)[0])
     own = (one for one in graph.competition.experiments if isinstance(graph.experiments[one], FusionExperiment))
     name = name or next(own, "fusion")
+    fusions = [one for one in graph.experiments if isinstance(graph.experiments[one], FusionExperiment)]
+    if name not in graph.experiments:
+        raise unknown("EXP", name, "has no file in configs/ that fits this competition", fusions)
     experiment = graph.trainable(name)
     if not isinstance(experiment, FusionExperiment):
-        fusions = [one for one in graph.experiments if isinstance(graph.experiments[one], FusionExperiment)]
         why = f"expected an experiment of kind fusion, got {experiment.kind!r}"
         raise unknown("EXP", name, why, fusions)
     if experiment.seeds > 1:
