@@ -1,9 +1,10 @@
 """Section Data: label frequency and co-occurrence, folds, captions, image sizes, findings of the data check."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.collections import PathCollection
 
 from tandem.data.caption_words import word_counts
 from tandem.data.folds import label_shares
@@ -57,40 +58,43 @@ def caption_chart(data: ReportData) -> Markup | None:
         return None
     captions = {"train": data.train.captions, "test": data.test.captions if data.test else None}
     lengths = {split: word_counts(texts) for split, texts in captions.items() if texts}
-    high = int(np.quantile(np.concatenate(list(lengths.values())), 0.995)) + 1
-    edges = np.arange(high + 2) - 0.5 if high <= 60 else np.linspace(0, high, 61)
 
     def draw(axes: Axes) -> None:
-        filled: dict = {"histtype": "stepfilled", "color": ACCENT, "alpha": 0.35}
-        for split, values in lengths.items():
-            style = filled if split == "train" else {"histtype": "step", "color": SECOND}
-            weights, label = np.full(len(values), 100 / len(values)), f"{split}, mean {values.mean():.1f}"
-            axes.hist(np.clip(values, 0, high), edges.tolist(), weights=weights, label=label, **style)
-        axes.legend()
+        histogram(axes, lengths)
+        axes.legend([f"{split}, mean {values.mean():.1f}" for split, values in lengths.items()])
         axes.set(xlabel="words per caption", ylabel="% of rows")
 
-    return chart("words", "histogram of words per caption", draw)
+    means = ", ".join(f"{split} {values.mean():.1f}" for split, values in lengths.items())
+    return chart("words", f"words per caption: mean of {means}", draw)
 
 
 def size_chart(data: ReportData) -> Markup | None:
-    """Width against height of the images, train and test; the area of a point grows with the number of images. None
-    without images."""
+    """Histograms of width and height of the images, train and test; None without images."""
     if not data.train.files:
         return None
+    splits = {"train": data.train, "test": data.test}
+    sizes = {split: rows.sizes for split, rows in splits.items() if rows is not None and len(rows.ids)}
 
-    def draw(axes: Axes) -> None:
-        splits = {"train": (data.train, ACCENT), "test": (data.test, SECOND)}
-        for split, (rows, colour) in splits.items():
-            if rows is None or not len(rows.ids):
-                continue
-            step = max(1, int(rows.sizes[:, :2].max() / 60))
-            at, counts = np.unique(rows.sizes[:, :2] // step * step, axis=0, return_counts=True)
-            area = 6 + 180 * counts / counts.sum()
-            face = colour if split == "train" else "none"
-            axes.scatter(at[:, 0], at[:, 1], s=area, facecolor=face, edgecolor=colour, alpha=0.6, lw=0.8, label=split)
-        for handle in axes.legend(markerscale=1).legend_handles:
-            if isinstance(handle, PathCollection):
-                handle.set_sizes([22])
-        axes.set(xlabel="width, pixels", ylabel="height, pixels")
+    def draw(*panels: Axes) -> None:
+        for column, (axes, side) in enumerate(zip(panels, ("width", "height"), strict=True)):
+            histogram(axes, {split: rows[:, column] for split, rows in sizes.items()})
+            axes.set(xlabel=f"{side}, pixels", ylabel="" if column else "% of images")
+        panels[0].legend(sizes)
 
-    return chart("sizes", "width and height of the images", draw)
+    middle = (f"{split} {np.median(rows[:, 0]):.0f} x {np.median(rows[:, 1]):.0f}" for split, rows in sizes.items())
+    return chart("sizes", f"width and height of the images, pixels: median of {', '.join(middle)}", draw, 4.6, 2.5, 2)
+
+
+def histogram(axes: Axes, values: Mapping[str, np.ndarray]) -> None:
+    """The share of each split's rows, the first filled, the second as a line; values beyond the 99.5 % quantile count
+    as this."""
+    together = np.concatenate(list(values.values()))
+    low, high = int(together.min()), int(np.quantile(together, 0.995)) + 1
+    edges = np.arange(low, high + 2) - 0.5 if high - low <= 60 else np.linspace(low, high, 41)
+    styles: list[dict] = [
+        {"histtype": "stepfilled", "color": ACCENT, "alpha": 0.35},
+        {"histtype": "step", "color": SECOND},
+    ]
+    for (split, found), style in zip(values.items(), styles, strict=False):
+        weights = np.full(len(found), 100 / len(found))
+        axes.hist(np.clip(found, low, high), edges.tolist(), weights=weights, label=split, **style)

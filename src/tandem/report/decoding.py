@@ -1,6 +1,5 @@
 """Section Decoding: the score of every decoder, and the predicted rate of each label, out of fold and on test."""
 
-from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -9,10 +8,10 @@ from matplotlib.axes import Axes
 from tandem.data.submission import detect_drift
 from tandem.decoding import Rule, default_decoder
 from tandem.decoding.decoder import about
-from tandem.report.charts import ACCENT, MUTED, WARM, chart, logarithmic
+from tandem.report.charts import ACCENT, SURFACE, WARM, chart, logarithmic, rows_of_points
 from tandem.report.data_model import FocusExperiment, ReportData
 
-NAMED = 6  # points of the chart with a label name
+SHOWN = 40  # labels in the chart
 
 
 def decoders(scores: dict, rule: Rule) -> list[dict]:
@@ -43,22 +42,26 @@ def rates(data: ReportData, focus: FocusExperiment) -> list[dict]:
 
 
 def rate_chart(rows: list[dict]) -> Markup | None:
-    """Predicted on test against predicted out of fold, both logarithmic; None without test predictions."""
-    shown = [row for row in rows if row["test"] is not None and row["oof"] > 0 and row["test"] > 0]
-    if not shown:
+    """Predicted on test (hollow) and out of fold (filled), one row per label, the largest ratio first; a label that
+    differs significantly has a square. None without test predictions."""
+    compared = [row for row in rows if row["test"] is not None and row["oof"] > 0 and row["test"] > 0]
+    if not compared:
         return None
-    x, y = (np.array([100 * row[key] for row in shown]) for key in ("oof", "test"))
-    low, high = min(x.min(), y.min()) / 1.4, max(x.max(), y.max()) * 1.4
+    compared.sort(key=lambda row: (not row["drifts"], -abs(np.log(row["test"] / row["oof"]))))
+    shown, drifting = compared[:SHOWN], [row["name"] for row in compared if row["drifts"]]
+    rates = [100 * row[key] for row in shown for key in ("oof", "test")]
 
     def draw(axes: Axes) -> None:
-        for axis in (axes.xaxis, axes.yaxis):
-            logarithmic(axis, low, high)
-        axes.plot([low, high], [low, high], color=MUTED, lw=0.8, zorder=1)
-        colours = [WARM if row["drifts"] else ACCENT for row in shown]
-        axes.scatter(x, y, s=22, color=colours, zorder=2)
-        style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8, "color": MUTED}
-        for i in np.argsort(-np.abs(np.log(y / x)))[:NAMED]:
-            axes.annotate(shown[i]["name"][:16], (x[i], y[i]), (5, 3), parse_math=False, **style)
-        axes.set(xlim=(low, high), ylim=(low, high), xlabel="% predicted out of fold", ylabel="% predicted on test")
+        rows_of_points(axes, [row["name"][:24] for row in shown])
+        logarithmic(axes.xaxis, min(rates) / 1.4, max(rates) * 1.4)
+        for i, row in enumerate(shown):
+            x, y = 100 * row["oof"], 100 * row["test"]
+            colour, marker = (WARM, "s") if row["drifts"] else (ACCENT, "o")
+            axes.plot([x, y], [i, i], color=colour, lw=1)
+            axes.plot(y, i, marker, ms=8, mec=colour, mfc=SURFACE)  # the smaller point is drawn above it
+            axes.plot(x, i, marker, ms=4, color=colour)
+        axes.set(xlim=(min(rates) / 1.4, max(rates) * 1.4), xlabel="% of rows: small filled out of fold, hollow test")
 
-    return chart("rates", "predicted rate of each label out of fold and on the test rows", draw, 3.9, 3.2)
+    about = f"{len(drifting)} of {len(compared)} labels are predicted at a significantly different rate on test"
+    about += f": {', '.join(drifting[:5])}" if drifting else ": nothing beyond chance"
+    return chart("rates", about, draw, 4.4, 0.7 + 0.24 * len(shown))

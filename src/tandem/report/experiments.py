@@ -1,13 +1,14 @@
 """Section Experiments: the table of scores, the sampling error of a score, and score against training time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from tandem.config.metric_names import merit, metric_title
 from tandem.decoding.score_interval import half_width
-from tandem.report.charts import ACCENT, INK, MUTED, WARM, chart, logarithmic
+from tandem.report.charts import ACCENT, SURFACE, WARM, chart, rows_of_points
+from tandem.report.compare import Gain
 from tandem.report.cost import training_seconds
 from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment
 
@@ -67,44 +68,37 @@ def score_error(data: ReportData, focus: FocusExperiment) -> float:
     return half_width(data.rule, data.y, focus.scored, data.group, data.known)
 
 
-def cost_chart(experiments: Sequence[ScoredExperiment], focus: str) -> Markup | None:
-    """Score against training time, error bars from the spread over folds; None for fewer than two experiments."""
-    experiments = [e for e in experiments if not e.is_external]  # their training time is not known
-    if len(experiments) < 2:
+def cost_chart(experiments: Sequence[ScoredExperiment], focus: str, gains: Mapping[str, Gain]) -> Markup | None:
+    """Scores with their training time, one row each, best first; error bars are the spread over folds, a hollow point
+    is not shown to be worse than the best. None for fewer than two experiments."""
+    shown = sorted(experiments, key=lambda e: -merit(e.scores))
+    if len(shown) < 2:
         return None
-    scores = {e.name: e.scores["score"] for e in experiments}
-    seconds = {e.name: max(total_seconds(e, experiments), 0.1) for e in experiments}
-    offsets = _name_offsets(seconds, scores)
+    metric = shown[0].scores["metric"]
+    costs = ["" if e.is_external else seconds(total_seconds(e, experiments)) for e in shown]
 
     def draw(axes: Axes) -> None:
-        logarithmic(axes.xaxis, min(seconds.values()), max(seconds.values()))
-        # room for the names, which are to the right of the points
-        axes.set_xlim(min(seconds.values()) / 1.5, max(seconds.values()) * 3)
-        for e in sorted(experiments, key=lambda e: -merit(e.scores)):
-            x, y, in_focus = seconds[e.name], scores[e.name], e.name == focus
-            colour, ink, weight, area = (WARM, INK, "bold", 34) if in_focus else (ACCENT, MUTED, "normal", 22)
-            axes.errorbar(x, y, yerr=e.scores["fold_spread"], color=colour, lw=0.9, alpha=0.55, zorder=2)
-            axes.scatter(x, y, s=area, color=colour, zorder=3)
-            at = (6, offsets[e.name])
-            axes.annotate(e.name, (x, y), at, textcoords="offset points", fontsize=8, color=ink, weight=weight)
-        axes.set(
-            xlabel="seconds of training, all folds (log)", ylabel=f"{experiments[0].scores['metric']}, cross-fitted"
-        )
+        rows_of_points(axes, [e.name for e in shown])
+        for row, (e, cost) in enumerate(zip(shown, costs, strict=True)):
+            colour = WARM if e.name == focus else ACCENT
+            worse = e.name not in gains or gains[e.name].high < 0
+            axes.errorbar(e.scores["score"], row, xerr=e.scores["fold_spread"], color=colour, lw=1)
+            axes.plot(e.scores["score"], row, "o", ms=7, mec=colour, mfc=colour if worse or not row else SURFACE)
+            axes.annotate(
+                cost, (1, row), (4, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center"
+            )
+        axes.set(xlabel=f"{metric}, cross-fitted")
 
-    return chart("cost", "score of each experiment against its seconds of training", draw, 7.4, 3.6)
+    best, last = (f"{e.name} {'is best' if e is shown[0] else 'lowest'}, {e.scores['score']:.4f}"
+                  + (f" after {cost} of training" if cost else "")
+                  for e, cost in ((shown[0], costs[0]), (shown[-1], costs[-1])))  # fmt: skip
+    return chart("cost", f"{metric} of each experiment with its training time: {best}; {last}", draw, 7.4,
+                 0.7 + 0.28 * len(shown))  # fmt: skip
 
 
-def _name_offsets(seconds: dict[str, float], scores: dict[str, float]) -> dict[str, float]:
-    """Vertical offset of each name in points, so that names of similar experiments do not overlap."""
-    span = max(scores.values()) - min(scores.values()) or 1.0
-    line = 0.055 * span  # about the height of a line of text
-    offsets: dict[str, float] = {}
-    taken: list[tuple[float, float]] = []
-    for name in sorted(scores, key=scores.__getitem__, reverse=True):
-        at = scores[name]
-        for x, y in taken:
-            if 0.2 < x / seconds[name] < 5 and at > y - line:
-                at = min(at, y - line)
-        taken.append((seconds[name], at))
-        offsets[name] = 4 + (at - scores[name]) / line * 10
-    return offsets
+def seconds(value: float) -> str:
+    """
+    >>> seconds(4.2), seconds(1060)
+    ('4 s', '1,060 s')
+    """
+    return f"{value:,.0f} s"

@@ -66,15 +66,16 @@ def _focus_figures(report: ReportData, focus: FocusExperiment, shifts: dict | No
     """The figures of all sections that need a scored experiment."""
     rates, y, pred = decoding.rates(report, focus), report.y.astype(bool), report.counted(focus.pred)
     wrong, best = (y != pred).any(1), best_experiment(report) if len(report.decoded) > 1 else ""
+    gains = against(report, best)
     figures = {
         "score_error": score_error(report, focus),
         "bounds": upper_bounds(report, focus),
         "drift": shifts,
         "experiments": table(report.experiments, focus.name),
         "best": best,
-        "gains": against(report, best),
+        "gains": gains,
         "by_label": compare_labels(report),
-        "cost": cost_chart(report.experiments, focus.name),
+        "cost": cost_chart(report.experiments, focus.name, gains),
         "classes": per_class(report, focus),
         "mistakes": {
             "rows": mistakes(report, focus),
