@@ -1,6 +1,5 @@
 """Section Decoding: the score of every decoder, and the predicted rate of each label, out of fold and on test."""
 
-
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes

@@ -92,7 +92,7 @@ def cost_chart(experiments: Sequence[ScoredExperiment], focus: str, gains: Mappi
     best, last = (f"{e.name} {'is best' if e is shown[0] else 'is last'}, {e.scores['score']:.4f}"
                   + (f" after {cost} of training" if cost else "")
                   for e, cost in ((shown[0], costs[0]), (shown[-1], costs[-1])))  # fmt: skip
-    return chart("cost", f"{metric} of each experiment with its training time: {best}; {last}", draw, 7.4,
+    return chart("cost", f"{metric} of each experiment with its training time: {best}; {last}", draw, 4.4,
                  0.7 + 0.28 * len(shown))  # fmt: skip
 
 
