@@ -21,6 +21,7 @@ def pytest_collection_modifyitems(items):
 def one_thread(monkeypatch):
     """A test trains its folds in its own process, unless it asks for more."""
     monkeypatch.setenv("TANDEM_THREADS", "1")
+    monkeypatch.delenv("COLUMNS", raising=False)  # tables have the width of a pipe
 
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -69,6 +70,7 @@ def accessible():
         found = []
         for theme in ("light", "dark"):
             page.emulate_media(color_scheme=theme)
+            page.evaluate("window.scrollTo(0, 0)")  # nothing lies below the bar that stays at the top
             results = Axe().run(page, options=options)
             for one in results.response["violations"]:
                 nodes = "; ".join(f"{node['target']}: {node['failureSummary']}" for node in one["nodes"][:5])

@@ -67,14 +67,14 @@ def test_a_real_competition_goes_from_zip_to_submission_and_make_does_nothing_tw
     assert planned["stack"].startswith("stale: gpu_")
 
     config = checkout / "configs/text_tfidf.toml"
-    models = times(checkout, "models/mini/*/fold*")
+    models = times(checkout, "models/mini/*/fold*.*")
     config.write_text(config.read_text() + "# a comment\n")
     make(checkout, "submit", "COMP=mini")
-    assert times(checkout, "models/mini/*/fold*") == models
+    assert times(checkout, "models/mini/*/fold*.*") == models
 
     config.write_text(config.read_text() + "[tfidf]\nc = 2.0\n")
     make(checkout, "submit", "COMP=mini")
-    changed = {name for name, t in times(checkout, "models/mini/*/fold*").items() if models[name] != t}
+    changed = {name for name, t in times(checkout, "models/mini/*/fold*.*").items() if models[name] != t}
     assert {Path(name).parent.name for name in changed} == {"text_tfidf"}
 
     models = times(checkout, "models/mini/*/*")

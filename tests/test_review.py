@@ -185,7 +185,7 @@ def test_the_stage_ends_with_what_to_do_next(paths, monkeypatch, capsys):
     write_text(paths.corrections, "id,label,was,now,suspected_by\n0.jpg,cat,1,0,by hand\n")
     assert main(["review", "small", "PORT=0"]) == 0
     printed = capsys.readouterr().out.splitlines()
-    assert printed[2].startswith("http://127.0.0.1:")
+    assert printed[1].startswith("http://127.0.0.1:")
     assert printed[-3:] == [
         "input/small/corrections.csv: 1 label of 1 row corrected, 0 found to be right",
         "next: set corrections = true in input/small/competition.toml, above its first [section]",

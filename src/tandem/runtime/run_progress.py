@@ -54,7 +54,7 @@ class RunState:
     """What has been done of a run, and the text that says it.
 
     >>> state = RunState([RunTask("train a", 2.0, "a", (0, 2)), RunTask("train b", 2.0, "b", (0, 2))])
-    >>> state.begin("train a"); state.take({"task": "train a", "folds_done": 1}, 60.0)
+    >>> _ = state.begin("train a"); state.take({"task": "train a", "folds_done": 1}, 60.0)
     >>> state.text(60.0)
     'a: experiment 1 of 2, fold 2 of 2, about 3 min left'
     """

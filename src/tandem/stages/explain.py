@@ -3,6 +3,7 @@
 from argparse import ArgumentParser, Namespace
 
 from tandem.artifacts.paths import Paths
+from tandem.config.competition import require_competition
 from tandem.stages._links import loading, show_link
 
 REPORT = "../index.html"  # from the page of an image
@@ -15,6 +16,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def main(args: Namespace) -> None:
+    require_competition(args.comp)
     loading(f"the models of {args.comp}")
     from tandem.artifacts.atomic_io import write_text
     from tandem.explain.explain_image import explain_image

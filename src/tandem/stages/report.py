@@ -7,6 +7,7 @@ import time
 from argparse import ArgumentParser, Namespace
 
 from tandem.artifacts.paths import Paths
+from tandem.config.competition import require_competition
 from tandem.stages._links import loading, show_link
 
 
@@ -17,6 +18,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def main(args: Namespace) -> None:
     start = time.perf_counter()
+    require_competition(args.comp)
     loading(f"the predictions and scores of {args.comp}")
     from tandem.artifacts.atomic_io import write_text
     from tandem.graph.experiment_dir import Experiments
