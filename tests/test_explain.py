@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from fusion_toy import IDS, NAMES, TEST, N
+from PIL import Image
 from rich.console import Console
 from torch import nn
 
@@ -17,9 +18,10 @@ from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.artifacts.contributions import BOTH, NO_CAPTION, NO_IMAGE, TERMS, write_contributions
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
-from tandem.config.encoders import TrunkEncoder
+from tandem.config.encoders import Crop, TrunkEncoder
 from tandem.config.experiments import FusionExperiment
 from tandem.config.training import Fusion
+from tandem.data.image_loader import squares
 from tandem.explain.attribution import heat_maps, pooled_map
 from tandem.explain.explain_image import explain_image
 from tandem.explain.explanation import (
@@ -31,7 +33,7 @@ from tandem.explain.explanation import (
     shown_labels,
 )
 from tandem.explain.grad_cam import grad_cam
-from tandem.explain.occlusion import covered, map_of_drops
+from tandem.explain.occlusion import RUNS, covered, covered_squares, map_of_drops
 from tandem.explain.page import percent, render, segments
 from tandem.explain.pictures import overlay
 from tandem.explain.terminal import lines
@@ -400,6 +402,15 @@ def test_what_an_image_shows_is_found_by_covering_parts_of_it():
     (heat,) = map_of_drops(drops)
     assert heat.shape == (8, 8) and len(drops) == 49
     assert heat[2:4, 2:4].min() > heat[[0, 7]].max() and heat[5:, 5:].max() == 0
+
+
+def test_the_squares_of_a_large_photo_are_those_of_the_photo_itself():
+    row, column = np.mgrid[:500, :700]
+    large = Image.fromarray(np.stack([row / 2, column / 3, (row + column) / 5], 2).astype(np.uint8))
+    seen = covered_squares(large, {32, Crop(24)})
+    assert {size: len(each) for size, each in seen.items()} == {32: RUNS, Crop(24): RUNS}
+    for size, square in squares(large, seen).items():
+        assert np.abs(seen[size][0].astype(int) - square).max() <= 2
 
 
 def test_frozen_image_features_have_a_heat_map_too(small, monkeypatch):

@@ -26,6 +26,9 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from tandem.data import image_io as images
+from tandem.data.image_loader import squares_of
+from tandem.explain.occlusion import occlusion_maps
+from tandem.inference.fold_models import NewRows
 from tandem.inference.labeler import Labeler
 from tandem.runtime import torch_setup as runtime
 from tandem.stages import serve
@@ -131,6 +134,25 @@ def test_an_explanation_has_a_heat_map_of_the_images_shape_and_the_effect_of_eac
     labels = [post(client, data=wide, caption=c).json()["all"] for c in ("a red thing", "a thing")]
     logits = [sum(next(row for row in rows if row["label"] == "red")["terms"].values()) for rows in labels]
     assert body["words"][1]["effect"] == pytest.approx(logits[0] - logits[1], abs=1e-3)
+
+
+def test_models_without_a_feature_map_have_a_heat_map_by_covering_when_asked(small, monkeypatch):
+    monkeypatch.chdir(small.root)
+    service = LabelService(Labeler.of(small, "looks"))
+    client, name = TestClient(make_app(service), base_url=HOST), service.labeler.names[0]
+    body = post(client).json()
+    (member,), image = service.labeler.predictor.members, photo(True)
+    assert body["heat"] and 0 < service._heat_seconds(member) <= service_module.SLOWEST
+    assert body["heat_seconds"] == round(service._heat_seconds(member), 1)
+    shown = post(client, "/explain", label=name).json()
+    assert shown["covered"] and shown["heat_model"] == "looks"
+    assert post(client, "/explain", label=name, heat="no").json()["heat"] is None
+    squares = {size: [square] for size, square in squares_of(image, member.experiment.image_sizes).items()}
+    row = NewRows(service.labeler.encoders, squares, [""])
+    covered = service._covered_heat(member, row, image, False)
+    assert np.allclose(covered, occlusion_maps(member.ensemble, member.inputs(row), [0, 1], image))
+    service._seconds[member.name] = service_module.SLOWEST + 1
+    assert not post(client).json()["heat"] and post(client, "/explain", label=name).json()["heat"] is None
 
 
 def test_a_caption_of_one_word_is_compared_with_none(client):

@@ -1,18 +1,20 @@
 """Heat maps without a feature map: how much a logit falls where a part of the image is covered (Zeiler and Fergus 2014,
 arXiv 1311.2901)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 from PIL import Image
 
-from tandem.data.image_loader import squares
+from tandem.config.encoders import Crop, ImageSize
+from tandem.data.image_loader import OVERSIZE, squares
 from tandem.features.extract import load_encoder
 from tandem.models.fold_ensemble import FoldEnsemble
 from tandem.models.inputs import Inputs
 
-GRID, WINDOW = 8, 2  # cells a side of the map, and of the square that is covered: (8 - 2 + 1)**2 = 49 model runs
+GRID, WINDOW = 8, 2  # cells a side of the map, and of the square that is covered
+RUNS = 1 + (GRID - WINDOW + 1) ** 2  # of the models: the image as it is, and with each place covered
 
 
 def occlusion_maps(ensemble: FoldEnsemble, row: Inputs, labels: Sequence[int], photo: Image.Image) -> np.ndarray:
@@ -21,17 +23,25 @@ def occlusion_maps(ensemble: FoldEnsemble, row: Inputs, labels: Sequence[int], p
     `row` is one image and `photo` the same, in RGB; captions and added features stay as they are.
     """
     config = ensemble.experiment
-    seen = [squares(image, config.image_sizes) for image in covered(np.asarray(photo))]
-    repeated = row.take(np.zeros(len(seen), int))
+    seen = covered_squares(photo, config.image_sizes)
+    repeated = row.take(np.zeros(RUNS, int))
     features = dict(repeated.features)
     for cfg in config.encoders:
         if cfg.image_size is not None:
-            parts = list(load_encoder(cfg)([each[cfg.image_size] for each in seen]))
+            parts = list(load_encoder(cfg)(seen[cfg.image_size]))
             features[cfg.slug] = np.concatenate(parts).astype(np.float16)  # as on disk
     size = config.image_size
-    files = repeated.files if size is None else [each[size] for each in seen]
+    files = repeated.files if size is None else seen[size]
     logits = ensemble.logits(replace(repeated, features=features, files=files))
     return map_of_drops((logits[0] - logits[1:])[:, list(labels)])
+
+
+def covered_squares(photo: Image.Image, sizes: Collection[ImageSize]) -> dict[ImageSize, list[np.ndarray]]:
+    """RUNS squares of each size: of a photo in RGB as it is, then `covered`."""
+    largest = max(size.side if isinstance(size, Crop) else size for size in sizes)
+    small = photo.reduce(max(1, int(min(photo.size) / (OVERSIZE * largest))))  # else large photos cost seconds
+    seen = [squares(image, sizes) for image in covered(np.asarray(small))]
+    return {size: [each[size] for each in seen] for size in sizes}
 
 
 def corners() -> list[tuple[int, int]]:

@@ -46,7 +46,7 @@ def make_app(service: LabelService) -> Starlette:
         (caption,) = read_captions(form, 1, about["max_caption"])
         label = read_text("label", form.get("label"), about["max_caption"])
         with saved(photos) as files:
-            return service.explain(files[0] if files else None, caption, label)
+            return service.explain(files[0] if files else None, caption, label, form.get("heat") != "no")
 
     def captions(form: FormData) -> dict:
         with saved_table(form) as (table, images):

@@ -18,17 +18,21 @@ from tandem.data.image_loader import squares_of
 from tandem.data.split_tables import has_caption
 from tandem.decoding.decision import decide
 from tandem.explain.attribution import heat_maps
+from tandem.explain.occlusion import RUNS, covered_squares, map_of_drops
 from tandem.explain.pictures import heat_uri
 from tandem.explain.words import word_effects
-from tandem.inference.fold_models import NewRows
+from tandem.inference.fold_models import Member, NewRows
 from tandem.inference.image_folder import read_image_captions
 from tandem.inference.labeler import Labeler
+from tandem.inference.predictor import Predictor
 from tandem.inference.results import LabelledImage
 from tandem.inference.training_photos import Match
 from tandem.web.submission_rows import SubmissionRows
 
 MAX_CAPTION = 2000  # characters
 MAX_PHOTOS = 16  # of one request
+SLOWEST = 3.0  # seconds of a heat map; models that need more have none
+TIMED = 8  # images of which that time is estimated
 
 
 class LabelService:
@@ -38,6 +42,7 @@ class LabelService:
         """`why`: why these models serve, and not others."""
         self.labeler, self.why = labeler, why
         self.rows = SubmissionRows(labeler.paths)
+        self._seconds: dict[str, float] = {}  # of a heat map by covering, by member
 
     @property
     def about(self) -> dict:
@@ -108,18 +113,20 @@ class LabelService:
         decision = decide(predictor.decoder, np.array([proba[name] for name in names]))
         reasons = dict(zip(names, decision.reasons, strict=True))
         ranked = sorted(proba.items(), key=lambda item: -item[1])
+        shows = self._heat_member(predictor)
         return {
             "labels": list(found.labels),
             "all": [{"label": name, "proba": p, "terms": terms[name], "reason": reasons[name]} for name, p in ranked],
             "decision": decision.to_json(names),
             "training": None if found.training is None else asdict(found.training),
             "served": predictor.title,
-            "heat": any(member.experiment.has_trunk for member in predictor.members),
+            "heat": shows is not None,
+            "heat_seconds": round(self._heat_seconds(shows), 1) if shows else 0,
             "words": has_caption(caption) and predictor.reads_captions,
         }
 
-    def explain(self, photo: Path | None, caption: str, label: str) -> dict:
-        """A heat map (data URI) of the first member with a trunk, and the effect of each word on the label's logit."""
+    def explain(self, photo: Path | None, caption: str, label: str, with_heat: bool = True) -> dict:
+        """A heat map (data URI) of one member, unless not wanted, and the effect of each word on the label's logit."""
         if label not in self.labeler.names:
             raise ValueError(f"label {label!r:.80}: expected one of {', '.join(self.labeler.names)}")
         number, labeler = self.labeler.names.index(label), self.labeler
@@ -134,14 +141,45 @@ class LabelService:
             pixels = {size: [square] for size, square in squares_of(image, sizes).items()}
         row, predictor = NewRows(labeler.encoders, pixels, [caption]), labeler.predictor_for(caption, match)
         out: dict = {"heat": None, "words": None}
-        if image and (member := next((m for m in predictor.members if m.experiment.has_trunk), None)):
-            (heat,) = heat_maps(member.ensemble, member.inputs(row), [number], not has_caption(caption))
-            out |= {"heat": heat_uri(heat, *image.size), "heat_model": member.name}
+        if with_heat and image and (member := self._heat_member(predictor)):
+            if covers := not member.experiment.has_trunk:
+                heat = self._covered_heat(member, row, image, predictor.without_captions)[number]
+            else:
+                (heat,) = heat_maps(member.ensemble, member.inputs(row), [number], not has_caption(caption))
+            out |= {"heat": heat_uri(heat, *image.size), "heat_model": member.name, "covered": covers}
         if has_caption(caption) and predictor.reads_captions:
             words = word_effects(caption, lambda captions: self._logits(row, captions, match))
             effects = zip_longest(words.pieces, words.effects[:, number].tolist())  # no effect of later words
             out["words"] = [{"text": text, "effect": effect} for text, effect in effects]
         return out
+
+    def _heat_member(self, predictor: Predictor) -> Member | None:
+        """The first with a trunk, else the first whose map by covering parts of the image takes SLOWEST at most."""
+        members = [one for one in predictor.members if one.experiment.image_sizes]
+        with_trunk = next((one for one in members if one.experiment.has_trunk), None)
+        return with_trunk or next((one for one in members if self._heat_seconds(one) <= SLOWEST), None)
+
+    def _heat_seconds(self, member: Member) -> float:
+        """0 with a trunk; else an estimate, measured once."""
+        if member.experiment.has_trunk:
+            return 0.0
+        if member.name not in self._seconds:
+            squares = squares_of(Image.new("RGB", (256, 256), "grey"), member.experiment.image_sizes)
+            pixels = {size: [square] * TIMED for size, square in squares.items()}
+            for _ in ("to load the models", "to measure"):
+                start = time.perf_counter()
+                member.logits(NewRows(self.labeler.encoders, pixels, ["a photo"] * TIMED))
+            self._seconds[member.name] = (time.perf_counter() - start) * RUNS / TIMED
+        return self._seconds[member.name]
+
+    def _covered_heat(self, member: Member, row: NewRows, image: Image.Image, without_captions: bool) -> np.ndarray:
+        """(c, h, w), of the image in `row`; its caption is encoded once."""
+        rows = NewRows(row.encoders, covered_squares(image, member.experiment.image_sizes), [*row.captions] * RUNS)
+        for encoder in member.experiment.encoders:
+            if encoder.reads == "caption":
+                rows.encoded[encoder.slug] = row.features(encoder).repeat(RUNS, axis=0)
+        logits = member.logits(rows, without_captions)
+        return map_of_drops(logits[0] - logits[1:])
 
     def _logits(self, row: NewRows, captions: Sequence[str], match: Match | None) -> np.ndarray:
         """(n, c) of one image with each of `captions`; a blank caption is a missing one."""

@@ -100,7 +100,7 @@ export class Detail {
     $("hint").textContent = this.hint(result);
     showRows(result, this.about, (name) => this.explain(name));
     $("output").hidden = false;
-    if (result.heat || result.words) this.explain(result.labels[0] ?? result.all[0].label);
+    if (result.heat || result.words) this.explain(result.labels[0] ?? result.all[0].label, !slow(result));
   }
 
   hint(result) {
@@ -110,18 +110,22 @@ export class Detail {
       const estimated = result.all.some((row) => Math.abs(row.terms.caption) > TINY);
       if (estimated) words.push("The caption term is then predicted from image features.");
     }
-    if (result.heat || result.words) words.push("Choose a label below for its explanation.");
+    if (result.heat || result.words) {
+      const time = slow(result) ? `; its heat map takes about ${Math.ceil(result.heat_seconds)} s` : "";
+      words.push(`Choose a label below for its explanation${time}.`);
+    }
     return words.join(" ");
   }
 
-  async explain(name) {
+  async explain(name, heat = true) {
     const { photo, asked } = this, { result } = photo;
     press(name);
-    if (!result.heat && !result.words) return;
+    if (!(heat && result.heat) && !result.words) return;
     const upToDate = () => asked === this.asked && pressed() === name;
-    busy(`explaining ${name}…`);
+    const time = heat && slow(result) ? `, about ${Math.ceil(result.heat_seconds)} s` : "";
+    busy(`explaining ${name}${time}…`);
     try {
-      const explanation = await askExplanation(photo, photo.caption, name);
+      const explanation = await askExplanation(photo, photo.caption, name, heat);
       if (upToDate()) showExplanation(name, explanation);
     } catch (error) {
       if (upToDate()) fail(error.message);
@@ -130,6 +134,9 @@ export class Detail {
     }
   }
 }
+
+// whether its heat map is made only when a label is chosen
+const slow = (result) => result.heat_seconds >= 1;
 
 function fail(message) {
   $("error").textContent = message;

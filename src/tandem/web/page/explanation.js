@@ -80,9 +80,9 @@ export function press(name) {
   for (const row of $("rows").querySelectorAll("button")) row.setAttribute("aria-pressed", String(row.dataset.label === name));
 }
 
-export function askExplanation(photo, caption, label) {
+export function askExplanation(photo, caption, label, heat) {
   const file = photo.file ? [["photo", photo.file, photo.name]] : [];
-  return postForm("explain", [["caption", caption], ["label", label], ...file]);
+  return postForm("explain", [["caption", caption], ["label", label], ["heat", heat ? "yes" : "no"], ...file]);
 }
 
 export function clearExplanation() {
@@ -96,7 +96,9 @@ export function showExplanation(name, explanation) {
   if (explanation.heat !== null) {
     $("heat-note").hidden = false;
     $("heat-note").textContent = explanation.heat
-      ? `Bright: regions that are evidence for ${name}, on the last feature map of ${explanation.heat_model}.`
+      ? `Bright: regions that are evidence for ${name}, ${explanation.covered
+        ? `whose logit falls where they are covered, by ${explanation.heat_model}`
+        : `on the last feature map of ${explanation.heat_model}`}.`
       : `No region of the image is evidence for ${name}.`;
     if (explanation.heat) {
       $("heat").src = explanation.heat;
