@@ -34,7 +34,7 @@ from tandem.explain.explanation import (
 )
 from tandem.explain.grad_cam import grad_cam
 from tandem.explain.occlusion import RUNS, covered, covered_squares, map_of_drops
-from tandem.explain.page import percent, render, segments
+from tandem.explain.page import percent, render, segments, signed
 from tandem.explain.pictures import overlay
 from tandem.explain.terminal import lines
 from tandem.explain.words import word_effects
@@ -353,6 +353,27 @@ def test_the_tables_fit_the_terminal(paths, width):
         console.print(line)
     printed = console.file.getvalue()
     assert "…" not in printed and max(map(len, printed.splitlines())) <= width
+
+
+def test_a_stack_with_all_terms_long_names_and_labels_fits_80_columns():
+    names, rng = ("horse", "traffic light", "surfboard"), np.random.default_rng(0)
+    every = [rng.normal(size=(3, len(TERMS))) for _ in range(2)]
+    made = ("image_lite0_finetune", "stack_without_captions")
+    predictions = tuple(
+        ExperimentPrediction(name, sigmoid(terms.sum(1)), np.array([1, 0, 0], bool), terms)
+        for name, terms in zip(made, every, strict=True)
+    )
+    single = {NO_CAPTION: np.zeros(3), NO_IMAGE: np.zeros(3)}
+    truth = np.array([0, 1, 0], bool)
+    found = Explanation("toy", "a", "train", "", names, "a", None, truth, predictions, (0, 1, 2), single)
+    console = Console(width=80, file=io.StringIO())
+    for line in lines(found, 80):
+        console.print(line)
+    printed = console.file.getvalue()
+    assert "…" not in printed and max(map(len, printed.splitlines())) <= 80
+    assert printed.count("traffic light") >= 3  # a name is whole in each of the tables
+    for terms in every:
+        assert all(signed(value) in printed for value in terms.ravel())
 
 
 def test_where_less_is_better_the_lowest_score_is_the_best_of_captions(trained, tmp_path):

@@ -1,6 +1,7 @@
 """An explanation as tables for the terminal."""
 
 from collections.abc import Iterator
+from textwrap import wrap
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
@@ -18,7 +19,11 @@ from tandem.logits import sigmoid
 
 RAISES, LOWERS = LIGHT["for"], LIGHT["against"]
 WIDEST, NARROWEST = 30, 8  # characters of a bar
-NUMBER, REST = 10, 18  # characters of the column of a term, and of all other columns but the label
+NUMBER, BESIDE = (
+    6,
+    4,
+)  # characters of a number (-12.34), and of a bar beside its blocks: the line, and what rounding adds
+NAME = 13  # characters of a line of an experiment's name above its column
 STRONG = 0.3  # effect of a word, as a share of the largest, from which its background is coloured
 
 
@@ -56,9 +61,10 @@ def _labels(e: Explanation) -> Table:
     table = Table(box=SIMPLE_HEAD, title="labels", title_justify="left")
     table.add_column("label", style="bold")
     for prediction in e.predictions:
-        table.add_column(prediction.experiment, justify="right", no_wrap=True)
+        parts = wrap(prediction.experiment.replace("_", "_ "), NAME)
+        table.add_column("\n".join(part.replace("_ ", "_") for part in parts), justify="right", no_wrap=True)
     for name in e.single_input:
-        table.add_column(SINGLE_INPUT_NAMES[name], justify="right", no_wrap=True)
+        table.add_column(SINGLE_INPUT_NAMES[name].replace(" ", "\n", 1), justify="right", no_wrap=True)
     if e.truth is not None:
         table.add_column("true")
     for j in e.shown:
@@ -76,18 +82,26 @@ def _labels(e: Explanation) -> Table:
 def _terms(e: Explanation, experiment: str, proba: np.ndarray, all_terms: np.ndarray, width: int) -> Table:
     terms, used = all_terms[list(e.shown)], used_terms(all_terms)
     longest = max(len(printable(e.names[j])) for j in e.shown)
-    room = max(NARROWEST, min(WIDEST, width - NUMBER * len(used) - REST - longest))
-    table = Table(box=SIMPLE_HEAD, title=f"{experiment}: terms of each logit", title_justify="left")
+    titles = [TERM_NAMES[TERMS[i]].replace(" ", "\n", 1) for i in used]
+    widths = [max(NUMBER, *map(len, title.split("\n"))) for title in [*titles, "= logit"]]
+    room, gap = 0, 0  # blocks of a bar, spaces after a column beside the one that is always there
+    for gap in (1, 0):
+        room = min(WIDEST, width - 1 - longest - sum(widths) - (gap + 1) * (len(widths) + 2) - BESIDE)
+        if room >= NARROWEST:
+            break
+    title = f"{experiment}: terms of each logit"
+    table = Table(box=SIMPLE_HEAD, padding=(0, gap, 0, 0), title=title, title_justify="left")
     table.add_column("label", style="bold")
-    for i in used:
-        title = TERM_NAMES[TERMS[i]].replace(" ", "\n", 1)
+    for i, title in zip(used, titles, strict=True):
         table.add_column(Text(title, TERMINAL[TERMS[i]]), justify="right", no_wrap=True)
     table.add_column("= logit", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    if room >= NARROWEST:
+        table.add_column("", no_wrap=True)
     low, high = np.minimum(terms, 0).sum(1).min(), np.maximum(terms, 0).sum(1).max()
     for j, row in zip(e.shown, terms, strict=True):
         numbers = [signed(row[i]) for i in used]
-        table.add_row(Text(printable(e.names[j])), *numbers, signed(row.sum()), bar(row, float(low), float(high), room))
+        bars = [bar(row, float(low), float(high), room)] if room >= NARROWEST else []
+        table.add_row(Text(printable(e.names[j])), *numbers, signed(row.sum()), *bars)
     what = f"largest difference between these sums and the probabilities of {experiment}"
     table.caption, table.caption_justify = f"{what}: {largest_gap(proba, all_terms):.0e}", "left"
     return table
