@@ -71,7 +71,7 @@ def label_gains(
 
     The same intervals as `paired_interval` gives for macro F of that one label; all labels share the draws.
     """
-    group = np.arange(len(y)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    group = _numbered(groups, len(y))
     rng, n_groups, true = np.random.default_rng(seed), int(group.max()) + 1, counted(y, known)
     order = np.argsort(group, kind="stable")
     first = np.flatnonzero(np.diff(group[order], prepend=-1))
@@ -116,9 +116,8 @@ def bootstrap_gains(
     The same seed draws the same groups, whatever the predictions; a draw without a score is left out.
     """
     judge = METRICS[metric] if isinstance(metric, str) else metric
-    group = np.arange(len(y)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    n_groups = int(group.max()) + 1
-    rng = np.random.default_rng(seed)
+    group = _numbered(groups, len(y))
+    rng, n_groups = np.random.default_rng(seed), int(group.max()) + 1
     before, after = (_weighted(judge, y, values, beta, zero_division, known) for values in (baseline, other))
     gains = np.zeros(_samples(judge, y))
     for i in range(len(gains)):
@@ -128,6 +127,11 @@ def bootstrap_gains(
     if not len(gains):
         raise ValueError(f"{judge.name}: no sample of the rows has a score")
     return gains if judge.greater_is_better else -gains
+
+
+def _numbered(groups: np.ndarray | None, n: int) -> np.ndarray:
+    """(n,) the number of each row's group, from 0; None: every row is its own group."""
+    return np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
 
 
 def _samples(judge: Metric, y: np.ndarray) -> int:
@@ -195,7 +199,7 @@ def paired_mean(difference: np.ndarray, groups: np.ndarray | None = None) -> tup
     that may be unseen with 2.5 % probability, so that fewer than six of them exclude no zero, as in a sign test.
     """
     n, mean = len(difference), float(difference.mean())
-    group = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+    group = _numbered(groups, n)
     sums, sizes = np.bincount(group, difference), np.bincount(group)
     if (g := len(sums)) < 2:
         return mean, float("-inf"), float("inf")
