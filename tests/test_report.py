@@ -372,6 +372,12 @@ def test_a_chart_has_the_pages_colours_no_foreign_ids_and_escapes_names():
     assert svg == str(chart("one", 'about "it"', draw))
 
 
+def test_numbers_in_the_texts_of_a_chart_keep_all_their_digits():
+    svg = chart("one", "scores 0.8125", lambda axes: axes.set(xticks=[0.8125], xticklabels=["0.8125"]))
+    assert 'aria-label="scores 0.8125"' in svg and ">0.8125</text>" in svg
+    assert not re.findall(r'="[^"]*\d\.\d{3}[^"]*"', svg.replace("0.8125", ""))
+
+
 def test_pictures_are_small_jpegs_and_a_lost_file_has_none(tmp_path):
     Image.new("RGB", (400, 300), "red").save(tmp_path / "a.png")
     rows = [{"split": "test", "row": i} for i in (1, 0, 0)]
@@ -436,5 +442,5 @@ def test_the_held_out_fold_has_a_curve_where_the_log_has_one():
     assert measured({0: log, 1: log[1:]}) == [[(1, 0.25)]]
     one = ScoredExperiment("e", {}, {}, np.array([[0.6]]), logs={0: log})
     (entry,) = training([one], np.array([[1]], np.uint8))
-    about = "training of e: F1 per row of the training rows 0.75 after the last epoch, of the held-out fold 0.25"
+    about = "loss 1.0000 after the last epoch, F1 per row of the training rows 0.75, of the held-out fold 0.25"
     assert about in entry["chart"]

@@ -89,5 +89,6 @@ def _inline(svg: str, name: str, about: str, pixels: float) -> str:
     narrowest = pixels * SMALLEST / (TEXT * PIXELS)
     head = f'<svg class="chart" {view[0]} style="max-width:{pixels:.0f}px;min-width:{narrowest:.0f}px" role="img" '
     head += f'aria-label="{Markup.escape(about)}" xmlns:xlink="http://www.w3.org/1999/xlink">'
-    body = head + body[body.index(">") + 1 :]
-    return re.sub(r"\n\s*", "\n", re.sub(r"(\d\.\d{2})\d+", r"\1", body)).strip()
+    # coordinates get two decimals, texts stay as they are
+    drawn = re.sub(r">[^<]+<|(\d\.\d{2})\d+", lambda m: m[1] or m[0], body[body.index(">") + 1 :])
+    return re.sub(r"\n\s*", "\n", head + drawn).strip()

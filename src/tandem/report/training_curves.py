@@ -86,9 +86,9 @@ def _chart(
         if min(map(min, loss)) > 0:
             logarithmic(panels[0].yaxis, min(map(min, loss)), max(map(max, loss)))
 
-    about = f"training of {experiment}"
+    about = f"training of {experiment}: loss {np.mean([line[-1] for line in loss]):.4f} after the last epoch"
     if f1:
-        about += f": F1 per row of the training rows {np.mean([line[-1] for line in f1]):.2f} after the last epoch"
+        about += f", F1 per row of the training rows {np.mean([line[-1] for line in f1]):.2f}"
     if f1 and held_out:
         about += f", of the held-out fold {np.mean([points[-1][1] for points in held_out]):.2f}"
     width, panels = (4.6, 2) if f1 else (2.6, 1)
