@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score, precision_score, recall_score
-from test_report import NAMES, report_data
+from test_report import NAMES, data_scored_by, report_data
 
 from tandem.decoding import binarize
 from tandem.metrics import label_gains, paired_interval
-from tandem.report.classes import threshold_counts
+from tandem.report.classes import GRID, per_class, threshold_counts
 from tandem.report.compare import against, best_experiment, compare_labels
 from tandem.report.data_model import Decoded, ReportData
 from tandem.report.page import build
@@ -97,6 +97,39 @@ def test_the_sliders_numbers_are_those_of_scikit_learn(opened):
     assert curve.get_attribute("aria-label").endswith(
         f"precision {precision:.3f} at recall {recall:.3f} with threshold 0.22"
     )
+
+
+def test_every_curve_of_a_label_says_its_result_in_its_text(opened):
+    data = compared()
+    dog = per_class(data, data.focus)[1]
+    curves = opened.locator("#threshold-curves")
+    curves.scroll_into_view_if_needed()
+    f = f1_at_grid(data, 1)
+    best = f"best {f.max():.3f} at {GRID[f.argmax()]:g}; tuned threshold {dog['threshold']:.3f}"
+    curves.get_by_role("img", name=f"F1 of dog by threshold: {best}").wait_for()
+    opened.locator("#class-table tr[data-label='1'] button").click()
+    panel = opened.locator("tr.detail")
+    error = f"calibration of dog: expected calibration error {dog['calibration_error']:.3f}"
+    assert panel.get_by_role("img", name=error).count() == 1
+    best = f"best {max(dog['metric_curve']):.3f} at {GRID[int(np.argmax(dog['metric_curve']))]:g}"
+    assert panel.get_by_role("img", name=f"{data.rule.tuned.title} of dog by threshold: {best}").count() == 1
+
+
+def test_the_ring_of_a_curve_of_a_loss_is_at_its_least(tmp_path, page):
+    data = data_scored_by("hamming")
+    file = tmp_path / "index.html"
+    file.write_text(build(data), encoding="utf-8")
+    page.goto(file.as_uri())
+    page.locator("#class-table tr[data-label='0'] button").click()
+    curve = per_class(data, data.focus)[0]["metric_curve"]
+    found = page.get_by_role("img", name="Hamming loss of cat by threshold").get_attribute("aria-label")
+    assert f"best {min(curve):.3f} at {GRID[int(np.argmin(curve))]:g};" in found
+
+
+def f1_at_grid(data: ReportData, label: int) -> np.ndarray:
+    """F1 of one label at each threshold of the page."""
+    y, proba = data.y[:, label], data.focus.proba[:, label]
+    return np.array([f1_score(y, proba >= t) for t in GRID])
 
 
 def test_a_screen_reader_hears_the_numbers_once_when_the_slider_rests(opened):

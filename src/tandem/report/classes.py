@@ -151,5 +151,6 @@ def class_payload(data: ReportData, classes: list[dict], by_label: dict | None) 
             kept["gains"] = [[round(v, 3) for v in (g.gain, g.low, g.high)] for g in one["gains"]]
         labels.append(kept)
     about = {"beta": data.rule.beta, "zero_division": data.rule.zero_division, "rows": len(data.y)}
+    about["greater_is_better"] = data.rule.tuned.judge.greater_is_better  # of the metric that thresholds are tuned for
     compared = by_label["names"] if by_label else []
     return {"classes": labels, "ap_names": names, "compared": compared, "rule": about}

@@ -46,9 +46,8 @@ function plot(options) {
   return svg;
 }
 
-function maximum(grid, values) {
-  let best = 0;
-  values.forEach((v, i) => { if (v > values[best]) best = i; });
+function bestPoint(grid, values, greaterIsBetter = true) {
+  const best = values.indexOf(Math[greaterIsBetter ? "max" : "min"](...values));
   return [grid[best], values[best]];
 }
 

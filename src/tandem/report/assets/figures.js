@@ -71,10 +71,13 @@ function figure(title, svg) {
   element.append(make("figcaption", "", title), svg);
   return element;
 }
-function curveOf(c, values, options) {
+// what: of which the values are; greaterIsBetter: of them
+function curveOf(c, values, { what = fName(), greaterIsBetter = true, ...options }) {
   const line = data.grid.map((t, i) => [t, values[i]]);
   const band = c.threshold !== null && c.spread !== null ? [c.threshold - c.spread, c.threshold + c.spread] : null;
-  return plot({ x: [0, 1], line, mark: c.threshold, band, best: maximum(data.grid, values), ...options });
+  const best = bestPoint(data.grid, values, greaterIsBetter), tuned = c.threshold === null ? "" : `; tuned threshold ${c.threshold.toFixed(3)}`;
+  const about = `${what} of ${c.name} by threshold: best ${best[1].toFixed(3)} at ${best[0]}${tuned}`;
+  return plot({ x: [0, 1], line, mark: c.threshold, band, best, about, ...options });
 }
 function precisionRecall(c, i) {
   const points = data.grid.map((_, k) => [ratio(c.counts.hits[k], c.support), ratio(c.counts.hits[k], c.counts.predicted[k])]);
@@ -121,10 +124,10 @@ function showDetail(row) {
   const total = c.calibration.reduce((s, b) => s + b[2], 0);
   const dots = c.calibration.map(([p, rate, n]) => [p, rate, 2.5 + 5 * Math.sqrt(n / total), `${n} rows: mean probability ${p.toFixed(3)}, rate ${rate.toFixed(3)}`]);
   panel.append(slider, curves);
-  panel.append(figure("Calibration: mean probability against rate", plot({ x: [0, 1], y: [0, 1], diagonal: true, dots, line: c.calibration.map(([p, r]) => [p, r]), xName: "probability", yName: "rate", about: `calibration of ${c.name}` })));
+  panel.append(figure("Calibration: mean probability against rate", plot({ x: [0, 1], y: [0, 1], diagonal: true, dots, line: c.calibration.map(([p, r]) => [p, r]), xName: "probability", yName: "rate", about: `calibration of ${c.name}: expected calibration error ${c.calibration_error.toFixed(3)}` })));
   if (c.metric_curve) {
     const low = Math.min(...c.metric_curve), high = Math.max(...c.metric_curve);
-    panel.append(figure(`In-sample ${data.tuned_for} at each threshold, other thresholds fixed`, curveOf(c, c.metric_curve, { y: [low, high], xName: "threshold", yName: "score", about: `score by threshold of ${c.name}` })));
+    panel.append(figure(`In-sample ${data.tuned_for} at each threshold, other thresholds fixed`, curveOf(c, c.metric_curve, { y: [low, high], xName: "threshold", yName: "score", what: data.tuned_for, greaterIsBetter: data.rule.greater_is_better })));
   }
   const others = experimentsAt(c);
   if (others.length) panel.append(listOf("By experiment, paired 95 % intervals", others));
@@ -181,7 +184,7 @@ if (curveList) {
   });
   whenVisible(boxes, (box) => {
     const c = data.classes[Number(box.dataset.label)];
-    box.append(curveOf(c, curveF(c), { width: 170, height: 104, y: [0, 1], ticks: false, about: `F of ${c.name} by threshold` }));
+    box.append(curveOf(c, curveF(c), { width: 170, height: 104, y: [0, 1], ticks: false }));
   });
 }
 
