@@ -16,14 +16,13 @@ COLUMNS = ("f1_samples", "f1_micro", "f1_macro", "optimism", "fold_spread", "map
 
 
 def metric_names(beta: float, metric: str = "f1_samples") -> dict[str, str]:
-    """The displayed names of the F-beta metrics, after that of the competition's metric where it is none of them.
+    """The displayed names of the competition's metric, first, and of the F-beta metrics.
 
     >>> metric_names(2.0)["f1_micro"], list(metric_names(1.0, "auc_macro"))
     ('micro F2', ['auc_macro', 'f1_samples', 'f1_micro', 'f1_macro'])
     """
-    f_scores = ("f1_samples", "f1_micro", "f1_macro")
-    return {name: metric_title(name, beta) for name in dict.fromkeys((metric, *f_scores) if metric not in f_scores
-            else f_scores)}  # fmt: skip
+    names = dict.fromkeys((metric, "f1_samples", "f1_micro", "f1_macro"))
+    return {name: metric_title(name, beta) for name in names}
 
 
 def table(experiments: Sequence[ScoredExperiment], focus: str) -> list[dict]:
