@@ -22,7 +22,7 @@ from tandem.models.own_functions import Sampler
 from tandem.runtime.torch_setup import autocast
 
 MAX_NORM = 5.0  # of the gradients of one step
-WATCHED = 10  # epochs, at most, after which held-out rows are predicted: it costs time
+WATCHED = 5  # epochs, at most, after which held-out rows are predicted: it costs time
 CHECKPOINT_SECONDS = 30.0  # between two checkpoints: what a killed run computes again, at most, beside its last epoch
 Batch = tuple[Any, Targets]  # (inputs of the network, targets of the loss)
 

@@ -28,7 +28,7 @@ from tandem.models.registry import make_model
 from tandem.training.pseudo_labels import with_pseudo_labels
 from tandem.training.split_inputs import read_inputs
 
-WATCHED_ROWS = 200  # of the held-out fold, in the training log
+WATCHED_ROWS = 100  # of the held-out fold, in the training log
 
 
 @dataclass(frozen=True)
