@@ -192,6 +192,15 @@ def test_each_experiment_has_its_paired_interval_against_the_best(opened):
     assert opened.locator("#label-compare-table tbody th").all_inner_texts() == list(NAMES)
 
 
+def test_the_columns_that_matter_most_are_in_sight_on_a_narrow_screen(opened):
+    opened.set_viewport_size({"width": 390, "height": 800})
+    for table, columns in (("experiment", ["F1 per row *", "against the best, paired 95 %"]), ("class", ["gain"])):
+        heads = opened.locator(f"#{table}-table thead th")
+        assert [text.strip(" ↓") for text in heads.all_inner_texts()[1 : len(columns) + 1]] == columns
+        box = heads.nth(len(columns)).bounding_box()
+        assert box["x"] + box["width"] <= 390
+
+
 def test_the_gains_of_all_labels_at_once_are_those_of_one_label_at_a_time():
     rng = np.random.default_rng(0)
     y, a, b = (rng.random((60, 3)) < 0.4 for _ in range(3))
