@@ -593,6 +593,36 @@ def test_a_caption_stays_with_its_photo_and_a_bad_file_leaves_no_broken_picture(
         page.close()
 
 
+class Held(LabelService):
+    """Holds the first batch back until `gate` is set, and keeps the captions of all."""
+
+    def label_many(self, photos, captions):
+        found = super().label_many(photos, captions)
+        self.asked = [*getattr(self, "asked", []), *captions]
+        self.gate.wait(10)
+        return found
+
+
+def test_a_caption_that_changes_while_its_photo_is_labelled_is_not_lost(service, served, page):
+    held = Held(service.labeler)
+    held.gate = threading.Event()
+    try:
+        page.goto(served(held))
+        page.locator("#served", has_text="toy").wait_for()
+        with page.expect_request("**/label"):
+            drop_many(page, {"a.png": png(), "b.png": png(photo(False))})
+        page.locator(".caption-box").nth(0).fill("a blue thing")
+        page.locator(".caption-box").nth(0).press("Tab")
+        drop_many(page, {"list.csv": b"image,caption\nb.png,a red thing\n"})
+        page.locator("#message", has_text="list.csv: captions of 1 of 2 photos").wait_for()
+    finally:
+        held.gate.set()
+    page.locator("#stop").wait_for(state="hidden")
+    assert held.asked == ["", "", "a blue thing", "a red thing"]
+    captions = [box.input_value() for box in page.locator(".caption-box").all()]
+    assert captions == ["a blue thing", "a red thing"]
+
+
 def test_a_folder_with_folders_is_read_whole_and_photos_of_one_name_are_told_apart(service, served, page, tmp_path):
     for name, red in {"x/1.png": True, "x/y/1.png": False, "x/.hidden.png": True, "x/notes.md": True}.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -96,7 +96,7 @@ export class Desk {
     box.setAttribute("aria-label", `caption of ${photo.name}`);
     box.addEventListener("change", () => {
       if (box.value === photo.caption) return;
-      photo.caption = box.value;
+      photo.recaption(box.value);
       this.on.relabel(photo);
     });
     return box;

@@ -64,7 +64,7 @@ export class Detail {
 
   async label() {
     const photo = this.photo, asked = ++this.asked;
-    photo.caption = $("caption").value;
+    if ($("caption").value !== photo.caption) photo.recaption($("caption").value);
     fail("");
     clearExplanation();
     $("submit").disabled = false;
@@ -120,7 +120,7 @@ export class Detail {
   async explain(name, heat = true) {
     const { photo, asked } = this, { result } = photo;
     press(name);
-    if (!(heat && result.heat) && !result.words) return;
+    if (!result || (!(heat && result.heat) && !result.words)) return; // none while the labels are computed anew
     const upToDate = () => asked === this.asked && pressed() === name;
     const time = heat && slow(result) ? `, about ${Math.ceil(result.heat_seconds)} s` : "";
     busy(`explaining ${name}${time}…`);

@@ -95,8 +95,8 @@ async function readCaptions(file) {
   const names = new Blob([JSON.stringify(photos.map((photo) => photo.path))], { type: "application/json" });
   try {
     const { captions } = await postForm("captions", [["table", file, file.name], ["names", names, "names.json"]]);
-    const given = photos.filter((photo, i) => captions[i] && captions[i] !== photo.caption && (photo.caption = captions[i]));
-    for (const photo of given) Object.assign(photo, { state: "waiting", result: null });
+    const given = photos.filter((photo, i) => captions[i] && captions[i] !== photo.caption);
+    for (const [i, photo] of photos.entries()) if (given.includes(photo)) photo.recaption(captions[i]);
     tell(`${file.name}: captions of ${captions.filter(Boolean).length.toLocaleString("en")} of ${count(photos.length, "photo")}.`);
     desk.refresh();
     if (detail.photo && given.includes(detail.photo)) open(detail.photo);
@@ -275,7 +275,6 @@ try {
     open,
     changed: (photo) => changed(photo, true),
     relabel: (photo) => {
-      photo.state = "waiting";
       changed(photo, true);
       run();
     },

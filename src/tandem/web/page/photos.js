@@ -14,6 +14,12 @@ export class Photo {
     this.thumbnail = null; // URL of a small copy, "" where the browser cannot read the file
   }
 
+  // its labels are computed anew; those that are on the way are of the caption before
+  recaption(caption) {
+    this.request++;
+    Object.assign(this, { caption, state: "waiting", result: null, error: "" });
+  }
+
   get name() {
     return this.path.slice(this.path.lastIndexOf("/") + 1);
   }
