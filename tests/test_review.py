@@ -180,6 +180,16 @@ def test_other_sites_and_other_hosts_are_refused(client):
     assert photo.headers["content-type"] == "image/jpeg" and photo.content[:2] == b"\xff\xd8"
 
 
+def test_labels_of_a_table_that_changed_since_are_not_reviewed_but_new_corrections_are_no_such_change(paths):
+    set_keys(paths, corrections="true")
+    write_text(paths.corrections, "id,label,was,now,suspected_by\n0.jpg,cat,1,0,by hand\n")
+    review.open_session(paths)
+    table = paths.input / "train.csv"
+    write_text(table, table.read_text().rstrip() + "\n\n")
+    with pytest.raises(ValueError, match=r"older table \(input/small/train.csv changed\); run: make submit COMP=small"):
+        review.open_session(paths)
+
+
 def test_the_stage_ends_with_what_to_do_next(paths, monkeypatch, capsys):
     monkeypatch.setattr(review, "serve", lambda app, listening: None)
     write_text(paths.corrections, "id,label,was,now,suspected_by\n0.jpg,cat,1,0,by hand\n")

@@ -10,7 +10,7 @@ from tandem.data.corrections import GivenLabels, read_corrections, summary
 from tandem.data.labelled_rows import read_labelled_rows
 from tandem.data.split_tables import read_given_labels
 from tandem.graph.experiment_dir import Experiments
-from tandem.graph.keys import STACK
+from tandem.graph.keys import STACK, read_record, reason
 from tandem.report.before_corrections import compare
 from tandem.report.collect import gather
 from tandem.report.data_model import FocusExperiment, ReportData
@@ -48,12 +48,26 @@ def main(args: Namespace) -> None:
 
 
 def open_session(paths: Paths, name: str = "") -> ReviewSession:
-    """About the suspects and mistakes of the experiment `name`, else of the stack, else of the best."""
+    """About the suspects and mistakes of the experiment `name`, else of the stack, else of the best; raises ValueError
+    where the tables changed since they were checked, because corrections of older labels would be refused."""
     experiments = Experiments(paths)
     competition = experiments.competition  # first: where there is none, its message has the command
     data, focus = read_focused(experiments, name)
+    if why := table_changed(experiments):
+        raise ValueError(f"the labels here are of an older table ({why}); run: make submit COMP={paths.comp}")
     given, asked = GivenLabels(*read_given_labels(paths)), questions(data, focus)
     return ReviewSession(paths, competition, focus.name, data.train, given, focus.proba, asked)
+
+
+def table_changed(experiments: Experiments) -> str:
+    """What the checked tables depend on and has changed since, corrections.csv apart; "" where nothing has."""
+    (checked,) = experiments.graph.task("check").artifacts
+    corrections = str(experiments.paths.corrections)
+    before, now = (
+        {name: value for name, value in inputs.items() if name != corrections}
+        for inputs in (read_record(checked.record).get("inputs", {}), checked.inputs)
+    )
+    return reason(before, now) if before != now else ""
 
 
 def read_focused(experiments: Experiments, name: str) -> tuple[ReportData, FocusExperiment]:
