@@ -106,9 +106,9 @@ def _by_thresholds(decoder: Decoder, proba: np.ndarray, chosen: np.ndarray) -> D
         by = f"one of the {int(chosen.sum())} most probable: a row has at least {rule.least}"
     elif reached.sum() > rule.most:
         by = f"one of the {rule.most} most probable of those at or above their threshold: a row has at most {rule.most}"
-    reasons = []
+    reasons, of = [], "the label's" if own else "the"
     for threshold, reaches, is_chosen in zip(thresholds, reached, chosen, strict=True):
-        where = f"{'the label’s' if own else 'the'} threshold {threshold}".replace("’", "'")
+        where = f"{of} threshold {threshold}"
         if is_chosen == reaches:
             reasons.append(f"probability {'at least' if reaches else 'below'} {where}")
         elif is_chosen:

@@ -128,11 +128,12 @@ class Labeler:
         """Chunks side by side, each by one thread from its files to its labels."""
         for encoder in [encoder for experiment in self.experiments for encoder in experiment.encoders]:
             self.encoders.load(encoder)
+        known = self.training_photos if held_out else None  # read here, not once by each thread
         chunks = [slice(start, start + CHUNK) for start in range(0, len(images), CHUNK)]
 
         def work(chunk: slice) -> list[LabelledImage]:
             with single_thread():
-                return self._chunk(images[chunk], captions[chunk], terms, held_out)
+                return self._chunk(images[chunk], captions[chunk], terms, known)
 
         for results in prefetch(work, chunks, threads(), threads() + 1):
             yield from results
@@ -170,7 +171,9 @@ class Labeler:
         found = None if match.fold is None else self._held_out(self.predictor_for(caption), match.fold)
         return _training_row(match, None if found is None else found[1])
 
-    def _chunk(self, images: list[OpenImage], captions: list[str], terms: bool, held_out: bool) -> list[LabelledImage]:
+    def _chunk(
+        self, images: list[OpenImage], captions: list[str], terms: bool, known: TrainingPhotos | None
+    ) -> list[LabelledImage]:
         names = [str(image) if isinstance(image, Path) else "" for image in images]
         results, training = dict[int, LabelledImage](), dict[int, TrainingRow | None]()
         groups = dict[tuple[int, bool], tuple[Predictor, dict[int, dict[ImageSize, np.ndarray]]]]()
@@ -180,7 +183,7 @@ class Labeler:
             except BadImage as error:
                 results[i] = LabelledImage(names[i], problem=" ".join(str(error).removeprefix(f"{image}: ").split()))
                 continue
-            match = self.training_photos.find(image, rgb) if held_out else None
+            match = known.find(image, rgb) if known else None
             training[i] = self.training_row(captions[i], match) if match else None
             predictor = self.predictor_for(captions[i], match)
             group = groups.setdefault((id(predictor), has_caption(captions[i])), (predictor, {}))
