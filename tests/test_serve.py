@@ -271,7 +271,7 @@ def test_cross_site_requests_are_rejected(client, headers):
     assert post(client, headers={"origin": HOST, "sec-fetch-site": "same-origin"}).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/page.js", "/about", "/none"])
+@pytest.mark.parametrize("path", ["/", "/page.js", "/shared/dom.js", "/about", "/none"])
 def test_every_response_has_the_security_headers(client, path):
     headers = client.get(path).headers
     assert headers["content-security-policy"].startswith("default-src 'self';")

@@ -9,7 +9,7 @@ from tandem.artifacts.contributions import TERMS
 from tandem.artifacts.vocabulary import DARK, LIGHT, TERM_NAMES, TERMINAL, palette_css
 
 SRC = Path(__file__).parents[1] / "src" / "tandem"
-SHEETS = ("report/assets/page.css", "explain/templates/explain.css", "web/page/page.css")
+SHEETS = ("report/assets/page.css", "explain/templates/explain.css", "web/shared/base.css")
 FILES = [
     path for path in SRC.rglob("*") if path.suffix in (".py", ".css", ".html", ".js") and "sample" not in path.parts
 ]

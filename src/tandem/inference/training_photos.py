@@ -65,7 +65,7 @@ class TrainingPhotos:
                     row = (sha, _pixels(width, height, thumbnail), fold.get(id, EVERY) if split == "train" else EVERY)
                     for column, value in zip(columns, (*row, id, paths.input / name), strict=True):
                         column.append(value)
-        return cls(*columns)
+        return cls(columns[0], columns[1], columns[2], columns[3], columns[4])
 
     def find(self, source: object, image: Image.Image) -> Match | None:
         """The match of a file (or of what else `source` is) whose decoded pixels are `image`; None where it is new."""

@@ -1,1 +1,1 @@
-"""A local web page that labels an uploaded image and its caption, and explains the labels."""
+"""Local web pages: one labels photos and their captions and explains the labels, one reviews training labels."""

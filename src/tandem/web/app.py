@@ -15,11 +15,10 @@ from starlette.applications import Starlette
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Route
 
-from tandem.artifacts.vocabulary import palette_css
+from tandem.web.pages import page_routes
 from tandem.web.security import error_response, guards
 from tandem.web.service import LabelService
 
@@ -79,8 +78,7 @@ def make_app(service: LabelService) -> Starlette:
             Route("/explain", form_endpoint(explain), methods=["POST"]),
             Route("/captions", form_endpoint(captions), methods=["POST"]),
             Route("/csv", csv, methods=["POST"]),
-            Route("/palette.css", lambda request: Response(palette_css(), media_type="text/css")),
-            Mount("/", StaticFiles(directory=PAGE, html=True)),
+            *page_routes(PAGE),
         ],
         middleware=guards(about["max_bytes"] + FORM),
         exception_handlers={HTTPException: error_response},

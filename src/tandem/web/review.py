@@ -11,16 +11,15 @@ from PIL import Image
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from tandem.data.image_io import load_rgb
+from tandem.web.pages import page_routes
 from tandem.web.review_session import ReviewSession
 from tandem.web.security import error_response, guards
 
 PAGE = Path(__file__).with_name("review_page")
-ICON = Path(__file__).with_name("page") / "icon.svg"
 PHOTO = 1280  # pixels of the longest side, at most
 BODY = 2**20  # bytes of an answer
 
@@ -60,8 +59,7 @@ def make_review_app(session: ReviewSession) -> Starlette:
             Route("/photo/{number:int}", photo),
             Route("/answer", answer, methods=["POST"]),
             Route("/undo", undo, methods=["POST"]),
-            Route("/icon.svg", lambda request: FileResponse(ICON)),
-            Mount("/", StaticFiles(directory=PAGE, html=True)),
+            *page_routes(PAGE),
         ],
         middleware=guards(BODY),
         exception_handlers={HTTPException: error_response},

@@ -1,5 +1,5 @@
 // The labels of a photo as buttons that put them into its set or take them out, and a box to add one.
-import { button, element } from "./dom.js";
+import { button, element } from "./shared/dom.js";
 
 // fills a holder's list and the place of its box, and calls `changed()` after a correction
 export function fillChips(holder, photo, names, changed) {

@@ -1,6 +1,6 @@
 // The table of all photos: a page of rows at a time, with filters, an order, and pages.
 import { fillChips } from "./chips.js";
-import { $, button, count, element } from "./dom.js";
+import { $, button, count, element } from "./shared/dom.js";
 import { makeThumbnails } from "./thumbnails.js";
 
 const PAGE = 50; // rows

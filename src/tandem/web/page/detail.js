@@ -1,6 +1,6 @@
 // One photo: its caption, its labels, and why it has them.
 import { fillChips } from "./chips.js";
-import { $ } from "./dom.js";
+import { $ } from "./shared/dom.js";
 import { askExplanation, clearExplanation, decisionText, press, pressed, showExplanation, showRows } from "./explanation.js";
 import { labelPhotos } from "./photos.js";
 

@@ -1,6 +1,6 @@
 // The probabilities and terms of all labels of one photo; for one label the heat map and the words.
-import { postForm } from "./api.js";
-import { $, element, percent, signed, sum } from "./dom.js";
+import { postForm } from "./shared/api.js";
+import { $, element, percent, signed, sum } from "./shared/dom.js";
 
 const FIRST = 8; // labels shown before "all"
 const WEAK = 0.5; // change of a logit that is not shown in full colour

@@ -1,8 +1,8 @@
 // The page: photos come in, are labelled and corrected one at a time or in a table, and are saved as CSV.
-import { getAbout, postCsv, postForm } from "./api.js";
+import { getJson, postForm, postJson } from "./shared/api.js";
 import { Desk } from "./desk.js";
 import { Detail } from "./detail.js";
-import { $, count, element } from "./dom.js";
+import { $, count, element } from "./shared/dom.js";
 import { chosen, dropped, sorted } from "./files.js";
 import { labelPhotos, nextBatch, Photo } from "./photos.js";
 
@@ -153,9 +153,10 @@ function showProgress(seconds = 0) {
 async function save() {
   const rows = labelled(), withProba = about.csv.values === "probabilities";
   try {
-    const blob = await postCsv(rows.map((photo) => ({
+    const wanted = rows.map((photo) => ({
       id: photo.path, labels: photo.labels, ...(withProba ? { proba: photo.proba } : {}),
-    })));
+    }));
+    const blob = await (await postJson("csv", { rows: wanted })).blob();
     const link = element("a"), url = URL.createObjectURL(blob);
     link.href = url;
     link.download = `${about.competition}_labels.csv`;
@@ -269,7 +270,7 @@ function adapt() {
 }
 
 try {
-  about = await getAbout();
+  about = await getJson("about");
   detail = new Detail(about, changed);
   desk = new Desk(about, photos, {
     open,

@@ -1,5 +1,5 @@
 // The photos, their labels and the corrections, and the queue that has them labelled.
-import { postForm, RequestError } from "./api.js";
+import { postForm, RequestError } from "./shared/api.js";
 
 const BATCH_BYTES = 16 * 2 ** 20; // of the photos of one request
 

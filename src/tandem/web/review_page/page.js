@@ -1,25 +1,12 @@
 // Shows one question at a time; every answer is written by the server before the next question is shown.
-const $ = (id) => document.getElementById(id);
+import { getJson, postJson } from "./shared/api.js";
+import { $, button, count, element, percent } from "./shared/dom.js";
+
 const state = { about: null, queue: [], skipped: [], history: [], question: null, edited: null, busy: true };
 const WORDS = { 1: "yes", 0: "no", unknown: "unknown" };
 
-const ask = async (path, body) => {
-  const options = body === undefined ? {} : { method: "POST", body: JSON.stringify(body) };
-  let response;
-  try {
-    response = await fetch(path, options);
-  } catch {
-    throw new Error("the server does not answer: start make review again, all answers so far are written");
-  }
-  const found = await response.json();
-  if (!response.ok) throw new Error(found.error);
-  return found;
-};
-
-const element = (tag, text = "", className = "") => Object.assign(document.createElement(tag), { textContent: text, className });
-const percent = (p) => `${(100 * p).toFixed(p < 0.1 || p > 0.9 ? 1 : 0)} %`;
+const send = async (path, content) => (await postJson(path, content)).json();
 const word = (value) => WORDS[value ?? "unknown"];
-const plural = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
 const asked = () => state.question.labels.find((one) => one.name === state.question.label);
 
 function showProgress(progress) {
@@ -28,8 +15,8 @@ function showProgress(progress) {
   $("bar").firstElementChild.style.width = `${questions ? (100 * answered) / questions : 100}%`;
   const skipped = state.skipped.length ? `, ${state.skipped.length} skipped` : "";
   $("progress").textContent =
-    `${answered.toLocaleString("en")} of ${plural(questions, "label")} answered${skipped}; ` +
-    `${plural(progress.labels, "label")} of ${plural(progress.rows, "row")} corrected`;
+    `${answered.toLocaleString("en")} of ${count(questions, "label")} answered${skipped}; ` +
+    `${count(progress.labels, "label")} of ${count(progress.rows, "row")} corrected`;
   state.queue = progress.open.filter((number) => !state.skipped.includes(number));
   $("undo").disabled = !state.history.length;
 }
@@ -45,16 +32,14 @@ function showLabels() {
     const is = element("td", "", `is-${value ?? "unknown"}`);
     if (state.edited) {
       if (value !== given) row.classList.add("changed");
-      const button = element("button", word(value));
-      button.type = "button";
-      button.setAttribute("aria-label", `${name}: ${word(value)}`);
-      button.addEventListener("click", () => {
+      const toggle = button(word(value), () => {
         state.edited.set(name, value === 1 ? 0 : 1);
-        const at = [...$("labels").querySelectorAll("button")].indexOf(button);
+        const at = [...$("labels").querySelectorAll("button")].indexOf(toggle);
         showLabels();
         $("labels").querySelectorAll("button")[at].focus();
       });
-      is.append(button);
+      toggle.setAttribute("aria-label", `${name}: ${word(value)}`);
+      is.append(toggle);
     } else {
       is.textContent = word(value);
     }
@@ -106,7 +91,7 @@ function showQuestion(found) {
 async function next(number = state.queue[0]) {
   $("error").hidden = true;
   if (number !== undefined) {
-    showQuestion(await ask(`question/${number}`));
+    showQuestion(await getJson(`question/${number}`));
     const after = state.queue.find((other) => other > number);
     if (after !== undefined && state.question.photo) new Image().src = `photo/${after}`;
     return;
@@ -117,14 +102,14 @@ async function next(number = state.queue[0]) {
   $("again").hidden = !state.skipped.length;
   const { questions } = state.about;
   $("end").textContent = state.skipped.length
-    ? `${plural(state.skipped.length, "label")} skipped, all others are answered`
+    ? `${count(state.skipped.length, "label")} skipped, all others are answered`
     : questions ? "All labels are answered" : "There is nothing to look at: no suspects, no mistakes";
   $("end").focus({ preventScroll: true });
 }
 
 async function answer(labels) {
   const { number } = state.question;
-  const progress = await ask("answer", { number, labels });
+  const progress = await send("answer", { number, labels });
   state.history.push("answer");
   showProgress(progress);
   await next(state.queue.find((other) => other > number) ?? state.queue[0]);
@@ -148,7 +133,7 @@ const actions = {
     const { number } = state.question;
     state.skipped.push(number);
     state.history.push(number);
-    showProgress(await ask("about"));
+    showProgress(await getJson("about"));
     await next(state.queue.find((other) => other > number) ?? state.queue[0]);
   },
   edit: async () => showEditing(true),
@@ -157,16 +142,16 @@ const actions = {
   again: async () => {
     state.skipped = [];
     state.history = state.history.filter((one) => one === "answer");
-    showProgress(await ask("about"));
+    showProgress(await getJson("about"));
     await next();
   },
   undo: async () => {
     const last = state.history.pop();
     if (last === undefined) return;
     let number = last;
-    if (last === "answer") ({ number } = await ask("undo", {}));
+    if (last === "answer") ({ number } = await send("undo", {}));
     else state.skipped = state.skipped.filter((other) => other !== last);
-    showProgress(await ask("about"));
+    showProgress(await getJson("about"));
     await next(number ?? undefined);
   },
 };
@@ -203,7 +188,7 @@ document.addEventListener("keydown", (event) => {
 });
 
 try {
-  state.about = await ask("about");
+  state.about = await getJson("about");
   const { competition, served, file } = state.about;
   document.title = `Review of labels: ${competition}`;
   $("about").textContent = `${competition}: suspects and worst mistakes of ${served}`;

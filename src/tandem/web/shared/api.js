@@ -11,15 +11,15 @@ async function request(path, options) {
   try {
     response = await fetch(path, options);
   } catch {
-    throw new RequestError("no response: is make serve still running?", 0);
+    throw new RequestError("no response: is the server in the terminal still running?", 0);
   }
   if (response.ok) return response;
   const body = await response.json().catch(() => ({ error: `the server returned status ${response.status}` }));
   throw new RequestError(body.error, response.status);
 }
 
-export async function getAbout() {
-  return (await request("about")).json();
+export async function getJson(path) {
+  return (await request(path)).json();
 }
 
 // fields: [name, text] or [name, file, file name]
@@ -29,7 +29,8 @@ export async function postForm(path, fields) {
   return (await request(path, { method: "POST", body: form })).json();
 }
 
-export async function postCsv(rows) {
+// the response, whatever its type
+export async function postJson(path, content) {
   const headers = { "Content-Type": "application/json" };
-  return (await request("csv", { method: "POST", headers, body: JSON.stringify({ rows }) })).blob();
+  return request(path, { method: "POST", headers, body: JSON.stringify(content) });
 }
