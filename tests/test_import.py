@@ -130,7 +130,7 @@ def test_an_open_question_stands_in_the_file_and_no_stage_is_ready(comp):
         status, said = comp.stage(stage)
         assert status == 2 and "ready" not in said
         assert said.startswith("question: input/x/competition.toml: 1 key is not answered image: one of: before")
-        assert 'make import COMP=x SET="image=<answer>"' in said
+        assert 'make import COMP=x SET="image=ANSWER"' in said
 
 
 def test_an_answer_in_the_file_is_completed_by_the_check(comp):

@@ -37,7 +37,7 @@ class OpenQuestions(ValueError):
         """`comments` is {key: its candidates}."""
         n, first = len(comments), next(iter(comments))
         keys = [f"  {key}: {comment}" if comment else f"  {key}" for key, comment in comments.items()]
-        again = f'make import COMP={file.parent.name} SET="{first}=<answer>"'
+        again = f'make import COMP={file.parent.name} SET="{first}=ANSWER"'
         asked = f"question: {file}: {n} key{'s are' if n > 1 else ' is'} not answered"
         super().__init__("\n".join([asked, *keys, f"to answer, edit the file, or run: {again}"]))
 

@@ -184,7 +184,7 @@ def ask(questions: Sequence[Question], console: Console) -> dict[str, Any]:
 
 def answer_command(comp: str, question: Question) -> str:
     """The command that answers a question with its first candidate."""
-    answer = f"{question.key}={next(iter(question.candidates), '<answer>')}"
+    answer = f"{question.key}={next(iter(question.candidates), 'ANSWER')}"
     return f"make import COMP={comp} SET=" + (f"'{answer}'" if '"' in answer else f'"{answer}"')
 
 
