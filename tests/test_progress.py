@@ -5,15 +5,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tandem.artifacts.atomic_io import write_text
+from tandem.artifacts.paths import Paths
 from tandem.runtime.run_progress import RunState, RunTask
+from tandem.stages._run import remove_leftovers
 
 SRC = Path(__file__).parents[1] / "src"
 RUN = """
 import os, sys, time
+from pathlib import Path
 from tandem.runtime import run_progress
 from tandem.runtime.progress import TASK, report
 run_progress.LOG_SECONDS = 0.9
-with run_progress.RunProgress([run_progress.RunTask("train a", 1.0, "a", (0, 2))]) as run:
+with run_progress.RunProgress([run_progress.RunTask("train a", 1.0, "a", (0, 2))], Path("run/events")) as run:
     os.environ[TASK] = "train a"
     run.begin("train a")
     time.sleep(1.3)
@@ -39,15 +43,16 @@ def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(SRC), "COLUMNS": "100"}
 
 
-def in_pipe(code: str) -> subprocess.CompletedProcess[bytes]:
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment(), timeout=60)
+def in_pipe(code: str, folder: Path) -> subprocess.CompletedProcess[bytes]:
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment(), cwd=folder, timeout=60)
     assert run.returncode == 0, run.stderr
     return run
 
 
-def on_terminal(code: str) -> str:
+def on_terminal(code: str, folder: Path) -> str:
     ours, theirs = pty.openpty()
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=theirs, stderr=theirs, env=environment())
+    command = [sys.executable, "-c", code]
+    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment(), cwd=folder)
     os.close(theirs)
     parts = []
     while True:
@@ -63,8 +68,8 @@ def on_terminal(code: str) -> str:
     return b"".join(parts).decode()
 
 
-def test_in_a_log_progress_is_whole_lines_with_the_time_and_no_carriage_returns():
-    run = in_pipe(RUN)
+def test_in_a_log_progress_is_whole_lines_with_the_time_and_no_carriage_returns(tmp_path):
+    run = in_pipe(RUN, tmp_path)
     assert b"\r" not in run.stdout + run.stderr and b"\x1b" not in run.stdout + run.stderr
     assert run.stdout.decode().splitlines() == ["a line", "after"]
     lines = run.stderr.decode().splitlines()
@@ -72,16 +77,17 @@ def test_in_a_log_progress_is_whole_lines_with_the_time_and_no_carriage_returns(
     assert all(re.match(r"\d\d:\d\d:\d\d a: experiment 1 of 1, fold [12] of 2", line) for line in lines)
 
 
-def test_on_a_terminal_one_line_moves_and_what_is_printed_replaces_it():
-    printed = on_terminal(RUN)
+def test_on_a_terminal_one_line_moves_and_what_is_printed_replaces_it(tmp_path):
+    printed = on_terminal(RUN, tmp_path)
     assert "\ra: experiment 1 of 1, fold 1 of 2\x1b[K\r" in printed
     assert "a: experiment 1 of 1, fold 2 of 2, less than a minute left\x1b[K\r" in printed
     assert "\ra line\x1b[K\r\n" in printed
     assert printed.endswith("\r\x1b[K\rafter\r\n")
+    assert list((tmp_path / "run").iterdir()) == []  # the file of its events is gone
 
 
-def test_a_loop_in_a_log_says_how_much_is_done_and_left():
-    run = in_pipe(LOGGED)
+def test_a_loop_in_a_log_says_how_much_is_done_and_left(tmp_path):
+    run = in_pipe(LOGGED, tmp_path)
     (line,) = run.stderr.decode().splitlines()
     assert re.fullmatch(r"\d\d:\d\d:\d\d draw: 251 of 1,000 images, less than a minute left", line)
     assert b"\r" not in run.stderr
@@ -105,3 +111,30 @@ def test_the_time_left_is_that_of_all_tasks_by_their_cost():
     assert state.text(300) == "a: experiment 1 of 1, fold 2 of 2, about 5 min left"
     state.take({"task": "train a", "detail": "epoch 2: 32 of 64 img"}, 301)
     assert state.text(301).endswith(" left (epoch 2: 32 of 64 img)")
+
+
+def test_in_a_narrow_terminal_the_detail_goes_first_and_the_time_left_stays():
+    state = RunState([RunTask("train caption_words", 9.0, "caption_words", (0, 9)), RunTask("stack", 1.0)])
+    state.begin("train caption_words")
+    state.take({"task": "train caption_words", "folds_done": 1}, 60)
+    state.take({"task": "train caption_words", "detail": "fold 1 epoch 2: loss 0.1234"}, 61)
+    whole = "caption_words: experiment 1 of 1, fold 2 of 9, about 9 min left"
+    assert state.text(61, 100) == f"{whole} (fold 1 epoch 2: loss 0.1234)"
+    assert state.text(61, 80) == whole
+    assert state.text(61, 40) == "caption_words: experi…, about 9 min left"
+
+
+def test_a_run_that_takes_longer_than_expected_says_no_time_left():
+    state = RunState([RunTask("check", 1.0), RunTask("stack", 1.0)])
+    state.begin("check")
+    state.end("check", 60)
+    state.begin("stack")
+    assert state.text(110) == "stack, less than a minute left"
+    assert state.text(130) == "stack"
+
+
+def test_the_events_of_a_killed_run_are_removed_by_the_next_one(tmp_path):
+    paths = Paths("toy", tmp_path)
+    write_text(paths.progress, "{}")
+    remove_leftovers(paths)
+    assert not paths.progress.exists()

@@ -74,6 +74,7 @@ class Paths:
     # what `check` and the graph keep: safe to delete
     build = _Place("build/{comp}")
     lock = _Place("build/{comp}/lock")
+    progress = _Place("build/{comp}/.progress.partial")  # events of the run; one that was killed leaves it to the next
     digests = _Place("build/{comp}/digests.json")
     precision = _Place("build/{comp}/precision.json")
     scan_cache = _Place("build/{comp}/scan.parquet")

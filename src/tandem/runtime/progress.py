@@ -18,6 +18,10 @@ REPORT_SECONDS = 0.5
 CLEAR = "\x1b[K"  # from the cursor to the end of the line
 
 
+class UnfinishedRun(BrokenPipeError):
+    """The reader of the output closed it before all tasks of a run were done."""
+
+
 class Counter:
     """Counts what is done; subclasses show it."""
 

@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -97,8 +96,8 @@ class RunState:
         if done > EARLY * whole:
             self.expected = now * whole / done
 
-    def text(self, now: float) -> str:
-        """ "" where no task is running."""
+    def text(self, now: float, width: int | None = None) -> str:
+        """ "" where no task is running; where it is wider than `width`, the detail goes first, the time left never."""
         if not self.running:
             return ""
         parts = []
@@ -109,24 +108,30 @@ class RunState:
                 parts.append(f"{task.subject}: {of_run}, fold {min(done + 1, whole)} of {whole}")
             else:
                 parts.append(task.name)
-        left = "" if self.expected is None else f", {time_left(self.expected - now)}"
+        late = self.expected is None or now > self.expected  # then a time left would be made up
+        left = "" if self.expected is None or late else f", {time_left(self.expected - now)}"
         detail = self.running[0].detail if len(self.running) == 1 else ""
-        return "; ".join(parts) + left + (f" ({detail})" if detail else "")
+        what, detail = "; ".join(parts), f" ({detail})" if detail else ""
+        if width is None or len(what + left + detail) <= width:
+            return what + left + detail
+        room = width - len(left)
+        return (what if len(what) <= room else f"{what[: room - 1]}…") + left
 
 
 class RunProgress:
     """Shows the state of a run until the `with` block ends; `begin` and `end` are called around each task."""
 
-    def __init__(self, tasks: Sequence[RunTask]) -> None:
+    def __init__(self, tasks: Sequence[RunTask], file: Path) -> None:
+        """The processes report through `file`, which only this run uses."""
         self.state, self.lock, self.ended = RunState(tasks), Lock(), Event()
+        self.file, self.read = file, 0
         self.live = on_terminal()
         self.started = time.monotonic()
 
     def __enter__(self) -> Self:
-        handle, name = tempfile.mkstemp(prefix="tandem-run-", suffix=".jsonl")
-        os.close(handle)
-        self.file, self.read = Path(name), 0
-        os.environ[EVENTS] = name
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.write_bytes(b"")
+        os.environ[EVENTS] = str(self.file.absolute())
         self.streams = sys.stdout, sys.stderr
         if self.live:
             sys.stdout, sys.stderr = (LineClearing(stream) for stream in self.streams)
@@ -167,8 +172,9 @@ class RunProgress:
         while not self.ended.wait(0.2 if self.live else 1.0):
             self._take_events()
             now = time.monotonic()
+            width = shutil.get_terminal_size().columns - 1 if self.live else None
             with self.lock:
-                text = self.state.text(now - self.started)
+                text = self.state.text(now - self.started, width)
             if self.live:
                 self._draw(text)
             elif text and text != last and now - shown >= LOG_SECONDS:
@@ -177,6 +183,5 @@ class RunProgress:
 
     def _draw(self, text: str) -> None:
         """The cursor is left at the start of the line, so that what is printed next replaces it."""
-        width = shutil.get_terminal_size().columns - 1
-        self.streams[1].write(f"\r{text[:width]}{CLEAR}\r")
+        self.streams[1].write(f"\r{text}{CLEAR}\r")
         self.streams[1].flush()

@@ -16,7 +16,7 @@ from tandem.graph.keys import NEW, STACK
 from tandem.graph.lock import only_run
 from tandem.graph.plan import Step, carry_out, steps
 from tandem.runtime.processes import run_in_new_process
-from tandem.runtime.progress import TASK, clear_lines_of_run, print_line
+from tandem.runtime.progress import TASK, UnfinishedRun, clear_lines_of_run, print_line
 from tandem.runtime.run_progress import RunProgress, RunTask
 from tandem.runtime.wrong_values import require_within
 from tandem.sample import NAME as SAMPLE
@@ -89,8 +89,11 @@ def checked_graph(paths: Paths) -> Graph:
 
 def make_current(graph: Graph, goals: Sequence[str], names: Sequence[str] = (), jobs: int = 1) -> int:
     """Runs every stale task of these goals and shows the progress of the run in one line; returns how many ran."""
-    with RunProgress([run_task(step) for step in steps(graph, goals, names)]) as run:
-        return carry_out(graph, goals, names, partial(run_step, graph.paths, run), jobs)
+    with RunProgress([run_task(step) for step in steps(graph, goals, names)], graph.paths.progress) as run:
+        try:
+            return carry_out(graph, goals, names, partial(run_step, graph.paths, run), jobs)
+        except BrokenPipeError as error:
+            raise UnfinishedRun from error
 
 
 def run_step(paths: Paths, run: RunProgress, step: Step) -> None:
