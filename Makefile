@@ -7,7 +7,10 @@ $(if $(filter-out 1,$(words $(COMP)))$(strip $(foreach c,/ . * ? [ ; & | < > ~ '
 PYTHON ?= python3
 JOBS ?= $(or $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS))),1)
 READY := .venv/.ready
-TANDEM = @$(if $(CORES),TANDEM_THREADS="$(CORES)") .venv/bin/python -m tandem $@ $(COMP)
+# those of the command line that only one target is to know, so that it can refuse them
+GIVEN = $(if $(word 2,$(MAKECMDGOALS)),,$(foreach v,$(filter-out COMP JOBS CORES PYTHON SLUG TRUST COLUMNS BROWSER MAKE% TANDEM_% HF_% CUDA_%,$(.VARIABLES)), \
+  $(if $(findstring command,$(origin $v)),$(if $($v),$v=$(call quoted,$($v))))))
+TANDEM = @$(if $(CORES),TANDEM_THREADS="$(CORES)") $(if $(strip $(GIVEN)),TANDEM_GIVEN=$(call quoted,$(strip $(GIVEN)))) .venv/bin/python -m tandem $@ $(COMP)
 quoted = '$(subst ','\'',$1)'
 GOAL = $(if $(EXPS),--exps "$(EXPS)") $(if $(STACK),--stack "$(STACK)") --jobs "$(JOBS)"
 

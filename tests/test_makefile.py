@@ -53,6 +53,12 @@ def test_the_chosen_experiments_are_passed_on_as_one_argument():
     assert '-m tandem train x --exps "image_lite0 text_minilm" --jobs "1"' in printed
 
 
+def test_a_stage_is_told_the_variables_of_the_command_line_but_not_those_of_every_command():
+    assert r"TANDEM_GIVEN='EXP='\''a b'\''' " in make("train", "COMP=x", "EXP=a b", "JOBS=2", "CORES=2").stdout
+    assert "TANDEM_GIVEN" not in make("train", "COMP=x", "JOBS=2", "COLUMNS=80", "EXPS=").stdout
+    assert "TANDEM_GIVEN" not in make("submit", "report", "COMP=x", "EXP=a").stdout  # one of them knows it
+
+
 VARIABLES = (
     "COMP=x ZIP=a DIR=b TARGET=c EXPS=d EXP=e ID=f FOLDS=1 IMAGES=g OUT=h CAPTIONS=i FAST=1 BUNDLE=j PORT=1 "
     "BUDGET_MB=1 BUDGET_MS=1 LABELS=k IMAGE=l CAPTION=m METRIC=n SET=o=p STACK=q N=2 "

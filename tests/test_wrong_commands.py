@@ -99,9 +99,25 @@ def test_a_wrong_command_is_answered_with_what_there_is_and_a_command_that_works
     assert not any(Path(top).exists() for top in ("build/nope", "models", "reports", "folds"))
 
 
+GIVEN = [
+    ("train toy", "EXP=words", "not expected: EXP=words; tandem train takes EXPS=", "make train COMP=toy EXPS=words"),
+    ("scores toy", "FOLDS=2", "not expected: FOLDS=2; tandem scores takes COMP= DECODERS=", "make scores COMP=toy"),
+    ("predict toy", "IMAGE='my photos'", "not expected: IMAGE=my photos;", 'predict COMP=toy IMAGES="my photos"'),
+    ("plan toy", "foo=1", "not expected: FOO=1; tandem plan takes", "make plan COMP=toy"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "given", "message", "works"), GIVEN, ids=[given[1] for given in GIVEN])
+def test_a_variable_that_the_target_does_not_know_is_refused(toy, capsys, monkeypatch, command, given, message, works):
+    monkeypatch.setenv("TANDEM_GIVEN", given)
+    said = answer(command.split(), capsys)
+    assert message in said
+    assert said.endswith(works)
+
+
 def test_no_message_asks_to_run_a_command_with_a_redirection_in_it():
     texts = {file: file.read_text(encoding="utf-8") for file in (SRC / "tandem").rglob("*.py")}
-    assert [file.name for file, text in texts.items() if re.search(r"make [a-z-]+ [^\"]*=<", text)] == []
+    assert [file.name for file, text in texts.items() if re.search(r"make [a-z-]+ .*=<", text)] == []
 
 
 def test_a_closed_pipe_ends_a_command_quietly(toy):

@@ -4,6 +4,7 @@ import argparse
 import importlib
 import os
 import re
+import shlex
 import sys
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Mapping, Sequence
@@ -45,7 +46,9 @@ DEFAULT = "sample"
 BUILD = ("plan", "folds", "features", "train", "pseudo", "stack", "decode", "submit")  # take --exps and --jobs
 FLAGS = {"FAST", "AGAIN", "REMOVE", "DIFF", "DECODERS", "OPEN"}  # NAME=1; NAME=0 is as without it
 MAKE_A_COMPETITION = ("sample", "import", "new-model")  # run without one
-PRINT = ("plan", "scores", "explain")  # nothing is left undone where their output is not read to its end
+# nothing is left undone where the output of these is not read to its end, but for an `UnfinishedRun`
+PRINT = (*BUILD, "scores", "explain")
+GIVEN = "TANDEM_GIVEN"  # variable: those of make's command line, as NAME='value'; none where make has several goals
 CLOSED_PIPE = 141  # 128 + SIGPIPE, as a shell counts
 EXAMPLES = {
     "new-model": {"NAME": "mine"},
@@ -70,7 +73,7 @@ ENVIRONMENT = {
 class Parser(argparse.ArgumentParser):
     """Errors are one line, in the words of make: what came, what a command takes, and a command that works."""
 
-    words: Mapping[str, str] = {}  # what was given
+    words: Mapping[str, str] = {}  # what was given, as make spells it
 
     @property
     def takes(self) -> list[str]:
@@ -146,6 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser, commands, module = make_parser(argv)
     try:
         args, unknown = parser.parse_known_args(argv)
+        unknown += not_taken(commands[args.stage])
         if unknown:
             commands[args.stage].refuse(unknown)
         status = run_stage(module, args)
@@ -155,11 +159,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return refused(argv, error.wrong)
     except WrongValue as error:
         return refused(argv, error)
-    except BrokenPipeError:  # the reader, such as head, has read enough
+    except BrokenPipeError as error:  # the reader, such as head, has read enough
+        from tandem.runtime.progress import UnfinishedRun
+
         for stream in (sys.stdout, sys.stderr):  # what is left in their buffers is written at exit
             with suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        return 0 if args.stage in PRINT else CLOSED_PIPE
+        return 0 if args.stage in PRINT and not isinstance(error, UnfinishedRun) else CLOSED_PIPE
     except (ValueError, OSError) as error:  # OSError: no such file, no permission, a full disk
         asked = str(error).startswith("question: ")
         print(error if asked else f"error: {error}", file=sys.stderr)
@@ -215,6 +221,14 @@ def run_stage(module: ModuleType | None, args: argparse.Namespace) -> int:
 
             require_competition(args.comp)
         raise
+
+
+def not_taken(command: Parser) -> list[str]:
+    """Variables of make's command line that the stage does not take, as options; make itself would pass them over."""
+    given = (word.partition("=") for word in shlex.split(os.environ.pop(GIVEN, "")))
+    found = {name.upper(): value for name, _, value in given if name not in command.takes}
+    command.words = {**command.words, **found}
+    return [f"--{name}" for name in found]
 
 
 def refused(argv: Sequence[str], error: WrongValue) -> int:
