@@ -120,7 +120,7 @@ def test_mixed_kinds_wrong_numbers_and_columns_are_refused(comp, tmp_path, capsy
         assert said in capsys.readouterr().err
     probabilities(tmp_path / "e.csv", ("1", 0.8, 0.2, 0.1), ("2", 0.4, 0.6, 0.3))
     assert blend(tmp_path, ["b.csv", "e.csv"], "METHOD=vote") == 2
-    assert "the files hold probabilities; expected logit or rank" in capsys.readouterr().err
+    assert "METHOD=vote: the files hold probabilities; expected one of logit, rank; run: " in capsys.readouterr().err
 
 
 def test_the_submission_of_an_experiment_is_not_replaced(comp, tmp_path, capsys):

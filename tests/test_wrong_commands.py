@@ -68,6 +68,7 @@ WRONG = [
     ("seeds COMP=toy EXP=looks N=1", "N=1: expected 2 to "),
     ("plan COMP=toy TARGET=trian", "there are: train "),
     ("submit COMP=toy DECODER=shrnk", "DECODER=shrnk: expected one of fixed, "),
+    ("add-predictions COMP=toy NAME=nb OOF=o.csv KIND=logit", "KIND=logit: expected one of "),
     ("serve COMP=toy PORT=abc", "PORT=abc: expected a whole number, 0 to 65535; run: make serve COMP=toy PORT=8000"),
     ("serve COMP=toy PORT=70000", "PORT=70000: expected 0 to 65535; run: make serve COMP=toy PORT=8000"),
     ("bundle COMP=toy BUDGET_MB=abc", "BUDGET_MB=abc: expected a number, 0 or more; run: make bundle COMP=toy"),

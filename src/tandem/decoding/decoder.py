@@ -9,6 +9,7 @@ from tandem.config.metric_names import metric_title
 from tandem.decoding.calibration import Calibration
 from tandem.decoding.expected_f import expected_sets, most_probable_sets
 from tandem.decoding.label_rule import Rule, binarize
+from tandem.runtime.wrong_values import require_one_of
 
 # simplest first: of two that score the same, the earlier is kept
 DECODERS = {
@@ -87,8 +88,7 @@ class Decoder:
         rule = Rule(data["metric"], data["beta"], data["least"], data["most"], data.get("zero_division", 1))
         name = name or data["decoder"]
         all_of_them = data.get("decoders", {data["decoder"]: data})  # bundles of formats 1 to 3 hold one
-        if name not in all_of_them:
-            raise ValueError(f"DECODER={name}: expected one of {', '.join(all_of_them)}")
+        require_one_of("DECODER", name, list(all_of_them))
         own = all_of_them[name]
         thresholds = np.array([own["thresholds"][label] for label in data["labels"]]) if "thresholds" in own else None
         sizes = np.array(own["sizes"]) if "sizes" in own else None

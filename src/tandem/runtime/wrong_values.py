@@ -77,6 +77,13 @@ def nearest_first(word: str, names: Sequence[str]) -> list[str]:
     return [*near, *(name for name in names if name not in near)]
 
 
+def require_one_of(name: str, value: str, choices: Sequence[str], why: str = "") -> None:
+    """Raises WrongValue where a value is none of the choices."""
+    if value not in choices:
+        message = f"{name}={value}: {why}expected one of {', '.join(choices)}"
+        raise WrongValue(message, {name: nearest_first(value, choices)[0]})
+
+
 def unknown(name: str, value: str, why: str, there: Sequence[str]) -> WrongValue:
     """The error about a value that is none of those `there`, which are listed nearest first."""
     names = nearest_first(value, there)

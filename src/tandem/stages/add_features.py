@@ -16,7 +16,7 @@ from tandem.data.added_features import content_digest, read_records, write_added
 from tandem.data.feature_file import FeatureFile, constant_columns, join_splits, read_feature_file
 from tandem.data.split_tables import read_ids
 from tandem.graph.lock import only_run
-from tandem.runtime.wrong_values import WrongValue, nearest_first
+from tandem.runtime.wrong_values import require_one_of
 from tandem.stages._run import checked_graph
 
 SPLITS = ("train", "test", "unlabelled", "extra")
@@ -37,9 +37,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def main(args: Namespace) -> None:
     paths, name = Paths(args.comp), check_name("NAME", args.name)
-    if args.reads and args.reads not in READS:
-        near = nearest_first(args.reads, READS)[0]
-        raise WrongValue(f"READS={args.reads}: expected one of {', '.join(READS)}", {"READS": near})
+    if args.reads:
+        require_one_of("READS", args.reads, READS)
     require_competition(args.comp)
     with only_run(paths):
         competition = checked_graph(paths).competition

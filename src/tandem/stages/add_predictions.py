@@ -39,6 +39,7 @@ from tandem.graph.lock import only_run
 from tandem.graph.plan import Step, steps
 from tandem.report.leaks import leak_result
 from tandem.runtime.resources import peak_mb, versions
+from tandem.runtime.wrong_values import require_one_of
 from tandem.stages._run import bring_up_to_date, open_graph
 
 
@@ -70,6 +71,8 @@ def main(args: Namespace) -> None:
         remove(paths, name)
         return
     require_competition(args.comp)
+    if args.kind:
+        require_one_of("KIND", args.kind, list(KINDS))
     with only_run(paths):
         graph = open_graph(paths)
     if steps(graph, ["folds"]):
@@ -105,8 +108,6 @@ def check_free(graph: Graph, name: str) -> None:
 def read_added(graph: Graph, args: Namespace) -> Added:
     """Reads and checks all files; raises FileNotFoundError or ValueError with what came, what was expected."""
     paths, competition = graph.paths, graph.competition
-    if args.kind and args.kind not in KINDS:
-        raise ValueError(f"KIND={args.kind}: expected {' or '.join(KINDS)}")
     if not args.oof:
         raise ValueError(
             f"there are no out-of-fold predictions; run: make add-predictions NAME={args.name} OOF=oof.csv"

@@ -29,6 +29,7 @@ from tandem.data.blend import (
 )
 from tandem.data.submission import ExpectedRows, expected_rows, local_scores, validate_submission
 from tandem.runtime.console import make_console
+from tandem.runtime.wrong_values import require_one_of
 
 ALIKE = 0.98  # F1, or rank correlation, between the files from which on a blend changes little
 
@@ -118,8 +119,7 @@ def chosen_method(given: str, files: Sequence[SubmissionFile], competition: Comp
     kind = kind_of(files)
     methods: Mapping[str, Method] = {method: method for method in METHODS[kind]}
     method = given or METHODS[kind][0]
-    if method not in methods:
-        raise ValueError(f"METHOD={method}: the files hold {kind}; expected {' or '.join(methods)}")
+    require_one_of("METHOD", method, list(methods), f"the files hold {kind}; ")
     if method == "rank" and competition.metric == "log_loss":
         raise ValueError("METHOD=rank: log_loss scores probabilities, and a mean rank is none; use METHOD=logit")
     return methods[method]

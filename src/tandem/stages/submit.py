@@ -20,7 +20,7 @@ from tandem.graph.keys import STACK
 from tandem.graph.names import by_decoder
 from tandem.graph.plan import Step
 from tandem.report.scores_table import show_scores
-from tandem.runtime.wrong_values import WrongValue, nearest_first
+from tandem.runtime.wrong_values import require_one_of
 from tandem.sample import NAME as SAMPLE
 from tandem.stages._run import bring_up_to_date
 
@@ -30,9 +30,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def main(args: Namespace) -> None:
-    if args.decoder and args.decoder not in DECODERS:
-        why = f"expected one of {', '.join(DECODERS)}"
-        raise WrongValue(f"DECODER={args.decoder}: {why}", {"DECODER": nearest_first(args.decoder, list(DECODERS))[0]})
+    if args.decoder:
+        require_one_of("DECODER", args.decoder, list(DECODERS))
     goals = bring_up_to_date(args.comp, "submit", args.exps, args.jobs, args.decoder, args.stack)
     paths = Paths(args.comp)
     show_scores(paths)
