@@ -176,7 +176,9 @@ def test_all_sections_are_there_and_every_picture_and_chart_is_really_drawn(open
     assert images.evaluate_all(drawn) == images.count()
     for figure in opened.locator("figure").all():
         figure.scroll_into_view_if_needed()
-    opened.wait_for_function("document.querySelectorAll('#threshold-curves svg').length === 4")
+    drawn_curves = opened.locator("#threshold-curves svg")
+    drawn_curves.nth(3).wait_for()
+    assert drawn_curves.count() == 4
     charts = opened.locator("svg.chart")
     inked = "all => all.filter(s => s.getBBox().width > 40 && s.querySelector('path, polyline')).length"
     assert charts.count() >= 10 and charts.evaluate_all(inked) == charts.count()
@@ -331,14 +333,12 @@ def test_a_narrow_page_says_where_columns_are_out_of_sight(opened):
     opened.set_viewport_size({"width": 390, "height": 800})
     table = opened.locator("#class-table")
     frame, box = table.locator("xpath=../.."), table.locator("xpath=..")
-    opened.wait_for_function("document.querySelector('#class-table').closest('.edges').matches('.more-right')")
+    opened.locator(".edges.more-right #class-table").wait_for()
     assert frame.evaluate("e => getComputedStyle(e, '::after').opacity") == "1"
     assert frame.locator("xpath=preceding-sibling::div[1]").inner_text().startswith("more columns")
     assert box.get_attribute("tabindex") == "0"
     box.evaluate("e => { e.scrollLeft = 10000; }")
-    opened.wait_for_function(
-        "document.querySelector('#class-table').closest('.edges').matches('.more-left:not(.more-right)')"
-    )
+    opened.locator(".edges.more-left:not(.more-right) #class-table").wait_for()
     opened.locator("#mistake-cards button.open").first.click()
     assert opened.evaluate("document.documentElement.scrollWidth") <= 390
     assert opened.locator("dialog[open]").evaluate("d => d.scrollWidth <= d.clientWidth")
