@@ -58,7 +58,7 @@ def ending(paths: Paths, subject: str, experiments: Experiments) -> list[str]:
     found, half = made["out_of_fold"], None if by else scores.get("half_width")
     interval = "" if half is None else f" ± {half:.4f} (95 % interval)"
     local = made["local_leaderboard"]
-    on_solution = f"; {local[found['metric']]:.4f} against the solution" if local else ""
+    on_solution = f"; local leaderboard {local[found['metric']]:.4f}" if local else ""
     comp = "" if paths.comp == SAMPLE else f" COMP={paths.comp}"
     exp = "" if name == STACK else f" EXP={name}"
     return [
