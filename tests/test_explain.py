@@ -458,6 +458,17 @@ def test_the_page_links_to_the_report_where_there_is_one_and_is_accessible(paths
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
+def test_the_report_has_the_heat_maps_of_an_explanation(paths, capsys, monkeypatch):
+    from tandem.report import collect
+
+    page, _ = explained(paths, "3.png", capsys)
+    shown = {"3.png": f"explain/{paths.explanation('3.png', 'join').name}"}
+    heat = collect.heat_maps(paths.report, shown)["3.png"]
+    assert heat and all(f'<img src="{uri}" alt="">' in page for uri in heat.values())
+    monkeypatch.setattr(collect, "HEAT_BYTES", 10)
+    assert collect.heat_maps(paths.report, shown) == {}
+
+
 def test_the_report_knows_the_page_of_its_own_experiment_first(tmp_path):
     from tandem.report.collect import explain_pages
 

@@ -28,6 +28,7 @@ from tandem.decoding.scoring import score
 from tandem.graph.declared_stages import Graph
 from tandem.graph.experiment_dir import Experiments
 from tandem.graph.keys import STACK, decoder_settings
+from tandem.html import data_uri
 from tandem.logits import logit
 from tandem.report import galleries as galleries_of_rows
 from tandem.report.collect import gather
@@ -142,6 +143,10 @@ def whole(tmp_path_factory) -> Paths:
     experiment(paths, "photo", 0.9)
     experiment(paths, "words", 0.8)
     experiment(paths, "stack", 0.7, explained=True)
+    heat = {NAMES[0]: data_uri(Image.new("RGBA", (12, 9), "red"), "PNG"), NAMES[1]: ""}  # "": no evidence
+    for i in range(N):
+        write_text(paths.explanation(f"train{i}.jpg", "stack"), "the explanation")
+        write_json(paths.explanation(f"train{i}.jpg", "stack").with_suffix(".json"), {"heat": heat})
     repaired = Issue("repaired row", f"read as one row: {HOSTILE}", "train.csv", 7)
     write_json(paths.check_report, check_report([repaired], {"train": N, "test": M}))
     with pytest.MonkeyPatch.context() as patch:
@@ -263,6 +268,13 @@ def test_a_picture_opens_a_dialog_that_the_keyboard_goes_through(opened):
     assert box.locator(".terms").count() == 4  # image, caption, their combination
     assert box.locator("code").inner_text() == f"make explain COMP=toy ID={first} EXP=stack"
     assert box.get_by_role("button", name="Copy").is_visible()
+    assert box.get_by_role("link", name="Its explanation").get_attribute("href") == f"explain/{first}.stack.html"
+    (heat,) = box.locator(".heats button").all()  # of the label that has one
+    heat.click()
+    photo, map_ = (box.locator(".frame img").nth(i).bounding_box() for i in (0, 1))
+    assert heat.get_attribute("aria-pressed") == "true" and photo == map_  # it lies on the photo
+    heat.click()
+    assert box.locator(".frame img").count() == 1
     opened.keyboard.press("ArrowLeft")  # there is none before the first
     opened.keyboard.press("ArrowRight")
     assert box.locator("h2").inner_text() == second and box.locator(".place").inner_text().startswith("2 of ")

@@ -16,6 +16,13 @@ from tandem.logits import sigmoid
 FAINT = 0.08  # effect of a word, as a share of the largest, below which no number is shown
 
 
+def heat_uris(e: Explanation) -> dict[str, str]:
+    """The heat map of each label that is shown, as a data URI, "" without evidence; empty without heat maps."""
+    if e.heat is None or e.photo is None:
+        return {}
+    return {e.names[j]: heat_uri(heat, *e.photo.size) for j, heat in zip(e.shown, e.heat, strict=True)}
+
+
 def render(e: Explanation, report: str = "") -> str:
     """HTML, with a link to `report` if given; untrusted text (captions, label names, ids) is escaped."""
     page = templates("tandem.explain", "templates")
@@ -25,7 +32,7 @@ def render(e: Explanation, report: str = "") -> str:
         report=report,
         errors=ERRORS,
         photo=None if e.photo is None else photo_uri(e.photo),
-        heat=None if e.heat is None or e.photo is None else [heat_uri(heat, *e.photo.size) for heat in e.heat],
+        heat=list(heat_uris(e).values()),
         words=None if e.words is None else [_words(e.words, j, e.shown) for j in e.shown],
         tables=[_table(p.experiment, p.proba, p.terms, e.shown) for p in e.predictions if p.terms is not None],
         single_input=[(SINGLE_INPUT_NAMES[name], sigmoid(logits)) for name, logits in e.single_input.items()],

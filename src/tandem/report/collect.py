@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 
@@ -23,6 +24,8 @@ from tandem.report.leaks import leak_warnings
 from tandem.report.origin import origin
 from tandem.runtime.resources import threads
 
+HEAT_BYTES = 2_000_000  # of all heat maps in one page, as text; the rows after these have the link to their page alone
+
 
 def gather(experiments: Experiments, wanted: str = "") -> ReportData:
     """All that is on disk, about the experiment `wanted`, else the stack, else the best; raises FileNotFoundError where
@@ -40,6 +43,7 @@ def gather(experiments: Experiments, wanted: str = "") -> ReportData:
     decoded = {one: read_decoded(experiments[one], rows, rule, scored[one]) for one in scored}
     test_ids = test.ids if test else ()
     focus = read_focus(experiments[name], rows, rule, scored[name], test_ids, decoded[name]) if name else None
+    pages = explain_pages(paths, [*train.ids, *(test.ids if test else ())], name)
     return ReportData(
         paths.comp,
         rule,
@@ -57,7 +61,8 @@ def gather(experiments: Experiments, wanted: str = "") -> ReportData:
         decoded=decoded,
         missing=missing(experiments, list(scored), stale, focus),
         explainable=bool(name) and explainable(experiments, name),
-        explained=explain_pages(paths, [*train.ids, *(test.ids if test else ())], name),
+        explained=pages,
+        heat=heat_maps(paths.report, pages),
         origin=origin(experiments, scored, name),
         known=rows.known,
     )
@@ -81,6 +86,18 @@ def explain_pages(paths: Paths, ids: Sequence[str], focus: str) -> dict[str, str
     for maker in sorted(makers, key=lambda name: (name != focus, name), reverse=True):
         names = {image: paths.explanation(image, maker).name for image in ids}
         found |= {image: f"{folder.name}/{name}" for image, name in names.items() if name in pages}
+    return found
+
+
+def heat_maps(report: Path, pages: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """The heat maps beside each explanation as data URIs, by id and label, HEAT_BYTES at most."""
+    found, left = dict[str, dict[str, str]](), HEAT_BYTES
+    for image, page in pages.items():
+        file = (report.parent / page).with_suffix(".json")
+        heat = read_json(file)["heat"] if file.exists() and file.stat().st_size <= left else {}
+        if heat := {label: uri for label, uri in heat.items() if uri.startswith("data:image/png;base64,")}:
+            found[image] = heat
+            left -= file.stat().st_size
     return found
 
 

@@ -108,6 +108,7 @@ class ReportData:
     missing: Sequence[tuple[str, str]] = ()  # (what does not exist yet, the command that makes it)
     explainable: bool = False  # whether make explain can be asked about the experiment in focus
     explained: Mapping[str, str] = field(default_factory=dict)  # by id: the page of make explain, beside the report
+    heat: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # by id: the heat map of each label there
     origin: Origin | None = None
     known: np.ndarray | None = None  # (n, c) bool: which labels are known, y is 0 at the others; None: all are
 

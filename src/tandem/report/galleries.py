@@ -44,7 +44,8 @@ def test_gallery(data: ReportData, focus: FocusExperiment) -> list[Row]:
 
 
 def add_details(data: ReportData, focus: FocusExperiment, rows: Iterable[Row]) -> None:
-    """Adds to each row `proba` (c,) in 1/10,000, `terms` of its most interesting labels, `command` and `page`."""
+    """Adds to each row `proba` (c,) in 1/10,000, `terms` of its most interesting labels, the `command` that explains
+    it, and of its explanation, if any, the `page` and the `heat` maps."""
     by_split = {"train": (focus.proba, focus.terms, focus.pred)}
     if focus.test_proba is not None and focus.test_pred is not None:
         by_split["test"] = (focus.test_proba, focus.test_terms, focus.test_pred)
@@ -59,6 +60,8 @@ def add_details(data: ReportData, focus: FocusExperiment, rows: Iterable[Row]) -
             row["terms"] = {j: np.round(terms[j].astype(float), 2).tolist() for j in labels}
         row["command"] = explain_command(data.comp, row["id"], focus.name) if data.explainable else None
         row["page"] = data.explained.get(row["id"])
+        heat = data.heat.get(row["id"], {})
+        row["heat"] = {j: heat[name] for j, name in enumerate(data.names) if name in heat}
 
 
 def explain_command(comp: str, image: str, experiment: str) -> str:

@@ -18,9 +18,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 def main(args: Namespace) -> None:
     require_competition(args.comp)
     loading(f"the models of {args.comp}")
-    from tandem.artifacts.atomic_io import write_text
+    from tandem.artifacts.atomic_io import write_json, write_text
     from tandem.explain.explain_image import explain_image
-    from tandem.explain.page import render
+    from tandem.explain.page import heat_uris, render
     from tandem.explain.terminal import lines
     from tandem.graph.experiment_dir import Experiments
     from tandem.runtime.console import make_console
@@ -31,6 +31,7 @@ def main(args: Namespace) -> None:
     found = explain_image(paths, args.id, args.exp or "")
     file = paths.explanation(found.image, found.predictions[0].experiment)
     page = write_text(file, render(found, REPORT if paths.report.exists() else ""))
+    write_json(file.with_suffix(".json"), {"heat": heat_uris(found)})  # for the next report
     console = make_console()
     for line in lines(found, console.width):
         console.print(line)

@@ -136,6 +136,31 @@ function probabilityTable(item) {
   }
   return table;
 }
+// the picture, and a button for each label that lays its heat map over it
+function pictureWithHeat(item) {
+  const box = make("div", "picture"), frame = make("div", "frame"), heat = make("img", "heat"), buttons = make("p", "heats");
+  frame.append(imageOf(item));
+  box.append(frame);
+  for (const [j, uri] of Object.entries(item.heat || {})) {
+    const button = make("button", "tool", labelName(j));
+    button.type = "button";
+    button.setAttribute("aria-pressed", "false");
+    button.addEventListener("click", () => {
+      const shows = button.getAttribute("aria-pressed") === "false";
+      for (const other of buttons.querySelectorAll("button")) other.setAttribute("aria-pressed", String(shows && other === button));
+      heat.remove();
+      if (!shows) return;
+      [heat.src, heat.alt] = [uri, `bright: evidence for ${labelName(j)}`];
+      frame.append(heat);
+    });
+    buttons.append(button);
+  }
+  if (buttons.children.length) {
+    buttons.prepend("Heat map: ");
+    box.append(buttons);
+  }
+  return box;
+}
 const dialog = (() => {
   const box = make("dialog", "row-dialog"), content = make("div"), bar = make("div", "bar"), title = make("h2");
   const place = make("span", "place"), buttons = {};
@@ -173,7 +198,7 @@ const dialog = (() => {
       line.append(link);
       facts.append(line);
     }
-    content.replaceChildren(...(source ? [imageOf(item)] : []), facts);
+    content.replaceChildren(...(source ? [pictureWithHeat(item)] : []), facts);
     if (!item.proba) return;
     const table = probabilityTable(item), rest = make("div", "probabilities");
     rest.append(table);
