@@ -1,0 +1,1 @@
+"""The stages that benchmarks/scale.py measures, on simulated competitions."""
