@@ -11,6 +11,7 @@ from types import ModuleType
 
 import torch
 
+from tandem.runtime.allocator import keep_freed_memory
 from tandem.runtime.resources import threads
 
 
@@ -21,6 +22,7 @@ def device() -> torch.device:
 
 def use_threads() -> None:
     """Torch computes with `threads()` threads from here on: for processes of the command line, at their start."""
+    keep_freed_memory()
     torch.set_num_threads(threads())
 
 
