@@ -122,7 +122,7 @@ class CustomModel:
         names = {encoder.slug: name for name, encoder in self.cfg.parts.items()}
         return replace(
             inputs,
-            features={names.get(slug, slug): values for slug, values in inputs.features.items()},
+            features={names.get(slug, slug): np.asarray(values) for slug, values in inputs.features.items()},
             maps={names.get(slug, slug): values for slug, values in inputs.maps.items()},
         )
 

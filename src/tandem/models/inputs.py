@@ -1,8 +1,9 @@
 """What a model may read of some rows."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -11,21 +12,39 @@ from tandem.config.experiments import Experiment
 from tandem.data.image_loader import Image, load_square
 from tandem.data.split_tables import has_caption
 
+ROWS = 4096  # computed at once
+COPIED = 2**28  # bytes: of larger features `Inputs.take` only notes the rows, and they are read when they are needed
+
 
 @dataclass(frozen=True)
 class Maps:
-    """Rows of arrays on disk, (n, views, ...) each, read as if they were one array."""
+    """Rows of arrays on disk, (n, views, ...) each, read as if they were one array; indexing gives arrays."""
 
     parts: tuple[np.ndarray, ...]
     rows: np.ndarray | None = None  # numbers of the selected rows, over all `parts` in order; None = all
 
+    def __len__(self) -> int:
+        return sum(map(len, self.parts)) if self.rows is None else len(self.rows)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        """As of one array: rows, or (rows, view) of one view or of one for each row."""
+        rows, view = key if isinstance(key, tuple) else (key, None)
+        if isinstance(rows, slice):
+            rows = np.arange(*rows.indices(len(self)))
+        if view is not None:
+            return self.read(rows, view)
+        return np.stack([self.read(rows, v) for v in range(self.shape[1])], axis=1)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[:].astype(dtype or self.parts[0].dtype, copy=False)
+
     @property
     def numbers(self) -> np.ndarray:
-        return np.arange(sum(map(len, self.parts))) if self.rows is None else self.rows
+        return np.arange(len(self)) if self.rows is None else self.rows
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (len(self.numbers), *self.parts[0].shape[1:])
+        return (len(self), *self.parts[0].shape[1:])
 
     def take(self, rows: np.ndarray) -> "Maps":
         return Maps(self.parts, self.numbers[rows])
@@ -37,7 +56,7 @@ class Maps:
     def read(self, rows: np.ndarray, view: int | np.ndarray) -> np.ndarray:
         """(b, ...) of rows (b,), each in its own `view`, or its last one where it has fewer."""
         views = np.minimum(np.broadcast_to(view, rows.shape), self.shape[1] - 1)
-        numbers, start = self.numbers[rows], 0
+        numbers, start = rows if self.rows is None else self.rows[rows], 0
         out = np.empty((len(rows), *self.shape[2:]), self.parts[0].dtype)
         for part in self.parts:
             inside = (numbers >= start) & (numbers < start + len(part))
@@ -51,7 +70,7 @@ class Inputs:
     """n rows of one or more splits in one order; an experiment has only the parts that it reads."""
 
     ids: Sequence[str]
-    features: Mapping[str, np.ndarray] = field(
+    features: Mapping[str, np.ndarray | Maps] = field(
         default_factory=dict
     )  # by slug of the encoder, (n, views, d) float16; of added ones, by name, float32
     maps: Mapping[str, Maps] = field(default_factory=dict)  # the same, (n, views, ...); too large to copy, so on disk
@@ -86,7 +105,7 @@ class Inputs:
         """The rows with these numbers, in this order."""
         return Inputs(
             [self.ids[i] for i in rows],
-            {slug: values[rows] for slug, values in self.features.items()},
+            {slug: _take(values, rows) for slug, values in self.features.items()},
             {slug: maps.take(rows) for slug, maps in self.maps.items()},
             None if self.captions is None else [self.captions[i] for i in rows],
             None if self.files is None else [self.files[i] for i in rows],
@@ -98,7 +117,7 @@ class Inputs:
         """These rows, then those of `other`, which has the same parts."""
         return Inputs(
             [*self.ids, *other.ids],
-            {slug: np.concatenate([own, other.features[slug]]) for slug, own in self.features.items()},
+            {slug: _followed_by(own, other.features[slug]) for slug, own in self.features.items()},
             {slug: own.followed_by(other.maps[slug]) for slug, own in self.maps.items()},
             None if self.captions is None or other.captions is None else [*self.captions, *other.captions],
             None if self.files is None or other.files is None else [*self.files, *other.files],
@@ -116,6 +135,25 @@ class Inputs:
         blocks = [self.features[encoder.slug] for encoder in encoders]
         picked = [block[rows, np.minimum(view, block.shape[1] - 1)] for block in blocks]
         return np.concatenate(picked, axis=1).astype(np.float32)
+
+
+def row_slices(n: int) -> list[slice]:
+    """n rows in order, ROWS at a time."""
+    return [slice(start, min(n, start + ROWS)) for start in range(0, n, ROWS)]
+
+
+def _take(values: np.ndarray | Maps, rows: np.ndarray) -> np.ndarray | Maps:
+    if isinstance(values, Maps):
+        return values.take(rows)
+    per_row = math.prod(values.shape[1:]) * values.itemsize
+    return values[rows] if per_row * len(rows) <= COPIED else Maps((values,), rows)
+
+
+def _followed_by(values: np.ndarray | Maps, others: np.ndarray | Maps) -> np.ndarray | Maps:
+    if isinstance(values, np.ndarray) and isinstance(others, np.ndarray):
+        return np.concatenate([values, others])
+    first, second = (part if isinstance(part, Maps) else Maps((part,)) for part in (values, others))
+    return first.followed_by(second)
 
 
 class Source(Protocol):

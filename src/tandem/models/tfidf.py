@@ -17,7 +17,11 @@ from tandem.config.experiments import TfidfExperiment
 from tandem.data.caption_words import without_spaces
 from tandem.logits import sigmoid, smoothed_log_odds
 from tandem.models.base import TrainingRun
-from tandem.models.inputs import Inputs
+from tandem.models.inputs import Inputs, row_slices
+from tandem.runtime.progress import print_line
+
+LEARNED = 200_000  # captions, at most, that vocabulary and document frequencies come from
+NONZERO = 50_000_000  # numbers other than 0, at most, that coefficients are fitted on: 1.5 GB
 
 
 class TfidfModel:
@@ -33,41 +37,58 @@ class TfidfModel:
         self.cfg = cfg.tfidf
 
     def fit(self, inputs: Inputs, y: np.ndarray, run: TrainingRun) -> list[dict]:
-        """Vocabulary, document frequencies and coefficients all come from these rows alone; nothing is drawn."""
+        """Vocabulary, document frequencies and coefficients all come from these rows alone; nothing is drawn.
+
+        Of many captions, every second, third, ... is used: LEARNED at most for the vocabulary, and so many for the
+        coefficients that NONZERO numbers are in memory at most; the log says how many.
+        """
         texts, row = _texts(inputs)
-        y, self.unspaced = y[row], without_spaces(texts)
-        weights = np.ones(y.shape) if run.weights is None else run.weights[row].astype(float)
-        known = weights > 0
-        weighted = ((weights != 1) & known).any()
-        self.vectorizers = [v.set_params(min_df=self.cfg.min_rows) for v in self._vectorizers()]
-        for vectorizer in self.vectorizers:
+        learned = texts[:: -(-len(texts) // LEARNED)]
+        self.unspaced = without_spaces(learned)
+        self.vectorizers = self._learn(learned)
+        every = -(-int(self._transform(learned).nnz / len(learned) * len(texts)) // NONZERO) or 1
+        x, row = self._transform(texts[::every]), row[::every]
+        y, weights = y[row], None if run.weights is None else run.weights[row].astype(float)
+        known = None if weights is None else weights > 0
+        weighted = weights is not None and ((weights != 1) & (weights > 0)).any()
+        self.coef, self.bias = np.zeros((x.shape[1], y.shape[1])), smoothed_log_odds(y, known)
+        for j in range(y.shape[1]):
+            rows = slice(None) if known is None or known[:, j].all() else known[:, j]
+            own, given = (x, y[:, j]) if isinstance(rows, slice) else (x[rows], y[rows, j])
+            if len(np.unique(given)) < 2:
+                continue
+            model = LogisticRegression(C=self.cfg.c, solver="liblinear", random_state=0, max_iter=300)
+            model.fit(own, given, sample_weight=weights[rows, j] if weights is not None and weighted else None)
+            self.coef[:, j], self.bias[j] = model.coef_[0], model.intercept_[0]
+        if len(learned) == len(texts) == x.shape[0]:
+            return []
+        print_line(
+            f"TF-IDF of {len(texts):,} captions: words from {len(learned):,}, coefficients from {x.shape[0]:,} of them"
+        )
+        return [{"captions": len(texts), "words_from": len(learned), "coefficients_from": x.shape[0]}]
+
+    def _learn(self, texts: Sequence[str]) -> list[TfidfVectorizer]:
+        """Their vocabularies and document frequencies."""
+        vectorizers = [v.set_params(min_df=self.cfg.min_rows) for v in self._vectorizers()]
+        for vectorizer in vectorizers:
             try:
                 vectorizer.fit(texts)
             except ValueError as error:
                 found = f"TF-IDF found no n-gram in {self.cfg.min_rows} or more of {len(texts)} captions: {error}"
                 raise ValueError(f"{found}; lower tfidf.min_rows, or leave this experiment out") from error
-        x = self._transform(texts)
-        self.coef, self.bias = (
-            np.zeros((x.shape[1], y.shape[1])),
-            smoothed_log_odds(y, None if run.weights is None else known),
-        )
-        for j in range(y.shape[1]):
-            rows = known[:, j]
-            own, given = (x, y[:, j]) if rows.all() else (x[rows], y[rows, j])
-            if len(np.unique(given)) < 2:
-                continue
-            model = LogisticRegression(C=self.cfg.c, solver="liblinear", random_state=0, max_iter=300)
-            model.fit(own, given, sample_weight=weights[rows, j] if weighted else None)
-            self.coef[:, j], self.bias[j] = model.coef_[0], model.intercept_[0]
-        return []
+        return vectorizers
 
     def predict_proba(self, inputs: Inputs) -> np.ndarray:
-        texts, row = _texts(inputs)
-        logits = self._transform(texts) @ self.coef + self.bias
-        if len(texts) > len(inputs):  # the mean over the captions of a row
-            logits = np.add.reduceat(logits, np.searchsorted(row, np.arange(len(inputs))))
-            logits /= np.bincount(row)[:, None]
-        return sigmoid(logits)
+        proba = np.zeros((len(inputs), len(self.bias)))
+        for rows in row_slices(len(inputs)):
+            texts, row = _texts(inputs, rows)
+            logits = self._transform(texts) @ self.coef + self.bias
+            n = rows.stop - rows.start
+            if len(texts) > n:  # the mean over the captions of a row
+                logits = np.add.reduceat(logits, np.searchsorted(row, np.arange(n)))
+                logits /= np.bincount(row)[:, None]
+            proba[rows] = sigmoid(logits)
+        return proba
 
     def _vectorizers(self) -> list[TfidfVectorizer]:
         longest = self.cfg.characters
@@ -101,9 +122,10 @@ class TfidfModel:
         return self
 
 
-def _texts(inputs: Inputs) -> tuple[Sequence[str], np.ndarray]:
-    """(texts, (m,) the row of each): the caption of each row, or each of its captions by itself."""
+def _texts(inputs: Inputs, rows: slice = slice(None)) -> tuple[Sequence[str], np.ndarray]:
+    """(texts, (m,) the row of each, from 0): the caption of each of these rows, or each of its captions by itself."""
     if inputs.caption_lists is None:
-        return inputs.captions or (), np.arange(len(inputs))
-    texts = [text for row in inputs.caption_lists for text in row]
-    return texts, np.repeat(np.arange(len(inputs)), list(map(len, inputs.caption_lists)))
+        texts = (inputs.captions or ())[rows]
+        return texts, np.arange(len(texts))
+    lists = inputs.caption_lists[rows]
+    return [text for row in lists for text in row], np.repeat(np.arange(len(lists)), list(map(len, lists)))

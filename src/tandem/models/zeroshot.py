@@ -12,7 +12,7 @@ from tandem.artifacts.contributions import BOTH, NO_CAPTION, NO_IMAGE, TERMS
 from tandem.config.clip import ZeroShotExperiment
 from tandem.logits import sigmoid, smoothed_log_odds
 from tandem.models.base import TrainingRun
-from tandem.models.inputs import Inputs
+from tandem.models.inputs import Inputs, row_slices
 
 PRECISION = 4.0  # of the normal prior of a label's scale around that of all labels, in standard deviations
 STEPS, LARGEST_STEP, ENOUGH = 60, 1.0, 1e-5  # of Newton's method
@@ -81,7 +81,13 @@ class ZeroShotModel:
     def _similarities(self, inputs: Inputs) -> list[np.ndarray]:
         """(n, c) of each modality: the mean over the views."""
         features = [inputs.features[encoder.slug] for encoder in self.cfg.encoders]
-        return [values[:, :, -self.n_labels :].astype(np.float64).mean(1) for values in features]
+        return [
+            np.concatenate([self._mean_of_views(values[rows]) for rows in row_slices(len(inputs))])
+            for values in features
+        ]
+
+    def _mean_of_views(self, values: np.ndarray) -> np.ndarray:
+        return values[:, :, -self.n_labels :].astype(np.float64).mean(1)
 
     def save(self, path: Path) -> None:
         tensors = {"mean": self.mean, "scale": self.scale, "shift": self.shift}
