@@ -100,9 +100,8 @@ def captions(n: int = 400) -> tuple[Inputs, np.ndarray]:
     rng = np.random.default_rng(0)
     y = (rng.random((n, 2)) < 0.4).astype(np.uint8)
     words = rng.choice(["red", "blue", "green", "big"], (n, 3))
-    texts = [
-        " ".join([*row, *(["cat"] if cat else []), *(["dog"] if dog else [])]) for row, (cat, dog) in zip(words, y)
-    ]
+    said = [f"{'cat' * int(cat)} {'dog' * int(dog)}" for cat, dog in y]
+    texts = [" ".join([*row, more]) for row, more in zip(words, said, strict=True)]
     return Inputs([str(i) for i in range(n)], captions=texts), y
 
 
