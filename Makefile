@@ -8,9 +8,9 @@ PYTHON ?= python3
 JOBS ?= $(or $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS))),1)
 READY := .venv/.ready
 # those of the command line that only one target is to know, so that it can refuse them
-GIVEN = $(if $(word 2,$(MAKECMDGOALS)),,$(foreach v,$(filter-out COMP JOBS CORES PYTHON SLUG TRUST COLUMNS BROWSER MAKE% TANDEM_% HF_% CUDA_%,$(.VARIABLES)), \
+GIVEN = $(if $(word 2,$(MAKECMDGOALS)),,$(foreach v,$(filter-out COMP JOBS CORES DEVICE PYTHON SLUG TRUST COLUMNS BROWSER MAKE% TANDEM_% HF_% CUDA_%,$(.VARIABLES)), \
   $(if $(findstring command,$(origin $v)),$(if $($v),$v=$(call quoted,$($v))))))
-TANDEM = @$(if $(CORES),TANDEM_THREADS="$(CORES)") $(if $(strip $(GIVEN)),TANDEM_GIVEN=$(call quoted,$(strip $(GIVEN)))) .venv/bin/python -m tandem $@ $(COMP)
+TANDEM = @$(if $(CORES),TANDEM_THREADS="$(CORES)") $(if $(DEVICE),TANDEM_DEVICE="$(DEVICE)") $(if $(strip $(GIVEN)),TANDEM_GIVEN=$(call quoted,$(strip $(GIVEN)))) .venv/bin/python -m tandem $@ $(COMP)
 quoted = '$(subst ','\'',$1)'
 GOAL = $(if $(EXPS),--exps "$(EXPS)") $(if $(STACK),--stack "$(STACK)") --jobs "$(JOBS)"
 
@@ -22,7 +22,7 @@ GOAL = $(if $(EXPS),--exps "$(EXPS)") $(if $(STACK),--stack "$(STACK)") --jobs "
 
 help:  ## Start: this list
 	@echo "Tandem: from a competition zip to a validated submission."
-	@echo 'Usage: make TARGET COMP=name (default: $(COMP)) [JOBS=2] [CORES=4]'
+	@echo 'Usage: make TARGET COMP=name (default: $(COMP)) [JOBS=2] [CORES=4] [DEVICE=cpu]'
 	@awk -F ':.*## ' -v W=96 'BEGIN {n = split("Start Train Look Label Share Project", groups, " ")} \
 	  function out(first, text,   i, k, words, line) {k = split(text, words, " "); line = first; \
 	    for (i = 1; i <= k; i++) {if (length(line) + length(words[i]) >= W) {print line; line = sprintf("%20s", "")} line = line " " words[i]} print line} \

@@ -54,7 +54,10 @@ def test_the_chosen_experiments_are_passed_on_as_one_argument():
 
 
 def test_a_stage_is_told_the_variables_of_the_command_line_but_not_those_of_every_command():
-    assert r"TANDEM_GIVEN='EXP='\''a b'\''' " in make("train", "COMP=x", "EXP=a b", "JOBS=2", "CORES=2").stdout
+    assert (
+        r"TANDEM_GIVEN='EXP='\''a b'\''' "
+        in make("train", "COMP=x", "EXP=a b", "JOBS=2", "CORES=2", "DEVICE=cpu").stdout
+    )
     assert "TANDEM_GIVEN" not in make("train", "COMP=x", "JOBS=2", "COLUMNS=80", "EXPS=").stdout
     assert "TANDEM_GIVEN" not in make("submit", "report", "COMP=x", "EXP=a").stdout  # one of them knows it
 

@@ -145,6 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "TRUST=1" in argv:
         argv.remove("TRUST=1")
         os.environ["TRUST"] = "1"  # see config/trusted_code.py
+    argv, device = without_device(argv)
     argv = as_options(argv)
     parser, commands, module = make_parser(argv)
     try:
@@ -152,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         unknown += not_taken(commands[args.stage])
         if unknown:
             commands[args.stage].refuse(unknown)
-        status = run_stage(module, args)
+        status = run_on_device(module, args, device)
         sys.stdout.flush()
         return status
     except WrongOption as error:
@@ -203,6 +204,30 @@ def make_parser(argv: Sequence[str]) -> tuple[Parser, Mapping[str, Parser], Modu
             if hasattr(module, "add_arguments"):
                 module.add_arguments(command)
     return parser, commands.choices, module
+
+
+def without_device(argv: Sequence[str]) -> tuple[list[str], str]:
+    """The other words, and the device that DEVICE= or --device names, which every stage takes; "": none.
+
+    >>> without_device(["train", "COMP=x", "DEVICE=cpu"]), without_device(["train", "--device", "cuda:0"])
+    ((['train', 'COMP=x'], 'cpu'), (['train'], 'cuda:0'))
+    """
+    rest, device = [], ""
+    words = iter(argv)
+    for word in words:
+        name, _, value = word.partition("=")
+        if name in ("DEVICE", "--device"):
+            device = value or (next(words, "") if word == "--device" else "")
+        else:
+            rest.append(word)
+    return rest, device
+
+
+def run_on_device(module: ModuleType | None, args: argparse.Namespace, device: str) -> int:
+    from tandem.config.device import chosen_device
+
+    with chosen_device(args.comp, device):
+        return run_stage(module, args)
 
 
 def run_stage(module: ModuleType | None, args: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, model_
 from pydantic.fields import FieldInfo
 
 from tandem.artifacts.paths import NAME, Paths
+from tandem.config.device import DeviceName
 from tandem.config.labels import PLACE, Labels
 from tandem.config.metric_names import METRIC_INFO, Needs, checked_metric
 from tandem.config.questions import OPEN, OpenQuestions, Question, as_list, flat, open_keys
@@ -116,6 +117,9 @@ class Competition(Section):
     )
     solution: RelativePath = Field("solution.csv", description="the test labels, where they are known")
     sample_submission: RelativePath = Field("sample_submission.csv", description="where there is one")
+    device: DeviceName | None = Field(
+        None, description='auto, cpu, cuda, "cuda:0" or mps; no result is named by it', exclude_if=_unset
+    )
     experiments: list[str] = Field(min_length=1)
     labels: Labels
     folds: Folds = Folds()

@@ -79,10 +79,10 @@ class Sources:
         known = read_record(self.paths.precision)
         if known.get("key") == machine:
             return known["precision"]
-        from tandem.runtime.torch_setup import device, has_bfloat16
+        from tandem.runtime.torch_setup import device, low_precision
 
-        kind = device().type
-        image = "bfloat16" if has_bfloat16(kind) else "float32"
+        kind = device("auto").type  # not the chosen one: features stay current whatever DEVICE= says
+        image = str(low_precision(kind) or "float32").removeprefix("torch.")
         found = {"image": image, "caption": image if kind == "cuda" else "float32"}
         write_json(self.paths.precision, {"key": machine, "precision": found})
         return found

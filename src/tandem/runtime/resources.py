@@ -9,6 +9,9 @@ PACKAGES = ["torch", "timm", "sentence-transformers", "albumentations"]
 PACKAGES += ["iterative-stratification", "numpy", "scikit-learn", "lightgbm"]
 
 
+DEVICE = "TANDEM_DEVICE"  # variable: what computes, see config/device.py; "" is auto
+
+
 def threads() -> int:
     """Number of threads to use: TANDEM_THREADS (make sets it), else all cores."""
     return max(1, int(os.environ.get("TANDEM_THREADS") or os.cpu_count() or 1))

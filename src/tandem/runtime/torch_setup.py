@@ -12,18 +12,39 @@ from types import ModuleType
 import torch
 
 from tandem.runtime.allocator import keep_freed_memory
-from tandem.runtime.resources import threads
+from tandem.runtime.resources import DEVICE, threads
 
 
-def device() -> torch.device:
-    """CUDA if available, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def devices() -> list[str]:
+    """What can compute here: "cpu", then "cuda:0" and on, or "mps"."""
+    found = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    return ["cpu", *found, *(["mps"] if torch.backends.mps.is_available() else [])]
+
+
+def device(name: str = "") -> torch.device:
+    """The one that is named, by default by TANDEM_DEVICE; "auto": CUDA if available, else the CPU."""
+    name = name or os.environ.get(DEVICE) or "auto"
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and "LOCAL_RANK" in os.environ:  # of torchrun: each process has a GPU of its own
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
+    return torch.device(name)
+
+
+def device_name(on: torch.device) -> str:
+    """As its maker calls it, such as "NVIDIA H100 80GB HBM3"; "cpu"."""
+    return torch.cuda.get_device_name(on) if on.type == "cuda" else on.type
 
 
 def use_threads() -> None:
-    """Torch computes with `threads()` threads from here on: for processes of the command line, at their start."""
+    """Torch computes with `threads()` threads from here on, and on CUDA multiplies float32 matrices as TF32: for
+    processes of the command line, at their start."""
     keep_freed_memory()
     torch.set_num_threads(threads())
+    if (on := device()).type == "cuda":
+        torch.cuda.set_device(on)
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.allow_tf32 = True
 
 
 @contextmanager
@@ -65,15 +86,26 @@ def single_thread() -> Iterator[None]:
 
 
 def autocast(on: torch.device, enabled: bool = True) -> AbstractContextManager:
-    """bfloat16 where the hardware computes in it, float32 elsewhere."""
-    return torch.autocast(on.type, torch.bfloat16, enabled=enabled and has_bfloat16(on.type))
+    """In the `low_precision` of the device; where it has none, float32."""
+    found = low_precision(on.type)
+    return torch.autocast(on.type, found or torch.bfloat16, enabled=enabled and found is not None)
+
+
+def low_precision(kind: str) -> torch.dtype | None:
+    """The type of 16 bits that a "cuda", "cpu" or "mps" device is quick in: bfloat16, on CUDA else float16, in which
+    gradients have to be scaled; None: it has none."""
+    if has_bfloat16(kind):
+        return torch.bfloat16
+    return torch.float16 if kind == "cuda" else None
 
 
 @cache
 def has_bfloat16(kind: str) -> bool:
-    """Whether a "cuda" or "cpu" device has instructions for bfloat16; a CPU without is hundreds of times slower."""
+    """Whether a device has instructions for bfloat16; a CPU without is hundreds of times slower."""
     if kind == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
+    if kind == "mps":
+        return False  # from macOS 14 on only
     found = torch.cpu.get_capabilities()
     return any(found.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16"))  # bf16: ARM
 
