@@ -1,4 +1,7 @@
-"""Build step: a wheel carries configs/*.toml as tandem/default_configs/. All else is declared in pyproject.toml."""
+"""Build step: a wheel carries configs/*.toml as tandem/default_configs/, and tandem/sets.toml.
+
+All else is declared in pyproject.toml.
+"""
 
 from pathlib import Path
 
@@ -16,8 +19,10 @@ class BuildWithConfigs(build_py):
 
     def configs(self) -> dict[str, str]:
         """Source -> target."""
-        folder = Path(self.build_lib) / "tandem" / "default_configs"
-        return {str(file): str(folder / file.name) for file in sorted(Path("configs").glob("*.toml"))}
+        package = Path(self.build_lib) / "tandem"
+        files = {file: package / "default_configs" / file.name for file in sorted(Path("configs").glob("*.toml"))}
+        files[Path("sets.toml")] = package / "sets.toml"
+        return {str(file): str(target) for file, target in files.items()}
 
     def get_outputs(self, include_bytecode: bool = True) -> list[str]:
         return super().get_outputs(include_bytecode) + list(self.configs().values())

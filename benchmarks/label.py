@@ -22,7 +22,6 @@ from PIL import Image
 from tandem.artifacts.atomic_io import write_text
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import Competition, to_toml
-from tandem.data.infer_competition import WITH_CAPTIONS
 from tandem.features.image_backbone_split import Normalise
 from tandem.features.image_encoder import pool
 from tandem.features.pretrained_weights import load_backbone, load_sentences
@@ -31,6 +30,7 @@ from tandem.inference.labeler import Labeler
 from tandem.models.inputs import Inputs
 from tandem.stages._run import bring_up_to_date
 
+MEMBERS = ("text_minilm", "text_tfidf", "fusion", "fusion_lite0")  # the set default
 PHOTOS, LABELED, TEST, LABELS, FILES = 400, 100, 8, 18, 40_000
 SHORT = "[train]\nepochs = 1\nmin_steps = 0\n"
 TINY = 'kind = "head"\n[image]\nsize = 32\n[head]\nhidden = 8\nbags = 1\n'
@@ -57,7 +57,7 @@ def trained(rng: np.random.Generator) -> Paths:
     paths, names = Paths("bench"), [f"label{j}" for j in range(LABELS)]
     ids = [file.name for file in draw(paths.input / "data", (500, 375), PHOTOS, rng)]
     labels = {"format": "separated", "column": "labels", "separator": "|", "names": names}
-    members = [f"{name}_short" for name in WITH_CAPTIONS]
+    members = [f"{name}_short" for name in MEMBERS]
     competition = Competition(id="id", caption="caption", images="data", labels=labels, most=5, experiments=members)
     write_text(paths.competition, to_toml(competition))
     has = rng.random((LABELED, LABELS)).argsort(1) < 5  # labels a row
@@ -67,7 +67,7 @@ def trained(rng: np.random.Generator) -> Paths:
     write_table(paths.input / "train.csv", ["id", "labels", "caption"], rows)
     rows = list(zip(ids[LABELED : LABELED + TEST], captions[LABELED:], strict=True))
     write_table(paths.input / "test.csv", ["id", "caption"], rows)
-    for name in ["fast", *WITH_CAPTIONS]:
+    for name in ["fast", *MEMBERS]:
         write_text(paths.configs / f"{name}_short.toml", f'base = "{name}"\n' + ("" if "tfidf" in name else SHORT))
     write_text(paths.configs / "tiny.toml", TINY + SHORT)
     bring_up_to_date("bench", "train", ["fast_short", "tiny"])

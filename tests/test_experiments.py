@@ -57,11 +57,6 @@ def test_a_chosen_experiment_without_a_file_is_an_error_that_lists_the_others(pa
         Graph.open(paths).chosen(["photo", "magic"])
 
 
-def test_gpu_stands_for_all_experiments_that_need_one(paths):
-    write_text(paths.configs / "gpu_large.toml", CONFIGS["tuned"])
-    assert Graph.open(paths).chosen(["gpu"]) == ["gpu_large"]
-
-
 def test_without_a_caption_column_experiments_that_use_captions_are_left_out(paths):
     compete(paths, caption=None, experiments=["photo"])
     assert sorted(experiments(paths)) == ["photo", "tuned"]

@@ -30,7 +30,7 @@ def python(folder: Path, code: str, *path: Path) -> str:
 def wheel(tmp_path_factory) -> Path:
     """Built from a copy, so that the checkout stays as it is."""
     folder = tmp_path_factory.mktemp("project")
-    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "requirements.txt", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "requirements.txt", "README.md", "LICENSE", "sets.toml"):
         shutil.copy2(ROOT / name, folder / name)
     for name in ("src", "configs"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
@@ -42,7 +42,9 @@ def test_a_wheel_has_every_file_of_the_package_and_every_config(wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("tandem/")}
     files = [file for file in SRC.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
     expected = {file.relative_to(SRC.parent).as_posix() for file in files}
-    expected |= {f"tandem/default_configs/{file.name}" for file in (ROOT / "configs").glob("*.toml")}
+    expected |= {f"tandem/default_configs/{file.name}" for file in (ROOT / "configs").glob("*.toml")} | {
+        "tandem/sets.toml"
+    }
     assert names == expected
     assert "tandem/py.typed" in names
 
@@ -68,7 +70,9 @@ def test_an_installed_package_finds_its_own_configs(wheel, tmp_path):
     code = (
         "from pathlib import Path; from tandem.config.toml_files import config_files\n"
         "from tandem.config.load_experiments import load_experiment\n"
-        "files = config_files(Path('configs')); load_experiment(files['fusion_pseudo']); print(*files)"
+        "from tandem.config.sets import load_sets\n"
+        "files = config_files(Path('configs')); load_experiment(files['fusion_pseudo']); print(*files)\n"
+        "assert 'quick' in load_sets(Path('configs'), files)"
     )
     printed = python(tmp_path, code, tmp_path / "site")
     assert printed.split() == sorted(file.stem for file in (ROOT / "configs").glob("*.toml"))

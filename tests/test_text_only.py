@@ -78,7 +78,7 @@ def inside(paths, monkeypatch):
 
 def test_the_import_finds_no_images_and_chooses_models_of_texts(paths):
     found = load_competition(paths.competition)
-    assert (found.images, found.caption, found.experiments) == (None, "comment_text", ["text_minilm", "text_tfidf"])
+    assert (found.images, found.caption, found.experiments) == (None, "comment_text", "captions")
     assert "images" not in paths.competition.read_text().split("[labels]")[0].replace("of the images", "")
 
 

@@ -120,7 +120,7 @@ class Competition(Section):
     device: DeviceName | None = Field(
         None, description='auto, cpu, cuda, "cuda:0" or mps; no result is named by it', exclude_if=_unset
     )
-    experiments: list[str] = Field(min_length=1)
+    experiments: str | Annotated[list[str], Field(min_length=1)]
     labels: Labels
     folds: Folds = Folds()
 
@@ -270,7 +270,8 @@ def updated(document: "TOMLDocument", values: Mapping[str, Any], questions: Sequ
         if name in table and table[name].unwrap() == value and key not in asked:
             continue
         if key == "experiments" and name not in table:
-            table.add(tomlkit.comment("what `make submit` trains and stacks: names of files in configs/"))
+            about = "a set of sets.toml, or a list of sets and of names of files in configs/"
+            table.add(tomlkit.comment(f"what `make submit` trains and stacks: {about}"))
         item = _item(value)
         table[name] = item.comment(comment) if comment else item
     return document

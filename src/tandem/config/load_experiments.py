@@ -12,8 +12,11 @@ from tandem.config.custom import with_declared
 from tandem.config.encoders import Joint
 from tandem.config.experiments import Experiment, make_experiment
 from tandem.config.external import ExternalExperiment
+from tandem.config.questions import as_list
+from tandem.config.sets import load_sets
 from tandem.config.toml_files import config_files, read_toml
 from tandem.config.tuning import SearchSpace
+from tandem.runtime.wrong_values import nearest_first
 
 
 def load_experiment(path: Path) -> Experiment:
@@ -52,8 +55,9 @@ def load_experiments(
     the `external` ones of the competition.
 
     `source` is the competition's file, for messages; `added` are the features that the user added, and what they were
-    computed from. Raises ValueError where an experiment learns from one that is not there or from itself, or where a
-    default experiment has no file, or needs captions, images or label prompts that are not there.
+    computed from. Which experiments of a set fit is decided where it is used. Raises ValueError where an experiment
+    learns from one that is not there or from itself, or where a default experiment has no file, or needs captions,
+    images or label prompts that are not there.
     """
     files = config_files(configs).items()
     experiments: dict[str, Experiment] = {
@@ -66,14 +70,18 @@ def load_experiments(
         )
     experiments |= external
     chains = {name: _with_teachers(name, experiments) for name in experiments}
-    if unknown := [name for name in competition.experiments if name not in experiments]:
-        raise ValueError(f"{source}: experiments: {unknown} have no file in configs/; there are {sorted(experiments)}")
+    sets = load_sets(configs, experiments)
+    own = [name for name in as_list(competition.experiments) if name not in sets]
+    if unknown := [name for name in own if name not in experiments]:
+        there = f"there are {nearest_first(unknown[0], sorted(experiments))}"
+        there += f" and the sets {nearest_first(unknown[0], list(sets))}" if sets else ""
+        raise ValueError(f"{source}: experiments: {unknown} have no file in configs/; {there}")
     lacking = {"image", "caption"} - competition.reads
     for kind, unnamed in (("caption", "no caption column"), ("image", "no folder of images")):
-        need = [name for name in competition.experiments if kind in _read(experiments[name]) & lacking]
+        need = [name for name in own if kind in _read(experiments[name]) & lacking]
         if need:
             raise ValueError(f"{source}: experiments {need} read {kind}s; {unnamed} is named")
-    for name in competition.experiments:
+    for name in own:
         require_prompts(name, experiments[name], competition.labels, source)
     fitting = [name for name, chain in chains.items() if not any(_read(experiments[e]) & lacking for e in chain)]
     return {name: with_label_prompts(experiments[name], competition.labels) for name in fitting}

@@ -29,9 +29,8 @@ from tandem.data.submission import submission_columns
 from tandem.data.submission_form import fractions_question
 from tandem.data.table_header import looks_headerless
 
-WITH_CAPTIONS = ["text_minilm", "text_tfidf", "image_tuned", "fusion", "fusion_lite0"]
-IMAGES_ONLY = ["image_lite2", "image_tuned", "image_tuned_lite0"]
-TEXT_ONLY = ["text_minilm", "text_tfidf"]
+PHOTO_MODEL = "image_tuned"  # beside the default set where captions are missing
+MISSING_CAPTIONS = 0.1  # share of the training rows
 LABEL_VALUES = ("labels.names", "least", "most")  # depend on what the labels are, and on
 ROWS = ("train", "valid", "split", "encoding", "columns")  # which rows there are
 
@@ -201,10 +200,19 @@ def infer_from(
     text_only = not images.files or found.given.get("images") == ""
     if text_only and not caption:
         raise ValueError("there are no image files and no column of captions; expected images, texts or both")
-    found.values["experiments"] = TEXT_ONLY if text_only else WITH_CAPTIONS if caption else IMAGES_ONLY
+    found.values["experiments"] = experiments_for(train, caption, text_only)
     used = [id, image, *folds, *caption, *guess.labels.table_columns, found.values.get("split")]
     found.unused += unused_columns(train, used, sample, test)
     return guess.counts
+
+
+def experiments_for(train: Table, caption: Sequence[str], text_only: bool) -> str | list[str]:
+    """The sets of sets.toml, and experiments, for the rows of this training table; `caption` are its columns."""
+    if text_only or not caption:
+        return "captions" if text_only else "photos"
+    cells = [train.column(name) for name in caption if name in train.columns]
+    missing = sum(not any(map(str.strip, row)) for row in zip(*cells, strict=True))
+    return ["default", PHOTO_MODEL] if missing > MISSING_CAPTIONS * len(train.rows) else "default"
 
 
 def check_given(found: Found, train: Table) -> None:

@@ -1,7 +1,7 @@
 """What users name: experiments, stacks and make targets, and the tasks that these stand for."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from functools import cached_property, wraps
 from typing import Any, TypeVar
 
 from tandem.artifacts.paths import NAME, Paths, check_name
@@ -9,12 +9,14 @@ from tandem.config.clip import require_prompts
 from tandem.config.competition import Competition
 from tandem.config.experiments import Experiment
 from tandem.config.load_experiments import why_unfit
+from tandem.config.questions import as_list
+from tandem.config.sets import Expanded, Sets, expand, load_sets
+from tandem.config.toml_files import config_files
 from tandem.data.added_features import read_records
 from tandem.graph.keys import STACK, read_record
 from tandem.runtime.wrong_values import WrongValue, listed, nearest_first, unknown
 
 R = TypeVar("R")
-GPU = "gpu"  # EXPS=gpu: all experiments whose names begin with gpu_
 
 
 def by_decoder(subject: str) -> tuple[str, str]:
@@ -61,27 +63,43 @@ class Names:
         self.paths, self.competition, self.experiments = paths, competition, dict(experiments)
         self.results: dict[tuple, Any] = {}
 
+    @cached_property
+    def sets(self) -> Sets:
+        """The sets of sets.toml; raises ValueError where one has the name of an experiment or of the stack."""
+        return load_sets(self.paths.configs, {*config_files(self.paths.configs), *self.experiments, STACK})
+
     def chosen(self, names: Sequence[str] = (), said: str = "EXPS") -> list[str]:
-        """The experiments of these names, or the competition's own; raises ValueError where one is unknown; `said` is
-        where the names come from."""
-        wanted = [name for name in names if name != STACK]
+        """The experiments of these names of experiments and sets, or the competition's own; raises ValueError where one
+        is unknown; `said` is where the names come from."""
+        wanted = self._expanded(names).names
         for name in set(wanted) & set(self.experiments):
             require_prompts(name, self.experiments[name], self.competition.labels, self.paths.competition)
-        if wanted == [GPU]:
-            return [name for name in self.experiments if name.startswith("gpu_")]
         missing = [name for name in wanted if name not in self.experiments]
         if stacks := [name for name in missing if NAME.fullmatch(name) and self.fitted_members(name)]:
             message = f"{said}: {' '.join(stacks)} is a stack, not an experiment; expected STACK={stacks[0]}"
             raise WrongValue(message, {"EXPS": "", "STACK": stacks[0]} if said == "EXPS" else None)
         if missing:
             raise self._unknown_experiments(said, wanted, missing)
-        names = list(dict.fromkeys(wanted)) or list(self.competition.experiments)
-        self._require_added(names)
-        return names
+        self._require_added(wanted)
+        return wanted
+
+    def about_sets(self, names: Sequence[str]) -> list[str]:
+        """A line for each set among these names, or the competition's own, of which some experiments are left out."""
+        return [
+            f"the set {name} without {' '.join(out)}: this competition has no {self._lacking()}"
+            for name, out in self._expanded(names).left_out.items()
+        ]
+
+    def _expanded(self, names: Sequence[str]) -> Expanded:
+        given = [name for name in names if name != STACK] or as_list(self.competition.experiments)
+        return expand(given, self.sets, self.experiments, config_files(self.paths.configs))
+
+    def _lacking(self) -> str:
+        return " and no ".join(f"{kind}s" for kind in sorted({"image", "caption"} - self.competition.reads))
 
     def _unknown_experiments(self, said: str, wanted: Sequence[str], missing: Sequence[str]) -> WrongValue:
         """The error about names that no experiment has; the nearest there is stands in the command for each."""
-        there, apart = sorted(self.experiments), " ".join(wanted).replace(",", " ").split()
+        there, apart = sorted([*self.experiments, *self.sets]), " ".join(wanted).replace(",", " ").split()
         near = " ".join(
             dict.fromkeys(name if name in there else (nearest_first(name, there) or [""])[0] for name in apart)
         )
@@ -96,7 +114,7 @@ class Names:
 
     def trainable(self, name: str) -> Experiment:
         """The one experiment of this name; raises ValueError where there is none, or it was made elsewhere."""
-        if name in (STACK, GPU):
+        if name == STACK or name in self.sets:
             raise unknown("EXP", name, "expected one experiment", sorted(self.experiments))
         experiment = self.experiments[self.chosen([name], "EXP")[0]]
         if experiment.external:

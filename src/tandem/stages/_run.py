@@ -40,6 +40,8 @@ def bring_up_to_date(
         graph = open_graph(paths)
         started = time.perf_counter()
         goals = graph.goal(target, names, stack)
+        for line in graph.about_sets(names):
+            print_line(line)
         if any(goal.endswith(f" {stack}") for goal in goals) and (line := about_members(graph, stack, names)):
             print_line(line)
         goals += [f"{goal}.{decoder}" for goal in goals if decoder and goal.startswith("submit ")]

@@ -59,7 +59,7 @@ def _open_graph(paths: Paths, name: str, seeds: int) -> tuple[Graph, list[list[s
     """(graph that includes the networks; names with each seed of the full one, then of each variant)."""
     make_current(Graph.open(paths), ["folds"])  # some parts need more rows than there are
     graph, rows = Graph.open(paths), len(read_labels(paths.labels)[0])
-    own = (one for one in graph.competition.experiments if isinstance(graph.experiments[one], FusionExperiment))
+    own = (one for one in graph.chosen() if isinstance(graph.experiments[one], FusionExperiment))
     name = name or next(own, "fusion")
     fusions = [one for one in graph.experiments if isinstance(graph.experiments[one], FusionExperiment)]
     if name not in graph.experiments:
@@ -138,7 +138,7 @@ class _Ablation:
         for stack in (one.name for one in Experiments(self.paths).scored() if one.is_stack):
             if (proba := self._read_stack(stack)) is not None:
                 rows.append(comparison.row("experiments", stack, proba[self.rows]))
-        for name in self.graph.competition.experiments:
+        for name in self.graph.chosen():
             seeds = range(self.graph.experiments[name].seeds)
             current = not any(self.graph.fold(name, k, seed).stale_reason() for k in self.folds for seed in seeds)
             if name != self.full.name and current:

@@ -99,6 +99,8 @@ def check_free(graph: Graph, name: str) -> None:
     paths, taken = graph.paths, ""
     if name in graph.experiments and not graph.experiments[name].external:
         taken = f"the experiment of configs/{name}.toml"
+    elif name in graph.sets:
+        taken = "a set of sets.toml"
     elif name == STACK or (paths.run(name).exists() and Experiments(paths)[name].is_stack):
         taken = "a stack"
     if taken:

@@ -111,7 +111,7 @@ def summary(found: Inference) -> RichTable:
         counts = "   ".join(f"{name}:{n}" for name, n in list(found.counts.items())[:100])
         table.add_row("name:rows", Text(counts))
     table.add_row("metric", Text(str(values.get("metric", OPEN))))
-    table.add_row("experiments", Text(" ".join(values.get("experiments", [OPEN]))))
+    table.add_row("experiments", Text(" ".join(as_list(values.get("experiments", OPEN)))))
     for note in found.notes:
         table.add_row("note", Text(note))
     for unused in found.unused[:SHOWN]:

@@ -11,9 +11,9 @@ from string import Template
 from tandem.artifacts.atomic_io import write_text
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import load_competition
+from tandem.config.sets import load_sets
 from tandem.config.toml_files import config_files
 from tandem.graph.keys import STACK
-from tandem.graph.names import GPU
 
 TEMPLATES = Path(__file__).parent / "templates"
 NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
@@ -30,8 +30,9 @@ def main(args: Namespace) -> None:
     files = model_files(name, reads)
     if there := [file for file in files if (paths.root / file).exists()]:
         raise ValueError(f"NAME={name}: {there[0]} exists; nothing is written: choose another name, or remove it")
-    if name in (STACK, GPU) or name in config_files(paths.configs):
-        raise ValueError(f"NAME={name}: there is an experiment of this name already; choose another")
+    files_there = config_files(paths.configs)
+    if name in (STACK, *files_there, *load_sets(paths.configs, files_there)):
+        raise ValueError(f"NAME={name}: there is an experiment or a set of this name already; choose another")
     for file, text in files.items():
         write_text(paths.root / file, text)
     comp = "" if args.comp == "sample" else f" COMP={args.comp}"

@@ -25,6 +25,8 @@ def main(args: Namespace) -> None:
     paths, names = Paths(args.comp), args.exps.split()
     graph = open_graph(paths)
     goals = graph.goal(args.target, names, getattr(args, "stack", STACK))
+    for line in graph.about_sets(names):
+        print(line)
     planned, total = make_plan(graph, goals, names), len(graph.tasks(goals, names))
     for step in planned:
         print(f"{step.title:{WIDTH}} {'new' if step.why == NEW else f'stale: {step.why}'}")
