@@ -87,6 +87,7 @@ class Paths:
     own_folds = _Place("build/{comp}/train.folds.parquet")  # only where the user gives folds or groups
     checked = _Place("build/{comp}/checked.json")  # the record of the check, written last
     decoded = _Places("build/{comp}/decoded/{name}.parquet")
+    pixels = _Places("build/{comp}/pixels/{name}.npy")  # resized images: made again when they are needed
     unfinished = _Places("build/{comp}/unfinished/{name}")  # parts of what takes long to fit, by its content key
 
     # what the stages write

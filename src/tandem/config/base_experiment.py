@@ -125,7 +125,12 @@ class BaseExperiment(Section):
     @property
     def image_size(self) -> int | None:
         """Side, in pixels, of the square images that it reads itself; None if it reads none."""
-        return self.pixel_network.size if self.pixel_network else None
+        return self.resized or self.pixel_network.size if self.pixel_network else None
+
+    @property
+    def resized(self) -> int:
+        """Side, in pixels, of the squares that images are resized to before anything else; 0: they are not."""
+        return getattr(getattr(self, "augment", None), "resized", 0)
 
     @property
     def image_sizes(self) -> set[ImageSize]:

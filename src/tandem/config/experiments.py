@@ -28,6 +28,12 @@ from tandem.config.toml_files import validate
 CAPTION_VIEWS = Field(False, exclude_if=not_)  # content keys of experiments without it stay as they are
 
 
+def check_resized(augment: training.Augment, size: int) -> None:
+    """Raises ValueError where images would be resized to fewer pixels than the network takes."""
+    if augment.resized and augment.resized < size:
+        raise ValueError(f"augment.resized = {augment.resized}: expected 0, or at least the {size} px of the network")
+
+
 class HeadExperiment(BaseExperiment):
     """`kind = "head"`: a trained head on frozen features of the image, the caption or both."""
 
@@ -72,6 +78,11 @@ class FinetuneExperiment(BaseExperiment):
     dropout: float = Field(0.2, ge=0, lt=1)
     train: training.FinetuneTraining = training.FinetuneTraining()
     augment: training.Augment = training.Augment()
+
+    @model_validator(mode="after")
+    def _resizes_to_enough(self) -> Self:
+        check_resized(self.augment, self.size)
+        return self
 
     @property
     def pixel_network(self) -> "FinetuneExperiment":
@@ -119,6 +130,10 @@ class FusionExperiment(BaseExperiment):
             raise ValueError(f"needs a [trunk], [[frozen]], [caption] or [tokens] section{joint}")
         if self.fusion.how == "attention" and (self.trunk is None or self.tokens is None):
             raise ValueError('how = "attention" needs a [trunk] and a [tokens] section')
+        if self.augment.resized and self.pixel_network is None:
+            raise ValueError('resized is of images: it needs a trunk that is trained from pixels, tune = "" in [trunk]')
+        if self.pixel_network:
+            check_resized(self.augment, self.pixel_network.size)
         if self.augment.augment and (self.trunk is None or self.trunk.tune):
             raise ValueError('augment is of images: it needs a trunk that is trained from pixels, tune = "" in [trunk]')
         if self.pseudo and self.train.loss != "bce":

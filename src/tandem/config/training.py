@@ -9,8 +9,11 @@ from tandem.config.own_code import REFERENCE, Reference
 from tandem.config.toml_files import Section
 
 LOSSES = ("asl", "bce", "focal")  # the names that `train.loss` can have
-# content keys of experiments without a function of the user's stay as they are
+# content keys of experiments without a function of the user's stay as they are, and of those without the others
 NO_FUNCTION = Field("", exclude_if=not_)
+ORIGINALS = Field(0, ge=0, le=1024, exclude_if=not_)
+NO_LAYER_DECAY = Field(1.0, gt=0, le=1, exclude_if=lambda decay: decay == 1)
+NO_DROP_PATH = Field(0.0, ge=0, lt=1, exclude_if=not_)
 
 
 def _check_loss(text: str) -> str:
@@ -87,6 +90,8 @@ class FusionTraining(Training):
     caption_lr: float = Field(4e-4, ge=0)  # peak of the caption model's last layers
     tune_from: int = Field(2000, ge=0)  # labelled rows; with fewer, those parts stay frozen, as they would overfit
     ema: float = Field(0.99, ge=0, lt=1)
+    layer_decay: float = NO_LAYER_DECAY  # factor of both peaks from each pretrained layer to the one before it
+    drop_path: float = NO_DROP_PATH  # stochastic depth of the trunk: of its last block, less for those before; 0 = off
 
 
 class Augment(Section):
@@ -96,6 +101,9 @@ class Augment(Section):
     flip: bool = True  # mirrored, in training at random and in prediction as a second view
     colour: float = Field(0.2, ge=0, le=1)  # brightness, contrast, saturation
     erase: float = Field(0.25, ge=0, le=1)  # probability of a random rectangle
+    # px: images are first resized to a square of this side, kept on disk beside a GPU, and crops are taken from it;
+    # 0 = crops are taken from the images as they are, which are decoded in every epoch
+    resized: int = ORIGINALS
     augment: Reference = NO_FUNCTION  # a function of the user's, called after all these
 
     def without_own_code(self) -> Self:

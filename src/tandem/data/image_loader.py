@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import PIL.Image
@@ -15,7 +15,16 @@ from tandem.data.image_io import load_rgb, to_rgb
 
 T = TypeVar("T")
 R = TypeVar("R")
-Image = Path | np.ndarray  # a file, or (size, size, 3) uint8
+
+
+class Resized(NamedTuple):
+    """An image file that is resized to a square of `side` pixels before anything else."""
+
+    path: Path
+    side: int
+
+
+Image = Path | Resized | np.ndarray  # a file, or (size, size, 3) uint8
 Box = tuple[float, float, float, float]  # left, upper, right, lower in pixels
 OVERSIZE = 2.0  # an image of at least twice this multiple of the wanted size is first averaged over blocks of pixels
 
@@ -36,10 +45,12 @@ def prefetch(work: Callable[[T], R], items: Iterable[T], threads: int, depth: in
                 future.cancel()
 
 
-def decoded(source: Path | PIL.Image.Image | np.ndarray) -> PIL.Image.Image:
+def decoded(source: Image | PIL.Image.Image) -> PIL.Image.Image:
     """The whole image in RGB and upright; `source` is a file, a PIL image or an array (h, w, 3) uint8."""
     if isinstance(source, Path):
         return load_rgb(source)
+    if isinstance(source, Resized):
+        return PIL.Image.fromarray(to_square(load_rgb(source.path), source.side))
     return to_rgb(PIL.Image.fromarray(source) if isinstance(source, np.ndarray) else source)
 
 
@@ -59,7 +70,7 @@ def to_middle_square(image: PIL.Image.Image, side: int) -> np.ndarray:
     return to_square(image, side, (left, upper, left + shorter, upper + shorter))
 
 
-def squares(source: Path | PIL.Image.Image | np.ndarray, sizes: Iterable[ImageSize]) -> dict[ImageSize, np.ndarray]:
+def squares(source: Image | PIL.Image.Image, sizes: Iterable[ImageSize]) -> dict[ImageSize, np.ndarray]:
     """The image (see `decoded`) as a square of every size, not cropped unless the size is a `Crop`; none depends on the
     others."""
     return squares_of(decoded(source), sizes)

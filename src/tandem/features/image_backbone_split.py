@@ -108,6 +108,12 @@ class LateStages(nn.Sequential):
                     self.register_buffer(f"fixed_{i}_{key}", value.clone(), persistent=False)
 
     @property
+    def in_order(self) -> list[nn.Module]:
+        """Its layers, from the first to the last."""
+        modules = list(self)[1:-1]
+        return modules[0].in_order if isinstance(modules[0], Whole) else modules
+
+    @property
     def as_map(self) -> nn.Module:
         """The part whose output is the map."""
         return self[-1]
@@ -143,6 +149,15 @@ class Whole(nn.Module):
         super().__init__()
         self.network = network
 
+    @property
+    def in_order(self) -> list[nn.Module]:
+        """The parameters of its layers, from the first to the last, as timm groups them."""
+        from timm.models import group_parameters
+
+        parameters = dict(self.network.named_parameters())
+        groups = group_parameters(self.network, cast(Any, self.network).group_matcher(coarse=False))
+        return [nn.ParameterList(parameters[name] for name in groups[i]) for i in sorted(groups)]
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return cast(Any, self.network).forward_features(x)
 
@@ -153,13 +168,13 @@ def early_stages(cfg: TrunkEncoder) -> EarlyStages:
     return EarlyStages(found.normalise, found.network, [call.name for call in found.calls], found.cut).eval()
 
 
-def late_stages(cfg: TrunkEncoder) -> LateStages:
+def late_stages(cfg: TrunkEncoder, drop_path: float = 0.0) -> LateStages:
     """The trained part; with `tune = ""` the whole backbone, from uint8 pixels (b, h, w, 3).
 
     Of a split network, batch norms are folded into their convolutions, and depthwise ones are not trained: they are a
     twentieth of the parameters of Lite0's last stages, but a quarter of an epoch's time on a CPU.
     """
-    found = _split(cfg)
+    found = _split(cfg, drop_path)
     start = found.normalise
     if cfg.tune:
         start = ChannelsLast() if found.cut.kind == "channels first" else Float()
@@ -218,9 +233,10 @@ class _Split:
     last: Layout  # of the last states
 
 
-def _split(cfg: TrunkEncoder) -> _Split:
+def _split(cfg: TrunkEncoder, drop_path: float = 0.0) -> _Split:
     """Raises ValueError where the backbone can't be split before a module named `cfg.tune`."""
-    network = set_image_size(load_backbone(cfg.model, cfg.weights), cfg.model, cfg.size)
+    network = load_backbone(cfg.model, cfg.weights, drop_path=drop_path)
+    network = set_image_size(network, cfg.model, cfg.size)
     normalise = Normalise(network)
     probe = cfg.size if hasattr(network, "set_input_size") else PROBE
     network = prepare(network, probe) if cfg.tune else channels_last(network.eval())

@@ -80,6 +80,11 @@ class LateLayers(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(layers)
 
+    @property
+    def in_order(self) -> list[nn.Module]:
+        """Its layers, from the first to the last."""
+        return list(self.layers)
+
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         token_mask = is_token(states)
         mask = torch.zeros(token_mask.shape, dtype=states.dtype, device=states.device)
@@ -93,9 +98,10 @@ class LateModel(nn.Module):
     """The same for any transformer: its own code makes masks, rotary embeddings and relative positions, and applies
     what follows the layers; `model` starts from the states."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, layers: Sequence[nn.Module]) -> None:
+        """`layers`: those of `model`, from the first to the last."""
         super().__init__()
-        self.model = model
+        self.model, self.in_order = model, [*layers]  # a list, so that they are registered once
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         token_mask = is_token(states)
@@ -158,7 +164,7 @@ def _late_model(network: nn.Module, owner: nn.Module, name: str, keep: int) -> L
     setattr(owner, name, layers[:keep])
     for child in after:
         setattr(owner, child, nn.Identity())
-    return LateModel(late)
+    return LateModel(late, layers[keep:])
 
 
 def _stack(cfg: TokenEncoder, network: Any) -> tuple[nn.Module, str, nn.ModuleList]:

@@ -1,6 +1,7 @@
 """A timm network trained end to end on augmented images."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, cast
@@ -12,18 +13,19 @@ from torch import nn
 
 from tandem.artifacts.atomic_io import write_with
 from tandem.config.experiments import FinetuneExperiment
-from tandem.data.image_loader import Image, image_batches, prefetch
+from tandem.data.image_loader import Image, image_batches
 from tandem.features.image_backbone_split import Normalise, channels_last
 from tandem.features.image_layout import set_image_size
 from tandem.features.pretrained_weights import input_record, load_backbone
 from tandem.features.weight_files import own_input
 from tandem.logits import sigmoid
-from tandem.models.augmenter import Augmenter, one_cv2_thread
+from tandem.models.augmenter import Augmenter
 from tandem.models.base import TrainingRun
+from tandem.models.batch_loader import BatchLoader, Chunk, Pace, to_device
 from tandem.models.inputs import Inputs
 from tandem.models.losses import Targets, make_loss
 from tandem.models.mixing import mixed
-from tandem.models.own_functions import Sampler, own_sampler
+from tandem.models.own_functions import own_sampler
 from tandem.models.parameter_groups import parameter_groups
 from tandem.models.trainer import Batch, Task, fit, row_targets, shuffled_batches
 from tandem.runtime.progress import progress
@@ -35,6 +37,7 @@ class FinetunedModel:
     """Trains on and predicts `Inputs.files`."""
 
     network: nn.Sequential  # (normalisation, timm network)
+    pace: Pace | None = None  # of the last epoch
 
     def __init__(self, cfg: FinetuneExperiment, n_labels: int) -> None:
         self.cfg, self.n_labels = cfg, n_labels
@@ -47,9 +50,8 @@ class FinetunedModel:
         network = set_image_size(network, cfg.model, cfg.size)
         self.network = nn.Sequential(Normalise(network), channels_last(network)).to(on)
         targets, steps = row_targets(y, run, on), max(1, len(y) // cfg.train.batch)
-        augment = Augmenter(cfg.augment, cfg.size, run.seed)
-        sample = own_sampler(cfg.train.sampler, y, run.weights)
-        batches = partial(self._batches, inputs.files or (), targets, steps, augment, sample)
+        loader = self._loader(inputs.files or (), y, run, steps, on)
+        batches = partial(self._batches, loader, targets)
         new = [(cast(Any, network).get_classifier(), cfg.train.lr)]
         groups = parameter_groups(network, cfg.train, cfg.train.backbone_lr, new, cfg.train.layer_decay)
         loss = make_loss(cfg.train.loss, cfg.train.smoothing)
@@ -61,25 +63,31 @@ class FinetunedModel:
             lambda logits, batch: loss(logits, *batch),
             predict_proba=self.predict_proba,
         )
-        log = fit(task, cfg.train, run)
+        with closing(loader):
+            log = fit(task, cfg.train, run)
         self.network.eval()
+        self.pace = loader.pace
         return log
 
-    def _batches(
-        self,
-        files: Sequence[Image],
-        targets: Targets,
-        steps: int,
-        augment: Augmenter,
-        sample: Sampler | None,
-        epoch: int,
-    ) -> Iterator[Batch]:
-        chunks = list(shuffled_batches(len(targets.y), 1, steps, augment.seed, epoch, sample))
-        loaded = prefetch(lambda chunk: augment.batch(files, chunk[0], epoch), chunks, threads())
+    def _loader(
+        self, files: Sequence[Image], y: np.ndarray, run: TrainingRun, steps: int, on: torch.device
+    ) -> BatchLoader:
+        augment = Augmenter(self.cfg.augment, self.cfg.size, run.seed)
+        sample = own_sampler(self.cfg.train.sampler, y, run.weights)
+
+        def make(epoch: int, rows: np.ndarray, views: np.ndarray) -> torch.Tensor:
+            return torch.from_numpy(augment.batch(files, rows, epoch))
+
+        def chunks(epoch: int) -> list[Chunk]:
+            return list(shuffled_batches(len(y), 1, steps, run.seed, epoch, sample))
+
+        return BatchLoader(chunks, make, on, 3 * self.cfg.size**2 * self.cfg.train.batch)
+
+    def _batches(self, loader: BatchLoader, targets: Targets, epoch: int) -> Iterator[Batch]:
         train, on = self.cfg.train, targets.y.device
-        with one_cv2_thread(), progress(len(targets.y), f"epoch {epoch + 1}", "img") as bar:
-            for (rows, _, rng), pixels in zip(chunks, loaded, strict=True):
-                batch = torch.from_numpy(pixels).to(on), targets.take(torch.from_numpy(rows).to(on))
+        with progress(len(targets.y), f"epoch {epoch + 1}", "img") as bar:
+            for (rows, _, rng), pixels in loader.epoch(epoch):
+                batch = pixels, targets.take(torch.from_numpy(rows).to(on))
                 yield mixed(*batch, train.mixup, train.cutmix, rng)
                 bar.update(len(rows))
 
@@ -89,12 +97,12 @@ class FinetunedModel:
         on = next(self.network.parameters()).device
         logits = []
         for batch in image_batches(inputs.files or (), self.cfg.size, self.cfg.train.batch, threads()):
-            pixels = torch.from_numpy(batch).to(on)
+            pixels = to_device(torch.from_numpy(batch), on)
             views = [pixels, pixels.flip(2)] if self.cfg.mirrors else [pixels]
             with autocast(on, self.cfg.train.bfloat16):
                 mean = torch.stack([self.network(view).float() for view in views]).mean(0)
-            logits.append(mean.cpu().numpy())
-        return sigmoid(np.concatenate(logits))
+            logits.append(mean)
+        return sigmoid(torch.cat(logits).cpu().numpy())
 
     def save(self, path: Path) -> None:
         network: Any = self.network[1]

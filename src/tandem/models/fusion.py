@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,13 +22,14 @@ from tandem.features.image_backbone_split import late_stages
 from tandem.features.int8 import pack, unpack
 from tandem.features.text_backbone_split import late_layers
 from tandem.logits import sigmoid, smoothed_log_odds
-from tandem.models.augmenter import Augmenter, one_cv2_thread
+from tandem.models.augmenter import Augmenter
 from tandem.models.base import TrainingRun
+from tandem.models.batch_loader import BatchLoader, Chunk, Pace, to_device
 from tandem.models.fusion_network import Batch, Features, FusionNetwork, Outputs, Trunks, fusion_loss
 from tandem.models.inputs import Inputs
 from tandem.models.losses import Targets
-from tandem.models.own_functions import Sampler, own_sampler
-from tandem.models.parameter_groups import parameter_groups
+from tandem.models.own_functions import own_sampler
+from tandem.models.parameter_groups import layer_rates, parameter_groups
 from tandem.models.trainer import Task, fit, row_targets, shuffled_batches
 from tandem.runtime.progress import progress
 from tandem.runtime.resources import threads
@@ -44,6 +46,7 @@ class FusionModel:
     """Reads the features and maps of the experiment's encoders, and `Inputs.files` where it trains from pixels."""
 
     network: FusionNetwork
+    pace: Pace | None = None  # of the last epoch, where it trains from pixels
 
     def __init__(self, cfg: FusionExperiment, n_labels: int) -> None:
         self.cfg, self.n_labels = cfg, n_labels
@@ -76,7 +79,13 @@ class FusionModel:
         self.network = network.to(on)
         steps = max(len(y) // train.batch, min(FEW_STEPS, len(y) // SMALL_BATCH), 1)
         drawn = own_sampler(train.sampler, y, run.weights)
-        batches = partial(_batches, load, rows.views, steps, row_targets(y, run, on), run.seed, sample=drawn)
+
+        def chunks(epoch: int) -> list[Chunk]:
+            return list(shuffled_batches(len(y), rows.views, steps, run.seed, epoch, drawn))
+
+        pixels = 3 * cfg.pixel_network.size**2 * (len(y) // steps + 1) if cfg.pixel_network else 0
+        loader = BatchLoader(chunks, load, on, pixels)
+        batches = partial(_batches, loader, row_targets(y, run, on))
         task = Task(
             self.network,
             batches,
@@ -86,8 +95,10 @@ class FusionModel:
             _mean_logits,
             predict_proba=self.predict_proba,
         )
-        log = fit(task, train, run)
+        with closing(loader):
+            log = fit(task, train, run)
         self.network.eval()
+        self.pace = loader.pace if cfg.pixel_network else None
         self.network.center.copy_(torch.from_numpy(self._raw_terms(few)[BOTH].mean(0)))
         return log
 
@@ -139,7 +150,9 @@ class FusionModel:
         for part, rate in parts:
             if not rate:
                 part.requires_grad_(False)
-        return parameter_groups(self.network, self.cfg.train, self.cfg.train.lr, parts)
+        train = self.cfg.train
+        layers = [one for part, rate in parts for one in layer_rates(part, rate, train.layer_decay)]
+        return parameter_groups(self.network, train, train.lr, layers)
 
     @torch.inference_mode()
     def _raw_terms(self, rows: "FusionBatches") -> dict[str, np.ndarray]:
@@ -183,16 +196,10 @@ class FusionModel:
         return {name: torch.cat(values) for name, values in found.items()}, widths
 
 
-def _batches(
-    load: Load, views: int, steps: int, targets: Targets, seed: int, epoch: int, sample: Sampler | None = None
-) -> Iterator[tuple]:
-    n, on = len(targets.y), targets.y.device
-    chunks = list(shuffled_batches(n, views, steps, seed, epoch, sample))
-    loaded = prefetch(lambda chunk: load(epoch, *chunk[:2]), chunks, 1)
-    with progress(n, f"epoch {epoch + 1}", "rows") as bar:
-        for (rows, _, _), batch in zip(chunks, loaded, strict=True):
-            if not isinstance(batch, Features):  # those are on the device
-                batch = to_device(batch, on)
+def _batches(loader: BatchLoader, targets: Targets, epoch: int) -> Iterator[tuple]:
+    on = targets.y.device
+    with progress(len(targets.y), f"epoch {epoch + 1}", "rows") as bar:
+        for (rows, _, _), batch in loader.epoch(epoch):
             yield batch, targets.take(torch.from_numpy(rows).to(on))
             bar.update(len(rows))
 
@@ -207,7 +214,8 @@ def _mean_logits(outputs: Outputs) -> torch.Tensor:
 
 
 def _trunks(cfg: FusionExperiment) -> Trunks:
-    return Trunks(late_stages(cfg.trunk) if cfg.trunk else None, late_layers(cfg.tokens) if cfg.tokens else None)
+    late = late_stages(cfg.trunk, cfg.train.drop_path) if cfg.trunk else None
+    return Trunks(late, late_layers(cfg.tokens) if cfg.tokens else None)
 
 
 @dataclass(frozen=True)
@@ -238,10 +246,8 @@ class FusionBatches:
         augmenter = Augmenter(augment, network.size, seed) if network else None
 
         def load(epoch: int, rows: np.ndarray, view: np.ndarray) -> Batch:
-            if augmenter is None:
-                return self._batch(rows, view, None)
-            with one_cv2_thread():
-                return self._batch(rows, view, augmenter.batch(self.inputs.files or (), rows, epoch))
+            pixels = augmenter.batch(self.inputs.files or (), rows, epoch) if augmenter else None
+            return self._batch(rows, view, pixels)
 
         return load
 
@@ -260,7 +266,3 @@ class FusionBatches:
         if inputs.captioned is not None and not inputs.captioned.all():
             batch["captioned"] = inputs.captioned[rows]
         return {name: torch.from_numpy(values) for name, values in batch.items()}
-
-
-def to_device(batch: Batch, on: torch.device) -> Batch:
-    return {name: tensor.to(on) for name, tensor in batch.items()}

@@ -9,6 +9,13 @@ from tandem.config.training import Training
 from tandem.runtime.torch_setup import import_timm
 
 
+def layer_rates(part: Any, rate: float, decay: float) -> list[tuple[nn.Module, float]]:
+    """The layers of a pretrained part, `in_order`, with the peak rate of each: `rate` for the last one and for what is
+    in no layer, and `decay` times as much for each layer before."""
+    layers = part.in_order if decay < 1 else []
+    return [(part, rate), *((layer, rate * decay**i) for i, layer in enumerate(reversed(layers)))]
+
+
 def parameter_groups(
     network: nn.Module,
     cfg: Training,

@@ -116,7 +116,7 @@ class FoldJob:
                 stale.unlink()
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         experiment = located_code(self.experiment, self.paths.root)
-        model = make_model(experiment.as_trained(len(rows.y)), len(rows.names))
+        fitted = make_model(experiment.as_trained(len(rows.y)), len(rows.names))
         inputs, y, weights = self.training_rows(train)
         if self.teacher and isinstance(self.experiment, FusionExperiment):
             teacher = self.teacher.load([k])  # the teacher's model of this fold was not trained on fold k either
@@ -124,10 +124,10 @@ class FoldJob:
         run = TrainingRun(
             self.experiment.seed * 1000 + k, checkpoint, on_epoch, weights, watched=self._watched(held_out)
         )
-        log = model.fit(inputs, y, run) or []
+        log = fitted.fit(inputs, y, run) or []
         file, record = self.file(k, ".safetensors"), self.file(k, ".json")
         record.unlink(missing_ok=True)  # until it is written again, the fold is stale
-        model.save(file)
+        fitted.save(file)
         model = make_model(experiment, len(rows.names)).load(file)  # scored as it will be used
         proba = self._predict_held_out(model, k, held_out, {"key": key, "folds": rows.fold_digest})
         done = {
@@ -135,6 +135,8 @@ class FoldJob:
             "held_out_f1": f1_samples(rows.y[held_out], proba > 0.5, known=rows.known_of(held_out)),
             "log": log,
         }
+        if pace := getattr(fitted, "pace", None):  # images per second of the last epoch
+            done["pace"] = pace.record()
         write_json(record, {**made_from, **done})
         checkpoint.unlink(missing_ok=True)
         return {**made_from, **done}

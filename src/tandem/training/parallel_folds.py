@@ -12,6 +12,7 @@ from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from typing import Any
 
+from tandem.models.batch_loader import pace_text
 from tandem.runtime.processes import end_with
 from tandem.runtime.progress import clear_lines_of_run, report_or_print
 from tandem.runtime.resources import memory_gb, threads
@@ -99,6 +100,8 @@ def fit(
     if record["log"] and "f1" in record["log"][-1]:
         scores = f"train F1 {record['log'][-1]['f1']:.3f}, held-out {record['held_out_f1']:.3f}"
     line = f"{fold} done ({folds.index(k) + 1} of {len(folds)}): {scores}, {record['seconds']:.0f} s"
+    if "pace" in record:
+        line += f"; {pace_text(record['pace'])}"
     report_or_print(line, folds_done=1, f1=record["held_out_f1"])
 
 

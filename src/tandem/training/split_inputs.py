@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
@@ -11,9 +10,12 @@ from tandem.artifacts.paths import LABELLED, SPLITS, Paths
 from tandem.config.encoders import AddedFeatures, Encoder
 from tandem.config.experiments import Experiment
 from tandem.data.added_features import read_added
+from tandem.data.image_loader import Image, Resized
+from tandem.data.kept_squares import kept_squares
 from tandem.data.split_tables import read_caption_lists, read_captions, read_image_rows
 from tandem.features.feature_store import read_features
 from tandem.models.inputs import Inputs, build_inputs
+from tandem.runtime.torch_setup import device
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class SplitSource:
 
     paths: Paths
     split: str
+    resized: int = 0  # px: the side of the square that images are resized to first; 0: they are not
 
     @cached_property
     def _images(self) -> dict[str, list]:
@@ -39,9 +42,14 @@ class SplitSource:
     def caption_lists(self) -> Sequence[Sequence[str]]:
         return read_caption_lists(self.paths.captions(self.split))
 
-    def images(self, size: int) -> list[Path]:
+    def images(self, size: int) -> Sequence[Image]:
         del size  # files have any size
-        return [self.paths.input / file for file in self._images["file"]]
+        files = [self.paths.input / file for file in self._images["file"]]
+        if not self.resized:
+            return files
+        if device().type == "cuda":  # a GPU waits for the decoder otherwise; a CPU decodes in a few % of its time
+            return kept_squares(self.paths, self.split, self.resized)
+        return [Resized(file, self.resized) for file in files]
 
     def features(self, encoder: Encoder) -> np.ndarray:
         return read_features(self.paths.features(encoder.slug, self.split), self.ids)
@@ -51,7 +59,7 @@ class SplitSource:
 
 
 def read_inputs(paths: Paths, experiment: Experiment, split: str) -> Inputs:
-    return build_inputs(experiment, SplitSource(paths, split))
+    return build_inputs(experiment, SplitSource(paths, split, experiment.resized))
 
 
 def unlabelled(paths: Paths) -> list[str]:

@@ -1,0 +1,85 @@
+"""Images of one split, decoded once and kept as uint8 squares on disk, so that a GPU does not wait for the decoder."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+
+from tandem.artifacts.atomic_io import digest, read_json, write_json
+from tandem.artifacts.paths import Paths
+from tandem.data.image_loader import Resized, image_batches
+from tandem.data.split_tables import read_image_rows
+from tandem.runtime.progress import log_line, progress
+from tandem.runtime.resources import threads
+
+VERSION = 1  # of how an image is decoded and resized
+CHUNK = 256  # images between two saved states of a run
+SPARE_GB = 1.0  # of the disk, which stay free
+
+
+def kept_squares(paths: Paths, split: str, side: int) -> list[np.ndarray]:
+    """(side, side, 3) uint8 of each row of the split, in its order: parts of a memory map, written at its first use.
+
+    A killed run continues from its last chunk. Raises OSError where the disk can't hold it.
+    """
+    rows = read_image_rows(paths.images(split))
+    path = paths.pixels(f"{side}.{split}")
+    key = digest({"images": rows["sha"], "side": side, "version": VERSION})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):  # folds in several processes ask for it at the same time
+        if not (path.exists() and _saved(path)[0] == key):
+            _write(path, [Resized(paths.input / file, side) for file in rows["file"]], key)
+    squares = np.load(path, mmap_mode="r")
+    return list(np.asarray(squares))  # views of one map
+
+
+def _write(path: Path, files: Sequence[Resized], key: str) -> None:
+    partial, side = path.with_suffix(".partial.npy"), files[0].side
+    saved, done = _saved(partial)
+    if saved != key or not partial.exists():
+        done = 0
+        partial.unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+    shape = (len(files), side, side, 3)
+    _check_room(path, int(np.prod(shape)) - (partial.stat().st_size if done else 0), shape)
+    array = np.load(partial, mmap_mode="r+") if done else np.lib.format.open_memmap(partial, "w+", np.uint8, shape)
+    with progress(len(files), f"resizing images to {side} px", "img", done) as bar:
+        for start in range(done, len(files), CHUNK):
+            row = start
+            for batch in image_batches(files[start : start + CHUNK], side, 16, threads()):
+                array[row : row + len(batch)] = batch
+                row += len(batch)
+                bar.update(len(batch))
+            array.flush()
+            write_json(_state(partial), {"key": key, "rows": row})
+    del array
+    write_json(_state(path), {"key": key, "rows": len(files)})
+    partial.rename(path)
+    _state(partial).unlink()
+
+
+def _check_room(path: Path, missing: int, shape: tuple[int, ...]) -> None:
+    gb, free = missing / 1e9, shutil.disk_usage(path.parent).free / 1e9
+    what = f"{shape[0]:,} images of {shape[1]} px take {gb:.1f} GB more on disk ({path})"
+    if gb + SPARE_GB > free:
+        raise OSError(
+            f"{what}, but {free:.1f} GB are free; make room, or set a smaller augment.resized in the config, or 0: "
+            "images are then decoded in every epoch"
+        )
+    log_line(what)
+
+
+def _state(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _saved(path: Path) -> tuple[str, int]:
+    """(key, rows) of what is on disk."""
+    with suppress(FileNotFoundError, json.JSONDecodeError, KeyError):
+        saved = read_json(_state(path))
+        return saved["key"], saved["rows"]
+    return "", 0
