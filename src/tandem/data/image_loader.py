@@ -1,7 +1,7 @@
 """Batches of decoded images, loaded by threads while the model runs."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -90,7 +90,18 @@ def _square(image: PIL.Image.Image, size: ImageSize) -> np.ndarray:
     return to_middle_square(image, size.side) if isinstance(size, Crop) else to_square(image, size)
 
 
+def square_batches(
+    files: Sequence[Image], sizes: Collection[ImageSize], batch: int, threads: int
+) -> Iterator[dict[ImageSize, np.ndarray]]:
+    """(b, size, size, 3) uint8 batches of each size in the order of `files`; each image is decoded once."""
+
+    def load(chunk: Sequence[Image]) -> dict[ImageSize, np.ndarray]:
+        images = [squares(file, sizes) for file in chunk]
+        return {size: np.stack([image[size] for image in images]) for size in sizes}
+
+    return prefetch(load, (files[i : i + batch] for i in range(0, len(files), batch)), threads)
+
+
 def image_batches(files: Sequence[Image], size: ImageSize, batch: int, threads: int) -> Iterator[np.ndarray]:
     """(b, size, size, 3) uint8 batches in the order of `files`."""
-    chunks = (files[i : i + batch] for i in range(0, len(files), batch))
-    return prefetch(lambda chunk: np.stack([load_square(f, size) for f in chunk]), chunks, threads)
+    return (batches[size] for batches in square_batches(files, [size], batch, threads))

@@ -1,7 +1,6 @@
 """Frozen CLIP-like pairs: a vector of length 1 for each image or caption, and its similarity to the labels' prompts."""
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -11,7 +10,7 @@ from torch.nn.functional import normalize
 from tandem.config.encoders import ClipEncoder, ClipImageEncoder, LabelPrompts
 from tandem.features.clip_pair import Pair, Pixels
 from tandem.features.clip_weights import load_pair
-from tandem.features.image_encoder import encode_images
+from tandem.features.image_encoder import ImageNetwork, alone
 from tandem.runtime.torch_setup import autocast, device
 
 TEXTS = 64  # in one batch
@@ -21,15 +20,22 @@ Compare = Callable[[torch.Tensor], torch.Tensor]  # vectors (b, d) -> (b, d), or
 def load_encoder(cfg: ClipEncoder) -> Callable[[Sequence], Iterator[np.ndarray]]:
     """Images or captions in order -> float32 blocks (b, views, d), and with prompts (b, views, d + c): the last c
     values are logit scale x cosine to the prompts of each label. Of lists of k captions: k views."""
+    if isinstance(cfg, ClipImageEncoder):
+        return alone([_network(cfg)])
+    return _caption_encoder(*_load(cfg))
+
+
+def load_networks(encoders: Sequence[ClipImageEncoder]) -> list[ImageNetwork]:
+    """The networks of several encoders."""
+    return [_network(cfg) for cfg in encoders]
+
+
+def _load(cfg: ClipEncoder) -> tuple[Pair, Compare]:
     if cfg.prompts and not cfg.label_prompts:
         raise ValueError("prompts = true, but the labels have no prompts; expected those of competition.toml")
     pair = load_pair(cfg.model)
     pair.network.to(device())
-    compare = _comparison(pair, cfg.label_prompts if cfg.prompts else ())
-    if isinstance(cfg, ClipImageEncoder):
-        check_pixels(cfg, pair.pixels)
-        return _image_encoder(cfg, pair, compare)
-    return _caption_encoder(pair, compare)
+    return pair, _comparison(pair, cfg.label_prompts if cfg.prompts else ())
 
 
 def check_pixels(cfg: ClipImageEncoder, own: Pixels) -> None:
@@ -42,15 +48,17 @@ def check_pixels(cfg: ClipImageEncoder, own: Pixels) -> None:
         )
 
 
-def _image_encoder(cfg: ClipImageEncoder, pair: Pair, compare: Compare) -> Callable[[Sequence], Iterator[np.ndarray]]:
+def _network(cfg: ClipImageEncoder) -> ImageNetwork:
+    pair, compare = _load(cfg)
+    check_pixels(cfg, pair.pixels)
     on = device()
     mean, std = (torch.tensor(values, device=on) for values in (pair.pixels.mean, pair.pixels.std))
 
-    def compute(pixels: torch.Tensor) -> torch.Tensor:
+    def compute(pixels: torch.Tensor, _: object) -> dict[str, torch.Tensor]:
         with autocast(on):
-            return compare(pair.embed_images(((pixels / 255 - mean) / std).permute(0, 3, 1, 2)))
+            return {cfg.slug: compare(pair.embed_images(((pixels / 255 - mean) / std).permute(0, 3, 1, 2)))}
 
-    return partial(encode_images, compute, cfg.image_size, cfg.mirror)
+    return ImageNetwork(cfg.image_size, {cfg.slug: 1 + cfg.mirror}, compute)
 
 
 def _caption_encoder(pair: Pair, compare: Compare) -> Callable[[Sequence], Iterator[np.ndarray]]:

@@ -1,10 +1,10 @@
-"""Loads the encoder of an image or caption model, and writes its features of one split."""
+"""Loads the encoders of image and caption models, and the rows that they encode."""
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,11 +12,12 @@ from tandem.artifacts.paths import Paths
 from tandem.config.encoders import Encoder
 from tandem.data.caption_rows import as_views
 from tandem.data.split_tables import read_caption_lists, read_captions, read_image_rows
-from tandem.features.feature_store import write_features
 from tandem.features.pretrained_weights import load_backbone, load_sentences, save_backbone, save_sentences
 
 if TYPE_CHECKING:
     import torch
+
+Block = tuple[str, np.ndarray]  # the slug of an encoder, float32 (b, views, ...)
 
 
 def load_encoder(cfg: Encoder) -> Callable[[Sequence], Iterator[np.ndarray]]:
@@ -24,11 +25,19 @@ def load_encoder(cfg: Encoder) -> Callable[[Sequence], Iterator[np.ndarray]]:
     return _module(cfg, "encoder").load_encoder(cfg)
 
 
-def encode_split(paths: Paths, cfg: Encoder, split: str, made_from: Mapping[str, Any]) -> None:
-    """Writes the features of one split; `made_from`: key and inputs, kept beside them."""
-    ids, items = split_rows(paths, cfg, split)
-    unit, path = "img" if cfg.reads == "image" else "captions", paths.features(cfg.slug, split)
-    write_features(path, ids, lambda start: load_encoder(cfg)(items[start:]), made_from, unit)
+def load_encoders(encoders: Sequence[Encoder]) -> Callable[[Sequence, Collection[str]], Iterator[Block]]:
+    """Several encoders of images, or of captions, with their networks loaded: (files or captions, slugs) -> the blocks
+    of these encoders, each in order. Each image is decoded once."""
+    if encoders[0].reads == "caption":
+        loaded = {cfg.slug: load_encoder(cfg) for cfg in encoders}
+        return lambda items, slugs: ((slug, block) for slug in slugs for block in loaded[slug](items))
+    from tandem.features.image_encoder import encode_images
+
+    networks = []
+    for family in dict.fromkeys(cfg.family for cfg in encoders):
+        same = [cfg for cfg in encoders if cfg.family == family]
+        networks += _module(same[0], "encoder").load_networks(same)
+    return lambda items, slugs: encode_images(networks, items, slugs)
 
 
 def used_tensors(cfg: Encoder) -> dict[str, "torch.Tensor"]:

@@ -1,10 +1,13 @@
-"""Features on disk: float16, written in chunks so that a killed run continues, with their content key."""
+"""Features on disk: float16, computed in files of some hundred rows each, so that a killed run continues and several
+processes or machines can share the rows; put together at the end."""
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -12,53 +15,141 @@ from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.artifacts.rows_by_id import rows_by_id
 from tandem.runtime.progress import progress
 
-CHUNK = 512  # rows between two saved states of a run; a multiple of every encoder's batch
+CHUNK = 512  # rows of one file while they are computed; a multiple of every encoder's batch
 Encode = Callable[[int], Iterator[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The features of one split while they are computed: files of CHUNK rows in a folder that their key names.
+
+    path  of the whole features
+    rows  of the split
+    """
+
+    path: Path
+    rows: int
+    key: str
+
+    @property
+    def folder(self) -> Path:
+        return self.path.with_suffix(".partial") / self.key
+
+    def file(self, start: int) -> Path:
+        """Of the rows from `start` to the next multiple of CHUNK."""
+        return self.folder / f"{start}.npy"
+
+    def missing(self) -> list[int]:
+        """The first rows of the files that are still to be computed."""
+        return [start for start in range(0, self.rows, CHUNK) if not self.file(start).exists()]
+
+    def forget_others(self) -> None:
+        """Removes what was computed of another key."""
+        for folder in self.path.with_suffix(".partial").glob("*"):
+            if folder != self.folder:
+                shutil.rmtree(folder)
+
+    def put_together(self, ids: Sequence[str], made_from: Mapping[str, Any]) -> None:
+        """Writes `path`, and beside it its ids and `made_from` with shape, rows and seconds (of one core).
+
+        Raises ValueError where rows are missing. The files of the parts are removed one by one, so that the disk holds
+        little twice.
+        """
+        starts = range(0, self.rows, CHUNK)
+        if missing := self.missing():
+            raise ValueError(f"{self.path}: the rows from {missing[0] + 1} on are not computed; run make features")
+        seconds = sum(read_json(self.file(start).with_suffix(".json"))["seconds"] for start in starts)
+        shape = (self.rows, *np.load(self.file(0), mmap_mode="r").shape[1:])
+        partial = self.path.with_suffix(".partial.npy")
+        with partial.open("wb") as file:
+            _write_header(file, shape)
+            for start in starts:
+                np.load(self.file(start), mmap_mode="r").tofile(file)
+                self.file(start).unlink()
+        self.path.unlink(missing_ok=True)  # a killed run must not leave old features with the new key
+        write_json(self.path.with_suffix(".ids.json"), list(ids))
+        record = {**made_from, "shape": list(shape), "rows": self.rows, "seconds": round(seconds, 2)}
+        write_json(self.path.with_suffix(".meta.json"), record)
+        partial.rename(self.path)
+        shutil.rmtree(self.path.with_suffix(".partial"))
+
+
+class PartWriter:
+    """Writes blocks of rows, in order from `start` on, to the files of `parts`; each file appears whole."""
+
+    def __init__(self, parts: Parts, start: int) -> None:
+        self.parts, self.row, self.seconds = parts, start, 0.0
+        self._file: BinaryIO | None = None
+
+    def add(self, block: np.ndarray, seconds: float = 0.0) -> None:
+        """float32 (b, views, ...), computed in `seconds`; raises ValueError where a value is not finite in float16."""
+        half = block.astype(np.float16)
+        if not np.isfinite(half).all():
+            path, first = self.parts.path, self.row + 1
+            raise ValueError(f"{path}: features of row {first} or after are not finite in float16")
+        self.seconds += seconds
+        while len(half):
+            first = self.row - self.row % CHUNK
+            stop = min(first + CHUNK, self.parts.rows)
+            if self._file is None:
+                self.parts.folder.mkdir(parents=True, exist_ok=True)
+                self._file = self._partial(first).open("wb")
+                _write_header(self._file, (stop - first, *half.shape[1:]))
+            here = half[: stop - self.row]
+            self._file.write(np.ascontiguousarray(here).data)
+            self.row, half = self.row + len(here), half[len(here) :]
+            if self.row == stop:
+                self.close()
+                write_json(self.parts.file(first).with_suffix(".json"), {"seconds": self.seconds})
+                self._partial(first).rename(self.parts.file(first))
+                self.seconds = 0.0
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _partial(self, first: int) -> Path:
+        return self.parts.file(first).with_suffix(f".{os.getpid()}.partial")  # two processes may compute the same
+
+
+def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": shape})
+
+
+def ranges(starts: Iterable[int], rows: int) -> list[range]:
+    """The rows of the files that begin at `starts`, those that follow one another as one range.
+
+    >>> ranges([0, 512, 2048], 2100)
+    [range(0, 1024), range(2048, 2100)]
+    """
+    found: list[range] = []
+    for start in sorted(starts):
+        stop = min(start + CHUNK, rows)
+        if found and found[-1].stop == start:
+            found[-1] = range(found[-1].start, stop)
+        else:
+            found.append(range(start, stop))
+    return found
 
 
 def write_features(path: Path, ids: Sequence[str], encode: Encode, made_from: Mapping[str, Any], unit: str) -> None:
     """Writes (n, views, ...) float16 to `path`, its ids, shape and `made_from` beside it; `encode(start)` yields blocks
     from row `start` on. Raises ValueError where a value is not finite in float16."""
-    key = made_from["key"]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial, state = path.with_suffix(".partial.npy"), path.with_suffix(".partial.json")
-    done = _resume(partial, state, key)
-    array = np.load(partial, mmap_mode="r+") if done else None
-    with progress(len(ids), path.name.rsplit(".", 1)[0], unit, done) as bar:
-        row = saved = done
-        for block in encode(done):
-            if array is None:
-                array = np.lib.format.open_memmap(partial, "w+", np.float16, (len(ids), *block.shape[1:]))
-            half = block.astype(np.float16)
-            if not np.isfinite(half).all():
-                raise ValueError(f"{path}: features of row {row + 1} or after are not finite in float16")
-            array[row : row + len(half)] = half
-            row += len(half)
-            bar.update(len(half))
-            if row - saved >= CHUNK and row % CHUNK == 0:
-                array.flush()
-                write_json(state, {"key": key, "rows": row})
-                saved = row
-    if array is None or row != len(ids):
-        raise ValueError(f"{path}: the encoder returned {row} rows, expected {len(ids)}")
-    array.flush()
-    whole = list(array.shape)
-    del array
-    path.unlink(missing_ok=True)  # a killed run must not leave old features with the new key
-    write_json(path.with_suffix(".ids.json"), list(ids))
-    write_json(path.with_suffix(".meta.json"), {**made_from, "shape": whole})
-    partial.rename(path)
-    state.unlink(missing_ok=True)
-
-
-def _resume(partial: Path, state: Path, key: str) -> int:
-    with suppress(FileNotFoundError, json.JSONDecodeError, KeyError):
-        saved = read_json(state)
-        if saved["key"] == key and partial.exists():
-            return saved["rows"]
-    partial.unlink(missing_ok=True)
-    state.unlink(missing_ok=True)
-    return 0
+    parts = Parts(path, len(ids), made_from["key"])
+    parts.forget_others()
+    missing = parts.missing()
+    if missing:
+        writer, before = PartWriter(parts, missing[0]), time.perf_counter()
+        with progress(len(ids), path.name.rsplit(".", 1)[0], unit, missing[0]) as bar:
+            for block in encode(missing[0]):
+                writer.add(block, time.perf_counter() - before)
+                bar.update(len(block))
+                before = time.perf_counter()
+        writer.close()
+        if writer.row != len(ids):
+            raise ValueError(f"{path}: the encoder returned {writer.row} rows, expected {len(ids)}")
+    parts.put_together(ids, made_from)
 
 
 def read_features(path: Path, ids: Sequence[str]) -> np.ndarray:

@@ -1,27 +1,58 @@
-"""Frozen timm backbones: a vector for each image and view, or the maps of early stages."""
+"""Frozen image networks: a vector for each image and view, or the maps of early stages; each image is decoded once for
+all encoders that are computed together."""
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from tandem.config.encoders import ImageEncoder, ImageSize, TrunkEncoder
-from tandem.data.image_loader import Image, image_batches
+from tandem.data.image_loader import Image, square_batches
 from tandem.features.image_backbone_split import Normalise, early_stages, prepare
 from tandem.features.image_layout import Layout, pool, set_image_size
 from tandem.features.pretrained_weights import load_backbone
 from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import autocast, device
 
+LOADED = {"cpu": 4, "cuda": 64}  # images in one batch
 # on a CPU, the activations of few images fit its caches: 1.1 to 1.5 times the speed of batches of 32
-BATCH = {"cpu": 4, "cuda": 64}
+PIXELS = {"cpu": 4 * 320**2, "cuda": 2**31}  # in one call of a network
+Compute = Callable[[torch.Tensor, Collection[str]], dict[str, torch.Tensor]]
+
+
+@dataclass(frozen=True)
+class ImageNetwork:
+    """A network that computes the features of one or several encoders.
+
+    views    {slug of the encoder: 1, or 2 with the mirrored image}
+    compute  uint8 pixels (b, size, size, 3) and slugs -> {slug: float32 (b, ...)}
+    """
+
+    size: ImageSize
+    views: dict[str, int]
+    compute: Compute
 
 
 def load_encoder(cfg: ImageEncoder | TrunkEncoder) -> Callable[[Sequence[Image]], Iterator[np.ndarray]]:
     """Images in order -> float32 blocks: vectors (b, views, d), or of a TrunkEncoder maps (b, views, h, w, d) or
     tokens (b, views, t, d); view 1, if any, is the mirrored one."""
+    return alone(load_networks([cfg]))
+
+
+def alone(networks: Sequence[ImageNetwork]) -> Callable[[Sequence[Image]], Iterator[np.ndarray]]:
+    """The blocks of the one encoder that the networks have."""
+    (slug,) = [slug for network in networks for slug in network.views]
+    return lambda files: (block for _, block in encode_images(networks, files, [slug]))
+
+
+def load_networks(encoders: Sequence[ImageEncoder | TrunkEncoder]) -> list[ImageNetwork]:
+    """The networks of several encoders."""
+    return [_load(cfg) for cfg in encoders]
+
+
+def _load(cfg: ImageEncoder | TrunkEncoder) -> ImageNetwork:
     on = device()
     if isinstance(cfg, TrunkEncoder):
         early = early_stages(cfg).to(on)
@@ -41,16 +72,32 @@ def load_encoder(cfg: ImageEncoder | TrunkEncoder) -> Callable[[Sequence[Image]]
                 features = network.forward_features(normalise(pixels))
             return pool(features.float(), Layout.of(features, network, model), how, model)
 
-    return partial(encode_images, compute, cfg.size, cfg.mirror)
+    return ImageNetwork(cfg.size, {cfg.slug: 1 + cfg.mirror}, lambda pixels, _: {cfg.slug: compute(pixels)})
 
 
 @torch.inference_mode()
 def encode_images(
-    compute: Callable[[torch.Tensor], torch.Tensor], size: ImageSize, mirror: bool, files: Sequence[Image]
-) -> Iterator[np.ndarray]:
-    """Blocks (b, views, ...) of what `compute` makes of uint8 pixels (b, size, size, 3); view 1 is the mirrored one."""
+    networks: Sequence[ImageNetwork], files: Sequence[Image], slugs: Collection[str]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """(slug, float32 block (b, views, ...)) of these encoders, for one batch of images after another; view 1 is the
+    mirrored one."""
     on = device()
-    for batch in image_batches(files, size, BATCH[on.type], threads()):
-        pixels = torch.from_numpy(batch).to(on)
-        views = [pixels, pixels.flip(2)] if mirror else [pixels]
-        yield torch.stack([compute(view) for view in views], 1).cpu().numpy()
+    used = [network for network in networks if network.views.keys() & slugs]
+    for squares in square_batches(files, {network.size for network in used}, LOADED[on.type], threads()):
+        for network in used:
+            pixels = torch.from_numpy(squares[network.size]).to(on)
+            parts = pixels.split(max(1, PIXELS[on.type] // pixels[0, ..., 0].numel()))
+            found = [_views(network, part, slugs) for part in parts]
+            for slug in found[0]:
+                yield slug, torch.cat([blocks[slug] for blocks in found]).cpu().numpy()
+
+
+def _views(network: ImageNetwork, pixels: torch.Tensor, slugs: Collection[str]) -> dict[str, torch.Tensor]:
+    """{slug: (b, views, ...)}."""
+    views: dict[str, list[torch.Tensor]] = {}
+    for number, seen in enumerate((pixels, pixels.flip(2))):
+        wanted = [slug for slug, n in network.views.items() if slug in slugs and n > number]
+        if wanted:
+            for slug, values in network.compute(seen, wanted).items():
+                views.setdefault(slug, []).append(values)
+    return {slug: torch.stack(values, 1) for slug, values in views.items()}
