@@ -22,8 +22,9 @@ from tandem.models.finetune import FinetunedModel
 from tandem.models.inputs import Inputs, Maps, build_inputs
 from tandem.models.losses import LOSSES, Targets, make_loss
 from tandem.models.mlp_head import HeadModel
+from tandem.models.optimisation import averaged
 from tandem.models.tfidf import TfidfModel
-from tandem.models.trainer import Task, averaged, fit
+from tandem.models.trainer import Task, fit
 from tandem.runtime.torch_setup import import_timm
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's client is first imported, inside a test

@@ -3,16 +3,22 @@
 import importlib.util
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
+from torch import nn
 
 from tandem.runtime.allocator import keep_freed_memory
+from tandem.runtime.progress import print_line
 from tandem.runtime.resources import DEVICE, threads
+
+BACKEND = "inductor"  # of torch.compile
+COMPILED_STEPS = 500  # of training: with fewer, compiling takes longer than it saves
 
 
 def devices() -> list[str]:
@@ -108,6 +114,26 @@ def has_bfloat16(kind: str) -> bool:
         return False  # from macOS 14 on only
     found = torch.cpu.get_capabilities()
     return any(found.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16"))  # bf16: ARM
+
+
+def compiled(network: nn.Module, on: torch.device, steps: int) -> Callable[..., Any]:
+    """The network by torch.compile where it is worth it: on CUDA, for so many steps of training, if a compiler works;
+    else the network. Its weights, and their names, are those of the network."""
+    return torch.compile(network, backend=BACKEND) if steps >= COMPILED_STEPS and can_compile(on.type) else network
+
+
+@cache
+def can_compile(kind: str) -> bool:
+    """Whether a small function can be compiled, and its gradient; on CUDA alone."""
+    if kind != "cuda":
+        return False
+    x = torch.ones(8, device=kind, requires_grad=True)
+    try:
+        torch.compile(lambda x: (x.sin() * 2).sum(), backend=BACKEND)(x).backward()
+    except Exception as error:  # a missing compiler, driver or library, each with an error of its own
+        print_line(f"torch.compile: {str(error).strip().partition(chr(10))[0]}; networks are run without it")
+        return False
+    return True
 
 
 @cache
