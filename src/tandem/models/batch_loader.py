@@ -97,7 +97,11 @@ class BatchLoader:
                 pace.waited += time.perf_counter() - asked
                 pace.worked += seconds
                 pace.images += len(chunk[0])
-                yield chunk, to_device(batch, self._on)
+                try:
+                    yield chunk, to_device(batch, self._on)
+                except GeneratorExit:  # the rest of the epoch, which processes go on with, is not wanted
+                    self.close()
+                    raise
         if self._on.type == "cuda":
             torch.cuda.synchronize(self._on)  # training waits for the GPU at the end of an epoch anyway
         pace.seconds = time.perf_counter() - start

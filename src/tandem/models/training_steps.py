@@ -153,7 +153,7 @@ def pieces_of(batch: Batch, pieces: int) -> Iterator[tuple[Batch, torch.Tensor |
         return
     for rows in np.array_split(np.arange(n), pieces):
         at = slice(int(rows[0]), int(rows[-1]) + 1)
-        piece = Targets(*(None if part is None else part[at] for part in targets))
+        piece = Targets(targets.y[at], None if targets.weights is None else targets.weights[at])
         share: torch.Tensor | float = len(rows) / n
         if targets.weights is not None and piece.weights is not None:  # a mean over cells, by their weights
             share = piece.weights.sum() / targets.weights.sum().clamp_min(1e-6)

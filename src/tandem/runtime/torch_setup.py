@@ -117,7 +117,7 @@ def has_bfloat16(kind: str) -> bool:
 
 
 def compiled(network: nn.Module, on: torch.device, steps: int) -> Callable[..., Any]:
-    """The network by torch.compile where it is worth it: on CUDA, for so many steps of training, if a compiler works;
+    """The network by torch.compile where that saves time: on CUDA, for so many steps of training, if a compiler works;
     else the network. Its weights, and their names, are those of the network."""
     return torch.compile(network, backend=BACKEND) if steps >= COMPILED_STEPS and can_compile(on.type) else network
 
