@@ -15,14 +15,14 @@ quoted = '$(subst ','\'',$1)'
 GOAL = $(if $(EXPS),--exps "$(EXPS)") $(if $(STACK),--stack "$(STACK)") --jobs "$(JOBS)"
 
 .SUFFIXES:
-.NOTPARALLEL:  # goals in order; JOBS=N or -jN is how many tasks Python runs at once
+.NOTPARALLEL:  # goals in order; JOBS=N and -jN change nothing: tasks run side by side as cores are free
 .DEFAULT_GOAL := help
 .PHONY: help setup import check plan folds features train pseudo stack submit scores report explain ablation predict \
   bundle serve review seeds tune add-features add-predictions blend new-model download upload test test-all bench clean
 
 help:  ## Start: this list
 	@echo "Tandem: from a competition zip to a validated submission."
-	@echo 'Usage: make TARGET COMP=name (default: $(COMP)) [JOBS=2] [CORES=4] [DEVICE=cpu]'
+	@echo 'Usage: make TARGET COMP=name (default: $(COMP)) [CORES=4] [DEVICE=cpu]'
 	@awk -F ':.*## ' -v W=96 'BEGIN {n = split("Start Train Look Label Share Project", groups, " ")} \
 	  function out(first, text,   i, k, words, line) {k = split(text, words, " "); line = first; \
 	    for (i = 1; i <= k; i++) {if (length(line) + length(words[i]) >= W) {print line; line = sprintf("%20s", "")} line = line " " words[i]} print line} \

@@ -13,7 +13,7 @@ WAITS = """
 import os, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from tandem.training.parallel_folds import _begin
+from tandem.runtime.processes import end_with
 
 def work():
     print(os.getpid(), flush=True)
@@ -22,7 +22,7 @@ def work():
 if __name__ == "__main__":
     context = get_context("spawn")
     begun = (os.getpid(), context.Event())
-    with ProcessPoolExecutor(1, context, _begin, begun) as pool:
+    with ProcessPoolExecutor(1, context, end_with, begun) as pool:
         pool.submit(work).result()
 """
 

@@ -22,8 +22,9 @@ from tandem.config.training import Head, HeadTraining
 from tandem.graph.declared_stages import Graph
 from tandem.graph.experiment_dir import Experiments
 from tandem.graph.plan import carry_out
+from tandem.runtime.executor import LocalPool
 from tandem.stages import plan
-from tandem.stages._run import remove_leftovers, run_stage
+from tandem.stages._run import remove_leftovers
 
 NAMES, MEMBERS = ("cat", "sky"), ["looks", "words"]
 ROWS, TEST = 40, 6
@@ -80,12 +81,8 @@ def paths(trained, tmp_path, monkeypatch) -> Paths:
 def run(paths: Paths) -> list[str]:
     """Runs `submit`, all in this process; the names of the tasks that ran."""
     graph, ran = Graph.open(paths), []
-
-    def one(step) -> None:
-        ran.append(step.task.name)
-        run_stage(step.task.stage, paths, step)
-
-    carry_out(graph, graph.goal("submit"), [], one)
+    with LocalPool(paths, run=lambda function, *args: function(*args)) as pool:
+        carry_out(graph, graph.goal("submit"), [], pool, lambda step: ran.append(step.task.name))
     return ran
 
 
@@ -303,7 +300,7 @@ class Killed(BaseException):
     [
         ("train", "write_json", "words"),  # before run.json
         ("stack", "write_json", "stack"),
-        ("decode", "write_json", "decode words"),  # before scores.json
+        ("decode", "write_json", "decode looks"),  # before scores.json
         ("submit", "write_json", "submit stack"),  # after the CSV was replaced
     ],
 )

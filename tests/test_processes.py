@@ -15,25 +15,13 @@ from tandem.runtime.processes import run_in_new_process, stop_processes
 
 SRC = Path(__file__).parents[1] / "src"
 INTERRUPTED = """
-import time
-from tandem.graph.task import Task
-from tandem.graph.plan import carry_out
-from tandem.graph.keys import Artifact
-from pathlib import Path
-from tandem.runtime.processes import run_in_new_process
-
-class OneTask:
-    def task(self, name, members=()):
-        return Task("a", "a", (Artifact("a", (), Path("none"), {}),))
-    def tasks(self, goals, members):
-        return {"a": self.task("a")}
-
-def work(step):
-    print("begun", flush=True)
-    run_in_new_process(time.sleep, 60)
+from tandem.runtime.executor import LocalPool
+from tandem.runtime.unit import Unit
 
 if __name__ == "__main__":
-    carry_out(OneTask(), ["a"], [], work)
+    with LocalPool(60, lambda unit: print("begun", flush=True)) as pool:
+        pool.submit(Unit("a", "a", "time:sleep"))
+        list(pool.results())
 """
 
 

@@ -196,7 +196,7 @@ def make_parser(argv: Sequence[str]) -> tuple[Parser, Mapping[str, Parser], Modu
                 "--stack", default="stack", help="a name of your own keeps several stacks side by side"
             )
             command.add_argument(
-                "--jobs", type=Number("JOBS", 1), default=1, help="tasks that run at once; no result depends on it"
+                "--jobs", type=Number("JOBS", 1), default=1, help="not needed: tasks run side by side as cores are free"
             )
         if name == wanted:
             file = name.replace("-", "_") + ("_" if name == "import" else "")

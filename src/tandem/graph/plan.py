@@ -1,34 +1,16 @@
-"""Which tasks are stale and why, and in which order and how many at a time they run."""
+"""Which tasks are stale and why, and in which order their units run."""
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from graphlib import TopologicalSorter
+from typing import Any
 
 from tandem.graph.declared_stages import Graph
-from tandem.graph.keys import Artifact
-from tandem.graph.task import Task
-from tandem.runtime.processes import stop_processes
+from tandem.graph.task import Step, Task, step_of
+from tandem.graph.units import Unit, preparation, units
+from tandem.runtime.executor import Executor
 
-
-@dataclass(frozen=True)
-class Step:
-    """A task that must run: its stale artifacts, and why the first of them is stale."""
-
-    task: Task
-    stale: tuple[Artifact, ...]
-    why: str
-
-    @property
-    def title(self) -> str:
-        """The name in a plan: without the word train."""
-        return self.task.name.removeprefix("train ")
-
-
-def step_of(task: Task) -> Step | None:
-    """None where the task's artifacts are all current."""
-    stale = task.stale()
-    return Step(task, tuple(artifact for artifact, _ in stale), stale[0][1]) if stale else None
+__all__ = ["Step", "carry_out", "step_of", "steps"]
 
 
 def steps(graph: Graph, goals: Sequence[str], members: Sequence[str] = ()) -> list[Step]:
@@ -37,42 +19,99 @@ def steps(graph: Graph, goals: Sequence[str], members: Sequence[str] = ()) -> li
 
 
 def carry_out(
-    graph: Graph, goals: Sequence[str], members: Sequence[str], run: Callable[[Step], None], jobs: int = 1
+    graph: Graph,
+    goals: Sequence[str],
+    members: Sequence[str],
+    executor: Executor,
+    ended: Callable[[Step], object] = lambda step: None,
 ) -> int:
-    """Runs every stale task once all that it needs is current, at most `jobs` at a time; returns how many ran.
-
-    The first error stops what has not begun.
+    """Runs every stale task once all that it needs is current, its units as soon as the executor has room for them;
+    returns how many ran, and calls `ended` with each step when it is done. The first error stops all.
     """
-    tasks = graph.tasks(goals, members)
-    sorter = TopologicalSorter({name: task.needs for name, task in tasks.items()})
-    sorter.prepare()
-    ran, running = 0, dict[Future[None], str]()
-    with ThreadPoolExecutor(jobs) as pool:
-        try:
-            while sorter.is_active():
-                for name in _ready(sorter):
-                    step = step_of(graph.task(name, tuple(members)))
-                    if step is None:
-                        sorter.done(name)
-                    else:
-                        running[pool.submit(run, step)] = name
-                        ran += 1
-                if not running:
-                    break
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    future.result()
-                    sorter.done(running.pop(future))
-                graph = graph.refreshed()  # keys of what follows depend on what was made
-        except BaseException as error:
-            pool.shutdown(wait=False, cancel_futures=True)
-            if isinstance(error, KeyboardInterrupt):  # also where the signal reached this process alone
-                stop_processes()
-            raise
-    graph.sources.cache.save()
-    return ran
+    schedule = _Schedule(graph, graph.tasks(goals, members), tuple(members), executor)
+    schedule.begin()
+    for unit in executor.results():
+        if (step := schedule.end(unit)) is not None:
+            ended(step)
+        schedule.begin()
+    schedule.graph.sources.cache.save()
+    return schedule.ran
 
 
-def _ready(sorter: "TopologicalSorter[str]") -> Iterator[str]:
-    """Tasks whose needs are done, until there are no more; `done` may be called in between."""
-    while names := sorter.get_ready():
-        yield from names
+class _Schedule:
+    """The tasks of one run, and the units of those that have begun."""
+
+    def __init__(self, graph: Graph, tasks: Mapping[str, Task], members: tuple[str, ...], executor: Executor) -> None:
+        self.graph, self.members, self.executor = graph, members, executor
+        self.rank = {name: i for i, name in enumerate(tasks)}
+        self.sorter = TopologicalSorter({name: (*task.needs, *_copied(task, tasks)) for name, task in tasks.items()})
+        self.sorter.prepare()
+        self.ready: list[str] = []
+        self.begun: dict[str, Step] = {}
+        self.prepared: dict[str, bool] = {}  # by task: False while it is being prepared
+        self.left: dict[str, list[Unit]] = {}  # by task: units that are not done
+        self.submitted: set[str] = set()
+
+    @property
+    def ran(self) -> int:
+        return len(self.prepared)
+
+    def begin(self) -> None:
+        """Submits what can begin of every task whose needs are done."""
+        while self.sorter.is_active():
+            self.ready += self.sorter.get_ready()
+            if not self.ready:
+                return
+            name = min(self.ready, key=self.rank.__getitem__)
+            self.ready.remove(name)
+            step = step_of(self.graph.task(name, self.members))
+            if step is None:
+                self.sorter.done(name)
+            else:
+                self._split(name, step)
+
+    def _split(self, name: str, step: Step) -> None:
+        first = None if name in self.prepared else preparation(step)
+        self.prepared[name], self.begun[name] = first is None, step
+        self.left[name] = units(step) if first is None else [first]
+        self._submit(name)
+
+    def _submit(self, task: str) -> None:
+        """The units of a task that need none that is left."""
+        left = {unit.name for unit in self.left[task]}
+        for unit in self.left[task]:
+            if unit.name not in self.submitted and not left & set(unit.needs):
+                self.submitted.add(unit.name)
+                self.executor.submit(replace(unit, rank=self.rank[task]))
+
+    def end(self, unit: Unit) -> Step | None:
+        """The step that is done with this unit; None where more is left of it."""
+        name = unit.task
+        self.left[name] = [other for other in self.left[name] if other.name != unit.name]
+        if self.left[name]:
+            self._submit(name)
+            return None
+        step = self.begun.pop(name)
+        self.graph = self.graph.refreshed()  # keys of what follows depend on what was made
+        if not self.prepared[name]:
+            self.ready.append(name)
+            return None
+        self.sorter.done(name)
+        return step
+
+
+def _copied(task: Task, tasks: Mapping[str, Task]) -> list[str]:
+    """The tasks that train models which this one, of several seeds, can copy."""
+    if task.stage != "train" or task.config.seeds == 1:
+        return []
+    own, found = _each_seed(task), []
+    for name, other in tasks.items():
+        if name == task.name:
+            break
+        if other.stage == "train" and any(one in own for one in _each_seed(other)):
+            found.append(name)
+    return found
+
+
+def _each_seed(task: Task) -> list[Any]:
+    return [task.config.of_seed(seed) for seed in range(task.config.seeds)]

@@ -1,4 +1,4 @@
-"""A task: what one call of a stage makes, and what it needs."""
+"""A task: what one call of a stage makes, and what it needs; a step: a task that must run."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,3 +33,23 @@ class Task:
             lost = {a.name: f"{a.record} is missing" for a in self.artifacts if reasons[a.name] == NEW}
             reasons |= lost
         return [(artifact, why) for artifact in self.artifacts if (why := reasons[artifact.name])]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A task that must run: its stale artifacts, and why the first of them is stale."""
+
+    task: Task
+    stale: tuple[Artifact, ...]
+    why: str
+
+    @property
+    def title(self) -> str:
+        """The name in a plan: without the word train."""
+        return self.task.name.removeprefix("train ")
+
+
+def step_of(task: Task) -> Step | None:
+    """None where the task's artifacts are all current."""
+    stale = task.stale()
+    return Step(task, tuple(artifact for artifact, _ in stale), stale[0][1]) if stale else None

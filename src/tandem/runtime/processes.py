@@ -1,6 +1,7 @@
 """Runs functions in new processes, which end with the process that started them."""
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -8,10 +9,16 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import cache
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
-from threading import Thread
+from threading import Lock, Thread
 from typing import TypeVar
 
+from tandem.runtime.resources import resident_gb
+
 R = TypeVar("R")
+KEPT_GB = 1.0  # a process that holds more memory than this after its work is not used again
+
+_idle: list[ProcessPoolExecutor] = []  # of one process each, which has loaded torch or LightGBM already
+_one_event = Lock()
 
 
 def end_with(parent: int, stop: Event | None = None) -> None:
@@ -22,6 +29,7 @@ def end_with(parent: int, stop: Event | None = None) -> None:
             time.sleep(0.5)
         os._exit(1)
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops this process
     Thread(target=watch, daemon=True).start()
 
 
@@ -31,19 +39,44 @@ def _stop() -> Event:
 
 
 def stop_processes() -> None:
-    """Ends the processes of `run_in_new_process` that are running; later ones get a new event."""
-    _stop().set()
-    _stop.cache_clear()
+    """Ends the processes of `run_in_new_process`; later ones get a new event."""
+    with _one_event:
+        _stop().set()
+        _stop.cache_clear()
+    _idle.clear()
+
+
+def end_idle_processes() -> None:
+    """Ends the processes that are kept for more work."""
+    while _idle:
+        _idle.pop().shutdown(wait=False)
 
 
 def run_in_new_process(function: Callable[..., R], *args: object) -> R:
-    """The result of `function`, run in a new process so that its memory is freed afterwards.
+    """The result of `function`, run in another process, which is kept for the next function where it holds little
+    memory.
 
     Raises what the function raises, and OSError where the process was killed.
     """
+    with _one_event:
+        stop = _stop()
     try:
-        with ProcessPoolExecutor(1, get_context("spawn"), end_with, (os.getpid(), _stop())) as pool:
-            return pool.submit(function, *args).result()
+        pool = _idle.pop()
+    except IndexError:
+        pool = ProcessPoolExecutor(1, get_context("spawn"), end_with, (os.getpid(), stop))
+    keep = False
+    try:
+        result, held = pool.submit(_measured, function, *args).result()
+        keep = held < KEPT_GB and not stop.is_set()
+        return result
     except BrokenProcessPool as error:
-        message = "a process was killed, perhaps because memory ran out; the same command continues from here"
-        raise OSError(message) from error
+        raise OSError(
+            "a process was killed, perhaps because memory ran out; the same command continues from here: "
+            "make CORES=1 runs one thing at a time"
+        ) from error
+    finally:
+        _idle.append(pool) if keep else pool.shutdown(wait=False)
+
+
+def _measured(function: Callable[..., R], *args: object) -> tuple[R, float]:
+    return function(*args), resident_gb()

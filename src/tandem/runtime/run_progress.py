@@ -39,6 +39,7 @@ class RunTask:
     detail: str = ""
     left: int = field(init=False)  # folds to train, at the start
     held_out: list[float] = field(default_factory=list)
+    seconds: float = 0.0  # from the begin of its first unit to its end
     number: int = 0  # of an experiment, in the order in which they begin
 
     def __post_init__(self) -> None:
@@ -66,7 +67,10 @@ class RunState:
         self.expected: float | None = None  # seconds that the whole run takes
 
     def begin(self, name: str) -> RunTask:
+        """A task that may have begun already."""
         task = self.tasks.setdefault(name, RunTask(name, 1.0))
+        if task in self.running:
+            return task
         if task.subject and not task.number:
             task.number = 1 + max(other.number for other in self.tasks.values())
         self.running.append(task)
@@ -127,6 +131,7 @@ class RunProgress:
         self.file, self.read = file, 0
         self.live = on_terminal()
         self.started = time.monotonic()
+        self.begun: dict[str, float] = {}  # by task: when
 
     def __enter__(self) -> Self:
         self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -149,14 +154,19 @@ class RunProgress:
         self.file.unlink(missing_ok=True)
 
     def begin(self, name: str) -> None:
+        """Called with each unit of a task; the first one counts."""
         with self.lock:
             self.state.begin(name)
+            self.begun.setdefault(name, time.monotonic())
 
     def end(self, name: str) -> RunTask:
         self._take_events()
         with self.lock:
-            self.state.end(name, time.monotonic() - self.started)
-            return self.state.tasks[name]
+            now = time.monotonic()
+            self.state.end(name, now - self.started)
+            task = self.state.tasks[name]
+            task.seconds = now - self.begun[name]
+            return task
 
     def _take_events(self) -> None:
         with self.lock, open(self.file, encoding="utf-8") as file:

@@ -10,12 +10,12 @@ from tandem.artifacts.paths import Paths
 from tandem.features.pretrained_weights import load_backbone
 from tandem.features.weights_identity import UNRESOLVED, weights_identity
 from tandem.graph.declared_stages import Graph
-from tandem.graph.experiment_dir import Experiments
 from tandem.graph.lock import only_run
+from tandem.runtime.resources import fold_threads
 from tandem.runtime.torch_setup import use_threads_within
 from tandem.stages._run import make_current, open_graph, remove_leftovers
 from tandem.training.fold_job import FoldJob
-from tandem.training.parallel_folds import fit, shares
+from tandem.training.parallel_folds import fit
 
 OnEpoch = Callable[[dict[str, Any]], object]
 
@@ -34,14 +34,12 @@ def fit_here(paths: Paths, name: str, folds: Sequence[int] | None, on_epoch: OnE
         numbers = graph.fold_numbers
         if unknown := sorted(set(folds or ()) - set(numbers)):
             raise ValueError(f"folds={unknown}: expected some of {list(numbers)}")
-        config = graph.experiments[name]
-        teacher = config.teacher and FoldJob(paths, config.teacher, Experiments(paths)[config.teacher].config)
-        job = FoldJob(paths, name, config, teacher or None)
+        job = FoldJob.of(paths, name, graph.experiments[name])
         for k, one in product(numbers if folds is None else folds, job.of_seeds):
             artifact = graph.fold(name, k, one.seed)
             if artifact.stale_reason():
                 follow = None if on_epoch is None else partial(_follow, on_epoch, k)
-                with use_threads_within(shares(numbers)[k]):
+                with use_threads_within(fold_threads(len(numbers))):
                     fit(one, k, artifact.made_from, numbers, follow)
 
 

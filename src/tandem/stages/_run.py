@@ -1,6 +1,5 @@
 """Runs every stale task that a make target needs, in order."""
 
-import os
 import time
 from argparse import Namespace
 from collections.abc import Sequence
@@ -15,8 +14,9 @@ from tandem.graph.declared_stages import Graph
 from tandem.graph.keys import NEW, STACK
 from tandem.graph.lock import only_run
 from tandem.graph.plan import Step, carry_out, steps
+from tandem.runtime.executor import LocalPool
 from tandem.runtime.processes import run_in_new_process
-from tandem.runtime.progress import TASK, UnfinishedRun, clear_lines_of_run, print_line
+from tandem.runtime.progress import UnfinishedRun, print_line
 from tandem.runtime.run_progress import RunProgress, RunTask
 from tandem.runtime.wrong_values import require_within
 from tandem.sample import NAME as SAMPLE
@@ -31,7 +31,9 @@ def bring_up_to_date(
     comp: str, target: str, exps: str | Sequence[str] = "", jobs: int = 1, decoder: str = "", stack: str = STACK
 ) -> list[str]:
     """Runs all stale tasks of a target for these experiments, or the members of this stack, and those of submissions by
-    another `decoder` too; prints a line where there is nothing to do. Returns the names of the target's last tasks."""
+    another `decoder` too; prints a line where there is nothing to do. Returns the names of the target's last tasks.
+
+    `jobs` changes nothing: tasks run side by side as long as there are cores and memory for them."""
     require_within("JOBS", jobs, 1)
     require_competition(comp)
     paths, names = Paths(comp), exps.split() if isinstance(exps, str) else list(exps)
@@ -45,7 +47,7 @@ def bring_up_to_date(
         if any(goal.endswith(f" {stack}") for goal in goals) and (line := about_members(graph, stack, names)):
             print_line(line)
         goals += [f"{goal}.{decoder}" for goal in goals if decoder and goal.startswith("submit ")]
-        ran = make_current(graph, goals, names, jobs)
+        ran = make_current(graph, goals, names)
     if ran:
         print_line(f"{target}: {ran} task{'s' * (ran > 1)}, {time.perf_counter() - started:.0f} s")
     else:
@@ -89,34 +91,27 @@ def checked_graph(paths: Paths) -> Graph:
     return graph.refreshed() if make_current(graph, ["check"]) else graph
 
 
-def make_current(graph: Graph, goals: Sequence[str], names: Sequence[str] = (), jobs: int = 1) -> int:
+def make_current(graph: Graph, goals: Sequence[str], names: Sequence[str] = ()) -> int:
     """Runs every stale task of these goals and shows the progress of the run in one line; returns how many ran."""
-    with RunProgress([run_task(step) for step in steps(graph, goals, names)], graph.paths.progress) as run:
+    with (
+        RunProgress([run_task(step) for step in steps(graph, goals, names)], graph.paths.progress) as run,
+        LocalPool(graph.paths, lambda unit: run.begin(unit.task), run_in_new_process) as executor,
+    ):
         try:
-            return carry_out(graph, goals, names, partial(run_step, graph.paths, run), jobs)
+            return carry_out(graph, goals, names, executor, partial(show_end, run))
         except BrokenPipeError as error:
             raise UnfinishedRun from error
 
 
-def run_step(paths: Paths, run: RunProgress, step: Step) -> None:
-    """Runs one task, a heavy one in a new process; features and training print no line of their own, so it does."""
-    name, started = step.task.name, time.perf_counter()
-    run.begin(name)
-    if step.task.heavy:
-        run_in_new_process(_run_reporting, name, step.task.stage, paths, step)
-    else:
-        os.environ[TASK] = name  # its loops report to the progress line
-        try:
-            run_stage(step.task.stage, paths, step)
-        finally:
-            os.environ.pop(TASK, None)
-    done = run.end(name)
+def show_end(run: RunProgress, step: Step) -> None:
+    """Features and training print no line of their own."""
+    done = run.end(step.task.name)
     if step.task.stage in SILENT:
         made = f"{len(step.stale)} files" if not done.subject else f"{done.left} fold{'s' * (done.left != 1)}"
         if f1 := done.held_out:
             made += f", held-out F1 {min(f1):.3f} to {max(f1):.3f}"
         why = "" if step.why == NEW else f" ({step.why})"
-        print_line(f"{name}: {made}, {time.perf_counter() - started:.0f} s{why}")
+        print_line(f"{step.task.name}: {made}, {done.seconds:.0f} s{why}")
 
 
 def run_task(step: Step) -> RunTask:
@@ -128,13 +123,6 @@ def run_task(step: Step) -> RunTask:
     left = sum("fold" in artifact.inputs for artifact in step.stale)
     cost = 1.0 + left * COST_OF_FOLD.get(task.config.kind, 3.0)
     return RunTask(task.name, cost, task.subject, (folds - left, folds))
-
-
-def _run_reporting(name: str, stage: str, *args: object) -> None:
-    """A stage in a new process, which reports to the progress line."""
-    os.environ[TASK] = name
-    clear_lines_of_run()
-    run_stage(stage, *args)
 
 
 def run_command(stage: str, comp: str, **options: object) -> None:

@@ -30,7 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--n", type=Number("N", 2, MOST_SEEDS, "3"), default=3, help=f"number of seeds, 2 to {MOST_SEEDS}"
     )
     parser.add_argument(
-        "--jobs", type=Number("JOBS", 1), default=1, help="tasks that run at once; no result depends on it"
+        "--jobs", type=Number("JOBS", 1), default=1, help="not needed: tasks run side by side as cores are free"
     )
 
 

@@ -19,12 +19,14 @@ from tandem.config.own_code import located_code
 from tandem.data.extra_rows import ExtraRows, read_extra
 from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.graph.declared_stages import FOLD_TERMS
+from tandem.graph.experiment_dir import Experiments
 from tandem.logits import logit, sigmoid
 from tandem.metrics import f1_samples
 from tandem.models.base import ExplainingModel, Model, TrainingRun, Watched
 from tandem.models.fold_ensemble import FoldEnsemble
 from tandem.models.inputs import Inputs
 from tandem.models.registry import make_model
+from tandem.runtime.resources import peak_mb, where
 from tandem.training.pseudo_labels import with_pseudo_labels
 from tandem.training.split_inputs import read_inputs
 
@@ -46,6 +48,12 @@ class FoldJob:
     teacher: "FoldJob | None" = None
     seed: int = 0
     whole: "FoldJob | None" = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, paths: Paths, name: str, config: Experiment) -> "FoldJob":
+        """With the teacher as it was trained."""
+        teacher = config.teacher and cls(paths, config.teacher, Experiments(paths)[config.teacher].config)
+        return cls(paths, name, config, teacher or None)
 
     @cached_property
     def of_seeds(self) -> list["FoldJob"]:
@@ -106,7 +114,7 @@ class FoldJob:
 
     def fit_fold(self, k: int, made_from: Mapping[str, Any], on_epoch: Callable[[dict], None]) -> dict[str, Any]:
         """Fits on all folds but k; writes the model, its predictions for fold k, and last `fold<k>.json`, which it
-        returns: seconds, F1 per row at 0.5 of fold k, the log of `fit`, and `made_from`."""
+        returns: seconds, F1 per row at 0.5 of fold k, peak memory, where it ran, the log of `fit`, and `made_from`."""
         start = time.perf_counter()
         rows, key = self.rows, str(made_from["key"])
         train, held_out = np.flatnonzero(rows.fold != k), np.flatnonzero(rows.fold == k)
@@ -133,6 +141,8 @@ class FoldJob:
         done = {
             "seconds": round(time.perf_counter() - start, 2),
             "held_out_f1": f1_samples(rows.y[held_out], proba > 0.5, known=rows.known_of(held_out)),
+            "peak_mb": peak_mb(),
+            **where(),
             "log": log,
         }
         if pace := getattr(fitted, "pace", None):  # images per second of the last epoch

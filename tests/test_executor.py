@@ -1,0 +1,92 @@
+"""Units of work, run as soon as cores are free."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tandem.runtime.executor import LocalPool, first_that_fits
+from tandem.runtime.unit import Unit
+
+HERE = "test_executor"
+
+
+def note(folder: Path, name: str) -> None:
+    """Leaves a file that says how many threads it was to compute with."""
+    (folder / name).write_text(os.environ["TANDEM_THREADS"])
+
+
+def wait(folder: Path, name: str) -> None:
+    note(folder, name)
+    time.sleep(60)
+
+
+def fail(folder: Path) -> None:
+    while not (folder / "begun").exists():
+        time.sleep(0.05)
+    raise ValueError("no such colour")
+
+
+def unit(name: str, function: str = "note", **values) -> Unit:
+    return Unit(name, name, f"{HERE}:{function}", (name,) if function != "fail" else (), **values)
+
+
+def names(units) -> list[str]:
+    return [one.name for one in units]
+
+
+def test_of_the_units_that_fit_the_one_with_the_lowest_rank_begins():
+    fold, features = unit("fold", rank=1), unit("features", rank=2)
+    assert first_that_fits([features, fold], [], 2, 6) == fold
+    assert first_that_fits([features], [fold], 2, 6) == features  # beside the last fold
+    assert first_that_fits([features], [fold, fold], 2, 6) is None
+
+
+def test_a_unit_waits_for_as_many_cores_as_it_has_threads_and_others_pass_it():
+    wide, narrow = unit("wide", threads=2), unit("narrow", rank=1)
+    assert first_that_fits([wide, narrow], [narrow], 2, 6) == narrow
+    assert first_that_fits([unit("wider", threads=16)], [], 2, 6).name == "wider"  # all cores are enough
+
+
+def test_memory_and_a_gpu_limit_what_runs_at_once():
+    assert first_that_fits([unit("c")], [unit("a"), unit("b")], 16, 2) is None
+    assert first_that_fits([unit("b", gpus=1)], [unit("a", gpus=1)], 16, 6) is None
+    assert first_that_fits([unit("b")], [unit("a", gpus=1)], 16, 6).name == "b"
+
+
+def in_this_process(function, *args):
+    return function(*args)
+
+
+def test_a_unit_computes_with_its_threads_and_the_process_is_as_before(tmp_path, monkeypatch):
+    monkeypatch.setenv("TANDEM_THREADS", "4")
+    with LocalPool(tmp_path, run=in_this_process) as pool:
+        pool.submit(unit("a", threads=3))
+        pool.submit(unit("b", threads=8))
+        assert sorted(names(pool.results())) == ["a", "b"]
+    assert (tmp_path / "a").read_text() == "3"
+    assert os.environ["TANDEM_THREADS"] == "4"
+
+
+def test_more_units_can_be_submitted_while_others_end(tmp_path):
+    with LocalPool(tmp_path, run=in_this_process) as pool:
+        pool.submit(unit("a"))
+        ended = []
+        for one in pool.results():
+            ended.append(one.name)
+            if one.name == "a":
+                pool.submit(unit("b"))
+    assert ended == ["a", "b"]
+
+
+def test_the_error_of_one_unit_ends_the_others_at_once_and_is_raised(tmp_path, monkeypatch):
+    monkeypatch.setenv("TANDEM_THREADS", "2")
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    start = time.monotonic()
+    with pytest.raises(ValueError, match="no such colour"), LocalPool(tmp_path) as pool:
+        for one in (unit("begun", "wait"), unit("wrong", "fail"), unit("later")):
+            pool.submit(one)
+        list(pool.results())
+    assert time.monotonic() - start < 30
+    assert not (tmp_path / "later").exists()
