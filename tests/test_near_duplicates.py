@@ -13,7 +13,7 @@ from tandem.data.near_duplicates import (
     many_near_duplicates,
     perceptual_hash,
 )
-from tandem.data.thumbnails import as_arrays
+from tandem.data.thumbnails import Thumbnails
 
 
 def pictures(kind: str, n: int, start: int = 0) -> list[Image.Image]:
@@ -89,15 +89,15 @@ def test_a_forest_finds_the_copies_that_all_comparisons_find(monkeypatch):
 
 
 def test_the_background_of_a_small_set_says_nothing():
-    grey, _ = as_arrays([perceptual_hash(im) for im in pictures("scene", 8)])
-    assert candidates(versions(grey))[1].tolist() == [1.0] * 8
+    thumbnails = Thumbnails([perceptual_hash(im) for im in pictures("scene", 8)])
+    assert candidates(versions(thumbnails))[1].tolist() == [1.0] * 8
 
 
 def test_a_copy_differs_in_nothing_and_an_unlike_picture_in_everything():
     one, other = pictures("scene", 2)
-    grey, colour = as_arrays([perceptual_hash(im) for im in (one, encoded(one, 70), other)])
-    pairs = best_pairs(versions(grey), np.array([0, 0]), np.array([1, 2]))
-    assert mismatch(grey, colour, pairs).tolist() == [0.0, 1.0]
+    thumbnails = Thumbnails([perceptual_hash(im) for im in (one, encoded(one, 70), other)])
+    pairs = best_pairs(versions(thumbnails), np.array([0, 0]), np.array([1, 2]))
+    assert mismatch(thumbnails, pairs).tolist() == [0.0, 1.0]
 
 
 def test_many_near_duplicates_are_said_with_the_largest_groups():

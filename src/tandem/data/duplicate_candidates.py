@@ -4,12 +4,11 @@ Up to EXHAUSTIVE images all pairs are compared. From there on a forest of random
 2008) splits the images into leaves, and only images of one leaf are compared: n log n in all.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from tandem.data.thumbnails import PART, mirrored, spectra
+from tandem.data.thumbnails import AT_ONCE, PART, WEIGHTS, Thumbnails, mirrored, spectra
 
 EXHAUSTIVE = 10_000  # images
 LEAF = 512  # points of a leaf, at most; an image has four
@@ -39,16 +38,6 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.first)
 
-    @classmethod
-    def joined(cls, parts: "Sequence[Pairs]") -> "Pairs":
-        none = np.zeros(0, np.int64)
-        return cls(
-            np.concatenate([none, *(part.first for part in parts)]),
-            np.concatenate([none, *(part.second for part in parts)]),
-            np.concatenate([none, *(part.version for part in parts)]),
-            np.concatenate([np.zeros(0, np.float32), *(part.cosine for part in parts)]),
-        )
-
     def take(self, rows: np.ndarray) -> "Pairs":
         return Pairs(self.first[rows], self.second[rows], self.version[rows], self.cosine[rows])
 
@@ -57,13 +46,24 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
 
 
-def versions(grey: np.ndarray) -> np.ndarray:
+def versions(thumbnails: Thumbnails) -> np.ndarray:
     """(4, n, d) unit vectors of the versions, without what the images of the set have in common."""
-    whole, centre = spectra(grey), spectra(grey, PART)
-    used = (whole.any(axis=0) | centre.any(axis=0)).ravel()
-    all_four = np.stack([whole, mirrored(whole), centre, mirrored(centre)])
-    vectors = _unit(all_four.reshape(4, len(grey), used.size)[:, :, used])
-    return _unit(vectors - vectors[WHOLE].sum(axis=0) / (len(grey) + PRIOR)).astype(np.float32)
+    n, weighted = len(thumbnails), WEIGHTS > 0
+    vectors = np.empty((4, n, weighted.sum()), np.float32)
+    for start in range(0, n, AT_ONCE):
+        rows = slice(start, min(start + AT_ONCE, n))
+        grey, _ = thumbnails.take(range(rows.start, rows.stop))
+        whole, centre = spectra(grey), spectra(grey, PART)
+        for version, spectrum in enumerate((whole, mirrored(whole), centre, mirrored(centre))):
+            vectors[version, rows] = _unit(spectrum[:, weighted])
+    unused = ~vectors.any(axis=(0, 1))
+    if unused.any():
+        vectors = np.ascontiguousarray(vectors[:, :, ~unused])
+    common = vectors[WHOLE].sum(axis=0) / (n + PRIOR)
+    for start in range(0, n, AT_ONCE):
+        rows = slice(start, start + AT_ONCE)
+        vectors[:, rows] = _unit(vectors[:, rows] - common)
+    return vectors
 
 
 def best_pairs(vectors: np.ndarray, i: np.ndarray, j: np.ndarray) -> Pairs:
@@ -81,17 +81,16 @@ def candidates(vectors: np.ndarray, seed: int = 0) -> tuple[Pairs, np.ndarray]:
     `vectors` (4, n, d) as of `versions`. The background is 1 where an image has fewer neighbours: nothing can be told.
     """
     n = vectors.shape[1]
-    points, found = vectors.reshape(4 * n, vectors.shape[2]), Pairs.joined([])
+    points, near = vectors.reshape(4 * n, vectors.shape[2]), Neighbours.none(n)
     rng = np.random.default_rng(seed)
     for _ in range(1 if n <= EXHAUSTIVE else TREES):
-        leaves = [np.arange(4 * n)] if n <= EXHAUSTIVE else _leaves(points, rng)
-        found = _nearest(Pairs.joined([found, *(_neighbours(points, n, leaf) for leaf in leaves)]))
-    background = np.ones(n, np.float32)
-    place = _place(found.first)
-    last = place == NEIGHBOURS - 1
-    background[found.first[last]] = found.cosine[last]
-    found = found.take((place < PARTNERS) & (found.cosine >= SIMILAR))
-    low, high = np.minimum(found.first, found.second), np.maximum(found.first, found.second)
+        for leaf in [np.arange(4 * n)] if n <= EXHAUSTIVE else _leaves(points, rng):
+            _add_neighbours(near, points, n, leaf)
+    background = np.where(near.second[:, -1] >= 0, near.cosine[:, -1], 1).astype(np.float32)
+    first, place = np.nonzero((near.second[:, :PARTNERS] >= 0) & (near.cosine[:, :PARTNERS] >= SIMILAR))
+    second = near.second[first, place].astype(np.int64)
+    found = Pairs(first, second, near.version[first, place], near.cosine[first, place])
+    low, high = np.minimum(first, second), np.maximum(first, second)
     order = np.lexsort((-found.cosine, high, low))
     new = np.flatnonzero(np.diff(low[order], prepend=-1) | np.diff(high[order], prepend=-1))
     return found.take(order[new]), background
@@ -107,32 +106,65 @@ def _leaves(points: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
     return np.array_split(order, n_leaves)
 
 
-def _neighbours(points: np.ndarray, n: int, leaf: np.ndarray) -> Pairs:
+@dataclass(frozen=True)
+class Neighbours:
+    """The NEIGHBOURS images most similar to each whole image so far, the most similar first.
+
+    second   (n, k) int32  rows; -1 where fewer are known
+    version  (n, k) int8
+    cosine   (n, k) f4
+    """
+
+    second: np.ndarray
+    version: np.ndarray
+    cosine: np.ndarray
+
+    @classmethod
+    def none(cls, n: int) -> "Neighbours":
+        shape = n, NEIGHBOURS
+        return cls(np.full(shape, -1, np.int32), np.zeros(shape, np.int8), np.full(shape, -2, np.float32))
+
+    def add(self, rows: np.ndarray, second: np.ndarray, version: np.ndarray, cosine: np.ndarray) -> None:
+        """Candidates (b, m) of `rows` (b,), -1 where there is none; an image counts in its most similar version."""
+        second = np.concatenate([self.second[rows], second], axis=1)
+        version = np.concatenate([self.version[rows], version], axis=1)
+        cosine = np.concatenate([self.cosine[rows], cosine], axis=1)
+        falling = _falling(cosine)
+        # one integer to sort by: the image in 29 bits, how unlike it is in 32, its version in 2
+        by_image = np.sort((second.astype(np.int64) << 34) | (falling << 2) | version, axis=1)
+        image, falling, version = by_image >> 34, (by_image >> 2) & 0xFFFFFFFF, by_image & 3
+        again = np.zeros(image.shape, bool)
+        again[:, 1:] = image[:, 1:] == image[:, :-1]
+        by_cosine = (falling << 31) | ((image & 0x1FFFFFFF) << 2) | version
+        by_cosine[again | (image < 0)] = np.iinfo(np.int64).max
+        kept = np.sort(by_cosine, axis=1)[:, :NEIGHBOURS]
+        there = kept < np.iinfo(np.int64).max
+        self.second[rows] = np.where(there, (kept >> 2) & 0x1FFFFFFF, -1)
+        self.version[rows] = np.where(there, kept & 3, 0)
+        self.cosine[rows] = np.where(there, _as_cosine(kept >> 31), -2)
+
+
+def _falling(cosine: np.ndarray) -> np.ndarray:
+    """int64 from 0 to 2**32 - 1 in the order of falling cosines; equal ones are equal."""
+    bits = (-cosine).astype(np.float32).view(np.uint32).astype(np.int64)
+    return np.where(bits >> 31, 0xFFFFFFFF - bits, bits + 0x80000000)
+
+
+def _as_cosine(falling: np.ndarray) -> np.ndarray:
+    """The opposite of `_falling`."""
+    bits = np.where(falling >> 31, falling - 0x80000000, 0xFFFFFFFF - falling)
+    return -bits.astype(np.uint32).view(np.float32)
+
+
+def _add_neighbours(near: Neighbours, points: np.ndarray, n: int, leaf: np.ndarray) -> None:
     """The most similar points of one leaf for each whole image in it."""
     version, row = np.divmod(leaf, n)
-    whole, parts = leaf[version == WHOLE], []
+    whole, own = leaf[version == WHOLE], points[leaf]
     kept = min(4 * NEIGHBOURS, len(leaf) - 1)  # all versions of as many images
     for start in range(0, len(whole), BLOCK):
         first = whole[start : start + BLOCK]
-        cosine = points[first] @ points[leaf].T
+        cosine = points[first] @ own.T
         cosine[row == first[:, None]] = -2  # the image itself
-        near = np.argpartition(-cosine, kept - 1, axis=1)[:, :kept].ravel()
-        each = np.repeat(np.arange(len(first)), kept)
-        pairs = Pairs(first[each], row[near], version[near], cosine[each, near])
-        parts.append(pairs.take(pairs.cosine > -2))
-    return _nearest(Pairs.joined(parts))
-
-
-def _place(sorted_rows: np.ndarray) -> np.ndarray:
-    """(m,) place of each entry among those of equal value."""
-    starts = np.flatnonzero(np.diff(sorted_rows, prepend=-1))
-    return np.arange(len(sorted_rows)) - np.repeat(starts, np.diff(starts, append=len(sorted_rows)))
-
-
-def _nearest(pairs: Pairs) -> Pairs:
-    """At most NEIGHBOURS pairs of each first image, the most similar first; each pair in its best version."""
-    order = np.lexsort((-pairs.cosine, pairs.second, pairs.first))
-    first, second = pairs.first[order], pairs.second[order]
-    pairs = pairs.take(order[np.flatnonzero(np.diff(first, prepend=-1) | np.diff(second, prepend=-1))])
-    pairs = pairs.take(np.lexsort((pairs.second, -pairs.cosine, pairs.first)))
-    return pairs.take(_place(pairs.first) < NEIGHBOURS)
+        place = np.argpartition(-cosine, kept - 1, axis=1)[:, :kept]
+        found = np.take_along_axis(cosine, place, axis=1)
+        near.add(first, np.where(found > -2, row[place], -1).astype(np.int32), version[place].astype(np.int8), found)

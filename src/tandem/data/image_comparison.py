@@ -6,7 +6,7 @@ import numpy as np
 
 from tandem.data.duplicate_candidates import CENTRE, MIRROR, MIRRORED_CENTRE, Pairs
 from tandem.data.image_loader import prefetch
-from tandem.data.thumbnails import PART, SIDE
+from tandem.data.thumbnails import PART, SIDE, Thumbnails
 from tandem.runtime.resources import threads
 
 AT_ONCE = 32  # pairs compared together
@@ -19,23 +19,24 @@ LEAST_MATCH = 0.6  # correlation of the details; near-uniform images have none
 COLOUR = 0.7
 
 
-def mismatch(grey: np.ndarray, colour: np.ndarray, pairs: Pairs) -> np.ndarray:
+def mismatch(thumbnails: Thumbnails, pairs: Pairs) -> np.ndarray:
     """(m,) share of the details of a pair that differ: 0 in copies, 1 where the images as a whole are unlike.
 
-    `grey`, `colour` as of `thumbnails.as_arrays`. Position, size, brightness and contrast don't matter.
+    Position, size, brightness and contrast don't matter.
     """
     blocks = (pairs.take(np.arange(start, min(start + AT_ONCE, len(pairs)))) for start in range(0, len(pairs), AT_ONCE))
-    return np.concatenate([*prefetch(partial(_mismatch, grey, colour), blocks, threads()), np.zeros(0)])
+    return np.concatenate([*prefetch(partial(_mismatch, thumbnails), blocks, threads()), np.zeros(0)])
 
 
-def _mismatch(grey: np.ndarray, colour: np.ndarray, pairs: Pairs) -> np.ndarray:
+def _mismatch(thumbnails: Thumbnails, pairs: Pairs) -> np.ndarray:
     flip = np.isin(pairs.version, (MIRROR, MIRRORED_CENTRE))
-    one, other = grey[pairs.first].astype(np.float32), grey[pairs.second].astype(np.float32)
+    (one, colour), (other, colours) = (
+        [part.astype(np.float32) for part in thumbnails.take(rows.tolist())] for rows in (pairs.first, pairs.second)
+    )
     other[flip] = other[flip, :, ::-1]
-    colours = colour[pairs.second].astype(np.float32)
     colours[flip] = colours[flip, ..., ::-1]
     out = np.ones(len(pairs))
-    like = _colour_difference(colour[pairs.first].astype(np.float32), colours) < COLOUR
+    like = _colour_difference(colour, colours) < COLOUR
     moved = np.zeros((len(pairs), 4), np.float32)
     moved[:, [0, 2]] = np.where(np.isin(pairs.version, (CENTRE, MIRRORED_CENTRE)), PART, 1)[:, None]
     for side, steps in ((SIDE // 2, 6), (SIDE, 4)):

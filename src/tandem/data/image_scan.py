@@ -2,9 +2,9 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,12 +12,13 @@ import pyarrow.parquet as pq
 
 from tandem.artifacts.atomic_io import digest, write_with
 from tandem.data import image_io
+from tandem.data.hash_store import HashStore
 from tandem.data.image_loader import prefetch
-from tandem.data.thumbnails import HASH_BYTES, perceptual_hash
+from tandem.data.thumbnails import HASH_BYTES, Hash, perceptual_hash
 from tandem.runtime.progress import progress
 from tandem.runtime.resources import threads
 
-FLUSH = 4000  # images between two writes of the cache; a killed run loses at most these
+FLUSH = 4000  # images of a part of the cache; a killed run loses at most these
 SCAN_VERSION = 2  # raise it when `inspect_image` gives other results
 VERSION = digest([SCAN_VERSION, image_io.MAX_PIXELS, image_io.MAX_BYTES, image_io.FORMATS])
 
@@ -30,7 +31,7 @@ class ImageInfo:
     height: int = 0
     size: int = 0  # bytes
     sha: str = ""
-    hash: bytes = bytes(HASH_BYTES)
+    hash: Hash = bytes(HASH_BYTES)
     problem: str = ""
 
 
@@ -63,47 +64,101 @@ def file_stamp(path: Path) -> Stamp | None:
     return None
 
 
+def parts_of(path: Path) -> list[Path]:
+    """The files that a scan which was stopped has left beside the cache, in the order of their writing."""
+    return sorted(path.parent.glob(f"{path.stem}.part[0-9]*{path.suffix}"))
+
+
 def read_cache(path: Path) -> Cache:
-    """Empty where the file is missing, damaged or of another version."""
-    with suppress(OSError, pa.ArrowInvalid):
-        table = pq.read_table(path)
-        if (table.schema.metadata or {}).get(b"version") == VERSION.encode():
-            rows = (row.values() for row in table.to_pylist())
-            return {file: ((size, mtime_ns), ImageInfo(*rest)) for file, size, mtime_ns, *rest in rows}
-    return {}
+    """With its parts; those that are missing, damaged or of another version count as empty."""
+    found: Cache = {}
+    store = HashStore()
+    for file in (path, *parts_of(path)):
+        with suppress(OSError, pa.ArrowInvalid):
+            found |= _read(file, store)
+    return found
+
+
+def _read(file: Path, store: HashStore) -> Cache:
+    found: Cache = {}
+    with pq.ParquetFile(file, pre_buffer=False) as opened:
+        if (opened.schema_arrow.metadata or {}).get(b"version") != VERSION.encode():
+            return {}
+        for batch in opened.iter_batches(FLUSH):
+            hashes = batch.column("hash")
+            start = hashes.offset * HASH_BYTES
+            views = store.keep(memoryview(hashes.buffers()[1])[start : start + len(hashes) * HASH_BYTES])
+            columns = [views if name == "hash" else batch.column(name).to_pylist() for name in CACHE_SCHEMA.names]
+            for name, size, mtime_ns, *rest in zip(*columns, strict=True):
+                found[name] = (size, mtime_ns), ImageInfo(*rest)
+    return found
 
 
 def write_cache(path: Path, cache: Cache) -> None:
-    rows = ((file, *stamp, *astuple(info)) for file, (stamp, info) in cache.items())
-    table = pa.Table.from_pylist([dict(zip(CACHE_SCHEMA.names, row, strict=True)) for row in rows], CACHE_SCHEMA)
-    write_with(path, lambda partial: pq.write_table(table, partial))
+    """Row group by row group."""
+
+    def write(partial: Path) -> None:
+        with pq.ParquetWriter(partial, CACHE_SCHEMA) as writer:
+            rows = list(cache.items())
+            for start in range(0, len(rows), FLUSH):
+                writer.write_table(_as_table(rows[start : start + FLUSH]))
+
+    write_with(path, write)
+
+
+def _as_table(rows: Sequence[tuple[str, tuple[Stamp, ImageInfo]]]) -> pa.Table:
+    cells = ((file, *stamp, i.width, i.height, i.size, i.sha, bytes(i.hash), i.problem) for file, (stamp, i) in rows)
+    return pa.table([list(column) for column in zip(*cells, strict=True)], CACHE_SCHEMA)
 
 
 def scan_images(folder: Path, files: Sequence[str], cache_path: Path) -> tuple[dict[str, ImageInfo], int]:
     """(infos, n_opened): an ImageInfo for each of `files` in `folder`, and how many files were opened.
 
-    The cache is written every FLUSH images, and also where the scan is stopped, so that the next one continues there.
+    A part of the cache is written every FLUSH images, and also where the scan is stopped, so that the next one
+    continues there; at the end the parts become one file.
     """
-    cache = read_cache(cache_path)
+    cache, parts = read_cache(cache_path), _Parts(cache_path)
     stamps = {file: file_stamp(folder / file) for file in files}
     infos = {file: cache[file][1] for file, stamp in stamps.items() if file in cache and cache[file][0] == stamp}
     pending = [file for file in stamps if file not in infos]
-    if not pending:
-        return infos, 0
     inspected = prefetch(inspect_image, (folder / file for file in pending), threads(), depth=256)
+    new: dict[str, ImageInfo] = {}
     try:
         with progress(len(stamps), "images", "img", done=len(infos)) as bar:
-            for n, (file, info) in enumerate(zip(pending, inspected, strict=True), start=1):
-                infos[file] = info
+            for file, info in zip(pending, inspected, strict=True):
+                new[file] = info
                 bar.update()
-                if stamp := stamps[file]:
-                    cache[file] = stamp, info
-                if n % FLUSH == 0:
-                    write_cache(cache_path, cache)
-        cache = {file: cache[file] for file in stamps if file in cache}
+                if len(new) == FLUSH:
+                    infos |= parts.add(new, stamps)
+                    new = {}
     finally:
-        write_cache(cache_path, cache)
+        infos |= parts.add(new, stamps)
+    if parts.files:
+        cache |= {file: (stamp, infos[file]) for file in pending if (stamp := stamps[file])}
+        write_cache(cache_path, {file: cache[file] for file in stamps if file in cache})
+        parts.remove()
     return infos, sum(stamps[file] is not None for file in pending)
+
+
+class _Parts:
+    """The parts of the cache, those of an earlier scan too, that was stopped."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.files, self.store = path, parts_of(path), HashStore()
+
+    def add(self, found: Mapping[str, ImageInfo], stamps: Mapping[str, Stamp | None]) -> dict[str, ImageInfo]:
+        """The same with the hashes in a file; writes a part of those that exist."""
+        views = self.store.keep([info.hash for info in found.values()])
+        infos = {file: replace(info, hash=view) for (file, info), view in zip(found.items(), views, strict=True)}
+        if new := {file: (stamp, info) for file, info in infos.items() if (stamp := stamps[file])}:
+            number = 1 + max((int(file.stem.rpartition("part")[2]) for file in self.files), default=0)
+            self.files.append(self.path.with_name(f"{self.path.stem}.part{number:06d}{self.path.suffix}"))
+            write_cache(self.files[-1], new)
+        return infos
+
+    def remove(self) -> None:
+        for file in self.files:
+            file.unlink()
 
 
 def folder_state(folder: Path) -> str:

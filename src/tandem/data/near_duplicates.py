@@ -9,7 +9,7 @@ import numpy as np
 
 from tandem.data.duplicate_candidates import Pairs, best_pairs, candidates, versions
 from tandem.data.image_comparison import mismatch
-from tandem.data.thumbnails import HASH_BYTES, as_arrays, perceptual_hash
+from tandem.data.thumbnails import HASH_BYTES, Hash, Thumbnails, perceptual_hash
 
 __all__ = ["HASH_BYTES", "group_near_duplicates", "identical_pairs", "perceptual_hash"]
 
@@ -32,7 +32,7 @@ def identical_pairs(contents: Sequence[str] | np.ndarray) -> np.ndarray:
     return np.column_stack([first[later], later])
 
 
-def group_near_duplicates(hashes: Sequence[bytes], contents: Sequence[str]) -> np.ndarray:
+def group_near_duplicates(hashes: Sequence[Hash], contents: Sequence[str]) -> np.ndarray:
     """(n,) group numbers in order of appearance: images of equal content, and those that look like the first one."""
     if len(hashes) != len(contents):
         raise ValueError(f"there are {len(hashes)} hashes but {len(contents)} contents")
@@ -77,15 +77,17 @@ def many_near_duplicates(ids: Sequence[str], group: np.ndarray) -> str:
 class _Likeness:
     """Which of some images look alike, each two compared at most once."""
 
-    def __init__(self, hashes: Sequence[bytes]) -> None:
-        self.grey, self.colour = as_arrays(hashes)
-        self.vectors = versions(self.grey)
+    def __init__(self, hashes: Sequence[Hash]) -> None:
+        self.thumbnails = Thumbnails(hashes)
+        self.vectors = versions(self.thumbnails)
         self.background = np.ones(len(hashes), np.float32)
-        self.known: dict[tuple[int, int], tuple[float, float]] = {}  # mismatch and cosine of two rows, lower one first
+        self.compared = np.zeros(0, np.int64)  # sorted `_keys` of the pairs that were compared
+        self.unlike: set[int] = set()  # some of those that are not, to be found fast
+        self.likely: dict[int, tuple[float, float]] = {}  # mismatch and cosine of those that may be of one scene
 
     def leaders(self) -> np.ndarray:
         """(n,) first row of the group of each row."""
-        leader = np.arange(len(self.grey))
+        leader = np.arange(len(self.thumbnails))
         for _ in range(ROUNDS):
             first = np.flatnonzero(leader == np.arange(len(leader)))
             joins = self._joins(first)
@@ -98,10 +100,13 @@ class _Likeness:
 
     def _joins(self, rows: np.ndarray) -> dict[int, int]:
         """For each of `rows` (ascending) that is like an earlier one that is like no other: that earlier one."""
-        pairs, self.background[rows] = candidates(self.vectors[:, rows])
-        self._compare(Pairs(rows[pairs.first], rows[pairs.second], pairs.version, pairs.cosine))
+        every = len(rows) == len(self.background)
+        pairs, self.background[rows] = candidates(self.vectors if every else self.vectors[:, rows])
+        pairs = Pairs(rows[pairs.first], rows[pairs.second], pairs.version, pairs.cosine)
+        self._compare(pairs)
         earlier: dict[int, list[int]] = {}
-        for i, j in zip(rows[pairs.first].tolist(), rows[pairs.second].tolist(), strict=True):
+        pairs = pairs.take(np.isin(self._keys(pairs), list(self.likely)))
+        for i, j in zip(pairs.first.tolist(), pairs.second.tolist(), strict=True):
             if self._alike(i, j):
                 earlier.setdefault(max(i, j), []).append(min(i, j))
         joins: dict[int, int] = {}
@@ -112,17 +117,30 @@ class _Likeness:
         return joins
 
     def _alike(self, i: int, j: int) -> bool:
-        key = min(i, j), max(i, j)
-        if key not in self.known:
-            self._compare(best_pairs(self.vectors, np.array([i]), np.array([j])))
-        share, cosine = self.known[key]
+        key = min(i, j) * len(self.background) + max(i, j)
+        if key not in self.likely and key not in self.unlike:
+            at = np.searchsorted(self.compared, key)
+            if at == len(self.compared) or self.compared[at] != key:
+                self._compare(best_pairs(self.vectors, np.array([i]), np.array([j])))
+            if key not in self.likely:
+                self.unlike.add(key)
+        if key not in self.likely:
+            return False
+        share, cosine = self.likely[key]
         around = max(self.background[i], self.background[j])
-        return share <= COPY or bool(share <= BURST and 1 - cosine <= CLOSER * (1 - around))
+        return share <= COPY or 1 - cosine <= CLOSER * (1 - around)
+
+    def _keys(self, pairs: Pairs) -> np.ndarray:
+        """(m,) int64: a number for each two rows, whichever comes first."""
+        return np.minimum(pairs.first, pairs.second) * len(self.background) + np.maximum(pairs.first, pairs.second)
 
     def _compare(self, pairs: Pairs) -> None:
-        low, high = np.minimum(pairs.first, pairs.second), np.maximum(pairs.first, pairs.second)
-        keys = list(zip(low.tolist(), high.tolist(), strict=True))
-        new = np.array([key not in self.known for key in keys], bool)
-        share = mismatch(self.grey, self.colour, pairs.take(new)).tolist()
-        found = zip(share, pairs.cosine[new].tolist(), strict=True)
-        self.known |= zip([key for key, is_new in zip(keys, new, strict=True) if is_new], found, strict=True)
+        keys = self._keys(pairs)
+        new = np.isin(keys, self.compared, invert=True)
+        pairs, keys = pairs.take(new), keys[new]
+        share = mismatch(self.thumbnails, pairs)
+        likely = share <= BURST
+        found = zip(share[likely].tolist(), pairs.cosine[likely].tolist(), strict=True)
+        self.likely |= zip(keys[likely].tolist(), found, strict=True)
+        if len(keys) > 1:
+            self.compared = np.union1d(self.compared, keys)

@@ -15,12 +15,14 @@ from tandem.artifacts.atomic_io import write_if_changed
 from tandem.artifacts.column_names import own_column, read_parquet
 from tandem.artifacts.paths import Paths
 from tandem.data.caption_rows import join_captions
+from tandem.data.hash_store import HashStore
 
 IMAGE_SCHEMA = pa.schema(
     # file: relative to the competition's folder; sha: 16 hex digits of the SHA-256; hash: see thumbnails.py
     {"id": pa.string(), "file": pa.string(), "width": pa.int32(), "height": pa.int32()}
     | {"bytes": pa.int64(), "sha": pa.string(), "hash": pa.binary()}
 )
+ROW_GROUP = 4000  # rows of the table of images that are in memory at once, 4 kB each
 CAPTION_SCHEMA = pa.schema([("id", pa.string()), ("caption", pa.string())])
 
 
@@ -41,7 +43,14 @@ def _write(path: Path, table: pa.Table) -> bool:
 
 def write_images(path: Path, columns: Mapping[str, list]) -> bool:
     """`columns` as IMAGE_SCHEMA names them, rows in the order of the CSV; True if the file changed."""
-    return _write(path, pa.table(dict(columns), schema=IMAGE_SCHEMA))
+
+    def write(partial: Path) -> None:
+        with pq.ParquetWriter(partial, IMAGE_SCHEMA) as writer:
+            for start in range(0, max(1, len(columns["id"])), ROW_GROUP):
+                part = {name: cells[start : start + ROW_GROUP] for name, cells in columns.items()}
+                writer.write_table(pa.table(part | {"hash": list(map(bytes, part["hash"]))}, schema=IMAGE_SCHEMA))
+
+    return write_if_changed(path, write)
 
 
 def write_captions(path: Path, ids: list[str], captions: Sequence[str | Sequence[str]]) -> bool:
@@ -77,8 +86,11 @@ def read_own_folds(path: Path) -> OwnFolds:
 
 
 def read_images(path: Path) -> dict[str, list]:
-    """The columns that IMAGE_SCHEMA names."""
-    return pq.read_table(path).to_pydict()
+    """The columns that IMAGE_SCHEMA names; hashes are views of a file, so that they take no memory."""
+    found, store = read_image_rows(path), HashStore()
+    with pq.ParquetFile(path, pre_buffer=False) as file:
+        batches = (batch.column("hash").to_pylist() for batch in file.iter_batches(ROW_GROUP, columns=["hash"]))
+        return found | {"hash": [view for hashes in batches for view in store.keep(hashes)]}
 
 
 def read_ids(path: Path) -> list[str]:

@@ -1,6 +1,7 @@
 """Small versions of images that near-duplicates are found by, and the lowest frequencies of each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -12,6 +13,10 @@ HASH_BYTES = SIDE**2 + 2 * COLOURS**2  # grey, then the channels Cb and Cr
 FREQUENCIES = 9  # of each axis
 PART = 0.91  # of each side in the centre of an image: about what a crop of 3 % to 6 % a side leaves
 AT_ONCE = 4096  # images
+# of each frequency, as in photos amplitude falls with frequency
+WEIGHTS = np.add.outer(range(FREQUENCIES), range(FREQUENCIES)).astype(np.float32)
+WEIGHTS[WEIGHTS > FREQUENCIES] = 0
+Hash = bytes | memoryview  # HASH_BYTES of them
 
 
 def perceptual_hash(image: Image.Image) -> bytes:
@@ -21,12 +26,26 @@ def perceptual_hash(image: Image.Image) -> bytes:
     return grey.tobytes() + small.getchannel("Cb").tobytes() + small.getchannel("Cr").tobytes()
 
 
-def as_arrays(hashes: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+def as_arrays(hashes: Sequence[Hash]) -> tuple[np.ndarray, np.ndarray]:
     """(grey (n, SIDE, SIDE), colour (n, 2, COLOURS, COLOURS)), both uint8."""
     if wrong := {len(h) for h in hashes} - {HASH_BYTES}:
         raise ValueError(f"a perceptual hash has {wrong.pop()} bytes, expected {HASH_BYTES}")
     values = np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, HASH_BYTES)
     return values[:, : SIDE**2].reshape(-1, SIDE, SIDE), values[:, SIDE**2 :].reshape(-1, 2, COLOURS, COLOURS)
+
+
+@dataclass(frozen=True)
+class Thumbnails:
+    """Perceptual hashes, read only where they are asked for: of a million images they take 4 GB."""
+
+    hashes: Sequence[Hash]
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    def take(self, rows: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
+        """`as_arrays` of some rows."""
+        return as_arrays([self.hashes[i] for i in rows])
 
 
 @cache
@@ -42,11 +61,7 @@ def _basis(part: float) -> np.ndarray:
 def spectra(grey: np.ndarray, part: float = 1.0) -> np.ndarray:
     """(n, FREQUENCIES, FREQUENCIES) low frequencies of the central `part`, weighted to be equally strong in photos."""
     basis = _basis(part)
-    blocks = [grey[i : i + AT_ONCE].astype(np.float32) for i in range(0, len(grey), AT_ONCE)]
-    found = [basis @ block @ basis.T for block in blocks]
-    u, v = np.indices((FREQUENCIES, FREQUENCIES))
-    weight = np.where(u + v <= FREQUENCIES, u + v, 0).astype(np.float32)  # in photos amplitude falls with frequency
-    return np.concatenate([*found, np.zeros((0, FREQUENCIES, FREQUENCIES), np.float32)]) * weight
+    return (basis @ grey.astype(np.float32) @ basis.T) * WEIGHTS
 
 
 def mirrored(spectrum: np.ndarray) -> np.ndarray:
