@@ -77,11 +77,27 @@ def are_uniform(keys: list[str]) -> bool:
     return len(set(keys)) == len(keys) and any(len({shape(key, level) for key in keys}) == 1 for level in (0, 1))
 
 
+def quotes_of_columns(lines: Iterable[str], width: int) -> tuple[set[int], set[int]]:
+    """The columns with quotes around some cells, and those with quotes inside unquoted cells; `lines` are rows.
+
+    >>> quotes_of_columns(['1,"a"', '2,b"c'], 2)
+    ({1}, {1})
+    """
+    quoted: set[int] = set()
+    bare: set[int] = set()
+    for row in (split_cells(line, width) for line in lines if '"' in line):
+        for j, (cell, marked) in enumerate(zip(*row, strict=True) if row else ()):
+            if marked:
+                quoted.add(j)
+            elif '"' in cell:
+                bare.add(j)
+    return quoted, bare
+
+
 def mixes_quotes(lines: list[str], width: int) -> bool:
     """Whether a column has quotes around some cells and unescaped quotes inside others."""
-    rows = [row for row in (split_cells(line, width) for line in lines if '"' in line) if row]
-    marked = {j for _, quoted in rows for j in range(width) if quoted[j]}
-    return bool(marked & {j for cells, quoted in rows for j in range(width) if '"' in cells[j] and not quoted[j]})
+    quoted, bare = quotes_of_columns(lines, width)
+    return bool(quoted & bare)
 
 
 def has_bare_quote(cells: list[str], quoted: list[bool]) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tandem.data.csv_chunks import read_plain
 from tandem.data.csv_grammar import are_uniform, has_row_start, mixes_quotes
 from tandem.data.csv_repair import AmbiguousRow, CsvError, Row, WrongWidth, read_unescaped
 from tandem.data.json_table import STARTS_JSON, SUFFIXES, read_json_rows
@@ -43,7 +44,10 @@ def read_table(path: Path, encoding: str | None = None, columns: Sequence[str] |
     Raises TableQuestion where the encoding or the names of the columns are missing, and ValueError with file and line
     where a row is ambiguous.
     """
-    text, suffix = read_text(path, encoding), path.suffix.lower()
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES and (plain := read_plain(path, columns)):
+        return Table(*plain)
+    text = read_text(path, encoding)
     try:
         if suffix in SUFFIXES:
             return Table(*read_json_rows(text, is_list=suffix == ".json"))

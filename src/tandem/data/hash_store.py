@@ -17,7 +17,7 @@ class HashStore:
     """
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 -- closed with the last view of it
 
     def keep(self, hashes: Sequence[Hash] | Hash) -> list[memoryview]:
         """The hashes, or those that stand one after another in one text of bytes, as views of the file."""

@@ -54,7 +54,7 @@ def read_text(path: Path, encoding: str | None = None) -> str:
         if data.startswith(start):
             raise ValueError(f"{path}: the file is {kind}, not a table; {advice}")
     text = _decode(path, data, encoding).lstrip("\ufeff")
-    if problem := _problem(text):
+    if problem := find_problem(text):
         raise ValueError(f"{path}: {problem}")
     return text
 
@@ -102,15 +102,20 @@ def _line(data: bytes, at: int) -> str:
     return f"line {data.count(end, 0, at) + 1}"
 
 
-def _problem(text: str) -> str:
-    """What this text is, where it is not a table, and what to do; else ''."""
+def is_binary(data: bytes) -> bool:
+    """Whether the first bytes are those of a file that is no table."""
+    return data.startswith(tuple(BINARY))
+
+
+def find_problem(text: str, is_start: bool = True) -> str:
+    """What this text is, where it is not a table, and what to do; else ''. `is_start`: of the file, not of a part."""
     if "\0" in text:
         return f"line {text.count(chr(10), 0, text.index(chr(0))) + 1}: contains a NUL character; expected text"
     if not text.strip():
         return "the file is empty; expected a header line with the names of the columns"
-    if WEB_PAGE.match(text):
+    if is_start and WEB_PAGE.match(text):
         return "the file is a web page (such as a sign-in page), not a table; sign in and download it again"
-    if text.startswith(LFS):
+    if is_start and text.startswith(LFS):
         return "the file is a Git LFS pointer, not the table itself; run: git lfs pull"
     if mark := MERGE_MARK.search(text):
         line = text.count("\n", 0, mark.start()) + 1
