@@ -30,8 +30,12 @@ def whole(path):
             return str(error)
 
 
-@settings(max_examples=400, deadline=None)
-@given(st.one_of(FILES, FILES.map("id,text\n".__add__)), st.integers(1, 40))
+PLAIN = st.lists(st.tuples(st.integers(), st.sampled_from(["a cat", "é", "", '"x, y"', '"say ""hi"""'])), max_size=6)
+TABLES = PLAIN.map(lambda rows: "id,text\n" + "".join(f"{id},{text}\n" for id, text in rows))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.one_of(FILES, FILES.map("id,text\n".__add__), TABLES), st.integers(1, 40))
 def test_a_file_read_in_parts_has_the_rows_and_lines_of_one_read_whole(tmp_path_factory, text, chunk):
     path = tmp_path_factory.mktemp("csv") / "t.csv"
     path.write_bytes(text.encode())

@@ -37,6 +37,16 @@ def csv_text(*rows: Iterable[object], delimiter: str = ",") -> str:
     return text.getvalue()
 
 
+def write_csv(path: Path, rows: Iterable[Iterable[object]], delimiter: str = ",") -> Path:
+    """Like `csv_text`, row by row, so that the text is never in memory as a whole."""
+
+    def write(partial: Path) -> None:
+        with partial.open("w", encoding="utf-8") as file:
+            csv.writer(file, delimiter=delimiter, lineterminator="\n").writerows(rows)
+
+    return write_with(path, write)
+
+
 def write_if_changed(path: Path, write: Callable[[Path], object]) -> bool:
     """Like `write_with`, but does not touch a file with the same bytes; True if the file changed."""
     before = file_digest(path) if path.exists() else ""

@@ -161,13 +161,15 @@ def label_shares(y: np.ndarray, fold: np.ndarray, known: np.ndarray | None = Non
 def read_fold_map(file: Path) -> tuple[list[str], list[int], list[int]]:
     """(ids, fold, group) in the order of the file; raises ValueError where a column is missing or no number."""
     with file.open(encoding="utf-8", newline="") as opened:
-        reader = csv.DictReader(opened)
-        rows = list(reader)
-    if not {"id", "fold", "group"} <= set(reader.fieldnames or ()):
-        raise ValueError(f"{file}: columns are {reader.fieldnames}, expected id, fold, group; {ADVICE}")
+        reader = csv.reader(opened)
+        names = next(reader, None)
+        if not {"id", "fold", "group"} <= set(names or ()):
+            raise ValueError(f"{file}: columns are {names}, expected id, fold, group; {ADVICE}")
+        rows = [row for row in reader if row]
+    id, fold, group = ((names or []).index(name) for name in ("id", "fold", "group"))
     try:
-        return [row["id"] for row in rows], [int(row["fold"]) for row in rows], [int(row["group"]) for row in rows]
-    except (TypeError, ValueError) as error:
+        return [row[id] for row in rows], [int(row[fold]) for row in rows], [int(row[group]) for row in rows]
+    except (IndexError, ValueError) as error:
         raise ValueError(f"{file}: fold and group must be whole numbers ({error}); {ADVICE}") from error
 
 

@@ -82,9 +82,12 @@ def validate_submission(path: Path, competition: Competition, expected: Expected
         ids, values = form.parse(table)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    pairs = list(expected.pairs) or [(id, name) for id in wanted for name in form.names]
-    written: Sequence[object] = form.pairs(table) if form.layout == "long" else ids
-    rows: Sequence[object] = pairs if form.layout == "long" else wanted
+    n_cells = len(wanted) * len(form.names)
+    written: Sequence[object] = ids
+    rows: Sequence[object] = wanted
+    if form.layout == "long":
+        written = form.pairs(table)
+        rows = expected.pairs or [(id, name) for id in wanted for name in form.names]
     if len(written) != len(rows):
         raise ValueError(f"{path}: {len(written)} rows, expected {len(rows)}")
     for row, (own, other) in enumerate(zip(written, rows, strict=True), 1):
@@ -94,7 +97,7 @@ def validate_submission(path: Path, competition: Competition, expected: Expected
         return
     n_labels = values.sum(1)
     odd = np.flatnonzero((n_labels < competition.least) | (n_labels > competition.most))
-    if len(odd) and len(pairs) == len(wanted) * len(form.names):
+    if len(odd) and (not expected.pairs or len(expected.pairs) == n_cells):
         row, limits = odd[0], f"expected {competition.least} to {competition.most}"
         raise ValueError(f"{path}: row {row + 1} ({ids[row]}) has {n_labels[row]} labels; {limits}")
 

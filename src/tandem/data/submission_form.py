@@ -2,7 +2,9 @@
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -21,6 +23,7 @@ from tandem.data.long_labels import JOINTS
 SEPARATORS = (" ", ",", ";", "|", "/", "&", "+")  # between labels in one cell
 DELIMITERS = (",", ";", "\t", "|")  # between columns
 DIGITS = 6  # of a probability
+AT_ONCE = 10_000  # rows whose cells are made together
 
 
 @dataclass(frozen=True)
@@ -51,16 +54,22 @@ class SubmissionForm:
     def to_csv(
         self, ids: Sequence[str], pred: np.ndarray, proba: np.ndarray, pairs: Sequence[tuple[str, str]] = ()
     ) -> str:
-        """The text of the file for label sets (n, c) and probabilities (n, c); `pairs`: ids and labels of a long one,
-        in order, by default of all rows and labels."""
+        """The text of the file, as `rows` are written."""
+        return csv_text(*self.rows(ids, pred, proba, pairs), delimiter=self.delimiter)
+
+    def rows(
+        self, ids: Sequence[str], pred: np.ndarray, proba: np.ndarray, pairs: Sequence[tuple[str, str]] = ()
+    ) -> Iterator[Sequence[str]]:
+        """The header and the rows of the file for label sets (n, c) and probabilities (n, c); `pairs`: ids and labels
+        of a long one, in order, by default of all rows and labels."""
+        yield self.header or self.columns
         if self.layout == "long":
-            rows: Iterable[Sequence[str]] = self._long_rows(
-                ids, pred, proba, pairs or [(id, name) for id in ids for name in self.names]
-            )
-        else:
-            cells = {self.id: list(ids)} | self._cells(pred, proba)
-            rows = zip(*(cells[name] for name in self.columns), strict=True)
-        return csv_text(self.header or self.columns, *rows, delimiter=self.delimiter)
+            yield from self._long_rows(ids, pred, proba, pairs or ((id, name) for id in ids for name in self.names))
+            return
+        for start in range(0, len(ids), AT_ONCE):
+            part = slice(start, start + AT_ONCE)
+            cells = {self.id: list(ids[part])} | self._cells(pred[part], proba[part])
+            yield from zip(*(cells[name] for name in self.columns), strict=True)
 
     def _cells(self, pred: np.ndarray, proba: np.ndarray) -> dict[str, list[str]]:
         if self.layout == "columns":
@@ -73,8 +82,8 @@ class SubmissionForm:
         return {place: [row[k] for row in chosen] for k, place in enumerate(places)}
 
     def _long_rows(
-        self, ids: Sequence[str], pred: np.ndarray, proba: np.ndarray, pairs: Sequence[tuple[str, str]]
-    ) -> Iterable[list[str]]:
+        self, ids: Sequence[str], pred: np.ndarray, proba: np.ndarray, pairs: Iterable[tuple[str, str]]
+    ) -> Iterator[list[str]]:
         row, column = {id: i for i, id in enumerate(ids)}, {name: j for j, name in enumerate(self.names)}
         for id, name in pairs:
             at = row[id], column[name]
@@ -136,6 +145,10 @@ class SubmissionForm:
         return out
 
     def _parse_numbers(self, column: str, cells: Sequence[str]) -> np.ndarray:
+        with suppress(ValueError):  # else the first wrong cell is named below
+            found = np.array(cells, object).astype(float)
+            if ((found >= 0) & (found <= 1)).all() and (self.values != "flags" or np.isin(found, (0, 1)).all()):
+                return found.astype(np.uint8) if self.values == "flags" else found
         expected = "0 or 1" if self.values == "flags" else "a number from 0 to 1"
         out = np.zeros(len(cells), np.uint8 if self.values == "flags" else float)
         for row, cell in enumerate(cells):
@@ -152,7 +165,7 @@ def as_number(cell: str) -> float | None:
         value = float(cell)
     except ValueError:
         return None
-    return value if np.isfinite(value) else None
+    return value if math.isfinite(value) else None
 
 
 def read_list(cell: str, row: int) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from tandem.artifacts.atomic_io import file_digest, read_json, write_json, write_text
+from tandem.artifacts.atomic_io import file_digest, read_json, write_csv, write_json
 from tandem.artifacts.paths import Paths, local_path
 from tandem.config.competition import Competition, load_competition
 from tandem.data.blend import (
@@ -53,9 +53,8 @@ def main(args: Namespace) -> None:
     method = chosen_method(args.method, files, competition)
     blended = blend_values(np.array([file.values for file in files]), weights, method)
     pred = within_limits(blended_sets(files, weights, method, blended), blended, competition.least, competition.most)
-    draft = write_text(
-        out.with_suffix(".unchecked.csv"), expected.form.to_csv(expected.ids, pred, blended, expected.pairs)
-    )
+    rows = expected.form.rows(expected.ids, pred, blended, expected.pairs)
+    draft = write_csv(out.with_suffix(".unchecked.csv"), rows, expected.form.delimiter)
     try:
         validate_submission(draft, competition, expected)
     except ValueError:

@@ -11,7 +11,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from tandem.artifacts.atomic_io import csv_text, write_json, write_text
+from tandem.artifacts.atomic_io import write_csv, write_json
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import load_competition
 from tandem.data.folds import label_shares, make_folds
@@ -50,9 +50,9 @@ def run(paths: Paths, step: Step) -> None:
     own = read_own_folds(paths.own_folds)
     texts = None if competition.images else read_captions(paths.captions("train"))[1]
     fold, groups = make_folds(y, images["hash"], images["sha"], n, seed, competition.duplicates, own, texts)
-    rows = zip(ids, fold.tolist(), groups.tolist(), strict=True)
+    rows = zip(("id", *ids), ("fold", *fold.tolist()), ("group", *groups.tolist()), strict=True)
     step.stale[0].invalidate()
-    write_text(paths.folds, csv_text(("id", "fold", "group"), *rows))
+    write_csv(paths.folds, rows)
     write_json(paths.folds_record, step.stale[0].made_from)
     shares = label_shares(y, fold, known)
     if not in_run():  # there a stage prints one line

@@ -9,7 +9,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from typing import Any
 
-from tandem.artifacts.atomic_io import file_digest, read_json, write_json, write_text
+from tandem.artifacts.atomic_io import file_digest, read_json, write_csv, write_json
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import load_competition
 from tandem.config.import_record import assumed_metric
@@ -89,8 +89,8 @@ def run(paths: Paths, step: Step) -> None:
     raw = test.aligned_to(ids)
     pred, proba = experiment.decode(raw, captioned, by), experiment.submitted_proba(raw, captioned)
     path = paths.submission(step.task.subject)
-    text = form.to_csv(ids, pred, proba, expected.pairs)
-    draft = write_text(path.with_suffix(".unchecked.csv"), text)
+    rows = form.rows(ids, pred, proba, expected.pairs)
+    draft = write_csv(path.with_suffix(".unchecked.csv"), rows, form.delimiter)
     validate_submission(draft, competition, expected)
     local = None
     try:
