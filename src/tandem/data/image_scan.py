@@ -87,8 +87,8 @@ def _read(file: Path, store: HashStore) -> Cache:
         for batch in opened.iter_batches(FLUSH):
             hashes = batch.column("hash")
             start = hashes.offset * HASH_BYTES
-            views = store.keep(memoryview(hashes.buffers()[1])[start : start + len(hashes) * HASH_BYTES])
-            columns = [views if name == "hash" else batch.column(name).to_pylist() for name in CACHE_SCHEMA.names]
+            kept = store.keep(memoryview(hashes.buffers()[1])[start : start + len(hashes) * HASH_BYTES])
+            columns = [kept if name == "hash" else batch.column(name).to_pylist() for name in CACHE_SCHEMA.names]
             for name, size, mtime_ns, *rest in zip(*columns, strict=True):
                 found[name] = (size, mtime_ns), ImageInfo(*rest)
     return found
@@ -148,8 +148,8 @@ class _Parts:
 
     def add(self, found: Mapping[str, ImageInfo], stamps: Mapping[str, Stamp | None]) -> dict[str, ImageInfo]:
         """The same with the hashes in a file; writes a part of those that exist."""
-        views = self.store.keep([info.hash for info in found.values()])
-        infos = {file: replace(info, hash=view) for (file, info), view in zip(found.items(), views, strict=True)}
+        hashes = self.store.keep([info.hash for info in found.values()])
+        infos = {file: replace(info, hash=hash) for (file, info), hash in zip(found.items(), hashes, strict=True)}
         if new := {file: (stamp, info) for file, info in infos.items() if (stamp := stamps[file])}:
             number = 1 + max((int(file.stem.rpartition("part")[2]) for file in self.files), default=0)
             self.files.append(self.path.with_name(f"{self.path.stem}.part{number:06d}{self.path.suffix}"))

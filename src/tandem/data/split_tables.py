@@ -86,11 +86,11 @@ def read_own_folds(path: Path) -> OwnFolds:
 
 
 def read_images(path: Path) -> dict[str, list]:
-    """The columns that IMAGE_SCHEMA names; hashes are views of a file, so that they take no memory."""
+    """The columns that IMAGE_SCHEMA names; the hashes stay in a file, so that they take no memory."""
     found, store = read_image_rows(path), HashStore()
     with pq.ParquetFile(path, pre_buffer=False) as file:
         batches = (batch.column("hash").to_pylist() for batch in file.iter_batches(ROW_GROUP, columns=["hash"]))
-        return found | {"hash": [view for hashes in batches for view in store.keep(hashes)]}
+        return found | {"hash": [hash for hashes in batches for hash in store.keep(hashes)]}
 
 
 def read_ids(path: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import SupportsBytes
 
 import numpy as np
 from PIL import Image
@@ -16,7 +17,7 @@ AT_ONCE = 4096  # images
 # of each frequency, as in photos amplitude falls with frequency
 WEIGHTS = np.add.outer(range(FREQUENCIES), range(FREQUENCIES)).astype(np.float32)
 WEIGHTS[WEIGHTS > FREQUENCIES] = 0
-Hash = bytes | memoryview  # HASH_BYTES of them
+Hash = SupportsBytes  # HASH_BYTES of them
 
 
 def perceptual_hash(image: Image.Image) -> bytes:
@@ -28,9 +29,10 @@ def perceptual_hash(image: Image.Image) -> bytes:
 
 def as_arrays(hashes: Sequence[Hash]) -> tuple[np.ndarray, np.ndarray]:
     """(grey (n, SIDE, SIDE), colour (n, 2, COLOURS, COLOURS)), both uint8."""
-    if wrong := {len(h) for h in hashes} - {HASH_BYTES}:
+    read = list(map(bytes, hashes))
+    if wrong := {len(h) for h in read} - {HASH_BYTES}:
         raise ValueError(f"a perceptual hash has {wrong.pop()} bytes, expected {HASH_BYTES}")
-    values = np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, HASH_BYTES)
+    values = np.frombuffer(b"".join(read), np.uint8).reshape(-1, HASH_BYTES)
     return values[:, : SIDE**2].reshape(-1, SIDE, SIDE), values[:, SIDE**2 :].reshape(-1, 2, COLOURS, COLOURS)
 
 
