@@ -1,8 +1,8 @@
 """One network trained by several processes, each on its own rows of every batch (torchrun).
 
 The loss is that of the whole batch: outputs are exchanged, so that each process knows all of them, and the gradients of
-all processes are added up. Batch norms use the mean and deviation over the rows of all processes, and dropout and
-stochastic depth draw for the whole batch and use their own rows' part. So the weights are those that one process trains,
+all processes are added up. Batch norms use the mean and deviation over the rows of all processes; dropout and
+stochastic depth draw for the whole batch and use the own rows' part. So the weights are those that one process trains,
 to rounding; on CUDA, where torch draws dropout within its kernels, with other random numbers.
 """
 
