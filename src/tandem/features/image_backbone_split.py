@@ -182,7 +182,7 @@ def late_stages(cfg: TrunkEncoder, drop_path: float = 0.0) -> LateStages:
     for parent in list(late.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.Conv2d) and child.groups == child.in_channels > 1:
-                setattr(parent, name, Float32(child.requires_grad_(not cfg.tune)))
+                setattr(parent, name, Depthwise(child, trained=not cfg.tune))
     return late
 
 
@@ -202,16 +202,16 @@ class ChannelsLast(nn.Module):
         return maps.permute(0, 3, 1, 2).float()
 
 
-class Float32(nn.Module):
-    """A convolution that a CPU computes in float32 even under autocast: the backward pass of a depthwise one takes
-    oneDNN three to six times as long in bfloat16."""
+class Depthwise(nn.Module):
+    """A depthwise convolution; one that is trained is computed in float32 on a CPU even under autocast: there the
+    gradient of its weights takes oneDNN three to six times as long in bfloat16."""
 
-    def __init__(self, convolution: nn.Module) -> None:
+    def __init__(self, convolution: nn.Module, trained: bool) -> None:
         super().__init__()
-        self.convolution = convolution
+        self.convolution, self.trained = convolution.requires_grad_(trained), trained
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if x.device.type != "cpu":
+        if x.device.type != "cpu" or not self.trained:
             return self.convolution(x)
         with torch.autocast("cpu", enabled=False):
             return self.convolution(x.float())

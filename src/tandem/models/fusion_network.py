@@ -13,7 +13,9 @@ from tandem.config.experiments import FusionExperiment
 from tandem.config.training import Fusion
 from tandem.features.image_backbone_split import LateStages
 from tandem.features.text_backbone_split import is_token
+from tandem.models.dropout import ByteDropout
 from tandem.models.fusion_joins import JOINS
+from tandem.models.fusion_pooling import by_length, mean_and_max, pool_tokens
 from tandem.models.losses import Targets, make_loss
 from tandem.models.mlp_head import hidden_layer, mean_and_deviation
 
@@ -45,14 +47,6 @@ class Outputs:
     similarity: torch.Tensor | None  # (heads, b) cosine of the caption features and those predicted from the image
     log_weights: torch.Tensor  # (2,) of the auxiliary tasks
 
-    def mapped(
-        self, rows: Callable[[torch.Tensor, int], torch.Tensor], shared: Callable[[torch.Tensor], torch.Tensor]
-    ) -> "Outputs":
-        """`rows` of what has a value for each row of the batch, in that dimension; `shared` of what has not."""
-        similarity = None if self.similarity is None else rows(self.similarity, 1)
-        terms = {name: rows(part, 1) for name, part in self.terms.items()}
-        return Outputs(terms, shared(self.bias), rows(self.counts, 1), similarity, shared(self.log_weights))
-
 
 class Trunks(nn.Module):
     """Pretrained late parts, to raw features: `late` from maps or an image's tokens, `layers` from a caption's."""
@@ -67,12 +61,12 @@ class Trunks(nn.Module):
         if self.late is not None:
             states = self.late.states(batch["maps"])
             positions = self.late.as_map(states).flatten(2).transpose(1, 2)
-            last = positions.mT.float()  # (b, d, p)
             token = [token.float() for token in self.late.layout.first_token(states)]
-            image = [last.mean(2), last.max(2).values, *token, *image]  # amax takes ten times as long backward
+            image = [*mean_and_max(positions), *token, *image]
         if self.layers is not None:
-            token_mask, tokens = is_token(batch["tokens"]), self.layers(batch["tokens"].float()).float()
-            caption += _pool(tokens, token_mask)
+            token_mask = is_token(batch["tokens"])
+            tokens = by_length(self.layers, batch["tokens"].float(), token_mask.sum(1))
+            caption += pool_tokens(tokens, token_mask)
         joined = [torch.cat(parts, 1) if parts else None for parts in (image, caption)]
         given = {name: batch.get(name) for name in ("joint", "captioned")}
         return Features(joined[0], joined[1], positions=positions, tokens=tokens, token_mask=token_mask, **given)
@@ -138,7 +132,7 @@ class LabelPooling(Standardise):
     def __init__(self, cfg: Fusion, n_labels: int, width: int) -> None:
         super().__init__(width)
         self.weight = nn.Parameter(torch.zeros(cfg.heads * n_labels, width))
-        self.dropout, self.heads = nn.Dropout(cfg.input_dropout), cfg.heads
+        self.dropout, self.heads = ByteDropout(cfg.input_dropout), cfg.heads
 
     def forward(self, positions: torch.Tensor) -> torch.Tensor:
         return self.contributions(positions).sum(3)
@@ -254,14 +248,5 @@ def _count_loss(counts: torch.Tensor, y: torch.Tensor, weights: torch.Tensor | N
     return (cells * known).sum() / known.sum().clamp_min(1)
 
 
-def _pool(tokens: torch.Tensor, token_mask: torch.Tensor) -> list[torch.Tensor]:
-    """(b, d) each: the normalised mean over a caption's tokens, the maximum and the minimum."""
-    mask = token_mask[..., None]
-    mean = (tokens * mask).sum(1) / mask.sum(1).clamp_min(1)
-    far = torch.finfo(tokens.dtype).max
-    largest, smallest = tokens.masked_fill(~mask, -far).amax(1), tokens.masked_fill(~mask, far).amin(1)
-    return [normalize(mean, dim=1), largest.clamp(-100, 100), smallest.clamp(-100, 100)]
-
-
 def _hidden(cfg: Fusion, width: int) -> nn.Module:
-    return nn.Sequential(nn.Dropout(cfg.input_dropout), *hidden_layer(width, cfg.hidden, cfg.dropout))
+    return nn.Sequential(ByteDropout(cfg.input_dropout), *hidden_layer(width, cfg.hidden, cfg.dropout))

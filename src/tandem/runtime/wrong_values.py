@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 
-LISTED = 40  # names
+LISTED = 20  # names
 
 
 class WrongValue(ValueError):
