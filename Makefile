@@ -12,7 +12,7 @@ GIVEN = $(if $(word 2,$(MAKECMDGOALS)),,$(foreach v,$(filter-out COMP JOBS CORES
   $(if $(findstring command,$(origin $v)),$(if $($v),$v=$(call quoted,$($v))))))
 TANDEM = @$(if $(CORES),TANDEM_THREADS="$(CORES)") $(if $(DEVICE),TANDEM_DEVICE="$(DEVICE)") $(if $(strip $(GIVEN)),TANDEM_GIVEN=$(call quoted,$(strip $(GIVEN)))) .venv/bin/python -m tandem $@ $(COMP)
 quoted = '$(subst ','\'',$1)'
-GOAL = $(if $(EXPS),--exps "$(EXPS)") $(if $(STACK),--stack "$(STACK)") --jobs "$(JOBS)"
+GOAL = $(if $(EXPS),--exps "$(EXPS)") $(if $(STACK),--stack "$(STACK)") $(if $(BUDGET),--budget "$(BUDGET)") --jobs "$(JOBS)"
 
 .SUFFIXES:
 .NOTPARALLEL:  # goals in order; JOBS=N and -jN change nothing: tasks run side by side as cores are free
@@ -53,16 +53,16 @@ import: $(READY)  ## Start: unpack a competition, infer its competition.toml | Z
 	  $(if $(CAPTION),--caption $(call quoted,$(CAPTION))) $(if $(METRIC),--metric $(call quoted,$(METRIC))) $(if $(SET),--set $(call quoted,$(SET)))
 check: $(READY)  ## Start: look at every row and every image, list the problems
 	$(TANDEM)
-plan: $(READY)  ## Train: what would run, and why; runs nothing |  | TARGET=submit EXPS="a b" STACK=name
+plan: $(READY)  ## Train: what would run, why, and how long it takes; runs nothing |  | EXPS=quick (or "a b") BUDGET=20m TARGET=submit STACK=name
 	$(TANDEM) $(GOAL) $(if $(TARGET),--target "$(TARGET)")
 folds features train pseudo stack: $(READY)
 	$(TANDEM) $(GOAL)
 folds:  ## Train: multilabel-stratified folds, near-duplicates together
 features:  ## Train: frozen image and caption features |  | EXPS="a b"
-train:  ## Train: fit every experiment and fold, score out of fold |  | EXPS="a b"
+train:  ## Train: fit every experiment and fold, score out of fold |  | EXPS="a b" BUDGET=20m
 pseudo:  ## Train: experiments that learn from unlabelled rows too, by pseudo-labels of fold-safe teachers |  | EXPS="a b"
-stack:  ## Train: second level on out-of-fold predictions; stacks of other names stand side by side |  | EXPS="a b" STACK=two
-submit: $(READY)  ## Train: all of it: write and validate submissions/COMP/stack.csv (EXPS=one: that one) |  | EXPS="a b" STACK=name DECODER=shrunk
+stack:  ## Train: second level on out-of-fold predictions; stacks of other names stand side by side |  | EXPS="a b" STACK=two BUDGET=20m
+submit: $(READY)  ## Train: all of it: write and validate submissions/COMP/stack.csv (EXPS=one: that one) |  | EXPS=quick (a set of sets.toml, or "a b") BUDGET=20m STACK=name DECODER=shrunk
 	$(TANDEM) $(GOAL) $(if $(DECODER),--decoder "$(DECODER)")
 scores: $(READY)  ## Look: the out-of-fold table, best first |  | DECODERS=1 (what each decoder scores)
 	$(TANDEM) $(if $(filter-out 0,$(DECODERS)),--decoders)

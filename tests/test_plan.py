@@ -281,8 +281,8 @@ def test_plan_prints_a_line_a_task(paths, capsys):
     edit(paths.configs / "words.toml", "c = 4.0", "c = 2.0")
     plan.main(SimpleNamespace(comp="toy", exps="", target="submit", jobs=1))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split(maxsplit=1) == ["words", "stale: configs/words.toml tfidf.c 4.0 -> 2.0"]
-    assert lines[-1] == "submit of toy: 5 of 10 tasks would run"
+    assert lines[0].split(maxsplit=1) == ["words", "stale: configs/words.toml tfidf.c 4.0 -> 2.0 (0.1 min)"]
+    assert lines[-1].startswith("submit of toy: 5 of 10 tasks would run, less than a minute on 1 core, until ")
 
 
 def test_data_with_errors_are_named_instead_of_a_plan(paths):

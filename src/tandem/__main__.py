@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from types import ModuleType
 from typing import NoReturn
 
+from tandem.runtime.duration import budget
 from tandem.runtime.wrong_values import Number, WrongOption, WrongValue, command_with, nearest_first
 
 STAGES = {
@@ -44,6 +45,7 @@ STAGES = {
 }
 DEFAULT = "sample"
 BUILD = ("plan", "folds", "features", "train", "pseudo", "stack", "decode", "submit")  # take --exps and --jobs
+BUDGETED = ("plan", "train", "stack", "submit")
 FLAGS = {"FAST", "AGAIN", "REMOVE", "DIFF", "DECODERS", "OPEN"}  # NAME=1; NAME=0 is as without it
 MAKE_A_COMPETITION = ("sample", "import", "new-model")  # run without one
 # nothing is left undone where the output of these is not read to its end, but for an `UnfinishedRun`
@@ -191,13 +193,17 @@ def make_parser(argv: Sequence[str]) -> tuple[Parser, Mapping[str, Parser], Modu
         command.words = given_words(argv)
         command.add_argument("comp", nargs="?", default=DEFAULT, help=f"a folder in input/ (default: {DEFAULT})")
         if name in BUILD:
-            command.add_argument("--exps", default="", help='experiments, such as "image_lite0 text_minilm"')
+            command.add_argument(
+                "--exps", default="", help='sets and experiments, such as quick or "fusion text_minilm"'
+            )
             command.add_argument(
                 "--stack", default="stack", help="a name of your own keeps several stacks side by side"
             )
             command.add_argument(
                 "--jobs", type=Number("JOBS", 1), default=1, help="not needed: tasks run side by side as cores are free"
             )
+        if name in BUDGETED:
+            command.add_argument("--budget", type=budget, help="train what fits into this time: 90s, 20m, 1h")
         if name == wanted:
             file = name.replace("-", "_") + ("_" if name == "import" else "")
             module = importlib.import_module(f"tandem.stages.{file}")
@@ -238,7 +244,8 @@ def run_stage(module: ModuleType | None, args: argparse.Namespace) -> int:
             return main_of_stage(args) or 0
         from tandem.stages._run import bring_up_to_date
 
-        bring_up_to_date(args.comp, args.stage, args.exps, args.jobs, stack=args.stack)
+        limit = getattr(args, "budget", None)
+        bring_up_to_date(args.comp, args.stage, args.exps, args.jobs, stack=args.stack, budget=limit)
         return 0
     except (ValueError, OSError):
         if args.stage not in MAKE_A_COMPETITION and not getattr(args, "bundle", None):

@@ -75,6 +75,7 @@ class Paths:
     build = _Place("build/{comp}")
     lock = _Place("build/{comp}/lock")
     progress = _Place("build/{comp}/.progress.partial")  # events of the run; one that was killed leaves it to the next
+    costs = _Place("build/{comp}/costs.json")  # seconds on this machine of what was probed and of what ran
     digests = _Place("build/{comp}/digests.json")
     precision = _Place("build/{comp}/precision.json")
     scan_cache = _Place("build/{comp}/scan.parquet")

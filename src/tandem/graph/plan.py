@@ -24,13 +24,16 @@ def carry_out(
     members: Sequence[str],
     executor: Executor,
     ended: Callable[[Step], object] = lambda step: None,
+    unit_ended: Callable[[Unit], object] = lambda unit: None,
 ) -> int:
     """Runs every stale task once all that it needs is current, its units as soon as the executor has room for them;
-    returns how many ran, and calls `ended` with each step when it is done. The first error stops all.
+    returns how many ran, and calls `unit_ended` and `ended` with each unit and step that is done. The first error stops
+    all.
     """
     schedule = _Schedule(graph, graph.tasks(goals, members), tuple(members), executor)
     schedule.begin()
     for unit in executor.results():
+        unit_ended(unit)
         if (step := schedule.end(unit)) is not None:
             ended(step)
         schedule.begin()

@@ -22,6 +22,7 @@ from tandem.logits import sigmoid
 from tandem.models.augmenter import Augmenter
 from tandem.models.base import TrainingRun
 from tandem.models.batch_loader import BatchLoader, Chunk, Pace, to_device
+from tandem.models.data_parallel import split
 from tandem.models.inputs import Inputs
 from tandem.models.losses import Targets, make_loss
 from tandem.models.mixing import mixed
@@ -62,6 +63,8 @@ class FinetunedModel:
             groups,
             lambda logits, batch: loss(logits, *batch),
             predict_proba=self.predict_proba,
+            split=split(),
+            rows=len(y),
         )
         with closing(loader):
             log = fit(task, cfg.train, run)
@@ -76,7 +79,7 @@ class FinetunedModel:
         sample = own_sampler(self.cfg.train.sampler, y, run.weights)
 
         def make(epoch: int, rows: np.ndarray, views: np.ndarray) -> torch.Tensor:
-            return torch.from_numpy(augment.batch(files, rows, epoch))
+            return torch.from_numpy(augment.batch(files, split().own(rows), epoch))
 
         def chunks(epoch: int) -> list[Chunk]:
             return list(shuffled_batches(len(y), 1, steps, run.seed, epoch, sample))
@@ -87,7 +90,7 @@ class FinetunedModel:
         train, on = self.cfg.train, targets.y.device
         with progress(len(targets.y), f"epoch {epoch + 1}", "img") as bar:
             for (rows, _, rng), pixels in loader.epoch(epoch):
-                batch = pixels, targets.take(torch.from_numpy(rows).to(on))
+                batch = pixels, targets.take(torch.from_numpy(split().own(rows)).to(on))
                 yield mixed(*batch, train.mixup, train.cutmix, rng)
                 bar.update(len(rows))
 

@@ -25,6 +25,7 @@ from tandem.logits import sigmoid, smoothed_log_odds
 from tandem.models.augmenter import Augmenter
 from tandem.models.base import TrainingRun
 from tandem.models.batch_loader import BatchLoader, Chunk, Pace, to_device
+from tandem.models.data_parallel import split
 from tandem.models.dropout import use_byte_dropout
 from tandem.models.fusion_network import Batch, Features, FusionNetwork, Outputs, Trunks, fusion_loss
 from tandem.models.inputs import Inputs
@@ -95,6 +96,8 @@ class FusionModel:
             fusion_loss(cfg),
             _mean_logits,
             predict_proba=self.predict_proba,
+            split=split(),
+            rows=len(y),
         )
         with closing(loader):
             log = fit(task, train, run)
@@ -201,12 +204,13 @@ def _batches(loader: BatchLoader, targets: Targets, epoch: int) -> Iterator[tupl
     on = targets.y.device
     with progress(len(targets.y), f"epoch {epoch + 1}", "rows") as bar:
         for (rows, _, _), batch in loader.epoch(epoch):
-            yield batch, targets.take(torch.from_numpy(rows).to(on))
+            yield batch, targets.take(torch.from_numpy(split().own(rows)).to(on))
             bar.update(len(rows))
 
 
 def _pick(features: dict[str, torch.Tensor], epoch: int, rows: np.ndarray, view: np.ndarray) -> Features:
-    return Features(**{name: values[rows, view] for name, values in features.items()})
+    own = split().own
+    return Features(**{name: values[own(rows), own(view)] for name, values in features.items()})
 
 
 def _mean_logits(outputs: Outputs) -> torch.Tensor:
@@ -247,12 +251,16 @@ class FusionBatches:
         augmenter = Augmenter(augment, network.size, seed) if network else None
 
         def load(epoch: int, rows: np.ndarray, view: np.ndarray) -> Batch:
-            pixels = augmenter.batch(self.inputs.files or (), rows, epoch) if augmenter else None
-            return self._batch(rows, view, pixels)
+            own = split().own(rows)
+            pixels = augmenter.batch(self.inputs.files or (), own, epoch) if augmenter else None
+            return self._batch(own, split().own(view), pixels, rows)
 
         return load
 
-    def _batch(self, rows: np.ndarray, view: np.ndarray, pixels: np.ndarray | None) -> Batch:
+    def _batch(
+        self, rows: np.ndarray, view: np.ndarray, pixels: np.ndarray | None, whole: np.ndarray | None = None
+    ) -> Batch:
+        """`whole`: the rows of the batch, where other processes have some of them; captions are as long in each."""
         cfg, inputs, batch = self.cfg, self.inputs, {}
         if pixels is not None:
             batch["maps"] = pixels
@@ -260,7 +268,8 @@ class FusionBatches:
             batch["maps"] = inputs.maps[cfg.trunk.slug].read(rows, view)
         if cfg.tokens:
             tokens = inputs.maps[cfg.tokens.slug].read(rows, 0)
-            longest = max(1, (tokens != 0).any(-1).sum(1).max())  # the rest is padding for every row
+            every = tokens if whole is None or len(whole) == len(rows) else inputs.maps[cfg.tokens.slug].read(whole, 0)
+            longest = max(1, (every != 0).any(-1).sum(1).max())  # the rest is padding for every row
             batch["tokens"] = tokens[:, :longest]
         for name, parts in cfg.frozen_parts.items():
             batch[name] = inputs.side_by_side(parts, 0 if name == "caption" else view, rows)

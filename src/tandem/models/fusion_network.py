@@ -47,6 +47,14 @@ class Outputs:
     similarity: torch.Tensor | None  # (heads, b) cosine of the caption features and those predicted from the image
     log_weights: torch.Tensor  # (2,) of the auxiliary tasks
 
+    def mapped(
+        self, rows: Callable[[torch.Tensor, int], torch.Tensor], shared: Callable[[torch.Tensor], torch.Tensor]
+    ) -> "Outputs":
+        """`rows` of what has a value for each row of the batch, in that dimension; `shared` of what has not."""
+        similarity = None if self.similarity is None else rows(self.similarity, 1)
+        terms = {name: rows(part, 1) for name, part in self.terms.items()}
+        return Outputs(terms, shared(self.bias), rows(self.counts, 1), similarity, shared(self.log_weights))
+
 
 class Trunks(nn.Module):
     """Pretrained late parts, to raw features: `late` from maps or an image's tokens, `layers` from a caption's."""

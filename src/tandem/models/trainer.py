@@ -11,7 +11,7 @@ from tandem.config.training import Training
 from tandem.metrics import f1_samples
 from tandem.models.base import TrainingRun
 from tandem.models.losses import Targets
-from tandem.models.optimisation import Optimisation
+from tandem.models.optimisation import Optimisation, on_cpu
 from tandem.models.own_functions import Sampler
 from tandem.models.training_steps import Batch, Steps, Task
 from tandem.runtime.torch_setup import compiled, low_precision
@@ -32,7 +32,11 @@ def fit(task: Task, cfg: Training, run: TrainingRun) -> list[dict[str, Any]]:
     updates = math.ceil(task.steps / cfg.accumulate) * epochs
     state = Optimisation(task.network, task.groups, cfg, updates, scaled)
     log = state.restore(run.checkpoint)
-    steps = Steps(task, cfg, state, compiled(task.network, device, task.steps * (epochs - len(log))))
+    if task.split.world > 1:
+        log, first_state = task.split.from_first((log, on_cpu(state.state())))
+        state.load(first_state)
+    left = task.steps * (epochs - len(log)) if task.split.world == 1 else 0  # several processes don't compile
+    steps = Steps(task, cfg, state, compiled(task.network, device, left))
     steps.pieces = log[-1].get("accumulate", cfg.accumulate) // cfg.accumulate if log else 1
     for epoch in range(first := len(log), epochs):
         # elsewhere than on a CPU, memory may run out in any epoch

@@ -11,6 +11,7 @@ from torch import nn
 
 from tandem.config.training import Training
 from tandem.metrics import f1_samples
+from tandem.models.data_parallel import ALONE, Split, batch_sizes
 from tandem.models.inputs import Inputs
 from tandem.models.losses import Targets
 from tandem.models.optimisation import Optimisation, on_cpu
@@ -32,6 +33,8 @@ class Task:
     loss: Callable[[Any, Targets], torch.Tensor]  # of outputs and targets of a batch: the mean over its rows
     logits: Callable[[Any], torch.Tensor] = lambda outputs: outputs  # (b, c) of outputs, for F1 on the training rows
     predict_proba: Callable[[Inputs], np.ndarray] | None = None  # (n, c) by `network`; None: no rows are watched
+    split: Split = ALONE  # where several processes train it: `batches` are of the own rows
+    rows: int = 0  # of an epoch, in all processes; only for those
 
 
 class Steps:
@@ -63,7 +66,7 @@ class Steps:
         again  it can start again, with smaller pieces where the device's memory runs out, and without the compiler
                where that fails; raises OSError where the memory is too small for LEAST rows
         """
-        start = on_cpu(self.state.state()) if again else None
+        start = on_cpu(self.state.state()) if again and self.task.split.world == 1 else None
         while True:
             try:
                 with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
@@ -73,7 +76,8 @@ class Steps:
                 return found
             except torch.OutOfMemoryError as error:
                 if start is None:
-                    raise
+                    message = f"memory ran out ({_first_lines(error)}); lower train.batch, raise train.accumulate"
+                    raise OSError(message) from error
                 self._halve(number, error)
             except RuntimeError as error:
                 if start is None or self.tried:
@@ -99,21 +103,23 @@ class Steps:
     def _epoch(self, number: int) -> tuple[float, float]:
         """What it sums stays on the device until the epoch is done."""
         self.task.network.train()
-        sums = _Sums()
+        sums, split = _Sums(), self.task.split
+        sizes = batch_sizes(self.task.rows, self.task.steps) if split.world > 1 else []
         batches = iter(self.task.batches(number))
         try:
             for step, batch in enumerate(batches):
                 first = step - step % self.cfg.accumulate
                 after = min(first + self.cfg.accumulate, self.task.steps)  # the last group may hold fewer batches
-                self.rows = len(batch[1].y)
+                self.rows = sizes[step] if sizes else len(batch[1].y)
                 for (inputs, targets), share in pieces_of(batch, self.pieces):
-                    with autocast(self.device, self.cfg.bfloat16):
+                    with autocast(self.device, self.cfg.bfloat16), split.of_batch(self.rows):
                         outputs = self.forward(inputs)
+                    outputs, targets = split.joined(outputs, targets, self.rows)
                     loss = self.task.loss(outputs, targets)
                     self.state.backward((loss if share is None else loss * share) / (after - first))
                     sums.add(loss, self.task.logits(outputs), targets)
                 if step + 1 == after:
-                    self.state.update()
+                    self.state.update(split.add_gradients)
         finally:
             cast(Any, getattr(batches, "close", lambda: None))()  # what was loaded ahead is not of the next try
         return sums.found(number)

@@ -16,8 +16,12 @@ from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import Any, Self
 
+from tandem.runtime.duration import clock, in_words
 from tandem.runtime.progress import CLEAR, EVENTS, LOG_SECONDS, LineClearing, log_line, on_terminal, time_left
 
+PRIOR = 0.15  # weight of the time that was expected beside the observed one, as a share of the whole cost
+LISTED = 8  # tasks that are left, without
+BRIEF = ("decode ", "submit ", "folds")
 EARLY = 0.03  # of the whole cost: before this share is done, no time left is given
 
 
@@ -41,6 +45,7 @@ class RunTask:
     held_out: list[float] = field(default_factory=list)
     seconds: float = 0.0  # from the begin of its first unit to its end
     number: int = 0  # of an experiment, in the order in which they begin
+    over: bool = False
 
     def __post_init__(self) -> None:
         self.left = self.folds[1] - self.folds[0]
@@ -59,12 +64,13 @@ class RunState:
     'a: experiment 1 of 2, fold 2 of 2, about 3 min left'
     """
 
-    def __init__(self, tasks: Sequence[RunTask]) -> None:
+    def __init__(self, tasks: Sequence[RunTask], expected: float | None = None) -> None:
+        """`expected`: seconds that the whole run takes, where costs are known and not only roughly relative."""
         self.tasks = {task.name: task for task in tasks}
         self.experiments = sum(bool(task.subject) for task in tasks)
         self.running: list[RunTask] = []
         self.done = 0.0  # cost of the tasks that have ended
-        self.expected: float | None = None  # seconds that the whole run takes
+        self.prior = self.expected = expected
 
     def begin(self, name: str) -> RunTask:
         """A task that may have begun already."""
@@ -79,6 +85,7 @@ class RunState:
     def end(self, name: str, now: float) -> None:
         self.running = [task for task in self.running if task.name != name]
         self.done += self.tasks[name].cost
+        self.tasks[name].over = True
         self._estimate(now)
 
     def take(self, event: Mapping[str, Any], now: float) -> None:
@@ -97,8 +104,21 @@ class RunState:
     def _estimate(self, now: float) -> None:
         done = self.done + sum(task.cost_done for task in self.running)
         whole = sum(task.cost for task in self.tasks.values())
-        if done > EARLY * whole:
+        if self.prior is not None:
+            self.expected = now + (whole - done) * (PRIOR * self.prior + now) / (PRIOR * whole + done or 1.0)
+        elif done > EARLY * whole:
             self.expected = now * whole / done
+
+    def what_is_left(self, now: float) -> str:
+        """What is done, what is left, and when it will end; "" where nothing is left, or it is not known when."""
+        left = [task for task in self.tasks.values() if not task.over]
+        if not left or self.expected is None or self.expected <= now:
+            return ""
+        names = [task.subject or task.name for task in left if not task.name.startswith(BRIEF)] or [left[0].name]
+        listed = ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
+        seconds = self.expected - now
+        when = f"{in_words(seconds)}, until {clock(seconds)}"
+        return f"{len(self.tasks) - len(left)} of {len(self.tasks)} tasks done; left: {listed}: {when}"
 
     def text(self, now: float, width: int | None = None) -> str:
         """ "" where no task is running; where it is wider than `width`, the detail goes first, the time left never."""
@@ -125,9 +145,9 @@ class RunState:
 class RunProgress:
     """Shows the state of a run until the `with` block ends; `begin` and `end` are called around each task."""
 
-    def __init__(self, tasks: Sequence[RunTask], file: Path) -> None:
-        """The processes report through `file`, which only this run uses."""
-        self.state, self.lock, self.ended = RunState(tasks), Lock(), Event()
+    def __init__(self, tasks: Sequence[RunTask], file: Path, expected: float | None = None) -> None:
+        """The processes report through `file`, which only this run uses; `expected` as in RunState."""
+        self.state, self.lock, self.ended = RunState(tasks, expected), Lock(), Event()
         self.file, self.read = file, 0
         self.live = on_terminal()
         self.started = time.monotonic()
@@ -167,6 +187,12 @@ class RunProgress:
             task = self.state.tasks[name]
             task.seconds = now - self.begun[name]
             return task
+
+    def what_is_left(self, least: float = 0.0) -> str:
+        """As of the state; "" of a run that takes less than so many seconds."""
+        with self.lock:
+            short = (self.state.expected or 0.0) < least
+            return "" if short else self.state.what_is_left(time.monotonic() - self.started)
 
     def _take_events(self) -> None:
         with self.lock, open(self.file, encoding="utf-8") as file:

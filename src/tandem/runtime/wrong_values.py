@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 
-LISTED = 20  # names
+LISTED = 40  # names
 
 
 class WrongValue(ValueError):

@@ -1,5 +1,6 @@
 """Runs every stale task that a make target needs, in order."""
 
+import math
 import time
 from argparse import Namespace
 from collections.abc import Sequence
@@ -10,30 +11,41 @@ from itertools import product
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import require_competition
 from tandem.config.import_record import may_be_incomplete
+from tandem.graph.costs import Planned, keep_rates, planned
 from tandem.graph.declared_stages import Graph
 from tandem.graph.keys import NEW, STACK
 from tandem.graph.lock import only_run
 from tandem.graph.plan import Step, carry_out, steps
+from tandem.graph.units import Unit
+from tandem.runtime.duration import Budget
 from tandem.runtime.executor import LocalPool
 from tandem.runtime.processes import run_in_new_process
 from tandem.runtime.progress import UnfinishedRun, print_line
 from tandem.runtime.run_progress import RunProgress, RunTask
 from tandem.runtime.wrong_values import require_within
 from tandem.sample import NAME as SAMPLE
+from tandem.stages._costs import OutOfTime, Watch, about, costs_of, fitting, measured_rates, plan_line, total
 
-# rough relative costs, for the time left: seconds on two cores, 800 rows
-COSTS = {"features": 8.0, "stack": 8.0}
+LONG = ("check", "features", "train", "stack")  # stages after which a line says what is left
 SILENT = ("features", "train")  # stages that print nothing
-COST_OF_FOLD = {"head": 2.0, "tfidf": 0.5, "finetune": 8.0, "fusion": 5.0}
+LINES_FROM = 60.0  # seconds of a run: in shorter ones no line says what is left
 
 
 def bring_up_to_date(
-    comp: str, target: str, exps: str | Sequence[str] = "", jobs: int = 1, decoder: str = "", stack: str = STACK
+    comp: str,
+    target: str,
+    exps: str | Sequence[str] = "",
+    jobs: int = 1,
+    decoder: str = "",
+    stack: str = STACK,
+    budget: Budget | None = None,
 ) -> list[str]:
     """Runs all stale tasks of a target for these experiments, or the members of this stack, and those of submissions by
     another `decoder` too; prints a line where there is nothing to do. Returns the names of the target's last tasks.
 
-    `jobs` changes nothing: tasks run side by side as long as there are cores and memory for them."""
+    jobs    changes nothing: tasks run side by side as long as there are cores and memory for them
+    budget  the run trains what fits into this time, and prints the plan first
+    """
     require_within("JOBS", jobs, 1)
     require_competition(comp)
     paths, names = Paths(comp), exps.split() if isinstance(exps, str) else list(exps)
@@ -41,18 +53,49 @@ def bring_up_to_date(
         remove_leftovers(paths)
         graph = open_graph(paths)
         started = time.perf_counter()
-        goals = graph.goal(target, names, stack)
         for line in graph.about_sets(names):
             print_line(line)
+        if budget:
+            graph.goal(target, names, stack)  # for its errors
+            make_current(graph, ["folds"])
+            graph = graph.refreshed()
+            names = fitting(graph, target, names, stack, budget, time.perf_counter() - started)
+            print_plan(graph, target, names, stack)
+        goals = graph.goal(target, names, stack)
         if any(goal.endswith(f" {stack}") for goal in goals) and (line := about_members(graph, stack, names)):
             print_line(line)
-        goals += [f"{goal}.{decoder}" for goal in goals if decoder and goal.startswith("submit ")]
-        ran = make_current(graph, goals, names)
+        goals, ran = _run_within(graph, target, names, stack, decoder, budget, started)
     if ran:
         print_line(f"{target}: {ran} task{'s' * (ran > 1)}, {time.perf_counter() - started:.0f} s")
     else:
         print(f"Nothing to be done for {target!r}: all results are current.")
     return goals
+
+
+def _run_within(
+    graph: Graph, target: str, names: list[str], stack: str, decoder: str, budget: Budget | None, started: float
+) -> tuple[list[str], int]:
+    """(names of the target's last tasks, number of tasks that ran); of a run with a budget, what no longer fits into it
+    is left out."""
+    while True:
+        goals = graph.goal(target, names, stack)
+        goals += [f"{goal}.{decoder}" for goal in goals if decoder and goal.startswith("submit ")]
+        left = budget.seconds - (time.perf_counter() - started) if budget else math.inf
+        try:
+            return goals, make_current(graph, goals, names, left)
+        except OutOfTime as late:
+            names, graph = [name for name in names if name != late.name], graph.refreshed()
+            more = f"make train EXPS={late.name} COMP={graph.paths.comp} continues its training"
+            print_line(f"{late.name} no longer fits into BUDGET={budget.text if budget else ''}: left out; {more}")
+
+
+def print_plan(graph: Graph, target: str, names: Sequence[str], stack: str) -> None:
+    """A line for each task that will run, with its expected time, and the whole."""
+    found = steps(graph, graph.goal(target, names, stack), names)
+    every = planned(found, costs_of(graph, found))
+    for one in every:
+        print_line(plan_line(one))
+    print_line(f"{target} of {graph.paths.comp} with {' '.join(names)}: {about(every)}")
 
 
 def about_members(graph: Graph, stack: str, names: Sequence[str]) -> str:
@@ -91,16 +134,30 @@ def checked_graph(paths: Paths) -> Graph:
     return graph.refreshed() if make_current(graph, ["check"]) else graph
 
 
-def make_current(graph: Graph, goals: Sequence[str], names: Sequence[str] = ()) -> int:
-    """Runs every stale task of these goals and shows the progress of the run in one line; returns how many ran."""
-    with (
-        RunProgress([run_task(step) for step in steps(graph, goals, names)], graph.paths.progress) as run,
-        LocalPool(graph.paths, lambda unit: run.begin(unit.task), run_in_new_process) as executor,
-    ):
-        try:
-            return carry_out(graph, goals, names, executor, partial(show_end, run))
-        except BrokenPipeError as error:
-            raise UnfinishedRun from error
+def make_current(graph: Graph, goals: Sequence[str], names: Sequence[str] = (), seconds: float = math.inf) -> int:
+    """Runs every stale task of these goals and shows the progress of the run in one line; returns how many ran.
+
+    Raises OutOfTime where it would take more than so many seconds and one of the experiments `names` can be left out.
+    """
+    found = steps(graph, goals, names)
+    costs = costs_of(graph, found)
+    every = planned(found, costs)
+    watch = Watch(every, names, seconds)
+    expected = total(every) if costs.rates else None
+    with RunProgress([run_task(one) for one in every], graph.paths.progress, expected) as run:
+
+        def begun(unit: Unit) -> None:
+            run.begin(unit.task)
+            watch.begin(unit)
+
+        with LocalPool(graph.paths, begun, run_in_new_process) as executor:
+            try:
+                return carry_out(graph, goals, names, executor, partial(show_end, run), watch.end)
+            except BrokenPipeError as error:
+                raise UnfinishedRun from error
+            finally:
+                if rates := measured_rates(every, costs, watch.took):
+                    keep_rates(graph.paths, rates)
 
 
 def show_end(run: RunProgress, step: Step) -> None:
@@ -112,17 +169,18 @@ def show_end(run: RunProgress, step: Step) -> None:
             made += f", held-out F1 {min(f1):.3f} to {max(f1):.3f}"
         why = "" if step.why == NEW else f" ({step.why})"
         print_line(f"{step.task.name}: {made}, {done.seconds:.0f} s{why}")
+    if step.task.stage in LONG and (line := run.what_is_left(LINES_FROM)):
+        print_line(line)
 
 
-def run_task(step: Step) -> RunTask:
+def run_task(one: Planned) -> RunTask:
     """A step as the progress line counts it."""
-    task = step.task
+    task = one.step.task
     if task.stage != "train":
-        return RunTask(task.name, COSTS.get(task.stage, 1.0))
+        return RunTask(task.name, one.core_seconds)
     folds = sum("fold" in artifact.inputs for artifact in task.artifacts)
-    left = sum("fold" in artifact.inputs for artifact in step.stale)
-    cost = 1.0 + left * COST_OF_FOLD.get(task.config.kind, 3.0)
-    return RunTask(task.name, cost, task.subject, (folds - left, folds))
+    left = sum("fold" in artifact.inputs for artifact in one.step.stale)
+    return RunTask(task.name, one.core_seconds, task.subject, (folds - left, folds))
 
 
 def run_command(stage: str, comp: str, **options: object) -> None:

@@ -8,13 +8,13 @@ from tandem.data.caption_rows import join_captions
 from tandem.data.check_competition import CheckedTables, check_competition, content_digests
 from tandem.data.folds import fold_map_digest, make_folds
 from tandem.data.split_tables import read_captions, read_given_labels, read_images, read_own_folds
+from tandem.graph.costs import planned
 from tandem.graph.declared_stages import Graph
-from tandem.graph.keys import NEW, STACK
+from tandem.graph.keys import STACK
 from tandem.graph.plan import Step, steps
 from tandem.graph.sources import joined
+from tandem.stages._costs import about, costs_of, fitting, plan_line
 from tandem.stages._run import open_graph
-
-WIDTH = 32  # of the column of names
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -22,16 +22,20 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def main(args: Namespace) -> None:
-    paths, names = Paths(args.comp), args.exps.split()
+    paths, names, stack = Paths(args.comp), args.exps.split(), getattr(args, "stack", STACK)
     graph = open_graph(paths)
-    goals = graph.goal(args.target, names, getattr(args, "stack", STACK))
+    if budget := getattr(args, "budget", None):
+        names = fitting(graph, args.target, names, stack, budget)
+        print(f"BUDGET={budget.text}: {' '.join(names)}")
+    goals = graph.goal(args.target, names, stack)
     for line in graph.about_sets(names):
         print(line)
-    planned, total = make_plan(graph, goals, names), len(graph.tasks(goals, names))
-    for step in planned:
-        print(f"{step.title:{WIDTH}} {'new' if step.why == NEW else f'stale: {step.why}'}")
-    count = f"{args.target} of {args.comp}: {len(planned)} of {total} tasks would run"
-    print(count if planned else "Nothing to be done.")
+    found, whole = make_plan(graph, goals, names), len(graph.tasks(goals, names))
+    every = planned(found, costs_of(graph, found, probe=True))
+    for one in every:
+        print(plan_line(one))
+    count = f"{args.target} of {args.comp}: {len(found)} of {whole} tasks would run, {about(every)}"
+    print(count if found else "Nothing to be done.")
     graph.sources.cache.save()
 
 

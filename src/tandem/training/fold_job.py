@@ -114,7 +114,8 @@ class FoldJob:
 
     def fit_fold(self, k: int, made_from: Mapping[str, Any], on_epoch: Callable[[dict], None]) -> dict[str, Any]:
         """Fits on all folds but k; writes the model, its predictions for fold k, and last `fold<k>.json`, which it
-        returns: seconds, F1 per row at 0.5 of fold k, peak memory, where it ran, the log of `fit`, and `made_from`."""
+        returns: seconds, rows trained on, F1 per row at 0.5 of fold k, peak memory, where it ran, the log of `fit`, and
+        `made_from`."""
         start = time.perf_counter()
         rows, key = self.rows, str(made_from["key"])
         train, held_out = np.flatnonzero(rows.fold != k), np.flatnonzero(rows.fold == k)
@@ -140,6 +141,7 @@ class FoldJob:
         proba = self._predict_held_out(model, k, held_out, {"key": key, "folds": rows.fold_digest})
         done = {
             "seconds": round(time.perf_counter() - start, 2),
+            "rows": len(train),
             "held_out_f1": f1_samples(rows.y[held_out], proba > 0.5, known=rows.known_of(held_out)),
             "peak_mb": peak_mb(),
             **where(),

@@ -1,0 +1,129 @@
+"""What a run will cost, by a few images and captions through the real encoders, and a few training steps of the real
+networks, on the competition's own rows.
+"""
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from statistics import median
+
+import numpy as np
+
+from tandem.artifacts.paths import Paths
+from tandem.config.encoders import AddedFeatures, Encoder
+from tandem.config.experiments import Experiment, HeadExperiment
+from tandem.config.own_code import located_code
+from tandem.data.image_loader import Image
+from tandem.data.split_tables import read_labels
+from tandem.features.extract import load_encoder, split_rows
+from tandem.graph.costs import SPEED, Sizes, encoded, sizes_of, trained_fold
+from tandem.graph.declared_stages import Graph
+from tandem.models.base import TrainingRun
+from tandem.models.inputs import build_inputs
+from tandem.models.registry import make_model
+from tandem.runtime.torch_setup import use_threads_within
+from tandem.training.split_inputs import SplitSource
+
+ENCODED = {"image": 16, "caption": 128}  # rows, at most
+FITTED = {"head": 512, "tfidf": 1000, "zeroshot": 256}  # rows; of other kinds a batch
+EPOCHS, FEWEST, ENOUGH = 40, 2, 1.5  # epochs, at most and at least; seconds
+UNPROBED = ("custom", "external")
+
+
+@dataclass(frozen=True)
+class Few(SplitSource):
+    """The first `n` training rows; their features are those of fewer rows, repeated: only the time counts."""
+
+    n: int = 0
+    encoded: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def ids(self) -> list[str]:
+        return super().ids[: self.n]
+
+    @property
+    def captions(self) -> Sequence[str]:
+        return super().captions[: self.n]
+
+    @property
+    def caption_lists(self) -> Sequence[Sequence[str]]:
+        return super().caption_lists[: self.n]
+
+    def images(self, size: int) -> Sequence[Image]:
+        return super().images(size)[: self.n]
+
+    def features(self, encoder: Encoder) -> np.ndarray:
+        few = self.encoded[encoder.slug]
+        return np.resize(few, (self.n, *few.shape[1:]))
+
+    def added(self, features: AddedFeatures) -> np.ndarray:
+        return super().added(features)[: self.n]
+
+
+def probe(paths: Paths, names: Sequence[str], known: Sequence[str], until: float) -> dict[str, float]:
+    """{key: seconds of one core} of the encoders and folds of these experiments that are not `known`, and the factor of
+    rough rates on this machine; what can't be computed here, or is not begun by `until` (time.time()), is left out."""
+    graph = Graph.open(paths)
+    sizes = sizes_of(graph)
+    rates: dict[str, float] = {}
+    rough: dict[str, float] = {}
+    few: dict[str, np.ndarray] = {}
+    with use_threads_within(1):
+        for name in names:
+            experiment = graph.experiments[name].of_seed(0).as_trained(sizes.rows["train"])
+            for encoder in experiment.encoders:
+                with suppress(Exception):  # the run itself says what is wrong
+                    if encoder.slug not in few and time.time() < until:
+                        few[encoder.slug], rates[encoder.slug] = encode(paths, encoder)
+                        rough[encoder.slug] = encoded(encoder, 1).rough
+            work = trained_fold(name, experiment, sizes)
+            if work.key in known or experiment.kind in UNPROBED or time.time() > until:
+                continue
+            with suppress(Exception):
+                rates[work.key] = fit(paths, located_code(experiment, paths.root), few, sizes)
+                rough[work.key] = work.rough
+    if rates:
+        rates[SPEED] = median(rate / rough[key] for key, rate in rates.items())
+    return {key: rate for key, rate in rates.items() if key not in known}
+
+
+def encode(paths: Paths, encoder: Encoder) -> tuple[np.ndarray, float]:
+    """(features of some rows, seconds for each)."""
+    _, items = split_rows(paths, encoder, "train")
+    items, network = items[: ENCODED[encoder.reads]], load_encoder(encoder)
+    for _ in network(items[:2]):
+        pass
+    start = time.perf_counter()
+    found = np.concatenate(list(network(items)))
+    return found.astype(np.float16), (time.perf_counter() - start) / len(items)
+
+
+def fit(paths: Paths, experiment: Experiment, few: dict[str, np.ndarray], sizes: Sizes) -> float:
+    """Seconds for one row in one epoch, of TF-IDF for one label of a row."""
+    train = getattr(experiment, "train", None)
+    n = min(FITTED.get(experiment.kind, getattr(train, "batch", 64)), sizes.rows["train"])
+    if train:
+        changed = train.model_copy(update={"epochs": EPOCHS, "min_steps": 0})
+        experiment = experiment.model_copy(update={"train": changed})
+    inputs = build_inputs(experiment, Few(paths, "train", n=n, encoded=few))
+    y = read_labels(paths.labels)[2][:n].astype(np.uint8)
+    y[0], y[1] = 1, 0  # a label that all rows have, or none, is not fitted
+    ends: list[float] = []
+    start = time.perf_counter()
+
+    def on_epoch(entry: object) -> None:
+        ends.append(time.perf_counter())
+        if len(ends) > FEWEST and ends[-1] - start > ENOUGH:
+            raise _Enough
+
+    with suppress(_Enough):
+        make_model(experiment, sizes.labels).fit(inputs, y, TrainingRun(0, on_epoch=on_epoch))
+    if len(ends) < 2:
+        return (time.perf_counter() - start) / (n * (sizes.labels if experiment.kind == "tfidf" else 1))
+    networks = experiment.head.bags if isinstance(experiment, HeadExperiment) else 1
+    return networks * float(np.median(np.diff(ends))) / n  # the first epoch includes what is computed once
+
+
+class _Enough(Exception):
+    """Enough epochs were timed."""
