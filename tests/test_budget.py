@@ -194,3 +194,13 @@ def test_other_targets_take_no_budget(two, capsys):
     with pytest.raises(SystemExit):
         main(["features", "COMP=small", "BUDGET=1h"])
     assert "not expected: BUDGET=1h" in capsys.readouterr().err
+
+
+def test_a_notebook_gives_sets_and_a_budget_too(two):
+    from tandem.api import competition
+
+    write_text(two.configs.parent / "sets.toml", '[texts]\nabout = "Captions."\nexperiments = ["words", "more"]\n')
+    competition("small").stack("texts", "third", budget="1h")
+    assert list(read_json(two.run("third"))["members"]) == ["words", "more"]
+    with pytest.raises(ValueError, match="BUDGET=soon: expected a time such as 90s, 20m or 1h"):
+        competition("small").stack("texts", "third", budget="soon")

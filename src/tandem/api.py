@@ -14,6 +14,7 @@ from tandem.config.metric_names import merit
 from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.graph.experiment_dir import Experiments, command_for
 from tandem.graph.keys import STACK
+from tandem.runtime.duration import Budget
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -153,10 +154,11 @@ class CompetitionResults:
                 run_command("add_predictions", self.name, **options)
         return self.scores()[name]
 
-    def stack(self, experiments: Sequence[str] = (), name: str = "stack") -> Score:
-        """Fits and scores a stack of these experiments, by default the competition's own, as `make stack`."""
+    def stack(self, experiments: Sequence[str] | str = (), name: str = "stack", budget: str = "") -> Score:
+        """Fits and scores a stack of these experiments and sets, such as "quick", by default the competition's own, as
+        `make stack`; with a `budget`, such as "20m", of those that fit into it."""
         with self._in_root():
-            self._make("stack", experiments, name)
+            self._make("stack", experiments, name, budget=budget)
         return self.scores()[name]
 
     def decode(self, experiment: str = "stack") -> Score:
@@ -200,10 +202,13 @@ class CompetitionResults:
         with contextlib.chdir(self._paths.root):
             yield Paths(self.name)
 
-    def _make(self, target: str, names: Sequence[str], stack: str = STACK, decoder: str = "") -> None:
+    def _make(
+        self, target: str, names: Sequence[str] | str, stack: str = STACK, decoder: str = "", budget: str = ""
+    ) -> None:
         from tandem.stages._run import bring_up_to_date
 
-        bring_up_to_date(self.name, target, names, decoder=decoder, stack=stack)
+        limit = Budget.of(budget) if budget else None
+        bring_up_to_date(self.name, target, names, decoder=decoder, stack=stack, budget=limit)
 
     def _members(self, stack: str) -> list[str]:
         """Of a stack that is fitted; empty for an experiment."""

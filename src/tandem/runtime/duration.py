@@ -15,6 +15,14 @@ class Budget(NamedTuple):
     text: str
     seconds: float
 
+    @classmethod
+    def of(cls, text: str) -> "Budget":
+        """Raises WrongValue."""
+        given = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
+        if given is None or not float(given[1]):
+            raise WrongValue(f"BUDGET={text}: expected a time such as 90s, 20m or 1h", {"BUDGET": "20m"})
+        return cls(text.strip(), float(given[1]) * SECONDS[given[2]])
+
 
 def budget(text: str) -> Budget:
     """The type of the option BUDGET; raises WrongOption.
@@ -22,10 +30,10 @@ def budget(text: str) -> Budget:
     >>> budget("20m"), budget("1.5h")
     (Budget(text='20m', seconds=1200.0), Budget(text='1.5h', seconds=5400.0))
     """
-    given = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
-    if given is None or not float(given[1]):
-        raise WrongOption(WrongValue(f"BUDGET={text}: expected a time such as 90s, 20m or 1h", {"BUDGET": "20m"}))
-    return Budget(text.strip(), float(given[1]) * SECONDS[given[2]])
+    try:
+        return Budget.of(text)
+    except WrongValue as error:
+        raise WrongOption(error) from error
 
 
 def in_words(seconds: float) -> str:
