@@ -138,8 +138,9 @@ class _WholeBatch(TorchFunctionMode):
             return _batch_norm(func, *args, **kwargs)
         if func is F.dropout:
             return self._dropout(*args, **kwargs)
-        if func is torch.Tensor.bernoulli_ and self._rows(args[0]):  # timm's stochastic depth
-            return args[0].copy_(self._draw(args[0], *args[1:], **kwargs))
+        # timm's stochastic depth, and the bytes of `ByteDropout`
+        if func in (torch.Tensor.bernoulli_, torch.Tensor.random_) and self._rows(args[0]):
+            return args[0].copy_(self._draw(args[0], func, *args[1:], **kwargs))
         if func is F.scaled_dot_product_attention and not kwargs.get("enable_gqa"):
             return self._attention(func, *args, **kwargs)
         return func(*args, **kwargs)
@@ -149,19 +150,19 @@ class _WholeBatch(TorchFunctionMode):
         none of rows."""
         return 0 if not x.ndim or len(x) % len(self.at) else len(x) // len(self.at)
 
-    def _draw(self, like: torch.Tensor, p: float) -> torch.Tensor:
-        """0 or 1 with probability p, drawn for all rows in the order of their memory; the own rows."""
+    def _draw(self, like: torch.Tensor, draw: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Random numbers drawn in place for all rows in the order of their memory; the own rows."""
         own, each = torch.empty_like(like), self._rows(like)
         shape = (self.n * each, *own.shape[1:])
         outermost = own.stride(0) * len(own) == own.numel()
         whole = own.new_empty_strided(shape, own.stride()) if outermost else own.new_empty(shape)
         at = (torch.from_numpy(self.at)[:, None] * each + torch.arange(each)).flatten().to(like.device)
-        return whole.bernoulli_(p).index_select(0, at)
+        return draw(whole, *args, **kwargs).index_select(0, at)
 
     def _dropout(self, x: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> torch.Tensor:
         if not training or not p or not self._rows(x):
             return F.dropout(x, p, training, inplace)
-        return x * self._draw(x, 1 - p).div_(1 - p)
+        return x * self._draw(x, torch.Tensor.bernoulli_, 1 - p).div_(1 - p)
 
     def _attention(
         self,

@@ -11,8 +11,9 @@ class ByteDropout(nn.Dropout):
         drop = round(256 * self.p)
         if not self.training or not 0 < drop < 256 or x.device.type != "cpu":
             return super().forward(x)
-        words = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
-        keep = (words.view(torch.uint8)[: x.numel()] >= drop).view(x.shape)
+        width = x[:1].numel()
+        words = torch.empty((len(x), -(-width // 8)), dtype=torch.int64).random_(-(2**63), None)  # 8 bytes each
+        keep = (words.view(torch.uint8)[:, :width] >= drop).view(x.shape)
         return x * keep.to(x.dtype).mul_(256 / (256 - drop))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch.nn.functional import normalize, pad
 
 GROUPS, SMALLEST = 3, 16  # of captions in a batch, and the rows of a group at least
@@ -40,9 +41,11 @@ def by_length(
     layers: Callable[[torch.Tensor], torch.Tensor], states: torch.Tensor, lengths: torch.Tensor
 ) -> torch.Tensor:
     """float32 (b, t, d) that `layers` return for states (b, t, d): on a CPU, groups of captions of like length are
-    computed one after another, each without the padding that follows its longest."""
+    computed one after another, each without the padding that follows its longest.
+
+    Not where several processes share a batch: their dropout is drawn for whole batches."""
     groups = min(GROUPS, len(states) // SMALLEST)
-    if states.device.type != "cpu" or groups < 2:
+    if states.device.type != "cpu" or groups < 2 or (dist.is_available() and dist.is_initialized()):
         return layers(states).float()
     order, parts = lengths.argsort(stable=True), []
     for rows in order.tensor_split(groups):
