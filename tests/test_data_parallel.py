@@ -1,15 +1,21 @@
 """One network trained by several processes: the gradients and weights of one."""
 
+import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from small_competition import write_small
 from two_processes import trained
 
+from tandem.artifacts.predictions import Predictions
 from tandem.models.data_parallel import ALONE, Split, split
 
 HERE = Path(__file__).parent
@@ -49,3 +55,68 @@ def test_two_processes_train_the_weights_of_one(kind, of_two):
     for name, expected in alone.items():
         close = 1e-5 if name.startswith("gradient") else 1e-3
         assert torch.allclose(first[name].float(), expected.float(), rtol=1e-3, atol=close), name
+
+
+# ---- torchrun
+
+
+def torchrun(*words: str) -> subprocess.Popen:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m", "tandem"]
+    return subprocess.Popen([*launch, *words], env=ENV, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+TUNED = """kind = "finetune"
+model = "test_efficientnet"
+weights = "{weights}"
+size = 32
+[train]
+epochs = 2
+batch = 8
+drop_path = 0.1
+"""
+
+
+@pytest.fixture
+def small_tuned(tmp_path, monkeypatch) -> Path:
+    """The small competition with an experiment of kind finetune."""
+    write_small(tmp_path, folds=2)
+    (tmp_path / "configs" / "tuned.toml").write_text(TUNED.format(weights=tmp_path / "tiny.safetensors"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_torchrun_trains_an_experiment_with_the_predictions_of_one_process(small_tuned):
+    run = torchrun("train", "small", "--exps", "tuned words")
+    printed, _ = run.communicate(timeout=300)
+    assert run.returncode == 0, printed
+    assert printed.count("train tuned: 2 folds") == printed.count("train words: 2 folds") == 1
+    oof = Path("oof/small/tuned/oof.parquet")
+    found = Predictions.read(oof).proba
+    record = json.loads(Path("models/small/tuned/fold0.json").read_text())
+    assert record["device"] == "cpu" and record["rows_per_second"] > 0
+    assert not list(Path("models").rglob("*.checkpoint"))
+    one = subprocess.run([sys.executable, "-m", "tandem", "train", "small", "--exps", "tuned"], env=ENV, text=True,
+                         capture_output=True)  # fmt: skip
+    assert "Nothing to be done for 'train'" in one.stdout, one  # the number of processes is in no key
+    shutil.rmtree("models/small/tuned")
+    subprocess.run([sys.executable, "-m", "tandem", "train", "small", "--exps", "tuned"], env=ENV, check=True)
+    assert np.allclose(Predictions.read(oof).proba, found, atol=0.02)
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_the_others(small_tuned):
+    config = small_tuned / "configs" / "tuned.toml"
+    config.write_text(config.read_text().replace("epochs = 2", "epochs = 10000"))
+    run = torchrun("train", "small", "--exps", "tuned")
+    log = small_tuned / "models" / "small" / "tuned"
+    until = time.monotonic() + 200
+    while run.poll() is None and not log.exists() and time.monotonic() < until:
+        time.sleep(0.2)
+    time.sleep(5)
+    children = [int(n) for n in Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()]
+    of_ranks = [pid for pid in children if b"tandem" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert len(of_ranks) == 2
+    os.kill(of_ranks[1], signal.SIGKILL)
+    printed, _ = run.communicate(timeout=120)
+    assert run.returncode != 0 and not any(Path(f"/proc/{pid}").exists() for pid in of_ranks), printed

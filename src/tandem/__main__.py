@@ -231,8 +231,13 @@ def without_device(argv: Sequence[str]) -> tuple[list[str], str]:
 
 def run_on_device(module: ModuleType | None, args: argparse.Namespace, device: str) -> int:
     from tandem.config.device import chosen_device
+    from tandem.runtime.resources import by_torchrun
 
     with chosen_device(args.comp, device):
+        if by_torchrun():
+            from tandem.training.torchrun import run_by_all
+
+            return run_by_all(lambda: run_stage(module, args))
         return run_stage(module, args)
 
 

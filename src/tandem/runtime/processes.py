@@ -12,7 +12,7 @@ from multiprocessing.synchronize import Event
 from threading import Lock, Thread
 from typing import TypeVar
 
-from tandem.runtime.resources import resident_gb
+from tandem.runtime.resources import by_torchrun, resident_gb
 
 R = TypeVar("R")
 KEPT_GB = 1.0  # a process that holds more memory than this after its work is not used again
@@ -58,6 +58,8 @@ def run_in_new_process(function: Callable[..., R], *args: object) -> R:
 
     Raises what the function raises, and OSError where the process was killed.
     """
+    if by_torchrun():  # its processes are those that there are
+        return function(*args)
     with _one_event:
         stop = _stop()
     try:

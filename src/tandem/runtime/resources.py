@@ -43,10 +43,17 @@ def units_in_memory(gb: float | None = None) -> int:
     return max(1, int((memory_gb() if gb is None else gb) // UNIT_GB))
 
 
+def by_torchrun() -> bool:
+    """Whether this process is one of several that torchrun started, which train together."""
+    return "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
 def fold_threads(folds: int, gpu: bool | None = None) -> int:
     """The number of threads that each of `folds` folds is trained with, whatever runs beside it: all of them on a GPU,
     where one fold is trained at a time."""
     cores = threads()
+    if by_torchrun():  # one fold at a time
+        return cores
     return cores if (has_gpu() if gpu is None else gpu) else share(folds, cores, units_in_memory())
 
 

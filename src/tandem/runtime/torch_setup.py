@@ -42,6 +42,19 @@ def device_name(on: torch.device) -> str:
     return torch.cuda.get_device_name(on) if on.type == "cuda" else on.type
 
 
+def reset_device_memory() -> None:
+    """The peak that `device_used` tells begins here."""
+    if (on := device()).type == "cuda":
+        torch.cuda.reset_peak_memory_stats(on)
+
+
+def device_used() -> dict[str, str | int]:
+    """The name of the device, and of a GPU the peak memory of this process's tensors, in MiB."""
+    on = device()
+    peak = {"peak_device_mb": round(torch.cuda.max_memory_allocated(on) / 2**20)} if on.type == "cuda" else {}
+    return {"device": device_name(on), **peak}
+
+
 def use_threads() -> None:
     """Torch computes with `threads()` threads from here on, and on CUDA multiplies float32 matrices as TF32: for
     processes of the command line, at their start."""

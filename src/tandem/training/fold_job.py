@@ -23,10 +23,12 @@ from tandem.graph.experiment_dir import Experiments
 from tandem.logits import logit, sigmoid
 from tandem.metrics import f1_samples
 from tandem.models.base import ExplainingModel, Model, TrainingRun, Watched
+from tandem.models.data_parallel import ALONE, BY_SEVERAL, split
 from tandem.models.fold_ensemble import FoldEnsemble
 from tandem.models.inputs import Inputs
 from tandem.models.registry import make_model
 from tandem.runtime.resources import peak_mb, where
+from tandem.runtime.torch_setup import device_used, reset_device_memory
 from tandem.training.pseudo_labels import with_pseudo_labels
 from tandem.training.split_inputs import read_inputs
 
@@ -114,8 +116,8 @@ class FoldJob:
 
     def fit_fold(self, k: int, made_from: Mapping[str, Any], on_epoch: Callable[[dict], None]) -> dict[str, Any]:
         """Fits on all folds but k; writes the model, its predictions for fold k, and last `fold<k>.json`, which it
-        returns: seconds, rows trained on, F1 per row at 0.5 of fold k, peak memory, where it ran, the log of `fit`, and
-        `made_from`."""
+        returns: seconds, rows trained on, F1 per row at 0.5 of fold k, peak memory, where and
+        on which device it ran, how fast, the log of `fit`, and `made_from`."""
         start = time.perf_counter()
         rows, key = self.rows, str(made_from["key"])
         train, held_out = np.flatnonzero(rows.fold != k), np.flatnonzero(rows.fold == k)
@@ -125,15 +127,9 @@ class FoldJob:
                 stale.unlink()
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         experiment = located_code(self.experiment, self.paths.root)
-        fitted = make_model(experiment.as_trained(len(rows.y)), len(rows.names))
-        inputs, y, weights = self.training_rows(train)
-        if self.teacher and isinstance(self.experiment, FusionExperiment):
-            teacher = self.teacher.load([k])  # the teacher's model of this fold was not trained on fold k either
-            inputs, y, weights = with_pseudo_labels(self.paths, self.experiment, teacher, inputs, y, weights)
-        run = TrainingRun(
-            self.experiment.seed * 1000 + k, checkpoint, on_epoch, weights, watched=self._watched(held_out)
-        )
-        log = fitted.fit(inputs, y, run) or []
+        if self.experiment.kind in BY_SEVERAL and split() != ALONE:  # the other processes train it too
+            split().from_first((self._without_rows(), k))
+        fitted, log, speed = self.fitted(k, checkpoint, on_epoch, self._watched(held_out))
         file, record = self.file(k, ".safetensors"), self.file(k, ".json")
         record.unlink(missing_ok=True)  # until it is written again, the fold is stale
         fitted.save(file)
@@ -145,6 +141,7 @@ class FoldJob:
             "held_out_f1": f1_samples(rows.y[held_out], proba > 0.5, known=rows.known_of(held_out)),
             "peak_mb": peak_mb(),
             **where(),
+            **speed,
             "log": log,
         }
         if pace := getattr(fitted, "pace", None):  # images per second of the last epoch
@@ -152,6 +149,38 @@ class FoldJob:
         write_json(record, {**made_from, **done})
         checkpoint.unlink(missing_ok=True)
         return {**made_from, **done}
+
+    def fitted(
+        self,
+        k: int,
+        checkpoint: Path | None = None,
+        on_epoch: Callable[[dict], None] = lambda entry: None,
+        watched: Watched | None = None,
+    ) -> tuple[Model, list[dict[str, Any]], dict[str, Any]]:
+        """(the model of all folds but k, its log, device and rows a second); writes nothing but the checkpoint."""
+        experiment, rows = located_code(self.experiment, self.paths.root), self.rows
+        model = make_model(experiment.as_trained(len(rows.y)), len(rows.names))
+        inputs, y, weights = self.training_rows(np.flatnonzero(rows.fold != k))
+        if self.teacher and isinstance(self.experiment, FusionExperiment):
+            teacher = self.teacher.load([k])  # the teacher's model of this fold was not trained on fold k either
+            inputs, y, weights = with_pseudo_labels(self.paths, self.experiment, teacher, inputs, y, weights)
+        epochs: list[dict[str, Any]] = []
+
+        def follow(entry: dict[str, Any]) -> None:
+            epochs.append(entry)
+            on_epoch(entry)
+
+        run = TrainingRun(self.experiment.seed * 1000 + k, checkpoint, follow, weights, watched=watched)
+        reset_device_memory()
+        start = time.perf_counter()
+        log = model.fit(inputs, y, run) or []
+        seconds = max(time.perf_counter() - start, 1e-6)
+        speed = {"rows_per_second": round(len(y) * max(1, len(epochs)) / seconds, 1), **device_used()}
+        return model, log, speed
+
+    def _without_rows(self) -> "FoldJob":
+        """The same job, which has read nothing yet."""
+        return replace(self, whole=None, teacher=self.teacher and replace(self.teacher))
 
     def _watched(self, held_out: np.ndarray) -> Watched:
         """At most WATCHED_ROWS of the held-out rows, evenly spaced, for the training log."""
