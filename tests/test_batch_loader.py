@@ -41,6 +41,22 @@ def test_processes_make_the_batches_that_threads_make_in_the_same_order():
 
 
 @pytest.mark.parametrize("processes", [0, 1])
+def test_an_epoch_that_was_left_starts_again_from_its_first_batch(processes):
+    def make(epoch, rows, views):
+        return torch.from_numpy(rows + 100 * epoch)
+
+    loader = BatchLoader(chunks, make, CPU, image_bytes=1, processes=processes)
+    first = [batch.tolist() for _, batch in loader.epoch(0)]
+    left = loader.epoch(1)
+    next(left)
+    left.close()  # as where memory ran out
+    second = [batch.tolist() for _, batch in loader.epoch(1)]
+    loader.close()
+    assert first == [rows.tolist() for rows, _, _ in chunks(0)]
+    assert second == [(rows + 100).tolist() for rows, _, _ in chunks(1)]
+
+
+@pytest.mark.parametrize("processes", [0, 1])
 def test_an_error_in_a_batch_is_raised_as_it_is(processes):
     def make(epoch, rows, views):
         raise ValueError("7.jpg: truncated")

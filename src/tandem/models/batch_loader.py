@@ -80,6 +80,7 @@ class BatchLoader:
         self._processes = worker_processes(on, image_bytes) if processes is None else processes
         self._threads = threads() if self._images else 1  # features are read from memory maps
         self._stream: Iterator[Made] | None = None  # of the processes: it goes on from one epoch to the next
+        self._next = -1  # the epoch whose first batch comes next in it; -1: it is within one
         self._begun: dict[int, Sequence[Chunk]] = {}  # epochs whose batches the processes were asked for
         self.pace: Pace | None = None  # of the last epoch
 
@@ -97,11 +98,8 @@ class BatchLoader:
                 pace.waited += time.perf_counter() - asked
                 pace.worked += seconds
                 pace.images += len(chunk[0])
-                try:
-                    yield chunk, to_device(batch, self._on)
-                except GeneratorExit:  # the rest of the epoch, which processes go on with, is not wanted
-                    self.close()
-                    raise
+                yield chunk, to_device(batch, self._on)
+        self._next = number + 1
         if self._on.type == "cuda":
             torch.cuda.synchronize(self._on)  # training waits for the GPU at the end of an epoch anyway
         pace.seconds = time.perf_counter() - start
@@ -123,7 +121,8 @@ class BatchLoader:
             pin = self._on.type == "cuda"
             chunks = self._chunks(number)
             return chunks, prefetch(lambda c: _made(self._make, number, *c[:2], pin=pin), chunks, self._threads)
-        if self._stream is None:
+        if self._stream is None or self._next != number:  # an epoch that was left starts again
+            self.close()
             loader = DataLoader(
                 _Batches(self._make),
                 sampler=_FromEpoch(self, number),
@@ -137,6 +136,7 @@ class BatchLoader:
             )
             self._stream = iter(loader)
         self._begun.pop(number - 1, None)
+        self._next = -1
         return self.begun(number), self._stream
 
 
