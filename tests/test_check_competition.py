@@ -1,13 +1,16 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import Competition
+from tandem.data import split_tables
 from tandem.data.check_competition import check_competition, content_digests, write_checked
-from tandem.data.split_tables import read_captions, read_images, read_labels
+from tandem.data.split_tables import read_captions, read_images, read_labels, write_images
+from tandem.data.thumbnails import HASH_BYTES
 
 LABELS = {"format": "separated", "column": "labels", "names": ["cat", "dog"]}
 
@@ -168,3 +171,14 @@ def test_digests_tell_apart_captions_that_join_to_the_same_text(paths):
     first = check(paths)
     moved = replace(first, captions=first.captions | {"train": ["a catb", "oth"]})
     assert changed_digests(first, moved) == {"train.captions"}
+
+
+def test_a_table_of_images_in_many_row_groups_has_the_same_rows(tmp_path, monkeypatch):
+    n = 5
+    columns = {"id": [f"{i}" for i in range(n)], "file": [f"{i}.jpg" for i in range(n)], "width": [7] * n}
+    columns |= {"height": [5] * n, "bytes": [9] * n, "sha": ["a"] * n}
+    columns["hash"] = [bytes([i]) * HASH_BYTES for i in range(n)]
+    monkeypatch.setattr(split_tables, "ROW_GROUP", 2)
+    write_images(tmp_path / "images.parquet", columns)
+    assert pq.ParquetFile(tmp_path / "images.parquet").num_row_groups == 3
+    assert read_images(tmp_path / "images.parquet") == columns

@@ -123,3 +123,35 @@ def test_a_folder_state_sees_a_rewritten_target_of_a_linked_image(folder, tmp_pa
     before = folder_state(folder)
     target.write_text("longer")
     assert folder_state(folder) != before
+
+
+def test_a_scan_writes_parts_that_become_one_file_at_the_end(folder, monkeypatch):
+    cache, files, seen = folder / "scan.parquet", ["a.jpg", "b.jpg", "c.jpg"], []
+    monkeypatch.setattr(scanning, "FLUSH", 2)
+    monkeypatch.setenv("TANDEM_THREADS", "1")
+    whole = scan_images(folder, files, folder / "whole.parquet")[0]
+
+    def written(path, rows, write=scanning.write_cache):
+        seen.append((path.name, len(rows)))
+        write(path, rows)
+
+    monkeypatch.setattr(scanning, "write_cache", written)
+    assert scan_images(folder, files, cache)[0] == whole
+    assert seen == [("scan.part000001.parquet", 2), ("scan.part000002.parquet", 1), ("scan.parquet", 3)]
+    assert scanning.parts_of(cache) == []
+    assert scan_images(folder, files, cache) == (whole, 0)
+
+
+def test_the_parts_of_a_stopped_scan_are_read_by_the_next(folder, monkeypatch):
+    cache, files = folder / "scan.parquet", ["a.jpg", "b.jpg", "c.jpg"]
+    info = {"a.jpg": inspect_image(folder / "a.jpg")}
+    scanning._Parts(cache).add(info, {"a.jpg": scanning.file_stamp(folder / "a.jpg")})
+    (folder / "scan.part000002.parquet").write_bytes(b"PAR1 nonsense")
+    assert scan_images(folder, files, cache)[1] == 2
+    assert scanning.parts_of(cache) == []
+
+
+def test_a_hash_in_a_file_is_equal_to_its_bytes(folder):
+    (stored,) = scan_images(folder, ["a.jpg"], folder / "scan.parquet")[0].values()
+    assert not isinstance(stored.hash, bytes)
+    assert bytes(stored.hash) == inspect_image(folder / "a.jpg").hash and stored == inspect_image(folder / "a.jpg")

@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pictures import COPIES, UNLIKE, encoded, scene
 from PIL import Image
 
 from tandem.data import duplicate_candidates
-from tandem.data.duplicate_candidates import best_pairs, candidates, versions
+from tandem.data.duplicate_candidates import NEIGHBOURS, Neighbours, best_pairs, candidates, versions
 from tandem.data.image_comparison import mismatch
 from tandem.data.near_duplicates import (
     HASH_BYTES,
@@ -121,3 +123,23 @@ def test_no_images_make_no_groups():
 def test_a_hash_of_another_length_is_refused():
     with pytest.raises(ValueError, match=f"8 bytes, expected {HASH_BYTES}"):
         group_near_duplicates([b"12345678"], ["a"])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 10**6))
+def test_neighbours_added_part_by_part_are_the_most_similar_of_all(seed):
+    rng = np.random.default_rng(seed)
+    second = rng.integers(-1, 30, (1, 60))
+    version = rng.integers(0, 4, (1, 60))
+    cosine = rng.uniform(-1, 1, (1, 60)).astype(np.float32)
+    near = Neighbours.none(1)
+    for part in np.array_split(np.arange(60), rng.integers(1, 9)):
+        near.add(np.array([0]), *(values[:, part] for values in (second, version, cosine)))
+    best: dict[int, tuple[float, int]] = {}
+    for image, which, value in zip(second[0].tolist(), version[0].tolist(), cosine[0].tolist(), strict=True):
+        if image >= 0 and value > best.get(image, (-2.0, 0))[0]:
+            best[image] = value, which
+    ranked = sorted(best, key=lambda image: -best[image][0])[:NEIGHBOURS]
+    assert near.second[0].tolist() == ranked
+    assert near.cosine[0].tolist() == [best[image][0] for image in ranked]
+    assert near.version[0].tolist() == [best[image][1] for image in ranked]

@@ -10,6 +10,7 @@ from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.config.competition import Competition
 from tandem.config.questions import Question
+from tandem.data import submission_form
 from tandem.data.checks import Split, check_sample
 from tandem.data.csv_reader import Table, read_table
 from tandem.data.submission import (
@@ -150,6 +151,13 @@ def test_what_is_written_is_valid_and_read_back(tmp_path, made):
     ids, values = own_form(made).parse(read_table(path))
     assert ids == IDS
     assert values.tolist() == (PROBA if made.metric == "auc_macro" else PRED.astype(int)).tolist()
+
+
+@pytest.mark.parametrize("made", [SEPARATED, COLUMNS, LIST, JOINED, competition(submission="long")])
+def test_rows_made_a_few_at_a_time_are_the_same(made, monkeypatch):
+    whole = written(made)
+    monkeypatch.setattr(submission_form, "AT_ONCE", 1)
+    assert written(made) == whole
 
 
 @pytest.mark.parametrize(

@@ -212,9 +212,12 @@ class Images:
 
 def list_files(root: Path, folders: Iterable[str]) -> list[str]:
     """The files below these folders of `root`, relative to it."""
-    tops = dict.fromkeys(folder.removesuffix(DEEP[1:]).rstrip("/") or "." for folder in folders)
-    found = (Path(here, name) for top in tops for here, _, names in os.walk(root / top) for name in names)
-    return sorted({path.relative_to(root).as_posix() for path in found})
+    found: set[str] = set()
+    for top in dict.fromkeys(folder.removesuffix(DEEP[1:]).rstrip("/") or "." for folder in folders):
+        for here, _, names in os.walk(root / top):
+            folder = Path(here).relative_to(root).as_posix()
+            found.update(joined(folder, name) for name in names)
+    return sorted(found)
 
 
 def joined(folder: str, path: str) -> str:

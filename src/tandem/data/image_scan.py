@@ -56,10 +56,10 @@ def inspect_image(path: Path) -> ImageInfo:
         return ImageInfo(size=len(data), problem=str(error))
 
 
-def file_stamp(path: Path) -> Stamp | None:
+def file_stamp(path: str | Path) -> Stamp | None:
     """None where the file does not exist."""
     with suppress(OSError):
-        status = path.stat()
+        status = os.stat(path)
         return status.st_size, status.st_mtime_ns
     return None
 
@@ -118,7 +118,7 @@ def scan_images(folder: Path, files: Sequence[str], cache_path: Path) -> tuple[d
     continues there; at the end the parts become one file.
     """
     cache, parts = read_cache(cache_path), _Parts(cache_path)
-    stamps = {file: file_stamp(folder / file) for file in files}
+    stamps = {file: file_stamp(os.path.join(folder, file)) for file in files}
     infos = {file: cache[file][1] for file, stamp in stamps.items() if file in cache and cache[file][0] == stamp}
     pending = [file for file in stamps if file not in infos]
     inspected = prefetch(inspect_image, (folder / file for file in pending), threads(), depth=256)

@@ -1,6 +1,5 @@
 """Infers `competition.toml` from a folder of tables and images: what is certain, and questions for the rest."""
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from tandem.config.questions import Question, as_list, flat, nested, settled
 from tandem.data.caption_files import image_names
 from tandem.data.competition_tables import joined_tables, matched, names_of_test, read_one, rows_in_split
 from tandem.data.csv_reader import Table
-from tandem.data.image_names import ImageFiles
+from tandem.data.image_names import ImageFiles, list_files
 from tandem.data.infer_captions import find_caption, find_caption_files, join_several_rows
 from tandem.data.infer_folds import infer_folds
 from tandem.data.infer_ids import choose_id
@@ -55,8 +54,7 @@ class Inference:
 
 def infer_competition(folder: Path, given: Mapping[str, Any] | None = None) -> Inference:
     """`given` {key: value} are answers, taken as they are; raises ValueError where nothing can be inferred."""
-    paths = (Path(here, name) for here, _, names in os.walk(folder) for name in names)
-    files = sorted(name for path in paths if (name := path.relative_to(folder).as_posix()) not in OWN)
+    files = [name for name in list_files(folder, ["."]) if name not in OWN]
     found = Found(dict(given or {}))
     roles = find_tables(files, folder, found)
     tables: dict[str, Table] = {}
