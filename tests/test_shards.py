@@ -14,6 +14,7 @@ from tandem.config.encoders import CaptionEncoder, ImageEncoder, TrunkEncoder
 from tandem.config.experiments import FusionExperiment
 from tandem.data import image_loader
 from tandem.features import feature_store, shards
+from tandem.features.image_encoder import load_networks
 from tandem.features.shards import Shard, put_together, run_shard, run_shards, split_work
 from tandem.graph.declared_stages import Graph
 from tandem.graph.plan import step_of
@@ -25,7 +26,7 @@ ROWS = {"train": 20, "test": 6}
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """A folder with photos, captions, weights and one experiment of three encoders."""
+    """A folder with photos, captions, weights and one experiment of four encoders."""
     folder = tmp_path_factory.mktemp("drawn")
     with contextlib.chdir(folder):
         paths = Paths("toy")
@@ -40,8 +41,11 @@ def drawn(tmp_path_factory):
             first += rows
         trunk = TrunkEncoder(model="test_efficientnet", weights=weights, size=64, tune="blocks.4")
         image = ImageEncoder(model="test_efficientnet", weights=weights, size=32, pool="avg")
+        whole = ImageEncoder(model="test_efficientnet", weights=weights, size=64, mirror=True)  # the trunk's network
         caption = CaptionEncoder(model=toy.tiny_sentences(Path("tiny")), max_tokens=8)
-        write_experiment(paths, "all", FusionExperiment(kind="fusion", trunk=trunk, frozen=(image,), caption=caption))
+        write_experiment(
+            paths, "all", FusionExperiment(kind="fusion", trunk=trunk, frozen=(image, whole), caption=caption)
+        )
     return folder
 
 
@@ -85,14 +89,25 @@ def one_after_another(paths) -> dict[str, bytes]:
     return found
 
 
-def test_one_pass_for_two_encoders_decodes_each_image_once_and_writes_the_files_of_two_passes(paths, monkeypatch):
+def test_one_pass_decodes_each_image_once_and_writes_the_files_of_one_pass_for_each_encoder(paths, monkeypatch):
     apart, opened = one_after_another(paths), []
     load = image_loader.load_rgb
     monkeypatch.setattr(image_loader, "load_rgb", lambda path: opened.append(path.name) or load(path))
     stage.run_together(paths, steps(paths))
-    assert contents(paths) == apart and len(apart) == 4
+    assert contents(paths) == apart and len(apart) == 6
     assert sorted(opened) == sorted(f"{i}.jpg" for i in range(26))
-    assert steps(paths) == [None, None]
+    assert steps(paths) == [None, None, None]
+
+
+def test_a_network_that_stands_frozen_and_as_a_trunk_is_computed_once(paths):
+    small, trunk, whole = (encoder for encoder in Graph.open(paths).experiments["all"].encoders[:3])
+    encoders = sorted((small, trunk, whole), key=lambda cfg: (cfg.size, cfg.kind))
+    assert [cfg.kind for cfg in encoders] == ["image", "image", "trunk"]
+    networks = load_networks(encoders)
+    assert [sorted(network.views) for network in networks] == [
+        [encoders[0].slug],
+        sorted(cfg.slug for cfg in encoders[1:]),
+    ]
 
 
 @pytest.mark.parametrize("number", [1, 3, 7])

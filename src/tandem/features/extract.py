@@ -17,7 +17,7 @@ from tandem.features.pretrained_weights import load_backbone, load_sentences, sa
 if TYPE_CHECKING:
     import torch
 
-Block = tuple[str, np.ndarray]  # the slug of an encoder, float32 (b, views, ...)
+Blocks = dict[str, np.ndarray]  # by slug of the encoder: float32 (b, views, ...)
 
 
 def load_encoder(cfg: Encoder) -> Callable[[Sequence], Iterator[np.ndarray]]:
@@ -25,12 +25,12 @@ def load_encoder(cfg: Encoder) -> Callable[[Sequence], Iterator[np.ndarray]]:
     return _module(cfg, "encoder").load_encoder(cfg)
 
 
-def load_encoders(encoders: Sequence[Encoder]) -> Callable[[Sequence, Collection[str]], Iterator[Block]]:
+def load_encoders(encoders: Sequence[Encoder]) -> Callable[[Sequence, Collection[str]], Iterator[Blocks]]:
     """Several encoders of images, or of captions, with their networks loaded: (files or captions, slugs) -> the blocks
     of these encoders, each in order. Each image is decoded once."""
     if encoders[0].reads == "caption":
         loaded = {cfg.slug: load_encoder(cfg) for cfg in encoders}
-        return lambda items, slugs: ((slug, block) for slug in slugs for block in loaded[slug](items))
+        return lambda items, slugs: ({slug: block} for slug in slugs for block in loaded[slug](items))
     from tandem.features.image_encoder import encode_images
 
     networks = []

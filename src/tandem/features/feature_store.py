@@ -68,7 +68,7 @@ class Parts:
                 self.file(start).unlink()
         self.path.unlink(missing_ok=True)  # a killed run must not leave old features with the new key
         write_json(self.path.with_suffix(".ids.json"), list(ids))
-        record = {**made_from, "shape": list(shape), "rows": self.rows, "seconds": round(seconds, 2)}
+        record = {**made_from, "shape": list(shape), "rows": self.rows, "seconds": round(seconds, 4)}
         write_json(self.path.with_suffix(".meta.json"), record)
         partial.rename(self.path)
         shutil.rmtree(self.path.with_suffix(".partial"))

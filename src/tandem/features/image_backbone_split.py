@@ -16,7 +16,8 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from tandem.config.encoders import TrunkEncoder
+from tandem.config.encoders import ImageEncoder, TrunkEncoder
+from tandem.features.fused_convolution import fused
 from tandem.features.image_layout import Layout, set_image_size
 from tandem.features.module_calls import Call, last_chain, run_calls
 from tandem.features.pretrained_weights import load_backbone
@@ -38,7 +39,7 @@ class Normalise(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         # permuted, (b, h, w, 3) is channels last
-        return (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std
+        return (pixels.permute(0, 3, 1, 2).float() - self.mean).div_(self.std)
 
 
 def prepare(network: nn.Module, size: int = PROBE) -> nn.Module:
@@ -68,6 +69,16 @@ def channels_last(network: Any) -> nn.Module:  # the annotations of Module.to la
     return network.to(memory_format=torch.channels_last)
 
 
+def load_resized(cfg: ImageEncoder | TrunkEncoder) -> nn.Module:
+    """The pretrained network for images of the encoder's size."""
+    return set_image_size(load_backbone(cfg.model, cfg.weights), cfg.model, cfg.size)
+
+
+def prepare_resized(network: nn.Module, size: int) -> nn.Module:
+    """`prepare` of a network that may take images of its own size alone."""
+    return prepare(network, size if hasattr(network, "set_input_size") else PROBE)
+
+
 class EarlyStages(nn.Module):
     """uint8 pixels (b, size, size, 3) -> the states that the late stages start from, as the network has them."""
 
@@ -80,12 +91,12 @@ class EarlyStages(nn.Module):
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         try:
             cast(Any, self.network).forward_features(self.normalise(pixels))
-        except _Stopped as stopped:
+        except Stopped as stopped:
             return stopped.states
         raise AssertionError("the network ran past the place where it is split")
 
 
-class _Stopped(Exception):
+class Stopped(Exception):
     def __init__(self, states: torch.Tensor) -> None:
         super().__init__()
         self.states = states
@@ -93,7 +104,7 @@ class _Stopped(Exception):
 
 class _Stop(nn.Module):  # in place of the first trained module
     def forward(self, states: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
-        raise _Stopped(states)
+        raise Stopped(states)
 
 
 class LateStages(nn.Sequential):
@@ -164,8 +175,9 @@ class Whole(nn.Module):
 
 def early_stages(cfg: TrunkEncoder) -> EarlyStages:
     """The frozen part; raises ValueError where the backbone can't be split before `cfg.tune`."""
-    found = _split(cfg)
-    return EarlyStages(found.normalise, found.network, [call.name for call in found.calls], found.cut).eval()
+    found = split_backbone(cfg)
+    network = fused(found.network, cfg.size) if cfg.tune else found.network
+    return EarlyStages(found.normalise, network, [call.name for call in found.calls], found.cut).eval()
 
 
 def late_stages(cfg: TrunkEncoder, drop_path: float = 0.0) -> LateStages:
@@ -174,7 +186,7 @@ def late_stages(cfg: TrunkEncoder, drop_path: float = 0.0) -> LateStages:
     Of a split network, batch norms are folded into their convolutions, and depthwise ones are not trained: they are a
     twentieth of the parameters of Lite0's last stages, but a quarter of an epoch's time on a CPU.
     """
-    found = _split(cfg, drop_path)
+    found = split_backbone(cfg, drop_path)
     start = found.normalise
     if cfg.tune:
         start = ChannelsLast() if found.cut.kind == "channels first" else Float()
@@ -190,7 +202,7 @@ def early_tensors(cfg: TrunkEncoder) -> dict[str, torch.Tensor]:
     """The tensors of `early_stages`, by their names in the backbone."""
     if not cfg.tune:
         return {}
-    late = tuple(f"{call.name}." for call in _split(cfg).calls)
+    late = tuple(f"{call.name}." for call in split_backbone(cfg).calls)
     state = load_backbone(cfg.model, cfg.weights).state_dict()
     return {name: tensor for name, tensor in state.items() if not name.startswith(late)}
 
@@ -225,7 +237,7 @@ class Float(nn.Module):
 
 
 @dataclass(frozen=True)
-class _Split:
+class Split:
     normalise: nn.Module
     network: nn.Module
     calls: list[Call]  # of the trained modules, in order
@@ -233,7 +245,7 @@ class _Split:
     last: Layout  # of the last states
 
 
-def _split(cfg: TrunkEncoder, drop_path: float = 0.0) -> _Split:
+def split_backbone(cfg: TrunkEncoder, drop_path: float = 0.0) -> Split:
     """Raises ValueError where the backbone can't be split before a module named `cfg.tune`."""
     network = load_backbone(cfg.model, cfg.weights, drop_path=drop_path)
     network = set_image_size(network, cfg.model, cfg.size)
@@ -246,14 +258,14 @@ def _split(cfg: TrunkEncoder, drop_path: float = 0.0) -> _Split:
     if not cfg.tune:
         if not chain or chain[0].given is not pixels:
             chain = [Call("", Whole(network), pixels, ((), {}))]
-        return _Split(normalise, network, chain, last, last)
+        return Split(normalise, network, chain, last, last)
     possible = [call for call in chain if call.given is not pixels]
     first = next((call for call in calls if f"{call.name}.".startswith(f"{cfg.tune}.")), None)
     if first is None or first not in possible:
         names = sorted((call.name for call in possible), key=lambda name: _distance(name, cfg.tune))
         what = f"can be split before one of {names}, nearest first" if names else "can't be split"
         raise ValueError(f'tune = {cfg.tune!r}: {cfg.model} {what}; with tune = "" all of it is trained from pixels')
-    return _Split(normalise, network, chain[chain.index(first) :], Layout.of(first.given, network, cfg.model), last)
+    return Split(normalise, network, chain[chain.index(first) :], Layout.of(first.given, network, cfg.model), last)
 
 
 def _distance(name: str, asked: str) -> list[float]:

@@ -3,16 +3,16 @@ all encoders that are computed together."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeGuard
 
 import numpy as np
 import torch
 
 from tandem.config.encoders import ImageEncoder, ImageSize, TrunkEncoder
 from tandem.data.image_loader import Image, square_batches
-from tandem.features.image_backbone_split import Normalise, early_stages, prepare
-from tandem.features.image_layout import Layout, pool, set_image_size
-from tandem.features.pretrained_weights import load_backbone
+from tandem.features.image_backbone_split import early_stages
+from tandem.features.image_layout import Layout, pool
+from tandem.features.shared_stages import shared_stages, whole_network
 from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import autocast, device
 
@@ -44,43 +44,58 @@ def load_encoder(cfg: ImageEncoder | TrunkEncoder) -> Callable[[Sequence[Image]]
 def alone(networks: Sequence[ImageNetwork]) -> Callable[[Sequence[Image]], Iterator[np.ndarray]]:
     """The blocks of the one encoder that the networks have."""
     (slug,) = [slug for network in networks for slug in network.views]
-    return lambda files: (block for _, block in encode_images(networks, files, [slug]))
+    return lambda files: (blocks[slug] for blocks in encode_images(networks, files, [slug]))
 
 
 def load_networks(encoders: Sequence[ImageEncoder | TrunkEncoder]) -> list[ImageNetwork]:
-    """The networks of several encoders."""
-    return [_load(cfg) for cfg in encoders]
+    """The networks of several encoders; those of the same model, weights and size share one, and its stages."""
+    groups: dict[tuple[str, str, int], list[ImageEncoder | TrunkEncoder]] = {}
+    for cfg in encoders:
+        groups.setdefault((cfg.model, cfg.weights, cfg.size), []).append(cfg)
+    return [_early(group[0]) if _one_trunk(group) else _shared(group) for group in groups.values()]
 
 
-def _load(cfg: ImageEncoder | TrunkEncoder) -> ImageNetwork:
+def _one_trunk(group: Sequence[ImageEncoder | TrunkEncoder]) -> TypeGuard[Sequence[TrunkEncoder]]:
+    return len(group) == 1 and isinstance(group[0], TrunkEncoder)
+
+
+def _early(cfg: TrunkEncoder) -> ImageNetwork:
     on = device()
-    if isinstance(cfg, TrunkEncoder):
-        early = early_stages(cfg).to(on)
+    early = early_stages(cfg).to(on)  # without the stages that come after it
 
-        def compute(pixels: torch.Tensor) -> torch.Tensor:
-            with autocast(on):
-                maps = early(pixels)
-            return early.layout.stored(maps.float())
+    def compute(pixels: torch.Tensor, _: object) -> dict[str, torch.Tensor]:
+        with autocast(on):
+            maps = early(pixels)
+        return {cfg.slug: early.layout.stored(maps.float())}
 
-    else:
-        plain = set_image_size(load_backbone(cfg.model, cfg.weights), cfg.model, cfg.size)
-        network: Any = prepare(plain).to(on)
-        normalise, how, model = Normalise(network).to(on), cfg.pool, cfg.model
+    return ImageNetwork(cfg.size, {cfg.slug: 1 + cfg.mirror}, compute)
 
-        def compute(pixels: torch.Tensor) -> torch.Tensor:
-            with autocast(on):
-                features = network.forward_features(normalise(pixels))
-            return pool(features.float(), Layout.of(features, network, model), how, model)
 
-    return ImageNetwork(cfg.size, {cfg.slug: 1 + cfg.mirror}, lambda pixels, _: {cfg.slug: compute(pixels)})
+def _shared(group: Sequence[ImageEncoder | TrunkEncoder]) -> ImageNetwork:
+    on, model = device(), group[0].model
+    pooled = {cfg.slug: cfg.pool for cfg in group if isinstance(cfg, ImageEncoder)}
+    trunks = [cfg for cfg in group if isinstance(cfg, TrunkEncoder)]
+    stages = (shared_stages(trunks) if trunks else whole_network(group[0])).to(on)
+
+    def compute(pixels: torch.Tensor, slugs: Collection[str]) -> dict[str, torch.Tensor]:
+        whole = {slug: how for slug, how in pooled.items() if slug in slugs}
+        with autocast(on):
+            states, features = stages(pixels, slugs, bool(whole))
+        found = {slug: stages.cuts[slug][1].stored(of.float()) for slug, of in states.items()}
+        if features is not None:
+            layout = Layout.of(features, stages.network, model)
+            found |= {slug: pool(features.float(), layout, how, model) for slug, how in whole.items()}
+        return found
+
+    return ImageNetwork(group[0].size, {cfg.slug: 1 + cfg.mirror for cfg in group}, compute)
 
 
 @torch.inference_mode()
 def encode_images(
     networks: Sequence[ImageNetwork], files: Sequence[Image], slugs: Collection[str]
-) -> Iterator[tuple[str, np.ndarray]]:
-    """(slug, float32 block (b, views, ...)) of these encoders, for one batch of images after another; view 1 is the
-    mirrored one."""
+) -> Iterator[dict[str, np.ndarray]]:
+    """{slug: float32 block (b, views, ...)} of the encoders of one network after another, for one batch of images after
+    another; view 1 is the mirrored one."""
     on = device()
     used = [network for network in networks if network.views.keys() & slugs]
     for squares in square_batches(files, {network.size for network in used}, LOADED[on.type], threads()):
@@ -88,8 +103,7 @@ def encode_images(
             pixels = torch.from_numpy(squares[network.size]).to(on)
             parts = pixels.split(max(1, PIXELS[on.type] // pixels[0, ..., 0].numel()))
             found = [_views(network, part, slugs) for part in parts]
-            for slug in found[0]:
-                yield slug, torch.cat([blocks[slug] for blocks in found]).cpu().numpy()
+            yield {slug: torch.cat([blocks[slug] for blocks in found]).cpu().numpy() for slug in found[0]}
 
 
 def _views(network: ImageNetwork, pixels: torch.Tensor, slugs: Collection[str]) -> dict[str, torch.Tensor]:

@@ -112,9 +112,10 @@ def run_shard(paths: Paths, shard: Shard) -> None:
             writers = {one.encoder.slug: PartWriter(one.parts(paths), rows.start) for one in wanted}
             before, shown = time.perf_counter(), rows.start
             try:
-                for slug, block in encode(items[rows.start : rows.stop], list(writers)):
+                for blocks in encode(items[rows.start : rows.stop], list(writers)):
                     now = time.perf_counter()
-                    writers[slug].add(block, now - before)
+                    for slug, block in blocks.items():
+                        writers[slug].add(block, (now - before) / len(blocks))
                     before = now
                     behind = min(writer.row for writer in writers.values())
                     bar.update(behind - shown)
