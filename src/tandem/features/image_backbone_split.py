@@ -39,7 +39,7 @@ class Normalise(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         # permuted, (b, h, w, 3) is channels last
-        return (pixels.permute(0, 3, 1, 2).float() - self.mean).div_(self.std)
+        return (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std
 
 
 def prepare(network: nn.Module, size: int = PROBE) -> nn.Module:
