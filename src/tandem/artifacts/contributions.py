@@ -1,6 +1,7 @@
 """Contributions: each logit as a sum of terms, one row for each image and label."""
 
 from collections.abc import Iterator, Sequence, Set
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -35,29 +36,57 @@ def term_of(modalities: Set[str]) -> str:
 
 
 def write_contributions(path: Path, names: Sequence[str], parts: Sequence[SplitTerms]) -> None:
-    """Writes columns split, id, label, the TERMS and `logit`, their sum."""
-    tables = []
+    """Writes columns split, id, label, the TERMS and `logit`, their sum; in row groups of at most CELLS rows."""
+    write_with(path, lambda partial: _write_tables(partial, _tables(names, parts)))
+
+
+def replace_contributions(path: Path, names: Sequence[str], part: SplitTerms) -> None:
+    """Writes the file again with this part in place of the one of the same split, or after the others."""
+
+    def tables() -> Iterator[pa.Table]:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(CELLS):
+                table = pa.Table.from_batches([batch])
+                table = table.filter(pc.not_equal(table["split"], part[0]))
+                if len(table):
+                    yield table
+        yield from _tables(names, [part])
+
+    write_with(path, lambda partial: _write_tables(partial, tables()))
+
+
+def _write_tables(path: Path, tables: Iterator[pa.Table]) -> None:
+    first = next(tables)
+    with pq.ParquetWriter(path, first.schema) as writer:
+        for table in chain([first], tables):
+            writer.write_table(table.cast(first.schema))
+
+
+def _tables(names: Sequence[str], parts: Sequence[SplitTerms]) -> Iterator[pa.Table]:
+    """Tables of at most CELLS rows, one at least."""
     for split, ids, terms in parts:
         n, c, _ = terms.shape
-        flat = terms.reshape(n * c, len(TERMS))
-        columns = {
-            "split": pa.array([split] * (n * c)).dictionary_encode(),
-            "id": pa.array(np.repeat(np.asarray(ids, object), c), pa.string()),
-            "label": pa.array(list(names) * n).dictionary_encode(),
-        }
-        columns |= dict(zip(TERMS, map(pa.array, flat.T), strict=True)) | {"logit": pa.array(flat.sum(1))}
-        tables.append(pa.table(columns))
-    write_with(path, lambda partial: pq.write_table(pa.concat_tables(tables).unify_dictionaries(), partial))
+        step = max(1, CELLS // c)
+        for start in range(0, max(n, 1), step):
+            some = np.asarray(ids[start : start + step], object)
+            flat = terms[start : start + step].reshape(-1, len(TERMS))
+            columns = {
+                "split": pa.array([split] * len(flat), pa.string()).dictionary_encode(),
+                "id": pa.array(np.repeat(some, c), pa.string()),
+                "label": pa.array(list(names) * len(some), pa.string()).dictionary_encode(),
+            }
+            yield pa.table(columns | dict(zip(TERMS, map(pa.array, flat.T), strict=True)) | {"logit": flat.sum(1)})
 
 
 def read_contributions(path: Path) -> list[SplitTerms]:
     """The parts as written."""
-    whole = pq.read_table(path)
-    parts = []
-    for split in pc.unique(whole["split"]).to_pylist():
-        table = whole.filter(pc.equal(whole["split"], split))
-        c = len(pc.unique(table["label"]))
-        parts.append((split, table["id"].to_pylist()[::c], _terms(table).reshape(-1, c, len(TERMS))))
+    splits = pq.read_table(path, columns=["split", "label"])
+    parts: list[SplitTerms] = []
+    for split in pc.unique(splits["split"]).to_pylist():
+        c = len(pc.unique(splits["label"].filter(pc.equal(splits["split"], split))))
+        batches = list(stream_contributions(path, split, c))
+        ids = [id for some, _ in batches for id in some]
+        parts.append((split, ids, np.concatenate([terms for _, terms in batches])))
     return parts
 
 
@@ -68,16 +97,17 @@ def splits_in(path: Path) -> set[str]:
 
 def stream_contributions(path: Path, split: str, n_labels: int) -> Iterator[tuple[list[str], np.ndarray]]:
     """(ids (b,), terms (b, c, 6)) of one split, some rows at a time, so that the whole never is in memory."""
-    ids, kept = np.zeros(0, object), np.zeros((0, len(TERMS)), np.float32)
-    for batch in pq.ParquetFile(path).iter_batches(CELLS):
-        table = pa.Table.from_batches([batch])
-        table = table.filter(pc.equal(table["split"], split))
-        ids = np.concatenate([ids, table["id"].to_numpy()])
-        kept = np.concatenate([kept, _terms(table)])
-        whole = len(ids) // n_labels * n_labels
-        if whole:
-            yield ids[:whole:n_labels].tolist(), kept[:whole].reshape(-1, n_labels, len(TERMS))
-            ids, kept = ids[whole:], kept[whole:]
+    rest: pa.Table | None = None
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(CELLS):
+            table = pa.Table.from_batches([batch])
+            table = table.filter(pc.equal(table["split"], split))
+            table = table if rest is None else pa.concat_tables([rest, table])
+            whole = len(table) // n_labels * n_labels
+            if whole:
+                ids = table["id"].take(pa.array(np.arange(0, whole, n_labels)))
+                yield ids.to_pylist(), _terms(table.slice(0, whole)).reshape(-1, n_labels, len(TERMS))
+            rest = table.slice(whole)
 
 
 def read_image_terms(path: Path, split: str, image: str) -> np.ndarray:

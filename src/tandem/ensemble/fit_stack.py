@@ -22,6 +22,7 @@ from tandem.runtime.progress import progress
 
 LEARNED, WEIGHTED, MEAN = "stack", "weighted", "mean"  # among the candidates
 MOST_FOLDS = 5  # of more folds some are left out together: second levels are fitted without every pair
+FITTED = 50_000  # rows, at most, that the learners of one second level are fitted on: of more a part is drawn
 Gains = dict[str, dict[str, tuple[float, float, float]]]
 
 
@@ -93,6 +94,8 @@ def fit_stack(
         "candidates": candidates,
         "gains": gains,
     }
+    if cv.fits and len(y) > FITTED:
+        summary |= {"second_level_rows": FITTED}  # drawn from those of each fit
     fold_stacks = {int(number): used[i % MOST_FOLDS] for i, number in enumerate(numbers)}
     return StackFit(stack, proba, contributions, inputs, fold, fold_stacks, summary | _weights(stack, names))
 
@@ -293,7 +296,7 @@ class StackCV:
                 self._cache[without] = read_stack(folder).second
                 self.done(self.y.shape[1])
                 return self._cache[without]
-            rows = ~np.isin(self.fold, list(without))
+            rows = fitted_rows(~np.isin(self.fold, list(without)))
             inputs, y, fold, known = self.inputs.take(rows), self.y[rows], self.fold[rows], self._known(rows)
             members = list(range(inputs.logits.shape[1]))
             fit = SecondLevelFit(inputs, y, fold, self.seed, self.threads, known, self.done)
@@ -301,6 +304,14 @@ class StackCV:
             if folder:
                 write_stack(folder, Stack(self._cache[without], np.zeros(len(LEARNERS))))
         return self._cache[without]
+
+
+def fitted_rows(kept: np.ndarray) -> np.ndarray:
+    """Numbers of the rows that are `kept` (n,) bool, of more than FITTED a part that is the same in every run."""
+    rows = np.flatnonzero(kept)
+    if len(rows) <= FITTED:
+        return rows
+    return np.sort(np.random.default_rng(len(rows)).choice(rows, FITTED, replace=False))
 
 
 def choose(losses: Mapping[str, np.ndarray], group: np.ndarray | None = None) -> tuple[str, Gains]:

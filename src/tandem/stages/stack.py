@@ -24,7 +24,7 @@ from tandem.artifacts.contributions import (
     NO_IMAGE,
     TERMS,
     SplitTerms,
-    read_contributions,
+    replace_contributions,
     splits_in,
     write_contributions,
 )
@@ -205,6 +205,8 @@ def check_terms(
 
 def print_summary(title: str, fitted: StackFit, members: Sequence[str], seconds: float) -> None:
     print(f"{title} of {len(members)}: {', '.join(members)}; {seconds:.1f} s")
+    if some := fitted.summary.get("second_level_rows"):
+        print(f"boosted trees and regressions were fitted on {some:,} rows, drawn from {len(fitted.fold):,}")
     if fitted.summary["dropped"]:
         print(f"not used, because they do not lower the loss: {', '.join(fitted.summary['dropped'])}")
     if (kept := fitted.summary["kept"]) != LEARNED:
@@ -261,8 +263,7 @@ def predict_test(paths: Paths, name: str, rows: LabelledRows, members: Members, 
         without, few = read_stack(paths.no_caption_stack(name).parent), inputs.take(missing)
         terms[missing] = stack_terms(without.contributions(few), ["image"] * len(members), None)
         proba[missing] = without.predict_proba(few)
-    written = [part for part in read_contributions(paths.contributions(name)) if part[0] != "test"]
-    write_contributions(paths.contributions(name), rows.names, [*written, ("test", ids, terms)])
+    replace_contributions(paths.contributions(name), rows.names, ("test", ids, terms))
     origin = origin_of(paths, name, rows, artifact) | {"inputs": dict(artifact.inputs)}
     Predictions(ids, rows.names, proba, origin).write(paths.test(name))
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tandem.artifacts.atomic_io import read_json, write_json
-from tandem.artifacts.contributions import BOTH, modality_shares, read_contributions, write_contributions
+from tandem.artifacts.contributions import BOTH, modality_shares, replace_contributions, write_contributions
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.config.experiments import Experiment
@@ -116,9 +116,8 @@ def write_test(job: FoldJob, folds: list[int], artifact: Artifact) -> None:
     inputs, ensemble = read_inputs(job.paths, job.experiment, "test"), job.load(folds)
     if job.experiment.has_terms:
         terms = ensemble.terms(inputs)[BOTH]
-        file = job.paths.contributions(job.name)
-        parts = [part for part in read_contributions(file) if part[0] != "test"]
-        write_contributions(file, job.rows.names, [*parts, ("test", inputs.ids, terms.astype(np.float32))])
+        part = ("test", inputs.ids, terms.astype(np.float32))
+        replace_contributions(job.paths.contributions(job.name), job.rows.names, part)
     proba = sigmoid(terms.sum(-1)).astype(np.float32) if job.experiment.explains else ensemble.probabilities(inputs)
     origin = job.origin(artifact.key) | {"inputs": artifact.inputs}
     Predictions(inputs.ids, job.rows.names, proba, origin).write(job.paths.test(job.name))
