@@ -20,12 +20,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-from at_scale import data_stages
+from at_scale import data_stages, model_stages
 from at_scale.stage import COMP, Size, Stage
 
 from tandem.artifacts.paths import Paths
 
-STAGES: list[Stage] = [*data_stages.BEFORE_TRAINING, *data_stages.AFTER_TRAINING]
+STAGES: list[Stage] = [*data_stages.BEFORE_TRAINING, *model_stages.MODELS, *data_stages.AFTER_TRAINING]
 QUICK = (Size(10_000, 18), Size(30_000, 18))
 LONG = (Size(10_000, 18), Size(100_000, 18), Size(1_000_000, 18), Size(20_000, 1_103))
 MILLION = 1_000_000

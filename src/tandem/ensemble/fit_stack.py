@@ -22,7 +22,7 @@ from tandem.runtime.progress import progress
 
 LEARNED, WEIGHTED, MEAN = "stack", "weighted", "mean"  # among the candidates
 MOST_FOLDS = 5  # of more folds some are left out together: second levels are fitted without every pair
-FITTED = 50_000  # rows, at most, that the learners of one second level are fitted on: of more a part is drawn
+FITTED = 30_000  # rows, at most, that the learners of one second level are fitted on: of more a part is drawn
 Gains = dict[str, dict[str, tuple[float, float, float]]]
 
 
@@ -87,7 +87,7 @@ def fit_stack(
         kept, gains, candidates = _choose_of(losses, group)
         stack = cv.fit() if kept == LEARNED else means.fit() if kept == WEIGHTED else fixed[kept]
         bar.update(cv.fits * y.shape[1] - bar.n)  # the last second level is fitted only where it is kept
-    summary = {
+    summary: dict[str, Any] = {
         "kept": kept,  # chosen on all rows
         # by number of the fold: chosen without its rows
         "kept_per_fold": {int(number): per_fold[i % MOST_FOLDS] for i, number in enumerate(numbers)},
@@ -95,7 +95,7 @@ def fit_stack(
         "gains": gains,
     }
     if cv.fits and len(y) > FITTED:
-        summary |= {"second_level_rows": FITTED}  # drawn from those of each fit
+        summary["second_level_rows"] = FITTED  # drawn from those of each fit
     fold_stacks = {int(number): used[i % MOST_FOLDS] for i, number in enumerate(numbers)}
     return StackFit(stack, proba, contributions, inputs, fold, fold_stacks, summary | _weights(stack, names))
 

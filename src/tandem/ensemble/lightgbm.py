@@ -7,6 +7,7 @@ import lightgbm as lgb
 import numpy as np
 
 from tandem.logits import smoothed_log_odds
+from tandem.runtime.resources import threads
 
 # small trees and strong shrinkage: a few thousand rows, and rare labels
 PARAMETERS: dict[str, Any] = {
@@ -25,6 +26,7 @@ PARAMETERS: dict[str, Any] = {
     "verbosity": -1,
 }
 MAX_ROUNDS, PATIENCE = 300, 10
+MANY_ROWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -54,15 +56,20 @@ class Boosted:
         """(n,) raw scores."""
         if self.booster is None:
             return np.full(len(x), self.bias)
-        return self.bias + np.asarray(self.booster.predict(x, raw_score=True, num_threads=1))
+        return self.bias + np.asarray(self.booster.predict(x, raw_score=True, num_threads=_threads(x)))
 
     def contributions(self, x: np.ndarray) -> np.ndarray:
         """(n, d + 1) that sum to `logits`: of each feature, and a constant (SHAP values, Lundberg et al. 2018)."""
         out = np.zeros((len(x), x.shape[1] + 1))
         if self.booster is not None:
-            out += self.booster.predict(x, pred_contrib=True, num_threads=1)
+            out += self.booster.predict(x, pred_contrib=True, num_threads=_threads(x))
         out[:, -1] += self.bias
         return out
+
+
+def _threads(x: np.ndarray) -> int:
+    """To predict with: rows do not depend on each other, and of few rows threads cost more than they save."""
+    return threads() if len(x) >= MANY_ROWS else 1
 
 
 def _choose_rounds(x: np.ndarray, y: np.ndarray, held_out: np.ndarray, parameters: dict[str, Any]) -> int:
