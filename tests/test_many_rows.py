@@ -3,13 +3,22 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
+from tandem.artifacts import contributions
+from tandem.artifacts.contributions import TERMS, read_contributions, replace_contributions, write_contributions
 from tandem.config.encoders import CaptionEncoder, ImageEncoder
 from tandem.config.experiments import HeadExperiment, TfidfExperiment, make_experiment
 from tandem.config.toml_files import read_toml
 from tandem.config.training import Head, HeadTraining
+from tandem.decoding import NestedCV, Rule, nested_cv
+from tandem.decoding.scoring import score
+from tandem.ensemble import fit_stack as fit_stack_module
+from tandem.ensemble.fit_stack import fit_stack, fitted_rows
+from tandem.logits import sigmoid
+from tandem.metrics import intervals, paired_interval
 from tandem.models import inputs as inputs_module
 from tandem.models import mlp_head, tfidf
 from tandem.models.base import TrainingRun
@@ -136,3 +145,71 @@ def test_the_experiments_of_the_set_for_a_million_rows_are_valid(name):
         assert (experiment.head.hidden, experiment.head.bags, experiment.train.epochs) == (256, 1, 2)
     else:
         assert isinstance(experiment, TfidfExperiment)
+
+
+def test_contributions_are_written_in_row_groups_and_one_split_is_replaced_without_the_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(contributions, "CELLS", 6)  # two images of three labels
+    path, names = tmp_path / "contributions.parquet", ("x", "y", "z")
+    terms = np.random.default_rng(0).normal(size=(5, 3, len(TERMS))).astype(np.float32)
+    parts = [("train", list("abcde"), terms), ("test", ["v"], terms[:1]), ("no_caption", list("abcde"), 2 * terms)]
+    write_contributions(path, names, parts)
+    assert pq.ParquetFile(path).num_row_groups == 3 + 1 + 3
+    replace_contributions(path, names, ("test", ["v", "w"], -terms[:2]))
+    found = {split: (ids, part.tolist()) for split, ids, part in read_contributions(path)}
+    assert found["test"] == (["v", "w"], (-terms[:2]).tolist())
+    assert [found[split] for split, _, _ in (parts[0], parts[2])] == [(i, t.tolist()) for _, i, t in parts[::2]]
+
+
+def members(n: int = 600) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """(probabilities of two members, y, fold): each knows one of the two labels."""
+    rng = np.random.default_rng(0)
+    y = (rng.random((n, 2)) < 0.4).astype(np.uint8)
+    logits = rng.normal(size=(2, n, 2)) + 3 * np.eye(2)[:, None] * (2.0 * y - 1)
+    return {name: sigmoid(one).astype(np.float32) for name, one in zip("ab", logits, strict=True)}, y, np.arange(n) % 3
+
+
+def test_a_second_level_of_many_rows_is_fitted_on_a_part_of_them_and_it_is_said(monkeypatch):
+    probas, y, fold = members()
+    whole = fit_stack(probas, None, y, fold, 0, 1)
+    monkeypatch.setattr(fit_stack_module, "FITTED", 150)
+    part = fit_stack(probas, None, y, fold, 0, 1)
+    assert "second_level_rows" not in whole.summary and part.summary["second_level_rows"] == 150
+    assert part.proba.shape == whole.proba.shape and part.proba.min() > 0  # every row is predicted
+    losses = [fit_stack_module.surrogate_loss(y, fit.proba).mean() for fit in (whole, part)]
+    assert losses[1] < losses[0] + 0.02
+
+
+def test_the_part_that_is_fitted_on_is_of_the_kept_rows_and_the_same_in_every_run(monkeypatch):
+    monkeypatch.setattr(fit_stack_module, "FITTED", 20)
+    kept = np.arange(100) % 2 == 0
+    rows = fitted_rows(kept)
+    assert len(set(rows.tolist())) == 20 and kept[rows].all() and rows.tolist() == fitted_rows(kept).tolist()
+    assert fitted_rows(np.arange(20) > 0).tolist() == list(range(1, 20))
+
+
+@pytest.mark.parametrize("metric", ["f1_samples", "f1_macro", "log_loss"])
+@pytest.mark.parametrize("unknown", [False, True])
+def test_decoders_of_many_rows_are_fitted_on_a_part_and_scored_on_all(metric, unknown, monkeypatch):
+    probas, y, fold = members()
+    known = np.random.default_rng(1).random(y.shape) < 0.9 if unknown else None
+    proba, rule, names = (probas["a"] + probas["b"]) / 2, Rule(metric=metric), ("x", "y")
+    whole = score(proba, y, fold, names, rule, known=known)
+    monkeypatch.setattr(nested_cv, "FITTED", 400)
+    part = score(proba, y, fold, names, rule, known=known)
+    assert "fitted_rows" not in whole[0] and "fitted_rows" not in whole[1]
+    assert part[0]["fitted_rows"] == part[1]["fitted_rows"] == 400 and part[1]["rows"] == 600
+    assert abs(part[1]["score"] - whole[1]["score"]) < 0.03
+    assert abs(part[1]["map"] - whole[1]["map"]) < 1e-12  # of the probabilities of all rows
+    decoded = NestedCV(proba, y, fold, rule, known=known).cross_val_predict("fixed")
+    assert decoded.any(1).all()  # `least` is 1: every row is decoded
+
+
+@pytest.mark.parametrize("metric", ["f1_micro", "f1_macro"])
+def test_intervals_of_many_groups_draw_blocks_of_them_and_are_as_wide(metric, monkeypatch):
+    probas, y, _ = members(2000)
+    preds = [proba > 0.5 for proba in probas.values()]
+    gain, low, high = paired_interval(metric, y, preds[0], (preds[0] | preds[1]))
+    monkeypatch.setattr(intervals, "MANY_GROUPS", 1000)
+    monkeypatch.setattr(intervals, "BLOCKS", 200)
+    again = paired_interval(metric, y, preds[0], (preds[0] | preds[1]))
+    assert again[0] == gain and np.allclose([again[2] - again[1]], [high - low], rtol=0.25)

@@ -21,6 +21,7 @@ from tandem.decoding.thresholds import hide_unknown, shrink, tune_ascent, tune_g
 from tandem.metrics import log_loss
 
 BLOCKS = 5  # of folds, at most
+FITTED = 200_000  # rows, at most, that anything is fitted on: of more a part, the same in every run; all are scored
 PARTS = 4  # of a fold that is the only one left: enough for three choices, each within the rows of the one before
 STRENGTHS = (0.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, np.inf)
 
@@ -61,6 +62,14 @@ class NestedCV:
             group = np.arange(rows.sum()) if self.group is None else np.unique(self.group[rows], return_inverse=True)[1]
             part[rows] = -1 - group % PARTS
         return part
+
+    @cached_property
+    def fitted(self) -> np.ndarray:
+        """(n,) bool: the rows that thresholds, calibrations and choices within a fit are made on."""
+        n = len(self.y)
+        if n <= FITTED:
+            return np.ones(n, bool)
+        return np.isin(np.arange(n), np.random.default_rng(n).choice(n, FITTED, replace=False))
 
     def _next(self, without: Folds) -> list[Folds]:
         """What to leave out besides `without`, one at a time; empty where it would be all that is left: then no choice
@@ -152,10 +161,10 @@ class NestedCV:
 
     def _best_strength(self, without: Folds) -> float:
         """How far to shrink: the best of STRENGTHS on folds that the thresholds were not tuned on."""
-        rows = self._kept(without)
+        rows = self._fitted(without)
 
         def score(strength: float) -> float:
-            pred = self._apply(without, partial(self._shrunk, strength))[rows]
+            pred = self._apply(without, partial(self._shrunk, strength), rows)[rows]
             return self.rule.sets.merit(self.y[rows], pred, self._known(rows))
 
         return max(STRENGTHS, key=score) if self._next(without) else np.inf
@@ -176,17 +185,17 @@ class NestedCV:
 
     def _best_calibration(self, without: Folds) -> Calibration:
         """The calibration of the kind with the lowest cross-fitted log loss."""
-        rows = self._kept(without)
+        rows = self._fitted(without)
 
         def loss(kind: str) -> float:
-            proba = self._apply(without, partial(self._calibration, kind))[rows]
+            proba = self._apply(without, partial(self._calibration, kind), rows)[rows]
             return log_loss(self.y[rows], proba, self._known(rows))
 
         return self._calibration(min(KINDS, key=loss) if self._next(without) else KINDS[0], without)
 
     def _calibration(self, kind: str, without: Folds) -> Calibration:
         def fit() -> Calibration:
-            return calibrate(kind, *self._rows(without), self._known(self._kept(without)))
+            return calibrate(kind, *self._rows(without), self._known(self._fitted(without)))
 
         return self._cached(("calibration", kind, without), fit)
 
@@ -194,31 +203,42 @@ class NestedCV:
         """Weights of the set sizes, from rows without unknown cells; None where there are none."""
         proba, y = self._rows(without)
         if self.known is not None:
-            whole = self.known[self._kept(without)].all(1)
+            whole = self.known[self._fitted(without)].all(1)
             proba, y = proba[whole], y[whole]
         return fit_size_weights(calibration(proba), y) if len(y) else None
 
     def _tuning_rows(self, without: Folds) -> tuple[np.ndarray, np.ndarray, Rule]:
         """(proba, y, rule) that thresholds are tuned on."""
-        return hide_unknown(*self._rows(without), self.rule.tuned, self._known(self._kept(without)))
+        return hide_unknown(*self._rows(without), self.rule.tuned, self._known(self._fitted(without)))
 
     def _known(self, rows: np.ndarray) -> np.ndarray | None:
         return None if self.known is None else self.known[rows]
 
     def _kept(self, without: Folds) -> np.ndarray:
         """(n,) bool: the rows outside the folds, or parts, `without`."""
-        return ~(np.isin(self.fold, list(without)) | np.isin(self._part, list(without)))
+        return self._cached(
+            ("kept", without), lambda: ~(np.isin(self.fold, list(without)) | np.isin(self._part, list(without)))
+        )
+
+    def _fitted(self, without: Folds) -> np.ndarray:
+        """(n,) bool: those of them that are fitted on."""
+        return self._kept(without) & self.fitted
 
     def _rows(self, without: Folds) -> tuple[np.ndarray, np.ndarray]:
-        """(proba, y) outside the folds `without`."""
-        if not without:
+        """(proba, y) outside the folds `without`, to fit on."""
+        if not without and len(self.y) <= FITTED:
             return self.proba, self.y
-        rows = self._kept(without)
+        rows = self._fitted(without)
         return self.proba[rows], self.y[rows]
 
-    def _apply(self, without: Folds, fit: Callable[[Folds], Callable[[np.ndarray], np.ndarray]]) -> np.ndarray:
-        """(n, c): each block or part through what is fitted without it; zero in `without`."""
-        out, kept = np.zeros(self.proba.shape), self._kept(without)
+    def _apply(
+        self,
+        without: Folds,
+        fit: Callable[[Folds], Callable[[np.ndarray], np.ndarray]],
+        among: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """(n, c): each block or part through what is fitted without it; zero in `without` and outside `among`."""
+        out, kept = np.zeros(self.proba.shape), self._kept(without) if among is None else among
         for more in self._next(without):
             rows = kept & ~self._kept(more)
             out[rows] = fit(without | more)(self.proba[rows])

@@ -62,6 +62,7 @@ def score(
         rule.metric: cross_fitted,
         "rows": len(y),
         "groups": len(y) if group is None else len(np.unique(group)),
+        **_fitted_rows(cv),
         **_decoder_scores(cv),
         "labels_per_row": float(pred.sum(1).mean()),
         "predicted_rate": dict(zip(names, pred.mean(0).tolist(), strict=True)),
@@ -88,6 +89,11 @@ def _decoder_scores(cv: NestedCV) -> dict[str, Any]:
     }
 
 
+def _fitted_rows(cv: NestedCV) -> dict[str, int]:
+    """How many of the rows were fitted on, where not all were."""
+    return {} if cv.fitted.all() else {"fitted_rows": int(cv.fitted.sum())}
+
+
 def recipe(cv: NestedCV, names: tuple[str, ...]) -> dict[str, Any]:
     """What thresholds.json holds: the decoder in use, the tuned thresholds whatever is in use, and all decoders."""
     decoder, tuned = cv.decoder("auto"), cv.decoder(cv.choose_thresholds())
@@ -95,6 +101,7 @@ def recipe(cv: NestedCV, names: tuple[str, ...]) -> dict[str, Any]:
     without_each = np.array([cv.decoder(tuned.name, block).thresholds for block in cv.blocks])
     return {
         "decoder": decoder.name,
+        **_fitted_rows(cv),
         "about": about(decoder.name, cv.rule),
         "labels": list(names),
         **cv.rule.settings(),

@@ -11,7 +11,9 @@ from tandem.metrics.registry import METRICS, Metric
 BOOTSTRAP = 400  # samples
 CELLS = 4e8  # rows x labels x samples, at most, of a metric that ranks every label's rows
 DRAWS = 50  # at a time, of all labels
+F_OF_SUMS = ("f1_micro", "f1_macro")
 RERUNS = 100  # samples of a metric of the user's
+MANY_GROUPS, BLOCKS = 100_000, 10_000  # of more groups, whole blocks of them are drawn: their sums are added up once
 
 
 def paired_interval(
@@ -71,7 +73,7 @@ def label_gains(
 
     The same intervals as `paired_interval` gives for macro F of that one label; all labels share the draws.
     """
-    group = _numbered(groups, len(y))
+    group = _in_blocks(_numbered(groups, len(y)))
     rng, n_groups, true = np.random.default_rng(seed), int(group.max()) + 1, counted(y, known)
     order = np.argsort(group, kind="stable")
     first = np.flatnonzero(np.diff(group[order], prepend=-1))
@@ -116,12 +118,19 @@ def bootstrap_gains(
     The same seed draws the same groups, whatever the predictions; a draw without a score is left out.
     """
     judge = METRICS[metric] if isinstance(metric, str) else metric
-    group = _numbered(groups, len(y))
+    group = _in_blocks(_numbered(groups, len(y)))
     rng, n_groups = np.random.default_rng(seed), int(group.max()) + 1
-    before, after = (_weighted(judge, y, values, beta, zero_division, known) for values in (baseline, other))
+    summed = judge.name in F_OF_SUMS and len(y) > MANY_GROUPS
+    before, after = (
+        _weighted_f(judge.name, y, values, beta, zero_division, known, group)
+        if summed
+        else _weighted(judge, y, values, beta, zero_division, known)
+        for values in (baseline, other)
+    )
     gains = np.zeros(_samples(judge, y))
     for i in range(len(gains)):
-        weight = rng.poisson(1.0, n_groups).astype(np.float32)[group]
+        weight = rng.poisson(1.0, n_groups).astype(np.float32)
+        weight = weight if summed else weight[group]
         gains[i] = after(weight) - before(weight)
     gains = gains[np.isfinite(gains)]
     if not len(gains):
@@ -134,6 +143,11 @@ def _numbered(groups: np.ndarray | None, n: int) -> np.ndarray:
     return np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
 
 
+def _in_blocks(group: np.ndarray) -> np.ndarray:
+    """Of MANY_GROUPS numbers of groups BLOCKS numbers of blocks, drawn as wholes: as good where blocks are many."""
+    return group % BLOCKS if group.max() >= MANY_GROUPS else group
+
+
 def _samples(judge: Metric, y: np.ndarray) -> int:
     if judge.name.startswith("f1_"):
         return BOOTSTRAP
@@ -144,7 +158,7 @@ def _weighted(
     judge: Metric, y: np.ndarray, values: np.ndarray, beta: float, zero_division: float, known: np.ndarray | None
 ) -> Callable[[np.ndarray], float]:
     """The score as a function of the rows' weights (n,); NaN where it has none."""
-    if judge.name in ("f1_micro", "f1_macro"):
+    if judge.name in F_OF_SUMS:
         return _weighted_f(judge.name, y, values, beta, zero_division, known)
     if judge.name in ("auc_macro", "map_macro"):
         ranked = RankedLabels(y, values, known)
@@ -177,11 +191,20 @@ def _ratio_mean(sums: np.ndarray, weights: np.ndarray) -> float:
 
 
 def _weighted_f(
-    metric: str, y: np.ndarray, pred: np.ndarray, beta: float, zero_division: float, known: np.ndarray | None
+    metric: str,
+    y: np.ndarray,
+    pred: np.ndarray,
+    beta: float,
+    zero_division: float,
+    known: np.ndarray | None,
+    group: np.ndarray | None = None,
 ) -> Callable[[np.ndarray], float]:
+    """As a function of the weights of rows, or of the groups (n,) of rows."""
     y, pred = counted(y, known), counted(pred, known)
     labels = slice(None) if known is None else known.any(0)
     cells = [a[:, labels].astype(np.float32) for a in (y & pred, y, pred)]
+    if group is not None:
+        cells = [np.stack([np.bincount(group, column) for column in a.T], axis=1) for a in cells]
 
     def score(weight: np.ndarray) -> float:
         overlap, true, predicted = ((weight @ a).sum() if metric == "f1_micro" else weight @ a for a in cells)

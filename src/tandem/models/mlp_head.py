@@ -128,12 +128,12 @@ class HeadModel:
         first = torch.from_numpy(inputs.side_by_side(self.cfg.blocks, 0))
         self.mean, self.deviation = mean_and_deviation(first)
         del first
-        held = torch.stack([self._view(inputs, v) for v in range(inputs.views)]).to(on)
+        held = torch.stack([self._view(inputs, v).to(on) for v in range(inputs.views)])
         return _Rows(len(inputs), inputs.views, on, read, held)
 
     def _view(self, inputs: Inputs, view: int | np.ndarray, rows: slice | np.ndarray = slice(None)) -> torch.Tensor:
         x = torch.from_numpy(inputs.side_by_side(self.cfg.blocks, view, rows))
-        return ((x - self.mean) / self.deviation).clamp(-6, 6)
+        return x.sub_(self.mean).div_(self.deviation).clamp_(-6, 6)
 
     def save(self, path: Path) -> None:
         tensors = {"mean": self.mean, "deviation": self.deviation}

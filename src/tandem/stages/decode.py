@@ -58,6 +58,8 @@ def print_scores(name: str, rule: Rule, scores: Mapping[str, Any]) -> None:
         f"{name}: out-of-fold {rule.metric} {scores['score']:.4f} cross-fitted, {scores['in_sample']:.4f} in sample; "
         f"decoder{'' if sets is rule else ' of label sets, by ' + sets.metric}: {scores['decoder']}{why}"
     )
+    if some := scores.get("fitted_rows"):
+        print(f"{name}: decoders were fitted on {some:,} rows, drawn from {scores['rows']:,}, and scored on all")
     if left_out := scores.get("left_out"):
         print(f"{name}: not in {rule.metric}, because all rows have the label or none: {', '.join(left_out)}")
     if few := scores.get("rows_without_caption"):
