@@ -34,6 +34,8 @@ def device(name: str = "") -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and "LOCAL_RANK" in os.environ:  # of torchrun: each process has a GPU of its own
         name = f"cuda:{os.environ['LOCAL_RANK']}"
+    if name == "cuda":  # torch.cuda.set_device takes none without a number
+        name = "cuda:0"
     return torch.device(name)
 
 
