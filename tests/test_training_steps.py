@@ -188,6 +188,15 @@ def test_a_compiler_that_fails_costs_one_line(monkeypatch, capsys):
     assert lines == ["torch.compile: backend='broken' raised: RuntimeError: no ptxas; the network is run without it"]
 
 
+def test_batches_of_different_shapes_are_not_compiled(monkeypatch, capsys):
+    def broken(graph, inputs):
+        raise RuntimeError("called")
+
+    compile_here(monkeypatch, broken)
+    trained(replace(toy(), compiles=False))
+    assert capsys.readouterr().out == ""
+
+
 def test_only_cuda_compiles_and_only_training_that_is_long_enough(monkeypatch):
     network = nn.Linear(1, 1)
     assert torch_setup.compiled(network, torch.device("cpu"), 10_000) is network

@@ -98,6 +98,7 @@ class FusionModel:
             predict_proba=self.predict_proba,
             split=split(),
             rows=len(y),
+            compiles=cfg.tokens is None,  # captions have another length in every batch
         )
         with closing(loader):
             log = fit(task, train, run)

@@ -35,7 +35,8 @@ def fit(task: Task, cfg: Training, run: TrainingRun) -> list[dict[str, Any]]:
     if task.split.world > 1:
         log, first_state = task.split.from_first((log, on_cpu(state.state())))
         state.load(first_state)
-    left = task.steps * (epochs - len(log)) if task.split.world == 1 else 0  # several processes don't compile
+    alone = task.split.world == 1  # several processes don't compile
+    left = task.steps * (epochs - len(log)) if alone and task.compiles else 0
     steps = Steps(task, cfg, state, compiled(task.network, device, left))
     steps.pieces = log[-1].get("accumulate", cfg.accumulate) // cfg.accumulate if log else 1
     for epoch in range(first := len(log), epochs):

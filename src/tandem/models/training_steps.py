@@ -35,6 +35,7 @@ class Task:
     predict_proba: Callable[[Inputs], np.ndarray] | None = None  # (n, c) by `network`; None: no rows are watched
     split: Split = ALONE  # where several processes train it: `batches` are of the own rows
     rows: int = 0  # of an epoch, in all processes; only for those
+    compiles: bool = True  # False where batches differ in shape: torch.compile begins again for each new one
 
 
 class Steps:

@@ -18,7 +18,7 @@ from tandem.runtime.progress import print_line
 from tandem.runtime.resources import DEVICE, threads
 
 BACKEND = "inductor"  # of torch.compile
-COMPILED_STEPS = 500  # of training: with fewer, compiling takes longer than it saves
+COMPILED_STEPS = 10_000  # of training: with fewer, compiling, which takes minutes, costs more than it saves
 
 
 def devices() -> list[str]:
