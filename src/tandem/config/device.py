@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -34,7 +35,10 @@ def chosen_device(comp: str, given: str) -> Iterator[None]:
     """
     before = os.environ.get(DEVICE, "")
     name = given or before
-    file = Paths(comp).competition
+    try:
+        file = Paths(comp).competition
+    except ValueError:
+        file = Path()  # no name of a competition: the stage says so
     from_file = "" if name or not file.is_file() else parse_toml(file).get("device", "")
     if isinstance(from_file, str) and NAMES.fullmatch(from_file):  # else reading the file says what is wrong with it
         name = from_file
