@@ -6,11 +6,11 @@ COMP ?= sample
 $(if $(filter-out 1,$(words $(COMP)))$(strip $(foreach c,/ . * ? [ ; & | < > ~ ' " ` \ $$,$(findstring $c,$(COMP)))),$(error COMP='$(COMP)': expected the name of one competition))
 PYTHON ?= python3
 JOBS ?= $(or $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS))),1)
-READY := .venv/.ready
+READY := .venv/.ready $(if $(filter ray,$(ENGINE)),.venv/.ready-ray)
 # those of the command line that only one target is to know, so that it can refuse them
-GIVEN = $(if $(word 2,$(MAKECMDGOALS)),,$(foreach v,$(filter-out COMP JOBS CORES DEVICE PYTHON SLUG TRUST COLUMNS BROWSER MAKE% TANDEM_% HF_% CUDA_%,$(.VARIABLES)), \
+GIVEN = $(if $(word 2,$(MAKECMDGOALS)),,$(foreach v,$(filter-out COMP JOBS CORES DEVICE ENGINE RAY_ADDRESS PYTHON SLUG TRUST COLUMNS BROWSER MAKE% TANDEM_% HF_% CUDA_%,$(.VARIABLES)), \
   $(if $(findstring command,$(origin $v)),$(if $($v),$v=$(call quoted,$($v))))))
-TANDEM = @$(if $(CORES),TANDEM_THREADS="$(CORES)") $(if $(DEVICE),TANDEM_DEVICE="$(DEVICE)") $(if $(strip $(GIVEN)),TANDEM_GIVEN=$(call quoted,$(strip $(GIVEN)))) .venv/bin/python -m tandem $@ $(COMP)
+TANDEM = @$(if $(CORES),TANDEM_THREADS="$(CORES)") $(if $(DEVICE),TANDEM_DEVICE="$(DEVICE)") $(if $(ENGINE),TANDEM_ENGINE="$(ENGINE)") $(if $(RAY_ADDRESS),RAY_ADDRESS="$(RAY_ADDRESS)") $(if $(strip $(GIVEN)),TANDEM_GIVEN=$(call quoted,$(strip $(GIVEN)))) .venv/bin/python -m tandem $@ $(COMP)
 quoted = '$(subst ','\'',$1)'
 GOAL = $(if $(EXPS),--exps "$(EXPS)") $(if $(STACK),--stack "$(STACK)") $(if $(BUDGET),--budget "$(BUDGET)") --jobs "$(JOBS)"
 
@@ -22,7 +22,7 @@ GOAL = $(if $(EXPS),--exps "$(EXPS)") $(if $(STACK),--stack "$(STACK)") $(if $(B
 
 help:  ## Start: this list
 	@echo "Tandem: from a competition zip to a validated submission."
-	@echo 'Usage: make TARGET COMP=name (default: $(COMP)) [CORES=4] [DEVICE=cpu]'
+	@echo 'Usage: make TARGET COMP=name (default: $(COMP)) [CORES=4] [DEVICE=cpu] [ENGINE=ray]'
 	@awk -F ':.*## ' -v W=96 'BEGIN {n = split("Start Train Look Label Share Project", groups, " ")} \
 	  function out(first, text,   i, k, words, line) {k = split(text, words, " "); line = first; \
 	    for (i = 1; i <= k; i++) {if (length(line) + length(words[i]) >= W) {print line; line = sprintf("%20s", "")} line = line " " words[i]} print line} \
@@ -36,16 +36,17 @@ help:  ## Start: this list
 	  'make predict COMP=birds IMAGES=photos OUT=labels.csv'
 
 setup: $(READY)  ## Start: .venv with requirements.txt (every other target does it first) |  | PYTHON=python3.11
-$(READY): requirements.txt pyproject.toml
+.venv/.ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: $(PYTHON) is older than 3.11; choose another: make PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
-.venv/.ready-dev: requirements-dev.txt $(READY)
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	@touch $@
+.venv/.ready-ray: requirements-ray.txt .venv/.ready
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-ray.txt && touch $@
+.venv/.ready-dev: requirements-dev.txt requirements-ray.txt .venv/.ready
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt && touch $@
 
 import: $(READY)  ## Start: unpack a competition, infer its competition.toml | ZIP=file.zip (or DIR=folder) COMP=name | LABELS= ID= IMAGE= CAPTION= METRIC= SET="key=value"
 	$(TANDEM) $(if $(ZIP),--zip "$(ZIP)") $(if $(DIR),--dir "$(DIR)") \

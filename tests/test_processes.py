@@ -19,7 +19,7 @@ from tandem.runtime.executor import LocalPool
 from tandem.runtime.unit import Unit
 
 if __name__ == "__main__":
-    with LocalPool(60, lambda unit: print("begun", flush=True)) as pool:
+    with LocalPool(60, lambda unit, node: print("begun", flush=True)) as pool:
         pool.submit(Unit("a", "a", "time:sleep"))
         list(pool.results())
 """

@@ -148,6 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv.remove("TRUST=1")
         os.environ["TRUST"] = "1"  # see config/trusted_code.py
     argv, device = without_device(argv)
+    argv = without_engine(argv)
     argv = as_options(argv)
     parser, commands, module = make_parser(argv)
     try:
@@ -227,6 +228,14 @@ def without_device(argv: Sequence[str]) -> tuple[list[str], str]:
         else:
             rest.append(word)
     return rest, device
+
+
+def without_engine(argv: Sequence[str]) -> list[str]:
+    """The other words; ENGINE= and RAY_ADDRESS=, which every stage takes, become variables of the environment."""
+    names = {"ENGINE": "TANDEM_ENGINE", "RAY_ADDRESS": "RAY_ADDRESS"}
+    given = {name: value for name, _, value in (word.partition("=") for word in argv) if name in names}
+    os.environ.update({names[name]: value for name, value in given.items()})
+    return [word for word in argv if word.partition("=")[0] not in names]
 
 
 def run_on_device(module: ModuleType | None, args: argparse.Namespace, device: str) -> int:

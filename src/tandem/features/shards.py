@@ -23,6 +23,8 @@ from tandem.features.feature_store import CHUNK, Parts, PartWriter, ranges
 from tandem.runtime.processes import end_with
 from tandem.runtime.progress import clear_lines_of_run, progress
 
+SHARD_ROWS = 1024  # at least: to start a process takes seconds
+
 
 @dataclass(frozen=True)
 class Wanted:

@@ -7,7 +7,8 @@ from typing import Any
 
 from tandem.graph.declared_stages import Graph
 from tandem.graph.task import Step, Task, step_of
-from tandem.graph.units import Unit, preparation, units
+from tandem.graph.unit_files import with_files
+from tandem.graph.units import Unit, feature_units, preparation, units
 from tandem.runtime.executor import Executor
 
 __all__ = ["Step", "carry_out", "step_of", "steps"]
@@ -65,34 +66,44 @@ class _Schedule:
             self.ready += self.sorter.get_ready()
             if not self.ready:
                 return
-            name = min(self.ready, key=self.rank.__getitem__)
-            self.ready.remove(name)
-            step = step_of(self.graph.task(name, self.members))
-            if step is None:
-                self.sorter.done(name)
-            else:
-                self._split(name, step)
+            features: dict[str, list[Step]] = {}  # by what the encoders read
+            for name in sorted(self.ready, key=self.rank.__getitem__):
+                step = step_of(self.graph.task(name, self.members))
+                if step is None:
+                    self.sorter.done(name)
+                elif step.task.stage == "features":
+                    features.setdefault(step.task.config.reads, []).append(step)
+                else:
+                    self._split(name, step)
+            self.ready = []
+            for these in features.values():
+                for name, split in feature_units(self.graph.paths, these, self.executor.width).items():
+                    self.prepared[name], self.left[name] = True, split
+                self.begun |= {step.task.name: step for step in these}
+            self._submit()
 
     def _split(self, name: str, step: Step) -> None:
         first = None if name in self.prepared else preparation(step)
         self.prepared[name], self.begun[name] = first is None, step
         self.left[name] = units(step) if first is None else [first]
-        self._submit(name)
 
-    def _submit(self, task: str) -> None:
-        """The units of a task that need none that is left."""
-        left = {unit.name for unit in self.left[task]}
-        for unit in self.left[task]:
+    def _submit(self) -> None:
+        """The units that need none that is left."""
+        every = [unit for of_task in self.left.values() for unit in of_task]
+        left = {unit.name for unit in every}
+        for unit in every:
             if unit.name not in self.submitted and not left & set(unit.needs):
                 self.submitted.add(unit.name)
-                self.executor.submit(replace(unit, rank=self.rank[task]))
+                ranked = replace(unit, rank=self.rank[unit.task])
+                sent = with_files(self.graph, ranked, self.begun[unit.task]) if self.executor.sends else ranked
+                self.executor.submit(sent)
 
     def end(self, unit: Unit) -> Step | None:
         """The step that is done with this unit; None where more is left of it."""
         name = unit.task
         self.left[name] = [other for other in self.left[name] if other.name != unit.name]
+        self._submit()
         if self.left[name]:
-            self._submit(name)
             return None
         step = self.begun.pop(name)
         self.graph = self.graph.refreshed()  # keys of what follows depend on what was made

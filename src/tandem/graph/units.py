@@ -2,10 +2,15 @@
 pools their predictions; every other task is one unit.
 """
 
+from collections.abc import Sequence
+
+from tandem.artifacts.paths import Paths
+from tandem.data.split_tables import read_ids
+from tandem.features.shards import SHARD_ROWS, Wanted, split_work
 from tandem.features.weights_identity import UNRESOLVED
 from tandem.graph.keys import Artifact, model_name
 from tandem.graph.task import Step
-from tandem.runtime.resources import fold_threads, threads
+from tandem.runtime.resources import fold_threads, has_gpu, threads
 from tandem.runtime.unit import Unit
 
 __all__ = ["Unit", "preparation", "units"]
@@ -31,6 +36,38 @@ def units(step: Step) -> list[Unit]:
     wide = threads() if task.heavy else 1
     run = f"tandem.stages.{task.stage}:run"
     return [Unit(step.title, task.name, run, (step,), wide, gpus, here=not task.heavy)]
+
+
+def feature_units(paths: Paths, steps: Sequence[Step], width: int) -> dict[str, list[Unit]]:
+    """By task, of steps whose encoders read the same: shards of rows, each of which decodes its images once for all
+    encoders, as many as can run at the same time; then each task puts its features together."""
+    if any(str(value).endswith(UNRESOLVED) for step in steps for one in step.stale for value in one.inputs.values()):
+        return {step.task.name: units(step) for step in steps}  # the weights are downloaded first
+    wanted = {step.task.name: _wanted(paths, step) for step in steps}
+    every = [one for found in wanted.values() for one in found]
+    splits = {one.split: one.rows for one in every}
+    number = 1 if has_gpu() else max(1, min(width, sum(splits.values()) // SHARD_ROWS))
+    shards = split_work(paths, every, number)
+    name, wide = steps[0].task.name, 1 if number > 1 else threads()
+    names = tuple(f"{name} shard {i + 1} of {len(shards)}" for i in range(len(shards)))
+    last = [
+        Unit(step.title, step.task.name, "tandem.features.shards:put_together", (wanted[step.task.name],), needs=names)
+        for step in steps
+    ]
+    compute = "tandem.stages.features:compute_shard"
+    computed = [
+        Unit(unit, name, compute, (shard,), wide, gpus=1, of=tuple(last))
+        for unit, shard in zip(names, shards, strict=True)
+    ]
+    found = {unit.task: [unit] for unit in last}
+    return {**found, name: [*computed, *found[name]]}
+
+
+def _wanted(paths: Paths, step: Step) -> list[Wanted]:
+    encoder = step.task.config
+    table = paths.images if encoder.reads == "image" else paths.captions
+    splits = [(artifact.name.rpartition(" ")[2], artifact) for artifact in step.stale]
+    return [Wanted(encoder, split, len(read_ids(table(split))), artifact.made_from) for split, artifact in splits]
 
 
 def _train(step: Step) -> list[Unit]:

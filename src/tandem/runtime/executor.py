@@ -16,7 +16,16 @@ from tandem.runtime.unit import Unit, call
 
 
 class Executor(Protocol):
-    """Runs units, in processes of this machine or on other machines."""
+    """Runs units, in processes of this machine or on other machines.
+
+    width  units of one thread that run at the same time
+    sends  units that say which files they read may run on other machines
+    """
+
+    sends: bool
+
+    @property
+    def width(self) -> int: ...
 
     def submit(self, unit: Unit) -> None:
         """Adds a unit, which begins as soon as there is room for it; all that it needs must be done."""
@@ -55,13 +64,16 @@ def first_that_fits(waiting: Sequence[Unit], running: Sequence[Unit], cores: int
 class LocalPool:
     """Runs units in processes of this machine, as many at a time as there are cores and memory for."""
 
+    sends = False
+
     def __init__(
         self,
         paths: object,
-        begun: Callable[[Unit], object] = lambda unit: None,
+        begun: Callable[[Unit, str], object] = lambda unit, node: None,
         run: Callable[..., object] = run_in_new_process,
     ) -> None:
-        """`begun` is called with each unit as it begins; `run` calls a function in another process."""
+        """`begun` is called with each unit as it begins, and with its node, "" for this machine; `run` calls a function
+        in another process."""
         self.paths, self.begun, self.run = paths, begun, run
         self.cores, self.most = threads(), units_in_memory()
         end_idle_processes()  # they have another working folder or other variables
@@ -78,6 +90,10 @@ class LocalPool:
         self.threads.shutdown()
         end_idle_processes()
 
+    @property
+    def width(self) -> int:
+        return self.cores
+
     def submit(self, unit: Unit) -> None:
         self.waiting.append(unit)
 
@@ -85,7 +101,7 @@ class LocalPool:
         while self.waiting or self.running:
             while unit := first_that_fits(self.waiting, list(self.running.values()), self.cores, self.most):
                 self.waiting.remove(unit)
-                self.begun(unit)
+                self.begun(unit, "")
                 self.running[self.threads.submit(self._run, unit)] = unit
             for future in wait(self.running, return_when=FIRST_COMPLETED).done:
                 unit = self.running.pop(future)

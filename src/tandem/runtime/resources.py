@@ -14,6 +14,7 @@ PACKAGES = ["torch", "timm", "sentence-transformers", "albumentations"]
 PACKAGES += ["iterative-stratification", "numpy", "scikit-learn", "lightgbm"]
 NVIDIA = Path("/proc/driver/nvidia")
 THREADS = "TANDEM_THREADS"  # make CORES= sets it
+ENGINE = "TANDEM_ENGINE"  # make ENGINE= sets it
 NODE = "TANDEM_NODE"  # set in the processes of a cluster: the name of their node
 UNIT_GB = 4  # memory that a process may take: one that trains a fold, computes features or fits a stack
 

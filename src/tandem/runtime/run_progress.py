@@ -69,6 +69,7 @@ class RunState:
         self.tasks = {task.name: task for task in tasks}
         self.experiments = sum(bool(task.subject) for task in tasks)
         self.running: list[RunTask] = []
+        self.nodes: dict[str, str] = {}  # of a cluster, by the unit of work that one carries out
         self.done = 0.0  # cost of the tasks that have ended
         self.prior = self.expected = expected
 
@@ -135,6 +136,7 @@ class RunState:
         late = self.expected is None or now > self.expected  # then a time left would be made up
         left = "" if self.expected is None or late else f", {time_left(self.expected - now)}"
         detail = self.running[0].detail if len(self.running) == 1 else ""
+        detail = "; ".join(f"{node}: {unit}" for unit, node in self.nodes.items()) or detail
         what, detail = "; ".join(parts), f" ({detail})" if detail else ""
         if width is None or len(what + left + detail) <= width:
             return what + left + detail
@@ -178,6 +180,12 @@ class RunProgress:
         with self.lock:
             self.state.begin(name)
             self.begun.setdefault(name, time.monotonic())
+
+    def at(self, unit: str, node: str) -> None:
+        """A unit of work begins on a node of a cluster; "": it ends."""
+        with self.lock:
+            self.state.nodes.pop(unit, None)
+            self.state.nodes |= {unit: node} if node else {}
 
     def end(self, name: str) -> RunTask:
         self._take_events()

@@ -18,6 +18,9 @@ class Unit:
     needs     names of the units of the same task that come first
     here      runs in the process of the run, one after another: what loads neither torch nor LightGBM
     rank      of two units that could begin, the one with the lower rank does
+    reads     names of the files that it reads, where it can run on another machine; none: it runs on this one
+    writes    names of the files that it may write, the record that says that the others are there last
+    of        units whose work it begins: of a shard of features those that put them together
     """
 
     name: str
@@ -29,6 +32,9 @@ class Unit:
     needs: tuple[str, ...] = ()
     here: bool = False
     rank: int = 0
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    of: "tuple[Unit, ...]" = ()
 
 
 def call(function: str, *args: object) -> Any:

@@ -121,7 +121,7 @@ class Watch:
         self.took: dict[str, float] = {}  # by unit that is done
 
     def begin(self, unit: Unit) -> None:
-        self.begun[unit.name] = time.monotonic()
+        self.begun.setdefault(unit.name, time.monotonic())
 
     def end(self, unit: Unit) -> None:
         """Raises OutOfTime where the run takes too long and something can be left out."""

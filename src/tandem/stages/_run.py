@@ -18,7 +18,7 @@ from tandem.graph.lock import only_run
 from tandem.graph.plan import Step, carry_out, steps
 from tandem.graph.units import Unit
 from tandem.runtime.duration import Budget
-from tandem.runtime.executor import LocalPool
+from tandem.runtime.engines import open_executor
 from tandem.runtime.processes import run_in_new_process
 from tandem.runtime.progress import UnfinishedRun, print_line
 from tandem.runtime.run_progress import RunProgress, RunTask
@@ -146,13 +146,19 @@ def make_current(graph: Graph, goals: Sequence[str], names: Sequence[str] = (), 
     expected = total(every) if costs.rates else None
     with RunProgress([run_task(one) for one in every], graph.paths.progress, expected) as run:
 
-        def begun(unit: Unit) -> None:
-            run.begin(unit.task)
-            watch.begin(unit)
+        def begun(unit: Unit, node: str) -> None:
+            for one in (unit, *unit.of):
+                run.begin(one.task)
+                watch.begin(one)
+            run.at(unit.name, node)
 
-        with LocalPool(graph.paths, begun, run_in_new_process) as executor:
+        def unit_ended(unit: Unit) -> None:
+            run.at(unit.name, "")
+            watch.end(unit)
+
+        with open_executor(graph.paths, begun, run_in_new_process) as executor:
             try:
-                return carry_out(graph, goals, names, executor, partial(show_end, run), watch.end)
+                return carry_out(graph, goals, names, executor, partial(show_end, run), unit_ended)
             except BrokenPipeError as error:
                 raise UnfinishedRun from error
             finally:

@@ -10,15 +10,13 @@ from tandem.artifacts.paths import Paths
 from tandem.config.encoders import Encoder
 from tandem.data.split_tables import read_ids
 from tandem.features.extract import load_encoder
-from tandem.features.shards import Wanted, put_together, run_shards, split_work
+from tandem.features.shards import SHARD_ROWS, Shard, Wanted, put_together, run_shard, run_shards, split_work
 from tandem.features.weights_identity import UNRESOLVED, weights_identity
 from tandem.graph.declared_stages import Graph
 from tandem.graph.plan import Step
 from tandem.runtime.processes import run_in_new_process
 from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import device, use_threads
-
-SHARD_ROWS = 1024  # at least: to start a process takes seconds
 
 
 def run(paths: Paths, step: Step) -> None:
@@ -38,6 +36,12 @@ def run_together(paths: Paths, steps: Sequence[Step]) -> None:
         number = 1 if device().type == "cuda" else max(1, min(threads(), rows // SHARD_ROWS))
         run_shards(paths, split_work(paths, these, number))
         put_together(paths, these)
+
+
+def compute_shard(paths: Paths, shard: Shard) -> None:
+    """`run_shard` as a unit of work."""
+    use_threads()
+    run_shard(paths, shard)
 
 
 def wanted(paths: Paths, steps: Sequence[Step]) -> list[list[Wanted]]:
