@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from tandem.ensemble.hill_climbing import hill_climb
 from tandem.ensemble.lightgbm import Boosted
@@ -52,7 +53,8 @@ class SecondLevelFit:
             rows = slice(None) if self.known is None else self.known[:, j]
             return used.features(j)[rows], self.y[rows, j], self.held_out[rows]
 
-        with ThreadPoolExecutor(self.threads) as pool:
+        # threads of BLAS beside these take six times as much processor time, for the same bits
+        with threadpool_limits(1, "blas"), ThreadPoolExecutor(self.threads) as pool:
             logistic = list(pool.map(lambda j: Logistic.fit(*problem(j)), labels))
             helpful = _helpful(members, np.sum([model.gains[:m] for model in logistic], axis=0))
             if len(helpful) < m:
