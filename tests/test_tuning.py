@@ -98,9 +98,7 @@ def trials_of(paths: Paths, name: str) -> dict[str, list]:
 
 def test_each_outer_fold_has_a_search_of_its_own_and_the_best_is_a_toml_that_says_what_it_gains(toy, capsys):
     file = toy.configs / "words.toml"
-    write_text(
-        file, file.read_text().replace("[tune]", "[tfidf]\nc = 1e-4\n[tune]")
-    )  # any value of the range is better
+    write_text(file, file.read_text().replace("[tune]", "[tfidf]\nc = 1e-4\n[tune]"))  # all of the range is better
     found = run("words", trials=2)
     printed = capsys.readouterr().out
     assert f"4 searches of 2 trials, at most {number_of_fits(3, 3, 2)} fits, about 1 min or less" in printed
