@@ -5,7 +5,15 @@ import time
 from pathlib import Path
 
 import pytest
+from checked import write_competition, write_experiment, write_folds, write_split
+from toy import tiny_backbone
 
+from tandem.artifacts.paths import Paths
+from tandem.config.encoders import ImageEncoder
+from tandem.config.experiments import HeadExperiment
+from tandem.graph.declared_stages import Graph
+from tandem.graph.plan import step_of
+from tandem.graph.units import feature_units, units
 from tandem.runtime.executor import LocalPool, first_that_fits
 from tandem.runtime.unit import Unit
 
@@ -90,3 +98,42 @@ def test_the_error_of_one_unit_ends_the_others_at_once_and_is_raised(tmp_path, m
         list(pool.results())
     assert time.monotonic() - start < 30
     assert not (tmp_path / "later").exists()
+
+
+@pytest.fixture
+def graph(tmp_path, monkeypatch) -> Graph:
+    """Two heads on images, 3,000 rows in 5 folds."""
+    monkeypatch.chdir(tmp_path)
+    paths, ids = Paths("toy"), [f"{i}.jpg" for i in range(3000)]
+    write_split(paths, "train", ids, [""] * 3000)
+    write_folds(paths, ids, [i % 5 for i in range(3000)])
+    write_competition(paths, ["cat"], experiments=["small", "large"], test="", folds={"n": 5})
+    weights = tiny_backbone(Path("tiny.safetensors"))
+    for name, size in (("small", 32), ("large", 64)):
+        encoder = ImageEncoder(model="test_efficientnet", weights=weights, size=size)
+        write_experiment(paths, name, HeadExperiment(kind="head", image=encoder))
+    return Graph.open(paths)
+
+
+def step(graph: Graph, task: str):
+    return step_of(graph.task(task))
+
+
+def test_encoders_of_images_share_shards_of_one_thread_and_each_puts_its_own_features_together(graph):
+    tasks = [f"features {graph.experiments[name].encoders[0].slug}" for name in ("small", "large")]
+    found = feature_units(graph.paths, [step(graph, task) for task in tasks], 2)
+    shards, small, large = *[found[tasks[0]][:-1]], found[tasks[0]][-1], *found[tasks[1]]
+    assert names(shards) == [f"{tasks[0]} shard 1 of 2", f"{tasks[0]} shard 2 of 2"]
+    assert [one.threads for one in shards] == [1, 1]
+    assert {wanted.encoder.size for wanted in shards[0].args[0].wanted} == {32, 64}
+    assert small.needs == large.needs == tuple(names(shards))
+
+
+def test_each_fold_is_a_unit_of_so_many_threads_as_in_every_run_and_the_last_unit_needs_them_all(graph, monkeypatch):
+    monkeypatch.setattr("tandem.runtime.resources.memory_gb", lambda: 24.0)
+    monkeypatch.setenv("TANDEM_THREADS", "2")
+    *folds, last = units(step(graph, "train small"))
+    assert names(folds) == [f"small fold {k}" for k in range(5)] and last.needs == tuple(names(folds))
+    assert {one.threads for one in folds} == {1}
+    monkeypatch.setenv("TANDEM_THREADS", "16")
+    assert {one.threads for one in units(step(graph, "train small"))} == {3}

@@ -150,6 +150,16 @@ def test_an_unknown_engine_is_refused_with_those_there_are(monkeypatch):
         open_executor(Paths("toy"))
 
 
+@pytest.mark.parametrize(
+    ("address", "message"), [("127.0.0.1:1", "nothing answers there"), ("gpu-box", "expected auto or HOST:PORT")]
+)
+def test_an_address_where_no_cluster_is_is_refused_at_once(tmp_path, monkeypatch, address, message):
+    monkeypatch.setenv("TANDEM_ENGINE", "ray")
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(ValueError, match=f"RAY_ADDRESS={address}: {message}"), open_executor(tmp_path) as executor:
+        executor.submit(unit("a"))
+
+
 def test_files_that_are_sent_arrive_whole_and_only_what_changed_is_sent_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tandem.runtime.node_files.PARCEL", 8)

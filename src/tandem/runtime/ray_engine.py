@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import secrets
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
@@ -22,6 +23,7 @@ from tandem.runtime.unit import Unit
 
 RETRIES = 3  # of a unit whose node or process was lost
 ADDRESS = "RAY_ADDRESS"
+ANSWER = 10  # seconds in which the first machine of a cluster must answer
 
 
 class RayCluster(LocalPool):
@@ -185,6 +187,8 @@ def _started(cores: int) -> Any:
             "ENGINE=ray: Ray is not installed; run: .venv/bin/python -m pip install -r requirements-ray.txt"
         ) from error
     address = os.environ.get(ADDRESS)
+    if address and address != "auto":
+        _require_answer(address)
     options: dict[str, Any] = {"address": address} if address else {"address": "local", "num_cpus": cores}
     if not address:
         options["include_dashboard"] = False
@@ -195,3 +199,16 @@ def _started(cores: int) -> Any:
             f"{ADDRESS}={address}: no Ray cluster answers there; on its first machine run: ray status"
         ) from error
     return ray
+
+
+def _require_answer(address: str) -> None:
+    """Ray itself waits for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not port.isdigit():
+        raise ValueError(f"{ADDRESS}={address}: expected auto or HOST:PORT, such as 10.0.0.5:6379")
+    try:
+        socket.create_connection((host, int(port)), ANSWER).close()
+    except OSError as error:
+        raise ValueError(
+            f"{ADDRESS}={address}: nothing answers there ({error}); on the cluster's first machine run: ray status"
+        ) from error
