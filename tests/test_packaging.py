@@ -103,7 +103,8 @@ def test_a_base_is_looked_for_beside_the_file_and_then_in_the_package(tmp_path):
 def test_every_package_that_the_code_imports_is_declared():
     declared = {
         re.split(r"[=<>]", line)[0].strip().lower().replace("_", "-")
-        for line in (ROOT / "requirements.txt").read_text().splitlines()
+        for file in ("requirements.txt", "requirements-ray.txt")
+        for line in (ROOT / file).read_text().splitlines()
         if line and not line.startswith("#")
     }
     imported = set()
@@ -118,4 +119,4 @@ def test_every_package_that_the_code_imports_is_declared():
     missing = {
         name for name in outside if not {d.lower().replace("_", "-") for d in installed.get(name, [name])} & declared
     }
-    assert not missing, f"add to requirements.txt: {missing}"
+    assert not missing, f"add to requirements.txt, or to a file of optional ones: {missing}"

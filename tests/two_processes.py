@@ -3,6 +3,7 @@
 import sys
 from datetime import timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -62,8 +63,15 @@ def pixels() -> list[np.ndarray]:
 
 def trained(folder: Path, kind: str) -> dict[str, torch.Tensor]:
     """Weights and the gradients of the first step, by name, and the last loss; some labels are unknown."""
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
-    torch_setup.has_bfloat16 = lambda kind: False  # type: ignore[assignment]
+    with patch.object(torch_setup, "has_bfloat16", lambda kind: False):
+        found = _trained(folder, kind)
+    torch.set_num_threads(before)
+    return found
+
+
+def _trained(folder: Path, kind: str) -> dict[str, torch.Tensor]:
     model, inputs = (finetune if kind == "finetune" else fusion)(folder)
     y = np.random.default_rng(2).integers(0, 2, (N, 2)).astype(np.uint8)
     weights = np.ones((N, 2))
