@@ -156,8 +156,10 @@ def test_an_unknown_engine_is_refused_with_those_there_are(monkeypatch):
 def test_an_address_where_no_cluster_is_is_refused_at_once(tmp_path, monkeypatch, address, message):
     monkeypatch.setenv("TANDEM_ENGINE", "ray")
     monkeypatch.setenv("RAY_ADDRESS", address)
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=f"RAY_ADDRESS={address}: {message}"), open_executor(tmp_path) as executor:
         executor.submit(unit("a"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_files_that_are_sent_arrive_whole_and_only_what_changed_is_sent_again(tmp_path, monkeypatch):

@@ -48,9 +48,10 @@ class RayCluster(LocalPool):
     @cached_property
     def ray(self) -> Any:
         """Connected when the first unit needs it."""
+        ray = _started(self.cores)
         self.token.parent.mkdir(parents=True, exist_ok=True)
         self.token.touch()
-        return _started(self.cores)
+        return ray
 
     @property
     def folder(self) -> str:
