@@ -63,13 +63,8 @@ EPILOG = """examples:
   tandem predict COMP=sample IMAGES=photos OUT=labels.csv
 
 tandem STAGE --help lists what a stage takes, as --exps NAMES or EXPS=NAMES."""
-# read when a process starts: idle threads sleep instead of taking time from other processes, and glibc keeps the
-# memory of large tensors for the next training step
-ENVIRONMENT = {
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "MALLOC_MMAP_THRESHOLD_": "1073741824",
-    "MALLOC_TRIM_THRESHOLD_": "8589934592",
-}
+# read when a process starts: idle threads sleep instead of taking time from other processes
+ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 class Parser(argparse.ArgumentParser):

@@ -12,6 +12,8 @@ from typing import IO, Any, Self
 
 from tqdm import tqdm
 
+from tandem.runtime.duration import in_words
+
 EVENTS, TASK = "TANDEM_RUN_EVENTS", "TANDEM_RUN_TASK"  # variables: where processes of a run report, and as which task
 LOG_SECONDS = 10.0  # at least, between two lines of a log
 REPORT_SECONDS = 0.5
@@ -119,9 +121,7 @@ def time_left(seconds: float) -> str:
     >>> time_left(40), time_left(230), time_left(9000)
     ('less than a minute left', 'about 4 min left', 'about 2.5 h left')
     """
-    if seconds < 60:
-        return "less than a minute left"
-    return f"about {seconds / 60:.0f} min left" if seconds < 5400 else f"about {seconds / 3600:.1f} h left"
+    return f"{in_words(seconds)} left"
 
 
 class LineClearing:
