@@ -46,21 +46,25 @@ def names(units) -> list[str]:
 
 def test_of_the_units_that_fit_the_one_with_the_lowest_rank_begins():
     fold, features = unit("fold", rank=1), unit("features", rank=2)
-    assert first_that_fits([features, fold], [], 2, 6) == fold
-    assert first_that_fits([features], [fold], 2, 6) == features  # beside the last fold
-    assert first_that_fits([features], [fold, fold], 2, 6) is None
+    assert first_that_fits([features, fold], [], 2, 6, False) == fold
+    assert first_that_fits([features], [fold], 2, 6, False) == features  # beside the last fold
+    assert first_that_fits([features], [fold, fold], 2, 6, False) is None
 
 
 def test_a_unit_waits_for_as_many_cores_as_it_has_threads_and_others_pass_it():
     wide, narrow = unit("wide", threads=2), unit("narrow", rank=1)
-    assert first_that_fits([wide, narrow], [narrow], 2, 6) == narrow
-    assert first_that_fits([unit("wider", threads=16)], [], 2, 6).name == "wider"  # all cores are enough
+    assert first_that_fits([wide, narrow], [narrow], 2, 6, False) == narrow
+    assert first_that_fits([unit("wider", threads=16)], [], 2, 6, False).name == "wider"  # all cores are enough
 
 
 def test_memory_and_a_gpu_limit_what_runs_at_once():
-    assert first_that_fits([unit("c")], [unit("a"), unit("b")], 16, 2) is None
-    assert first_that_fits([unit("b", gpus=1)], [unit("a", gpus=1)], 16, 6) is None
-    assert first_that_fits([unit("b")], [unit("a", gpus=1)], 16, 6).name == "b"
+    assert first_that_fits([unit("c")], [unit("a"), unit("b")], 16, 2, False) is None
+    assert first_that_fits([unit("b", gpus=1)], [unit("a", gpus=1)], 16, 6, True) is None
+    assert first_that_fits([unit("b")], [unit("a", gpus=1)], 16, 6, True).name == "b"
+
+
+def test_without_a_gpu_folds_of_networks_run_side_by_side():
+    assert first_that_fits([unit("b", gpus=1)], [unit("a", gpus=1)], 2, 6, False).name == "b"
 
 
 def in_this_process(function, *args):

@@ -221,11 +221,12 @@ def planned(found: Sequence[Step], costs: Costs) -> list[Planned]:
     return [Planned(step, tuple((unit, costs.of(unit, step)) for unit in units(step))) for step in found]
 
 
-def simulate(every: Sequence[Planned], cores: int, most: int) -> float:
+def simulate(every: Sequence[Planned], cores: int, most: int, gpu: bool = False) -> float:
     """Seconds until all units are done, begun in the order in which the executor begins them.
 
     cores  of the machine
     most   processes at a time that its memory has room for
+    gpu    whether the machine computes on a GPU
     """
     tasks = {one.step.task.name: one for one in every}
     before = {  # of each task: units of the tasks that it needs
@@ -240,7 +241,7 @@ def simulate(every: Sequence[Planned], cores: int, most: int) -> float:
     now, done = 0.0, set[str]()
     while waiting or running:
         ready = [unit for unit in waiting if needs[unit.name] <= done]
-        if unit := first_that_fits(ready, [unit for _, unit in running], cores, most):
+        if unit := first_that_fits(ready, [unit for _, unit in running], cores, most, gpu):
             waiting.remove(unit)
             running.append((now + seconds[unit.name], unit))
             continue

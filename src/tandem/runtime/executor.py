@@ -11,7 +11,7 @@ from typing import Protocol, Self
 
 from tandem.runtime.processes import end_idle_processes, run_in_new_process, stop_processes
 from tandem.runtime.progress import EVENTS, TASK, clear_lines_of_run
-from tandem.runtime.resources import THREADS, environment, threads, units_in_memory
+from tandem.runtime.resources import THREADS, environment, has_gpu, threads, units_in_memory
 from tandem.runtime.unit import Unit, call
 
 
@@ -44,16 +44,17 @@ class Executor(Protocol):
     ) -> None: ...
 
 
-def first_that_fits(waiting: Sequence[Unit], running: Sequence[Unit], cores: int, most: int) -> Unit | None:
+def first_that_fits(waiting: Sequence[Unit], running: Sequence[Unit], cores: int, most: int, gpu: bool) -> Unit | None:
     """The unit that begins next beside those that are running; None where there is no room for any.
 
     cores  of the machine
     most   processes at a time that its memory has room for
+    gpu    whether the machine computes on a GPU, one unit of `gpus` at a time
     """
     free = cores - sum(min(unit.threads, cores) for unit in running)
     room = sum(not unit.here for unit in running) < most
     here = any(unit.here for unit in running)
-    on_gpu = any(unit.gpus for unit in running)
+    on_gpu = gpu and any(unit.gpus for unit in running)
     for unit in sorted(waiting, key=lambda unit: unit.rank):
         place = not here if unit.here else room and not (unit.gpus and on_gpu)
         if place and min(unit.threads, cores) <= free:
@@ -75,7 +76,7 @@ class LocalPool:
         """`begun` is called with each unit as it begins, and with its node, "" for this machine; `run` calls a function
         in another process."""
         self.paths, self.begun, self.run = paths, begun, run
-        self.cores, self.most = threads(), units_in_memory()
+        self.cores, self.most, self.gpu = threads(), units_in_memory(), has_gpu()
         end_idle_processes()  # they have another working folder or other variables
         self.waiting: list[Unit] = []
         self.running: dict[Future[object], Unit] = {}
@@ -99,14 +100,18 @@ class LocalPool:
 
     def results(self) -> Iterator[Unit]:
         while self.waiting or self.running:
-            while unit := first_that_fits(self.waiting, list(self.running.values()), self.cores, self.most):
-                self.waiting.remove(unit)
-                self.begun(unit, "")
-                self.running[self.threads.submit(self._run, unit)] = unit
+            self._begin()
             for future in wait(self.running, return_when=FIRST_COMPLETED).done:
                 unit = self.running.pop(future)
                 future.result()
                 yield unit
+
+    def _begin(self) -> None:
+        """Begins what there is room for."""
+        while unit := first_that_fits(self.waiting, list(self.running.values()), self.cores, self.most, self.gpu):
+            self.waiting.remove(unit)
+            self.begun(unit, "")
+            self.running[self.threads.submit(self._run, unit)] = unit
 
     def cancel(self) -> None:
         self.waiting.clear()

@@ -14,7 +14,7 @@ from threading import Event, Thread
 from types import TracebackType
 from typing import Any
 
-from tandem.runtime.executor import LocalPool, first_that_fits
+from tandem.runtime.executor import LocalPool
 from tandem.runtime.node_files import Sender, write_files
 from tandem.runtime.processes import run_in_new_process
 from tandem.runtime.progress import EVENTS
@@ -100,10 +100,7 @@ class RayCluster(LocalPool):
 
     def results(self) -> Iterator[Unit]:
         while self.waiting or self.running or self.sent:
-            while unit := first_that_fits(self.waiting, list(self.running.values()), self.cores, self.most):
-                self.waiting.remove(unit)
-                self.begun(unit, "")
-                self.running[self.threads.submit(self._run, unit)] = unit
+            self._begin()
             for future in wait([*self.running, *self.sent], return_when=FIRST_COMPLETED).done:
                 if future in self.running:
                     unit = self.running.pop(future)

@@ -12,7 +12,7 @@ import numpy as np
 
 from tandem.artifacts.paths import Paths
 from tandem.config.encoders import AddedFeatures, Encoder
-from tandem.config.experiments import Experiment, HeadExperiment
+from tandem.config.experiments import Experiment, FusionExperiment, HeadExperiment
 from tandem.config.own_code import located_code
 from tandem.data.image_loader import Image
 from tandem.data.split_tables import read_labels
@@ -25,8 +25,9 @@ from tandem.models.registry import make_model
 from tandem.runtime.torch_setup import use_threads_within
 from tandem.training.split_inputs import SplitSource
 
-ENCODED = {"image": 16, "caption": 128}  # rows, at most
+ENCODED, WARM = {"image": 24, "caption": 256}, 4  # rows, at most; of these before the time is taken
 FITTED = {"head": 512, "tfidf": 1000, "zeroshot": 256}  # rows; of other kinds a batch
+FROZEN = 1024  # rows of a fusion network of frozen features: a step is short beside what comes once in an epoch
 EPOCHS, FEWEST, ENOUGH = 40, 2, 1.5  # epochs, at most and at least; seconds
 UNPROBED = ("custom", "external")
 
@@ -89,20 +90,25 @@ def probe(paths: Paths, names: Sequence[str], known: Sequence[str], until: float
 
 
 def encode(paths: Paths, encoder: Encoder) -> tuple[np.ndarray, float]:
-    """(features of some rows, seconds for each)."""
+    """(features of some rows, seconds for each: of blocks of rows the median, as the first ones take longer)."""
     _, items = split_rows(paths, encoder, "train")
     items, network = items[: ENCODED[encoder.reads]], load_encoder(encoder)
-    for _ in network(items[:2]):
+    for _ in network(items[:WARM]):
         pass
-    start = time.perf_counter()
-    found = np.concatenate(list(network(items)))
-    return found.astype(np.float16), (time.perf_counter() - start) / len(items)
+    blocks, seconds, before = [], [], time.perf_counter()
+    for block in network(items):
+        now = time.perf_counter()
+        blocks.append(block)
+        seconds.append((now - before) / len(block))
+        before = now
+    return np.concatenate(blocks).astype(np.float16), median(seconds)
 
 
 def fit(paths: Paths, experiment: Experiment, few: dict[str, np.ndarray], sizes: Sizes) -> float:
     """Seconds for one row in one epoch, of TF-IDF for one label of a row."""
     train = getattr(experiment, "train", None)
-    n = min(FITTED.get(experiment.kind, getattr(train, "batch", 64)), sizes.rows["train"])
+    frozen = isinstance(experiment, FusionExperiment) and not (experiment.trunk or experiment.tokens)
+    n = min(FROZEN if frozen else FITTED.get(experiment.kind, getattr(train, "batch", 64)), sizes.rows["train"])
     if train:
         changed = train.model_copy(update={"epochs": EPOCHS, "min_steps": 0})
         experiment = experiment.model_copy(update={"train": changed})
