@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import tandem
+from tandem.runtime import torch_setup
 from tandem.runtime.torch_setup import autocast, device, has_bfloat16, single_thread, use_threads
 
 
@@ -60,3 +61,11 @@ def test_threads_that_overlap_each_compute_alone_and_later_ones_have_the_number_
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(torch.get_num_threads).result() == 2
     assert numbers == [1, 1] and torch.get_num_threads() == 2
+
+
+def test_within_a_number_of_threads_torch_computes_with_it_and_with_the_number_before_afterwards(monkeypatch):
+    monkeypatch.setenv("TANDEM_THREADS", "3")
+    before = torch.get_num_threads()
+    with torch_setup.use_threads_within(before + 1):
+        assert (torch.get_num_threads(), torch_setup.threads()) == (before + 1, before + 1)
+    assert (torch.get_num_threads(), torch_setup.threads()) == (before, 3)

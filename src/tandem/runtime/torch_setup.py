@@ -73,6 +73,7 @@ def use_threads_within(n: int) -> Iterator[None]:
     """Torch, and what reads `threads()`, use `n` threads; both are as before afterwards: for a process of the user."""
     before, variable = torch.get_num_threads(), os.environ.get("TANDEM_THREADS")
     os.environ["TANDEM_THREADS"] = str(n)
+    torch.set_num_threads(n)
     try:
         yield
     finally:

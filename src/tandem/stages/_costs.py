@@ -3,9 +3,6 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
-from statistics import fmean
 
 from tandem.artifacts.paths import Paths
 from tandem.config.questions import as_list
@@ -21,7 +18,6 @@ from tandem.runtime.wrong_values import WrongValue
 
 WIDTH = 32  # of the column of names
 PROBE, LAST = 20.0, 4.0  # seconds of a probe, at most; those of its last part
-MOST_PROBES = 4  # at a time
 WORTH_A_PROBE = 60.0  # seconds of a run
 SETS = ("quick", "", "best")  # that a budget is filled with, smallest first; "" is the competition's own list
 LATE = 1.05  # of the budget: an experiment is dropped where a run would take longer
@@ -40,19 +36,10 @@ def costs_of(graph: Graph, found: Sequence[Step], probe: bool = False) -> Costs:
         if one.step.task.stage in ("features", "train") and costs.work(unit, one.step).key not in costs.rates
     ]
     if probe and sum(unknown) > WORTH_A_PROBE * threads() and graph.paths.labels.exists():
-        measured = _measured(graph.paths, names, sorted(costs.rates))
+        measured = run_in_new_process(_probe, graph.paths, names, sorted(costs.rates), time.time() + PROBE - LAST)
         keep_rates(graph.paths, measured)
         costs = Costs(sizes, {**costs.rates, **measured})
     return costs
-
-
-def _measured(paths: Paths, names: Sequence[str], known: Sequence[str]) -> dict[str, float]:
-    """The mean of probes side by side: as in a run, each core has work, and less of the memory for itself."""
-    number, until = 1 if has_gpu() else min(threads(), units_in_memory(), MOST_PROBES), time.time() + PROBE - LAST
-    with ThreadPoolExecutor(number) as pool:
-        calls = [pool.submit(run_in_new_process, _probe, paths, names, known, until) for _ in range(number)]
-        found = [call.result() for call in calls]
-    return {key: fmean(one[key] for one in found if key in one) for key in dict.fromkeys(chain(*found))}
 
 
 def _probe(paths: Paths, names: Sequence[str], known: Sequence[str], until: float) -> dict[str, float]:
