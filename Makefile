@@ -5,20 +5,19 @@ endif
 COMP ?= sample
 $(if $(filter-out 1,$(words $(COMP)))$(strip $(foreach c,/ . * ? [ ; & | < > ~ ' " ` \ $$,$(findstring $c,$(COMP)))),$(error COMP='$(COMP)': expected the name of one competition))
 PYTHON ?= python3
-JOBS ?= $(or $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS))),1)
 READY := .venv/.ready $(if $(filter ray,$(ENGINE)),.venv/.ready-ray)
 # those of the command line that only one target is to know, so that it can refuse them
-GIVEN = $(if $(word 2,$(MAKECMDGOALS)),,$(foreach v,$(filter-out COMP JOBS CORES DEVICE ENGINE RAY_ADDRESS PYTHON SLUG TRUST COLUMNS BROWSER MAKE% TANDEM_% HF_% CUDA_%,$(.VARIABLES)), \
+GIVEN = $(if $(word 2,$(MAKECMDGOALS)),,$(foreach v,$(filter-out COMP CORES DEVICE ENGINE RAY_ADDRESS PYTHON SLUG TRUST COLUMNS BROWSER MAKE% TANDEM_% HF_% CUDA_%,$(.VARIABLES)), \
   $(if $(findstring command,$(origin $v)),$(if $($v),$v=$(call quoted,$($v))))))
 TANDEM = @$(if $(CORES),TANDEM_THREADS="$(CORES)") $(if $(DEVICE),TANDEM_DEVICE="$(DEVICE)") $(if $(ENGINE),TANDEM_ENGINE="$(ENGINE)") $(if $(RAY_ADDRESS),RAY_ADDRESS="$(RAY_ADDRESS)") $(if $(strip $(GIVEN)),TANDEM_GIVEN=$(call quoted,$(strip $(GIVEN)))) .venv/bin/python -m tandem $@ $(COMP)
 quoted = '$(subst ','\'',$1)'
-GOAL = $(if $(EXPS),--exps "$(EXPS)") $(if $(STACK),--stack "$(STACK)") $(if $(BUDGET),--budget "$(BUDGET)") --jobs "$(JOBS)"
+GOAL = $(if $(EXPS),--exps "$(EXPS)") $(if $(STACK),--stack "$(STACK)") $(if $(BUDGET),--budget "$(BUDGET)")
 
 .SUFFIXES:
-.NOTPARALLEL:  # goals in order; JOBS=N and -jN change nothing: tasks run side by side as cores are free
+.NOTPARALLEL:  # goals in order, -jN changes nothing: tasks run side by side as cores are free
 .DEFAULT_GOAL := help
 .PHONY: help setup import check plan folds features train pseudo stack submit scores report explain ablation predict \
-  bundle serve review seeds tune add-features add-predictions blend new-model download upload test test-all bench clean
+  bundle serve review seeds tune add-features add-predictions blend new-model download upload test test-all bench clean clean-cache
 
 help:  ## Start: this list
 	@echo "Tandem: from a competition zip to a validated submission."
@@ -83,7 +82,7 @@ serve: $(READY)  ## Label: a page on this machine that labels photos |  | EXP=fu
 review: $(READY)  ## Label: look at suspect labels one by one and correct them; DIFF=1: what that changed |  | EXP=stack PORT=8000 OPEN=1 DIFF=1
 	$(TANDEM) $(if $(EXP),--exp "$(EXP)") $(if $(PORT),--port "$(PORT)") $(if $(filter-out 0,$(OPEN)),--open) $(if $(filter-out 0,$(DIFF)),--diff)
 seeds: $(READY)  ## Train: configs/fusion_seeds3.toml, an experiment with N seeds as one, trained, and what it gains | EXP=fusion | N=3
-	$(TANDEM) $(if $(EXP),--exp "$(EXP)") $(if $(N),--n "$(N)") --jobs "$(JOBS)"
+	$(TANDEM) $(if $(EXP),--exp "$(EXP)") $(if $(N),--n "$(N)")
 tune: $(READY)  ## Train: search the settings that [tune] in its TOML names, write configs/EXP_tuned.toml and what it gains | EXP=concat | TRIALS=30 OUTER=0
 	$(TANDEM) $(if $(EXP),--exp "$(EXP)") $(if $(TRIALS),--trials "$(TRIALS)") $(if $(OUTER),--outer "$(OUTER)")
 new-model: $(READY)  ## Train: my_mine.py, configs/mine.toml and a test: a model of your own, to be changed | NAME=mine
@@ -116,5 +115,7 @@ bench: .venv/.ready-dev  ## Project: the measured speeds
 $(if $(and $(filter clean,$(MAKECMDGOALS)),$(filter-out clean,$(MAKECMDGOALS))),$(error make clean must be the only target: make clean COMP=$(COMP) && make $(filter-out clean,$(MAKECMDGOALS)) COMP=$(COMP)))
 clean:  ## Project: remove all that was built for a competition, never its input | COMP=name
 	rm -rf build/$(COMP) features/$(COMP) models/$(COMP) oof/$(COMP) submissions/$(COMP) reports/$(COMP) folds/$(COMP).csv folds/$(COMP).json bundles/$(COMP).zip
+clean-cache: $(READY)  ## Project: remove features and resized images: results stay, training makes them again | COMP=name
+	$(TANDEM)
 .DEFAULT:
 	@test -x .venv/bin/python && .venv/bin/python -m tandem $@ COMP=$(COMP) || { echo "make help lists the targets" >&2; exit 2; }

@@ -1,4 +1,4 @@
-"""`tandem STAGE ...`: the words of make, what is refused, and that no result depends on JOBS."""
+"""`tandem STAGE ...`: the words of make, what is refused, and that no result depends on how many tasks run at once."""
 
 import json
 import subprocess
@@ -29,17 +29,17 @@ def toy(tmp_path, monkeypatch) -> Paths:
 def test_the_words_of_make_are_understood_as_options(monkeypatch):
     calls = []
     monkeypatch.setattr(submit, "main", calls.append)
-    assert main(["submit", "COMP=x", "EXPS=a b", "JOBS=2"]) == 0
-    assert main(["submit", "x", "--exps", "a b", "--jobs", "2"]) == 0
+    assert main(["submit", "COMP=x", "EXPS=a b", "STACK=two"]) == 0
+    assert main(["submit", "x", "--exps", "a b", "--stack", "two"]) == 0
     assert calls[0] == calls[1]
-    assert (calls[0].comp, calls[0].exps, calls[0].jobs) == ("x", "a b", 2)
+    assert (calls[0].comp, calls[0].exps, calls[0].stack) == ("x", "a b", "two")
 
 
 def test_words_may_come_in_any_order(monkeypatch):
     calls = []
     monkeypatch.setattr(submit, "main", calls.append)
-    assert main(["submit", "JOBS=2", "EXPS=a b", "COMP=x"]) == 0
-    assert (calls[0].comp, calls[0].exps, calls[0].jobs) == ("x", "a b", 2)
+    assert main(["submit", "STACK=two", "EXPS=a b", "COMP=x"]) == 0
+    assert (calls[0].comp, calls[0].exps, calls[0].stack) == ("x", "a b", "two")
 
 
 @pytest.mark.parametrize(
@@ -53,13 +53,6 @@ def test_words_may_come_in_any_order(monkeypatch):
 )
 def test_a_flag_of_make_is_an_option_without_a_value(words, options):
     assert as_options(words) == options
-
-
-@pytest.mark.parametrize("jobs", ["0", "-1"])
-def test_fewer_jobs_than_one_are_refused_before_anything_runs(toy, capsys, jobs):
-    assert main(["submit", "toy", f"JOBS={jobs}"]) == 2
-    assert f"JOBS={jobs}: expected 1 or more" in capsys.readouterr().err
-    assert not toy.build.exists()
 
 
 def test_an_unknown_experiment_is_refused_and_those_there_are_are_listed(toy, capsys):
@@ -122,17 +115,18 @@ def content(file: Path) -> object:
 @pytest.mark.slow
 def test_no_result_depends_on_how_many_tasks_run_at_once(tmp_path, monkeypatch, capfd):
     made = []
-    for jobs in (1, 2):
-        folder = tmp_path / str(jobs)
+    for cores in ("1", "2"):
+        monkeypatch.setenv("TANDEM_THREADS", cores)
+        folder = tmp_path / cores
         folder.mkdir()
         monkeypatch.chdir(folder)
         write_toy(Paths("toy"))
-        bring_up_to_date("toy", "submit", jobs=jobs)
+        bring_up_to_date("toy", "submit")
         files = (file for top in MADE for file in (folder / top).rglob("*") if file.is_file())
         made.append({str(file.relative_to(folder)): content(file) for file in files})
     assert made[0] == made[1]
     for file in ("submissions/toy/stack.csv", *(f"models/toy/{name}/fold1.safetensors" for name in MEMBERS)):
         assert made[0][file]
     capfd.readouterr()
-    bring_up_to_date("toy", "submit", jobs=2)
+    bring_up_to_date("toy", "submit")
     assert capfd.readouterr().out == "Nothing to be done for 'submit': all results are current.\n"

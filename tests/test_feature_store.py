@@ -1,9 +1,12 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tandem.artifacts.atomic_io import read_json
 from tandem.features import feature_store as store
-from tandem.features.feature_store import read_features, write_features
+from tandem.features.feature_store import Parts, PartWriter, read_features, write_features
 from tandem.graph.keys import read_record
 
 IDS = [f"{i}.jpg" for i in range(11)]
@@ -90,6 +93,28 @@ def test_a_run_that_is_killed_while_its_files_are_put_together_computes_only_wha
     write(path, "k1", encoder)
     assert encoder.started == [0, 4]
     assert read_features(path, IDS).tolist() == VALUES.tolist()
+
+
+def test_a_run_that_is_killed_between_two_files_that_are_put_together_computes_nothing_again(tmp_path, monkeypatch):
+    path, made_from = tmp_path / "toy.train.npy", {"key": "k1"}
+    parts = Parts(path, 10, "k1")
+    writer = PartWriter(parts, 0)
+    writer.add(np.arange(30, dtype=np.float32).reshape(10, 1, 3))
+
+    def killed(file: Path) -> None:
+        if file.name == "4.npy":
+            raise KeyboardInterrupt
+        os.unlink(file)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "unlink", killed)
+        parts.put_together([str(i) for i in range(10)], made_from)
+    with parts.whole.open("ab") as half:
+        half.write(b"123")  # of the next file
+    assert not parts.file(0).exists() and parts.missing() == []
+    parts.put_together([str(i) for i in range(10)], made_from)
+    assert np.load(path).ravel().tolist() == list(range(30))
+    assert [file.name for file in tmp_path.glob("*partial*")] == []
 
 
 def test_a_value_beyond_float16_is_an_error_that_names_its_row(tmp_path):

@@ -66,8 +66,8 @@ def test_a_killed_run_continues_after_its_last_chunk(paths, monkeypatch):
 
 def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(paths, monkeypatch):
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage(10, 9, 10**9))
-    with pytest.raises(OSError, match=r"5 images of 32 px take 0.0 GB more .*, but 1.0 GB are free; make room"):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10, 9, 10**9))
+    with pytest.raises(OSError, match=r"5 images of 32 px: 0.0 GB more .*, but 1.0 GB are free; make room"):
         kept_squares(paths, "train", 32)
     assert not list(paths.pixels("x").parent.glob("*.npy"))
 

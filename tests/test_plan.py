@@ -23,7 +23,7 @@ from tandem.graph.declared_stages import Graph
 from tandem.graph.experiment_dir import Experiments
 from tandem.graph.plan import carry_out
 from tandem.runtime.executor import LocalPool
-from tandem.stages import plan
+from tandem.stages import clean_cache, plan
 from tandem.stages._run import remove_leftovers
 
 NAMES, MEMBERS = ("cat", "sky"), ["looks", "words"]
@@ -277,9 +277,63 @@ def test_without_build_everything_is_found_again(paths):
     assert run(paths) == ["check"]
 
 
+def removed(paths: Paths) -> list[str]:
+    """Files that `make clean-cache` removes."""
+    before = {file for file in Path().rglob("*") if file.is_file()}
+    clean_cache.main(SimpleNamespace(comp=paths.comp))
+    return sorted(file.name for file in before if not file.exists())
+
+
+def test_results_stay_current_without_the_features_and_those_of_clean_cache_are_no_others(paths, capsys):
+    slug = features(paths).removeprefix("features ")
+    assert removed(paths) == [f"{slug}.test.npy", f"{slug}.train.npy"]
+    assert "features/toy: 2 files removed, 0 MB free" in capsys.readouterr().out
+    assert planned(paths) == {} and run(paths) == []
+    assert removed(paths) == []
+    assert "features/toy: nothing to remove" in capsys.readouterr().out
+
+
+def test_removed_features_are_made_again_only_for_what_reads_them(paths):
+    removed(paths)
+    edit(paths.configs / "words.toml", "c = 4.0", "c = 2.0")
+    assert set(planned(paths)) == {"words", "decode words", *AFTER_TRAINING}
+    assert features(paths) not in run(paths)
+    lost = paths.model("looks", 1, ".parquet")
+    content = lost.read_bytes()
+    lost.unlink()
+    assert set(planned(paths)) == {features(paths), "looks"}
+    assert set(run(paths)) == {features(paths), "train looks"}
+    assert lost.read_bytes() == content
+    assert {file.name.split(".")[1] for file in Path("features/toy").glob("*.npy")} == {"train"}
+
+
+def test_removed_features_are_made_again_when_new_folds_ask_for_them(paths):
+    removed(paths)
+    edit(paths.competition, "n = 2", "n = 3")
+    ran = run(paths)
+    assert ran.index("folds") < ran.index(features(paths)) < ran.index("train looks")
+    assert planned(paths) == {}
+
+
+def test_removed_features_of_training_rows_stay_away_when_test_rows_change(paths):
+    removed(paths)
+    rows = (paths.input / "test.csv").read_text().splitlines(keepends=True)
+    (paths.input / "test.csv").write_text("".join(rows[:-1]))
+    assert {features(paths), "train looks"} <= set(run(paths))
+    assert {file.name.split(".")[1] for file in Path("features/toy").glob("*.npy")} == {"test"}
+
+
+def test_make_features_makes_removed_ones_again(paths):
+    content = {file: file.read_bytes() for file in Path("features/toy").glob("*.npy")}
+    removed(paths)
+    with LocalPool(paths, run=lambda function, *args: function(*args)) as pool:
+        assert carry_out(Graph.open(paths), [features(paths)], [], pool) == 1
+    assert {file: file.read_bytes() for file in content} == content
+
+
 def test_plan_prints_a_line_a_task(paths, capsys):
     edit(paths.configs / "words.toml", "c = 4.0", "c = 2.0")
-    plan.main(SimpleNamespace(comp="toy", exps="", target="submit", jobs=1))
+    plan.main(SimpleNamespace(comp="toy", exps="", target="submit"))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split(maxsplit=1) == ["words", "stale: configs/words.toml tfidf.c 4.0 -> 2.0 (0.1 min)"]
     assert lines[-1].startswith("submit of toy: 5 of 10 tasks would run, less than a minute on 1 core, until ")

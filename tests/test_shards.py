@@ -1,6 +1,7 @@
 """Features of several encoders in one pass, in shards: the same files as one encoder after the other."""
 
 import contextlib
+from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,31 @@ def test_a_network_that_stands_frozen_and_as_a_trunk_is_computed_once(paths):
         [encoders[0].slug],
         sorted(cfg.slug for cfg in encoders[1:]),
     ]
+
+
+def test_a_disk_that_is_too_small_is_refused_before_features_are_written(paths, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10, 9, 10**9))
+    with pytest.raises(OSError, match=r"features of .*: 0.0 GB more on disk .*, but 1.0 GB are free; make room"):
+        stage.run_together(paths, steps(paths))
+    assert not list(Path("features/toy").rglob("*.npy"))
+
+
+def test_large_features_say_how_much_they_take_before_they_are_written(paths, monkeypatch):
+    before = steps(paths)
+    said = {}
+
+    def say(line: str) -> None:
+        slug = line.split()[2]
+        said[slug] = line, list(Path("features/toy").glob(f"{slug}.*/*/*.npy"))
+
+    monkeypatch.setattr(shards, "log_line", say)
+    monkeypatch.setattr(shards, "SAID_GB", 0.0)
+    stage.run_together(paths, steps(paths))
+    assert said.keys() == {step.task.subject for step in before}
+    for slug, (line, files) in said.items():
+        expected = f"features of {slug} take 0.0 GB on disk (features/toy); make clean-cache removes them"
+        assert (line, files) == (expected, [])
 
 
 @pytest.mark.parametrize("number", [1, 3, 7])

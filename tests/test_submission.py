@@ -366,7 +366,7 @@ def test_another_decoder_writes_a_second_submission_beside_the_first(copied):
     assert score == f"stack: f1_samples {scores['score']:.4f}{interval}"
     assert file.startswith("submissions/toy/stack.csv: ") and then == "next: make report COMP=toy"
     with pytest.raises(ValueError, match="DECODER=best: expected one of fixed, global"):
-        main(Namespace(comp="toy", exps="", jobs=1, decoder="best"))
+        main(Namespace(comp="toy", exps="", decoder="best"))
 
 
 def test_a_metric_that_ranks_submits_probabilities(copied):

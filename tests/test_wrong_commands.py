@@ -73,7 +73,7 @@ WRONG = [
     ("serve COMP=toy PORT=70000", "PORT=70000: expected 0 to 65535; run: make serve COMP=toy PORT=8000"),
     ("bundle COMP=toy BUDGET_MB=abc", "BUDGET_MB=abc: expected a number, 0 or more; run: make bundle COMP=toy"),
     ("bundle COMP=toy BUDGET_MB=-1", "BUDGET_MB=-1: expected 0 or more; run: make bundle COMP=toy BUDGET_MB=100"),
-    ("train COMP=toy JOBS=0", "JOBS=0: expected 1 or more; run: make train COMP=toy"),
+    ("train COMP=toy JOBS=2", "not expected: JOBS=2; tandem train takes COMP= EXPS= STACK= BUDGET="),
     ("ablation COMP=toy SEEDS=none", "SEEDS=none: expected a whole number, 1 or more; run: make ablation COMP=toy"),
     ("import COMP=brids", "zip files here, there are: birds.zip; run: make import COMP=brids ZIP=birds.zip"),
     ("import COMP=new ZIP=bird.zip", "ZIP=bird.zip: no such file; zip files in this folder; there are: birds.zip; "),

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from tandem.runtime.duration import budget
-from tandem.runtime.wrong_values import Number, WrongOption, WrongValue, command_with, nearest_first
+from tandem.runtime.wrong_values import WrongOption, WrongValue, command_with, nearest_first
 
 STAGES = {
     "sample": "draw the competition that comes with the project",
@@ -42,9 +42,10 @@ STAGES = {
     "scores": "print the out-of-fold table",
     "review": "look at suspect labels one by one, and correct them",
     "report": "write one HTML page about a submission",
+    "clean-cache": "remove features and resized images, which are made again where they are needed",
 }
 DEFAULT = "sample"
-BUILD = ("plan", "folds", "features", "train", "pseudo", "stack", "decode", "submit")  # take --exps and --jobs
+BUILD = ("plan", "folds", "features", "train", "pseudo", "stack", "decode", "submit")  # take --exps and --stack
 BUDGETED = ("plan", "train", "stack", "submit")
 FLAGS = {"FAST", "AGAIN", "REMOVE", "DIFF", "DECODERS", "OPEN"}  # NAME=1; NAME=0 is as without it
 MAKE_A_COMPETITION = ("sample", "import", "new-model")  # run without one
@@ -117,9 +118,9 @@ def as_word(option: str) -> str:
 
 
 def given_words(options: Sequence[str]) -> dict[str, str]:
-    """{name as make spells it: value} of options; without empty values, and without JOBS=1.
+    """{name as make spells it: value} of options; without empty values.
 
-    >>> given_words(["train", "mini", "--exps", "a b", "--jobs", "1", "--fast"])
+    >>> given_words(["train", "mini", "--exps", "a b", "--fast"])
     {'COMP': 'mini', 'EXPS': 'a b', 'FAST': '1'}
     """
     words, rest = {}, list(options[1:])
@@ -131,7 +132,7 @@ def given_words(options: Sequence[str]) -> dict[str, str]:
             words[as_word(word)] = "1"
         else:
             words[as_word(word)] = value or (rest.pop(0) if rest and not rest[0].startswith("--") else "")
-    return {name: value for name, value in words.items() if value and (name, value) != ("JOBS", "1")}
+    return {name: value for name, value in words.items() if value}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -195,9 +196,6 @@ def make_parser(argv: Sequence[str]) -> tuple[Parser, Mapping[str, Parser], Modu
             command.add_argument(
                 "--stack", default="stack", help="a name of your own keeps several stacks side by side"
             )
-            command.add_argument(
-                "--jobs", type=Number("JOBS", 1), default=1, help="not needed: tasks run side by side as cores are free"
-            )
         if name in BUDGETED:
             command.add_argument("--budget", type=budget, help="train what fits into this time: 90s, 20m, 1h")
         if name == wanted:
@@ -254,7 +252,7 @@ def run_stage(module: ModuleType | None, args: argparse.Namespace) -> int:
         from tandem.stages._run import bring_up_to_date
 
         limit = getattr(args, "budget", None)
-        bring_up_to_date(args.comp, args.stage, args.exps, args.jobs, stack=args.stack, budget=limit)
+        bring_up_to_date(args.comp, args.stage, args.exps, stack=args.stack, budget=limit)
         return 0
     except (ValueError, OSError):
         if args.stage not in MAKE_A_COMPETITION and not getattr(args, "bundle", None):

@@ -1,7 +1,6 @@
 """Images of one split, decoded once and kept as uint8 squares on disk, so that a GPU does not wait for the decoder."""
 
 import json
-import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,12 +12,12 @@ from tandem.artifacts.atomic_io import digest, read_json, write_json
 from tandem.artifacts.paths import Paths
 from tandem.data.image_loader import Resized, image_batches
 from tandem.data.split_tables import read_image_rows
+from tandem.runtime.disk import require_room
 from tandem.runtime.progress import log_line, progress
 from tandem.runtime.resources import threads
 
 VERSION = 1  # of how an image is decoded and resized
 CHUNK = 256  # images between two saved states of a run
-SPARE_GB = 1.0  # of the disk, which stay free
 
 
 def kept_squares(paths: Paths, split: str, side: int) -> list[np.ndarray]:
@@ -63,14 +62,10 @@ def _write(path: Path, files: Sequence[Resized], key: str) -> None:
 
 
 def _check_room(path: Path, missing: int, shape: tuple[int, ...]) -> None:
-    gb, free = missing / 1e9, shutil.disk_usage(path.parent).free / 1e9
-    what = f"{shape[0]:,} images of {shape[1]} px take {gb:.1f} GB more on disk ({path})"
-    if gb + SPARE_GB > free:
-        raise OSError(
-            f"{what}, but {free:.1f} GB are free; make room, or set a smaller augment.resized in the config, or 0: "
-            "images are then decoded in every epoch"
-        )
-    log_line(what)
+    what = f"{shape[0]:,} images of {shape[1]} px"
+    cure = "make room, or set a smaller augment.resized in the config, or 0: images are then decoded in every epoch"
+    require_room(path.parent, missing, what, cure)
+    log_line(f"{what} take {missing / 1e9:.1f} GB on disk ({path})")
 
 
 def _state(path: Path) -> Path:

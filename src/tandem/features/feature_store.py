@@ -1,10 +1,12 @@
 """Features on disk: float16, computed in files of some hundred rows each, so that a killed run continues and several
 processes or machines can share the rows; put together at the end."""
 
+import math
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -39,9 +41,15 @@ class Parts:
         """Of the rows from `start` to the next multiple of CHUNK."""
         return self.folder / f"{start}.npy"
 
+    @property
+    def whole(self) -> Path:
+        """The features while they are put together."""
+        return self.folder / "whole.partial"
+
     def missing(self) -> list[int]:
         """The first rows of the files that are still to be computed."""
-        return [start for start in range(0, self.rows, CHUNK) if not self.file(start).exists()]
+        taken = self._taken_over()
+        return [start for start in range(0, self.rows, CHUNK) if start >= taken and not self.file(start).exists()]
 
     def forget_others(self) -> None:
         """Removes what was computed of another key."""
@@ -53,25 +61,42 @@ class Parts:
         """Writes `path`, and beside it its ids and `made_from` with shape, rows and seconds (of one core).
 
         Raises ValueError where rows are missing. The files of the parts are removed one by one, so that the disk holds
-        little twice.
+        little twice; a killed run continues after the last one.
         """
         starts = range(0, self.rows, CHUNK)
         if missing := self.missing():
             raise ValueError(f"{self.path}: the rows from {missing[0] + 1} on are not computed; run make features")
         seconds = sum(read_json(self.file(start).with_suffix(".json"))["seconds"] for start in starts)
-        shape = (self.rows, *np.load(self.file(0), mmap_mode="r").shape[1:])
-        partial = self.path.with_suffix(".partial.npy")
-        with partial.open("wb") as file:
-            _write_header(file, shape)
-            for start in starts:
-                np.load(self.file(start), mmap_mode="r").tofile(file)
-                self.file(start).unlink()
+        shape = self._take_over()
         self.path.unlink(missing_ok=True)  # a killed run must not leave old features with the new key
         write_json(self.path.with_suffix(".ids.json"), list(ids))
         record = {**made_from, "shape": list(shape), "rows": self.rows, "seconds": round(seconds, 4)}
         write_json(self.path.with_suffix(".meta.json"), record)
-        partial.rename(self.path)
+        self.whole.rename(self.path)
         shutil.rmtree(self.path.with_suffix(".partial"))
+
+    def _take_over(self) -> tuple[int, ...]:
+        """Moves the rows of all files to `whole`; returns its shape."""
+        done = self._taken_over()
+        if not done:
+            with self.whole.open("wb") as new:
+                _write_header(new, (self.rows, *np.load(self.file(0), mmap_mode="r").shape[1:]))
+        with self.whole.open("r+b") as file:
+            shape, size = _read_header(file)
+            file.seek(done * size, os.SEEK_CUR)
+            file.truncate()
+            for start in range(done, self.rows, CHUNK):
+                np.load(self.file(start), mmap_mode="r").tofile(file)
+                self.file(start).unlink()
+        return shape
+
+    def _taken_over(self) -> int:
+        """The rows in `whole`, those of whole files."""
+        with suppress(FileNotFoundError, ValueError), self.whole.open("rb") as file:  # ValueError: half a header
+            _, size = _read_header(file)
+            rows = (self.whole.stat().st_size - file.tell()) // size
+            return self.rows if rows >= self.rows else rows - rows % CHUNK
+        return 0
 
 
 class PartWriter:
@@ -115,6 +140,13 @@ class PartWriter:
 
 def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
     np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": shape})
+
+
+def _read_header(file: BinaryIO) -> tuple[tuple[int, ...], int]:
+    """The shape, and the bytes of a row; the file is then at its first row."""
+    np.lib.format.read_magic(file)
+    shape, _, _ = np.lib.format.read_array_header_1_0(file)
+    return shape, 2 * math.prod(shape[1:])
 
 
 def ranges(starts: Iterable[int], rows: int) -> list[range]:

@@ -16,9 +16,9 @@ from tandem.features.shared_stages import shared_stages, whole_network
 from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import autocast, device
 
-LOADED = {"cpu": 4, "cuda": 64}  # images in one batch
+LOADED = {"cpu": 4, "cuda": 64, "mps": 64}  # images in one batch
 # on a CPU, the activations of few images fit its caches: 1.1 to 1.5 times the speed of batches of 32
-PIXELS = {"cpu": 4 * 320**2, "cuda": 2**31}  # in one call of a network
+PIXELS = {"cpu": 4 * 320**2, "cuda": 2**31, "mps": 2**31}  # in one call of a network
 Compute = Callable[[torch.Tensor, Collection[str]], dict[str, torch.Tensor]]
 
 

@@ -16,13 +16,17 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tandem.artifacts.paths import Paths
 from tandem.config.encoders import Encoder
 from tandem.features.extract import load_encoders, split_rows
 from tandem.features.feature_store import CHUNK, Parts, PartWriter, ranges
+from tandem.runtime.disk import require_room
 from tandem.runtime.processes import end_with
-from tandem.runtime.progress import clear_lines_of_run, progress
+from tandem.runtime.progress import clear_lines_of_run, log_line, progress
 
+SAID_GB = 0.5  # how much the features of an encoder take is said from here on
 SHARD_ROWS = 1024  # at least: to start a process takes seconds
 
 
@@ -107,6 +111,7 @@ def run_shard(paths: Paths, shard: Shard) -> None:
     encode = load_encoders(list(encoders.values()))
     first = next(iter(encoders.values()))
     label = first.slug if len(encoders) == 1 else f"{len(encoders)} {first.reads} encoders"
+    room = _Room(paths, shard)
     done = shard.number_of_rows - sum(len(rows) for _, _, rows in todo)
     with progress(shard.number_of_rows, label, "img" if first.reads == "image" else "captions", done) as bar:
         for split, wanted, rows in todo:
@@ -117,6 +122,7 @@ def run_shard(paths: Paths, shard: Shard) -> None:
                 for blocks in encode(items[rows.start : rows.stop], list(writers)):
                     now = time.perf_counter()
                     for slug, block in blocks.items():
+                        room.ask(slug, block)
                         writers[slug].add(block, (now - before) / len(blocks))
                     before = now
                     behind = min(writer.row for writer in writers.values())
@@ -125,6 +131,27 @@ def run_shard(paths: Paths, shard: Shard) -> None:
             finally:
                 for writer in writers.values():
                     writer.close()
+
+
+class _Room:
+    """Asks for room on the disk for all features of a shard's encoders before the first of them are written."""
+
+    def __init__(self, paths: Paths, shard: Shard) -> None:
+        self.paths, self.shard, self.sizes = paths, shard, dict[str, int]()  # bytes by slug
+
+    def ask(self, slug: str, block: np.ndarray) -> None:
+        """Raises OSError where there is none; the shard of the first rows says how much the features of `slug` take."""
+        if slug in self.sizes:
+            return
+        wanted = [one for one in self.shard.wanted if one.encoder.slug == slug]
+        size, folder = 2 * block[0].size * sum(one.rows for one in wanted), self.paths.features(slug, "_").parent
+        there = sum(file.stat().st_size for one in wanted for file in one.parts(self.paths).folder.glob("*"))
+        self.sizes[slug] = size - there
+        cure = "make room; make clean-cache COMP=... removes features of another competition that can be made again"
+        names = ", ".join(self.sizes)
+        require_room(folder, sum(self.sizes.values()), f"features of {names}", cure)
+        if self.shard.rows[0][1] == 0 and size > SAID_GB * 1e9:
+            log_line(f"features of {slug} take {size / 1e9:.1f} GB on disk ({folder}); make clean-cache removes them")
 
 
 def _todo(paths: Paths, shard: Shard, split: str, start: int, stop: int) -> Iterator[tuple[str, list[Wanted], range]]:

@@ -16,7 +16,7 @@ from tandem.config.own_code import code_files, session_digests
 from tandem.data.added_features import added_files, read_joints
 from tandem.data.image_scan import folder_state
 from tandem.features.weights_identity import weights_identity
-from tandem.graph.keys import NONE, STACK, Artifact, decoder_settings, model_name
+from tandem.graph.keys import NONE, STACK, Artifact, decoder_settings, features_of, model_name
 from tandem.graph.names import Names, by_decoder, cached, stack_task
 from tandem.graph.sources import Sources
 from tandem.graph.task import Task
@@ -171,7 +171,7 @@ class Graph(Names):
 
     def _read(self, experiment: Experiment, split: str) -> dict[str, str]:
         """Inputs of an artifact: what an experiment reads of one split."""
-        inputs = {f"features of {e.slug}, {split}": self.features(e, split).key for e in experiment.encoders}
+        inputs = {features_of(e.slug, split): self.features(e, split).key for e in experiment.encoders}
         for added in experiment.features:
             inputs[f"added features {added.name}, {split}"] = self._added(added.name, split)
         # which rows have a caption matters to features of captions too

@@ -47,6 +47,11 @@ class Artifact:
         """Removes the record: the artifact is stale from the first file that is replaced until all are."""
         self.record.unlink(missing_ok=True)
 
+    @property
+    def is_removed(self) -> bool:
+        """Of a stale one: it was made from these inputs, and a file is missing since."""
+        return read_record(self.record).get("key") == self.key
+
     def stale_reason(self) -> str:
         """Why it must be made again; "" where it is current."""
         recorded = read_record(self.record)
@@ -65,6 +70,11 @@ def model_name(fold: int, seed: int = 0) -> str:
     ('fold 2', 'fold 2 seed 1')
     """
     return f"fold {fold} seed {seed}" if seed else f"fold {fold}"
+
+
+def features_of(slug: str, split: str) -> str:
+    """The name of features among the inputs of what reads them."""
+    return f"features of {slug}, {split}"
 
 
 def read_record(file: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from graphlib import TopologicalSorter
 from typing import Any
 
 from tandem.graph.declared_stages import Graph
+from tandem.graph.removed_features import decided_after, needed_step
 from tandem.graph.task import Step, Task, step_of
 from tandem.graph.unit_files import with_files
 from tandem.graph.units import Unit, feature_units, preparation, units
@@ -16,7 +17,8 @@ __all__ = ["Step", "carry_out", "step_of", "steps"]
 
 def steps(graph: Graph, goals: Sequence[str], members: Sequence[str] = ()) -> list[Step]:
     """All that would run for these goals, dependencies first, as if each step before had run."""
-    return [step for task in graph.tasks(goals, members).values() if (step := step_of(task))]
+    tasks = graph.tasks(goals, members).values()
+    return [step for task in tasks if (step := needed_step(task, tasks, goals))]
 
 
 def carry_out(
@@ -31,7 +33,7 @@ def carry_out(
     returns how many ran, and calls `unit_ended` and `ended` with each unit and step that is done. The first error stops
     all.
     """
-    schedule = _Schedule(graph, graph.tasks(goals, members), tuple(members), executor)
+    schedule = _Schedule(graph, goals, tuple(members), executor)
     schedule.begin()
     for unit in executor.results():
         unit_ended(unit)
@@ -45,10 +47,12 @@ def carry_out(
 class _Schedule:
     """The tasks of one run, and the units of those that have begun."""
 
-    def __init__(self, graph: Graph, tasks: Mapping[str, Task], members: tuple[str, ...], executor: Executor) -> None:
-        self.graph, self.members, self.executor = graph, members, executor
-        self.rank = {name: i for i, name in enumerate(tasks)}
-        self.sorter = TopologicalSorter({name: (*task.needs, *_copied(task, tasks)) for name, task in tasks.items()})
+    def __init__(self, graph: Graph, goals: Sequence[str], members: tuple[str, ...], executor: Executor) -> None:
+        self.graph, self.goals, self.members, self.executor = graph, goals, members, executor
+        tasks = graph.tasks(goals, members)
+        self.rank, later = {name: i for i, name in enumerate(tasks)}, decided_after(tasks, goals)
+        needs = {name: {*task.needs, *_copied(task, tasks), *later.get(name, ())} for name, task in tasks.items()}
+        self.sorter = TopologicalSorter(needs)
         self.sorter.prepare()
         self.ready: list[str] = []
         self.begun: dict[str, Step] = {}
@@ -68,7 +72,7 @@ class _Schedule:
                 return
             features: dict[str, list[Step]] = {}  # by what the encoders read
             for name in sorted(self.ready, key=self.rank.__getitem__):
-                step = step_of(self.graph.task(name, self.members))
+                step = self._step(name)
                 if step is None:
                     self.sorter.done(name)
                 elif step.task.stage == "features":
@@ -81,6 +85,10 @@ class _Schedule:
                     self.prepared[name], self.left[name] = True, split
                 self.begun |= {step.task.name: step for step in these}
             self._submit()
+
+    def _step(self, name: str) -> Step | None:
+        tasks = (self.graph.task(other, self.members) for other in self.rank)
+        return needed_step(self.graph.task(name, self.members), tasks, self.goals)
 
     def _split(self, name: str, step: Step) -> None:
         first = None if name in self.prepared else preparation(step)

@@ -22,7 +22,6 @@ from tandem.runtime.engines import open_executor
 from tandem.runtime.processes import run_in_new_process
 from tandem.runtime.progress import UnfinishedRun, print_line
 from tandem.runtime.run_progress import RunProgress, RunTask
-from tandem.runtime.wrong_values import require_within
 from tandem.sample import NAME as SAMPLE
 from tandem.stages._costs import OutOfTime, Watch, about, costs_of, fitting, measured_rates, plan_line, total
 
@@ -35,7 +34,6 @@ def bring_up_to_date(
     comp: str,
     target: str,
     exps: str | Sequence[str] = "",
-    jobs: int = 1,
     decoder: str = "",
     stack: str = STACK,
     budget: Budget | None = None,
@@ -43,10 +41,8 @@ def bring_up_to_date(
     """Runs all stale tasks of a target for these experiments, or the members of this stack, and those of submissions by
     another `decoder` too; prints a line where there is nothing to do. Returns the names of the target's last tasks.
 
-    jobs    changes nothing: tasks run side by side as long as there are cores and memory for them
     budget  the run trains what fits into this time, and prints the plan first
     """
-    require_within("JOBS", jobs, 1)
     require_competition(comp)
     paths, names = Paths(comp), exps.split() if isinstance(exps, str) else list(exps)
     with only_run(paths):

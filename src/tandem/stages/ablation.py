@@ -79,8 +79,8 @@ def _open_graph(paths: Paths, name: str, seeds: int) -> tuple[Graph, list[list[s
 def _make_features(graph: Graph, names: list[str]) -> Graph:
     """Makes what the networks need: folds, features, and teachers outside this ablation."""
     networks = [graph.experiments[name] for name in names]
-    goals = ["folds", *(f"features {encoder.slug}" for network in networks for encoder in network.encoders)]
-    goals += [f"train {network.teacher}" for network in networks if network.teacher not in (None, *names)]
+    teachers = list(dict.fromkeys(one.teacher for one in networks if one.teacher and one.teacher not in names))
+    goals = ["folds", *graph.goal("features", [*names, *teachers]), *(f"train {name}" for name in teachers)]
     make_current(graph, goals)
     return graph.refreshed()
 

@@ -26,7 +26,7 @@ from tandem.stages._run import bring_up_to_date
 
 def main(args: Namespace) -> None:
     """Also prints how evenly the labels are spread over the folds."""
-    bring_up_to_date(args.comp, "folds", args.exps, args.jobs)
+    bring_up_to_date(args.comp, "folds", args.exps)
     rows = read_labelled_rows(Paths(args.comp))
     show_shares(rows.names, label_shares(rows.y, rows.fold, rows.known), rows.fold)
 

@@ -12,5 +12,5 @@ def main(args: Namespace) -> None:
     students = [name for name, e in open_graph(paths).experiments.items() if e.teacher]
     if not students:
         raise ValueError("no experiment in configs/ has a [pseudo] section that fits this competition")
-    bring_up_to_date(args.comp, "train", args.exps or students, args.jobs)
+    bring_up_to_date(args.comp, "train", args.exps or students)
     show_scores(paths)

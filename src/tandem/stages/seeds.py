@@ -29,16 +29,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--n", type=Number("N", 2, MOST_SEEDS, "3"), default=3, help=f"number of seeds, 2 to {MOST_SEEDS}"
     )
-    parser.add_argument(
-        "--jobs", type=Number("JOBS", 1), default=1, help="not needed: tasks run side by side as cores are free"
-    )
 
 
 def main(args: Namespace) -> None:
     paths = Paths(args.comp)
     experiment, name = check(open_graph(paths), args.exp, args.n), f"{args.exp}_seeds{args.n}"
     write_config(paths, args.exp, experiment.model_copy(update={"seeds": args.n}))
-    bring_up_to_date(args.comp, "train", [name], args.jobs)
+    bring_up_to_date(args.comp, "train", [name])
     experiments = Experiments(paths)
     trained, rule = experiments[name], Rule.of(experiments.competition, paths.input)
     gain = measure_gain(trained, rule)

@@ -53,7 +53,7 @@ Members = Mapping[str, Experiment]
 
 def main(args: Namespace) -> None:
     """Also prints how each modality's term agrees with what happens when it is missing."""
-    bring_up_to_date(args.comp, "stack", args.exps, args.jobs, stack=args.stack, budget=args.budget)
+    bring_up_to_date(args.comp, "stack", args.exps, stack=args.stack, budget=args.budget)
     for line in agreement_lines(read_json(Paths(args.comp).run(args.stack)).get("left_out", {})):
         print(line)
 

@@ -32,7 +32,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def main(args: Namespace) -> None:
     if args.decoder:
         require_one_of("DECODER", args.decoder, list(DECODERS))
-    goals = bring_up_to_date(args.comp, "submit", args.exps, args.jobs, args.decoder, args.stack, args.budget)
+    goals = bring_up_to_date(args.comp, "submit", args.exps, args.decoder, args.stack, args.budget)
     paths = Paths(args.comp)
     show_scores(paths)
     competition, experiments = load_competition(paths.competition), Experiments(paths)

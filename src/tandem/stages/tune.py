@@ -60,7 +60,7 @@ def main(args: Namespace) -> None:
         graph = open_graph(paths)
         space = _space(graph, args.exp)
         require_within("TRIALS", args.trials, 1)
-        make_current(graph, [f"train {args.exp}", f"decode {args.exp}"])
+        make_current(graph, [*graph.goal("features", [args.exp]), f"train {args.exp}", f"decode {args.exp}"])
         _Tuning(graph.refreshed(), args.exp, space, args.trials, args.outer).run()
 
 
