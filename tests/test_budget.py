@@ -110,6 +110,16 @@ def test_the_only_experiment_is_never_dropped_and_a_run_in_time_drops_none(clock
     clocked(Watch(every, ["words", "fusion"], 250), every[0].units[0][0], 12)
 
 
+def test_features_that_are_made_in_one_pass_share_its_time(clocked):
+    every = [made("small", 30), made("large", 60), made("fusion", 100, 100)]
+    (small, _), (large, _) = every[0].units[0], every[1].units[0]
+    watch = Watch(every, ["words", "fusion"], 300)
+    clocked(watch, Unit("shard 1 of 1", "", "", of=(small, large)), 90)
+    clocked(watch, small, 0)
+    clocked(watch, large, 0)
+    assert (watch.took[small.name], watch.took[large.name]) == (30, 60)
+
+
 # ---- what is left
 
 

@@ -94,7 +94,7 @@ def test_the_stage_has_every_option_that_make_passes(target, options, capsys):
 
 def test_the_makefile_stays_small_and_plain():
     text = (ROOT / "Makefile").read_text()
-    assert len(text.splitlines()) <= 120
+    assert len(text.splitlines()) <= 140
     assert "$(eval" not in text
     assert not re.search(r"^\s*-?s?include\b", text, re.MULTILINE)
 

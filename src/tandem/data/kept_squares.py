@@ -65,7 +65,7 @@ def _check_room(path: Path, missing: int, shape: tuple[int, ...]) -> None:
     what = f"{shape[0]:,} images of {shape[1]} px"
     cure = "make room, or set a smaller augment.resized in the config, or 0: images are then decoded in every epoch"
     require_room(path.parent, missing, what, cure)
-    log_line(f"{what} take {missing / 1e9:.1f} GB on disk ({path})")
+    log_line(f"{what} take {missing / 1e9:.1f} GB more on disk ({path})")
 
 
 def _state(path: Path) -> Path:

@@ -50,8 +50,9 @@ def feature_units(paths: Paths, steps: Sequence[Step], width: int) -> dict[str, 
     shards = split_work(paths, every, number)
     name, wide = steps[0].task.name, 1 if number > 1 else threads()
     names = tuple(f"{name} shard {i + 1} of {len(shards)}" for i in range(len(shards)))
+    together = "tandem.features.shards:put_together"  # copies files: it waits for no core
     last = [
-        Unit(step.title, step.task.name, "tandem.features.shards:put_together", (wanted[step.task.name],), needs=names)
+        Unit(step.title, step.task.name, together, (wanted[step.task.name],), 0, needs=names, here=True)
         for step in steps
     ]
     compute = "tandem.stages.features:compute_shard"

@@ -13,7 +13,7 @@ class Unit:
     task      the task that it is a part of, such as "train concat"
     function  "module:name", so that a unit is described without loading what it runs
     args      plain values and settings, which can be sent to another process
-    threads   that it computes with, the same in every run
+    threads   that it computes with, the same in every run; 0: it computes nothing
     gpus      1 where it computes on a GPU if there is one
     needs     names of the units of the same task that come first
     here      runs in the process of the run, one after another: what loads neither torch nor LightGBM

@@ -118,15 +118,20 @@ class Watch:
         self.every, self.members, self.seconds = list(every), list(members), seconds
         self.started = time.monotonic()
         self.begun: dict[str, float] = {}
+        self.shares: dict[str, float] = {}  # of units that are made in one go: of its time
         self.took: dict[str, float] = {}  # by unit that is done
 
     def begin(self, unit: Unit) -> None:
-        self.begun.setdefault(unit.name, time.monotonic())
+        expected = {one.name: seconds for each in self.every for one, seconds in each.units}
+        together = sum(expected.get(one.name, 0.0) for one in unit.of)
+        for one in (unit, *unit.of):
+            self.begun.setdefault(one.name, time.monotonic())
+        self.shares |= {one.name: expected.get(one.name, 0.0) / (together or 1.0) for one in unit.of}
 
     def end(self, unit: Unit) -> None:
         """Raises OutOfTime where the run takes too long and something can be left out."""
         now = time.monotonic()
-        self.took[unit.name] = now - self.begun.get(unit.name, now)
+        self.took[unit.name] = (now - self.begun.get(unit.name, now)) * self.shares.get(unit.name, 1.0)
         if math.isinf(self.seconds):
             return
         room = LATE * self.seconds - (now - self.started)

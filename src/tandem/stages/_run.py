@@ -143,9 +143,9 @@ def make_current(graph: Graph, goals: Sequence[str], names: Sequence[str] = (), 
     with RunProgress([run_task(one) for one in every], graph.paths.progress, expected) as run:
 
         def begun(unit: Unit, node: str) -> None:
+            watch.begin(unit)
             for one in (unit, *unit.of):
                 run.begin(one.task)
-                watch.begin(one)
             run.at(unit.name, node)
 
         def unit_ended(unit: Unit) -> None:
