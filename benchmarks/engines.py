@@ -65,13 +65,15 @@ def seconds(engine: str) -> float:
     return took
 
 
-if __name__ == "__main__":
+def main() -> None:
     if not os.environ.get("LONG"):
         print("ray_overhead: only with LONG=1")
-        sys.exit()
+        return
     os.environ["TANDEM_THREADS"] = "2"
-    by = {engine: seconds(engine) for engine in ("local", "ray")}
-    print(
-        f"engines: {FOLDS} folds of a head, {ROWS:,} rows, 2 workers: pool {by['local']:.1f} s, Ray {by['ray']:.1f} s"
-    )
-    print(f"ray_overhead: {by['ray'] / by['local']:.2f} x")
+    pool, ray = seconds("local"), seconds("ray")
+    print(f"engines: {FOLDS} folds of a head, {ROWS:,} rows, 2 workers: pool {pool:.1f} s, Ray {ray:.1f} s")
+    print(f"ray_overhead: {ray / pool:.2f} x")
+
+
+if __name__ == "__main__":
+    main()
