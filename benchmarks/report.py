@@ -1,4 +1,4 @@
-"""The report: seconds and megabytes for 8,000 rows, with 18 and with 500 labels; and thumbnails of all wrong rows.
+"""The report: seconds and megabytes for 8,000 rows, with 18 and with 500 labels.
 
 Simulated rows: images of 320 x 240 pixels, captions of ten words, probabilities as good as those of a stack, decoded
 at 0.5 (decode.py measures decoding). From arrays to the finished page; the images are the only files read.
@@ -14,9 +14,9 @@ from PIL import Image
 from tandem.artifacts.contributions import TERMS
 from tandem.decoding import Decoder, Rule, default_decoder
 from tandem.logits import logit, sigmoid
-from tandem.metrics import METRICS, f1_per_row, log_loss, mean_average_precision
+from tandem.metrics import METRICS, log_loss, mean_average_precision
 from tandem.report.data_model import FocusExperiment, ReportData, ScoredExperiment, Split
-from tandem.report.page import build, thumbnails
+from tandem.report.page import build
 
 ROWS, TEST_ROWS, FOLDS = 8000, 2000, 5
 PHOTOS = 200  # files, each the image of 40 rows: the cost is in opening them
@@ -76,11 +76,6 @@ def main() -> None:
             print(f"figure report_{c}_labels {time.perf_counter() - clock:.1f} s")
             print(f"figure report_{c}_labels_cpu {time.process_time() - cpu:.1f} s")
             print(f"figure report_{c}_labels_size {len(html.encode()) / 1e6:.1f} MB")
-            wrong = np.flatnonzero(f1_per_row(found.y, found.focus.pred, 1.0) < 1).tolist()
-            clock = time.perf_counter()
-            every = sum(map(len, thumbnails(found.train.files, wrong).values()))
-            print(f"figure every_wrong_row_{c}_labels {time.perf_counter() - clock:.1f} s")
-            print(f"figure every_wrong_row_{c}_labels_size {every / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Clean-cache: removes what is made again where it is needed: features/C/*.npy and build/C/pixels."""
+"""Clean-cache: features/C/*.npy, build/C/pixels -> nothing: what needs them makes them again."""
 
 import shutil
 from argparse import Namespace
