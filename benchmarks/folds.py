@@ -12,8 +12,10 @@ import numpy as np
 
 from tandem.artifacts.atomic_io import write_text
 from tandem.artifacts.paths import Paths
+from tandem.config.competition import Competition, to_toml
 from tandem.config.encoders import Encoder
 from tandem.config.experiments import FusionExperiment
+from tandem.config.labels import Labels
 from tandem.config.load_experiments import load_experiment
 from tandem.data.split_tables import write_captions, write_images, write_labels
 from tandem.features.feature_store import write_features
@@ -22,7 +24,7 @@ from tandem.training.fold_job import FoldJob
 from tandem.training.parallel_folds import fit, fit_folds
 
 ROWS, LABELS, FOLDS, TOKENS = 1600, 18, 5, 12
-SHAPES = {"trunk": (2, 16, 16, 112), "tokens": (1, 32, 384), "image": (1, 2560)}  # of the features of one row
+SHAPES = {"trunk": (2, 14, 14, 208), "tokens": (1, 32, 384), "image": (1, 2560)}  # of the features of one row
 
 
 def features(encoder: Encoder, rng: np.random.Generator) -> np.ndarray:
@@ -36,12 +38,17 @@ def features(encoder: Encoder, rng: np.random.Generator) -> np.ndarray:
 def prepared(folder: Path) -> FoldJob:
     """Random rows of a competition with folds and features."""
     paths, rng = Paths("bench", folder), np.random.default_rng(0)
-    ids = [str(i) for i in range(ROWS)]
+    ids, names = [str(i) for i in range(ROWS)], [f"label {j}" for j in range(LABELS)]
+    labels = Labels(format="separated", column="labels", separator="|", names=names)
+    competition = Competition(
+        id="id", caption="caption", images="images", labels=labels, most=LABELS, experiments=["fusion"]
+    )
+    write_text(paths.competition, to_toml(competition))
     images = {"id": ids, "file": ids, "width": [1] * ROWS, "height": [1] * ROWS, "bytes": [1] * ROWS}
     write_images(paths.images("train"), images | {"sha": ids, "hash": [b"0" * 64] * ROWS})
     write_captions(paths.captions("train"), ids, ids)
     y = (rng.random((ROWS, LABELS)) < 0.1).astype(np.uint8)
-    write_labels(paths.labels, ids, tuple(f"label {j}" for j in range(LABELS)), y)
+    write_labels(paths.labels, ids, tuple(names), y)
     write_text(paths.folds, "id,fold,group\n" + "".join(f"{i},{i % FOLDS},{i}\n" for i in range(ROWS)))
     experiment = load_experiment(Path("configs/fusion.toml"))
     assert isinstance(experiment, FusionExperiment)
