@@ -4,19 +4,26 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from small_competition import write_small
+from test_training_steps import PLAIN, Memory, X, Y, toy
+from torch import distributed as dist
 from two_processes import trained
 
 from tandem.artifacts.predictions import Predictions
-from tandem.models.data_parallel import ALONE, Split, split
+from tandem.models.base import TrainingRun
+from tandem.models.data_parallel import ALONE, Split, processes, split, together
+from tandem.models.losses import Targets
+from tandem.models.trainer import fit
 
 HERE = Path(__file__).parent
 ENV = os.environ | {"PYTHONPATH": f"{HERE.parent / 'src'}:{HERE}", "TANDEM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -32,6 +39,38 @@ def test_each_row_has_one_process_which_has_the_row_that_it_is_mixed_with_too(n,
 
 def test_one_process_is_alone():
     assert split() is ALONE and ALONE.own(values := np.arange(3)) is values
+
+
+@pytest.fixture
+def group():
+    """A group of this process alone."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+def test_a_process_of_several_trains_whole_batches_unless_they_train_together(group, monkeypatch):
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    assert processes() == Split(0, 2) and split() is ALONE
+    with together():
+        assert split() == Split(0, 2)
+    assert split() is ALONE
+
+
+def test_several_processes_go_on_with_whole_batches_where_one_had_to_make_them_smaller(group, tmp_path):
+    def stop(entry):
+        if entry["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    cfg, clock = PLAIN.model_copy(update={"epochs": 3, "batch": 8}), iter(range(0, 6000, 60))
+    alone = replace(toy(Memory(most=4)), batches=lambda epoch: [(X, Targets(Y))], steps=1)
+    with pytest.raises(KeyboardInterrupt):
+        fit(alone, cfg, TrainingRun(0, tmp_path / "c", stop, clock=lambda: next(clock)))
+    own = Split(0, 2).positions(8)
+    one_of_two = replace(toy(memory := Memory(most=4)), steps=1, split=Split(0, 2), rows=8)
+    one_of_two = replace(one_of_two, batches=lambda epoch: [(X[own], Targets(Y[own]))])
+    log = fit(one_of_two, cfg, TrainingRun(0, tmp_path / "c"))
+    assert [entry.get("accumulate") for entry in log] == [2, None, None] and memory.seen == [4, 4]
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +97,73 @@ def test_two_processes_train_the_weights_of_one(kind, of_two):
 
 
 # ---- torchrun
+
+
+FIRST = """
+import sys
+from pathlib import Path
+
+import torch
+from torch import distributed as dist
+from two_processes import trained
+
+from tandem.models.data_parallel import processes
+from tandem.training.torchrun import run_by_all
+
+
+class Job:
+    def fitted(self, k):
+        dist.all_reduce(torch.ones(1))  # a step in which it waits for the first process
+
+
+def fail():
+    processes().from_first((Job(), 0))
+    raise OSError("no space left on device")
+
+
+def train_alone():
+    trained(Path(sys.argv[1]), "finetune")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(run_by_all({"fail": fail, "alone": train_alone}[sys.argv[2]]))
+    except OSError as error:
+        sys.exit(f"error: {error}")
+"""
+
+
+def by_two(folder: Path, what: str) -> list[tuple[int, str]]:
+    """(exit status, errors printed) of two processes that torchrun would start."""
+    (folder / "first.py").write_text(FIRST)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    env = ENV | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    running = [
+        subprocess.Popen([sys.executable, str(folder / "first.py"), str(folder), what], text=True,
+                         env=env | {"RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE)
+        for rank in ("0", "1")
+    ]  # fmt: skip
+    try:
+        return [(one.wait(100), one.stderr.read()) for one in running]
+    finally:
+        for one in running:
+            one.kill()
+            one.wait()
+
+
+def test_an_error_of_the_first_process_ends_the_others_in_the_middle_of_a_step(tmp_path):
+    first, second = by_two(tmp_path, "fail")
+    assert first[0] == second[0] == 1 and first[1].endswith("error: no space left on device\n")
+
+
+def test_a_network_that_the_first_process_trains_by_itself_waits_for_no_other(tmp_path):
+    from toy import tiny_backbone
+
+    tiny_backbone(tmp_path / "tiny.safetensors")
+    assert [status for status, _ in by_two(tmp_path, "alone")] == [0, 0]
 
 
 def torchrun(*words: str) -> subprocess.Popen:

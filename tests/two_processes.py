@@ -15,6 +15,7 @@ from tandem.config.encoders import TokenEncoder, TrunkEncoder
 from tandem.config.experiments import FinetuneExperiment, FusionExperiment
 from tandem.config.training import FinetuneTraining, Fusion, FusionTraining
 from tandem.models.base import TrainingRun
+from tandem.models.data_parallel import together
 from tandem.models.finetune import FinetunedModel
 from tandem.models.fusion import FusionModel
 from tandem.models.inputs import Inputs, Maps
@@ -93,4 +94,5 @@ def _trained(folder: Path, kind: str) -> dict[str, torch.Tensor]:
 if __name__ == "__main__":
     rank, folder = int(sys.argv[1]), Path(sys.argv[2])
     dist.init_process_group("gloo", f"file://{folder}/meeting", timedelta(seconds=100), rank=rank, world_size=2)
-    torch.save({kind: trained(folder, kind) for kind in ("finetune", "fusion")}, folder / f"{rank}.pt")
+    with together():
+        torch.save({kind: trained(folder, kind) for kind in ("finetune", "fusion")}, folder / f"{rank}.pt")

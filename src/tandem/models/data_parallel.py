@@ -58,7 +58,7 @@ class Split:
         """Outputs and targets of the whole batch of n rows; of the outputs, the own rows alone have a gradient."""
         if self.world == 1:
             return outputs, targets
-        at = torch.from_numpy(self.positions(n)).to(targets.y.device)
+        at = torch.from_numpy(self.positions(n)).to(targets.y.device, non_blocking=True)
 
         def rows(part: torch.Tensor, dim: int) -> torch.Tensor:
             whole = torch.zeros(*part.shape[:dim], n, *part.shape[dim + 1 :], device=part.device)
@@ -91,13 +91,30 @@ class Split:
 
 
 ALONE = Split()
+_together = False
 
 
-def split() -> Split:
-    """That of this process; `ALONE` where torch.distributed was not set up."""
+def processes() -> Split:
+    """This process among those of torchrun; `ALONE` where torch.distributed was not set up."""
     if not dist.is_available() or not dist.is_initialized():
         return ALONE
     return Split(dist.get_rank(), dist.get_world_size())
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Within it, in each of `processes`, they train the same network."""
+    global _together
+    _together = True
+    try:
+        yield
+    finally:
+        _together = False
+
+
+def split() -> Split:
+    """The rows of a batch that this process trains on: all of them but within `together`."""
+    return processes() if _together else ALONE
 
 
 def batch_sizes(rows: int, steps: int) -> list[int]:
@@ -156,8 +173,8 @@ class _WholeBatch(TorchFunctionMode):
         shape = (self.n * each, *own.shape[1:])
         outermost = own.stride(0) * len(own) == own.numel()
         whole = own.new_empty_strided(shape, own.stride()) if outermost else own.new_empty(shape)
-        at = (torch.from_numpy(self.at)[:, None] * each + torch.arange(each)).flatten().to(like.device)
-        return draw(whole, *args, **kwargs).index_select(0, at)
+        at = (torch.from_numpy(self.at)[:, None] * each + torch.arange(each)).flatten()
+        return draw(whole, *args, **kwargs).index_select(0, at.to(like.device, non_blocking=True))
 
     def _dropout(self, x: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> torch.Tensor:
         if not training or not p or not self._rows(x):

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch.nn.functional import normalize, pad
+
+from tandem.models.data_parallel import ALONE, split
 
 GROUPS, SMALLEST = 3, 16  # of captions in a batch, and the rows of a group at least
 
@@ -45,7 +46,7 @@ def by_length(
 
     Not where several processes share a batch: their dropout is drawn for whole batches."""
     groups = min(GROUPS, len(states) // SMALLEST)
-    if states.device.type != "cpu" or groups < 2 or (dist.is_available() and dist.is_initialized()):
+    if states.device.type != "cpu" or groups < 2 or split() != ALONE:
         return layers(states).float()
     order, parts = lengths.argsort(stable=True), []
     for rows in order.tensor_split(groups):

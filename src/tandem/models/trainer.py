@@ -38,7 +38,8 @@ def fit(task: Task, cfg: Training, run: TrainingRun) -> list[dict[str, Any]]:
     alone = task.split.world == 1  # several processes don't compile
     left = task.steps * (epochs - len(log)) if alone and task.compiles else 0
     steps = Steps(task, cfg, state, compiled(task.network, device, left))
-    steps.pieces = log[-1].get("accumulate", cfg.accumulate) // cfg.accumulate if log else 1
+    if log and alone:
+        steps.pieces = log[-1].get("accumulate", cfg.accumulate) // cfg.accumulate
     for epoch in range(first := len(log), epochs):
         # elsewhere than on a CPU, memory may run out in any epoch
         loss, f1 = steps.epoch(epoch, run.seed, epoch == first or device.type != "cpu")

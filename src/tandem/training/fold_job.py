@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +24,7 @@ from tandem.graph.experiment_dir import Experiments
 from tandem.logits import logit, sigmoid
 from tandem.metrics import f1_samples
 from tandem.models.base import ExplainingModel, Model, TrainingRun, Watched
-from tandem.models.data_parallel import ALONE, BY_SEVERAL, split
+from tandem.models.data_parallel import ALONE, BY_SEVERAL, processes, together
 from tandem.models.fold_ensemble import FoldEnsemble
 from tandem.models.inputs import Inputs
 from tandem.models.registry import make_model
@@ -127,9 +128,11 @@ class FoldJob:
                 stale.unlink()
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         experiment = located_code(self.experiment, self.paths.root)
-        if self.experiment.kind in BY_SEVERAL and split() != ALONE:  # the other processes train it too
-            split().from_first((self._without_rows(), k))
-        fitted, log, speed = self.fitted(k, checkpoint, on_epoch, self._watched(held_out))
+        watched, several = self._watched(held_out), self.experiment.kind in BY_SEVERAL and processes() != ALONE
+        if several:  # the other processes train it too
+            processes().from_first((self._without_rows(), k))
+        with together() if several else nullcontext():
+            fitted, log, speed = self.fitted(k, checkpoint, on_epoch, watched)
         file, record = self.file(k, ".safetensors"), self.file(k, ".json")
         record.unlink(missing_ok=True)  # until it is written again, the fold is stale
         fitted.save(file)

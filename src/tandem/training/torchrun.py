@@ -9,10 +9,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 
-import torch
 from torch import distributed as dist
 
-from tandem.models.data_parallel import split
+from tandem.models.data_parallel import processes, together
 from tandem.runtime.resources import THREADS
 from tandem.runtime.torch_setup import device, use_threads
 
@@ -24,22 +23,21 @@ def run_by_all(run: Callable[[], int]) -> int:
     here = int(os.environ["LOCAL_WORLD_SIZE"])
     os.environ.setdefault(THREADS, str(max(1, (os.cpu_count() or 1) // here)))
     use_threads()
-    on = device()
-    if on.type == "cuda":
-        torch.cuda.set_device(on)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if on.type == "cuda" else "gloo", timeout=WAIT)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device().type == "cuda" else "gloo", timeout=WAIT)
     try:
-        if split().rank:
+        if processes().rank:
             return _train_with_first()
         try:
-            return run()
+            status = run()
         except RuntimeError as error:
             if "onnection" not in str(error):  # gloo: Connection closed by peer
                 raise
             raise OSError("another process of torchrun ended; the same command continues from here") from error
-        finally:
-            with suppress(RuntimeError):  # the others ended already
-                split().from_first(None)
+        # after an error nothing is said: the others may be within a step, where they would not hear it; they end as the
+        # connection does
+        with suppress(RuntimeError):  # the others ended already
+            processes().from_first(None)
+        return status
     finally:
         with suppress(RuntimeError):
             dist.destroy_process_group()
@@ -50,9 +48,10 @@ def _train_with_first() -> int:
     with open(os.devnull, "w") as nowhere:
         sys.stdout, printed = nowhere, sys.stdout
         try:
-            while (work := split().from_first(None)) is not None:
+            while (work := processes().from_first(None)) is not None:
                 job, k = work
-                job.fitted(k)
+                with together():
+                    job.fitted(k)
         except RuntimeError as error:
             if "onnection" not in str(error):
                 raise
