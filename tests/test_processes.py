@@ -10,8 +10,9 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+import torch
 
-from tandem.runtime.processes import run_in_new_process, stop_processes
+from tandem.runtime.processes import _measured, run_in_new_process, stop_processes
 
 SRC = Path(__file__).parents[1] / "src"
 INTERRUPTED = """
@@ -34,6 +35,13 @@ def test_the_result_and_the_error_of_another_process_come_back():
 def test_a_killed_process_is_an_error_that_says_what_to_do():
     with pytest.raises(OSError, match="a process was killed.*the same command continues from here"):
         run_in_new_process(os._exit, 9)
+
+
+def test_a_process_that_is_kept_for_more_work_keeps_no_memory_of_a_gpu(monkeypatch):
+    freed = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: freed.append(True))
+    assert _measured(abs, -3)[0] == 3 and freed == [True]
 
 
 def test_processes_can_be_stopped_and_later_ones_work():

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -81,4 +82,8 @@ def run_in_new_process(function: Callable[..., R], *args: object) -> R:
 
 
 def _measured(function: Callable[..., R], *args: object) -> tuple[R, float]:
-    return function(*args), resident_gb()
+    result = function(*args)
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()  # else a process that waits for more work keeps a GPU's memory from the others
+    return result, resident_gb()
