@@ -114,7 +114,6 @@ class Search:
         experiment = located_code(experiment, job.paths.root)
         model = make_model(experiment.as_trained(len(rows.y)), len(rows.names))
         inputs, y, weights = job.training_rows(train)
-        inputs, y, weights = job.training_rows(train)
         model.fit(inputs, y, TrainingRun(experiment.seed * 1000 + k, weights=weights))
         proba = model.predict_proba(job.inputs.take(held_out))
         return fold_loss(rows.y[held_out], proba, rows.known_of(held_out))
