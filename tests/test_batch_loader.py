@@ -96,6 +96,34 @@ def test_the_side_that_the_other_waits_for_is_the_limit():
     assert loader.pace.record()["limit"] == "network"
 
 
+def test_python_may_wait_for_a_batch_while_a_gpu_that_is_the_limit_computes(monkeypatch):
+    done = [0.0]  # when the GPU will have computed all that it was given
+
+    class Event:
+        def __init__(self, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self, stream: str) -> None:
+            assert stream == "cuda"
+            self.at = max(done[0], time.perf_counter())
+
+        def elapsed_time(self, end: "Event") -> float:
+            return 1000 * (end.at - self.at)
+
+    def slow(epoch, rows, views):
+        time.sleep(0.02)
+        return "a batch"
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", str)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda on: time.sleep(max(0, done[0] - time.perf_counter())))
+    loader = BatchLoader(lambda epoch: list(shuffled_batches(12, 1, 6, 0, epoch)), slow, torch.device("cuda"))
+    for _ in loader.epoch(0):
+        done[0] = max(done[0], time.perf_counter()) + 0.1  # a step, which Python does not wait for
+    found = loader.pace.record()
+    assert found["limit"] == "network" and found["network"] == pytest.approx(20, rel=0.1)  # two images in 0.1 s
+
+
 def test_images_per_second_of_both_sides():
     pace = Pace(workers=4, images=1000, seconds=2.0, waited=1.5, worked=6.0)
     assert pace.record() == {"training": 500.0, "network": 2000.0, "loader": 666.7, "limit": "loader"}

@@ -8,6 +8,7 @@ from torch import nn
 from tandem.config.training import Training
 from tandem.models import trainer
 from tandem.models.base import TrainingRun
+from tandem.models.batch_loader import to_device
 from tandem.models.losses import Targets, make_loss
 from tandem.models.trainer import Task, fit
 from tandem.runtime import torch_setup
@@ -56,7 +57,7 @@ def test_no_step_waits_for_the_gpu(float16, monkeypatch):
         try:
             for step in range(8):
                 torch.cuda.set_sync_debug_mode("error" if step else "default")  # the first step sets up
-                yield x, targets
+                yield x, targets.take(to_device(torch.arange(16), on))
         finally:
             torch.cuda.set_sync_debug_mode("default")
 

@@ -6,12 +6,16 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from tandem.config.experiments import FinetuneExperiment
 from tandem.config.training import Training
-from tandem.models import trainer
+from tandem.models import fusion, mlp_head, trainer
 from tandem.models.base import TrainingRun
+from tandem.models.batch_loader import BatchLoader
+from tandem.models.finetune import FinetunedModel
 from tandem.models.losses import Targets, make_loss
 from tandem.models.optimisation import Optimisation, averaged
 from tandem.models.trainer import Task, fit
@@ -115,6 +119,21 @@ def test_float16_scales_gradients_and_learns_what_float32_learns(float16):
     _, exact = trained(toy(), cfg)
     assert torch.allclose(weights, exact, atol=0.1) and not torch.equal(weights, exact)
     assert log[-1]["skipped_steps"] <= 2  # where the first scale was too large
+
+
+def test_memory_may_run_out_within_a_step_of_float16(float16):
+    left = ["CUDA out of memory: the first step allocates what AdamW remembers"]
+
+    def allocate(optimiser: torch.optim.Optimizer, *_: object) -> None:
+        if left and isinstance(optimiser, torch.optim.AdamW):
+            raise torch.OutOfMemoryError(left.pop())
+
+    handle = register_optimizer_step_pre_hook(allocate)
+    try:
+        log, _ = trained(toy(), PLAIN.model_copy(update={"bfloat16": True}))
+    finally:
+        handle.remove()
+    assert [entry["accumulate"] for entry in log] == [2, 2]
 
 
 def replace_epochs(epochs: int) -> Training:
@@ -232,6 +251,40 @@ def test_no_step_asks_a_tensor_for_its_value(scaled, request):
         return counted.count
 
     assert waits(12) == waits(3)
+
+
+class Copies(TorchDispatchMode):
+    """Counts copies to another device, and those that begin only when that has computed all it was given."""
+
+    every = waiting = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten._to_copy.default and kwargs.get("device") not in (None, args[0].device):
+            self.every += 1
+            self.waiting += not kwargs.get("non_blocking")
+        return func(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize("kind", ["finetune", "fusion", "head"])
+def test_no_batch_waits_for_the_device_that_it_is_copied_to(kind):
+    on = torch.device("meta")
+    targets = Targets(torch.zeros(10, 2, device=on), torch.ones(10, 2, device=on))
+    loader = BatchLoader(
+        lambda epoch: list(trainer.shuffled_batches(10, 1, 3, 0, epoch)),
+        lambda epoch, rows, views: torch.zeros(len(rows), 8, 8, 3),
+        on,
+    )
+    if kind == "finetune":
+        cfg = FinetuneExperiment(kind="finetune", model="test_efficientnet", size=32)
+        batches = FinetunedModel(cfg, 2)._batches(loader, targets, 0)
+    elif kind == "fusion":
+        batches = fusion._batches(loader, targets, 0)
+    else:
+        held = torch.zeros(1, 10, 3, device=on)
+        batches = mlp_head._batches(mlp_head._Rows(10, 1, on, lambda *_: held[0], held), targets, 3, 0.5, 0, 0)
+    with Copies() as copies:
+        assert [tuple(y.shape) for _, (y, _) in batches] == [(4, 2), (3, 2), (3, 2)]
+    assert copies.every >= 6 and copies.waiting == 0
 
 
 def test_averaged_weights_are_those_of_torch():

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ WAITING = 0.1  # share of an epoch's time spent on waiting for batches from whic
 Chunk = tuple[np.ndarray, np.ndarray, np.random.Generator]  # rows (b,), a view of each, what else is drawn for them
 Make = Callable[[int, np.ndarray, np.ndarray], Any]  # a batch of an epoch's number, rows and views
 Made = tuple[float, Any]  # (seconds that it took, a batch or the error)
+Moment = float | torch.cuda.Event
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Pace:
     workers: int
     images: int = 0
     seconds: float = 0.0  # of the epoch
-    waited: float = 0.0  # of them, for batches
+    waited: float = 0.0  # of them, for batches: where a GPU trains, how long it had nothing else to do
     worked: float = 0.0  # of all workers
 
     def record(self) -> dict[str, Any]:
@@ -89,20 +90,20 @@ class BatchLoader:
         start = time.perf_counter()
         with one_cv2_thread() if self._images else nullcontext():
             chunks, made = self._begin(number)
-            pace = Pace(self._processes or self._threads)
+            pace, waits = Pace(self._processes or self._threads), []
             for chunk in chunks:
-                asked = time.perf_counter()
+                asked = _now(self._on)
                 seconds, batch = _next(made)
                 if isinstance(batch, Exception):
                     raise batch
-                pace.waited += time.perf_counter() - asked
+                waits.append((asked, _now(self._on)))
                 pace.worked += seconds
                 pace.images += len(chunk[0])
                 yield chunk, to_device(batch, self._on)
         self._next = number + 1
         if self._on.type == "cuda":
             torch.cuda.synchronize(self._on)  # training waits for the GPU at the end of an epoch anyway
-        pace.seconds = time.perf_counter() - start
+        pace.seconds, pace.waited = time.perf_counter() - start, sum(_seconds(*wait) for wait in waits)
         self.pace = pace
 
     def close(self) -> None:
@@ -183,6 +184,22 @@ def _next(made: Iterator[Made]) -> Made:
         ) from error
 
 
+def _now(on: torch.device) -> Moment:
+    """This moment; on a GPU, which computes later what it is given now, the moment when it gets here."""
+    if on.type != "cuda":
+        return time.perf_counter()
+    event = torch.cuda.Event(enable_timing=True)
+    event.record(torch.cuda.current_stream(on))
+    return event
+
+
+def _seconds(start: Moment, end: Moment) -> float:
+    """Between two moments, which a GPU must have reached."""
+    if isinstance(start, float) and isinstance(end, float):
+        return end - start
+    return cast(Any, start).elapsed_time(end) / 1000
+
+
 def worker_processes(on: torch.device, batch_bytes: int) -> int:
     """How many processes prepare batches of images: beside a GPU one for each core but one, as many as /dev/shm has
     room for; else 0, for threads: on a CPU the network itself needs the cores."""
@@ -198,7 +215,7 @@ def worker_processes(on: torch.device, batch_bytes: int) -> int:
 
 
 def to_device(batch: Any, on: torch.device) -> Any:
-    """The same tensors there; pinned ones are copied while the GPU computes."""
+    """The same tensors there; nothing waits for what the GPU computes, and pinned ones are copied meanwhile."""
     return _map(batch, lambda tensor: tensor.to(on, non_blocking=True))
 
 

@@ -90,7 +90,7 @@ class FinetunedModel:
         train, on = self.cfg.train, targets.y.device
         with progress(len(targets.y), f"epoch {epoch + 1}", "img") as bar:
             for (rows, _, rng), pixels in loader.epoch(epoch):
-                batch = pixels, targets.take(torch.from_numpy(split().own(rows)).to(on))
+                batch = pixels, targets.take(to_device(torch.from_numpy(split().own(rows)), on))
                 yield mixed(*batch, train.mixup, train.cutmix, rng)
                 bar.update(len(rows))
 

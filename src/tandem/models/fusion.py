@@ -205,7 +205,7 @@ def _batches(loader: BatchLoader, targets: Targets, epoch: int) -> Iterator[tupl
     on = targets.y.device
     with progress(len(targets.y), f"epoch {epoch + 1}", "rows") as bar:
         for (rows, _, _), batch in loader.epoch(epoch):
-            yield batch, targets.take(torch.from_numpy(split().own(rows)).to(on))
+            yield batch, targets.take(to_device(torch.from_numpy(split().own(rows)), on))
             bar.update(len(rows))
 
 

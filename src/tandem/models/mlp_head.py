@@ -18,6 +18,7 @@ from tandem.config.experiments import HeadExperiment
 from tandem.config.training import Head
 from tandem.logits import sigmoid
 from tandem.models.base import TrainingRun
+from tandem.models.batch_loader import to_device
 from tandem.models.inputs import Inputs, row_slices
 from tandem.models.losses import Targets, make_loss
 from tandem.models.own_functions import Sampler, own_sampler
@@ -165,8 +166,8 @@ class _Rows:
     def take(self, view: np.ndarray, rows: np.ndarray) -> torch.Tensor:
         """(b, d), each row in its own view."""
         if self.held is None:
-            return self.read(view, rows).to(self.on)
-        return self.held[torch.from_numpy(view).to(self.on), torch.from_numpy(rows).to(self.on)]
+            return to_device(self.read(view, rows), self.on)
+        return self.held[to_device(torch.from_numpy(view), self.on), to_device(torch.from_numpy(rows), self.on)]
 
 
 def _rows_in_runs(n: int, epoch: int, rng: np.random.Generator) -> np.ndarray:
@@ -199,11 +200,11 @@ def _batches(
     """The rows with dropout, each in a random view."""
     drop = round(256 * dropout)
     for at, view, rng in shuffled_batches(rows.n, rows.views, steps, seed, epoch, sample):
-        picked, wanted = rows.take(view, at), targets.take(torch.from_numpy(at).to(rows.on))
+        picked, wanted = rows.take(view, at), targets.take(to_device(torch.from_numpy(at), rows.on))
         # random bytes are several times quicker on a CPU than torch's own dropout
         keep = torch.from_numpy(rng.integers(0, 256, picked.shape, np.uint8) >= drop)
         weights = None if wanted.weights is None else wanted.weights.float()
-        yield picked * (keep.float() * (256 / (256 - drop))).to(rows.on), Targets(wanted.y.float(), weights)
+        yield picked * (to_device(keep, rows.on).float() * (256 / (256 - drop))), Targets(wanted.y.float(), weights)
 
 
 def _network(cfg: Head, width: int, n_labels: int, seed: int) -> nn.Module:

@@ -23,7 +23,7 @@ class Optimisation:
     """AdamW of the parameter groups with what belongs to it; `updates` steps in all.
 
     scaled  gradients are multiplied by a factor that float16 can hold them with; steps whose gradients became infinite
-            or NaN are skipped, and neither the learning rates nor the averaged weights go on in them
+            or NaN change no weight, and the learning rates do not go on in them
     """
 
     def __init__(
@@ -73,6 +73,8 @@ class Optimisation:
 
     def load(self, state: dict[str, Any]) -> None:
         self.optimiser.zero_grad(set_to_none=True)
+        if self.scaler:  # a new one: the old one would go on with a step in which memory ran out
+            self.scaler = torch.GradScaler(next(self.network.parameters()).device.type)
         for name, part in vars(self).items():
             if part is not None:
                 part.load_state_dict(state[name])

@@ -51,7 +51,7 @@ class Steps:
         self.task, self.cfg, self.state, self.forward, self.pieces = task, cfg, state, forward, pieces
         self.device = next(task.network.parameters()).device
         self.rows = 0  # of the last batch
-        self.tried = forward is task.network  # whether compiling may still fail
+        self.tried = forward is task.network  # whether it has run, so that it is not the compiler that fails
 
     def unusual(self) -> dict[str, int]:
         """What the log of an epoch says only where it applies."""
