@@ -26,6 +26,17 @@ if __name__ == "__main__":
 """
 
 
+INTERRUPTED_ALONE = """
+import time
+from threading import Timer
+from tandem.runtime.processes import run_in_new_process
+
+if __name__ == "__main__":
+    Timer(3, print, ["begun"], {"flush": True}).start()
+    run_in_new_process(time.sleep, 60)
+"""
+
+
 def test_the_result_and_the_error_of_another_process_come_back():
     assert run_in_new_process(abs, -3) == 3 and run_in_new_process(os.getpid) != os.getpid()
     with pytest.raises(ZeroDivisionError):
@@ -61,9 +72,10 @@ def test_processes_can_be_stopped_and_later_ones_work():
     assert len(errors) == 1 and run_in_new_process(abs, -3) == 3
 
 
-def test_an_interrupt_of_the_process_alone_ends_its_tasks(tmp_path):
+@pytest.mark.parametrize("code", [INTERRUPTED, INTERRUPTED_ALONE], ids=["units of a pool", "one function"])
+def test_an_interrupt_of_the_process_alone_ends_its_tasks(tmp_path, code):
     script = tmp_path / "interrupted.py"
-    script.write_text(INTERRUPTED)
+    script.write_text(code)
     environment = os.environ | {"PYTHONPATH": str(SRC)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     # a shell that runs the tests in the background lets them, and what they start, ignore SIGINT

@@ -77,6 +77,9 @@ def run_in_new_process(function: Callable[..., R], *args: object) -> R:
             "a process was killed, perhaps because memory ran out; the same command continues from here: "
             "make CORES=1 runs one thing at a time"
         ) from error
+    except KeyboardInterrupt:
+        stop_processes()  # else the interpreter waits at its end for what this one still does
+        raise
     finally:
         _idle.append(pool) if keep else pool.shutdown(wait=False)
 
