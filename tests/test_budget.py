@@ -9,13 +9,15 @@ from tandem.__main__ import main
 from tandem.artifacts.atomic_io import read_json, write_text
 from tandem.artifacts.paths import Paths
 from tandem.graph.costs import Planned, chosen_for
+from tandem.graph.declared_stages import Graph
 from tandem.graph.task import Step, Task
 from tandem.graph.units import Unit
-from tandem.runtime.duration import as_budget, budget, clock, in_words
+from tandem.runtime import resources
+from tandem.runtime.duration import Budget, as_budget, budget, clock, in_words
 from tandem.runtime.run_progress import RunState, RunTask
-from tandem.runtime.wrong_values import WrongOption
+from tandem.runtime.wrong_values import WrongOption, WrongValue
 from tandem.stages import _costs
-from tandem.stages._costs import OutOfTime, Watch
+from tandem.stages._costs import OutOfTime, Watch, fitting
 
 SECONDS = {"words": 60, "fast": 120, "fusion": 1200, "fusion_lite0": 1000, "large": 9000}
 SETS = [["words", "fast"], ["words", "fusion", "fusion_lite0"], ["fusion", "large"]]
@@ -110,21 +112,36 @@ def test_the_only_experiment_is_never_dropped_and_a_run_in_time_drops_none(clock
     clocked(Watch(every, ["words", "fusion"], 250), every[0].units[0][0], 12)
 
 
-def test_features_that_are_made_in_one_pass_share_its_time(clocked):
+def test_features_that_are_made_in_one_pass_share_its_time_and_not_that_in_which_they_wait(clocked, monkeypatch):
+    monkeypatch.setenv("TANDEM_THREADS", "2")
     every = [made("small", 30), made("large", 60), made("fusion", 100, 100)]
     (small, _), (large, _) = every[0].units[0], every[1].units[0]
-    watch = Watch(every, ["words", "fusion"], 300)
-    clocked(watch, Unit("shard 1 of 1", "", "", of=(small, large)), 90)
+    watch = Watch(every, ["words", "fusion"], 1000)
+    for i in range(2):  # shards of one thread, of two cores
+        clocked(watch, Unit(f"shard {i} of 2", "", "", of=(small, large)), 90)
+    clocked(watch, every[2].units[0][0], 100)
     clocked(watch, small, 0)
     clocked(watch, large, 0)
     assert (watch.took[small.name], watch.took[large.name]) == (30, 60)
+
+
+def test_what_is_left_of_a_unit_that_is_running_is_what_it_has_not_run_yet(clocked, monkeypatch):
+    monkeypatch.setenv("TANDEM_THREADS", "2")
+    monkeypatch.setattr(resources, "memory_gb", lambda: 16.0)
+    every = [made("words", 100, 100, 100)]
+    first, second, _ = (unit for unit, _ in every[0].units)
+    watch = Watch(every, ["words"], 1000)
+    watch.begin(second)
+    clocked(watch, first, 90)
+    assert watch.left() == pytest.approx(100 * watch.factor)  # the third one; the second one ends long before
+    assert watch.share() == pytest.approx((100 + 90 / watch.factor) / 300)
 
 
 # ---- what is left
 
 
 def state(expected: float | None = None) -> RunState:
-    tasks = [RunTask("check", 10), RunTask("train fusion", 900, "fusion", (0, 5)), RunTask("stack", 90)]
+    tasks = [RunTask("check"), RunTask("train fusion", "fusion", (0, 5)), RunTask("stack")]
     return RunState(tasks, expected)
 
 
@@ -137,22 +154,21 @@ def test_where_costs_are_known_the_time_left_is_right_from_the_start():
 
 def test_what_took_longer_than_expected_changes_the_time_left():
     run = state(1000)
-    run.begin("check")
-    run.end("check", 10)
+    run.advance(0.01, 10)
     assert run.expected == pytest.approx(1000)
-    run.begin("train fusion")
-    run.end("train fusion", 1810)  # twice as long as expected
+    run.advance(0.91, 1810)  # twice as long as expected
     assert 1900 < run.expected < 2000
 
 
 def test_after_a_stage_a_line_says_what_is_done_and_left_and_when_it_ends():
     run = state(1000)
     run.begin("check")
-    run.end("check", 10)
+    run.end("check")
+    run.advance(0.01, 10)
     line = run.what_is_left(10)
     assert re.fullmatch(r"1 of 3 tasks done; left: fusion, stack: about 16 min, until (\w{3} )?\d\d:\d\d", line)
-    run.end("train fusion", 900)
-    run.end("stack", 990)
+    run.end("train fusion")
+    run.end("stack")
     assert run.what_is_left(990) == ""
 
 
@@ -181,6 +197,22 @@ def test_a_run_with_a_budget_prints_its_plan_first_and_trains_what_fits(two, cap
     assert any(line.startswith("more ") and line.endswith(" min)") for line in lines[:plan])
     assert not any("train more: 3 folds" in line for line in lines[:plan])
     assert list(read_json(two.run("stack"))["members"]) == ["words", "more"]
+
+
+def test_the_seconds_of_the_probe_are_gone_from_the_budget(two, capsys, monkeypatch):
+    now, real = [time.monotonic()], _costs.costs_of
+    monkeypatch.setattr(_costs.time, "monotonic", lambda: now[0])
+
+    def probed(*args, **options):
+        now[0] += 16
+        return real(*args, **options)
+
+    graph = Graph.open(two)
+    assert fitting(graph, "submit", ["more"], "stack", Budget("60s", 60)) == ["more"]
+    monkeypatch.setattr(_costs, "costs_of", probed)
+    with pytest.raises(WrongValue, match="more alone, needs") as error:
+        fitting(graph, "submit", ["more"], "stack", Budget("15s", 15))
+    assert Budget.of(error.value.changed["BUDGET"]).seconds > 16
 
 
 def test_a_budget_that_is_too_short_for_anything_is_refused_with_one_that_is_enough(two, capsys):

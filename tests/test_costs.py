@@ -1,8 +1,13 @@
 """What a run is expected to take: rates by records, by what was kept, or roughly; a schedule over the cores."""
 
-import pytest
+import os
+import time
 
-from tandem.artifacts.atomic_io import read_json
+import numpy as np
+import pytest
+from checked import write_experiment
+
+from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.config.encoders import CaptionEncoder, ImageEncoder
 from tandem.config.experiments import FusionExperiment, HeadExperiment, TfidfExperiment
 from tandem.config.training import FusionTraining, HeadTraining
@@ -25,6 +30,7 @@ from tandem.graph.declared_stages import Graph
 from tandem.graph.plan import steps
 from tandem.graph.task import Step, Task
 from tandem.graph.units import Unit
+from tandem.stages._costs import measured_rates
 
 SIZES = Sizes({"train": 1000, "test": 200}, labels=10, folds=5)
 WORDS = TfidfExperiment(kind="tfidf")
@@ -113,6 +119,43 @@ def test_folds_that_were_trained_say_how_long_the_next_ones_take(graph):
     rates = known_rates(graph, sizes, ["words"])
     folds = [read_json(graph.paths.model("words", k, ".json"))["seconds"] for k in graph.fold_numbers]
     assert 0 < rates[work.key] * work.amount <= max(folds) + 0.01
+
+
+def test_seconds_of_folds_that_had_several_threads_are_those_of_so_many_cores(graph):
+    sizes = sizes_of(graph)
+    key = trained_fold("words", graph.experiments["words"], sizes).key
+    one = known_rates(graph, sizes, ["words"])[key]
+    for k in graph.fold_numbers:
+        record = graph.paths.model("words", k, ".json")
+        assert read_json(record)["threads"] == 1
+        write_json(record, read_json(record) | {"threads": 3})
+    assert known_rates(graph, sizes, ["words"])[key] == pytest.approx(3 * one)
+
+
+@pytest.mark.parametrize("heavy", [True, False])
+def test_what_a_stage_took_is_what_it_is_expected_to_take_next_time(heavy):
+    one = Step(Task("folds", "folds", (), heavy=heavy), (), "new")
+    unit = Unit("folds", "folds", "", threads=2)
+    rates = measured_rates([Planned(one, ((unit, 1.0),))], Costs(SIZES, {}), {"folds": 40.0})
+    assert Costs(SIZES, rates).of(unit, one) == pytest.approx(40)
+
+
+def test_on_a_gpu_a_network_is_probed_as_it_runs_with_all_cores(graph, monkeypatch):
+    from tandem.training import probe
+
+    def seconds(*_: object) -> float:
+        return 1.0 if os.environ["TANDEM_THREADS"] == "8" else -1.0
+
+    encoder = CaptionEncoder()
+    write_experiment(graph.paths, "head", HeadExperiment(kind="head", caption=encoder))
+    graph = Graph.open(graph.paths)
+    monkeypatch.setenv("TANDEM_THREADS", "8")
+    monkeypatch.setattr(probe, "has_gpu", lambda: True)
+    monkeypatch.setattr(probe, "fit", seconds)
+    monkeypatch.setattr(probe, "encode", lambda *_: (np.zeros((1, 1, 1)), seconds()))
+    rates = probe.probe(graph.paths, ["words", "head"], [], time.time() + 60)
+    keys = [trained_fold(name, graph.experiments[name], sizes_of(graph)).key for name in ("words", "head")]
+    assert [rates[key] for key in (*keys, encoder.slug)] == [1, 8, 8]  # TF-IDF does not compute on a GPU
 
 
 def _folds(graph: Graph) -> list[int]:

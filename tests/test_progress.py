@@ -17,11 +17,12 @@ from pathlib import Path
 from tandem.runtime import run_progress
 from tandem.runtime.progress import TASK, report
 run_progress.LOG_SECONDS = 0.9
-with run_progress.RunProgress([run_progress.RunTask("train a", 1.0, "a", (0, 2))], Path("run/events")) as run:
+with run_progress.RunProgress([run_progress.RunTask("train a", "a", (0, 2))], Path("run/events")) as run:
     os.environ[TASK] = "train a"
     run.begin("train a")
     time.sleep(1.3)
     report(folds_done=1, f1=0.5)
+    run.advance(0.5)
     print("a line", flush=True)
     time.sleep(1.3)
     assert run.end("train a").held_out == [0.5]
@@ -94,30 +95,33 @@ def test_a_loop_in_a_log_says_how_much_is_done_and_left(tmp_path):
 
 
 def test_two_experiments_at_once_are_both_named():
-    state = RunState([RunTask("train a", 10.0, "a", (0, 5)), RunTask("train b", 10.0, "b", (3, 5))])
+    state = RunState([RunTask("train a", "a", (0, 5)), RunTask("train b", "b", (3, 5))])
     state.begin("train b")
     state.begin("train a")
     assert state.text(0) == "b: experiment 1 of 2, fold 4 of 5; a: experiment 2 of 2, fold 1 of 5"
 
 
-def test_the_time_left_is_that_of_all_tasks_by_their_cost():
-    state = RunState([RunTask("check", 1.0), RunTask("train a", 8.0, "a", (0, 2)), RunTask("stack", 1.0)])
+def test_the_time_left_is_by_the_share_of_the_work_that_is_done():
+    state = RunState([RunTask("check"), RunTask("train a", "a", (0, 2)), RunTask("stack")])
     state.begin("check")
     assert state.text(10) == "check"
-    state.end("check", 60)  # a tenth of the cost in a minute
+    state.end("check")
+    state.advance(0.1, 60)
     state.begin("train a")
     assert state.text(60) == "a: experiment 1 of 1, fold 1 of 2, about 9 min left"
-    state.take({"task": "train a", "folds_done": 1, "f1": 0.7}, 300)
+    state.take({"task": "train a", "folds_done": 1, "f1": 0.7})
+    state.advance(0.5, 300)
     assert state.text(300) == "a: experiment 1 of 1, fold 2 of 2, about 5 min left"
-    state.take({"task": "train a", "detail": "epoch 2: 32 of 64 img"}, 301)
+    state.take({"task": "train a", "detail": "epoch 2: 32 of 64 img"})
     assert state.text(301).endswith(" left (epoch 2: 32 of 64 img)")
 
 
 def test_in_a_narrow_terminal_the_detail_goes_first_and_the_time_left_stays():
-    state = RunState([RunTask("train caption_words", 9.0, "caption_words", (0, 9)), RunTask("stack", 1.0)])
+    state = RunState([RunTask("train caption_words", "caption_words", (0, 9)), RunTask("stack")])
     state.begin("train caption_words")
-    state.take({"task": "train caption_words", "folds_done": 1}, 60)
-    state.take({"task": "train caption_words", "detail": "fold 1 epoch 2: loss 0.1234"}, 61)
+    state.take({"task": "train caption_words", "folds_done": 1})
+    state.advance(0.1, 60)
+    state.take({"task": "train caption_words", "detail": "fold 1 epoch 2: loss 0.1234"})
     whole = "caption_words: experiment 1 of 1, fold 2 of 9, about 9 min left"
     assert state.text(61, 100) == f"{whole} (fold 1 epoch 2: loss 0.1234)"
     assert state.text(61, 80) == whole
@@ -125,9 +129,10 @@ def test_in_a_narrow_terminal_the_detail_goes_first_and_the_time_left_stays():
 
 
 def test_a_run_that_takes_longer_than_expected_says_no_time_left():
-    state = RunState([RunTask("check", 1.0), RunTask("stack", 1.0)])
+    state = RunState([RunTask("check"), RunTask("stack")])
     state.begin("check")
-    state.end("check", 60)
+    state.end("check")
+    state.advance(0.5, 60)
     state.begin("stack")
     assert state.text(110) == "stack, less than a minute left"
     assert state.text(130) == "stack"

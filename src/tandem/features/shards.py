@@ -25,6 +25,7 @@ from tandem.features.feature_store import CHUNK, Parts, PartWriter, ranges
 from tandem.runtime.disk import require_room
 from tandem.runtime.processes import end_with
 from tandem.runtime.progress import clear_lines_of_run, log_line, progress
+from tandem.runtime.resources import threads
 
 SAID_GB = 0.5  # how much the features of an encoder take is said from here on
 SHARD_ROWS = 1024  # at least: to start a process takes seconds
@@ -123,7 +124,7 @@ def run_shard(paths: Paths, shard: Shard) -> None:
                     now = time.perf_counter()
                     for slug, block in blocks.items():
                         room.ask(slug, block)
-                        writers[slug].add(block, (now - before) / len(blocks))
+                        writers[slug].add(block, threads() * (now - before) / len(blocks))
                     before = now
                     behind = min(writer.row for writer in writers.values())
                     bar.update(behind - shown)

@@ -19,8 +19,9 @@ from tandem.config import method_versions as version
 from tandem.config.encoders import Encoder
 from tandem.config.experiments import Experiment, FusionExperiment, HeadExperiment
 from tandem.data.split_tables import read_ids
+from tandem.features.feature_store import CHUNK, Parts
 from tandem.graph.declared_stages import Graph
-from tandem.graph.keys import read_record
+from tandem.graph.keys import Artifact, read_record
 from tandem.graph.task import Step
 from tandem.graph.units import Unit, units
 from tandem.runtime.executor import first_that_fits
@@ -77,8 +78,7 @@ class Costs:
     def work(self, unit: Unit, step: Step) -> Work:
         task, rows = step.task, self.sizes.rows
         if task.stage == "features":
-            splits = {artifact.name.rpartition(" ")[2] for artifact in step.stale}
-            return encoded(task.config, sum(rows.get(split, 0) for split in splits))
+            return encoded(task.config, sum(map(self._missing, step.stale)))
         if task.stage == "train":
             trained = trained_fold(task.subject, task.config.as_trained(rows["train"]), self.sizes)
             if unit.function.endswith(":fit_fold"):
@@ -89,6 +89,12 @@ class Costs:
         members = len(task.config) if task.stage == "stack" else 1
         amount = sum(rows.values()) if task.stage == "check" else rows["train"] * self.sizes.labels * members
         return Work(task.stage, amount, STAGES.get(task.stage, 0.0))
+
+    def _missing(self, features: Artifact) -> int:
+        """The rows of one split that no earlier run has computed."""
+        rows = self.sizes.rows.get(features.name.rpartition(" ")[2], 0)
+        missing = Parts(features.files[0], rows, features.key).missing()
+        return sum(min(CHUNK, rows - first) for first in missing)
 
 
 def encoded(encoder: Encoder, rows: int) -> Work:
@@ -169,7 +175,7 @@ def _feature_rates(paths: Paths, slug: str) -> list[float]:
 
 
 def _fold_rates(paths: Paths, name: str, experiment: Experiment, work: Work, sizes: Sizes) -> list[float]:
-    """Of every competition here, of models with the same settings; `seconds` include the start."""
+    """Of every competition here, of models with the same settings; `seconds` are of all `threads`, with the start."""
     found = []
     for file in paths.models_dir(name).parent.parent.glob(f"*/{name}/fold*.json"):
         record = read_record(file)
@@ -178,8 +184,13 @@ def _fold_rates(paths: Paths, name: str, experiment: Experiment, work: Work, siz
         rows = record.get("rows") or (sizes.training if file.parent == paths.models_dir(name) else 0)
         if rows and settings | {"seed": 0} == same | {"seed": 0}:
             amount = work.amount * rows / max(1, sizes.training)
-            found.append(max(record["seconds"] - START, 0.1 * record["seconds"]) / amount)
+            found.append(without_start(record["seconds"]) * record.get("threads", 1) / amount)
     return found
+
+
+def without_start(seconds: float) -> float:
+    """Those of a process after it has loaded packages and inputs."""
+    return max(seconds - START, 0.1 * seconds)
 
 
 def sizes_of(graph: Graph) -> Sizes:

@@ -19,10 +19,10 @@ from typing import Any, Self
 from tandem.runtime.duration import clock, in_words
 from tandem.runtime.progress import CLEAR, EVENTS, LOG_SECONDS, LineClearing, log_line, on_terminal, time_left
 
-PRIOR = 0.15  # weight of the time that was expected beside the observed one, as a share of the whole cost
+PRIOR = 0.15  # weight of the time that was expected beside the observed one, as a share of the whole
 LISTED = 8  # tasks that are left, without
 BRIEF = ("decode ", "submit ", "folds")
-EARLY = 0.03  # of the whole cost: before this share is done, no time left is given
+EARLY = 0.03  # before this share is done, no time left is given where none was expected
 
 
 @dataclass
@@ -32,12 +32,10 @@ class RunTask:
     name       such as "train concat"
     subject    the experiment, where the task trains one; else ""
     folds      (done, all) where the task trains an experiment
-    cost       estimated, relative to the other tasks; of an experiment that of all folds that are left
     held_out   F1 of each fold that was trained in this run
     """
 
     name: str
-    cost: float
     subject: str = ""
     folds: tuple[int, int] = (0, 0)
     detail: str = ""
@@ -50,32 +48,27 @@ class RunTask:
     def __post_init__(self) -> None:
         self.left = self.folds[1] - self.folds[0]
 
-    @property
-    def cost_done(self) -> float:
-        return self.cost * (1 - (self.folds[1] - self.folds[0]) / self.left) if self.left else 0.0
-
 
 class RunState:
     """What has been done of a run, and the text that says it.
 
-    >>> state = RunState([RunTask("train a", 2.0, "a", (0, 2)), RunTask("train b", 2.0, "b", (0, 2))])
-    >>> _ = state.begin("train a"); state.take({"task": "train a", "folds_done": 1}, 60.0)
+    >>> state = RunState([RunTask("train a", "a", (0, 2)), RunTask("train b", "b", (0, 2))])
+    >>> _ = state.begin("train a"); state.take({"task": "train a", "folds_done": 1}); state.advance(1 / 4, 60.0)
     >>> state.text(60.0)
     'a: experiment 1 of 2, fold 2 of 2, about 3 min left'
     """
 
     def __init__(self, tasks: Sequence[RunTask], expected: float | None = None) -> None:
-        """`expected`: seconds that the whole run takes, where costs are known and not only roughly relative."""
+        """`expected`: seconds that the whole run takes, where rates are known and not only rough."""
         self.tasks = {task.name: task for task in tasks}
         self.experiments = sum(bool(task.subject) for task in tasks)
         self.running: list[RunTask] = []
         self.nodes: dict[str, str] = {}  # of a cluster, by the unit of work that one carries out
-        self.done = 0.0  # cost of the tasks that have ended
         self.prior = self.expected = expected
 
     def begin(self, name: str) -> RunTask:
         """A task that may have begun already."""
-        task = self.tasks.setdefault(name, RunTask(name, 1.0))
+        task = self.tasks.setdefault(name, RunTask(name))
         if task in self.running:
             return task
         if task.subject and not task.number:
@@ -83,14 +76,12 @@ class RunState:
         self.running.append(task)
         return task
 
-    def end(self, name: str, now: float) -> None:
+    def end(self, name: str) -> None:
         self.running = [task for task in self.running if task.name != name]
-        self.done += self.tasks[name].cost
         self.tasks[name].over = True
-        self._estimate(now)
 
-    def take(self, event: Mapping[str, Any], now: float) -> None:
-        """An event of `tandem.runtime.progress.report`, `now` seconds after the start."""
+    def take(self, event: Mapping[str, Any]) -> None:
+        """An event of `tandem.runtime.progress.report`."""
         task = self.tasks.get(str(event.get("task")))
         if task is None:
             return
@@ -100,15 +91,13 @@ class RunState:
             task.folds = (min(task.folds[0] + 1, task.folds[1]), task.folds[1])
             task.detail = ""
             task.held_out += [event["f1"]] if "f1" in event else []
-            self._estimate(now)
 
-    def _estimate(self, now: float) -> None:
-        done = self.done + sum(task.cost_done for task in self.running)
-        whole = sum(task.cost for task in self.tasks.values())
+    def advance(self, share: float, now: float) -> None:
+        """This share of the work is done, `now` seconds after the start."""
         if self.prior is not None:
-            self.expected = now + (whole - done) * (PRIOR * self.prior + now) / (PRIOR * whole + done or 1.0)
-        elif done > EARLY * whole:
-            self.expected = now * whole / done
+            self.expected = now + (1 - share) * (PRIOR * self.prior + now) / (PRIOR + share)
+        elif share > EARLY:
+            self.expected = now / share
 
     def what_is_left(self, now: float) -> str:
         """What is done, what is left, and when it will end; "" where nothing is left, or it is not known when."""
@@ -190,11 +179,15 @@ class RunProgress:
     def end(self, name: str) -> RunTask:
         self._take_events()
         with self.lock:
-            now = time.monotonic()
-            self.state.end(name, now - self.started)
+            self.state.end(name)
             task = self.state.tasks[name]
-            task.seconds = now - self.begun[name]
+            task.seconds = time.monotonic() - self.begun[name]
             return task
+
+    def advance(self, share: float) -> None:
+        """This share of the work is done."""
+        with self.lock:
+            self.state.advance(share, time.monotonic() - self.started)
 
     def what_is_left(self, least: float = 0.0) -> str:
         """As of the state; "" of a run that takes less than so many seconds."""
@@ -209,7 +202,7 @@ class RunProgress:
             whole = text[: text.rfind("\n") + 1]
             self.read += len(whole.encode())
             for line in whole.splitlines():
-                self.state.take(json.loads(line), time.monotonic() - self.started)
+                self.state.take(json.loads(line))
 
     def _show(self) -> None:
         last, shown = "", self.started

@@ -2,11 +2,22 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 
 from tandem.artifacts.paths import Paths
 from tandem.config.questions import as_list
-from tandem.graph.costs import Costs, Planned, chosen_for, keep_rates, known_rates, planned, simulate, sizes_of
+from tandem.graph.costs import (
+    Costs,
+    Planned,
+    chosen_for,
+    keep_rates,
+    known_rates,
+    planned,
+    simulate,
+    sizes_of,
+    without_start,
+)
 from tandem.graph.declared_stages import Graph
 from tandem.graph.keys import NEW
 from tandem.graph.plan import Step, steps
@@ -75,15 +86,16 @@ def fitting(
 
     Raises WrongValue where not even one fits.
     """
+    started = time.monotonic()
     candidates = [list(graph.chosen(names))] if names else _sets(graph)
     every = list(dict.fromkeys(name for one in candidates for name in one))
     costs = costs_of(graph, steps(graph, graph.goal(target, every, stack), every), probe=True)
-    left = budget.seconds - spent - (PROBE if not costs.rates else 0)
+    spent += time.monotonic() - started  # by the probe
 
     def seconds(these: Sequence[str]) -> float:
         return total(planned(steps(graph, graph.goal(target, these, stack), these), costs))
 
-    if found := chosen_for(left, candidates, seconds):
+    if found := chosen_for(budget.seconds - spent, candidates, seconds):
         return found
     least, name = min((seconds([name]), name) for name in every)
     needed = as_budget(1.1 * (least + spent))
@@ -111,46 +123,75 @@ class OutOfTime(Exception):
 
 
 class Watch:
-    """What is left of a run, and whether it still fits into its budget."""
+    """What is done and left of a run, and whether it still fits into its budget."""
 
     def __init__(self, every: Sequence[Planned], members: Sequence[str], seconds: float) -> None:
         """`members` in the order of their worth; `seconds` are what the run may take."""
         self.every, self.members, self.seconds = list(every), list(members), seconds
+        self.expected = {unit.name: seconds for one in every for unit, seconds in one.units}
         self.started = time.monotonic()
-        self.begun: dict[str, float] = {}
-        self.shares: dict[str, float] = {}  # of units that are made in one go: of its time
-        self.took: dict[str, float] = {}  # by unit that is done
+        self.running: dict[str, tuple[Unit, float]] = {}  # by name: since when
+        self.spent: dict[str, float] = defaultdict(float)  # by unit of the plan that is not done: of its shards
+        self.took: dict[str, float] = {}  # by unit of the plan that is done
 
     def begin(self, unit: Unit) -> None:
-        expected = {one.name: seconds for each in self.every for one, seconds in each.units}
-        together = sum(expected.get(one.name, 0.0) for one in unit.of)
-        for one in (unit, *unit.of):
-            self.begun.setdefault(one.name, time.monotonic())
-        self.shares |= {one.name: expected.get(one.name, 0.0) / (together or 1.0) for one in unit.of}
+        self.running.setdefault(unit.name, (unit, time.monotonic()))
 
     def end(self, unit: Unit) -> None:
         """Raises OutOfTime where the run takes too long and something can be left out."""
         now = time.monotonic()
-        self.took[unit.name] = (now - self.begun.get(unit.name, now)) * self.shares.get(unit.name, 1.0)
+        _, begun = self.running.pop(unit.name, (unit, now))
+        for name, seconds in self._of_plan(unit, now - begun):
+            self.spent[name] += seconds
+        if not unit.of:
+            self.took[unit.name] = self.spent.pop(unit.name)
         if math.isinf(self.seconds):
             return
         room = LATE * self.seconds - (now - self.started)
         if self.left() > room and (name := self._dropped(room)):
             raise OutOfTime(name)
 
+    def share(self) -> float:
+        """Of the work of all cores, what is done; of units that are running by the time that they are expected to
+        take."""
+        whole = sum(one.core_seconds for one in self.every)
+        left = sum(unit.threads * seconds for one in self._rest() for unit, seconds in one.units) / self.factor
+        return 1 - left / whole if whole else 1.0
+
     def left(self, without: str = "") -> float:
         """Expected seconds, without one of the members, by what those units took that are done."""
-        seconds = {unit.name: expected for one in self.every for unit, expected in one.units}
-        known = [(expected, self.took[name]) for name, expected in seconds.items() if name in self.took]
-        prior = PRIOR * sum(seconds.values())
-        factor = (prior + sum(took for _, took in known)) / (prior + sum(expected for expected, _ in known) or 1.0)
+        return total([one for one in self._rest() if not without or one.step.task.subject != without])
+
+    def _rest(self) -> list[Planned]:
+        """The units that are not done, with the seconds that are left of each."""
+        factor, spent = self.factor, self.spent.copy()
+        for unit, begun in list(self.running.values()):  # another thread may add to them
+            for name, seconds in self._of_plan(unit, time.monotonic() - begun):
+                spent[name] += seconds
         rest = [
-            Planned(one.step, tuple((unit, factor * s) for unit, s in one.units if unit.name not in self.took))
+            Planned(
+                one.step,
+                tuple((u, max(0.0, factor * s - spent[u.name])) for u, s in one.units if u.name not in self.took),
+            )
             for one in self.every
-            if not without or one.step.task.subject != without
         ]
-        running = [time.monotonic() - begun for name, begun in self.begun.items() if name not in self.took]
-        return max(0.0, total([one for one in rest if one.units]) - max(running, default=0.0))
+        return [one for one in rest if one.units]
+
+    @property
+    def factor(self) -> float:
+        """By which units that are done took longer than was expected."""
+        known = [(expected, self.took[name]) for name, expected in self.expected.items() if name in self.took]
+        prior = PRIOR * sum(self.expected.values())
+        return (prior + sum(took for _, took in known)) / (prior + sum(expected for expected, _ in known) or 1.0) or 1.0
+
+    def _of_plan(self, unit: Unit, seconds: float) -> Iterator[tuple[str, float]]:
+        """What seconds of a unit are of units of the plan, in which the features of an encoder are one unit on all
+        cores: of a shard, which is made in one pass for several, each has its part."""
+        if not unit.of:
+            yield unit.name, seconds
+        together = sum(self.expected.get(one.name, 0.0) for one in unit.of) or 1.0
+        for one in unit.of:
+            yield one.name, seconds * unit.threads / threads() * self.expected.get(one.name, 0.0) / together
 
     def _dropped(self, room: float) -> str:
         """The last of the members that are not trained without which the rest fits into so many seconds, else the one
@@ -176,5 +217,6 @@ def measured_rates(every: Sequence[Planned], costs: Costs, took: Mapping[str, fl
             work = costs.work(unit, one.step)
             recorded = one.step.task.stage == "features" or unit.function.endswith(":fit_fold")
             if unit.name in took and work.amount and not recorded:
-                found[work.key] = took[unit.name] * unit.threads / work.amount
+                seconds = without_start(took[unit.name]) if one.step.task.heavy else took[unit.name]
+                found[work.key] = seconds * unit.threads / work.amount
     return found

@@ -11,7 +11,7 @@ from itertools import product
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import require_competition
 from tandem.config.import_record import may_be_incomplete
-from tandem.graph.costs import Planned, keep_rates, planned
+from tandem.graph.costs import keep_rates, planned
 from tandem.graph.declared_stages import Graph
 from tandem.graph.keys import NEW, STACK
 from tandem.graph.lock import only_run
@@ -140,7 +140,7 @@ def make_current(graph: Graph, goals: Sequence[str], names: Sequence[str] = (), 
     every = planned(found, costs)
     watch = Watch(every, names, seconds)
     expected = total(every) if costs.rates else None
-    with RunProgress([run_task(one) for one in every], graph.paths.progress, expected) as run:
+    with RunProgress([run_task(step) for step in found], graph.paths.progress, expected) as run:
 
         def begun(unit: Unit, node: str) -> None:
             watch.begin(unit)
@@ -151,6 +151,7 @@ def make_current(graph: Graph, goals: Sequence[str], names: Sequence[str] = (), 
         def unit_ended(unit: Unit) -> None:
             run.at(unit.name, "")
             watch.end(unit)
+            run.advance(watch.share())
 
         with open_executor(graph.paths, begun, run_in_new_process) as executor:
             try:
@@ -175,14 +176,14 @@ def show_end(run: RunProgress, step: Step) -> None:
         print_line(line)
 
 
-def run_task(one: Planned) -> RunTask:
+def run_task(step: Step) -> RunTask:
     """A step as the progress line counts it."""
-    task = one.step.task
+    task = step.task
     if task.stage != "train":
-        return RunTask(task.name, one.core_seconds)
+        return RunTask(task.name)
     folds = sum("fold" in artifact.inputs for artifact in task.artifacts)
-    left = sum("fold" in artifact.inputs for artifact in one.step.stale)
-    return RunTask(task.name, one.core_seconds, task.subject, (folds - left, folds))
+    left = sum("fold" in artifact.inputs for artifact in step.stale)
+    return RunTask(task.name, task.subject, (folds - left, folds))
 
 
 def run_command(stage: str, comp: str, **options: object) -> None:

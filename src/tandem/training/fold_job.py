@@ -28,7 +28,7 @@ from tandem.models.data_parallel import ALONE, BY_SEVERAL, processes, together
 from tandem.models.fold_ensemble import FoldEnsemble
 from tandem.models.inputs import Inputs
 from tandem.models.registry import make_model
-from tandem.runtime.resources import peak_mb, where
+from tandem.runtime.resources import peak_mb, threads, where
 from tandem.runtime.torch_setup import device_used, reset_device_memory
 from tandem.training.pseudo_labels import with_pseudo_labels
 from tandem.training.split_inputs import read_inputs
@@ -117,7 +117,7 @@ class FoldJob:
 
     def fit_fold(self, k: int, made_from: Mapping[str, Any], on_epoch: Callable[[dict], None]) -> dict[str, Any]:
         """Fits on all folds but k; writes the model, its predictions for fold k, and last `fold<k>.json`, which it
-        returns: seconds, rows trained on, F1 per row at 0.5 of fold k, peak memory, where and
+        returns: seconds and threads, rows trained on, F1 per row at 0.5 of fold k, peak memory, where and
         on which device it ran, how fast, the log of `fit`, and `made_from`."""
         start = time.perf_counter()
         rows, key = self.rows, str(made_from["key"])
@@ -140,6 +140,7 @@ class FoldJob:
         proba = self._predict_held_out(model, k, held_out, {"key": key, "folds": rows.fold_digest})
         done = {
             "seconds": round(time.perf_counter() - start, 2),
+            "threads": threads(),
             "rows": len(train),
             "held_out_f1": f1_samples(rows.y[held_out], proba > 0.5, known=rows.known_of(held_out)),
             "peak_mb": peak_mb(),

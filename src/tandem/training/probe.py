@@ -19,9 +19,11 @@ from tandem.data.split_tables import read_labels
 from tandem.features.extract import load_encoder, split_rows
 from tandem.graph.costs import SPEED, Sizes, encoded, sizes_of, trained_fold
 from tandem.graph.declared_stages import Graph
+from tandem.graph.units import NO_NETWORK
 from tandem.models.base import TrainingRun
 from tandem.models.inputs import build_inputs
 from tandem.models.registry import make_model
+from tandem.runtime.resources import has_gpu, threads
 from tandem.runtime.torch_setup import use_threads_within
 from tandem.training.split_inputs import SplitSource
 
@@ -70,19 +72,22 @@ def probe(paths: Paths, names: Sequence[str], known: Sequence[str], until: float
     rates: dict[str, float] = {}
     rough: dict[str, float] = {}
     few: dict[str, np.ndarray] = {}
-    with use_threads_within(1):
+    n = threads() if has_gpu() else 1  # as in a run, where a unit that computes on a GPU has all cores
+    with use_threads_within(n):
         for name in names:
             experiment = graph.experiments[name].of_seed(0).as_trained(sizes.rows["train"])
             for encoder in experiment.encoders:
                 with suppress(Exception):  # the run itself says what is wrong
                     if encoder.slug not in few and time.time() < until:
-                        few[encoder.slug], rates[encoder.slug] = encode(paths, encoder)
+                        few[encoder.slug], seconds = encode(paths, encoder)
+                        rates[encoder.slug] = n * seconds
                         rough[encoder.slug] = encoded(encoder, 1).rough
             work = trained_fold(name, experiment, sizes)
             if work.key in known or experiment.kind in UNPROBED or time.time() > until:
                 continue
             with suppress(Exception):
-                rates[work.key] = fit(paths, located_code(experiment, paths.root), few, sizes)
+                seconds = fit(paths, located_code(experiment, paths.root), few, sizes)
+                rates[work.key] = seconds * (1 if experiment.kind in NO_NETWORK else n)
                 rough[work.key] = work.rough
     if rates:
         rates[SPEED] = median(rate / rough[key] for key, rate in rates.items())
