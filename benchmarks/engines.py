@@ -45,7 +45,7 @@ def seconds(engine: str) -> float:
     from tandem.graph.task import Step, step_of
     from tandem.graph.unit_files import with_files
     from tandem.graph.units import units
-    from tandem.runtime.engines import open_executor
+    from tandem.runtime.engines import chosen_engine
 
     os.environ["TANDEM_ENGINE"] = engine
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
@@ -54,7 +54,7 @@ def seconds(engine: str) -> float:
         graph = Graph.open(paths)
         step = step_of(graph.task("train head"))
         assert isinstance(step, Step)
-        with open_executor(paths) as executor:
+        with chosen_engine()(paths) as executor:
             executor.width  # noqa: B018  the cluster is there
             start = time.perf_counter()
             for unit in units(step)[:-1]:

@@ -8,11 +8,16 @@ import pytest
 from checked import write_competition, write_experiment, write_folds, write_split
 from toy import tiny_backbone
 
+from tandem.artifacts.atomic_io import write_text
 from tandem.artifacts.paths import Paths
 from tandem.config.encoders import ImageEncoder
 from tandem.config.experiments import HeadExperiment
+from tandem.data.split_tables import read_image_rows
+from tandem.features.feature_store import Parts
+from tandem.graph.costs import Costs, sizes_of
 from tandem.graph.declared_stages import Graph
 from tandem.graph.plan import step_of
+from tandem.graph.unit_files import with_files
 from tandem.graph.units import feature_units, units
 from tandem.runtime.executor import LocalPool, first_that_fits
 from tandem.runtime.unit import Unit
@@ -81,6 +86,27 @@ def test_a_unit_computes_with_its_threads_and_the_process_is_as_before(tmp_path,
     assert os.environ["TANDEM_THREADS"] == "4"
 
 
+def hold(folder: Path) -> None:
+    end = time.monotonic() + 20
+    while not (folder / "go").exists():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def release(folder: Path) -> None:
+    (folder / "go").touch()
+
+
+def test_a_unit_that_computes_nothing_waits_for_no_core(tmp_path, monkeypatch):
+    monkeypatch.setenv("TANDEM_THREADS", "2")
+    monkeypatch.setattr("tandem.runtime.resources.memory_gb", lambda: 24.0)
+    held = [Unit(name, name, f"{HERE}:hold") for name in ("a", "b")]
+    with LocalPool(tmp_path, run=in_this_process) as pool:
+        for one in (*held, Unit("c", "c", f"{HERE}:release", threads=0, here=True, rank=1)):
+            pool.submit(one)
+        assert sorted(names(pool.results())) == ["a", "b", "c"]
+
+
 def test_more_units_can_be_submitted_while_others_end(tmp_path):
     with LocalPool(tmp_path, run=in_this_process) as pool:
         pool.submit(unit("a"))
@@ -123,7 +149,9 @@ def step(graph: Graph, task: str):
     return step_of(graph.task(task))
 
 
-def test_encoders_of_images_share_shards_of_one_thread_and_each_puts_its_own_features_together(graph):
+def test_encoders_of_images_share_shards_of_one_thread_and_each_puts_its_own_features_together(graph, monkeypatch):
+    monkeypatch.setenv("TANDEM_THREADS", "2")
+    monkeypatch.setattr("tandem.runtime.resources.memory_gb", lambda: 24.0)
     tasks = [f"features {graph.experiments[name].encoders[0].slug}" for name in ("small", "large")]
     found = feature_units(graph.paths, [step(graph, task) for task in tasks], 2)
     shards, small, large = *[found[tasks[0]][:-1]], found[tasks[0]][-1], *found[tasks[1]]
@@ -131,6 +159,40 @@ def test_encoders_of_images_share_shards_of_one_thread_and_each_puts_its_own_fea
     assert [one.threads for one in shards] == [1, 1]
     assert {wanted.encoder.size for wanted in shards[0].args[0].wanted} == {32, 64}
     assert small.needs == large.needs == tuple(names(shards))
+
+
+def test_with_fewer_shards_than_cores_each_has_several_threads(graph, monkeypatch):
+    monkeypatch.setenv("TANDEM_THREADS", "8")
+    monkeypatch.setattr("tandem.runtime.resources.memory_gb", lambda: 24.0)
+    task = f"features {graph.experiments['small'].encoders[0].slug}"
+    *shards, _ = feature_units(graph.paths, [step(graph, task)], 8)[task]
+    assert [one.threads for one in shards] == [4, 4]  # 3,000 rows are two shards
+
+
+def test_after_a_killed_run_only_the_features_that_are_missing_cost_time(graph):
+    found = step(graph, f"features {graph.experiments['small'].encoders[0].slug}")
+    costs, (one,) = Costs(sizes_of(graph), {}), units(found)
+    assert costs.work(one, found).amount == 3000
+    (artifact,) = found.stale
+    parts = Parts(artifact.files[0], 3000, artifact.key)
+    write_text(parts.file(512), "")
+    assert costs.work(one, found).amount == 3000 - 512
+    for start in parts.missing():
+        write_text(parts.file(start), "")
+    assert costs.work(one, found).amount == 0
+
+
+def test_a_machine_that_computes_a_shard_is_sent_the_images_of_its_rows_alone(graph):
+    images = [graph.paths.input / file for file in read_image_rows(graph.paths.images("train"))["file"]]
+    for file in images:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    task = f"features {graph.experiments['small'].encoders[0].slug}"
+    *shards, _ = feature_units(graph.paths, [step(graph, task)], 2)[task]
+    sent = [set(with_files(graph, one, step(graph, task)).reads) & set(map(str, images)) for one in shards]
+    (of_first,) = shards[0].args[0].rows
+    assert sent[0] == set(map(str, images[of_first[1] : of_first[2]]))
+    assert not sent[0] & sent[1] and len(sent[0] | sent[1]) == 3000
 
 
 def test_each_fold_is_a_unit_of_so_many_threads_as_in_every_run_and_the_last_unit_needs_them_all(graph, monkeypatch):

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from test_plan import write_toy
 
 from tandem.artifacts.atomic_io import read_json
 from tandem.artifacts.paths import Paths
-from tandem.runtime.engines import open_executor
+from tandem.runtime.engines import chosen_engine
 from tandem.runtime.node_files import Sender, unpack
 from tandem.runtime.ray_engine import RayCluster
 from tandem.runtime.unit import Unit
@@ -118,7 +119,7 @@ def wait_for(condition) -> None:
 def test_a_unit_whose_node_is_lost_runs_again_on_another(engine, tmp_path):
     engine.add_node(num_cpus=1)
     begun = []
-    with open_executor(tmp_path, lambda one, node: begun.append((one.name, node))) as executor:
+    with chosen_engine()(tmp_path, lambda one, node: begun.append((one.name, node))) as executor:
         for name in ("a", "b", "c"):
             executor.submit(unit(name))
         wait_for(lambda: len(list(tmp_path.glob("?.*"))) == 3)
@@ -134,8 +135,22 @@ def test_a_unit_whose_node_is_lost_runs_again_on_another(engine, tmp_path):
     assert {name for name, _ in begun} == {"a", "b", "c"}
 
 
+def test_each_gpu_of_a_node_has_a_job_with_its_part_of_the_cores(engine, tmp_path, monkeypatch):
+    node = engine.add_node(num_cpus=8, num_gpus=4)
+    try:
+        with chosen_engine()(tmp_path) as executor:
+            fold = Unit("a", "a", "", threads=16, gpus=1)
+            wait_for(lambda: executor.ray.cluster_resources().get("GPU") == 4)
+            assert executor._share(fold) == (2, 1) and executor.width == 4
+            assert executor._share(replace(fold, gpus=0)) == (8, 0)
+            monkeypatch.setenv("TANDEM_DEVICE", "cpu")
+            assert executor._share(fold) == (8, 0) and executor.width >= 9
+    finally:
+        engine.remove_node(node)
+
+
 def test_an_interrupt_leaves_no_process(engine, tmp_path):
-    with pytest.raises(KeyboardInterrupt), open_executor(tmp_path) as executor:
+    with pytest.raises(KeyboardInterrupt), chosen_engine()(tmp_path) as executor:
         executor.submit(unit("a"))
         wait_for(lambda: [file for file in tmp_path.glob("a.*") if file.read_text()])
         raise KeyboardInterrupt
@@ -147,7 +162,7 @@ def test_an_interrupt_leaves_no_process(engine, tmp_path):
 def test_an_unknown_engine_is_refused_with_those_there_are(monkeypatch):
     monkeypatch.setenv("TANDEM_ENGINE", "rya")
     with pytest.raises(WrongValue, match="ENGINE=rya: there is no such engine; .*ray"):
-        open_executor(Paths("toy"))
+        chosen_engine()
 
 
 @pytest.mark.parametrize(
@@ -157,7 +172,7 @@ def test_an_address_where_no_cluster_is_is_refused_at_once(tmp_path, monkeypatch
     monkeypatch.setenv("TANDEM_ENGINE", "ray")
     monkeypatch.setenv("RAY_ADDRESS", address)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=f"RAY_ADDRESS={address}: {message}"), open_executor(tmp_path) as executor:
+    with pytest.raises(ValueError, match=f"RAY_ADDRESS={address}: {message}"), chosen_engine()(tmp_path) as executor:
         executor.submit(unit("a"))
     assert not list(tmp_path.iterdir())
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from tandem.artifacts.paths import Paths
+from tandem.artifacts.paths import SPLITS, Paths
 from tandem.config.encoders import Encoder
 from tandem.config.experiments import Experiment, FinetuneExperiment
 from tandem.config.own_code import code_files
@@ -45,10 +45,9 @@ def _tables(paths: Paths) -> Iterator[Path]:
     yield from sorted(paths.input.glob("*.py"))  # a metric of the user's own
 
 
-def _images(paths: Paths, splits: Iterable[str]) -> Iterator[Path]:
-    for split in splits:
-        if paths.images(split).exists():
-            yield from (paths.input / file for file in read_image_rows(paths.images(split))["file"])
+def _images(paths: Paths, split: str) -> list[Path]:
+    table = paths.images(split)
+    return [paths.input / file for file in read_image_rows(table)["file"]] if table.exists() else []
 
 
 def _read_by_shard(paths: Paths, shard: Shard) -> Iterator[Path]:
@@ -56,7 +55,8 @@ def _read_by_shard(paths: Paths, shard: Shard) -> Iterator[Path]:
     for one in shard.wanted:
         yield from _weights(one.encoder)
     if shard.wanted[0].encoder.reads == "image":
-        yield from _images(paths, dict.fromkeys(split for split, _, _ in shard.rows))
+        for split, start, stop in shard.rows:
+            yield from _images(paths, split)[start:stop]
 
 
 def _read_by_fold(paths: Paths, experiment: Experiment) -> Iterator[Path]:
@@ -76,8 +76,8 @@ def _read_by(paths: Paths, experiment: Experiment) -> Iterator[Path]:
     for network in (*experiment.pretrained, *([experiment.pixel_network] if experiment.pixel_network else [])):
         yield from _weights(network)
     yield from (paths.root / name for name in code_files(paths.root, experiment.own_code))
-    if experiment.pixel_network:
-        yield from _images(paths, ("train", "test", "unlabelled", "extra"))
+    for split in SPLITS if experiment.pixel_network else ():
+        yield from _images(paths, split)
 
 
 def _weights(network: Encoder | FinetuneExperiment) -> Iterator[Path]:

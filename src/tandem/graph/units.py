@@ -10,7 +10,7 @@ from tandem.features.shards import SHARD_ROWS, Wanted, split_work
 from tandem.features.weights_identity import UNRESOLVED
 from tandem.graph.keys import Artifact, model_name
 from tandem.graph.task import Step
-from tandem.runtime.resources import fold_threads, has_gpu, threads
+from tandem.runtime.resources import fold_threads, share, threads, units_in_memory
 from tandem.runtime.unit import Unit
 
 __all__ = ["Unit", "preparation", "units"]
@@ -40,15 +40,15 @@ def units(step: Step) -> list[Unit]:
 
 def feature_units(paths: Paths, steps: Sequence[Step], width: int) -> dict[str, list[Unit]]:
     """By task, of steps whose encoders read the same: shards of rows, each of which decodes its images once for all
-    encoders, as many as can run at the same time; then each task puts its features together."""
+    encoders, `width` of them where there are enough rows; then each task puts its features together."""
     if any(str(value).endswith(UNRESOLVED) for step in steps for one in step.stale for value in one.inputs.values()):
         return {step.task.name: units(step) for step in steps}  # the weights are downloaded first
     wanted = {step.task.name: _wanted(paths, step) for step in steps}
     every = [one for found in wanted.values() for one in found]
     splits = {one.split: one.rows for one in every}
-    number = 1 if has_gpu() else max(1, min(width, sum(splits.values()) // SHARD_ROWS))
+    number = max(1, min(width, sum(splits.values()) // SHARD_ROWS))
     shards = split_work(paths, every, number)
-    name, wide = steps[0].task.name, 1 if number > 1 else threads()
+    name, n = steps[0].task.name, share(number, threads(), units_in_memory())
     names = tuple(f"{name} shard {i + 1} of {len(shards)}" for i in range(len(shards)))
     together = "tandem.features.shards:put_together"  # copies files: it waits for no core
     last = [
@@ -57,7 +57,7 @@ def feature_units(paths: Paths, steps: Sequence[Step], width: int) -> dict[str, 
     ]
     compute = "tandem.stages.features:compute_shard"
     computed = [
-        Unit(unit, name, compute, (shard,), wide, gpus=1, of=tuple(last))
+        Unit(unit, name, compute, (shard,), n, gpus=1, of=tuple(last))
         for unit, shard in zip(names, shards, strict=True)
     ]
     found = {unit.task: [unit] for unit in last}

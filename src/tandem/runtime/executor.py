@@ -11,14 +11,14 @@ from typing import Protocol, Self
 
 from tandem.runtime.processes import end_idle_processes, run_in_new_process, stop_processes
 from tandem.runtime.progress import EVENTS, TASK, clear_lines_of_run
-from tandem.runtime.resources import THREADS, environment, has_gpu, threads, units_in_memory
+from tandem.runtime.resources import THREADS, by_torchrun, environment, has_gpu, threads, units_in_memory
 from tandem.runtime.unit import Unit, call
 
 
 class Executor(Protocol):
     """Runs units, in processes of this machine or on other machines.
 
-    width  units of one thread that run at the same time
+    width  units that can compute features at the same time: one for each GPU, or without one for each core
     sends  units that say which files they read may run on other machines
     """
 
@@ -80,7 +80,7 @@ class LocalPool:
         end_idle_processes()  # they have another working folder or other variables
         self.waiting: list[Unit] = []
         self.running: dict[Future[object], Unit] = {}
-        self.threads = ThreadPoolExecutor(self.cores)  # each waits for one process
+        self.threads = ThreadPoolExecutor(self.cores + 1)  # each waits for one process; one that needs no core
 
     def __enter__(self) -> Self:
         return self
@@ -93,7 +93,7 @@ class LocalPool:
 
     @property
     def width(self) -> int:
-        return self.cores
+        return 1 if self.gpu or by_torchrun() else self.cores
 
     def submit(self, unit: Unit) -> None:
         self.waiting.append(unit)

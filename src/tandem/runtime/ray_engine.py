@@ -5,20 +5,20 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from threading import Event, Thread
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from tandem.runtime.executor import LocalPool
 from tandem.runtime.node_files import Sender, write_files
-from tandem.runtime.processes import run_in_new_process
 from tandem.runtime.progress import EVENTS
 from tandem.runtime.ray_node import Events, Order, Outcome, variables, version, work
+from tandem.runtime.resources import DEVICE
 from tandem.runtime.unit import Unit
 
 RETRIES = 3  # of a unit whose node or process was lost
@@ -31,19 +31,14 @@ class RayCluster(LocalPool):
 
     sends = True
 
-    def __init__(
-        self,
-        paths: object,
-        begun: Callable[[Unit, str], object] = lambda unit, node: None,
-        run: Callable[..., object] = run_in_new_process,
-    ) -> None:
-        super().__init__(paths, begun, run)
+    def __enter__(self) -> Self:
         self.shared = True  # until a node says that it does not see the folder
         self.sent: dict[Future[Any], tuple[Unit, Any]] = {}
         self.units: dict[str, Unit] = {}
         self.name = secrets.token_hex(6)
-        self.token = Path(getattr(paths, "build", "")) / f".ray-{self.name}.partial"
+        self.token = Path(getattr(self.paths, "build", "")) / f".ray-{self.name}.partial"
         self.ended = Event()
+        return self
 
     @cached_property
     def ray(self) -> Any:
@@ -78,7 +73,13 @@ class RayCluster(LocalPool):
 
     @property
     def width(self) -> int:
-        return max(1, int(self.ray.cluster_resources().get("CPU", 1)))
+        there = self.ray.cluster_resources()
+        return max(1, int(there.get("GPU" if self._uses_gpus(there) else "CPU", 1)))
+
+    @staticmethod
+    def _uses_gpus(resources: Mapping[str, float]) -> bool:
+        """Whether units compute on GPUs where a cluster or node has these resources."""
+        return bool(resources.get("GPU")) and os.environ.get(DEVICE) != "cpu"
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         try:
@@ -125,11 +126,13 @@ class RayCluster(LocalPool):
         self.sent[reference.future()] = unit, reference
 
     def _share(self, unit: Unit) -> tuple[float, int]:
-        """CPUs and GPUs of a node that a unit takes: no more CPUs than the largest node has."""
+        """CPUs and GPUs of a node that a unit takes: no more CPUs than the largest node has, for each of its GPUs."""
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
-        gpus = unit.gpus if any(node.get("GPU") for node in nodes) else 0
-        fit = [node.get("CPU", 0) for node in nodes if node.get("GPU", 0) >= gpus]
-        return min(unit.threads, max(fit, default=1) or 1), gpus
+        if unit.gpus and any(map(self._uses_gpus, nodes)):
+            cpus, gpus = [node.get("CPU", 0) // node["GPU"] for node in nodes if node.get("GPU")], unit.gpus
+        else:
+            cpus, gpus = [node.get("CPU", 0) for node in nodes], 0
+        return min(unit.threads, max(cpus, default=1) or 1), gpus
 
     def _taken(self, unit: Unit, future: Future[Any]) -> bool:
         """Whether the unit is done, its files written here; False where it was sent again with what it reads."""

@@ -58,13 +58,13 @@ def fold_threads(folds: int, gpu: bool | None = None) -> int:
     return cores if (has_gpu() if gpu is None else gpu) else share(folds, cores, units_in_memory())
 
 
-def share(folds: int, cores: int, most: int) -> int:
-    """Threads of each fold where as many as there are cores, but at most `most`, are trained at a time.
+def share(number: int, cores: int, most: int) -> int:
+    """Threads of each of so many folds or shards, where as many as there are cores, but at most `most`, run at a time.
 
     >>> share(5, 2, 6), share(5, 16, 6), share(3, 8, 2), share(1, 8, 6)
     (1, 3, 4, 8)
     """
-    return max(1, cores // min(folds, cores, most))
+    return max(1, cores // min(number, cores, most))
 
 
 def has_gpu() -> bool:

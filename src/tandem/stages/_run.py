@@ -18,7 +18,7 @@ from tandem.graph.lock import only_run
 from tandem.graph.plan import Step, carry_out, steps
 from tandem.graph.units import Unit
 from tandem.runtime.duration import Budget
-from tandem.runtime.engines import open_executor
+from tandem.runtime.engines import chosen_engine
 from tandem.runtime.processes import run_in_new_process
 from tandem.runtime.progress import UnfinishedRun, print_line
 from tandem.runtime.run_progress import RunProgress, RunTask
@@ -153,7 +153,7 @@ def make_current(graph: Graph, goals: Sequence[str], names: Sequence[str] = (), 
             watch.end(unit)
             run.advance(watch.share())
 
-        with open_executor(graph.paths, begun, run_in_new_process) as executor:
+        with chosen_engine()(graph.paths, begun, run_in_new_process) as executor:
             try:
                 return carry_out(graph, goals, names, executor, partial(show_end, run), unit_ended)
             except BrokenPipeError as error:
