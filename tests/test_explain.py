@@ -48,7 +48,7 @@ from tandem.models.fusion_network import FusionNetwork, Trunks
 from tandem.models.inputs import Maps
 from tandem.models.registry import make_model
 from tandem.runtime import torch_setup as runtime
-from tandem.stages import explain
+from tandem.stages import clean_cache, explain
 from tandem.training.fold_job import FoldJob
 from tandem.training.split_inputs import read_inputs
 
@@ -439,6 +439,14 @@ def test_frozen_image_features_have_a_heat_map_too(small, monkeypatch):
     found = explain_image(small, "4.jpg", "looks")
     assert found.covered and found.heat.shape == (len(found.shown), 8, 8) and found.heat.min() >= 0
     assert "falls when that part of the image is covered" in render(found)
+
+
+def test_where_the_features_of_the_image_were_removed_it_is_said_how_to_make_them_again(small, tmp_path, monkeypatch):
+    shutil.copytree(small.root, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    clean_cache.main(SimpleNamespace(comp="small"))
+    with pytest.raises(FileNotFoundError, match="by make clean-cache; run: make features COMP=small EXPS=looks"):
+        explain_image(Paths("small"), "4.jpg", "looks")
 
 
 def test_the_page_links_to_the_report_where_there_is_one_and_is_accessible(paths, capsys, page, accessible):

@@ -307,6 +307,12 @@ def test_removed_features_are_made_again_only_for_what_reads_them(paths):
     assert {file.name.split(".")[1] for file in Path("features/toy").glob("*.npy")} == {"train"}
 
 
+def test_removed_features_are_made_again_for_the_terms_of_a_head_that_are_not_pooled_yet(paths, monkeypatch):
+    removed(paths)
+    monkeypatch.setattr(HeadExperiment, "has_terms", property(lambda self: True))
+    assert {features(paths), "looks"} <= set(planned(paths))
+
+
 def test_removed_features_are_made_again_when_new_folds_ask_for_them(paths):
     removed(paths)
     edit(paths.competition, "n = 2", "n = 3")

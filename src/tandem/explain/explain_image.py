@@ -67,6 +67,9 @@ def explain_image(paths: Paths, image: str, name: str = "") -> Explanation:
     parts: dict = {"missing": tuple(missing), "known": told}
     if all(reasons.values()) and not config.explains:
         return replace(found, **parts)
+    if not all(paths.features(encoder.slug, split).exists() for encoder in config.encoders):
+        again = f"make features COMP={paths.comp} EXPS={name}"
+        raise FileNotFoundError(f"the features that {name} reads were removed, as by make clean-cache; run: {again}")
     ensemble = FoldEnsemble.load(located_code(config, paths.root), len(rows.names), experiment.models_of(folds))
     one = read_inputs(paths, config, split).take(np.array([row]))
     if config.explains:

@@ -16,7 +16,7 @@ from tandem.config.own_code import code_files, session_digests
 from tandem.data.added_features import added_files, read_joints
 from tandem.data.image_scan import folder_state
 from tandem.features.weights_identity import weights_identity
-from tandem.graph.keys import NONE, STACK, Artifact, decoder_settings, features_of, model_name
+from tandem.graph.keys import NONE, OUT_OF_FOLD, STACK, Artifact, decoder_settings, features_of, model_name
 from tandem.graph.names import Names, by_decoder, cached, stack_task
 from tandem.graph.sources import Sources
 from tandem.graph.task import Task
@@ -229,7 +229,7 @@ class Graph(Names):
         inputs = {model_name(*model): self.fold(name, *model).key for model in self.models(name)}
         contributions = [self.paths.contributions(name)] if self.experiments[name].has_terms else []
         files = (self.paths.oof(name), *contributions)
-        return Artifact(f"{name} out of fold", files, self.paths.run(name), inputs)
+        return Artifact(f"{name} {OUT_OF_FOLD}", files, self.paths.run(name), inputs)
 
     @cached
     def test(self, name: str) -> Artifact:
@@ -249,7 +249,7 @@ class Graph(Names):
         inputs = {file.relative_to(self.paths.root).as_posix(): self.sources.file(file) for file in given}
         inputs |= {"labels": self.sources.table("train.labels"), "fold map": self.sources.fold_map}
         inputs["external version"] = str(version.EXTERNAL)
-        return Artifact(f"{name} out of fold", (self.paths.oof(name),), self.paths.run(name), inputs)
+        return Artifact(f"{name} {OUT_OF_FOLD}", (self.paths.oof(name),), self.paths.run(name), inputs)
 
     def _train(self, name: str) -> Task:
         experiment = self.experiments[name]
@@ -279,7 +279,7 @@ class Graph(Names):
         files = [paths.oof(stack), paths.contributions(stack), models, models.with_suffix(".safetensors")]
         if {self.experiments[name].labels_new_images for name in members} == {True, False}:
             files.append(paths.no_external_stack(stack))
-        oof = Artifact(f"{stack} out of fold", tuple(files), paths.run(stack), inputs)
+        oof = Artifact(f"{stack} {OUT_OF_FOLD}", tuple(files), paths.run(stack), inputs)
         if not self.competition.has_test:
             return (oof,)
         inputs = {"stack": oof.key, **{name: self.test(name).key for name in members}}

@@ -15,6 +15,7 @@ from tandem.config.metric_names import OWN
 NEW = "not made yet"  # the reason of what has no record
 NONE = "none"  # the digest of what does not exist
 STACK = "stack"
+OUT_OF_FOLD = "out of fold"  # ends the name of the artifact of held-out predictions
 DECODER_SETTINGS = {"metric", "metric_input", "beta", "zero_division", "least", "most", "decoder"}
 SHOWN = 3  # differences that a reason names
 

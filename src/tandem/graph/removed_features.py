@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
-from tandem.graph.keys import Artifact, features_of
+from tandem.graph.keys import OUT_OF_FOLD, Artifact, features_of
 from tandem.graph.task import Step, Task, step_of
 
 
@@ -14,9 +14,18 @@ def needed_step(task: Task, tasks: Iterable[Task], goals: Collection[str]) -> St
     step = step_of(task)
     if step is None or task.stage != "features" or task.name in goals:
         return step
-    read = {name for other in tasks if other.stage == "train" for one, _ in other.stale() for name in one.inputs}
+    read = {name for other in tasks if other.stage == "train" for name in _read(other)}
     stale = tuple(one for one in step.stale if not one.is_removed or _name(task, one) in read)
     return Step(task, stale, step.why) if stale else None
+
+
+def _read(task: Task) -> set[str]:
+    """Names of what the stale artifacts of a training task read."""
+    stale = [one for one, _ in task.stale()]
+    found = {name for one in stale for name in one.inputs}
+    if task.config.has_terms and not task.config.explains and any(one.name.endswith(OUT_OF_FOLD) for one in stale):
+        found |= {features_of(encoder.slug, "train") for encoder in task.config.encoders}  # terms of a head
+    return found
 
 
 def decided_after(tasks: Mapping[str, Task], goals: Collection[str]) -> dict[str, set[str]]:
