@@ -51,6 +51,8 @@ FLAGS = {"FAST", "AGAIN", "REMOVE", "DIFF", "DECODERS", "OPEN"}  # NAME=1; NAME=
 MAKE_A_COMPETITION = ("sample", "import", "new-model")  # run without one
 # nothing is left undone where the output of these is not read to its end, but for an `UnfinishedRun`
 PRINT = (*BUILD, "scores", "explain")
+# every stage takes these; the variable of the environment that each sets, but for the device: see config/device.py
+COMMON = {"DEVICE": "", "ENGINE": "TANDEM_ENGINE", "RAY_ADDRESS": "RAY_ADDRESS"}
 GIVEN = "TANDEM_GIVEN"  # variable: those of make's command line, as NAME='value'; none where make has several goals
 CLOSED_PIPE = 141  # 128 + SIGPIPE, as a shell counts
 EXAMPLES = {
@@ -143,8 +145,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "TRUST=1" in argv:
         argv.remove("TRUST=1")
         os.environ["TRUST"] = "1"  # see config/trusted_code.py
-    argv, device = without_device(argv)
-    argv = without_engine(argv)
+    argv, common = without_common(argv)
+    os.environ.update({name: common[word] for word, name in COMMON.items() if name and word in common})
     argv = as_options(argv)
     parser, commands, module = make_parser(argv)
     try:
@@ -152,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         unknown += not_taken(commands[args.stage])
         if unknown:
             commands[args.stage].refuse(unknown)
-        status = run_on_device(module, args, device)
+        status = run_on_device(module, args, common.get("DEVICE", ""))
         sys.stdout.flush()
         return status
     except WrongOption as error:
@@ -206,29 +208,21 @@ def make_parser(argv: Sequence[str]) -> tuple[Parser, Mapping[str, Parser], Modu
     return parser, commands.choices, module
 
 
-def without_device(argv: Sequence[str]) -> tuple[list[str], str]:
-    """The other words, and the device that DEVICE= or --device names, which every stage takes; "": none.
+def without_common(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """The other words, and {name: value} of those that every stage takes.
 
-    >>> without_device(["train", "COMP=x", "DEVICE=cpu"]), without_device(["train", "--device", "cuda:0"])
-    ((['train', 'COMP=x'], 'cpu'), (['train'], 'cuda:0'))
+    >>> without_common(["train", "COMP=x", "DEVICE=cpu"]), without_common(["train", "--engine", "ray"])
+    ((['train', 'COMP=x'], {'DEVICE': 'cpu'}), (['train'], {'ENGINE': 'ray'}))
     """
-    rest, device = [], ""
-    words = iter(argv)
+    rest, common, words = [], {}, iter(argv)
     for word in words:
-        name, _, value = word.partition("=")
-        if name in ("DEVICE", "--device"):
-            device = value or (next(words, "") if word == "--device" else "")
+        name, given, value = word.partition("=")
+        name = as_word(name) if word.startswith("--") else name if given else ""
+        if name in COMMON:
+            common[name] = value if given else next(words, "")
         else:
             rest.append(word)
-    return rest, device
-
-
-def without_engine(argv: Sequence[str]) -> list[str]:
-    """The other words; ENGINE= and RAY_ADDRESS=, which every stage takes, become variables of the environment."""
-    names = {"ENGINE": "TANDEM_ENGINE", "RAY_ADDRESS": "RAY_ADDRESS"}
-    given = {name: value for name, _, value in (word.partition("=") for word in argv) if name in names}
-    os.environ.update({names[name]: value for name, value in given.items()})
-    return [word for word in argv if word.partition("=")[0] not in names]
+    return rest, common
 
 
 def run_on_device(module: ModuleType | None, args: argparse.Namespace, device: str) -> int:
