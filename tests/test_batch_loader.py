@@ -65,16 +65,6 @@ def test_an_error_in_a_batch_is_raised_as_it_is(processes):
         two_epochs(processes, make)
 
 
-@pytest.mark.parametrize("processes", [0, 1])
-def test_an_epoch_that_is_given_up_begins_again_with_its_first_batch(processes):
-    loader = BatchLoader(chunks, lambda epoch, rows, views: torch.from_numpy(rows), CPU, 1, processes)
-    given_up = loader.epoch(0)
-    next(given_up)
-    given_up.close()
-    assert [batch.tolist() for _, batch in loader.epoch(0)] == [rows.tolist() for rows, _, _ in chunks(0)]
-    loader.close()
-
-
 def test_a_killed_process_is_named_and_how_to_go_on():
     def make(epoch, rows, views):
         os.kill(os.getpid(), signal.SIGKILL)

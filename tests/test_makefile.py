@@ -56,10 +56,18 @@ def test_a_stage_is_told_the_variables_of_the_command_line_but_not_those_of_ever
     assert "TANDEM_GIVEN" not in make("submit", "report", "COMP=x", "EXP=a").stdout  # one of them knows it
 
 
+def test_the_engine_is_passed_on_and_the_first_run_on_a_cluster_installs_ray():
+    changed = ("-W", "requirements-ray.txt")  # as if it were new
+    printed = make("submit", "COMP=x", "ENGINE=ray", "RAY_ADDRESS=auto", *changed).stdout
+    assert "pip install --quiet --disable-pip-version-check -r requirements-ray.txt" in printed
+    assert 'TANDEM_ENGINE="ray" RAY_ADDRESS="auto" .venv/bin/python -m tandem submit x' in printed
+    assert "requirements-ray" not in make("submit", "COMP=x", *changed).stdout
+
+
 VARIABLES = (
     "COMP=x ZIP=a DIR=b TARGET=c EXPS=d EXP=e ID=f FOLDS=1 IMAGES=g OUT=h CAPTIONS=i FAST=1 BUNDLE=j PORT=1 "
     "BUDGET_MB=1 BUDGET_MS=1 LABELS=k IMAGE=l CAPTION=m METRIC=n SET=o=p STACK=q N=2 "
-    "NAME=r OOF=s TEST=t KIND=logits AGAIN=1 REMOVE=1 FILE=u IDS=v READS=image FILES=w DIFF=1"
+    "NAME=r OOF=s TEST=t KIND=logits AGAIN=1 REMOVE=1 FILE=u IDS=v READS=image FILES=w DIFF=1 BUDGET=20m"
 )
 
 
@@ -67,8 +75,9 @@ VARIABLES = (
     ("target", "options"),
     [
         ("import", "--zip --dir --labels --id --image --caption --metric --set"),
-        ("plan", "--exps --stack --target"),
-        ("submit", "--exps --stack"),
+        ("plan", "--exps --stack --budget --target"),
+        ("train", "--exps --stack --budget"),
+        ("submit", "--exps --stack --budget"),
         ("report", "--exp"),
         ("explain", "--id --exp"),
         ("ablation", "--exp --folds"),
