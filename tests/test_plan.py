@@ -19,11 +19,13 @@ from tandem.config import method_versions
 from tandem.config.encoders import ImageEncoder
 from tandem.config.experiments import HeadExperiment, TfidfExperiment
 from tandem.config.training import Head, HeadTraining
+from tandem.graph.costs import Planned
 from tandem.graph.declared_stages import Graph
 from tandem.graph.experiment_dir import Experiments
-from tandem.graph.plan import carry_out
+from tandem.graph.plan import Step, carry_out
+from tandem.graph.task import Task
 from tandem.runtime.executor import LocalPool
-from tandem.stages import clean_cache, plan
+from tandem.stages import _costs, clean_cache, plan
 from tandem.stages._run import remove_leftovers
 
 NAMES, MEMBERS = ("cat", "sky"), ["looks", "words"]
@@ -343,6 +345,23 @@ def test_plan_prints_a_line_a_task(paths, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split(maxsplit=1) == ["words", "stale: configs/words.toml tfidf.c 4.0 -> 2.0 (0.1 min)"]
     assert lines[-1].startswith("submit of toy: 5 of 10 tasks would run, less than a minute on 1 core, until ")
+
+
+def test_a_plan_of_what_is_not_checked_yet_says_that_its_minutes_are_rough(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_toy(Paths("toy"))
+    plan.main(SimpleNamespace(comp="toy", exps="", target="submit"))
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "These minutes are rough; after make check COMP=toy a probe measures them."
+
+
+def test_the_minutes_of_a_plan_stand_in_one_column():
+    steps = [
+        Step(Task(name, "check", ()), (), "not made yet")
+        for name in ("short", "a name of forty letters and some more ones")
+    ]
+    lines = _costs.plan_lines([Planned(step, ()) for step in steps])
+    assert [line.index(" new (0.0 min)") for line in lines] == [42, 42]
 
 
 def test_data_with_errors_are_named_instead_of_a_plan(paths):

@@ -27,7 +27,7 @@ from tandem.runtime.processes import run_in_new_process
 from tandem.runtime.resources import has_gpu, threads, units_in_memory
 from tandem.runtime.wrong_values import WrongValue
 
-WIDTH = 32  # of the column of names
+WIDTH = 32  # of the column of names, at least
 PROBE, LAST = 20.0, 4.0  # seconds of a probe, at most; those of its last part
 WORTH_A_PROBE = 60.0  # seconds of a run
 SETS = ("quick", "", "best")  # that a budget is filled with, smallest first; "" is the competition's own list
@@ -64,10 +64,14 @@ def total(every: Sequence[Planned]) -> float:
     return simulate(every, threads(), units_in_memory(), has_gpu())
 
 
-def plan_line(one: Planned) -> str:
-    """A step that would run: why, and its minutes."""
-    why = "new" if one.step.why == NEW else f"stale: {one.step.why}"
-    return f"{one.step.title:{WIDTH}} {why} ({total([one]) / 60:.1f} min)"
+def plan_lines(every: Sequence[Planned]) -> list[str]:
+    """Of each step that would run: why, and its minutes."""
+    width = max([WIDTH, *(len(one.step.title) for one in every)])
+    return [f"{one.step.title:{width}} {_why(one)} ({total([one]) / 60:.1f} min)" for one in every]
+
+
+def _why(one: Planned) -> str:
+    return "new" if one.step.why == NEW else f"stale: {one.step.why}"
 
 
 def about(every: Sequence[Planned]) -> str:

@@ -23,7 +23,7 @@ from tandem.runtime.processes import run_in_new_process
 from tandem.runtime.progress import UnfinishedRun, print_line
 from tandem.runtime.run_progress import RunProgress, RunTask
 from tandem.sample import NAME as SAMPLE
-from tandem.stages._costs import OutOfTime, Watch, about, costs_of, fitting, measured_rates, plan_line, total
+from tandem.stages._costs import OutOfTime, Watch, about, costs_of, fitting, measured_rates, plan_lines, total
 
 LONG = ("check", "features", "train", "stack")  # stages after which a line says what is left
 SILENT = ("features", "train")  # stages that print nothing
@@ -89,8 +89,8 @@ def print_plan(graph: Graph, target: str, names: Sequence[str], stack: str) -> N
     """A line for each task that will run, with its expected time, and the whole."""
     found = steps(graph, graph.goal(target, names, stack), names)
     every = planned(found, costs_of(graph, found))
-    for one in every:
-        print_line(plan_line(one))
+    for line in plan_lines(every):
+        print_line(line)
     print_line(f"{target} of {graph.paths.comp} with {' '.join(names)}: {about(every)}")
 
 

@@ -13,7 +13,7 @@ from tandem.graph.declared_stages import Graph
 from tandem.graph.keys import STACK
 from tandem.graph.plan import Step, steps
 from tandem.graph.sources import joined
-from tandem.stages._costs import about, costs_of, fitting, plan_line
+from tandem.stages._costs import about, costs_of, fitting, plan_lines
 from tandem.stages._run import open_graph
 
 
@@ -32,10 +32,12 @@ def main(args: Namespace) -> None:
         print(line)
     found, whole = make_plan(graph, goals, names), len(graph.tasks(goals, names))
     every = planned(found, costs_of(graph, found, probe=True))
-    for one in every:
-        print(plan_line(one))
+    for line in plan_lines(every):
+        print(line)
     count = f"{args.target} of {args.comp}: {len(found)} of {whole} tasks would run, {about(every)}"
     print(count if found else "Nothing to be done.")
+    if found and not paths.labels.exists():  # nothing to probe with
+        print(f"These minutes are rough; after make check COMP={args.comp} a probe measures them.")
     graph.sources.cache.save()
 
 
