@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 
 from tandem.config.training import Augment
 from tandem.data.image_io import BadImage, load_rgb
-from tandem.data.image_loader import decoded, image_batches, load_square, squares
+from tandem.data.image_loader import decoded, image_batches, load_square, prefetch, squares
 from tandem.models.augmenter import Augmenter, random_box
 
 UNCHANGED = Augment(scale=1.0, flip=False, colour=0.0, erase=0.0)
@@ -105,3 +106,13 @@ def test_a_truncated_image_that_was_opened_by_the_caller_is_a_bad_image(tmp_path
     half = (tmp_path / "whole.jpg").read_bytes()[:3000]
     with pytest.raises(BadImage, match="truncated"):
         decoded(Image.open(io.BytesIO(half)))
+
+
+def test_all_threads_work_at_once_and_results_stay_in_order():
+    together = Barrier(12)
+
+    def work(item: int) -> int:
+        together.wait(timeout=20)
+        return item
+
+    assert list(prefetch(work, range(24), 12)) == list(range(24))

@@ -72,6 +72,21 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(paths, m
     assert not list(paths.pixels("x").parent.glob("*.npy"))
 
 
+def test_a_run_that_goes_on_asks_for_room_for_the_images_that_are_left(paths, monkeypatch):
+    usage, free = namedtuple("usage", "total used free"), [10**10]
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10, 9, free[0]))
+    monkeypatch.setattr(module, "CHUNK", 2)
+    (paths.input / "4.jpg").rename(paths.input / "away")
+    with pytest.raises(ValueError, match="4.jpg: missing"):
+        kept_squares(paths, "train", 32)
+    (paths.input / "away").rename(paths.input / "4.jpg")
+    free[0] = 10**9 + 3 * 32**2 - 1  # a byte less than an image takes, beside what stays free
+    with pytest.raises(OSError, match="make room"):
+        kept_squares(paths, "train", 32)
+    free[0] += 1
+    assert len(kept_squares(paths, "train", 32)) == 5
+
+
 def test_beside_a_gpu_pixels_are_kept_and_on_a_cpu_the_same_ones_are_decoded_each_time(paths, monkeypatch):
     cfg = FinetuneExperiment(kind="finetune", size=32, augment=Augment(resized=40))
     on_cpu = read_inputs(paths, cfg, "train").files

@@ -29,8 +29,10 @@ Box = tuple[float, float, float, float]  # left, upper, right, lower in pixels
 OVERSIZE = 2.0  # an image of at least twice this multiple of the wanted size is first averaged over blocks of pixels
 
 
-def prefetch(work: Callable[[T], R], items: Iterable[T], threads: int, depth: int = 4) -> Iterator[R]:
-    """`map(work, items)` in order, computed by threads at most `depth` items ahead, so memory does not grow."""
+def prefetch(work: Callable[[T], R], items: Iterable[T], threads: int, depth: int = 0) -> Iterator[R]:
+    """`map(work, items)` in order, computed by threads at most `depth` items ahead, so memory does not grow; by default
+    3 more than there are threads, so that none of them waits."""
+    depth = depth or threads + 3
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[R]] = deque()
         try:

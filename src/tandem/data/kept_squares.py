@@ -1,6 +1,7 @@
 """Images of one split, decoded once and kept as uint8 squares on disk, so that a GPU does not wait for the decoder."""
 
 import json
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ from tandem.runtime.progress import log_line, progress
 from tandem.runtime.resources import threads
 
 VERSION = 1  # of how an image is decoded and resized
-CHUNK = 256  # images between two saved states of a run
+CHUNK = 1024  # images between two saved states of a run: some batches for each of many threads
 
 
 def kept_squares(paths: Paths, split: str, side: int) -> list[np.ndarray]:
@@ -44,7 +45,7 @@ def _write(path: Path, files: Sequence[Resized], key: str) -> None:
         partial.unlink(missing_ok=True)
     path.unlink(missing_ok=True)
     shape = (len(files), side, side, 3)
-    _check_room(path, int(np.prod(shape)) - (partial.stat().st_size if done else 0), shape)
+    _check_room(path, shape, done)
     array = np.load(partial, mmap_mode="r+") if done else np.lib.format.open_memmap(partial, "w+", np.uint8, shape)
     with progress(len(files), f"resizing images to {side} px", "img", done) as bar:
         for start in range(done, len(files), CHUNK):
@@ -61,8 +62,9 @@ def _write(path: Path, files: Sequence[Resized], key: str) -> None:
     _state(partial).unlink()
 
 
-def _check_room(path: Path, missing: int, shape: tuple[int, ...]) -> None:
-    what = f"{shape[0]:,} images of {shape[1]} px"
+def _check_room(path: Path, shape: tuple[int, ...], done: int) -> None:
+    """`done` images are written; a file that was begun has its whole length, but takes no more room than these."""
+    what, missing = f"{shape[0]:,} images of {shape[1]} px", (shape[0] - done) * math.prod(shape[1:])
     cure = "make room, or set a smaller augment.resized in the config, or 0: images are then decoded in every epoch"
     require_room(path.parent, missing, what, cure)
     log_line(f"{what} take {missing / 1e9:.1f} GB more on disk ({path})")
