@@ -218,7 +218,10 @@ def test_late_stages_of_both_trunks_are_trained_and_saved(shapes, tmp_path, how)
     assert kept == {"1.conv_dw.convolution.weight", "1.conv_dw.convolution.bias"}
     model.save(tmp_path / "m.safetensors")
     back = FusionModel(cfg, 2).load(tmp_path / "m.safetensors")
-    assert np.abs(back.predict_proba(inputs) - proba).max() < 0.06  # saved in int8: 0.01 to 0.045 by seed
+    loaded = back.predict_proba(inputs)
+    assert np.abs(loaded - proba).max() < 0.06  # saved in int8: 0.005 to 0.045 by seed
+    back.save(tmp_path / "again.safetensors")  # rounded already: all of it is kept
+    assert np.abs(FusionModel(cfg, 2).load(tmp_path / "again.safetensors").predict_proba(inputs) - loaded).max() < 1e-4
 
 
 @pytest.mark.parametrize(("rates", "learns"), [({}, True), (STILL, False)])
