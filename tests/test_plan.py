@@ -11,14 +11,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from checked import write_competition, write_experiment
-from toy import draw, tiny_backbone
+from toy import draw, tiny_backbone, tiny_sentences
 
 from tandem.artifacts.atomic_io import write_text
 from tandem.artifacts.paths import Paths
 from tandem.config import method_versions
-from tandem.config.encoders import ImageEncoder
+from tandem.config.encoders import CaptionEncoder, ImageEncoder
 from tandem.config.experiments import HeadExperiment, TfidfExperiment
 from tandem.config.training import Head, HeadTraining
+from tandem.graph import declared_stages
 from tandem.graph.costs import Planned
 from tandem.graph.declared_stages import Graph
 from tandem.graph.experiment_dir import Experiments
@@ -337,6 +338,38 @@ def test_make_features_makes_removed_ones_again(paths):
     with LocalPool(paths, run=lambda function, *args: function(*args)) as pool:
         assert carry_out(Graph.open(paths), [features(paths)], [], pool) == 1
     assert {file: file.read_bytes() for file in content} == content
+
+
+def test_weights_that_are_not_here_yet_are_downloaded_before_their_features_are_computed(paths, monkeypatch):
+    here, begun, known = [], [], declared_stages.weights_identity
+    removed(paths)
+    monkeypatch.setattr(
+        declared_stages, "weights_identity", lambda *args: known(*args) if here else "hub:organisation/name@unresolved"
+    )
+    monkeypatch.setattr("tandem.stages.features.load_encoder", here.append)
+    name = features(paths)
+    with LocalPool(paths, lambda unit, node: begun.append(unit.name), lambda function, *args: function(*args)) as pool:
+        assert carry_out(Graph.open(paths), [name], [], pool) == 1
+    assert begun == [f"{name.removeprefix('features ')} preparation", f"{name} shard 1 of 1", name]
+    assert not Graph.open(paths).task(name).stale()
+
+
+def test_captions_as_one_text_and_each_by_itself_are_not_taken_for_each_other(paths):
+    for table in ("train.csv", "test.csv"):
+        with (paths.input / table).open(newline="") as file:
+            header, *rows = csv.reader(file)
+        rows = [[*row, f"{row[-1]} too"] for row in rows]
+        write_table(paths.input / table, [*header[:-1], "caption1", "caption2"], rows)
+    edit(paths.competition, 'caption = "caption"', 'caption = ["caption1", "caption2"]')
+    caption = CaptionEncoder(model=tiny_sentences(Path("tiny")), max_tokens=8)
+    for name, views in (("each", True), ("joined", False)):
+        write_experiment(paths, name, HeadExperiment(kind="head", caption=caption, caption_views=views))
+    graph = Graph.open(paths)
+    slugs = [graph.experiments[name].encoders[0].slug for name in ("each", "joined")]
+    with LocalPool(paths, run=lambda function, *args: function(*args)) as pool:
+        carry_out(graph, [f"features {slug}" for slug in slugs], [], pool)
+    each, joined = (np.load(paths.features(slug, "train")) for slug in slugs)
+    assert each.shape[:2] == (ROWS, 2) and joined.shape[:2] == (ROWS, 1)
 
 
 def test_plan_prints_a_line_a_task(paths, capsys):

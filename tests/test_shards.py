@@ -2,7 +2,9 @@
 
 import contextlib
 from collections import namedtuple
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,10 +18,13 @@ from tandem.config.experiments import FusionExperiment
 from tandem.data import image_loader
 from tandem.features import feature_store, shards
 from tandem.features.image_encoder import load_networks
-from tandem.features.shards import Shard, put_together, run_shard, run_shards, split_work
+from tandem.features.shards import Shard, put_together, run_shard, split_work
 from tandem.graph.declared_stages import Graph
 from tandem.graph.plan import step_of
+from tandem.graph.units import wanted_by
 from tandem.runtime import torch_setup
+from tandem.runtime.executor import LocalPool
+from tandem.runtime.unit import Unit
 from tandem.stages import features as stage
 
 ROWS = {"train": 20, "test": 6}
@@ -73,8 +78,7 @@ def steps(paths, reads="image"):
 
 
 def images(paths):
-    (found,) = stage.wanted(paths, steps(paths))
-    return found
+    return [one for step in steps(paths) for one in wanted_by(paths, step)]
 
 
 def contents(paths) -> dict[str, bytes]:
@@ -94,7 +98,7 @@ def test_one_pass_decodes_each_image_once_and_writes_the_files_of_one_pass_for_e
     apart, opened = one_after_another(paths), []
     load = image_loader.load_rgb
     monkeypatch.setattr(image_loader, "load_rgb", lambda path: opened.append(path.name) or load(path))
-    stage.run_together(paths, steps(paths))
+    stage.run(paths, *steps(paths))
     assert contents(paths) == apart and len(apart) == 6
     assert sorted(opened) == sorted(f"{i}.jpg" for i in range(26))
     assert steps(paths) == [None, None, None]
@@ -115,7 +119,7 @@ def test_a_disk_that_is_too_small_is_refused_before_features_are_written(paths, 
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10, 9, 10**9))
     with pytest.raises(OSError, match=r"features of .*: 0.0 GB more on disk .*, but 1.0 GB are free; make room"):
-        stage.run_together(paths, steps(paths))
+        stage.run(paths, *steps(paths))
     assert not list(Path("features/toy").rglob("*.npy"))
 
 
@@ -129,7 +133,7 @@ def test_large_features_say_how_much_they_take_before_they_are_written(paths, mo
 
     monkeypatch.setattr(shards, "log_line", say)
     monkeypatch.setattr(shards, "SAID_GB", 0.0)
-    stage.run_together(paths, steps(paths))
+    stage.run(paths, *steps(paths))
     assert said.keys() == {step.task.subject for step in before}
     for slug, (line, files) in said.items():
         expected = f"features of {slug} take 0.0 GB on disk (features/toy); make clean-cache removes them"
@@ -161,7 +165,11 @@ def test_shards_in_processes_of_one_thread_give_the_same_bytes(paths, drawn, mon
     monkeypatch.chdir(drawn)
     monkeypatch.setenv("TANDEM_THREADS", "2")
     apart, wanted = one_after_another(paths), images(paths)
-    run_shards(paths, [Shard(tuple(wanted), ((split, 0, rows),)) for split, rows in ROWS.items()])
+    with LocalPool(paths) as pool:
+        for split, rows in ROWS.items():
+            shard = Shard(tuple(wanted), ((split, 0, rows),))
+            pool.submit(Unit(split, split, "tandem.stages.features:compute_shard", (shard,)))
+        assert len(list(pool.results())) == 2
     put_together(paths, wanted)
     assert contents(paths) == apart
 
@@ -197,7 +205,8 @@ def test_what_was_computed_with_other_settings_is_removed(paths):
 
 
 def test_seconds_and_rows_stand_beside_features_and_not_in_their_key(paths):
-    stage.run_together(paths, steps(paths) + steps(paths, "caption"))
+    stage.run(paths, *steps(paths))
+    stage.run(paths, *steps(paths, "caption"))
     graph = Graph.open(paths)
     for encoder in graph.experiments["all"].encoders:
         for split, rows in ROWS.items():
@@ -206,3 +215,19 @@ def test_seconds_and_rows_stand_beside_features_and_not_in_their_key(paths):
             assert record["rows"] == rows and record["seconds"] > 0
             assert record["key"] == artifact.key and "seconds" not in record["inputs"]
             assert np.load(artifact.files[0]).shape[0] == rows
+
+
+def test_seconds_are_those_of_one_core_whatever_the_number_of_threads_is(paths, monkeypatch):
+    def seconds(n: int) -> float:
+        monkeypatch.setenv("TANDEM_THREADS", str(n))
+        monkeypatch.setattr(shards, "time", SimpleNamespace(perf_counter=count().__next__))  # each block takes 1 s
+        wanted = images(paths)[:1]
+        for shard in split_work(paths, wanted, 1):
+            run_shard(paths, shard)
+        put_together(paths, wanted)
+        record = wanted[0].parts(paths).path.with_suffix(".meta.json")
+        found = read_json(record)["seconds"]
+        record.unlink()
+        return found
+
+    assert seconds(4) == 4 * seconds(1) > 0

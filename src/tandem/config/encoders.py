@@ -38,6 +38,11 @@ class _Encoder(Section):
         return getattr(self, self.weights_field)
 
     @property
+    def items(self) -> Literal["image", "caption", "captions"]:
+        """What it encodes of each row: its image, its captions as one text, or each of them."""
+        return "captions" if getattr(self, "each_caption", False) else self.reads
+
+    @property
     def image_size(self) -> ImageSize | None:
         """The square images it takes; None for captions."""
         return getattr(self, "size", None)

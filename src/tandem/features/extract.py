@@ -11,7 +11,7 @@ import numpy as np
 from tandem.artifacts.paths import Paths
 from tandem.config.encoders import Encoder
 from tandem.data.caption_rows import as_views
-from tandem.data.split_tables import read_caption_lists, read_captions, read_image_rows
+from tandem.data.split_tables import read_caption_lists, read_captions, read_ids, read_image_rows
 from tandem.features.pretrained_weights import load_backbone, load_sentences, save_backbone, save_sentences
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ def load_encoder(cfg: Encoder) -> Callable[[Sequence], Iterator[np.ndarray]]:
 
 
 def load_encoders(encoders: Sequence[Encoder]) -> Callable[[Sequence, Collection[str]], Iterator[Blocks]]:
-    """Several encoders of images, or of captions, with their networks loaded: (files or captions, slugs) -> the blocks
-    of these encoders, each in order. Each image is decoded once."""
+    """Several encoders of the same `items`, with their networks loaded: (items, slugs) -> the blocks of these encoders,
+    each in order. Each image is decoded once."""
     if encoders[0].reads == "caption":
         loaded = {cfg.slug: load_encoder(cfg) for cfg in encoders}
         return lambda items, slugs: ({slug: block} for slug in slugs for block in loaded[slug](items))
@@ -60,14 +60,18 @@ def save_weights(cfg: Encoder, path: Path, used: Container[str]) -> None:
         save_sentences(cfg.model, path, used)
 
 
-def split_rows(paths: Paths, cfg: Encoder, split: str) -> tuple[list[str], Sequence]:
-    """(ids, images or captions to encode) of one split."""
-    if cfg.reads == "caption":
-        ids, captions = read_captions(paths.captions(split))
-        each = getattr(cfg, "each_caption", False)
-        return ids, as_views(read_caption_lists(paths.captions(split))) if each else captions
-    rows = read_image_rows(paths.images(split))
-    return list(rows["id"]), [paths.input / f for f in rows["file"]]
+def encoded_ids(paths: Paths, cfg: Encoder, split: str) -> list[str]:
+    """The ids of the rows that it encodes of one split."""
+    return read_ids((paths.images if cfg.reads == "image" else paths.captions)(split))
+
+
+def encoded_items(paths: Paths, cfg: Encoder, split: str) -> Sequence:
+    """Its `items` of one split, in the order of `encoded_ids`."""
+    if cfg.items == "captions":
+        return as_views(read_caption_lists(paths.captions(split)))
+    if cfg.items == "caption":
+        return read_captions(paths.captions(split))[1]
+    return [paths.input / file for file in read_image_rows(paths.images(split))["file"]]
 
 
 def _module(cfg: Encoder, name: str) -> ModuleType:

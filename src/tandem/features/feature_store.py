@@ -107,7 +107,8 @@ class PartWriter:
         self._file: BinaryIO | None = None
 
     def add(self, block: np.ndarray, seconds: float = 0.0) -> None:
-        """float32 (b, views, ...), computed in `seconds`; raises ValueError where a value is not finite in float16."""
+        """float32 (b, views, ...), computed in `seconds` of one core; raises ValueError where a value is not finite in
+        float16."""
         half = block.astype(np.float16)
         if not np.isfinite(half).all():
             path, first = self.parts.path, self.row + 1

@@ -44,15 +44,15 @@ class Normalise(nn.Module):
 
 def prepare(network: nn.Module, size: int = PROBE) -> nn.Module:
     """For inference: eval, batch norms folded into their convolutions if outputs stay the same, channels last."""
-    fused = copy.deepcopy(network.eval())
-    for parent in list(fused.modules()):
+    folded = copy.deepcopy(network.eval())
+    for parent in list(folded.modules()):
         children = list(parent.named_children())
         for (first, conv), (second, norm) in zip(children, children[1:], strict=False):
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 setattr(parent, first, fuse_conv_bn_eval(conv, norm))
                 act = getattr(norm, "act", nn.Identity())  # timm's BatchNormAct2d holds its activation
                 setattr(parent, second, act)
-    return channels_last(fused if _same_features(network, cast(Any, fused).forward_features, size) else network)
+    return channels_last(folded if _same_features(network, cast(Any, folded).forward_features, size) else network)
 
 
 @torch.inference_mode()

@@ -1,18 +1,12 @@
-"""Frozen features of several encoders in shards: rows that one process computes with one thread, on any machine.
+"""Frozen features of several encoders in shards: rows that one process computes, on any machine.
 
 `split_work` -> shards -> `run_shard` of each, in any order and at any time -> `put_together`. The same bytes come out
 whatever the number of shards is. Only `run_shard` loads torch.
 """
 
-import os
-import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
-from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +14,10 @@ import numpy as np
 
 from tandem.artifacts.paths import Paths
 from tandem.config.encoders import Encoder
-from tandem.features.extract import load_encoders, split_rows
+from tandem.features.extract import encoded_ids, encoded_items, load_encoders
 from tandem.features.feature_store import CHUNK, Parts, PartWriter, ranges
 from tandem.runtime.disk import require_room
-from tandem.runtime.processes import end_with
-from tandem.runtime.progress import clear_lines_of_run, log_line, progress
+from tandem.runtime.progress import log_line, progress
 from tandem.runtime.resources import threads
 
 SAID_GB = 0.5  # how much the features of an encoder take is said from here on
@@ -52,7 +45,7 @@ class Wanted:
 class Shard:
     """Some rows for all encoders.
 
-    wanted  of the whole run; encoders of images alone, or of captions alone
+    wanted  of the whole run; their encoders have the same `items`
     rows    (split, first row, last row + 1), multiples of CHUNK but for the end of a split
     """
 
@@ -116,7 +109,7 @@ def run_shard(paths: Paths, shard: Shard) -> None:
     done = shard.number_of_rows - sum(len(rows) for _, _, rows in todo)
     with progress(shard.number_of_rows, label, "img" if first.reads == "image" else "captions", done) as bar:
         for split, wanted, rows in todo:
-            _, items = split_rows(paths, first, split)
+            items = encoded_items(paths, first, split)
             writers = {one.encoder.slug: PartWriter(one.parts(paths), rows.start) for one in wanted}
             before, shown = time.perf_counter(), rows.start
             try:
@@ -126,9 +119,9 @@ def run_shard(paths: Paths, shard: Shard) -> None:
                         room.ask(slug, block)
                         writers[slug].add(block, threads() * (now - before) / len(blocks))
                     before = now
-                    behind = min(writer.row for writer in writers.values())
-                    bar.update(behind - shown)
-                    shown = behind
+                    written = sum(writer.row for writer in writers.values()) // len(writers)
+                    bar.update(written - shown)
+                    shown = written
             finally:
                 for writer in writers.values():
                     writer.close()
@@ -171,42 +164,4 @@ def _todo(paths: Paths, shard: Shard, split: str, start: int, stop: int) -> Iter
 def put_together(paths: Paths, wanted: Sequence[Wanted]) -> None:
     """Writes the features once all shards have run; raises ValueError where rows are missing."""
     for one in wanted:
-        ids, _ = split_rows(paths, one.encoder, one.split)
-        one.parts(paths).put_together(ids, one.made_from)
-
-
-def run_shards(paths: Paths, shards: Sequence[Shard]) -> None:
-    """Runs shards side by side, each in a process of one thread; a single one in this process, with all threads.
-
-    Processes of one thread are 1.2 to 2 times as fast as one process of as many threads, most of all on a busy machine.
-    Raises OSError where a process was killed.
-    """
-    if len(shards) == 1:
-        run_shard(paths, shards[0])
-        return
-    context = get_context("spawn")
-    stop = context.Event()
-    try:
-        with ProcessPoolExecutor(len(shards), context, _begin, (os.getpid(), stop)) as pool:
-            try:
-                for task in [pool.submit(run_shard, paths, shard) for shard in shards]:
-                    task.result()
-            except BaseException:
-                stop.set()  # the error is shown at once; the other shards continue from their last file next time
-                raise
-    except BrokenProcessPool as error:
-        raise OSError(
-            "a process that computed features was killed, perhaps because memory ran out; the same command continues "
-            "from here: with make CORES=1 there is one process"
-        ) from error
-
-
-def _begin(parent: int, stop: Event) -> None:
-    """Set-up of each process."""
-    from tandem.runtime.torch_setup import use_threads
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops this process
-    end_with(parent, stop)
-    clear_lines_of_run()
-    os.environ["TANDEM_THREADS"] = "1"
-    use_threads()
+        one.parts(paths).put_together(encoded_ids(paths, one.encoder, one.split), one.made_from)

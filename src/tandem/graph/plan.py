@@ -70,13 +70,13 @@ class _Schedule:
             self.ready += self.sorter.get_ready()
             if not self.ready:
                 return
-            features: dict[str, list[Step]] = {}  # by what the encoders read
+            features: dict[str, list[Step]] = {}  # by what the encoders take of each row
             for name in sorted(self.ready, key=self.rank.__getitem__):
                 step = self._step(name)
                 if step is None:
                     self.sorter.done(name)
-                elif step.task.stage == "features":
-                    features.setdefault(step.task.config.reads, []).append(step)
+                elif step.task.stage == "features" and self._is_prepared(step):
+                    features.setdefault(step.task.config.items, []).append(step)
                 else:
                     self._split(name, step)
             self.ready = []
@@ -90,8 +90,11 @@ class _Schedule:
         tasks = (self.graph.task(other, self.members) for other in self.rank)
         return needed_step(self.graph.task(name, self.members), tasks, self.goals)
 
+    def _is_prepared(self, step: Step) -> bool:
+        return step.task.name in self.prepared or preparation(step) is None
+
     def _split(self, name: str, step: Step) -> None:
-        first = None if name in self.prepared else preparation(step)
+        first = None if self._is_prepared(step) else preparation(step)
         self.prepared[name], self.begun[name] = first is None, step
         self.left[name] = units(step) if first is None else [first]
 

@@ -19,7 +19,7 @@ from tandem.config.encoders import Encoder
 from tandem.config.experiments import FusionExperiment
 from tandem.data.split_tables import read_labels
 from tandem.decoding import NestedCV, Rule
-from tandem.features.extract import load_encoder, split_rows
+from tandem.features.extract import encoded_items, load_encoder
 from tandem.graph.declared_stages import Graph
 from tandem.graph.experiment_dir import Experiments, same_rows
 from tandem.graph.lock import only_run
@@ -167,7 +167,7 @@ class _Ablation:
         return {"seconds": float(seconds), "mb": float(mb), "ms": ms}
 
     def _time_encoder(self, encoder: Encoder, n: int) -> float:
-        _, items = split_rows(self.paths, encoder, "train")
+        items = encoded_items(self.paths, encoder, "train")
         encode = load_encoder(encoder)
         list(encode(items[:WARM_UP]))
         return time_rows(lambda: list(encode(items[:n])), n)[0]

@@ -16,7 +16,7 @@ from tandem.config.experiments import Experiment, FusionExperiment, HeadExperime
 from tandem.config.own_code import located_code
 from tandem.data.image_loader import Image
 from tandem.data.split_tables import read_labels
-from tandem.features.extract import load_encoder, split_rows
+from tandem.features.extract import encoded_items, load_encoder
 from tandem.graph.costs import SPEED, Sizes, encoded, sizes_of, trained_fold
 from tandem.graph.declared_stages import Graph
 from tandem.graph.units import NO_NETWORK
@@ -96,7 +96,7 @@ def probe(paths: Paths, names: Sequence[str], known: Sequence[str], until: float
 
 def encode(paths: Paths, encoder: Encoder) -> tuple[np.ndarray, float]:
     """(features of some rows, seconds for each: of blocks of rows the median, as the first ones take longer)."""
-    _, items = split_rows(paths, encoder, "train")
+    items = encoded_items(paths, encoder, "train")
     items, network = items[: ENCODED[encoder.reads]], load_encoder(encoder)
     for _ in network(items[:WARM]):
         pass
