@@ -35,6 +35,7 @@ class RayCluster(LocalPool):
         self.shared = True  # until a node says that it does not see the folder
         self.sent: dict[Future[Any], tuple[Unit, Any]] = {}
         self.units: dict[str, Unit] = {}
+        self.said: set[str] = set()  # names of units of which an event said that they have begun
         self.name = secrets.token_hex(6)
         self.token = Path(getattr(self.paths, "build", "")) / f".ray-{self.name}.partial"
         self.ended = Event()
@@ -108,7 +109,6 @@ class RayCluster(LocalPool):
                     future.result()
                     yield unit
                 elif self._taken(unit := self.sent[future][0], future):
-                    self._take_events(self.events)
                     yield unit
 
     def cancel(self) -> None:
@@ -153,6 +153,9 @@ class RayCluster(LocalPool):
             self._send(unit)
             return False
         write_files(outcome.files)
+        self._take_events(self.events)
+        if unit.name not in self.said:  # its event was lost with a node
+            self.begun(unit, outcome.node)
         return True
 
     def _watch(self, events: Any) -> None:
@@ -169,6 +172,7 @@ class RayCluster(LocalPool):
             return
         for event in map(json.loads, lines):
             if "unit" in event:
+                self.said.add(event["unit"])
                 self.begun(self.units[event["unit"]], event["node"])
         if lines and EVENTS in os.environ:
             with open(os.environ[EVENTS], "a", encoding="utf-8") as file:
