@@ -52,6 +52,9 @@ def _train_with_first() -> int:
                 job, k = work
                 with together():
                     job.fitted(k)
+            # the first process closes the connection; it would be ended if this one did so while it still sends
+            with suppress(RuntimeError):
+                processes().from_first(None)
         except RuntimeError as error:
             if "onnection" not in str(error):
                 raise
