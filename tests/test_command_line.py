@@ -15,7 +15,7 @@ from tandem.stages._run import bring_up_to_date
 
 SRC = Path(__file__).parents[1] / "src"
 MADE = ("features", "folds", "models", "oof", "submissions")
-MEASURED = {"seconds", "threads", "seconds_per_fold", "rows_per_second", "peak_mb"}
+MEASURED = {"seconds", "seconds_per_fold", "rows_per_second", "peak_mb"}
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 
 import pytest
 from test_command_line import MADE, content
@@ -20,7 +21,7 @@ from tandem.runtime.wrong_values import WrongValue
 from tandem.stages._run import bring_up_to_date
 
 pytest.importorskip("ray")
-HERE = Path(__file__).parent
+HERE, ONE = Path(__file__).parent, Lock()
 WHERE = {"engine", "node", "engine_per_fold", "node_per_fold"}
 
 
@@ -59,13 +60,19 @@ def without(value: object) -> object:
     return {k: v for k, v in value.items() if k not in WHERE} if isinstance(value, dict) else value
 
 
+def in_turn(function, *args):
+    """In this process, where units would change each other's variables side by side."""
+    with ONE:
+        return function(*args)
+
+
 @pytest.fixture(scope="module")
 def local(tmp_path_factory):
     """What the pool of this machine writes."""
     folder = tmp_path_factory.mktemp("local")
     with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
         patch.setenv("TANDEM_THREADS", "2")
-        patch.setattr("tandem.stages._run.run_in_new_process", lambda function, *args: function(*args))
+        patch.setattr("tandem.stages._run.run_in_new_process", in_turn)
         patch.setattr("tandem.runtime.executor.LocalPool.width", 1)
         write_toy(Paths("toy"))
         bring_up_to_date("toy", "submit")
@@ -79,7 +86,7 @@ def nodes(paths: Paths) -> set[str]:
 def submit_toy(folder: Path, monkeypatch) -> Paths:
     folder.mkdir(exist_ok=True)
     monkeypatch.chdir(folder)
-    monkeypatch.setattr("tandem.stages._run.run_in_new_process", lambda function, *args: function(*args))
+    monkeypatch.setattr("tandem.stages._run.run_in_new_process", in_turn)
     write_toy(Paths("toy"))
     bring_up_to_date("toy", "submit")
     return Paths("toy")
