@@ -17,7 +17,7 @@ GOAL = $(if $(EXPS),--exps "$(EXPS)") $(if $(STACK),--stack "$(STACK)") $(if $(B
 .NOTPARALLEL:  # goals in order, -jN changes nothing: tasks run side by side as cores are free
 .DEFAULT_GOAL := help
 .PHONY: help setup import check plan folds features train pseudo stack submit scores report explain ablation predict \
-  bundle serve review seeds tune add-features add-predictions blend new-model download upload test test-all bench clean clean-cache
+  bundle serve review seeds tune add-features add-predictions blend new-model download upload test test-all torture bench clean clean-cache
 
 help:  ## Start: this list
 	@echo "Tandem: from a competition zip to a validated submission."
@@ -110,6 +110,8 @@ test: .venv/.ready-dev  ## Project: lint, types and tests
 	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 test-all: .venv/.ready-dev  ## Project: the tests, also those that take minutes
 	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow or not slow"
+torture: .venv/.ready-dev  ## Project: kill runs and feed broken input, and count the faults |  | MINUTES=60 CAMPAIGNS="kill disk" SEED=1
+	@PYTHONPATH=tests .venv/bin/python -m torture $(if $(MINUTES),--minutes "$(MINUTES)") $(if $(CAMPAIGNS),--campaigns "$(CAMPAIGNS)") $(if $(SEED),--seed "$(SEED)")
 bench: .venv/.ready-dev  ## Project: the measured speeds
 	@for b in benchmarks/*.py; do echo "== $$b"; .venv/bin/python $$b || exit 1; done
 $(if $(and $(filter clean,$(MAKECMDGOALS)),$(filter-out clean,$(MAKECMDGOALS))),$(error make clean must be the only target: make clean COMP=$(COMP) && make $(filter-out clean,$(MAKECMDGOALS)) COMP=$(COMP)))
