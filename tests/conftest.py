@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 from hypothesis import settings
+from in_turn import in_turn
 
 settings.register_profile("repeatable", derandomize=True, database=None)
 settings.register_profile("search")
@@ -109,7 +110,7 @@ def small(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TANDEM_THREADS", "1")
         patch.chdir(folder)
-        patch.setattr("tandem.stages._run.run_in_new_process", lambda function, *args: function(*args))
+        patch.setattr("tandem.stages._run.run_in_new_process", in_turn)
         write_small(folder)
         bring_up_to_date("small", "train")
     return Paths("small", folder)
@@ -124,7 +125,7 @@ def submitted_once(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TANDEM_THREADS", "1")
         patch.chdir(folder)
-        patch.setattr("tandem.stages._run.run_in_new_process", lambda function, *args: function(*args))
+        patch.setattr("tandem.stages._run.run_in_new_process", in_turn)
         submit_words(folder)
     return folder
 
@@ -136,5 +137,5 @@ def submitted(submitted_once, tmp_path, monkeypatch):
 
     shutil.copytree(submitted_once, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tandem.stages._run.run_in_new_process", lambda function, *args: function(*args))
+    monkeypatch.setattr("tandem.stages._run.run_in_new_process", in_turn)
     return Paths("small")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from in_turn import in_turn
 from small_competition import write_small
 
 import tandem
@@ -156,7 +157,7 @@ def test_reading_results_imports_no_torch_and_labelling_leaves_threads_and_envir
 @pytest.fixture
 def fresh(tmp_path, monkeypatch):
     """The small competition before anything is run, not in the working folder; its tasks run in this process."""
-    monkeypatch.setattr("tandem.stages._run.run_in_new_process", lambda function, *args: function(*args))
+    monkeypatch.setattr("tandem.stages._run.run_in_new_process", in_turn)
     monkeypatch.chdir(tmp_path)
     write_small(tmp_path / "root")
     return tandem.competition("small", root="root")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from checked import write_experiment
+from in_turn import in_turn
 from test_plan import MEMBERS, write_toy
 
 from tandem.__main__ import main
@@ -35,7 +36,7 @@ def in_this_process():
     """Heavy tasks run here: no process of their own has to load torch."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TANDEM_THREADS", "1")
-        patch.setattr("tandem.stages._run.run_in_new_process", lambda work, *args: work(*args))
+        patch.setattr("tandem.stages._run.run_in_new_process", in_turn)
         yield
 
 

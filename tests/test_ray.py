@@ -5,9 +5,9 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
-from threading import Lock
 
 import pytest
+from in_turn import in_turn
 from test_command_line import MADE, content
 from test_plan import write_toy
 
@@ -21,7 +21,7 @@ from tandem.runtime.wrong_values import WrongValue
 from tandem.stages._run import bring_up_to_date
 
 pytest.importorskip("ray")
-HERE, ONE = Path(__file__).parent, Lock()
+HERE = Path(__file__).parent
 WHERE = {"engine", "node", "engine_per_fold", "node_per_fold"}
 
 
@@ -58,12 +58,6 @@ def made(folder: Path) -> dict[str, object]:
 
 def without(value: object) -> object:
     return {k: v for k, v in value.items() if k not in WHERE} if isinstance(value, dict) else value
-
-
-def in_turn(function, *args):
-    """In this process, where units would change each other's variables side by side."""
-    with ONE:
-        return function(*args)
 
 
 @pytest.fixture(scope="module")
