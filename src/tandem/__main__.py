@@ -6,10 +6,12 @@ import os
 import re
 import shlex
 import sys
+import threading
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
+from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
@@ -141,11 +143,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one stage; imports only that stage's module, so that light stages start at once."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    argv = list(sys.argv[1:] if argv is None else argv)
-    if "TRUST=1" in argv:
-        argv.remove("TRUST=1")
+    words = list(sys.argv[1:] if argv is None else argv)
+    before, threading.excepthook = threading.excepthook, lambda caught: report_bug(words, caught.exc_value)
+    try:
+        return run_command(words)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command continues from here", file=sys.stderr)
+        return 130
+    except Exception as error:
+        return report_bug(words, error)
+    finally:
+        threading.excepthook = before
+
+
+def run_command(words: Sequence[str]) -> int:
+    """The exit status; raises KeyboardInterrupt, and what no command expects."""
+    if "TRUST=1" in words:
         os.environ["TRUST"] = "1"  # see config/trusted_code.py
-    argv, common = without_common(argv)
+    argv, common = without_common([word for word in words if word != "TRUST=1"])
     os.environ.update({name: common[word] for word, name in COMMON.items() if name and word in common})
     argv = as_options(argv)
     parser, commands, module = make_parser(argv)
@@ -172,9 +187,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         asked = str(error).startswith("question: ")
         print(error if asked else f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("\nstopped; the same command continues from here", file=sys.stderr)
-        return 130
+
+
+def report_bug(words: Sequence[str], error: BaseException | None) -> int:
+    """Prints what happened and where to report it, without a traceback; the exit status."""
+    from tandem.artifacts.paths import bug_reports
+    from tandem.runtime.bug_report import answer
+
+    message, status = answer(error or RuntimeError("unknown"), words, bug_reports(Path()))
+    print(message, file=sys.stderr)
+    return status
 
 
 def make_parser(argv: Sequence[str]) -> tuple[Parser, Mapping[str, Parser], ModuleType | None]:

@@ -148,3 +148,8 @@ def inputs_dir(root: Path) -> Path:
 def bundle_manifest(root: Path) -> Path:
     """The list of a bundle's files, at its top."""
     return root / "bundle.json"
+
+
+def bug_reports(root: Path) -> Path:
+    """The folder of the files about errors that no code expected."""
+    return root / "build"

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from copy import copy
 from functools import cache
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
@@ -85,8 +86,27 @@ def run_in_new_process(function: Callable[..., R], *args: object) -> R:
 
 
 def _measured(function: Callable[..., R], *args: object) -> tuple[R, float]:
-    result = function(*args)
+    try:
+        result = function(*args)
+    except Exception as error:
+        raise sendable(error) from error
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()  # else a process that waits for more work keeps a GPU's memory from the others
     return result, resident_gb()
+
+
+def sendable(error: Exception) -> Exception:
+    """The error, or one of a plain class with the same text: one that can't be made again from its arguments would
+    end the process that receives it.
+
+    >>> from tandem.data.csv_repair import CsvError
+    >>> sendable(KeyError("a")), sendable(CsvError(3, "no row"))
+    (KeyError('a'), ValueError('no row'))
+    """
+    try:
+        copy(error)  # calls the class with the arguments, as the receiver does
+        return error
+    except Exception:
+        plain = next((kind for kind in (ValueError, OSError, MemoryError) if isinstance(error, kind)), RuntimeError)
+        return plain(str(error) if plain is not RuntimeError else f"{type(error).__name__}: {error}")
