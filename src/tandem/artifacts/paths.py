@@ -114,6 +114,9 @@ class Paths:
     study = _Places("models/{comp}/{name}/tune.sqlite")
     tuning = _Places("reports/{comp}/tune_{name}.json")
     submission = _Places("submissions/{comp}/{name}.csv")
+    downloaded = _Place("build/{comp}/download.zip")  # of `make download`
+    history = _Place("history/{comp}")  # `make clean` never removes it
+    journal = _Place("history/{comp}/journal.csv")
 
     # a bundle: the same layout in a zip, and these at its top
     bundle = _Place("bundles/{comp}.zip")
