@@ -1,8 +1,11 @@
+import csv
+import io
 import os
 
 import pytest
 
 from tandem.artifacts.atomic_io import (
+    csv_text,
     digest,
     file_digest,
     read_json,
@@ -57,3 +60,10 @@ def test_digests_see_content_and_not_the_order_of_keys(tmp_path):
     assert digest([1, 2]) != digest([2, 1])
     assert file_digest(write_text(tmp_path / "a", "x")) == file_digest(write_text(tmp_path / "b", "x"))
     assert len(digest("")) == 16
+
+
+def test_a_cell_with_a_line_end_of_any_kind_is_quoted_and_read_back():
+    cells = ["a\rb", "a\nb", "a\r\nb", "a,b", 'a"b', "\r\n"]
+    text = csv_text(["x"], *([cell] for cell in cells))
+    assert [row[0] for row in csv.reader(io.StringIO(text, newline=""))] == ["x", *cells]
+    assert text.endswith('"\r\n"\n') and text.startswith("x\n")

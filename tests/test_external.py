@@ -223,7 +223,7 @@ def test_folds_of_one_name_and_a_folder_are_refused(paths, capsys):
     assert add(*FILES, "FOLDS=folds.csv") == 2
     assert "folds.csv: all rows are in fold '0', so none was left out" in capsys.readouterr().err
     assert add("OOF=input", "TEST=test.csv") == 2
-    assert "input is a folder; expected a CSV or parquet file" in capsys.readouterr().err
+    assert "input is a folder; expected a regular file" in capsys.readouterr().err
     assert not paths.external_dir.exists()
 
 

@@ -2,10 +2,12 @@
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import toy
 
@@ -195,6 +197,43 @@ def test_another_file_is_not_appended_to(tmp_path, suffix, held):
     assert out.read_text() == held
 
 
+ODD = [
+    "a\rb",
+    "a\nb",
+    "a\r\nb",
+    'a"b',
+    "a,b",
+    "=1+1",
+    "-x",
+    "--help",
+    " a ",
+    "\ta",
+    "'a",
+    "a\u2028b",
+    "a\x85b",
+    "a\x0cb",
+]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_every_name_that_a_file_can_have_is_a_row_that_is_read_back(tmp_path, suffix):
+    out, names = tmp_path / f"out{suffix}", [f"{name}.jpg" for name in [*ODD, "\ufeffa", "\x1b[31m", "NA", "x" * 240]]
+    with out.open("w", **TEXT) as file:
+        file.write(csv_text(header(["cat"])) if suffix == ".csv" else "")
+        for name in names:
+            file.write(format_line(LabelledImage(name, ("cat",), {"cat": 0.5}), ["cat"], " ", suffix == ".jsonl"))
+    assert list(read_finished(out, ["cat"])) == names
+    if suffix == ".csv":
+        assert [row["image"] for row in rows(out)] == names
+        assert pd.read_csv(out, keep_default_na=False)["image"].tolist() == names
+
+
+def test_a_pipe_is_no_file_to_write_to(predict, tmp_path):
+    os.mkfifo(tmp_path / "out.csv")
+    with pytest.raises(ValueError, match="named pipe or a device; expected a file"):
+        predict(tmp_path / "out.csv")
+
+
 def test_a_name_that_is_not_utf8_is_found_again_in_the_output(tmp_path):
     name = "caf\udce9.jpg"  # what os.listdir makes of a byte that is no UTF-8
     for suffix in ("csv", "jsonl"):
@@ -247,7 +286,9 @@ def test_the_folder_is_listed_whole_and_in_order(folder):
     (folder / ".cache").mkdir()
     (folder / ".cache" / "a.jpg").write_text("")
     (folder / "dir.jpg").mkdir()
-    assert list_images(folder) == ["a.jpg", HOSTILE, "deep/b.jpeg"]
+    images, note = list_images(folder)
+    assert images == ["a.jpg", HOSTILE, "deep/b.jpeg"]
+    assert note.startswith("passed over: 1 .txt; read are .avif, .bmp")
     with pytest.raises(ValueError, match="contains no image"):
         list_images(folder / "dir.jpg")
     with pytest.raises(FileNotFoundError, match="no such folder"):

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 
 def write_with(path: Path, write: Callable[[Path], object]) -> Path:
@@ -30,10 +30,20 @@ def write_json(path: Path, value: Any) -> Path:
     return write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
+class _LineFeeds:
+    """Ends the rows of csv.writer by a line feed; it quotes carriage returns only where its line ends have one."""
+
+    def __init__(self, file: TextIO) -> None:
+        self.file = file
+
+    def write(self, row: str) -> None:
+        self.file.write(row.removesuffix("\r\n") + "\n")
+
+
 def csv_text(*rows: Iterable[object], delimiter: str = ",") -> str:
     """The rows as CSV (RFC 4180), each line ended by a line feed."""
     text = io.StringIO()
-    csv.writer(text, delimiter=delimiter, lineterminator="\n").writerows(rows)
+    csv.writer(_LineFeeds(text), delimiter=delimiter, lineterminator="\r\n").writerows(rows)
     return text.getvalue()
 
 
@@ -42,7 +52,7 @@ def write_csv(path: Path, rows: Iterable[Iterable[object]], delimiter: str = ","
 
     def write(partial: Path) -> None:
         with partial.open("w", encoding="utf-8") as file:
-            csv.writer(file, delimiter=delimiter, lineterminator="\n").writerows(rows)
+            csv.writer(_LineFeeds(file), delimiter=delimiter, lineterminator="\r\n").writerows(rows)
 
     return write_with(path, write)
 

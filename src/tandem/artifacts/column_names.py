@@ -19,7 +19,7 @@ def own_column(name: str, labels: Iterable[str]) -> str:
     return name
 
 
-def read_parquet(path: Path) -> pa.Table:
+def read_parquet(path: Path | str) -> pa.Table:
     """All columns, whatever their names; pq.read_table refuses repeated names and some of its own."""
     with pq.ParquetFile(path) as file:
         return file.read()

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tandem.artifacts.user_files import SETTINGS_BYTES, read_bytes
 from tandem.config.own_code import FILE, SESSION, code_files
 
 _LOADED: dict[str, ModuleType] = {}  # by digest of the place and the content of a file and all that it imports
@@ -43,7 +44,7 @@ def load_module(file: Path) -> ModuleType:
     names = code_files(file.parent, [f"{file.name}:_"])
     content = hashlib.sha256(str(file.resolve()).encode())
     for name in names:
-        content.update(hashlib.sha256((file.parent / name).read_bytes()).digest())
+        content.update(hashlib.sha256(read_bytes(file.parent / name, SETTINGS_BYTES)).digest())
     key = content.hexdigest()[:16]
     if key not in _LOADED:
         _LOADED[key] = _Folder(file.parent, key).module(file.stem)
@@ -86,7 +87,7 @@ def run_file(file: Path, module: ModuleType) -> ModuleType:
     """Runs the file as the content of the module; raises OwnCodeError with file and line."""
     module.__file__ = str(file)
     with own_errors(str(file)):  # compiled here: importlib would run a .pyc that lies beside it
-        exec(compile(file.read_bytes(), str(file), "exec"), module.__dict__)
+        exec(compile(read_bytes(file, SETTINGS_BYTES), str(file), "exec"), module.__dict__)
     return module
 
 

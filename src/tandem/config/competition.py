@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, model_
 from pydantic.fields import FieldInfo
 
 from tandem.artifacts.paths import NAME, Paths
+from tandem.artifacts.user_files import read_text
 from tandem.config.device import DeviceName
 from tandem.config.labels import PLACE, Labels
 from tandem.config.metric_names import METRIC_INFO, Needs, checked_metric
@@ -227,7 +228,7 @@ def _comment(path: Path, key: str) -> str:
     """The comment behind a key: its candidates."""
     import tomlkit
 
-    item: Any = tomlkit.parse(path.read_text(encoding="utf-8"))
+    item: Any = tomlkit.parse(read_text(path))
     for part in key.split("."):
         item = item[part]
     return item.trivia.comment.removeprefix("#").strip()

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel
 
 from tandem.artifacts.atomic_io import digest
 from tandem.artifacts.paths import inputs_dir
+from tandem.artifacts.user_files import SETTINGS_BYTES, read_bytes
 
 FILE = re.compile(r"my_\w+\.py", re.ASCII)
 REFERENCE = re.compile(rf"({FILE.pattern}):([A-Za-z_]\w*)", re.ASCII)
@@ -115,7 +116,7 @@ def parse(file: Path) -> ast.Module:
     if file.resolve().is_relative_to(inputs_dir(file.parent).resolve()):
         raise ValueError(f"{file} is a link to {file.resolve()}: files below input/ are not run; copy it here")
     try:
-        return ast.parse(file.read_bytes(), str(file))
+        return ast.parse(read_bytes(file, SETTINGS_BYTES), str(file))
     except SyntaxError as error:
         raise ValueError(f"{file}, line {error.lineno}: {error.msg}") from error
 

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from tandem.artifacts.user_files import read_text
 from tandem.config.own_code import in_sections
 
 T = TypeVar("T")
@@ -70,7 +71,7 @@ def base_file(path: Path, name: str) -> Path:
 
 def parse_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: not valid TOML: {error}") from error
 

@@ -77,15 +77,15 @@ def copy_folder(source: Path, folder: Path) -> int:
     """
     if not source.is_dir():
         raise FileNotFoundError(f"{source} is not a folder; expected one with train.csv and the images")
-    root = source.resolve()
-    if folder.resolve().is_relative_to(root):
+    root = Path(os.path.realpath(source))
+    if Path(os.path.realpath(folder)).is_relative_to(root):
         raise ValueError(f"{folder} lies inside {source}; move the competition's files to a separate folder")
     files: dict[str, Path] = {}
     for here, folders, names in os.walk(source):
         folders[:] = sorted(set(folders) - JUNK)
         for name in [*folders, *sorted(set(names) - JUNK)]:
             path = Path(here, name)
-            if path.is_symlink() and (path.is_dir() or not path.resolve().is_relative_to(root)):
+            if path.is_symlink() and (path.is_dir() or not Path(os.path.realpath(path)).is_relative_to(root)):
                 raise ValueError(f"{path} is a link to {os.readlink(path)}; put the real files there")
             if path.is_file():
                 files[path.relative_to(source).as_posix()] = path

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from tandem.artifacts.user_files import open_file, read_start
+
 COMPRESSED: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz")
 SUFFIXES = (*TAR_SUFFIXES, ".zip", ".gz", ".bz2", ".xz")  # the longer ones first where one ends with another
@@ -22,6 +24,7 @@ OTHER_KINDS = {".rar": RAR, ".7z": SEVEN_ZIP}  # and what unpacks them
 STARTS = {b"Rar!\x1a": RAR, b"7z\xbc\xaf'\x1c": SEVEN_ZIP, b"\x28\xb5\x2f\xfd": ZSTANDARD}
 BY_HAND = "unpack it with that program, then run: make import DIR=unpacked COMP=mine"
 WEB_PAGE = re.compile(rb"\s*<(!doctype|html|head)", re.IGNORECASE)
+MAX_ARCHIVE_BYTES = 200 * 2**30
 LFS = b"version https://git-lfs"
 
 
@@ -52,8 +55,7 @@ def open_archive(path: Path, shown: str) -> Iterator[Iterable[Member]]:
 
     Raises ValueError where the file is damaged or of another kind, also while members are read.
     """
-    with path.open("rb") as file:
-        start = file.read(512)
+    start = read_start(path, 512)
     if kind := next((kind for mark, kind in STARTS.items() if start.startswith(mark)), None):
         raise ValueError(f"{shown} is {kind}; {BY_HAND}")
     if WEB_PAGE.match(start):
@@ -64,12 +66,13 @@ def open_archive(path: Path, shown: str) -> Iterator[Iterable[Member]]:
     is_tar = start[257:262] == b"ustar" or path.name.lower().endswith(TAR_SUFFIXES)
     try:
         if is_tar or (compressed and _holds_tar(path)):
-            with tarfile.open(path) as tar:
+            with _open(path) as file, tarfile.open(fileobj=file) as tar:
                 yield (_tar_member(tar, info) for info in tar)
         elif compressed:
-            yield [_only_member(path, start)]
+            with _open(path) as file:
+                yield [_only_member(path, file, start)]
         else:
-            with zipfile.ZipFile(path) as opened:
+            with _open(path) as file, zipfile.ZipFile(file) as opened:
                 yield [_zip_member(opened, info) for info in opened.infolist()]
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, EOFError) as error:
         kind = "tar" if is_tar or compressed else "zip"
@@ -82,18 +85,27 @@ def open_archive(path: Path, shown: str) -> Iterator[Iterable[Member]]:
         raise ValueError(f"{shown}: damaged: {error}; download it again") from error  # bz2 has no error of its own
 
 
+def _open(path: Path) -> IO[bytes]:
+    return open_file(path, MAX_ARCHIVE_BYTES)
+
+
 def _holds_tar(path: Path) -> bool:
     try:
-        with tarfile.open(path):
+        with _open(path) as file, tarfile.open(fileobj=file):
             return True
     except tarfile.ReadError:
         return False
 
 
-def _only_member(path: Path, start: bytes) -> Member:
+def _only_member(path: Path, file: IO[bytes], start: bytes) -> Member:
     opener = next(opener for mark, opener in COMPRESSED.items() if start.startswith(mark))
     name = archive_stem(path.name) or f"{path.name}.unpacked"
-    return Member(name, -1, False, "", lambda: opener(path, "rb"))
+
+    def read() -> IO[bytes]:
+        file.seek(0)
+        return opener(file, "rb")
+
+    return Member(name, -1, False, "", read)
 
 
 def _zip_member(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:

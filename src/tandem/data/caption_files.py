@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from tandem.artifacts.user_files import read_text
 from tandem.data.caption_rows import row_captions
 from tandem.data.csv_reader import Table, read_table
 from tandem.data.image_io import SUFFIXES
@@ -112,12 +113,11 @@ def read_caption_table(path: Path) -> Table | None:
     """
     if path.suffix.lower() != ".json":
         return read_table(path)
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path}: {path.stat().st_size} bytes; files up to {MAX_BYTES} bytes are read")
+    text = read_text(path, MAX_BYTES)
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON in UTF-8: {error}") from error
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not JSON: {error}") from error
     return _coco(path, content)
 
 

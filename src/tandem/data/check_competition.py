@@ -2,7 +2,6 @@
 
 import hashlib
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 
 from tandem.artifacts.atomic_io import digest
 from tandem.artifacts.paths import CORRECTIONS, LABELLED, SPLITS, Paths
+from tandem.artifacts.user_files import is_there
 from tandem.config.competition import Competition, Folds
 from tandem.data import checks
 from tandem.data.caption_files import image_names, read_caption_file
@@ -22,7 +22,7 @@ from tandem.data.csv_reader import Table
 from tandem.data.extra_rows import ExtraRows, check_extra, links_digest, write_extra
 from tandem.data.fold_checks import check_folds, check_own_folds
 from tandem.data.folds import group_equal_texts
-from tandem.data.image_names import list_files
+from tandem.data.image_names import list_files, may_be_image, passed_over
 from tandem.data.image_scan import ImageInfo, scan_images
 from tandem.data.issues import Issue, count_errors
 from tandem.data.label_codec import LabelCodec
@@ -89,8 +89,10 @@ def check_competition(competition: Competition, folder: Path, scan_cache: Path) 
     splits = {name: checks.make_split(name, split, competition, files, issues) for name, split in read.items()}
     train, test = splits["train"], splits.get("test")
     sample = folder / competition.sample_submission
-    if test and sample.is_file():
+    if test and is_there(sample):
         issues += checks.check_sample(test, read_one(sample, competition.encoding), str(sample), competition)
+    if note := passed_over(filter(may_be_image, files)):
+        issues.append(Issue("other file", note, str(folder)))
     issues += checks.check_ids(splits)
     own_folds = check_own_folds(competition, folder, train, tables["train"], issues)
     if own_folds.fold is not None:  # n follows them
@@ -130,9 +132,7 @@ def _scan(folder: Path, splits: Mapping[str, checks.Split], cache: Path) -> tupl
     """(what is known of each image that a row names, number of files that were opened, seconds)."""
     started = time.perf_counter()
     needed = dict.fromkeys(file for split in splits.values() for file in split.images if file)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="PIL")  # an image that cannot be read becomes an issue
-        infos, n_opened = scan_images(folder, list(needed), cache)
+    infos, n_opened = scan_images(folder, list(needed), cache)
     return infos, n_opened, time.perf_counter() - started
 
 

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 
 from tandem.artifacts.atomic_io import write_json, write_text
 from tandem.artifacts.paths import Paths
+from tandem.artifacts.user_files import read_text
 from tandem.config.competition import Competition, known_keys, required_keys, to_toml, updated
 from tandem.config.import_record import read_inferred
 from tandem.config.questions import OPEN, flat, nested
@@ -34,7 +35,7 @@ def complete(paths: Paths, answers: Mapping[str, Any] | None = None) -> Inferenc
     text = to_toml(found.values, found.questions)
     if before:
         fresh = flat(tomlkit.parse(text).unwrap())
-        document = tomlkit.parse(paths.competition.read_text(encoding="utf-8"))
+        document = tomlkit.parse(read_text(paths.competition))
         for key in before:
             if key not in given and key not in fresh:
                 _remove(document, key)
@@ -42,7 +43,7 @@ def complete(paths: Paths, answers: Mapping[str, Any] | None = None) -> Inferenc
     written = flat(tomlkit.parse(text).unwrap())
     if not found.questions:
         validate(TypeAdapter(Competition), nested(written), paths.competition)
-    if not paths.competition.exists() or text != paths.competition.read_text(encoding="utf-8"):
+    if not paths.competition.exists() or text != read_text(paths.competition):
         write_text(paths.competition, text)
     record = {key: value for key, value in written.items() if key not in given and value != OPEN}
     write_json(paths.inferred, {"values": record, "open": [question.key for question in found.questions]})

@@ -8,6 +8,7 @@ import numpy as np
 
 from tandem.artifacts.atomic_io import csv_text, write_text
 from tandem.artifacts.paths import Paths
+from tandem.artifacts.user_files import is_there
 from tandem.data.csv_reader import read_table
 from tandem.data.split_tables import read_labels
 
@@ -75,7 +76,7 @@ class Limits:
 
 def read_corrections(file: Path) -> list[Correction]:
     """In the order of the file, none where there is no file; raises ValueError with the line that can't be read."""
-    if not file.is_file():
+    if not is_there(file):
         return []
     table = read_table(file)
     if missing := [name for name in COLUMNS[:4] if name not in table.columns]:

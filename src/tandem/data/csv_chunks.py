@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from tandem.artifacts.user_files import open_file
 from tandem.data import table_text
 from tandem.data.csv_grammar import quotes_of_columns
 from tandem.data.csv_repair import CsvError
@@ -28,7 +29,7 @@ Rows = tuple[tuple[str, ...], list[tuple[str, ...]], list[int]]  # names of the 
 
 def read_plain(path: Path, columns: Sequence[str] | None = None, chunk: int = 0) -> Rows | None:
     """All rows of a plain file, None of another; `columns` are the names where there is no header line."""
-    if OF_SUFFIX.get(path.suffix.lower(), ",") != "," or path.stat().st_size > table_text.MAX_BYTES:
+    if OF_SUFFIX.get(path.suffix.lower(), ",") != ",":
         return None
     try:
         return _read(_chunks(path, chunk or CHUNK), path.suffix.lower(), columns)
@@ -43,7 +44,7 @@ class NotPlain(Exception):
 def _chunks(path: Path, size: int) -> Iterator[str]:
     """Texts of whole lines of about `size` bytes, the first one without its byte order mark."""
     rest, first = b"", True
-    with path.open("rb") as file:
+    with open_file(path, table_text.MAX_BYTES) as file:
         while data := file.read(size):
             end = data.rfind(b"\n") + 1
             if end:

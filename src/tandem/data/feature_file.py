@@ -1,16 +1,19 @@
 """Features that the user computed: read from CSV, parquet or npy files, joined by id with the rows of each split."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from tandem.artifacts.atomic_io import read_json
+from tandem.artifacts.user_files import UnusableFile, by_descriptor, open_file, read_text
 from tandem.data.csv_reader import read_table
 from tandem.data.user_table import UserTable, first_repeated, listed, match_ids, read_user_table
 
 SUFFIXES = (".parquet", ".npy", ".csv", ".tsv", ".jsonl", ".json")
+ARRAY_BYTES = 2**40
+IDS_BYTES = 2**30  # of a file of ids
 NUMBERS = "biuf"  # kinds of numpy numbers: bool, int, unsigned, float
 
 
@@ -48,7 +51,10 @@ def read_feature_file(path: Path, id_columns: Sequence[str], ids_file: Path | No
 
 def _read_array(path: Path, ids_file: Path | None) -> FeatureFile:
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped: a header may claim any size
+        with open_file(path, ARRAY_BYTES) as file:  # mapped: a header may claim any size
+            array = np.load(by_descriptor(file), mmap_mode="r", allow_pickle=False)
+    except UnusableFile:
+        raise
     except (ValueError, EOFError, OSError, OverflowError) as error:
         raise ValueError(f"{path}: not an array of numbers ({error}); save it with numpy.save, as float32") from error
     if not isinstance(array, np.ndarray):
@@ -74,9 +80,9 @@ def read_ids_file(path: Path) -> list[str]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; expected a file of ids: .txt, .csv or .json")
     if path.suffix == ".txt":
-        return [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        return [line for line in read_text(path, IDS_BYTES).splitlines() if line.strip()]
     if path.suffix == ".json":
-        found = read_json(path)
+        found = json.loads(read_text(path, IDS_BYTES))
         if not isinstance(found, list) or not all(isinstance(id, str | int) for id in found):
             raise ValueError(f"{path}: expected a JSON list of ids")
         return list(map(str, found))

@@ -1,16 +1,37 @@
 """Safe decoding of untrusted images to RGB."""
 
-import io
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError, features
+
+from tandem.artifacts import user_files
+from tandem.data.image_limits import CountedBytes, TooCostly, check_cost
 
 MAX_PIXELS = 64_000_000  # a larger image is refused before it is decoded
 MAX_BYTES = 64 * 2**20
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"}
+MAX_SLOW_PIXELS = 4_000_000  # of a PPM that Pillow decodes number by number
+PHOTOMETRIC = 262  # tag of a TIFF; 0: white is 0, which Pillow inverts for 8 bits alone
+MAX_EXIF = 2**20  # bytes; a larger one is not searched for the orientation
+SUFFIXES_OF = {
+    "JPEG": (".jpg", ".jpeg"),
+    "PNG": (".png",),
+    "WEBP": (".webp",),
+    "BMP": (".bmp",),
+    "GIF": (".gif",),
+    "TIFF": (".tif", ".tiff"),
+    "PPM": (".ppm", ".pgm"),
+    "AVIF": (".avif",),
+    "JPEG2000": (".jp2", ".j2k"),
+}
+OPTIONAL = {"AVIF": "avif", "JPEG2000": "jpg_2000"}  # formats that not every Pillow has, and its names of them
+FORMATS = tuple(name for name in SUFFIXES_OF if name not in OPTIONAL or features.check(OPTIONAL[name]))
+SUFFIXES = {suffix for name in FORMATS for suffix in SUFFIXES_OF[name]}
+# Pillow warns of damage too, thousands of times for one file; for all threads, as catch_warnings cannot be
+warnings.filterwarnings("ignore", module="PIL")
 
 
 class BadImage(ValueError):
@@ -24,7 +45,7 @@ def _bad_image() -> Iterator[None]:
         yield
     except BadImage:
         raise
-    except Image.DecompressionBombError as error:
+    except (TooCostly, Image.DecompressionBombError) as error:
         raise BadImage(f"oversized: {error}") from error
     except Exception as error:  # PIL raises OSError, SyntaxError, ValueError, struct.error... on damage
         kind = "truncated" if "truncated" in str(error).lower() else "unreadable"
@@ -42,16 +63,29 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise BadImage(f"oversized: {width}x{height} pixels, at most {MAX_PIXELS:,} in all are decoded")
+    slow = any(tile.codec_name in ("ppm", "ppm_plain") for tile in getattr(image, "tile", ()))
+    if slow and width * height > MAX_SLOW_PIXELS:
+        raise BadImage(f"oversized: {width}x{height} pixels as text or of an odd depth, at most {MAX_SLOW_PIXELS:,}")
     image.load()
-    with suppress(Exception):  # damaged EXIF data: the pixels are intact
-        ImageOps.exif_transpose(image, in_place=True)
-    if image.mode.startswith("I;16") or image.mode == "I":
-        image = image.point(lambda v: v / 257).convert("L")
-        image.info.pop("transparency", None)  # a 16-bit grey value: not valid for 8 bits
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+    if len(image.info.get("exif") or b"") <= MAX_EXIF:
+        with suppress(Exception):  # damaged EXIF data: the pixels are intact
+            ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _eight_bits(image)
+    if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image)
     return image.convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey, from pixels of 16 bits; raises BadImage where they have more."""
+    pixels = np.asarray(image)
+    if pixels.dtype.kind not in "iu" or pixels.size and (pixels.min() < 0 or pixels.max() > 65535):
+        raise BadImage("unreadable: pixels of 32 bits; expected 8 or 16 bits for each colour")
+    grey = ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    is_negative = image.format == "TIFF" and getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0
+    return Image.fromarray(255 - grey if is_negative else grey)
 
 
 def _check_size(size: int) -> None:
@@ -65,8 +99,9 @@ def decode(data: bytes) -> Image.Image:
     """RGB at full size, see `to_rgb`; raises BadImage."""
     _check_size(len(data))
     with _bad_image():
+        check_cost(data, MAX_PIXELS)
         try:
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            image = Image.open(CountedBytes(data), formats=FORMATS)
         except UnidentifiedImageError as error:
             raise BadImage(f"unreadable: {len(data)} bytes that are not one of {', '.join(FORMATS)}") from error
         return _to_rgb(image)
@@ -75,12 +110,10 @@ def decode(data: bytes) -> Image.Image:
 def read(path: Path) -> bytes:
     """The file's bytes; raises BadImage where it is missing or oversized."""
     try:
-        _check_size(path.stat().st_size)
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise BadImage("missing: no such file") from error
-    except OSError as error:
-        raise BadImage(f"unreadable: {error.strerror}") from error
+        return user_files.read_bytes(path, MAX_BYTES)
+    except user_files.UnusableFile as error:
+        kind = {user_files.MissingFile: "missing", user_files.LargeFile: "oversized"}.get(type(error), "unreadable")
+        raise BadImage(f"{kind}: {error.reason}") from error
 
 
 def load_rgb(path: Path) -> Image.Image:

@@ -7,7 +7,7 @@ another folder because its own is missing.
 
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +17,23 @@ from tandem.config.competition import Competition
 from tandem.data.image_io import SUFFIXES
 
 ANY = ".*"  # a suffix setting: any image suffix
+NOT_READ = {"SVG": {".svg", ".svgz"}, "HEIC": {".heic", ".heif"}}  # images of other formats that people have
+NO_IMAGES = {
+    ".csv",
+    ".tsv",
+    ".psv",
+    ".txt",
+    ".md",
+    ".json",
+    ".jsonl",
+    ".toml",
+    ".py",
+    ".parquet",
+    ".npy",
+    ".zip",
+    ".gz",
+}
+SHOWN = 9  # suffixes
 DEEP = "/**"  # end of a folder setting: and all folders in it
 _FIELD = re.compile(r"\{id((?::[^:{}]+)*)\}")
 
@@ -43,6 +60,29 @@ def image_suffix(name: str) -> str:
     """
     suffix = PurePosixPath(name).suffix
     return suffix if suffix.lower() in SUFFIXES else ""
+
+
+def may_be_image(file: str) -> bool:
+    """Whether a file of a competition has neither the name of a table, of settings or code, nor a hidden one."""
+    path = PurePosixPath(file)
+    return path.suffix.lower() not in NO_IMAGES and not any(part.startswith(".") for part in path.parts)
+
+
+def passed_over(files: Iterable[str]) -> str:
+    """What is not read among files that may be meant as images, by suffix; "" where all are.
+
+    >>> passed_over(["a/1.jpg", "2.SVG", "3.svg", "4"]).partition(";")[0]
+    'passed over: 2 .svg, 1 without suffix'
+    """
+    suffixes = (PurePosixPath(file).suffix.lower() for file in files if not image_suffix(file))
+    counts = Counter(one if re.fullmatch(r"(\.\w{1,9})?", one) else "with another suffix" for one in suffixes)
+    if not counts:
+        return ""
+    listed = ", ".join(f"{n:,} {suffix or 'without suffix'}" for suffix, n in counts.most_common(SHOWN))
+    listed += f" and {len(counts) - SHOWN} other suffixes" if len(counts) > SHOWN else ""
+    asked = [kind for kind, suffixes in NOT_READ.items() if counts.keys() & suffixes]
+    save = f"; {' and '.join(asked)} are not read: save them as PNG or JPEG" if asked else ""
+    return f"passed over: {listed}; read are {', '.join(sorted(SUFFIXES))}{save}"
 
 
 def image_name(template: str, cell: str) -> str:

@@ -174,7 +174,7 @@ def folder_state(folder: Path) -> str:
         links = [name for name in folders if os.path.islink(os.path.join(here, name))]
         files += [(prefix + name, os.readlink(os.path.join(here, name)), 0) for name in links]
         for name in names:
-            with suppress(FileNotFoundError):  # a link without a target, or deleted meanwhile: a missing image
+            with suppress(OSError):  # a link without a target or to itself, or deleted meanwhile: a missing image
                 status = os.stat(os.path.join(here, name))
                 files.append((prefix + name, status.st_size, status.st_mtime_ns))
     text = "\0".join(f"{name}\0{size}\0{mtime_ns}" for name, size, mtime_ns in sorted(files))

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tandem.artifacts.user_files import first_line
 from tandem.config.questions import Question
 from tandem.data.caption_files import FILES, TABLES, find_image_column, is_image_name, match_images, read_caption_table
 from tandem.data.caption_rows import are_caption_rows, join_caption_rows, name_words
@@ -106,8 +107,7 @@ def _may_hold_captions(path: Path) -> bool:
     """Whether a table names a column of captions in its first line; other tables are not read. True for JSON."""
     if not path.name.lower().endswith(TABLES):
         return True
-    with path.open(encoding="utf-8", errors="replace") as file:
-        return any(map(is_caption_name, re.split(r"[,;|\t]", file.readline(100_000))))
+    return any(map(is_caption_name, re.split(r"[,;|\t]", first_line(path))))
 
 
 def find_caption_files(folder: Path, files: Sequence[str], ids: Mapping[str, Sequence[str]]) -> FoundFiles:

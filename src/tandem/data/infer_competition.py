@@ -12,7 +12,7 @@ from tandem.config.questions import Question, as_list, flat, nested, settled
 from tandem.data.caption_files import image_names
 from tandem.data.competition_tables import joined_tables, matched, names_of_test, read_one, rows_in_split
 from tandem.data.csv_reader import Table
-from tandem.data.image_names import ImageFiles, list_files
+from tandem.data.image_names import ImageFiles, list_files, may_be_image, passed_over
 from tandem.data.infer_captions import find_caption, find_caption_files, join_several_rows
 from tandem.data.infer_folds import infer_folds
 from tandem.data.infer_ids import choose_id
@@ -72,6 +72,8 @@ def infer_competition(folder: Path, given: Mapping[str, Any] | None = None) -> I
     if not any(question.key in ("images", "image", "image_name") for question in questions):
         read = [file for named in roles.values() for file in named] + [line.partition(":")[0] for line in found.unused]
         read += as_list(found.values.get("captions") or found.given.get("captions") or [])
+        if note := passed_over(filter(may_be_image, files)):
+            found.unused.append(f"files: {note}")
         found.unused += unused_folders(files, read, (found.values | found.given).get("images"))
     if not questions and "sample_submission" in tables:
         note_sample(found, tables["sample_submission"], roles["sample_submission"][0])

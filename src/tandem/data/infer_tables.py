@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tandem.artifacts.atomic_io import csv_text, write_text
+from tandem.artifacts.user_files import first_line, read_start
 from tandem.config.questions import Question, as_list
 from tandem.data.archive import SETTINGS
 from tandem.data.competition_tables import SPLIT_OF, split_word
@@ -125,8 +126,7 @@ def _only_table(folder: Path, tables: Sequence[str], taken: set[str], found: Fou
 
 
 def _first_line(file: Path) -> str:
-    with file.open(encoding="utf-8", errors="replace") as opened:
-        return opened.readline().strip()[:60]
+    return first_line(file).strip()[:60]
 
 
 def _is_table(folder: Path, file: str) -> bool:
@@ -135,8 +135,7 @@ def _is_table(folder: Path, file: str) -> bool:
         return False
     if not file.lower().endswith(".json"):
         return True
-    with (folder / file).open(encoding="utf-8", errors="replace") as opened:
-        return opened.read(64).lstrip("\ufeff \n\r\t").startswith("[")
+    return read_start(folder / file, 64).decode("utf-8", "replace").lstrip("\ufeff \n\r\t").startswith("[")
 
 
 def label_folders(folder: Path, files: Sequence[str], found: Found) -> list[str]:

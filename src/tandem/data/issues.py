@@ -80,6 +80,7 @@ KINDS = {  # errors first
     "repaired row": IssueKind("info", "nothing; quotes or line breaks were repaired while reading"),
     "caption rows": IssueKind("info", "nothing; the captions of an image are joined"),
     "unused captions": IssueKind("info", "nothing, where these images are not of this competition"),
+    "other file": IssueKind("info", "nothing, where no image is missing; else save them in a format that is read"),
     "near-duplicates": IssueKind("info", "nothing; they stay in one fold"),
     "near-duplicates differ": IssueKind("info", "verify the labels"),
 }

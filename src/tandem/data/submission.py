@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tandem.artifacts.user_files import is_there
 from tandem.config.competition import Competition
 from tandem.config.questions import Question
 from tandem.data.competition_tables import read_one, read_test
@@ -50,7 +51,7 @@ def sample_form(table: Table, competition: Competition) -> SubmissionForm:
 def submission_form(competition: Competition, folder: Path) -> SubmissionForm:
     """As the sample submission is written, where there is one; a bundle has none. Raises ValueError as
     `expected_rows`."""
-    there = (folder / competition.sample_submission).is_file()
+    there = is_there(folder / competition.sample_submission)
     return expected_rows(competition, folder).form if there else own_form(competition)
 
 
@@ -58,7 +59,7 @@ def expected_rows(competition: Competition, folder: Path) -> ExpectedRows:
     """As the sample submission says, else the test file; raises ValueError where the sample fits neither the labels nor
     the metric."""
     sample = folder / competition.sample_submission
-    if not sample.is_file():
+    if not is_there(sample):
         # a test table may have several caption rows an image
         ids = list(dict.fromkeys(read_test(competition, folder).column(competition.id)))
         return ExpectedRows(own_form(competition), ids, competition.table_files("test")[0])
@@ -132,7 +133,7 @@ def local_scores(
     A metric that scores probabilities scores 0 and 1 where these are written.
     """
     path = folder / competition.solution
-    if not path.exists():
+    if not is_there(path):
         return None
     try:
         solution_ids, y, known = parse_solution(competition, expected.form, read_one(path, competition.encoding))

@@ -1,6 +1,7 @@
 """The form of a submission: what its cells hold and where, as in the sample submission."""
 
 import csv
+import io
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from tandem.artifacts.atomic_io import csv_text
+from tandem.artifacts.user_files import read_start
 from tandem.config.competition import Competition, SubmissionKind
 from tandem.config.metric_names import METRIC_INFO
 from tandem.config.questions import Question
@@ -23,6 +25,7 @@ from tandem.data.long_labels import JOINTS
 SEPARATORS = (" ", ",", ";", "|", "/", "&", "+")  # between labels in one cell
 DELIMITERS = (",", ";", "\t", "|")  # between columns
 DIGITS = 6  # of a probability
+HEAD = 2**20  # bytes of a file in which its header is
 AT_ONCE = 10_000  # rows whose cells are made together
 
 
@@ -315,8 +318,8 @@ def preview(names: Sequence[str]) -> str:
 
 def as_written(path: Path, form: SubmissionForm) -> SubmissionForm:
     """The form with the delimiter and the header that the file has, where its first line has that many cells."""
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        line = next((line for line in file if line.strip()), "")
+    text = read_start(path, HEAD).decode("utf-8-sig", "replace")
+    line = next((line for line in io.StringIO(text, newline="") if line.strip()), "")
     for delimiter in DELIMITERS:
         cells = next(csv.reader([line], delimiter=delimiter), [])
         if [cell.strip().lower() for cell in cells] == [name.strip().lower() for name in form.columns]:

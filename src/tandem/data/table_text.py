@@ -4,6 +4,7 @@ import codecs
 import re
 from pathlib import Path
 
+from tandem.artifacts.user_files import read_bytes
 from tandem.config.questions import Question
 from tandem.data.text_encoding import fitting_encodings, is_mostly_utf8
 
@@ -47,9 +48,7 @@ def read_text(path: Path, encoding: str | None = None) -> str:
 
     Raises ValueError with file and line where it is no text, and TableQuestion where the encoding is unknown.
     """
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path}: {path.stat().st_size} bytes; tables up to {MAX_BYTES} bytes are read")
-    data = path.read_bytes()
+    data = read_bytes(path, MAX_BYTES)
     for start, (kind, advice) in BINARY.items():
         if data.startswith(start):
             raise ValueError(f"{path}: the file is {kind}, not a table; {advice}")

@@ -9,9 +9,11 @@ import pyarrow as pa
 import pyarrow.types as pt
 
 from tandem.artifacts.column_names import read_parquet
+from tandem.artifacts.user_files import UnusableFile, by_descriptor, open_file
 from tandem.data.csv_reader import read_table
 from tandem.data.image_names import image_suffix
 
+MAX_BYTES = 2**36  # of a parquet file
 SHOWN = 3  # names in a message
 INDEX = "__index_level_0__"  # as pandas writes an index without a name to parquet
 
@@ -38,16 +40,16 @@ def _text(cell: object) -> str:
 
 
 def read_user_table(file: Path) -> UserTable:
-    """Raises FileNotFoundError, or ValueError with file and line where it is no table with a header line."""
-    if not file.is_file():
-        what = "is a folder" if file.is_dir() else "does not exist"
-        raise FileNotFoundError(f"{file} {what}; expected a CSV or parquet file")
+    """Raises UnusableFile, or ValueError with file and line where it is no table with a header line."""
     if file.suffix.lower() != ".parquet":
         table = read_table(file)
         places = [f"line {line}" for line in table.lines]
         return UserTable(file, table.columns, places, table.column, table.row_numbers)
     try:
-        content = read_parquet(file)
+        with open_file(file, MAX_BYTES) as opened:
+            content = read_parquet(by_descriptor(opened))
+    except UnusableFile:
+        raise
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{file}: not a parquet file ({error})") from error
     names = tuple(content.column_names)

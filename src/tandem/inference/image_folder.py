@@ -1,5 +1,6 @@
 """The images of a folder, their captions from a table, and the rows of a table of captions."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,20 +10,32 @@ from tandem.data.caption_files import CaptionFile, as_caption_file, image_column
 from tandem.data.caption_rows import are_caption_rows, join_caption_rows, join_captions, row_captions
 from tandem.data.csv_reader import Table
 from tandem.data.image_io import SUFFIXES
-from tandem.data.image_names import is_counter
+from tandem.data.image_names import image_suffix, is_counter, passed_over
 from tandem.data.infer_captions import find_caption
 
+READ = ", ".join(sorted(SUFFIXES))
 
-def list_images(folder: Path) -> list[str]:
-    """Paths of all images (by suffix) relative to `folder`, sorted, without hidden files and folders; raises
-    FileNotFoundError where the folder does not exist, ValueError where it has no image."""
+
+def list_images(folder: Path) -> tuple[list[str], str]:
+    """Paths of all images (by suffix) relative to `folder`, sorted, and what is passed over.
+
+    Hidden files and folders do not count; links to folders are not followed. Raises FileNotFoundError where the folder
+    does not exist, ValueError where it has no image.
+    """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; expected one with images")
-    inside = (p.relative_to(folder) for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.is_dir())
-    images = sorted(p.as_posix() for p in inside if not any(part.startswith(".") for part in p.parts))
+    files, notes, unread = list[str](), list[str](), list[OSError]()
+    for here, folders, names in os.walk(folder, onerror=unread.append):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        inside = Path(here).relative_to(folder)
+        files += [(inside / name).as_posix() for name in names if not name.startswith(".")]
+        links = [inside / name for name in folders if os.path.islink(os.path.join(here, name))]
+        notes += [f"passed over: {link.as_posix()!r}, a link to a folder" for link in links]
+    notes += [f"passed over: {error.filename!r}, which cannot be read: {error.strerror}" for error in unread]
+    images, other = sorted(filter(image_suffix, files)), passed_over(files)
     if not images:
-        raise ValueError(f"{folder}: contains no image; expected files ending in {', '.join(sorted(SUFFIXES))}")
-    return images
+        raise ValueError("; ".join([f"{folder}: contains no image", *notes, other or f"read are {READ}"]))
+    return images, "\n".join([*filter(None, [other]), *notes])
 
 
 def read_image_captions(path: Path, images: Sequence[str], columns: Sequence[str] = ()) -> list[str]:

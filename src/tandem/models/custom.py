@@ -13,6 +13,7 @@ from safetensors import safe_open
 
 from tandem.artifacts.atomic_io import write_with
 from tandem.artifacts.contributions import BOTH, NO_CAPTION, NO_IMAGE, TERMS
+from tandem.artifacts.user_files import read_text
 from tandem.config.code_loader import OwnCodeError, defined_at, load_object, own_errors
 from tandem.config.custom import CustomExperiment
 from tandem.config.own_code import LOCATED, code_files
@@ -131,7 +132,7 @@ class CustomModel:
             return True  # a class of this session
         file = Path(self.cfg.model.rpartition(":")[0])
         names = code_files(file.parent, [f"{file.name}:_"])
-        return any(re.search(r"\.(weights|known)\b", (file.parent / name).read_text("utf-8")) for name in names)
+        return any(re.search(r"\.(weights|known)\b", read_text(file.parent / name)) for name in names)
 
     def _errors(self, method: str, more: str = "") -> AbstractContextManager[None]:
         return own_errors(f"{self.name}.{method}", more)

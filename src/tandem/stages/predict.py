@@ -131,6 +131,8 @@ def check_paths(args: Namespace) -> None:
         came = f"OUT={args.out}: expected" if args.out else "predict needs OUT=,"
         name = str(Path(args.out).with_suffix(".csv")) if Path(args.out).name else "labels.csv"
         raise WrongValue(f"{came} a name ending in .csv or .jsonl, or - for standard output", {"OUT": name})
+    if args.out != "-" and (out := local_path(args.out)).exists() and not out.is_file():
+        raise ValueError(f"OUT={args.out} is a folder, a named pipe or a device; expected a file, or a new name")
 
 
 def read_new_rows(args: Namespace, competition: Competition) -> tuple[list[str], list[str]]:
@@ -142,7 +144,9 @@ def read_new_rows(args: Namespace, competition: Competition) -> tuple[list[str],
         return read_rows(args.captions, competition)
     if not args.images:
         raise ValueError("there is no folder of images; run: make predict IMAGES=folder OUT=file.csv")
-    images = list_images(args.images)
+    images, note = list_images(args.images)
+    if note:
+        print(note, file=sys.stderr)
     if not args.captions:
         return images, [""] * len(images)
     return images, read_image_captions(args.captions, images, competition.caption_columns)

@@ -1,5 +1,5 @@
 // What is dropped or chosen: photos, and tables of captions, from files and folders.
-const PHOTO = /\.(jpe?g|png|webp|bmp|gif)$/i;
+const PHOTO = /\.(jpe?g|png|webp|bmp|gif|tiff?|ppm|pgm|avif|jp2|j2k)$/i;
 const TABLE = /\.(csv|tsv|txt|json)$/i;
 
 const isHidden = (path) => path.split("/").some((part) => part.startsWith("."));
