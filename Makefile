@@ -7,7 +7,7 @@ $(if $(filter-out 1,$(words $(COMP)))$(strip $(foreach c,/ . * ? [ ; & | < > ~ '
 PYTHON ?= python3
 READY := .venv/.ready $(if $(filter ray,$(ENGINE)),.venv/.ready-ray)
 # those of the command line that only one target is to know, so that it can refuse them
-GIVEN = $(if $(word 2,$(MAKECMDGOALS)),,$(foreach v,$(filter-out COMP CORES DEVICE ENGINE RAY_ADDRESS PYTHON SLUG TRUST COLUMNS BROWSER MAKE% TANDEM_% HF_% CUDA_%,$(.VARIABLES)), \
+GIVEN = $(if $(word 2,$(MAKECMDGOALS)),,$(foreach v,$(filter-out COMP CORES DEVICE ENGINE RAY_ADDRESS PYTHON TRUST COLUMNS BROWSER MAKE% TANDEM_% HF_% CUDA_%,$(.VARIABLES)), \
   $(if $(findstring command,$(origin $v)),$(if $($v),$v=$(call quoted,$($v))))))
 TANDEM = @$(if $(CORES),TANDEM_THREADS="$(CORES)") $(if $(DEVICE),TANDEM_DEVICE="$(DEVICE)") $(if $(ENGINE),TANDEM_ENGINE="$(ENGINE)") $(if $(RAY_ADDRESS),RAY_ADDRESS="$(RAY_ADDRESS)") $(if $(strip $(GIVEN)),TANDEM_GIVEN=$(call quoted,$(strip $(GIVEN)))) .venv/bin/python -m tandem $@ $(COMP)
 quoted = '$(subst ','\'',$1)'
@@ -17,7 +17,7 @@ GOAL = $(if $(EXPS),--exps "$(EXPS)") $(if $(STACK),--stack "$(STACK)") $(if $(B
 .NOTPARALLEL:  # goals in order, -jN changes nothing: tasks run side by side as cores are free
 .DEFAULT_GOAL := help
 .PHONY: help setup import check plan folds features train pseudo stack submit scores report explain ablation predict \
-  bundle serve review seeds tune add-features add-predictions blend new-model download upload test test-all torture bench clean clean-cache
+  bundle serve review seeds tune add-features add-predictions blend new-model download upload leaderboard test test-all torture bench clean clean-cache
 
 help:  ## Start: this list
 	@echo "Tandem: from a competition zip to a validated submission."
@@ -98,12 +98,11 @@ add-predictions: $(READY)  ## Train: predictions from elsewhere become an experi
 	  $(if $(KIND),--kind "$(KIND)") $(if $(filter-out 0,$(AGAIN)),--again) $(if $(filter-out 0,$(REMOVE)),--remove)
 
 download: $(READY)  ## Start: fetch a competition from Kaggle and import it | SLUG=kaggle-slug COMP=name
-	@test -n "$(SLUG)" || { echo "error: download needs SLUG=; run: make download SLUG=kaggle-slug COMP=birds" >&2; exit 2; }
-	.venv/bin/kaggle competitions download -c "$(SLUG)" -p build/download
-	$(MAKE) import ZIP="build/download/$(SLUG).zip" COMP=$(COMP)
-upload: $(READY)  ## Share: send submissions/COMP/stack.csv to Kaggle | SLUG=kaggle-slug MESSAGE="what is new" | STACK=name
-	@test -n "$(SLUG)" || { echo 'error: upload needs SLUG=; run: make upload SLUG=kaggle-slug COMP=$(COMP) MESSAGE="first"' >&2; exit 2; }
-	.venv/bin/kaggle competitions submit -c "$(SLUG)" -f submissions/$(COMP)/$(or $(STACK),stack).csv -m "$(MESSAGE)"
+	$(TANDEM) $(if $(SLUG),--slug $(call quoted,$(SLUG)))
+upload: $(READY)  ## Share: send a submission to Kaggle, wait for its score, write it into the journal |  | EXP=stack (or FILE=my.csv) NOTE="what is new" YES=1 (sends the last one of the day, or a file again) SLUG=kaggle-slug
+	$(TANDEM) $(if $(FILE),--file $(call quoted,$(FILE))) $(if $(EXP),--exp "$(EXP)") $(if $(NOTE),--note $(call quoted,$(NOTE))) $(if $(filter-out 0,$(YES)),--yes) $(if $(SLUG),--slug $(call quoted,$(SLUG)))
+leaderboard: $(READY)  ## Look: your place at Kaggle, the scores around it, and what a medal needs |  | SLUG=kaggle-slug
+	$(TANDEM) $(if $(SLUG),--slug $(call quoted,$(SLUG)))
 
 test: .venv/.ready-dev  ## Project: lint, types and tests
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy

@@ -67,7 +67,8 @@ def test_the_engine_is_passed_on_and_the_first_run_on_a_cluster_installs_ray():
 VARIABLES = (
     "COMP=x ZIP=a DIR=b TARGET=c EXPS=d EXP=e ID=f FOLDS=1 IMAGES=g OUT=h CAPTIONS=i FAST=1 BUNDLE=j PORT=1 "
     "BUDGET_MB=1 BUDGET_MS=1 LABELS=k IMAGE=l CAPTION=m METRIC=n SET=o=p STACK=q N=2 "
-    "NAME=r OOF=s TEST=t KIND=logits AGAIN=1 REMOVE=1 FILE=u IDS=v READS=image FILES=w DIFF=1 BUDGET=20m"
+    "NAME=r OOF=s TEST=t KIND=logits AGAIN=1 REMOVE=1 FILE=u IDS=v READS=image FILES=w DIFF=1 BUDGET=20m "
+    "NOTE=x YES=1 SLUG=y"
 )
 
 
@@ -89,6 +90,9 @@ VARIABLES = (
         ("serve", "--port --folds --exp --bundle --fast"),
         ("add-features", "--file --test --name --ids --id --reads --again"),
         ("blend", "--files --out"),
+        ("download", "--slug"),
+        ("upload", "--file --exp --note --yes --slug"),
+        ("leaderboard", "--slug"),
         ("tune", "--exp"),
         ("new-model", "--name"),
     ],

@@ -33,6 +33,7 @@ ORDER = (
     "ensemble",
     "decoding",
     "metrics",
+    "kaggle_client",
     "config",
     "sample",
     "artifacts",

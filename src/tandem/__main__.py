@@ -22,6 +22,9 @@ STAGES = {
     "sample": "draw the competition that comes with the project",
     "new-model": "write a model of your own that works at once, to be changed",
     "import": "unpack a competition and infer competition.toml",
+    "download": "fetch a competition from Kaggle and import it",
+    "upload": "send a submission to Kaggle and wait for its score",
+    "leaderboard": "your place at Kaggle, the scores around it, and what a medal needs",
     "plan": "print what a target would run, and why, without running it",
     "check": "look at every row and every image before any training",
     "folds": "split the training rows",
@@ -49,8 +52,9 @@ STAGES = {
 DEFAULT = "sample"
 BUILD = ("plan", "folds", "features", "train", "pseudo", "stack", "decode", "submit")  # take --exps and --stack
 BUDGETED = ("plan", "train", "stack", "submit")
-FLAGS = {"FAST", "AGAIN", "REMOVE", "DIFF", "DECODERS", "OPEN"}  # NAME=1; NAME=0 is as without it
-MAKE_A_COMPETITION = ("sample", "import", "new-model")  # run without one
+FLAGS = {"FAST", "AGAIN", "REMOVE", "DIFF", "DECODERS", "OPEN", "YES"}  # NAME=1; NAME=0 is as without it
+RENAMED = {"MESSAGE": "NOTE"}
+MAKE_A_COMPETITION = ("sample", "import", "download", "new-model")  # run without one
 # nothing is left undone where the output of these is not read to its end, but for an `UnfinishedRun`
 PRINT = (*BUILD, "scores", "explain")
 # every stage takes these; the variable of the environment that each sets, but for the device: see config/device.py
@@ -97,15 +101,15 @@ class Parser(argparse.ArgumentParser):
         names = [as_word(word.partition("=")[0]) for word in unknown if word.startswith("--")]
         if not names:
             self.error(f"not expected: {' '.join(unknown)}")
-        near = {name: nearest_first(name, self.takes) for name in names}
-        alike = {name: close[0] for name in names if (close := get_close_matches(name, self.takes, 1))}
+        now = {name: new for name, new in RENAMED.items() if name in names and new in self.takes}
+        alike = {name: close[0] for name in names if (close := get_close_matches(name, self.takes, 1))} | now
         kept = {name: value for name, value in self.words.items() if name not in names}
         kept |= {
             alike[name]: self.words[name]
             for name in names
             if self.words.get(name) and alike.get(name) not in (None, *kept)
         }
-        listed = " ".join(f"{name}=" for name in near[names[0]])
+        listed = " ".join(f"{name}=" for name in nearest_first(now.get(names[0], names[0]), self.takes))
         came = " ".join(f"{name}={self.words.get(name, '')}" for name in names)
         stage = self.prog.split()[-1]
         run = command_with(stage, {**EXAMPLES.get(stage, {}), **kept}, {})

@@ -75,6 +75,9 @@ class SplitFolders(Section):
 class Competition(Section):
     """The content of `competition.toml`; a description is a comment there."""
 
+    slug: str | None = Field(
+        None, description="the last part of the competition's address at Kaggle", exclude_if=_unset
+    )
     id: str = Field(description="the column that names the row, also in the submission")
     image: str | None = Field(None, description="the column that names the image")
     caption: str | list[str] | None = Field(None, description="the column of captions, or a list of columns")

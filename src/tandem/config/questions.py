@@ -127,7 +127,7 @@ def settled(given: Mapping[str, Any], questions: Iterable[Question]) -> list[Que
     first: dict[str, Question] = {}
     for question in questions:
         first.setdefault(question.key, question)
-    return [question for key, question in first.items() if key not in given]
+    return [question for key, question in first.items() if given.get(key, OPEN) == OPEN]
 
 
 def as_list(value: str | Sequence[str]) -> list[str]:

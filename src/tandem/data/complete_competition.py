@@ -26,6 +26,8 @@ def complete(paths: Paths, answers: Mapping[str, Any] | None = None) -> Inferenc
     if unknown := [key for key in answers if key not in known_keys()]:
         raise ValueError(f"{unknown[0]!r} is no key of competition.toml; there are {', '.join(known_keys())}")
     before = flat(parse_toml(paths.competition)) if paths.competition.exists() else {}
+    if before.get("metric") == OPEN:
+        answers.setdefault("metric", OPEN)  # no file says it: the question stays
     inferred, _ = read_inferred(paths)
     own = {key for key, value in before.items() if key in inferred and value == inferred[key]}
     changed = {key for key, value in answers.items() if before.get(key, value) != value}

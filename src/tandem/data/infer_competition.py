@@ -8,7 +8,7 @@ from typing import Any
 
 from tandem.config.competition import Competition
 from tandem.config.metric_names import METRIC_INFO
-from tandem.config.questions import Question, as_list, flat, nested, settled
+from tandem.config.questions import OPEN, Question, as_list, flat, nested, settled
 from tandem.data.caption_files import image_names
 from tandem.data.competition_tables import joined_tables, matched, names_of_test, read_one, rows_in_split
 from tandem.data.csv_reader import Table
@@ -299,7 +299,10 @@ def infer_metric(sample: Table | None, id: str, guess: LabelGuess, found: Found)
     cells = [] if sample is None else [c for name in sample.columns if name != id for c in sample.column(name)]
     fractions = [cell for cell in cells if _is_fraction(cell)]
     metric = found.given.get("metric")
-    if metric is None:
+    if metric == OPEN and not fractions:
+        about = "the competition's page names one that is none of these, or names none"
+        found.questions.append(Question("metric", about, {name: info.title for name, info in METRIC_INFO.items()}))
+    elif metric in (None, OPEN):
         found.values["metric"] = "f1_samples"
         if fractions:
             question = fractions_question("f1_samples", fractions[0])
