@@ -26,7 +26,7 @@ class BaseExperiment(Section):
     explains: ClassVar[bool] = False  # its logits are sums of terms, in every setting of `predict_terms`
     is_random: ClassVar[bool] = True  # another seed gives another model
     external: ClassVar[bool] = False  # predictions without models: it can't label new images
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**31)
     # models of each fold, the first with `seed`, the next with `seed` + 1; their logits are averaged
     seeds: int = SEEDS
     tuned: str = Field("", exclude_if=not_)  # the competition whose folds chose its settings: written by `make tune`

@@ -8,12 +8,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, model_
 from pydantic.fields import FieldInfo
 
 from tandem.artifacts.paths import NAME, Paths
-from tandem.artifacts.user_files import read_text
 from tandem.config.device import DeviceName
 from tandem.config.labels import PLACE, Labels
 from tandem.config.metric_names import METRIC_INFO, Needs, checked_metric
 from tandem.config.questions import OPEN, OpenQuestions, Question, as_list, flat, open_keys
-from tandem.config.toml_files import Section, parse_toml, validate
+from tandem.config.toml_files import Section, parse_document, parse_toml, validate
 from tandem.runtime.wrong_values import listed, nearest_first, unknown
 from tandem.sample import NAME as SAMPLE
 
@@ -28,6 +27,8 @@ SubmissionKind = Literal["labels", "flags", "probabilities", "long"]
 
 
 def _inside(path: str) -> str:
+    if not path.strip():
+        raise ValueError("an empty path; expected one inside the competition's folder")
     if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\\" in path:
         raise ValueError(f"{path!r} is outside the competition's folder; expected a path inside it")
     return path
@@ -44,7 +45,7 @@ class Folds(Section):
     """How the rows are split, by Tandem or by the user; a change retrains everything."""
 
     n: int = Field(5, ge=2, le=MOST_FOLDS)
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**31)
     file: RelativePath | None = Field(None, description="CSV file of your own folds, by id")
     column: str | None = Field(None, description="column of your own folds, in that file or in the training table")
     group: str | None = Field(None, description="column of the training table: rows with equal cells share a fold")
@@ -93,7 +94,7 @@ class Competition(Section):
     valid: Literal["train", "out"] | None = Field(None, description="rows that `split` calls valid: train, or out")
     metric: Metric = Field("f1_samples", description=f"one of {', '.join(METRIC_INFO)}; or my_metric.py:FUNCTION")
     metric_input: Needs | None = Field(None, description="what my_metric.py:FUNCTION takes: labels or probabilities")
-    beta: float = Field(1.0, gt=0, description="1.0 is F1")
+    beta: float = Field(1.0, gt=0, le=1000, description="1.0 is F1")
     zero_division: Literal[0, 1] = Field(0, description="F of a row or label with neither label nor prediction: 0 or 1")
     least: int = Field(1, ge=0, description="labels on a row, at least")
     most: int = Field(ge=1, description="and at most")
@@ -229,9 +230,7 @@ def load_competition(path: Path) -> Competition:
 
 def _comment(path: Path, key: str) -> str:
     """The comment behind a key: its candidates."""
-    import tomlkit
-
-    item: Any = tomlkit.parse(read_text(path))
+    item: Any = parse_document(path)
     for part in key.split("."):
         item = item[part]
     return item.trivia.comment.removeprefix("#").strip()

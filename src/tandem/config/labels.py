@@ -1,12 +1,13 @@
 """The section [labels] of competition.toml: how labels are written, their names, their prompts."""
 
+from collections import Counter
 from operator import not_
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from tandem.config.questions import as_list
-from tandem.config.toml_files import Section
+from tandem.config.toml_files import SHOWN, Section
 
 PROMPT = "a photo of {}"
 PLACE: dict[str, set[str]] = {  # format of labels: the keys that say where they are
@@ -95,8 +96,8 @@ class Labels(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if repeated := sorted({n for n in self.names if self.names.count(n) > 1}):
-            raise ValueError(f"label names are repeated: {repeated}")
+        if repeated := sorted(name for name, count in Counter(self.names).items() if count > 1):
+            raise ValueError(f"label names are repeated: {repeated[:SHOWN]}")
         if self.format in ("separated", "list") and not self.column:
             raise ValueError(f"format = {self.format!r} needs column = '<the column that holds the labels>'")
         if self.format == "joined" and len(set(self.columns)) < max(2, len(self.columns)):

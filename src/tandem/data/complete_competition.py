@@ -12,7 +12,7 @@ from tandem.artifacts.user_files import read_text
 from tandem.config.competition import Competition, known_keys, required_keys, to_toml, updated
 from tandem.config.import_record import read_inferred
 from tandem.config.questions import OPEN, flat, nested
-from tandem.config.toml_files import parse_toml, validate
+from tandem.config.toml_files import parse_document, parse_toml, require_types, validate
 from tandem.data.infer_competition import LABEL_VALUES, ROWS, Inference, infer_competition
 from tandem.data.infer_tables import has_test_table
 
@@ -33,11 +33,12 @@ def complete(paths: Paths, answers: Mapping[str, Any] | None = None) -> Inferenc
     changed = {key for key, value in answers.items() if before.get(key, value) != value}
     own |= labels_of(changed) - set(answers)
     given = {key: value for key, value in before.items() if key not in own and value != OPEN} | answers
+    require_types(TypeAdapter(Competition), nested(given), paths.competition)
     found = infer_competition(paths.input, given)
     text = to_toml(found.values, found.questions)
     if before:
         fresh = flat(tomlkit.parse(text).unwrap())
-        document = tomlkit.parse(read_text(paths.competition))
+        document = parse_document(paths.competition)
         for key in before:
             if key not in given and key not in fresh:
                 _remove(document, key)

@@ -12,7 +12,7 @@ from tandem.data.csv_repair import AmbiguousRow, CsvError, Row, WrongWidth, read
 from tandem.data.json_table import STARTS_JSON, SUFFIXES, read_json_rows
 from tandem.data.table_formats import DELIMITERS, OF_SUFFIX, SEP_LINE, Translation, delimiters_of, find_spacing
 from tandem.data.table_header import UNNAMED, Header, HeaderError, find_second_header, name_columns, read_header
-from tandem.data.table_text import TableQuestion, read_text
+from tandem.data.table_text import MAX_BYTES, TableQuestion, read_text
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ def read_table(path: Path, encoding: str | None = None, columns: Sequence[str] |
     Raises TableQuestion where the encoding or the names of the columns are missing, and ValueError with file and line
     where a row is ambiguous.
     """
+    csv.field_size_limit(MAX_BYTES)  # of the whole process; 131,072 without it
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES and (plain := read_plain(path, columns)):
         return Table(*plain)

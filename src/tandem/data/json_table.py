@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from tandem.data.csv_repair import CsvError
@@ -10,6 +12,7 @@ Rows = tuple[tuple[str, ...], list[tuple[str, ...]], list[int]]  # columns, cell
 SUFFIXES = (".jsonl", ".ndjson", ".json")
 STARTS_JSON = re.compile(r'\s*(\{\s*"|\[\s*\{)')
 NOT_TEXT = re.compile("[\0\ud800-\udfff]")
+SPARSE = 10_000_000  # cells from which on the objects must have some keys in common
 
 
 class _Number(str):
@@ -17,10 +20,11 @@ class _Number(str):
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    if repeated := sorted({key for key in keys if keys.count(key) > 1}):
-        raise ValueError(f"an object repeats the key {repeated[0]!r}")
-    return dict(pairs)
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        repeated = sorted(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"an object repeats the key {repeated[0]!r:.80}")
+    return found
 
 
 DECODER = json.JSONDecoder(
@@ -34,7 +38,7 @@ def read_json_rows(text: str, is_list: bool = False) -> Rows:
     One row for each object, one column for each key; a missing or null value is an empty cell, a list or an object
     is a cell of JSON text, a number is as written. Raises CsvError with the line where there is another value.
     """
-    objects: list[dict[str, Any]] = []
+    objects: list[dict[str, str]] = []
     lines: list[int] = []
     at, line, counted = _skip(text, 0), 1, 0
     in_list = text.startswith("[", at)
@@ -43,11 +47,14 @@ def read_json_rows(text: str, is_list: bool = False) -> Rows:
         line, counted = line + text.count("\n", counted, at), at
         try:
             value, end = DECODER.raw_decode(text, at)
-        except (ValueError, RecursionError) as error:
+            cells = {key: _cell(inner) for key, inner in value.items()} if isinstance(value, dict) else None
+        except RecursionError:
+            raise CsvError(line, "not a row: lists or objects are nested too deeply") from None
+        except ValueError as error:
             raise CsvError(line, f"not valid JSON: {getattr(error, 'msg', error)}") from None
-        if not isinstance(value, dict):
+        if cells is None:
             raise CsvError(line, f"{_json(value)[:40]} is not an object; expected one for each row")
-        objects.append(value)
+        objects.append(cells)
         lines.append(line)
         at = _next(text, end, in_list, line)
     if in_list and (at >= len(text) or _skip(text, at + 1) < len(text)):
@@ -58,13 +65,26 @@ def read_json_rows(text: str, is_list: bool = False) -> Rows:
     columns = tuple(dict.fromkeys(key for value in objects for key in value))
     if not columns:
         raise CsvError(1, "there are no objects with keys; expected one object for each row")
-    if unnamed := [value for value in objects if "" in value]:
-        raise CsvError(lines[objects.index(unnamed[0])], "a key has no name")
-    rows = [tuple(_cell(value.get(key)) for key in columns) for value in objects]
+    _require_names(columns, objects, lines)
+    rows = [tuple(value.get(key, "") for key in columns) for value in objects]
     for row, line in zip(rows, lines, strict=True):
         if any(NOT_TEXT.search(cell) for cell in row):
             raise CsvError(line, "a text holds a NUL or a half of a surrogate pair; remove it")
     return columns, rows, lines
+
+
+def _require_names(columns: Sequence[str], objects: Sequence[dict[str, str]], lines: Sequence[int]) -> None:
+    """Raises CsvError where a key is no name of a column, or where most cells would be empty."""
+    names = Counter(key.strip() for key in columns)
+    wrong = {key: "has no name" for key in columns if not key.strip()}
+    wrong |= {key: "is there twice, with and without spaces" for key in columns if names[key.strip()] > 1}
+    wrong |= {key: "holds a NUL or a half of a surrogate pair" for key in columns if NOT_TEXT.search(key)}
+    for value, line in zip(objects, lines, strict=True):
+        if found := [key for key in value if key in wrong]:
+            raise CsvError(line, f"a key {wrong[found[0]]}: {ascii(found[0]):.80}")
+    if (cells := len(columns) * len(objects)) > SPARSE and cells > 50 * sum(map(len, objects)):
+        few = f"{len(columns):,} different keys in {len(objects):,} objects"
+        raise CsvError(lines[-1], f"{few}, most of them in few; expected the same keys in each")
 
 
 def _next(text: str, end: int, in_list: bool, line: int) -> int:

@@ -4,14 +4,14 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, islice
+from itertools import accumulate, chain, islice
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 OF_SUFFIX = {".tsv": "\t", ".tab": "\t", ".psv": "|"}
 QUOTED = re.compile(r'"[^"]*"')
 SEP_LINE = re.compile(r'"?sep=([^\w"\s]|\t)"?[ \t]*(\r\n|\n|\r)', re.IGNORECASE)  # as Excel reads and writes it
 MAX_HEADER_LINES = 100
-PRIVATE = range(0xE000, 0xF8FF)
+PRIVATE = (range(0xE000, 0xF8FF), range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE))  # characters without a meaning
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Translation:
         pairs: dict[str, str] = {}
         spare = ""
         if delimiter != ",":
-            spare = next(chr(code) for code in PRIVATE if chr(code) not in text)
+            used = set(text)
+            spare = next(mark for mark in map(chr, chain(*PRIVATE)) if mark not in used)
             pairs |= {delimiter: ",", ",": spare}
         if has_cr_ends(text):
             pairs |= {"\r": "\n", "\n": "\r"}

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import statistics
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -16,6 +17,7 @@ from tandem.data.image_io import SUFFIXES
 UNNAMED = re.compile(r"Unnamed: \d+(\.\d+)*")  # as pandas names a column without a name
 SAMPLE = 1_000  # rows looked at
 LONG = 4  # words of a text
+SHOWN = 9  # names in a message
 
 
 class HeaderError(CsvError):
@@ -36,7 +38,7 @@ class Header:
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(cell.strip() for cell in self.cells)
+        return tuple(cell.strip().strip("\ufeff").strip() for cell in self.cells)  # also a mark inside quotes
 
 
 def read_header(lines: list[str], given: Sequence[str] | None = None) -> Header:
@@ -70,8 +72,8 @@ def name_columns(header: Header, names: Sequence[str], rows: Sequence[Sequence[s
     problem = ""
     if "" in named:
         problem = f"column {kept[named.index('')] + 1} of the header has no name; give it one"
-    elif repeated := sorted({name for name in named if named.count(name) > 1}):
-        problem = f"the header repeats {repeated}; give every column its own name"
+    elif repeated := sorted(name for name, count in Counter(named).items() if count > 1):
+        problem = f"the header repeats {repeated[:SHOWN]}; give every column its own name"
     if problem:
         question = None if header.given else looks_headerless(names, rows)
         advice = "; or, if the file has no header line, set columns to the names" if question else ""

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Sequence
+from itertools import islice
 
 LATIN = ("cp1252", "latin-1", "cp1250", "cp1254", "cp1257", "cp850", "mac_roman")
 OTHER = ("cp1251", "koi8-r", "cp866", "mac_cyrillic", "cp1253", "cp1255", "cp1256", "cp874")  # Cyrillic to Thai
@@ -17,6 +18,7 @@ ENCODINGS = (*LATIN, *OTHER, *COMMON)
 WORD = re.compile(r'[^\s,;|"\x00-\x1f()\[\]{}:.!?/]*[^\x00-\x7f][^\s,;|"\x00-\x1f()\[\]{}:.!?/]*')
 SYMBOLS = "©®™°±×÷²³½¼¾←→−\xad\u200c\u200d"  # also the soft hyphen, and what joins Arabic letters or not
 MAX_LINES = 5_000  # so many lines that are not ASCII are judged
+MAX_WORDS, MAX_LENGTH = 20_000, 64  # so many words are judged, each by so many characters
 SHOWN = 3  # words
 CLEAR = 0.8  # an encoding is named if its share of plausible words is at least this part of the largest
 
@@ -40,7 +42,8 @@ def fitting_encodings(data: bytes, encodings: Sequence[str] = ENCODINGS) -> dict
             continue
         if any(unicodedata.category(c) in ("Cc", "Cn", "Co") for c in set(text) - set("\t\r\n")):
             continue
-        words = WORD.findall(text) or text.split()[:SHOWN]
+        found = islice(WORD.finditer(text), MAX_WORDS)
+        words = [match[0][:MAX_LENGTH] for match in found] or text.split()[:SHOWN]
         shown = ", ".join(f'"{word[:16]}"' for word in list(dict.fromkeys(words))[:SHOWN])
         if words and shown not in examples.values():
             shares[encoding] = 1.0 if utf16 else sum(_plausible(word, encoding) for word in words) / len(words)

@@ -48,16 +48,25 @@ def read_user_table(file: Path) -> UserTable:
     try:
         with open_file(file, MAX_BYTES) as opened:
             content = read_parquet(by_descriptor(opened))
+        names = tuple(content.column_names)
     except UnusableFile:
         raise
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"{file}: not a parquet file ({error})") from error
-    names = tuple(content.column_names)
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise ValueError(f"{file}: the columns {repeated[:SHOWN]} are repeated; expected each name once")
     counters = (INDEX,) if INDEX in names and pt.is_integer(content.schema.field(INDEX).type) else ()
     places = [f"row {i + 1}" for i in range(content.num_rows)]
-    return UserTable(file, names, places, lambda name: content.column(name).to_pylist(), counters)
+
+    def column(name: str) -> list[object]:  # not every value that parquet can hold is one of Python's
+        values = content.column(name)
+        try:
+            return values.to_pylist()
+        except (pa.ArrowException, ArithmeticError, LookupError, ValueError) as error:
+            what = f"column {name!r} of {values.type} can't be read ({error}); write it as numbers or texts"
+            raise ValueError(f"{file}: {what}") from error
+
+    return UserTable(file, names, places, column, counters)
 
 
 def listed(names: Sequence[str]) -> str:

@@ -147,7 +147,8 @@ def _captions(found: Inference) -> str:
     columns, files = as_list(values.get("caption") or []), as_list(values.get("captions") or [])
     if not columns:
         return "none"
-    cells = [] if files else [cell for name in columns for cell in found.tables["train"].column(name)]
+    train = None if files else found.tables.get("train")  # none: the file is not read before a question is answered
+    cells = [cell for name in columns for cell in train.column(name)] if train else []
     script = "; MiniLM knows English, text_tfidf reads any script" if without_spaces(cells) else ""
     return ", ".join(columns) + (f" of {', '.join(files)}" if files else "") + script
 
