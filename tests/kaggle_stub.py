@@ -22,8 +22,9 @@ MESSAGES = {401: "Unauthenticated", 403: "You must accept this competition's rul
 class Stub(ThreadingHTTPServer):
     """One competition. `plan[method]` is what happens to its next requests, before they are answered as usual:
 
-    a status (an error of Kaggle's, in JSON), "cut" (no answer), "lost" (done, but no answer) or "silent"; of "GET", the
-    download, the number of bytes after which it is cut, or "all" (no part of it can be asked for).
+    a status (an error of Kaggle's, in JSON), "cut" (no answer), "lost" (done, but no answer), "page" (a web page),
+    "no id" or "silent"; of "GET", the download, the number of bytes after which it is cut, "all" (no part of it can be
+    asked for) or "too much".
     """
 
     allow_reuse_address = True
@@ -83,7 +84,11 @@ class Handler(BaseHTTPRequestHandler):
             self.server.released.wait(20)
         if planned in ("cut", "silent"):
             return self.cut()
+        if planned == "page":
+            return self.send("<!DOCTYPE html><title>Sign in to this network</title>", kind="text/html")
         answer = getattr(self, method)(body)
+        if planned == "no id":
+            answer.pop("ref")
         if planned == "lost":
             return self.cut()
         return self.send(answer) if answer is not None else None
@@ -129,10 +134,10 @@ class Handler(BaseHTTPRequestHandler):
     def refuse(self, status: int) -> None:
         self.send({"code": status, "message": MESSAGES.get(status, "Something is wrong")}, status)
 
-    def send(self, answer: Any, status: int = 200) -> None:
-        text = json.dumps(answer).encode()
+    def send(self, answer: Any, status: int = 200, kind: str = "application/json") -> None:
+        text = (answer if kind == "text/html" else json.dumps(answer)).encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(text)))
         if self.server.retry_after and status >= 400:
             self.send_header("Retry-After", self.server.retry_after)

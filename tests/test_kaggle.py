@@ -455,12 +455,18 @@ def test_a_submission_that_kaggle_cannot_score_says_why(kaggle, imported, capsys
     assert row_of(imported)[2:] == ("error", "1000")
 
 
-@pytest.mark.parametrize("planned", ["lost", "cut", 503])
+@pytest.mark.parametrize("planned", ["lost", "cut", 503, "no id"])
 def test_a_submission_whose_answer_is_lost_is_made_once(kaggle, imported, planned):
     kaggle.plan["CreateSubmission"] = [planned]
     assert main(["upload", "birds"]) == 0
     assert len(kaggle.submissions) == 1
     assert row_of(imported)[3] == "1000"
+
+
+def test_a_submission_that_is_answered_by_a_web_page_is_not_sent_again(kaggle, imported, capsys):
+    kaggle.plan["CreateSubmission"] = ["page"]
+    assert "the answer is not Kaggle's" in said(capsys, "upload", "birds")
+    assert kaggle.calls.count("CreateSubmission") == 1
 
 
 def test_a_file_whose_upload_is_cut_is_uploaded_again(kaggle, imported):

@@ -20,6 +20,7 @@ from tandem.kaggle_client.errors import SITE, accept, explanation, next_day
 from tandem.kaggle_client.retries import Retries, status_of
 
 PAGE = 100  # rows that a page of a list has
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)  # what the package raises for an answer of another form
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,11 @@ class Kaggle:
             yield
         except requests.RequestException as error:
             raise ValueError(explanation(error, self.slug, self.source)) from error
+        except UNREADABLE as error:
+            raise ValueError(
+                f"{self.slug}: the answer is not Kaggle's, or of a new form ({error!r:.200}); open {self.page} to see "
+                "whether this network asks for a sign-in, then run the same command again"
+            ) from error
 
     def competition(self) -> Any:
         """Kaggle's `ApiCompetition`; raises ValueError where the rules are not accepted yet."""
@@ -155,7 +161,7 @@ class Kaggle:
             started = self.retries.clock()
             try:
                 return self._create(token, note)
-            except requests.RequestException as error:
+            except (requests.RequestException, *UNREADABLE) as error:
                 if status_of(error) in (400, 429) and (quota := self.quota(1)).left == 0:
                     raise ValueError(f"{self.slug}: {quota.about}") from error
                 for one in self.submissions():  # the answer may have been lost, and the submission made
@@ -169,7 +175,10 @@ class Kaggle:
 
         request = ApiCreateSubmissionRequest()
         request.competition_name, request.blob_file_tokens, request.submission_description = self.slug, token, note
-        return self.api.create_submission(request).ref
+        id = self.api.create_submission(request).ref
+        if not id:
+            raise KeyError("no id of the submission")
+        return id
 
     def _upload(self, file: Path) -> str:
         """The token of the uploaded file."""

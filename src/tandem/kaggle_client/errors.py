@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import requests
 
 from tandem.kaggle_client.credentials import WHERE
-from tandem.kaggle_client.retries import asked_wait, reason, status_of
+from tandem.kaggle_client.retries import LASTING, asked_wait, reason, status_of
 
 SITE = "https://www.kaggle.com/competitions/"
 
@@ -43,6 +43,8 @@ def explanation(error: requests.RequestException, slug: str, source: str) -> str
             wait = asked_wait(error)
             when = f"in {wait:.0f} s" if wait else f"later; the quota of a day ends at {next_day()}"
             return f"{slug}: too many requests for Kaggle (429{said}); run the same command again {when}"
+        case 0 if isinstance(error, LASTING):
+            return f"no secure connection to Kaggle ({error}); look at the proxy and the certificates of this machine"
         case 0:
             return f"{reason(error)} ({type(error).__name__}); look at the connection, then run the same command again"
         case status if status >= 500:

@@ -42,7 +42,7 @@ class Retries:
             except requests.RequestException as error:
                 self.wait_after(error, self.clock() - started)
 
-    def wait_after(self, error: requests.RequestException, seconds: float) -> None:
+    def wait_after(self, error: Exception, seconds: float) -> None:
         """Waits before the next try; raises the error where another try makes no sense or comes too late.
 
         seconds  that the failed try took
@@ -59,15 +59,15 @@ class Retries:
         self.spent += wait
 
 
-def is_passing(error: requests.RequestException) -> bool:
+def is_passing(error: Exception) -> bool:
     if isinstance(error, LASTING):
         return False
     return isinstance(error, PASSING) or status_of(error) in (408, 429) or status_of(error) >= 500
 
 
-def status_of(error: requests.RequestException) -> int:
+def status_of(error: Exception) -> int:
     """The status of the answer, or that in its JSON where it says 200 and means an error; 0 without an answer."""
-    if error.response is None:
+    if not isinstance(error, requests.RequestException) or error.response is None:
         return 0
     status = error.response.status_code
     if status < 400:
@@ -78,13 +78,14 @@ def status_of(error: requests.RequestException) -> int:
     return status
 
 
-def asked_wait(error: requests.RequestException) -> float:
+def asked_wait(error: Exception) -> float:
     """Seconds of the header Retry-After; 0 where there is none."""
-    text = "" if error.response is None else error.response.headers.get("Retry-After", "")
+    response = getattr(error, "response", None)
+    text = "" if response is None else response.headers.get("Retry-After", "")
     return float(text) if text.isdecimal() else 0.0
 
 
-def reason(error: requests.RequestException) -> str:
+def reason(error: Exception) -> str:
     """What happened, in a few words."""
     if status := status_of(error):
         return f"Kaggle answers {status}"

@@ -12,6 +12,7 @@ from tandem.artifacts.paths import Paths
 from tandem.config.import_record import read_inferred
 from tandem.config.questions import OPEN, flat
 from tandem.config.toml_files import parse_toml
+from tandem.graph.lock import only_run
 from tandem.kaggle_client.client import connect
 from tandem.kaggle_client.download import discard, download
 from tandem.kaggle_client.metric_of_page import metric_of_page, needs_beta
@@ -31,7 +32,7 @@ def main(args: Namespace) -> int:
         name = slug.rstrip("/").split("/")[-1].replace("-", "_")
         raise WrongValue(f"{SAMPLE!r} is the competition that comes with Tandem", {"SLUG": slug, "COMP": name})
     slug = slug_of(paths, args.slug)
-    with connect(slug) as kaggle:
+    with only_run(paths), connect(slug) as kaggle:
         about = kaggle.competition()
         print(f"{about.title or slug}: {kaggle.page}", flush=True)
         file = download(kaggle, paths.downloaded)
