@@ -5,7 +5,6 @@ import threading
 
 import numpy as np
 import pytest
-import uvicorn
 from starlette.testclient import TestClient
 from words_competition import set_keys
 
@@ -17,7 +16,7 @@ from tandem.data.corrections import GivenLabels, Limits
 from tandem.report.data_model import Split
 from tandem.report.review_queue import Question
 from tandem.stages import review
-from tandem.web.local_server import listen
+from tandem.web.local_server import listen, make_server
 from tandem.web.review import make_review_app
 from tandem.web.review_session import ReviewSession
 
@@ -37,8 +36,7 @@ def client(paths) -> TestClient:
 @pytest.fixture
 def url(paths):
     listening = listen(0)
-    config = uvicorn.Config(make_review_app(review.open_session(paths)), log_level="error")
-    server = uvicorn.Server(config)
+    server = make_server(make_review_app(review.open_session(paths)))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     yield f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -175,7 +173,7 @@ def test_other_sites_and_other_hosts_are_refused(client):
     assert client.get("/about", headers={"host": "evil.example"}).status_code == 400
     assert client.post("/undo", headers={"origin": "http://evil.example"}).status_code == 403
     assert client.get("/%2e%2e/review.py").status_code == 404
-    assert client.get("/").headers["content-security-policy"].startswith("default-src 'self';")
+    assert client.get("/").headers["content-security-policy"].startswith("default-src 'none'; script-src 'self';")
     photo = client.get("/photo/0")
     assert photo.headers["content-type"] == "image/jpeg" and photo.content[:2] == b"\xff\xd8"
 

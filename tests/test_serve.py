@@ -20,7 +20,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-import uvicorn
 from fusion_toy import NAMES, photo
 from PIL import Image
 from starlette.testclient import TestClient
@@ -34,6 +33,7 @@ from tandem.runtime import torch_setup as runtime
 from tandem.stages import serve
 from tandem.web import service as service_module
 from tandem.web.app import make_app
+from tandem.web.local_server import make_server
 from tandem.web.service import LabelService
 
 HOST = "http://127.0.0.1:8000"
@@ -96,7 +96,7 @@ def test_several_images_get_the_results_of_each_in_order_and_a_bad_one_an_error(
     captions = ["a red thing", "a blue thing", ""]
     files = [("photo", ("a.png", data)) for data in (png(), b"no image", png(photo(False)))]
     results = client.post("/label", files=files, data={"caption": captions}).json()["results"]
-    assert results[1] == {"error": "unreadable: 8 bytes that are not one of JPEG, PNG, WEBP, BMP, GIF"}
+    assert results[1]["error"].startswith("unreadable: 8 bytes that are not one of JPEG, PNG, ")
     first, last = post(client, caption=captions[0]).json(), post(client, data=png(photo(False))).json()
     for found, alone in zip((results[0], results[2]), (first, last), strict=True):
         assert found["labels"] == alone["labels"] and found.keys() == alone.keys()
@@ -274,9 +274,11 @@ def test_cross_site_requests_are_rejected(client, headers):
 @pytest.mark.parametrize("path", ["/", "/page.js", "/shared/dom.js", "/about", "/none"])
 def test_every_response_has_the_security_headers(client, path):
     headers = client.get(path).headers
-    assert headers["content-security-policy"].startswith("default-src 'self';")
-    assert "unsafe" not in headers["content-security-policy"]
-    assert headers["x-content-type-options"] == "nosniff"
+    policy = dict(one.strip().split(" ", 1) for one in headers["content-security-policy"].split(";"))
+    assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+    assert policy["img-src"] == "'self' blob: data:" and policy["require-trusted-types-for"] == "'script'"
+    assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
 
 
 @pytest.mark.parametrize("path", ["/../app.py", "/%2e%2e/app.py", "/..%2fapp.py", "/%2e%2e%2f%2e%2e%2flabeler.py"])
@@ -317,7 +319,7 @@ def served():
 
     def start(service: LabelService) -> str:
         listening = serve.listen(0)
-        server = uvicorn.Server(uvicorn.Config(make_app(service), log_level="error"))
+        server = make_server(make_app(service))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
 

@@ -126,7 +126,7 @@ def _coco(path: Path, content: Any) -> Table | None:
     None where it is other JSON."""
     if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
         return None
-    annotations = content["annotations"]
+    annotations = content["annotations"] if isinstance(content["annotations"], list) else []
     if not any(isinstance(annotation, dict) and "caption" in annotation for annotation in annotations):
         return None
     try:

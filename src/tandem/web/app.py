@@ -1,35 +1,42 @@
 """The routes: the page and its palette, GET /about, POST /label with up to 16 images, POST /explain with one, POST
 /captions with a table of captions, and POST /csv with labels."""
 
-import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
+from python_multipart.multipart import parse_options_header
 from starlette.applications import Starlette
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
+from tandem.web.answers import Json, read_json
+from tandem.web.limits import Slots
 from tandem.web.pages import page_routes
-from tandem.web.security import error_response, guards
+from tandem.web.security import HANDLERS, guards
 from tandem.web.service import LabelService
 
 PAGE = Path(__file__).with_name("page")
 TABLES = (".csv", ".tsv", ".txt", ".json")  # of captions
 FORM = 2**16  # bytes of a form without the image
+TABLE = 32 * 2**20  # bytes of a request with a table
+CSV_AT_ONCE = 4  # requests with rows; they are kept in memory
+UPLOADS = 32  # requests with a form at a time; each may have as many open files as images
 
 
 def make_app(service: LabelService) -> Starlette:
-    """Images are processed one at a time, in a thread, so that the server stays responsive."""
-    about, limiter, most = service.about, CapacityLimiter(1), service.about["max_photos"]
+    """Requests are computed one at a time, in a thread, so that the server stays responsive."""
+    about, limiter, uploads = service.about, CapacityLimiter(1), Slots(UPLOADS)
 
     def label(form: FormData) -> dict:
         """One result, or `results` of several images."""
@@ -51,38 +58,65 @@ def make_app(service: LabelService) -> Starlette:
         with saved_table(form) as (table, images):
             return {"captions": service.captions(table, images)}
 
-    async def csv(request: Request) -> PlainTextResponse:
-        try:
-            text = await run_sync(service.to_csv, read_rows(await request.body()))
-        except ValueError as error:
-            raise HTTPException(422, str(error)) from error
-        return PlainTextResponse(text, media_type="text/csv")
+    def csv(body: bytes) -> bytes:
+        return service.to_csv(read_rows(body)).encode("utf-8", "backslashreplace")
+
+    async def compute(request: Request, method: Callable, given: FormData | bytes) -> Any:
+        """In turn; what is computed for a client that has gone away meanwhile would be for nobody."""
+        async with limiter:
+            if await request.is_disconnected():
+                raise ClientDisconnect
+            return await run_sync(method, given)
 
     def form_endpoint(method: Callable[[FormData], dict]) -> Callable:
-        async def endpoint(request: Request) -> JSONResponse:
-            try:
-                async with request.form(max_files=most, max_fields=most + 2, max_part_size=FORM) as form:
-                    result = await run_sync(method, form, limiter=limiter)
-            except ValueError as error:
-                raise HTTPException(422, str(error)) from error
-            except ClientDisconnect as error:
-                raise HTTPException(400, "the upload was interrupted") from error
-            return JSONResponse(result)
+        async def answer(request: Request) -> Response:
+            check_form(request)
+            most = about["max_photos"]
+            async with request.form(max_files=most, max_fields=most + 2, max_part_size=FORM) as form:
+                return Json(await compute(request, method, form))
 
-        return endpoint
+        return endpoint(answer, uploads)
 
+    async def write_csv(request: Request) -> Response:
+        return Response(await compute(request, csv, await request.body()), media_type="text/csv")
+
+    table = [Middleware(RequestBodyLimitMiddleware, max_body_size=TABLE)]
     return Starlette(
         routes=[
-            Route("/about", lambda request: JSONResponse(about)),
+            Route("/about", lambda request: Json(about)),
             Route("/label", form_endpoint(label), methods=["POST"]),
             Route("/explain", form_endpoint(explain), methods=["POST"]),
-            Route("/captions", form_endpoint(captions), methods=["POST"]),
-            Route("/csv", csv, methods=["POST"]),
+            Route("/captions", form_endpoint(captions), methods=["POST"], middleware=table),
+            Route("/csv", endpoint(write_csv, Slots(CSV_AT_ONCE)), methods=["POST"], middleware=table),
             *page_routes(PAGE),
         ],
         middleware=guards(about["max_bytes"] + FORM),
-        exception_handlers={HTTPException: error_response},
+        exception_handlers=HANDLERS,
     )
+
+
+def endpoint(answer: Callable[[Request], Awaitable[Response]], slots: Slots) -> Callable:
+    """`answer` in one of the slots; what it finds wrong is an error of the request."""
+
+    async def guarded(request: Request) -> Response:
+        try:
+            with slots.taken():
+                return await answer(request)
+        except ValueError as error:
+            raise HTTPException(422, str(error)) from error
+        except ClientDisconnect as error:
+            raise HTTPException(400, "the upload was interrupted") from error
+
+    return guarded
+
+
+def check_form(request: Request) -> None:
+    """Raises HTTPException (415) unless the request has a form in UTF-8."""
+    kind, options = parse_options_header(request.headers.get("content-type"))
+    if kind not in (b"multipart/form-data", b"application/x-www-form-urlencoded"):
+        raise HTTPException(415, f"content type {kind.decode('latin-1')!r:.80}: expected multipart/form-data")
+    if (charset := options.get(b"charset", b"utf-8").lower()) != b"utf-8":
+        raise HTTPException(415, f"charset {charset.decode('latin-1')!r:.80}: expected utf-8")
 
 
 def read_photos(form: FormData, most: int | None = None) -> list[BinaryIO]:
@@ -134,7 +168,7 @@ def saved_table(form: FormData) -> Iterator[tuple[Path, list[str]]]:
     table, names = form.get("table"), form.get("names")
     if not isinstance(table, UploadFile) or not isinstance(names, UploadFile):
         raise ValueError("expected the files `table` and `names`")
-    images = json.load(names.file)
+    images = read_json(names.file.read())
     if not isinstance(images, list) or not images or not all(isinstance(name, str) for name in images):
         raise ValueError("names: expected a list of file names")
     suffix = Path(table.filename or "").suffix.lower()
@@ -150,7 +184,7 @@ def saved_table(form: FormData) -> Iterator[tuple[Path, list[str]]]:
 
 def read_rows(body: bytes) -> object:
     """`rows` of the JSON object; raises ValueError where it has none."""
-    content = json.loads(body)
+    content = read_json(body)
     if not isinstance(content, dict) or "rows" not in content:
         raise ValueError('expected {"rows": [{"id": ..., "labels": [...]}, ...]}')
     return content["rows"]

@@ -3,8 +3,14 @@
 import errno
 import socket
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
+
+if TYPE_CHECKING:
+    import uvicorn
+
+CONNECTIONS = 400  # at a time: with their files, fewer than the 1,024 that many systems let a process open
 
 
 def listen(port: int, target: str = "serve") -> socket.socket:
@@ -28,12 +34,28 @@ def listen(port: int, target: str = "serve") -> socket.socket:
     return found
 
 
-def serve(app: Starlette, listening: socket.socket) -> None:
-    """Until it is interrupted."""
+def make_server(app: Starlette) -> "uvicorn.Server":
+    """Ready to run; one more than CONNECTIONS is answered with 503."""
     import uvicorn
 
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3
+    from tandem.web.connection import TimedConnection
+
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http=TimedConnection,
+            ws="none",
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=CONNECTIONS,
+            timeout_graceful_shutdown=3,
+        )
     )
+
+
+def serve(app: Starlette, listening: socket.socket) -> None:
+    """Until it is interrupted."""
     with suppress(KeyboardInterrupt):  # uvicorn raises it after it has ended
-        uvicorn.Server(config).run(sockets=[listening])
+        make_server(app).run(sockets=[listening])

@@ -1,7 +1,6 @@
 """The routes of the review page: GET /about, /question/N and /photo/N, POST /answer and /undo."""
 
 import io
-from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
@@ -11,73 +10,83 @@ from PIL import Image
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from tandem.data.image_io import load_rgb
+from tandem.web.answers import Json, read_json
 from tandem.web.pages import page_routes
 from tandem.web.review_session import ReviewSession
-from tandem.web.security import error_response, guards
+from tandem.web.security import HANDLERS, guards
 
 PAGE = Path(__file__).with_name("review_page")
 PHOTO = 1280  # pixels of the longest side, at most
 BODY = 2**20  # bytes of an answer
+DIGITS = 9  # of the number of a question
 
 
 def make_review_app(session: ReviewSession) -> Starlette:
     """Answers are written one at a time, in the order in which they come."""
     limiter = CapacityLimiter(1)
 
-    async def question(request: Request) -> JSONResponse:
-        return _json(session.question, request.path_params["number"])
+    async def question(request: Request) -> Json:
+        return _json(session.question, _number(request))
 
     async def photo(request: Request) -> Response:
         try:
-            file = session.photo(request.path_params["number"])
+            file = session.photo(_number(request))
             if file is None:
                 raise ValueError("this competition has no images")
             return Response(await run_sync(_jpeg, file, limiter=limiter), media_type="image/jpeg")
         except (ValueError, OSError) as error:
             raise HTTPException(404, str(error)) from error
 
-    async def answer(request: Request) -> JSONResponse:
+    async def answer(request: Request) -> Json:
         given = await _body(request)
         if type(given.get("number")) is not int or not isinstance(given.get("labels"), dict):
             raise HTTPException(422, 'expected {"number": 0, "labels": {"cat": 1}}')
         return _json(session.answer, given["number"], given["labels"])
 
-    async def undo(request: Request) -> JSONResponse:
+    async def undo(request: Request) -> Json:
         return _json(session.undo)
 
-    async def about(request: Request) -> JSONResponse:
+    async def about(request: Request) -> Json:
         return _json(lambda: session.about)
 
     return Starlette(
         routes=[
             Route("/about", about),
-            Route("/question/{number:int}", question),
-            Route("/photo/{number:int}", photo),
+            Route("/question/{number}", question),
+            Route("/photo/{number}", photo),
             Route("/answer", answer, methods=["POST"]),
             Route("/undo", undo, methods=["POST"]),
             *page_routes(PAGE),
         ],
         middleware=guards(BODY),
-        exception_handlers={HTTPException: error_response},
+        exception_handlers=HANDLERS,
     )
 
 
-def _json(method: Any, *args: Any) -> JSONResponse:
+def _number(request: Request) -> int:
+    """Of a question; raises HTTPException (404) where it is none."""
+    text = request.path_params["number"]
+    if not text.isdecimal() or len(text) > DIGITS:
+        raise HTTPException(404, f"question {text!r:.20}: expected a number")
+    return int(text)
+
+
+def _json(method: Any, *args: Any) -> Json:
     try:
-        return JSONResponse(method(*args))
+        return Json(method(*args))
     except (ValueError, OSError) as error:  # also a file that was edited by hand, and a full disk
         raise HTTPException(422, str(error)) from error
 
 
 async def _body(request: Request) -> dict[str, Any]:
     try:
-        given = await request.json()
-    except (JSONDecodeError, UnicodeDecodeError) as error:
-        raise HTTPException(422, f"expected JSON: {error}") from error
+        given = read_json(await request.body())
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from error
     return given if isinstance(given, dict) else {}
 
 

@@ -13,6 +13,8 @@ from tandem.data.image_names import id_of_image
 from tandem.data.split_tables import read_image_rows
 from tandem.data.submission import submission_form
 
+MAX_CELLS = 50_000_000  # rows times labels
+
 
 class SubmissionRows:
     """Writes labelled photos as the submission is written; the name of a known image is mapped to its id."""
@@ -40,6 +42,9 @@ class SubmissionRows:
         names = self.form.names
         if not isinstance(rows, list) or not rows:
             raise ValueError('rows: expected a list of objects such as {"id": "1.jpg", "labels": ["cat"]}')
+        if len(rows) * len(names) > MAX_CELLS:
+            most = MAX_CELLS // len(names)
+            raise ValueError(f"rows: {len(rows):,} of {len(names):,} labels; expected at most {most:,} in one request")
         column = {name: j for j, name in enumerate(names)}
         pred, proba = np.zeros((len(rows), len(names)), np.uint8), np.zeros((len(rows), len(names)))
         ids: dict[str, int] = {}

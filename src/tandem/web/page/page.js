@@ -163,12 +163,18 @@ async function save() {
     link.click();
     setTimeout(() => URL.revokeObjectURL(url), 60_000);
     unsaved = false;
-    const left = photos.length - rows.length;
-    tell(`${link.download}: ${count(rows.length, "photo")}.${left ? ` Left out: ${count(left, "photo")} without labels.` : ""}`);
+    const left = photos.length - rows.length, formulas = rows.filter((photo) => isFormula(photo.name)).length;
+    const notes = [`${link.download}: ${count(rows.length, "photo")}.`];
+    if (left) notes.push(`Left out: ${count(left, "photo")} without labels.`);
+    if (formulas) notes.push(`${count(formulas, "name")} that a spreadsheet would compute as a formula: import the columns there as text.`);
+    tell(notes.join(" "));
   } catch (error) {
     tell(`Not saved: ${error.message}`);
   }
 }
+
+// the file keeps such names: a submission has the ids as they are
+const isFormula = (text) => /^[=+\-@\t\r]/.test(text);
 
 function clear() {
   if (unsaved && !confirm("Labels and corrections that are not saved will be lost. Remove all photos?")) return;
@@ -244,6 +250,7 @@ document.addEventListener("paste", (event) => {
   event.preventDefault();
   add(chosen(files));
 });
+addEventListener("busy", ({ detail }) => tell(detail));
 addEventListener("beforeunload", (event) => {
   if (unsaved) event.preventDefault(); // the browser asks whether to leave
 });

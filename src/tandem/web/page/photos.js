@@ -79,12 +79,13 @@ export async function labelPhotos(batch) {
     const answers = batch.length > 1 ? answer.results : [answer];
     batch.forEach((photo, i) => settle(photo, requests[i], answers[i]));
   } catch (error) {
-    if (error instanceof RequestError && error.status && batch.length === 1) {
+    const isAnswer = error instanceof RequestError && error.status && error.status !== 503; // a busy server has none
+    if (isAnswer && batch.length === 1) {
       settle(batch[0], requests[0], { error: error.message });
       return;
     }
     for (const photo of batch) photo.state = "waiting";
-    if (!error.status) throw error;
+    if (!isAnswer) throw error;
     for (const photo of batch) await labelPhotos([photo]); // one of them is at fault
   }
 }
