@@ -5,9 +5,11 @@ endif
 COMP ?= sample
 $(if $(filter-out 1,$(words $(COMP)))$(strip $(foreach c,/ . * ? [ ; & | < > ~ ' " ` \ $$,$(findstring $c,$(COMP)))),$(error COMP='$(COMP)': expected the name of one competition))
 PYTHON ?= python3
+PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
+LOCKED = $(if $(filter-out 0,$(or $(LOCK),1)),$(PIP) --no-deps --require-hashes -r $1.lock)
 READY := .venv/.ready $(if $(filter ray,$(ENGINE)),.venv/.ready-ray)
 # those of the command line that only one target is to know, so that it can refuse them
-GIVEN = $(if $(word 2,$(MAKECMDGOALS)),,$(foreach v,$(filter-out COMP CORES DEVICE ENGINE RAY_ADDRESS PYTHON TRUST COLUMNS BROWSER MAKE% TANDEM_% HF_% CUDA_%,$(.VARIABLES)), \
+GIVEN = $(if $(word 2,$(MAKECMDGOALS)),,$(foreach v,$(filter-out COMP CORES DEVICE ENGINE RAY_ADDRESS PYTHON LOCK TRUST COLUMNS BROWSER MAKE% TANDEM_% HF_% CUDA_%,$(.VARIABLES)), \
   $(if $(findstring command,$(origin $v)),$(if $($v),$v=$(call quoted,$($v))))))
 TANDEM = @$(if $(CORES),TANDEM_THREADS="$(CORES)") $(if $(DEVICE),TANDEM_DEVICE="$(DEVICE)") $(if $(ENGINE),TANDEM_ENGINE="$(ENGINE)") $(if $(RAY_ADDRESS),RAY_ADDRESS="$(RAY_ADDRESS)") $(if $(strip $(GIVEN)),TANDEM_GIVEN=$(call quoted,$(strip $(GIVEN)))) .venv/bin/python -m tandem $@ $(COMP)
 quoted = '$(subst ','\'',$1)'
@@ -17,7 +19,7 @@ GOAL = $(if $(EXPS),--exps "$(EXPS)") $(if $(STACK),--stack "$(STACK)") $(if $(B
 .NOTPARALLEL:  # goals in order, -jN changes nothing: tasks run side by side as cores are free
 .DEFAULT_GOAL := help
 .PHONY: help setup import check plan folds features train pseudo stack submit scores report explain ablation predict \
-  bundle serve review seeds tune add-features add-predictions blend new-model download upload leaderboard test test-all torture bench clean clean-cache
+  bundle serve review seeds tune add-features add-predictions blend new-model download upload leaderboard test test-all test-pythons lock licences audit torture bench clean clean-cache
 
 help:  ## Start: this list
 	@echo "Tandem: from a competition zip to a validated submission."
@@ -34,18 +36,19 @@ help:  ## Start: this list
 	@printf '\nExamples:\n  %s\n  %s\n  %s\n' 'make submit' 'make import ZIP=birds.zip COMP=birds' \
 	  'make predict COMP=birds IMAGES=photos OUT=labels.csv'
 
-setup: $(READY)  ## Start: .venv with requirements.txt (every other target does it first) |  | PYTHON=python3.11
-.venv/.ready: requirements.txt pyproject.toml
+setup: $(READY)  ## Start: .venv with requirements.txt (every other target does it first) |  | PYTHON=python3.11 LOCK=0 (no hashes)
+.venv/.ready: requirements.txt requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: $(PYTHON) is older than 3.11; choose another: make PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(PIP) --no-deps $$(grep -E '^torch(vision)?==' requirements.txt)
+	$(call LOCKED,requirements)
+	$(PIP) -r requirements.txt  # what torch pulls in on this machine, and all without the lock
+	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
-.venv/.ready-ray: requirements-ray.txt .venv/.ready
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-ray.txt && touch $@
-.venv/.ready-dev: requirements-dev.txt requirements-ray.txt .venv/.ready
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt && touch $@
+.venv/.ready-ray .venv/.ready-dev: .venv/.ready-%: requirements-%.txt requirements-%.lock requirements-ray.txt .venv/.ready
+	$(call LOCKED,requirements-$*)
+	$(PIP) -r requirements-$*.txt && touch $@
 
 import: $(READY)  ## Start: unpack a competition, infer its competition.toml | ZIP=file.zip (or DIR=folder) COMP=name | LABELS= ID= IMAGE= CAPTION= METRIC= SET="key=value"
 	$(TANDEM) $(if $(ZIP),--zip "$(ZIP)") $(if $(DIR),--dir "$(DIR)") \
@@ -108,7 +111,13 @@ test: .venv/.ready-dev  ## Project: lint, types and tests
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 test-all: .venv/.ready-dev  ## Project: the tests, also those that take minutes
-	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow or not slow"
+	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow or not slow" && $(MAKE) --no-print-directory test-pythons
+lock licences audit test-pythons: .venv/.ready-dev
+	@PYTHONPATH=tests:src .venv/bin/python -m supply_chain.$(subst test-,,$@)
+lock:  ## Project: requirements*.lock: exact versions with SHA-256, which the set-up asks for
+licences:  ## Project: the licence of each dependency, of the weights and of the sample's fonts
+audit:  ## Project: known weaknesses of the locked versions, by pip-audit
+test-pythons:  ## Project: the tests that need no torch, on Python 3.12 and 3.13 where installed
 torture: .venv/.ready-dev  ## Project: kill runs and feed broken input, and count the faults |  | MINUTES=60 CAMPAIGNS="kill disk" SEED=1
 	@PYTHONPATH=tests .venv/bin/python -m torture $(if $(MINUTES),--minutes "$(MINUTES)") $(if $(CAMPAIGNS),--campaigns "$(CAMPAIGNS)") $(if $(SEED),--seed "$(SEED)")
 bench: .venv/.ready-dev  ## Project: the measured speeds

@@ -17,7 +17,7 @@ ZIP = ROOT.parent / "shared" / "data" / "coco19-mini.zip"
 def checkout(tmp_path_factory):
     """A copy of the project beside the installed environment, so that the run leaves the checkout alone."""
     folder = tmp_path_factory.mktemp("checkout")
-    for name in ("Makefile", "requirements.txt", "pyproject.toml", "sets.toml"):
+    for name in ("Makefile", "requirements.txt", "requirements.lock", "pyproject.toml", "sets.toml"):
         shutil.copy2(ROOT / name, folder / name)
     for name in ("configs", "src"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))

@@ -1,0 +1,1 @@
+"""Versions with hashes, licences, known weaknesses, other Pythons: `make lock licences audit test-pythons`."""
