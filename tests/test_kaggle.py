@@ -442,6 +442,13 @@ def test_ctrl_c_stops_the_waiting_and_not_the_submission(kaggle, imported, capsy
     assert row_of(imported)[2:] == ("", "1000")
 
 
+def test_a_connection_lost_while_waiting_is_told_apart_from_a_submission_that_was_not_sent(kaggle, imported, capsys):
+    kaggle.plan["GetSubmission"] = ["cut"] * 100
+    message = said(capsys, "upload", "birds")
+    assert "submission 1000 stays at Kaggle, do not send it again; its score: make journal COMP=birds" in message
+    assert row_of(imported)[2:] == ("", "1000")
+
+
 def test_waiting_ends_by_itself_and_looks_less_and_less_often(clock):
     pending = client.Submission(1, None, "a.csv", "", "pending", "", "", "", "")
     assert upload.wait_for_score(lambda: pending, clock, clock.sleep) is None

@@ -33,7 +33,8 @@ def complete(paths: Paths, answers: Mapping[str, Any] | None = None) -> Inferenc
     changed = {key for key, value in answers.items() if before.get(key, value) != value}
     own |= labels_of(changed) - set(answers)
     given = {key: value for key, value in before.items() if key not in own and value != OPEN} | answers
-    require_types(TypeAdapter(Competition), nested(given), paths.competition)
+    answered = {key: value for key, value in given.items() if value != OPEN}
+    require_types(TypeAdapter(Competition), nested(answered), paths.competition)
     found = infer_competition(paths.input, given)
     text = to_toml(found.values, found.questions)
     if before:

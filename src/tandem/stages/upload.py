@@ -54,22 +54,30 @@ def main(args: Namespace) -> None:
         row = {"time": now, "name": about.get("name", str(file)), "note": note, **about}
         journal.add_public_score(paths, digest, None, id, about=row)
         print(f'sent as submission {id}, note "{note}"', flush=True)
-        later = f"its score: make journal COMP={args.comp} REMOTE=1, or {kaggle.page}/submissions"
-        try:
-            made = wait_for_score(lambda: kaggle.submission(id))
-        except KeyboardInterrupt:
-            made = None
-        if made is None:
-            print(f"\nno longer waiting; the submission stays at Kaggle; {later}")
-            return
-        if made.status == "error":
-            journal.add_public_score(paths, digest, "error", id)
-            raise ValueError(
-                f"{file}: Kaggle can't score submission {id}: {made.error or 'no reason given'}; {kaggle.page}"
-            )
-        journal.add_public_score(paths, digest, made.public, id, made.private)
-        print(f"public score {made.public or 'not shown by this competition'}; written into {paths.journal}")
-        print(kaggle.quota(per_day).about)
+        made = scored(kaggle, id, per_day, args.comp)
+    if made is None:
+        return
+    journal.add_public_score(paths, digest, "error" if made.status == "error" else made.public, id, made.private)
+    if made.status == "error":
+        raise ValueError(
+            f"{file}: Kaggle can't score submission {id}: {made.error or 'no reason given'}; {kaggle.page}"
+        )
+    print(f"public score {made.public or 'not shown by this competition'}; written into {paths.journal}")
+
+
+def scored(kaggle: Kaggle, id: int, per_day: int, comp: str) -> Submission | None:
+    """The submission with its score; None where the user stops waiting, or it takes too long."""
+    later = f"its score: make journal COMP={comp} REMOTE=1, or {kaggle.page}/submissions"
+    try:
+        print(kaggle.quota(per_day).about, flush=True)
+        made = wait_for_score(lambda: kaggle.submission(id))
+    except KeyboardInterrupt:
+        made = None
+    except ValueError as error:
+        raise ValueError(f"submission {id} stays at Kaggle, do not send it again; {later}; now: {error}") from error
+    if made is None:
+        print(f"\nno longer waiting; the submission stays at Kaggle; {later}")
+    return made
 
 
 def chosen_file(paths: Paths, file: Path | None, exp: str) -> Path:
