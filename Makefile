@@ -123,9 +123,9 @@ torture: .venv/.ready-dev  ## Project: kill runs and feed broken input, and coun
 bench: .venv/.ready-dev  ## Project: the measured speeds
 	@for b in benchmarks/*.py; do echo "== $$b"; .venv/bin/python $$b || exit 1; done
 $(if $(and $(filter clean,$(MAKECMDGOALS)),$(filter-out clean,$(MAKECMDGOALS))),$(error make clean must be the only target: make clean COMP=$(COMP) && make $(filter-out clean,$(MAKECMDGOALS)) COMP=$(COMP)))
-clean:  ## Project: remove all that was built for a competition, never its input | COMP=name
-	rm -rf build/$(COMP) features/$(COMP) models/$(COMP) oof/$(COMP) submissions/$(COMP) reports/$(COMP) folds/$(COMP).csv folds/$(COMP).json bundles/$(COMP).zip
-clean-cache: $(READY)  ## Project: remove features and resized images: results stay, training makes them again | COMP=name
+clean clean-cache: $(READY)
 	$(TANDEM)
+clean:  ## Project: remove all that was built for a competition, never its input | COMP=name
+clean-cache:  ## Project: remove features and resized images: results stay, training makes them again | COMP=name
 .DEFAULT:
 	@test -x .venv/bin/python && .venv/bin/python -m tandem $@ COMP=$(COMP) || { echo "make help lists the targets" >&2; exit 2; }

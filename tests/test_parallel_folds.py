@@ -13,7 +13,7 @@ WAITS = """
 import os, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from tandem.runtime.processes import end_with
+from tandem.runtime.processes import end_with_parent
 
 def work():
     print(os.getpid(), flush=True)
@@ -21,8 +21,7 @@ def work():
 
 if __name__ == "__main__":
     context = get_context("spawn")
-    begun = (os.getpid(), context.Event())
-    with ProcessPoolExecutor(1, context, end_with, begun) as pool:
+    with ProcessPoolExecutor(1, context, end_with_parent) as pool:
         pool.submit(work).result()
 """
 

@@ -23,11 +23,11 @@ from tandem.graph import declared_stages
 from tandem.graph.costs import Planned
 from tandem.graph.declared_stages import Graph
 from tandem.graph.experiment_dir import Experiments
+from tandem.graph.lock import remove_leftovers
 from tandem.graph.plan import Step, carry_out
 from tandem.graph.task import Task
 from tandem.runtime.executor import LocalPool
 from tandem.stages import _costs, clean_cache, plan
-from tandem.stages._run import remove_leftovers
 
 NAMES, MEMBERS = ("cat", "sky"), ["looks", "words"]
 ROWS, TEST = 40, 6

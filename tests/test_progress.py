@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tandem.artifacts.atomic_io import write_text
 from tandem.artifacts.paths import Paths
+from tandem.graph.lock import remove_leftovers
 from tandem.runtime.run_progress import RunState, RunTask
-from tandem.stages._run import remove_leftovers
 
 SRC = Path(__file__).parents[1] / "src"
 RUN = """

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from tandem.runtime.duration import budget
+from tandem.runtime.signals import Stopped, stop_on_signals
 from tandem.runtime.wrong_values import WrongOption, WrongValue, command_with, nearest_first
 
 STAGES = {
@@ -47,6 +48,7 @@ STAGES = {
     "scores": "print the out-of-fold table",
     "review": "look at suspect labels one by one, and correct them",
     "report": "write one HTML page about a submission",
+    "clean": "remove all that was built for a competition, never its input",
     "clean-cache": "remove features and resized images, which are made again where they are needed",
 }
 DEFAULT = "sample"
@@ -60,6 +62,7 @@ PRINT = (*BUILD, "scores", "explain")
 # every stage takes these; the variable of the environment that each sets, but for the device: see config/device.py
 COMMON = {"DEVICE": "", "ENGINE": "TANDEM_ENGINE", "RAY_ADDRESS": "RAY_ADDRESS"}
 GIVEN = "TANDEM_GIVEN"  # variable: those of make's command line, as NAME='value'; none where make has several goals
+INTERRUPTED = 130  # 128 + SIGINT, as a shell counts
 CLOSED_PIPE = 141  # 128 + SIGPIPE, as a shell counts
 EXAMPLES = {
     "new-model": {"NAME": "mine"},
@@ -150,10 +153,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     before, threading.excepthook = threading.excepthook, lambda caught: report_bug(words, caught.exc_value)
     try:
-        return run_command(words)
-    except KeyboardInterrupt:
-        print("\nstopped; the same command continues from here", file=sys.stderr)
-        return 130
+        with stop_on_signals():
+            return run_command(words)
+    except KeyboardInterrupt as error:
+        with suppress(OSError):  # the terminal may be closed
+            print("\nstopped; the same command continues from here", file=sys.stderr, flush=True)
+        return error.status if isinstance(error, Stopped) else INTERRUPTED
     except Exception as error:
         return report_bug(words, error)
     finally:

@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from tandem.api_results import Folds, ImageExplanation, Labels, Score, Scores, Training, score_of
@@ -15,6 +14,7 @@ from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
 from tandem.graph.experiment_dir import Experiments, command_for
 from tandem.graph.keys import STACK
 from tandem.runtime.duration import Budget
+from tandem.runtime.leftovers import scratch_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,8 +147,8 @@ class CompetitionResults:
         from tandem.stages._run import run_command
 
         given = {"oof": oof, "test": test, "folds": folds}
-        with TemporaryDirectory() as folder:
-            files = {key: _as_file(value, Path(folder) / f"{key}.parquet") for key, value in given.items()}
+        with scratch_folder() as folder:
+            files = {key: _as_file(value, folder / f"{key}.parquet") for key, value in given.items()}
             with self._in_root():
                 options = {"name": name, "kind": kind, "again": again, "remove": False, **files}
                 run_command("add_predictions", self.name, **options)

@@ -73,7 +73,7 @@ class Paths:
 
     # what `check` and the graph keep: safe to delete
     build = _Place("build/{comp}")
-    lock = _Place("build/{comp}/lock")
+    lock = _Place("build/.{comp}.lock")  # beside it: a run that is going on keeps its lock when `build` is removed
     progress = _Place("build/{comp}/.progress.partial")  # events of the run; one that was killed leaves it to the next
     costs = _Place("build/{comp}/costs.json")  # seconds on this machine of what was probed and of what ran
     digests = _Place("build/{comp}/digests.json")

@@ -7,8 +7,6 @@ from importlib.metadata import distribution, packages_distributions, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tandem import __version__
 from tandem.artifacts.atomic_io import digest, file_digest, write_json, write_text, write_with
 from tandem.artifacts.paths import Paths, bundle_manifest
@@ -17,16 +15,13 @@ from tandem.config.encoders import Encoder
 from tandem.config.experiments import Experiment
 from tandem.config.own_code import code_files, imported_modules
 from tandem.config.trusted_code import code_digest
-from tandem.data.split_tables import has_caption
 from tandem.ensemble.stacking import load_no_caption_stack, load_stack
 from tandem.features import pretrained_weights as pretrained
 from tandem.features.extract import save_weights, used_tensors
 from tandem.features.weight_files import weights_file
 from tandem.graph.experiment_dir import ExperimentDir
-from tandem.inference.bundle_reader import FORMAT, open_bundle, sha256
-from tandem.inference.labeler import Labeler
+from tandem.inference.bundle_reader import FORMAT, sha256
 from tandem.inference.training_photos import TrainingPhotos
-from tandem.metrics import f1_samples
 from tandem.runtime.resources import versions
 
 # what labelling imports
@@ -35,24 +30,29 @@ REQUIRED = ("torch", "torchvision", "timm", "sentence-transformers", "numpy", "s
 DATE = (1980, 1, 1, 0, 0, 0)  # of every file in the zip, so that the same files make the same zip
 SCORES = ("metric", "greater_is_better", "score", "without")  # fields that labelling reads
 SUFFIXES = (".json", ".safetensors", ".txt")  # of a stack's files
-MIN_F1 = 0.95  # per row, of the bundle's label sets against those of its source
 RECORD = ("key", "inputs")  # not copied: what is in a bundle is never stale
 
 
 def write_bundle(
-    trained: ExperimentDir, folds: int, root: Path, fallback: ExperimentDir | None = None, chosen_from: int = 1
+    trained: ExperimentDir,
+    folds: int,
+    root: Path,
+    fallback: ExperimentDir | None = None,
+    chosen_from: int = 1,
+    bits: int = 8,
 ) -> dict[str, Any]:
     """Fills the new folder `root` with what labelling by an experiment needs, the first `folds` models of each member
     or all (0), and the `fallback` for images without a caption if every member needs captions; returns the manifest.
 
     chosen_from  number of ensembles that it is the best of, by their scores on the training rows
+    bits         of a number of the pretrained weights, see `save_weights`
     """
     out = Paths(trained.paths.comp, root)
     trained.require_models()
     _copy(trained.paths.competition, out.competition)
     used = load_stack(trained.paths, trained.name)[1] if trained.is_stack else [trained.name]
     members = [trained.sibling(name) for name in used] + ([fallback] if fallback else [])
-    _write_weights([encoder for member in members for encoder in member.config.pretrained], out)
+    _write_weights([encoder for member in members for encoder in member.config.pretrained], out, bits)
     for member in members:
         _write_experiment(member, folds, out)
     if trained.is_stack:
@@ -144,7 +144,7 @@ def bundled_weights(encoder: Encoder) -> str:
     return f"{name}-{digest([encoder.model, own])[:8]}" + (".safetensors" if one_file else "")
 
 
-def _write_weights(encoders: Sequence[Encoder], out: Paths) -> None:
+def _write_weights(encoders: Sequence[Encoder], out: Paths, bits: int) -> None:
     """The tensors that the frozen parts of the encoders use, once for each pretrained model."""
     sharing: dict[str, list[Encoder]] = {}
     for encoder in encoders:
@@ -153,7 +153,7 @@ def _write_weights(encoders: Sequence[Encoder], out: Paths) -> None:
         first, path = users[0], out.weights(file)
         used = {name for encoder in users for name in used_tensors(encoder)}
         path.parent.mkdir(exist_ok=True)
-        save_weights(first, path, used)
+        save_weights(first, path, used, bits)
 
 
 def _write_experiment(member: ExperimentDir, folds: int, out: Paths) -> None:
@@ -220,36 +220,6 @@ def licence_text(licences: dict[str, str]) -> str:
     parts = {"Tandem's code": own.read_text(encoding="utf-8") if own.is_file() else "Apache-2.0"}
     parts |= {f"The weights of {model}": text for model, text in licences.items()}
     return "\n".join(f"{'=' * 100}\n{what}: {text}\n" for what, text in parts.items())
-
-
-def verify_bundle(
-    bundle: Path,
-    trained: ExperimentDir,
-    folds: int,
-    files: Sequence[Path] | None,
-    captions: Sequence[str],
-    trust: str = "",
-) -> str:
-    """One line on how predictions for these images differ from the source's; raises ValueError where the F1 per row
-    of the label sets against those of the source is below MIN_F1."""
-    # without a caption the source may choose another fallback, among all its experiments
-    rows = [i for i, caption in enumerate(captions) if has_caption(caption)] or range(len(captions))
-    files, captions = files and [files[i] for i in rows], [captions[i] for i in rows]
-    opened = open_bundle(bundle, trust) if trust else open_bundle(bundle)
-    labelers = Labeler.of(trained.paths, trained.name, folds), Labeler.of(*opened)
-    source, bundled = (list(labeler.label(files, captions, False, False)) for labeler in labelers)
-    names = labelers[0].names
-    y, pred = (np.array([[name in one.labels for name in names] for one in found]) for found in (source, bundled))
-    pairs = [(a.proba or {}, b.proba or {}) for a, b in zip(source, bundled, strict=True)]
-    difference = max(abs(a.get(name, 0.0) - b.get(name, 0.0)) for a, b in pairs for name in names)
-    f1, same = f1_samples(y, pred, zero_division=1.0), (y == pred).all(1).sum()
-    line = (
-        f"checked on {len(rows)} rows: F1 per row against the source {f1:.4f}, labels the same on {same}, "
-        f"probabilities differ by {difference:.3f} at most"
-    )
-    if f1 < MIN_F1:
-        raise ValueError(f"the bundle and its source differ, expected an F1 per row of {MIN_F1} or more; {line}")
-    return line
 
 
 def readme(manifest: Mapping[str, Any]) -> str:

@@ -131,4 +131,9 @@ def choose_best(choices: Sequence[Choice], budget: Cost) -> Choice:
         found = [f"{c.title}, {c.cost.mb:.1f} MB and {c.cost.ms:.1f} ms" for c in (small, quick)]
         limits = f"{budget.mb:g} MB and {budget.ms:g} ms per image"
         raise ValueError(f"nothing fits {limits}: the smallest is {found[0]}; the quickest {found[1]}")
-    return max(affordable, key=lambda c: (c.merit, c.folds, -c.cost.mb))
+    return max(affordable, key=rank)
+
+
+def rank(choice: Choice) -> tuple[float, int, float]:
+    """More is better: the score, then the most models, then the smallest."""
+    return choice.merit, choice.folds, -choice.cost.mb

@@ -31,6 +31,8 @@ def kept_squares(paths: Paths, split: str, side: int) -> list[np.ndarray]:
     key = digest({"images": rows["sha"], "side": side, "version": VERSION})
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):  # folds in several processes ask for it at the same time
+        if not (partial := path.with_suffix(".partial.npy")).exists():
+            _state(partial).unlink(missing_ok=True)  # of a run that was killed after the last image
         if not (path.exists() and _saved(path)[0] == key):
             _write(path, [Resized(paths.input / file, side) for file in rows["file"]], key)
     squares = np.load(path, mmap_mode="r")

@@ -62,13 +62,15 @@ def used_tensors(cfg: ClipEncoder) -> "dict[str, torch.Tensor]":
     return load_pair(cfg.model).tensors(cfg.reads == "image" or cfg.prompts, cfg.reads == "caption" or cfg.prompts)
 
 
-def save_pair(model: str, folder: Path, used: Container[str]) -> None:
-    """Writes a folder that `load_pair` takes, matrices and kernels in float16; tensors not in `used` are zeros."""
+def save_pair(model: str, folder: Path, used: Container[str], bits: int = 16) -> None:
+    """Writes a folder that `load_pair` takes, matrices and kernels in float16 unless `bits` is 32; tensors not in
+    `used` are zeros."""
     from safetensors.torch import save_file
 
     pair = load_pair(model)
     folder.mkdir(parents=True, exist_ok=True)
     pair.describe(folder)
     state = {name: t if name in used else t * 0 for name, t in pair.network.state_dict().items()}
-    state = {name: (t.half() if t.ndim > 1 and t.is_floating_point() else t).contiguous() for name, t in state.items()}
+    halved = {name for name, t in state.items() if bits < 32 and t.ndim > 1 and t.is_floating_point()}
+    state = {name: (t.half() if name in halved else t).contiguous() for name, t in state.items()}
     write_with(folder / pair.weights, partial(save_file, state, metadata={"format": "pt"}))

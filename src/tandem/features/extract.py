@@ -50,14 +50,17 @@ def used_tensors(cfg: Encoder) -> dict[str, "torch.Tensor"]:
     return (load_backbone(cfg.model, cfg.weights_name) if image else load_sentences(cfg.model)).state_dict()
 
 
-def save_weights(cfg: Encoder, path: Path, used: Container[str]) -> None:
-    """Writes the pretrained weights to a file or folder that the encoder takes; tensors not in `used` are zeros."""
+def save_weights(cfg: Encoder, path: Path, used: Container[str], bits: int = 8) -> None:
+    """Writes the pretrained weights to a file or folder that the encoder takes; tensors not in `used` are zeros.
+
+    bits  of a number: 8 (int8 for caption models, float16 for others), 16 or 32
+    """
     if cfg.family == "clip":
-        _module(cfg, "weights").save_pair(cfg.model, path, used)
+        _module(cfg, "weights").save_pair(cfg.model, path, used, bits)
     elif cfg.family == "image":
-        save_backbone(cfg.model, cfg.weights_name, path, used)
+        save_backbone(cfg.model, cfg.weights_name, path, used, bits)
     else:
-        save_sentences(cfg.model, path, used)
+        save_sentences(cfg.model, path, used, bits)
 
 
 def encoded_ids(paths: Paths, cfg: Encoder, split: str) -> list[str]:

@@ -1,11 +1,9 @@
 """Where pretrained weights come from: a package that ships them, a local safetensors file, or the hub."""
 
-import atexit
 import importlib.util
 import json
 import shutil
 import sys
-import tempfile
 from collections.abc import Container
 from contextlib import suppress
 from functools import cache, partial
@@ -24,6 +22,7 @@ from tandem.features.weight_files import (
     shapes,
     weights_file,
 )
+from tandem.runtime.leftovers import process_folder
 
 if TYPE_CHECKING:  # licences and names of packages are read by processes that never load torch
     import torch
@@ -127,30 +126,32 @@ def input_record(network: Any, model: str, weights: str) -> dict[str, str] | Non
     return {ABOUT: json.dumps({key: network.pretrained_cfg[key] for key in INPUT})}
 
 
-def save_backbone(model: str, weights: str, path: Path, used: Container[str]) -> None:
+def save_backbone(model: str, weights: str, path: Path, used: Container[str], bits: int = 16) -> None:
     """Writes a file that `load_backbone` takes as `weights` of the model's `architecture`, matrices and kernels in
-    float16; tensors not in `used` are zeros."""
+    float16 unless `bits` is 32; tensors not in `used` are zeros."""
     import torch
     from safetensors.torch import save_file
 
     network: Any = load_backbone(model, weights)
     state = {k: t if k in used else torch.zeros_like(t) for k, t in network.state_dict().items()}
-    state = {k: (t.half() if t.ndim > 1 else t).contiguous() for k, t in state.items()}
+    state = {k: (t.half() if t.ndim > 1 and bits < 32 else t).contiguous() for k, t in state.items()}
     write_with(path, partial(save_file, state, metadata=input_record(network, model, weights)))
 
 
-def save_sentences(model: str, folder: Path, used: Container[str]) -> None:
-    """Writes a folder that `load_sentences` takes as `model`, in int8; tensors not in `used` are zeros."""
+def save_sentences(model: str, folder: Path, used: Container[str], bits: int = 8) -> None:
+    """Writes a folder that `load_sentences` takes as `model`, in int8, float16 or float32 (8, 16 or 32 `bits`); tensors
+    not in `used` are zeros."""
     from safetensors.torch import load_file, save_file
 
     from tandem.features.int8 import PACKED, pack
 
-    sentences = load_sentences(model).half()
+    sentences = load_sentences(model)
+    sentences = sentences if bits == 32 else sentences.half()
     for name, tensor in sentences.state_dict().items():
         if name not in used:
             tensor.zero_()
     sentences.save(str(folder), create_model_card=False)
-    for file in folder.rglob("*.safetensors"):
+    for file in folder.rglob("*.safetensors") if bits == 8 else ():
         write_with(file, partial(save_file, pack(load_file(file), set()), metadata=PACKED))
 
 
@@ -168,9 +169,7 @@ def _unpacked(folder: Path) -> Path:
 
     if not any(is_packed(file) for file in folder.rglob("*.safetensors")):
         return folder
-    temporary = tempfile.mkdtemp(prefix="tandem-")
-    atexit.register(shutil.rmtree, temporary, ignore_errors=True)
-    copied = Path(temporary) / folder.name
+    copied = process_folder() / folder.name
     for file in sorted(f for f in folder.rglob("*") if f.is_file()):
         copy = copied / file.relative_to(folder)
         copy.parent.mkdir(parents=True, exist_ok=True)

@@ -2,20 +2,18 @@
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tandem.artifacts.atomic_io import file_digest, read_json
+from tandem.artifacts.atomic_io import read_json
 from tandem.artifacts.paths import Paths, bundle_manifest, check_name
 from tandem.config.experiments import make_experiment
 from tandem.config.own_code import FILE
 from tandem.config.trusted_code import require_trusted_bundle
-from tandem.data.archive import unpack_zip
 from tandem.features.clip_pair import HUGGING_FACE, OPEN_CLIP
 from tandem.graph.experiment_dir import ExperimentDir, Experiments
+from tandem.inference.bundle_cache import unpacked
 
 # 1: caption models in half precision; 1 and 2: settings in build/, not in run.json; 1 to 3: one decoder
 FORMAT = 4
@@ -31,17 +29,13 @@ def open_bundle(path: Path, trust: str = "") -> tuple[Paths, str]:
     FileNotFoundError, or ValueError where it is not a bundle, a file of it was changed, or it has Python code of its
     own whose digest is not `trust`. Runs nothing of it."""
     if path.is_dir():
-        root = path.resolve()
+        check_files(root := path.resolve())
     elif path.is_file():
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        root = cache / "tandem" / file_digest(path)
-        if not root.exists():
-            _unpack_as(path, root)
+        root = unpacked(path, whole=check_files)
     else:
         raise FileNotFoundError(f"{path}: no such bundle; run: make bundle COMP=name")
     manifest = read_manifest(root)
     paths = Paths(manifest["competition"], root)
-    _check_files(root, manifest["files"])
     experiments, code = Experiments(paths), code_of(manifest)
     for name in _names(paths, manifest):
         check_name("experiment", name)
@@ -83,18 +77,6 @@ def code_of(manifest: Mapping[str, Any]) -> dict[str, str]:
     return {name: about["sha256"] for name, about in manifest["files"].items() if FILE.fullmatch(name)}
 
 
-def _unpack_as(path: Path, root: Path) -> None:
-    """Unpacks into the new folder `root`, completely or not at all; another process may do so at the same time."""
-    own = root.with_name(f"{root.name}.{os.getpid()}")
-    unpack_zip(path, own)
-    try:
-        os.replace(own, root)
-    except OSError:
-        shutil.rmtree(own)
-        if not root.exists():  # no other process unpacked it first
-            raise
-
-
 def read_manifest(root: Path) -> dict[str, Any]:
     """The content of `bundle.json`; raises ValueError where this version can't read it."""
     file = bundle_manifest(root)
@@ -114,8 +96,9 @@ def read_manifest(root: Path) -> dict[str, Any]:
     return manifest
 
 
-def _check_files(root: Path, files: dict[str, dict[str, Any]]) -> None:
+def check_files(root: Path) -> None:
     """Raises ValueError unless exactly the listed files are there, unchanged; Python's compiled files may be added."""
+    files = read_manifest(root)["files"]
     there = {file.relative_to(root).as_posix() for file in root.rglob("*") if file.is_symlink() or not file.is_dir()}
     unlisted = there - set(files) - {bundle_manifest(root).name}
     if added := {name for name in unlisted if not _is_compiled(PurePosixPath(name))}:

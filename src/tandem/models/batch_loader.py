@@ -19,6 +19,7 @@ from tandem.data.image_loader import prefetch
 from tandem.models.augmenter import one_cv2_thread
 from tandem.runtime.progress import log_line
 from tandem.runtime.resources import threads
+from tandem.runtime.signals import ignore
 
 AHEAD = 2  # batches ready for each process
 SHARED = Path("/dev/shm")  # where processes hand batches over
@@ -231,6 +232,7 @@ def _as_it_is(made: Any) -> Any:
 
 def _begin_worker(number: int) -> None:
     del number
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends these processes
+    ignore((signal.SIGINT,))
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # by which torch ends one that does not answer
     if cv2 := sys.modules.get("cv2"):
         cv2.setNumThreads(0)

@@ -3,18 +3,20 @@
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from copy import copy
 from functools import cache
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process, resource_tracker
+from multiprocessing.connection import wait
 from multiprocessing.synchronize import Event
 from threading import Lock, Thread
 from typing import TypeVar
 
+from tandem.runtime.leftovers import remove_own
 from tandem.runtime.resources import by_torchrun, resident_gb
+from tandem.runtime.signals import ignore
 
 R = TypeVar("R")
 KEPT_GB = 1.0  # a process that holds more memory than this after its work is not used again
@@ -23,20 +25,28 @@ _idle: list[ProcessPoolExecutor] = []  # of one process each, which has loaded t
 _one_event = Lock()
 
 
-def end_with(parent: int, stop: Event | None = None) -> None:
-    """Called in a new process: ends it when `parent` has ended, even if killed, or when `stop` is set."""
+def end_with_parent(stop: Event | None = None) -> None:
+    """Called in a new process: ends it at once when its parent has ended, even if killed, or soon when `stop` is
+    set."""
+    parent = parent_process()
+    assert parent is not None
 
     def watch() -> None:
-        while os.getppid() == parent and not (stop and stop.is_set()):
-            time.sleep(0.5)
+        while not wait([parent.sentinel], 0.5) and not (stop and stop.is_set()):
+            pass
+        remove_own()
         os._exit(1)
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops this process
+    ignore()
     Thread(target=watch, daemon=True).start()
 
 
 @cache
 def _stop() -> Event:
+    # Python's own process for what is shared ignores Ctrl-C; it must not end with a closed terminal before the others
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return get_context("spawn").Event()
 
 
@@ -67,7 +77,7 @@ def run_in_new_process(function: Callable[..., R], *args: object) -> R:
     try:
         pool = _idle.pop()
     except IndexError:
-        pool = ProcessPoolExecutor(1, get_context("spawn"), end_with, (os.getpid(), stop))
+        pool = ProcessPoolExecutor(1, get_context("spawn"), end_with_parent, (stop,))
     keep = False
     try:
         result, held = pool.submit(_measured, function, *args).result()

@@ -16,6 +16,7 @@ import numpy as np
 
 import tandem
 from tandem.runtime.executor import run_unit
+from tandem.runtime.leftovers import PREFIX, scratch_folder
 from tandem.runtime.node_files import Parcel, collect, unpack
 from tandem.runtime.progress import EVENTS, TASK, report
 from tandem.runtime.resources import NODE, environment
@@ -68,7 +69,7 @@ class Events:
 
 def scratch(run: str, node: str) -> Path:
     """Where a node keeps the files of a run."""
-    return Path(tempfile.gettempdir()) / f"tandem-{run}" / node.replace("/", "-")
+    return Path(tempfile.gettempdir()) / f"{PREFIX}{run}" / node.replace("/", "-")
 
 
 def node_name() -> str:
@@ -92,11 +93,13 @@ def work(order: Order, events: Any) -> Outcome:
         return Outcome(node, None)
     folder = Path(order.folder) if shared else scratch(order.run, node)
     folder.mkdir(parents=True, exist_ok=True)
+    if not shared:
+        os.utime(folder.parent)  # it is in use: see `remove_abandoned`
     for parcel in () if shared else order.parcels or ():
         unpack(parcel, ray.get, folder)
     unit, variables = order.unit, {**order.variables, NODE: node}
-    with tempfile.TemporaryDirectory() as own, chdir(folder):
-        lines = Path(own) / "events"
+    with scratch_folder() as own, chdir(folder):
+        lines = own / "events"
         lines.touch()
         cores = int(order.variables["TANDEM_CORES"])  # of the head: sums are in the order of the local pool
         blas = threadpool_limits(cores, user_api="blas")

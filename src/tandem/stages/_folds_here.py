@@ -13,7 +13,7 @@ from tandem.graph.declared_stages import Graph
 from tandem.graph.lock import only_run
 from tandem.runtime.resources import fold_threads
 from tandem.runtime.torch_setup import use_threads_within
-from tandem.stages._run import make_current, open_graph, remove_leftovers
+from tandem.stages._run import make_current, open_graph
 from tandem.training.fold_job import FoldJob
 from tandem.training.parallel_folds import fit
 
@@ -26,7 +26,6 @@ def fit_here(paths: Paths, name: str, folds: Sequence[int] | None, on_epoch: OnE
     on_epoch  called with the log entry of each epoch and its `fold`
     """
     with only_run(paths):
-        remove_leftovers(paths)
         graph = open_graph(paths)
         graph.trainable(name)
         make_current(graph, graph.task(f"train {name}").needs)

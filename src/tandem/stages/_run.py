@@ -6,7 +6,6 @@ from argparse import Namespace
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
-from itertools import product
 
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import require_competition
@@ -46,7 +45,6 @@ def bring_up_to_date(
     require_competition(comp)
     paths, names = Paths(comp), exps.split() if isinstance(exps, str) else list(exps)
     with only_run(paths):
-        remove_leftovers(paths)
         graph = open_graph(paths)
         started = time.perf_counter()
         for line in graph.about_sets(names):
@@ -103,14 +101,6 @@ def about_members(graph: Graph, stack: str, names: Sequence[str]) -> str:
     if stack != STACK and not names and not before:
         return f"STACK={stack}: a new stack, of the competition's own experiments: {', '.join(now)}"
     return ""
-
-
-def remove_leftovers(paths: Paths) -> None:
-    """Deletes half-written files of killed runs; this run holds the lock, so no other run is writing them."""
-    folders = (paths.build, paths.oof_dir, paths.models_dir("."), paths.submission("_").parent)
-    for folder, pattern in product(folders, (".*.partial", ".*.new", "*.unchecked.csv")):
-        for file in folder.rglob(pattern):
-            file.unlink(missing_ok=True)
 
 
 def open_graph(paths: Paths) -> Graph:

@@ -1,29 +1,29 @@
 """Bundle: models/C/*, oof/C/*, pretrained weights -> bundles/C.zip: all that labelling needs, at most BUDGET_MB.
 
 The ensemble with the highest cross-fitted score that fits is bundled: one experiment, a mean of some, or the stack.
-Then the bundle is opened, and must label test rows as the pipeline does, up to rounding.
+Then the bundle is opened and labels out-of-fold rows: what rounding of the weights costs decides
+how many bits they keep.
 """
 
-import tempfile
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from tandem.artifacts.paths import Paths
-from tandem.bundling.bundle_writer import verify_bundle, write_bundle, write_zip
-from tandem.bundling.choose import as_experiment, first_rows, no_caption_member, select_ensemble
-from tandem.bundling.ensemble_choice import Choice, Cost
+from tandem.bundling.choose import as_experiment, no_caption_member, select_ensemble
+from tandem.bundling.ensemble_choice import Choice, Cost, rank
+from tandem.bundling.packing import Packed, TooLarge, pack
 from tandem.config.trusted_code import code_digest
-from tandem.graph.experiment_dir import Experiments
+from tandem.graph.experiment_dir import ExperimentDir, Experiments
 from tandem.inference.bundle_reader import code_of
 from tandem.runtime.console import make_console
+from tandem.runtime.leftovers import scratch_folder
 from tandem.runtime.wrong_values import Number
-
-CHECKED = 64  # images
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -48,31 +48,44 @@ def add_arguments(parser: ArgumentParser) -> None:
 def main(args: Namespace) -> None:
     paths, budget = Paths(args.comp), Cost(args.budget_mb, args.budget_ms)
     experiments = Experiments(paths)
-    with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
-        work = Path(folder)
+    with scratch_folder() as work:
         if args.exp:
-            trained, folds, compared = experiments[args.exp].require_current(), args.folds, 1
-            fallback = no_caption_member(trained)
+            trained = experiments[args.exp].require_current()
+            packed = _pack(trained, args.folds, work, paths.bundle, no_caption_member(trained))
         else:
-            chosen, choices, left_out = select_ensemble(experiments, budget)
-            print(*left_out, sep="\n", end="\n" if left_out else "")
-            make_console().print(_table(chosen, choices, budget, experiments.competition.metric))
-            trained = as_experiment(experiments, chosen, work / "chosen")
-            folds, fallback = chosen.folds, trained.sibling(chosen.fallback) if chosen.fallback else None
-            compared = len(choices)
-        if trained.about_new_images:
-            print(trained.about_new_images)
-        manifest = write_bundle(trained, folds, work / "bundle", fallback, compared)
-        code = code_of(manifest)
-        trust = code_digest(code) if code else ""
-        print(verify_bundle(work / "bundle", trained, folds, *first_rows(paths, CHECKED), trust))
-        write_zip(work / "bundle", paths.bundle)
+            packed = _pack_best(experiments, budget, work)
+    print(*packed.lines, sep="\n")
     mb = paths.bundle.stat().st_size / 2**20
     if mb > budget.mb:
         print(f"warning: {paths.bundle} has {mb:.1f} MB, more than {budget.mb:g}")
     print(f"{paths.bundle}: {mb:.1f} MB")
-    if code:
-        print(f"it has your code {', '.join(code)}; to open it: TRUST={trust}")
+    if code := code_of(packed.manifest):
+        print(f"it has your code {', '.join(code)}; to open it: TRUST={code_digest(code)}")
+
+
+def _pack_best(experiments: Experiments, budget: Cost, work: Path) -> Packed:
+    """The best ensemble that fits, or the next one where its score needs more bits than fit."""
+    chosen, choices, left_out = select_ensemble(experiments, budget)
+    print(*left_out, sep="\n", end="\n" if left_out else "")
+    make_console().print(_table(chosen, choices, budget, experiments.competition.metric))
+    refused, target = list[str](), experiments.paths.bundle
+    left = sorted((choice for choice in choices if choice.cost.within(budget)), key=rank, reverse=True)
+    for number, choice in enumerate(left):
+        own = work / str(number)
+        trained = as_experiment(experiments, choice, own / "chosen")
+        fallback = trained.sibling(choice.fallback) if choice.fallback else None
+        try:
+            return _pack(trained, choice.folds, own, target, fallback, len(choices), budget.mb)
+        except TooLarge as error:
+            refused.append(f"{choice.title}: {error}")
+            print(refused[-1])
+    raise ValueError("\n".join([f"nothing fits {budget.mb:g} MB without a lower score", *refused]))
+
+
+def _pack(trained: ExperimentDir, *how: Any) -> Packed:
+    if trained.about_new_images:
+        print(trained.about_new_images)
+    return pack(trained, *how)
 
 
 def _table(chosen: Choice, choices: Sequence[Choice], budget: Cost, metric: str) -> Table:

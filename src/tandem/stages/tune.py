@@ -28,7 +28,7 @@ from tandem.runtime.progress import progress
 from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import use_threads
 from tandem.runtime.wrong_values import Number, require_within
-from tandem.stages._run import make_current, open_graph, remove_leftovers
+from tandem.stages._run import make_current, open_graph
 from tandem.training.fold_job import FoldJob
 from tandem.training.parallel_folds import fit_folds
 from tandem.training.tuning import Found, Search, number_of_fits, open_storage, untuned_losses
@@ -56,7 +56,6 @@ def main(args: Namespace) -> None:
     paths = Paths(args.comp)
     require_competition(args.comp)
     with only_run(paths):
-        remove_leftovers(paths)
         graph = open_graph(paths)
         space = _space(graph, args.exp)
         require_within("TRIALS", args.trials, 1)

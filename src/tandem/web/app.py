@@ -2,7 +2,6 @@
 /captions with a table of captions, and POST /csv with labels."""
 
 import shutil
-import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tandem.runtime.leftovers import scratch_folder
 from tandem.web.answers import Json, read_json
 from tandem.web.limits import Slots
 from tandem.web.pages import page_routes
@@ -154,8 +154,8 @@ def saved(photos: Sequence[BinaryIO] | None) -> Iterator[list[Path] | None]:
     if photos is None:
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
-        files = [Path(folder) / f"photo{i}" for i in range(len(photos))]
+    with scratch_folder() as folder:
+        files = [folder / f"photo{i}" for i in range(len(photos))]
         for path, photo in zip(files, photos, strict=True):
             with path.open("wb") as file:
                 shutil.copyfileobj(photo, file)
@@ -172,8 +172,8 @@ def saved_table(form: FormData) -> Iterator[tuple[Path, list[str]]]:
     if not isinstance(images, list) or not images or not all(isinstance(name, str) for name in images):
         raise ValueError("names: expected a list of file names")
     suffix = Path(table.filename or "").suffix.lower()
-    with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
-        path = Path(folder) / f"captions{suffix if suffix in TABLES else '.csv'}"
+    with scratch_folder() as folder:
+        path = folder / f"captions{suffix if suffix in TABLES else '.csv'}"
         with path.open("wb") as file:
             shutil.copyfileobj(table.file, file)
         try:

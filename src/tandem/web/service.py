@@ -1,6 +1,5 @@
 """The labels of one image, and for a label its heat map and word effects, as values for JSON."""
 
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -27,6 +26,7 @@ from tandem.inference.labeler import Labeler
 from tandem.inference.predictor import Predictor
 from tandem.inference.results import LabelledImage
 from tandem.inference.training_photos import Match
+from tandem.runtime.leftovers import scratch_folder
 from tandem.web.submission_rows import SubmissionRows
 
 MAX_CAPTION = 2000  # characters
@@ -68,8 +68,8 @@ class LabelService:
 
     def warm_up(self) -> float:
         """Loads the models; returns the seconds that one image takes afterwards."""
-        with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
-            photo = None if self.labeler.text_only else Path(folder) / "grey.png"
+        with scratch_folder() as folder:
+            photo = None if self.labeler.text_only else folder / "grey.png"
             if photo:
                 Image.new("RGB", (256, 256), "grey").save(photo)
             for caption in ("a photo", *([""] if self.labeler.no_caption else []), "a photo"):
