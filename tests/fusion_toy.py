@@ -12,7 +12,7 @@ from tandem.config.training import Fusion, FusionTraining
 from tandem.data.split_tables import write_labels
 
 NAMES = ("red", "blue <b>&")
-HOSTILE = "<script>alert(1)</script> a red\x1b[2J [bold]thing[/bold] \u202egniht"
+HOSTILE = "<script>alert(1)</script> a red\x1b[2J [bold]thing[/bold] \u202egniht {{ 7*7 }}<img src=x onerror=alert(1)>"
 N, TEST = 16, ["98.png", "99.png"]
 IDS = [f"{i}.png" for i in range(N)]
 

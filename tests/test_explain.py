@@ -338,12 +338,16 @@ def test_the_same_image_gives_the_same_page(paths):
 
 def test_the_page_opens_in_a_browser_and_fits_a_phone(paths, capsys, page):
     explained(paths, "0.png", capsys)
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
     page.set_viewport_size({"width": 390, "height": 800})
     page.goto(Paths("toy", paths.root).explanation("0.png", "join").as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     heat = page.locator(".maps img").first
     assert heat.evaluate("image => image.naturalWidth") == 96
     assert page.locator(".words p").first.inner_text().startswith("<script>alert(1)</script>")
+    assert page.locator("script, img[src=x]").count() == 0 and "{{ 7*7 }}" in page.locator("blockquote").inner_text()
+    assert all(one.startswith("data:") or one == page.url for one in asked)
 
 
 @pytest.mark.parametrize("width", [80, 120])

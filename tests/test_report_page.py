@@ -36,8 +36,8 @@ from tandem.report.data_model import ReportData
 from tandem.report.origin import commit
 from tandem.stages.report import main
 
-HOSTILE = '</script><script>window.hit = 1</script><img src=x onerror="window.hit = 1">'
-NAMES = ("cat", "$dog_x", "</script><b>sea", "one & only")
+HOSTILE = '</script><script>window.hit = 1</script><img src=x onerror="window.hit = 1">{{ 7*7 }}\u2028\u202e\'//'
+NAMES = ("cat", "$dog_x", "</script><b>sea", "one & <img src=x onerror=window.hit=1>only{{ 7*7 }}")
 N, M = 90, 30
 RULE = Rule("f1_samples", 1.0, 1, 3)
 
@@ -193,7 +193,9 @@ def test_untrusted_text_stays_text(opened):
     assert opened.evaluate("window.hit") is None
     assert HOSTILE in opened.locator("#mistake-cards").text_content()
     assert opened.locator("#class-table tr[data-label='2'] th").inner_text() == NAMES[2]
+    assert opened.locator("#class-table tr[data-label='3'] th").inner_text() == NAMES[3]
     assert opened.locator("main b", has_text="sea").count() == 0
+    assert opened.locator("img[src=x], [onerror], body script:not([id]) ~ script").count() == 0
 
 
 def test_a_click_on_a_column_head_sorts_and_another_reverses(opened):

@@ -2,6 +2,7 @@
 
 import csv
 import threading
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -33,16 +34,22 @@ def client(paths) -> TestClient:
     return TestClient(make_review_app(review.open_session(paths)), base_url=HOST)
 
 
-@pytest.fixture
-def url(paths):
+@contextmanager
+def serving(session: ReviewSession):
     listening = listen(0)
-    server = make_server(make_review_app(review.open_session(paths)))
+    server = make_server(make_review_app(session))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     server.should_exit = True
     thread.join(10)
     listening.close()
+
+
+@pytest.fixture
+def url(paths):
+    with serving(review.open_session(paths)) as address:
+        yield address
 
 
 def written(paths: Paths) -> list[tuple[str, ...]]:
@@ -141,6 +148,42 @@ def test_without_photos_a_label_that_is_unknown_and_one_that_nobody_suspected_ar
         ("a", "sky", "0", "1", "by hand"),
         ("a", "sea", "unknown", "0", "by hand"),
     ]
+
+
+def test_script_in_ids_captions_and_labels_is_text(tmp_path, browser):
+    evil = ["<img src=x onerror=window.hit=1>", "</script><script>window.hit=1</script>", "{{ 7*7 }}\u2028\u202e'\""]
+    paths, given = Paths("texts", tmp_path), GivenLabels([evil[0]], evil, np.array([[1, 0, 1]]), np.ones((1, 3), bool))
+    labels = {"format": "columns", "names": evil}
+    made = {"id": "id", "caption": "text", "most": 3, "experiments": ["words"], "labels": labels}
+    train = Split([evil[0]], [], ["".join(evil)], np.zeros((1, 3)))
+    asked = [Question(0, j, evil[j]) for j in range(3)]
+    competition = Competition.model_validate(made)
+    session = ReviewSession(paths, competition, evil[1], train, given, np.array([[0.1, 0.8, 0.5]]), asked)
+    with serving(session) as url:
+        page = browser.new_page()
+        ran, requests = [], []
+        page.on("console", lambda message: ran.append(message.text))
+        page.on("pageerror", lambda error: ran.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(url)
+        for _ in evil:
+            page.locator("main[aria-busy=false]").wait_for()
+            page.locator("#ask").wait_for()
+            shown = page.locator("body").text_content()
+            assert all(text in shown for text in evil)
+            page.keyboard.press("y")
+        page.locator("#done").wait_for()
+        assert not page.evaluate("() => window.hit") and ran == []
+        assert page.locator("body script, [onerror]").count() == 0
+        assert all(one.startswith((f"{url}/", "data:")) for one in requests)
+        page.close()
+
+
+@pytest.mark.parametrize("number", ["-1", "x", "9" * 5000, "\u0663", "%00"])
+def test_a_number_that_is_none_is_not_found(client, number):
+    for path in ("question", "photo"):
+        assert client.get(f"/{path}/{number}").status_code in (404, 422)
+    assert client.post("/answer", content=b'{"number": ' + b"[" * 100_000).status_code == 422
 
 
 def test_an_answer_that_does_not_fit_is_refused_and_nothing_is_written(paths, client):

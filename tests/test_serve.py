@@ -705,3 +705,93 @@ def test_captions_of_a_table_find_their_photos_or_the_reason_why_not(client):
     assert ask(b"image,caption\n2,two words\n").json() == {"captions": ["", "two words"]}
     answer = ask(b"image,caption\n7,two words\n")
     assert answer.status_code == 422 and answer.json()["error"].startswith("column 'image' (such as '7') names none")
+
+
+# ---- script in texts
+
+SCRIPTS = [
+    "<img src=x onerror=window.hit=1>",
+    "</script><script>window.hit=1</script>",
+    "\"'><svg onload=window.hit=1>",
+    "{{ 7*7 }}{% raw %}",
+    "a\u2028window.hit=1//",
+    "javascript:window.hit=1",
+    "\u202egpj.a",
+]
+
+
+class Hostile(LabelService):
+    """Its labels and other texts are SCRIPTS."""
+
+    @property
+    def about(self):
+        form = dict.fromkeys(("form", "ids"), SCRIPTS[0]) | {"values": "labels"}
+        texts = dict.fromkeys(("competition", "served", "why", "note", "without_caption"), SCRIPTS[1])
+        return super().about | texts | {"labels": SCRIPTS, "csv": form}
+
+    def label_many(self, photos, captions):
+        def told(found):
+            rows = [found["all"][0] | {"label": text, "reason": text} for text in SCRIPTS]
+            return found | {"labels": SCRIPTS, "all": rows, "served": SCRIPTS[0], "training": {"note": SCRIPTS[0]}}
+
+        return [
+            told(found) if "error" not in found else {"error": SCRIPTS[0]}
+            for found in super().label_many(photos, captions)
+        ]
+
+    def explain(self, photo, caption, label, with_heat=True):
+        words = [{"text": text, "effect": 1 - i} for i, text in enumerate(SCRIPTS)]
+        return super().explain(photo, caption, self.labeler.names[0], with_heat) | {
+            "words": words,
+            "heat_model": SCRIPTS[0],
+        }
+
+
+def test_script_in_names_labels_captions_and_errors_is_text_and_no_request_leaves_the_page(service, served, browser):
+    url = served(Hostile(service.labeler))
+    page = browser.new_page()
+    asked, ran = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("dialog", lambda dialog: ran.append(dialog.message))
+    page.on("console", lambda message: ran.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: ran.append(str(error)))
+    try:
+        page.goto(url)
+        page.locator("#served", has_text=SCRIPTS[1]).wait_for()
+        files = {f"{text.replace('/', '')}.png": png(photo(bool(i % 2))) for i, text in enumerate(SCRIPTS)}
+        captions = "image,caption\n" + "".join(f'"{name}","{SCRIPTS[0]}"\n' for name in files if '"' not in name)
+        drop_many(page, files | {"<img src=x onerror=window.hit=1>.csv": captions.encode(), "b.png": b"no image"})
+        page.locator("#progress-text", has_text=f"{len(files)} of {len(files) + 1} photos labelled").wait_for()
+        page.locator("#problems summary").click()
+        assert SCRIPTS[0] in page.locator("#problems").inner_text()
+        page.locator("#table .open").first.click()
+        page.locator("#words span").first.wait_for()
+        page.locator('#results[aria-busy="false"]').wait_for()
+        shown = page.locator("body").text_content()
+        assert all(text in shown for text in SCRIPTS)
+        assert set(page.locator("#labels .chip").all_text_contents()) == set(SCRIPTS)
+        page.locator("#labels .chip").first.click()
+        page.click("#back")
+        assert not page.evaluate("() => window.hit") and ran == []
+        assert page.locator("body script, body svg, body img[src='x'], [onerror], [onload]").count() == 0
+        assert all(one.startswith((f"{url}/", f"blob:{url}/", "data:")) for one in asked)
+    finally:
+        page.close()
+
+
+def test_the_policy_stops_a_script_that_text_would_bring_and_a_request_to_elsewhere(service, served, browser):
+    """The control of the test above: what it looks for is stopped by the browser, were the page to let it in."""
+    page = browser.new_page()
+    try:
+        page.goto(served(service))
+        page.locator("#served", has_text="toy").wait_for()
+        for risky in ("document.body.innerHTML = '<img src=x onerror=window.hit=1>'", "eval('window.hit = 1')"):
+            tried = f"try {{ {risky}; resolve('ran'); }} catch (error) {{ resolve(error.name); }}"
+            later = f"() => new Promise((resolve) => setTimeout(() => {{ {tried} }}))"  # evaluate itself may do both
+            assert page.evaluate(later) in ("TypeError", "EvalError")
+        refused = "addEventListener('securitypolicyviolation', (event) => resolve(event.effectiveDirective))"
+        fetched = "fetch('http://127.0.0.1:9/').catch(() => {})"
+        assert page.evaluate(f"() => new Promise((resolve) => {{ {refused}; {fetched}; }})") == "connect-src"
+        assert not page.evaluate("() => window.hit")
+    finally:
+        page.close()

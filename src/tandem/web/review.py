@@ -70,7 +70,7 @@ def make_review_app(session: ReviewSession) -> Starlette:
 def _number(request: Request) -> int:
     """Of a question; raises HTTPException (404) where it is none."""
     text = request.path_params["number"]
-    if not text.isdecimal() or len(text) > DIGITS:
+    if not (text.isascii() and text.isdecimal()) or len(text) > DIGITS:
         raise HTTPException(404, f"question {text!r:.20}: expected a number")
     return int(text)
 
