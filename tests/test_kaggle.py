@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import re
 import signal
@@ -206,9 +207,20 @@ def test_wrong_credentials_name_where_they_were_found(kaggle, capsys, monkeypatc
     assert f"refuses the credentials of {file} (401" in said(capsys, "download", "birds", f"SLUG={SLUG}")
     file.write_text('{"user": "me"}')
     assert f"{file}: expected " in said(capsys, "download", "birds", f"SLUG={SLUG}")
+    other = file.rename(file.with_name("credentials.json"))
+    other.write_text('{"refresh_token": "r", "access_token_expiration": "soon"}')
+    assert f"{other}: expected a session of kaggle auth login" in said(capsys, "download", "birds", f"SLUG={SLUG}")
 
 
-@pytest.mark.parametrize("place", ["kaggle.json", "variables", "access_token"])
+SESSION = {"refresh_token": "r", "access_token": TOKEN, "access_token_expiration": "2099-01-01T00:00:00+00:00"}
+IN_FILES = {
+    "kaggle.json": '{"username": "me", "key": "good-key"}',
+    "access_token": TOKEN,
+    "credentials.json": json.dumps(SESSION),
+}
+
+
+@pytest.mark.parametrize("place", ["variables", *IN_FILES])
 def test_credentials_are_found_in_each_place(kaggle, monkeypatch, tmp_path, place):
     monkeypatch.delenv("KAGGLE_API_TOKEN")
     folder = tmp_path / "home" / ".kaggle"
@@ -217,7 +229,7 @@ def test_credentials_are_found_in_each_place(kaggle, monkeypatch, tmp_path, plac
         monkeypatch.setenv("KAGGLE_USERNAME", "me")
         monkeypatch.setenv("KAGGLE_KEY", "good-key")
     else:
-        (folder / place).write_text('{"username": "me", "key": "good-key"}' if place == "kaggle.json" else TOKEN)
+        (folder / place).write_text(IN_FILES[place])
     with connect(SLUG) as connection:
         assert connection.competition().title == "Toy birds"
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import requests
+
 WHERE = (
     "make a token at https://www.kaggle.com/settings (API), then set KAGGLE_API_TOKEN to it, or save it as "
     "~/.kaggle/access_token; a kaggle.json goes to ~/.kaggle/kaggle.json"
@@ -63,7 +65,14 @@ def _username_and_key() -> Credentials | None:
 def _session() -> Credentials | None:
     from kagglesdk import KaggleClient, KaggleCredentials
 
+    file = Path(KaggleCredentials.DEFAULT_CREDENTIALS_FILE).expanduser()
     with KaggleClient() as client:
-        found = KaggleCredentials.load(client=client)
-        token = found.get_access_token() if found else None
+        try:
+            found = KaggleCredentials.load(client=client)
+            token = found.get_access_token() if found else None  # renewed at Kaggle where it is too old
+        except requests.RequestException:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            again = "run .venv/bin/kaggle auth login again, or delete it"
+            raise ValueError(f"{file}: expected a session of kaggle auth login, found {error!r}; {again}") from error
     return Credentials("kaggle auth login", token) if token else None
