@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -182,3 +183,20 @@ def test_a_table_of_images_in_many_row_groups_has_the_same_rows(tmp_path, monkey
     write_images(tmp_path / "images.parquet", columns)
     assert pq.ParquetFile(tmp_path / "images.parquet").num_row_groups == 3
     assert read_images(tmp_path / "images.parquet") == columns
+
+
+def test_files_of_other_formats_among_the_images_are_named_by_suffix_and_tables_are_not(paths):
+    for name in ("3.svg", "4.heic", "notes.txt"):
+        (paths.input / "data" / name).write_text("x")
+    (issue,) = [issue for issue in check(paths).issues if issue.kind == "other file"]
+    assert issue.message.startswith("passed over: 1 .heic, 1 .svg; read are .avif")
+
+
+def test_a_pipe_among_the_images_is_an_error_of_its_row_and_one_for_a_table_is_refused(paths):
+    (paths.input / "data" / "1.png").unlink()
+    os.mkfifo(paths.input / "data" / "1.png")
+    (issue,) = [issue for issue in check(paths).issues if issue.kind == "unreadable image"]
+    assert (issue.id, "is a named pipe" in issue.message) == ("1", True)
+    os.mkfifo(paths.input / "sample_submission.csv")
+    with pytest.raises(ValueError, match="sample_submission.csv is a named pipe"):
+        check(paths)

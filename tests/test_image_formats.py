@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from torture._image_cases import READ, REFUSED, Case
+from torture.images import judge
 
 import tandem.web
 from tandem.data import image_io, image_limits
@@ -151,6 +153,13 @@ def test_a_jpeg_2000_of_tiny_tiles_blocks_or_very_many_packets_is_refused(monkey
     assert "tiles of 1 components" in refused(boxed[: at + 22] + struct.pack(">LL", 1, 1) + boxed[at + 30 :])
 
 
+def test_a_jpeg_of_very_many_exif_segments_is_refused_and_of_some_is_read():
+    data = encoded(Image.fromarray(GREY), "JPEG")
+    segment = b"\xff\xe1\xff\xff" + b"Exif\0\0" + bytes(65527)
+    assert decode(data[:2] + segment * 3 + data[2:]).size == (16, 16)
+    assert refused(data[:2] + segment * 999 + data[2:]) == "oversized: more than 4,194,304 bytes of EXIF data"
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_a_large_exif_block_costs_neither_the_image_nor_memory():
     photo = Image.new("RGB", (16, 8))
@@ -168,6 +177,8 @@ def test_a_large_exif_block_costs_neither_the_image_nor_memory():
 def test_a_ppm_that_is_decoded_number_by_number_has_fewer_pixels():
     assert decode(b"P2 2 1 255 0 255").getpixel((1, 0)) == (255, 255, 255)
     assert decode(b"P6 1 1 100 \x64\0\0").getpixel((0, 0)) == (255, 0, 0)
+    odd = decode(b"P6 400 300 1023 " + b"\3\xff" * 3 * 120_000)  # more pixels than reads of a header
+    assert odd.size == (400, 300) and odd.getpixel((399, 299)) == (255, 255, 255)
     assert refused(b"P3 3000 3000 255 " + b"1 " * 99).startswith("oversized: 3000x3000 pixels as text")
 
 
@@ -202,3 +213,21 @@ def test_the_page_takes_the_suffixes_that_are_read():
     script = Path(tandem.web.__path__[0], "page", "files.js").read_text()
     pattern = re.compile(re.search(r"PHOTO = /(.*)/i;", script)[1])
     assert all(pattern.search(f"a{suffix}") for suffix in SUFFIXES) and not pattern.search("a.svg")
+
+
+def test_the_campaign_of_images_names_a_wrong_outcome():
+    read = {"size": [9, 9], "mean": [200, 0, 0], "cpu": 0.1, "mb": 1.0}
+    red = Case("x", b"", ".png", READ, (9, 9), (200, 0, 0))
+    assert judge("x", red, read) == []
+    for changed, fault in (
+        ({"size": [9, 8]}, "expected (9, 9)"),
+        ({"mean": [0, 0, 0]}, "expected the colour"),
+        ({"cpu": 99.0}, "more than"),
+        ({"mb": 9999.0}, "more than"),
+        ({"crash": "Traceback"}, "a traceback"),
+    ):
+        assert fault in judge("x", red, read | changed)[0]
+    assert "expected to be refused" in judge("x", Case("x", b"", ".png", REFUSED), read)[0]
+    refused = {"problem": "unreadable: no", "cpu": 0.1, "mb": 1.0}
+    assert "expected to be read" in judge("x", red, refused)[0]
+    assert "a reason with 'oversized'" in judge("x", Case("x", b"", ".png", REFUSED, reason="oversized"), refused)[0]

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tandem.artifacts import user_files
+from tandem.artifacts.digest_cache import DigestCache
 from tandem.artifacts.user_files import LargeFile, MissingFile, UnusableFile
 from tandem.config.toml_files import parse_toml
 from tandem.data.archive import copy_folder, unpack_archive
@@ -31,6 +32,7 @@ READERS = {
     "x.zip": lambda path: unpack_archive(path, path.with_name("unpacked")),
     "corrections.csv": read_corrections,
     "x.png": load_rgb,
+    "digests": lambda path: DigestCache(path.with_name("cache.json")).digest_of(path),
 }
 
 

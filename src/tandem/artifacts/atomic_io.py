@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
+from tandem.artifacts.user_files import open_file
+
 
 def write_with(path: Path, write: Callable[[Path], object]) -> Path:
     """Calls `write` with a temporary name, then renames to `path`: a killed run leaves no half-written file."""
@@ -73,8 +75,8 @@ def read_json(path: Path) -> Any:
 
 
 def file_digest(path: Path) -> str:
-    """First 16 hex digits of the SHA-256 of the file's bytes."""
-    with path.open("rb") as file:
+    """First 16 hex digits of the SHA-256 of the file's bytes; raises OSError where it is no regular file."""
+    with open_file(path, 2**63) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 

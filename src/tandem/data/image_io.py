@@ -63,9 +63,6 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise BadImage(f"oversized: {width}x{height} pixels, at most {MAX_PIXELS:,} in all are decoded")
-    slow = any(tile.codec_name in ("ppm", "ppm_plain") for tile in getattr(image, "tile", ()))
-    if slow and width * height > MAX_SLOW_PIXELS:
-        raise BadImage(f"oversized: {width}x{height} pixels as text or of an odd depth, at most {MAX_SLOW_PIXELS:,}")
     image.load()
     if len(image.info.get("exif") or b"") <= MAX_EXIF:
         with suppress(Exception):  # damaged EXIF data: the pixels are intact
@@ -100,10 +97,16 @@ def decode(data: bytes) -> Image.Image:
     _check_size(len(data))
     with _bad_image():
         check_cost(data, MAX_PIXELS)
+        file = CountedBytes(data)
         try:
-            image = Image.open(CountedBytes(data), formats=FORMATS)
+            image = Image.open(file, formats=FORMATS)
         except UnidentifiedImageError as error:
             raise BadImage(f"unreadable: {len(data)} bytes that are not one of {', '.join(FORMATS)}") from error
+        if any(tile.codec_name in ("ppm", "ppm_plain") for tile in image.tile):
+            if image.width * image.height > MAX_SLOW_PIXELS:
+                size = f"{image.width}x{image.height} pixels as text or of an odd depth"
+                raise BadImage(f"oversized: {size}, at most {MAX_SLOW_PIXELS:,} are decoded")
+            file.most += MAX_SLOW_PIXELS  # each pixel is read by itself
         return _to_rgb(image)
 
 

@@ -12,6 +12,7 @@ from math import ceil, prod
 from typing import Any
 
 MAX_READS = 100_000  # of one file: a header of more parts is refused, as is one that is read in circles
+MAX_EXIF = 4 * 2**20  # bytes in all segments of a JPEG
 MAX_SCANS = 200  # of a JPEG; encoders write about ten
 MAX_SCANNED = 2**30  # pixels of all scans of a JPEG
 MAX_PIECES = 2**17  # strips or tiles of a TIFF
@@ -28,13 +29,17 @@ class TooCostly(ValueError):
 
 
 class CountedBytes(io.BytesIO):
-    """A file in memory; raises TooCostly after MAX_READS reads, so that no header is parsed without end."""
+    """A file in memory; raises TooCostly after `most` reads, so that no header is parsed without end."""
 
     reads = 0
 
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.most = MAX_READS
+
     def read(self, size: int | None = -1, /) -> bytes:
         self.reads += 1
-        if self.reads > MAX_READS:
+        if self.reads > self.most:
             raise TooCostly(MANY_PARTS)
         return super().read(size)
 
@@ -50,14 +55,19 @@ def check_cost(data: bytes, max_pixels: int) -> None:
 
 
 def _check_jpeg(data: bytes, max_pixels: int) -> None:
-    scans, pixels = 0, 0
+    scans, pixels, exif = 0, 0, 0
     for marker, at in _segments(data):
+        if marker == 0xE1 and data[at + 4 : at + 8] == b"Exif":
+            exif += struct.unpack_from(">H", data, at + 2)[0]
+        if exif > MAX_EXIF:  # Pillow joins the segments one by one, each time all of them
+            raise TooCostly(f"more than {MAX_EXIF:,} bytes of EXIF data")
         if marker == 0xDA:
             scans += 1
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame: height, width
             pixels = max(pixels, prod(struct.unpack_from(">HH", data, at + 5)))
         if scans > MAX_SCANS or scans * pixels > MAX_SCANNED:
-            raise TooCostly(f"{scans:,} scans or more of {pixels:,} pixels; at most {MAX_SCANS} are decoded")
+            most = f"at most {MAX_SCANS} scans, of {MAX_SCANNED:,} pixels in all, are decoded"
+            raise TooCostly(f"{scans:,} scans or more of {pixels:,} pixels; {most}")
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int]]:

@@ -78,7 +78,8 @@ def passed_over(files: Iterable[str]) -> str:
     counts = Counter(one if re.fullmatch(r"(\.\w{1,9})?", one) else "with another suffix" for one in suffixes)
     if not counts:
         return ""
-    listed = ", ".join(f"{n:,} {suffix or 'without suffix'}" for suffix, n in counts.most_common(SHOWN))
+    most = sorted(counts.items(), key=lambda one: (-one[1], not one[0], one[0]))
+    listed = ", ".join(f"{n:,} {suffix or 'without suffix'}" for suffix, n in most[:SHOWN])
     listed += f" and {len(counts) - SHOWN} other suffixes" if len(counts) > SHOWN else ""
     asked = [kind for kind, suffixes in NOT_READ.items() if counts.keys() & suffixes]
     save = f"; {' and '.join(asked)} are not read: save them as PNG or JPEG" if asked else ""
