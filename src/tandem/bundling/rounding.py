@@ -19,7 +19,7 @@ from tandem.metrics import log_loss
 from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import single_thread
 
-ROWS = 1000  # at most, evenly over the rows of the packed folds
+ROWS = 512  # at most, evenly over the rows of the packed folds
 CHUNK = 32
 SHARE = 0.25  # of the standard error of the score: a smaller fall is lost in the noise of these rows
 UNKNOWN = 0.01  # the standard error where the metric has none on these rows
