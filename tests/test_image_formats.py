@@ -198,7 +198,7 @@ def test_what_is_passed_over_is_counted_by_suffix(tmp_path):
     assert images == ["a.png", "f.jpg"]
     first, second = note.split("\n")
     assert first.startswith("passed over: 2 .svg, 1 .heic, 1 without suffix; read are .avif, .bmp, ")
-    assert first.endswith("; SVG and HEIC are not read: save them as PNG or JPEG")
+    assert first.endswith("; no reader of SVG and HEIC: save them as PNG or JPEG")
     assert second == "passed over: 'again', a link to a folder"
     assert passed_over(["a.jpg"]) == "" and "1 with another suffix" in passed_over(["a.\n"])
 

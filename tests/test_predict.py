@@ -98,6 +98,17 @@ def test_unreadable_files_do_not_stop_it_are_listed_and_give_status_3(predict, f
     assert "1 of these could not be read; delete their rows to try again" in capsys.readouterr().err
 
 
+def test_what_is_no_file_is_a_row_with_its_reason_and_what_is_passed_over_is_named(predict, folder, tmp_path, capsys):
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "zero.tif").symlink_to("/dev/zero")
+    (folder / "photo.heic").write_bytes(b"")
+    assert predict(tmp_path / "out.csv") == 3
+    found = {row["image"]: row["problem"] for row in rows(tmp_path / "out.csv")}
+    assert found["pipe.jpg"] == "unreadable: is a named pipe; expected a regular file"
+    assert found["zero.tif"] == "unreadable: is a link to a device; expected a regular file"
+    assert len(found) == 5 and capsys.readouterr().err.startswith("passed over: 1 .heic; read are .avif")
+
+
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
 def test_a_killed_run_continues_and_ends_in_the_same_file(predict, tmp_path, suffix, capsys):
     whole, killed = tmp_path / f"whole.{suffix}", tmp_path / f"killed.{suffix}"

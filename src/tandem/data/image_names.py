@@ -82,7 +82,7 @@ def passed_over(files: Iterable[str]) -> str:
     listed = ", ".join(f"{n:,} {suffix or 'without suffix'}" for suffix, n in most[:SHOWN])
     listed += f" and {len(counts) - SHOWN} other suffixes" if len(counts) > SHOWN else ""
     asked = [kind for kind, suffixes in NOT_READ.items() if counts.keys() & suffixes]
-    save = f"; {' and '.join(asked)} are not read: save them as PNG or JPEG" if asked else ""
+    save = f"; no reader of {' and '.join(asked)}: save them as PNG or JPEG" if asked else ""
     return f"passed over: {listed}; read are {', '.join(sorted(SUFFIXES))}{save}"
 
 
