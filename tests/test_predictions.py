@@ -58,7 +58,7 @@ def test_an_id_without_prediction_is_named():
 
 def test_a_file_that_is_no_parquet_is_named(tmp_path):
     (tmp_path / "oof.parquet").write_bytes(b"garbage")
-    with pytest.raises(ValueError, match="oof.parquet: not a parquet file"):
+    with pytest.raises(ValueError, match="oof.parquet: damaged, not a parquet file .*; delete it and run"):
         Predictions.read(tmp_path / "oof.parquet")
     assert read_provenance(tmp_path / "oof.parquet") == {}
     assert read_provenance(tmp_path / "absent.parquet") == {}

@@ -193,8 +193,10 @@ def run_command(words: Sequence[str]) -> int:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return 0 if args.stage in PRINT and not isinstance(error, UnfinishedRun) else CLOSED_PIPE
     except (ValueError, OSError) as error:  # OSError: no such file, no permission, a full disk
+        from tandem.runtime.disk import about_disk
+
         asked = str(error).startswith("question: ")
-        print(error if asked else f"error: {error}", file=sys.stderr)
+        print(error if asked else f"error: {about_disk(error) or error}", file=sys.stderr)
         return 2
 
 

@@ -6,26 +6,35 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from tandem.artifacts.user_files import open_file
+from tandem.artifacts import whole_files
+from tandem.artifacts.whole_files import file_digest as file_digest  # also for others
+from tandem.runtime.disk import writing
 
 
-def write_with(path: Path, write: Callable[[Path], object]) -> Path:
-    """Calls `write` with a temporary name, then renames to `path`: a killed run leaves no half-written file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def write_with(path: Path, write: Callable[[Path], object], size: int = 0) -> Path:
+    """Calls `write` with a temporary name, then renames to `path`: a killed run leaves no half-written file.
+
+    An error of the disk names the file, and its `size` in bytes where that is known.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        write(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with writing(path, size):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(partial)
+            os.replace(partial, path)
+        finally:
+            with suppress(OSError):  # the first error counts
+                partial.unlink(missing_ok=True)
     return path
 
 
 def write_text(path: Path, text: str) -> Path:
-    return write_with(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+    data = text.encode("utf-8")
+    return write_with(path, lambda partial: partial.write_bytes(data), len(data))
 
 
 def write_json(path: Path, value: Any) -> Path:
@@ -66,18 +75,14 @@ def write_if_changed(path: Path, write: Callable[[Path], object]) -> bool:
     if file_digest(new) == before:
         new.unlink()
         return False
-    os.replace(new, path)
+    with writing(path):
+        os.replace(new, path)
     return True
 
 
 def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def file_digest(path: Path) -> str:
-    """First 16 hex digits of the SHA-256 of the file's bytes; raises OSError where it is no regular file."""
-    with open_file(path, 2**63) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    """Raises DamagedFile, a ValueError that names the file, where it is not JSON or not what the graph wrote."""
+    return whole_files.read_json(path)
 
 
 def digest(value: Any) -> str:

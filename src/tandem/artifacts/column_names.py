@@ -1,10 +1,14 @@
 """Tables with a column for each label, beside columns of their own."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from tandem.artifacts.whole_files import reading
+
+PARQUET = "a parquet file"
 
 
 def own_column(name: str, labels: Iterable[str]) -> str:
@@ -19,7 +23,17 @@ def own_column(name: str, labels: Iterable[str]) -> str:
     return name
 
 
-def read_parquet(path: Path | str) -> pa.Table:
-    """All columns, whatever their names; pq.read_table refuses repeated names and some of its own."""
-    with pq.ParquetFile(path) as file:
-        return file.read()
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """These columns, or all, whatever their names (pq.read_table refuses repeated names and some of its own); raises
+    DamagedFile where it is not what was written."""
+    with reading(path, PARQUET), pq.ParquetFile(path) as file:
+        table = file.read(columns if columns is None else list(columns))
+        if missing := set(columns or ()) - set(table.column_names):
+            raise ValueError(f"no column {min(missing)!r}")
+        return table
+
+
+def parquet_batches(path: Path, rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The same, at most so many rows at a time."""
+    with reading(path, PARQUET), pq.ParquetFile(path, pre_buffer=False) as file:
+        yield from file.iter_batches(rows, columns=columns)

@@ -10,6 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tandem.artifacts.atomic_io import write_with
+from tandem.artifacts.column_names import PARQUET, parquet_batches, read_parquet
+from tandem.artifacts.whole_files import reading
 
 # the image alone; the caption alone; only their combination; models that can't be split; the row's other labels and its
 # caption length; the intercept; tandem.artifacts.vocabulary has the names that people read
@@ -44,12 +46,11 @@ def replace_contributions(path: Path, names: Sequence[str], part: SplitTerms) ->
     """Writes the file again with this part in place of the one of the same split, or after the others."""
 
     def tables() -> Iterator[pa.Table]:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(CELLS):
-                table = pa.Table.from_batches([batch])
-                table = table.filter(pc.not_equal(table["split"], part[0]))
-                if len(table):
-                    yield table
+        for batch in parquet_batches(path, CELLS):
+            table = pa.Table.from_batches([batch])
+            table = table.filter(pc.not_equal(table["split"], part[0]))
+            if len(table):
+                yield table
         yield from _tables(names, [part])
 
     write_with(path, lambda partial: _write_tables(partial, tables()))
@@ -80,7 +81,7 @@ def _tables(names: Sequence[str], parts: Sequence[SplitTerms]) -> Iterator[pa.Ta
 
 def read_contributions(path: Path) -> list[SplitTerms]:
     """The parts as written."""
-    splits = pq.read_table(path, columns=["split", "label"])
+    splits = read_parquet(path, ["split", "label"])
     parts: list[SplitTerms] = []
     for split in pc.unique(splits["split"]).to_pylist():
         c = len(pc.unique(splits["label"].filter(pc.equal(splits["split"], split))))
@@ -92,27 +93,27 @@ def read_contributions(path: Path) -> list[SplitTerms]:
 
 def splits_in(path: Path) -> set[str]:
     """The splits that a file of contributions has; empty where there is no file."""
-    return set(pc.unique(pq.read_table(path, columns=["split"])["split"]).to_pylist()) if path.exists() else set()
+    return set(pc.unique(read_parquet(path, ["split"])["split"]).to_pylist()) if path.exists() else set()
 
 
 def stream_contributions(path: Path, split: str, n_labels: int) -> Iterator[tuple[list[str], np.ndarray]]:
     """(ids (b,), terms (b, c, 6)) of one split, some rows at a time, so that the whole never is in memory."""
     rest: pa.Table | None = None
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(CELLS):
-            table = pa.Table.from_batches([batch])
-            table = table.filter(pc.equal(table["split"], split))
-            table = table if rest is None else pa.concat_tables([rest, table])
-            whole = len(table) // n_labels * n_labels
-            if whole:
-                ids = table["id"].take(pa.array(np.arange(0, whole, n_labels)))
-                yield ids.to_pylist(), _terms(table.slice(0, whole)).reshape(-1, n_labels, len(TERMS))
-            rest = table.slice(whole)
+    for batch in parquet_batches(path, CELLS):
+        table = pa.Table.from_batches([batch])
+        table = table.filter(pc.equal(table["split"], split))
+        table = table if rest is None else pa.concat_tables([rest, table])
+        whole = len(table) // n_labels * n_labels
+        if whole:
+            ids = table["id"].take(pa.array(np.arange(0, whole, n_labels)))
+            yield ids.to_pylist(), _terms(table.slice(0, whole)).reshape(-1, n_labels, len(TERMS))
+        rest = table.slice(whole)
 
 
 def read_image_terms(path: Path, split: str, image: str) -> np.ndarray:
     """(c, 6) terms of one image; raises ValueError where the file has none."""
-    table = pq.read_table(path, filters=[("split", "==", split), ("id", "==", image)])
+    with reading(path, PARQUET):
+        table = pq.read_table(path, filters=[("split", "==", split), ("id", "==", image)])
     if not len(table):
         raise ValueError(f"{path}: no row for {image!r} of {split!r}; run make stack")
     return _terms(table)

@@ -32,10 +32,14 @@ class DigestCache:
             return known[1]
         started = time.time_ns()
         found = compute()
-        if stamp[1] <= started - SETTLED_NS and _stamp(path) == stamp:
+        if abs(stamp[1] - started) >= SETTLED_NS and _stamp(path) == stamp:  # later: the clock was set back since
             self._entries[entry] = stamp, found
             self._changed = True
         return found
+
+    def last(self, path: Path, name: str) -> str:
+        """The last known result kept under `name`, whatever the file is now; "" where there is none."""
+        return self._entries.get(f"{path.as_posix()}#{name}", ((), ""))[1]
 
     def save(self) -> None:
         """Writes the cache file where a digest was added."""

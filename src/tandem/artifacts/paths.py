@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ SPLITS = ("train", "test", "unlabelled", "extra")  # the last two are optional
 LABELLED = ("train", "extra")
 CORRECTIONS = "corrections.csv"  # in a competition's folder
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+MADE_IN = ("oof", "models", "features", "build", "submissions")  # folders of what the graph makes
 
 
 def local_path(text: str) -> Path:
@@ -77,6 +78,7 @@ class Paths:
     progress = _Place("build/{comp}/.progress.partial")  # events of the run; one that was killed leaves it to the next
     costs = _Place("build/{comp}/costs.json")  # seconds on this machine of what was probed and of what ran
     digests = _Place("build/{comp}/digests.json")
+    made_files = _Place("build/{comp}/made_files.json")  # digests of what the graph made
     precision = _Place("build/{comp}/precision.json")
     scan_cache = _Place("build/{comp}/scan.parquet")
     images = _Places("build/{comp}/{name}.images.parquet")  # of a split
@@ -141,6 +143,17 @@ class Paths:
         'fold0-seed1.json'
         """
         return self.models_dir(experiment) / f"fold{fold}{f'-seed{seed}' if seed else ''}{suffix}"
+
+
+def owners(file: Path) -> Iterator[Paths]:
+    """The competitions that a file can belong to by its folders, the most likely first.
+
+    >>> [(paths.comp, paths.root.name) for paths in owners(Path("here/oof/birds/stack/oof.parquet"))]
+    [('birds', 'here')]
+    """
+    for folder in file.parents:
+        if folder.parent.name in MADE_IN and NAME.fullmatch(folder.name):
+            yield Paths(folder.name, folder.parent.parent)
 
 
 def inputs_dir(root: Path) -> Path:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from tandem.artifacts.atomic_io import write_with
 from tandem.artifacts.column_names import own_column, read_parquet
 from tandem.artifacts.rows_by_id import rows_by_id
+from tandem.artifacts.whole_files import reading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,14 +59,12 @@ class Predictions:
     @classmethod
     def read(cls, path: Path) -> Self:
         """Raises ValueError where the file has another format."""
-        try:
-            table = read_parquet(path)
-        except pa.ArrowInvalid as error:
-            raise ValueError(f"{path}: not a parquet file ({error}); delete it and run make again") from error
+        table = read_parquet(path)
         names = tuple(table.column_names[1:])
         if not names or table.column_names[0] != own_column("id", names):
             raise ValueError(f"{path}: columns are {table.column_names[:3]}...; expected id, then one per label")
-        proba = np.column_stack([table.column(j).to_numpy() for j in range(1, table.num_columns)])
+        with reading(path, "a table of probabilities"):
+            proba = np.column_stack([table.column(j).to_numpy() for j in range(1, table.num_columns)])
         return cls(table.column(0).to_pylist(), names, proba, read_provenance(path))
 
 
@@ -73,9 +72,11 @@ def read_provenance(path: Path) -> dict[str, Any]:
     """The provenance without the probabilities; empty where the file is missing or has another format."""
     try:
         metadata = pq.read_schema(path).metadata or {}
-    except (FileNotFoundError, pa.ArrowInvalid):
+        return json.loads(metadata.get(b"tandem", b"{}"))
+    except PermissionError:
+        raise
+    except (OSError, ValueError, RecursionError, pa.ArrowException):  # the kinds of damage differ
         return {}
-    return json.loads(metadata.get(b"tandem", b"{}"))
 
 
 def check_same_origin(members: dict[str, Predictions]) -> None:

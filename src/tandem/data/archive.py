@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from tandem.data.archive_formats import BY_HAND, OTHER_KINDS, TAR_SUFFIXES, Member, archive_stem, open_archive
+from tandem.runtime.disk import writing
 from tandem.runtime.progress import progress
 
 T = TypeVar("T")
@@ -67,7 +68,8 @@ def _unpack(archive: Path, folder: Path, levels: int) -> int:
             _extract(str(archive), members[target], path, budget)
 
         sizes = {target: member.size for target, member in members.items()}
-        return _build(folder, sizes, write, budget, levels)
+        with writing(folder, sum(sizes.values())):
+            return _build(folder, sizes, write, budget, levels)
 
 
 def copy_folder(source: Path, folder: Path) -> int:
@@ -94,7 +96,8 @@ def copy_folder(source: Path, folder: Path) -> int:
     files = _without_top_folder(files)
     sizes = {target: path.stat().st_size for target, path in files.items()}
     budget = Budget.of(str(source), sum(size for target, size in sizes.items() if archive_stem(target)))
-    return _build(folder, sizes, lambda target, path: shutil.copyfile(files[target], path), budget)
+    with writing(folder, sum(sizes.values())):
+        return _build(folder, sizes, lambda target, path: shutil.copyfile(files[target], path), budget)
 
 
 def _checked(shown: str, opened: Iterable[Member], budget: Budget) -> dict[str, Member]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from tandem.artifacts.atomic_io import digest
+from tandem.artifacts.column_names import read_parquet
 from tandem.artifacts.paths import CORRECTIONS, LABELLED, SPLITS, Paths
 from tandem.artifacts.user_files import is_there
 from tandem.config.competition import Competition, Folds
@@ -282,7 +282,7 @@ def content_digest(table: Path) -> str:
     if table.name.endswith(".folds.parquet"):
         return _own_folds_digest(read_ids(table), read_own_folds(table))
     if table.name.endswith(".links.parquet"):
-        return digest(pq.read_table(table).to_pydict())
+        return digest(read_parquet(table).to_pydict())
     return _labels_digest(*read_labels(table))
 
 

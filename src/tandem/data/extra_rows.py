@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tandem.artifacts.atomic_io import digest, write_if_changed
+from tandem.artifacts.column_names import read_parquet
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import Competition
 from tandem.data import checks
@@ -135,7 +136,7 @@ def links_digest(extra: ExtraRows) -> str:
 def read_extra(paths: Paths) -> ExtraRows:
     """Raises ValueError where the tables differ in their rows."""
     ids, _, y, known = read_labels(paths.extra_labels)
-    links = pq.read_table(paths.extra_links).to_pydict()
+    links = read_parquet(paths.extra_links, ("id", "train", "test")).to_pydict()
     if links["id"] != ids:
         raise ValueError(f"{paths.extra_labels} and {paths.extra_links} differ in their rows; run make check")
     return ExtraRows(ids, y, known, links["train"], links["test"])

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tandem.artifacts.atomic_io import write_if_changed
-from tandem.artifacts.column_names import own_column, read_parquet
+from tandem.artifacts.column_names import own_column, parquet_batches, read_parquet
 from tandem.artifacts.paths import Paths
 from tandem.data.caption_rows import join_captions
 from tandem.data.hash_store import HashStore
@@ -81,37 +81,36 @@ def write_own_folds(path: Path, ids: list[str], own: OwnFolds) -> bool:
 
 def read_own_folds(path: Path) -> OwnFolds:
     """Empty where there is no such file."""
-    columns = pq.read_table(path).to_pydict() if path.exists() else {}
+    columns = read_parquet(path).to_pydict() if path.exists() else {}
     return OwnFolds(columns.get("fold"), columns.get("group"))
 
 
 def read_images(path: Path) -> dict[str, list]:
     """The columns that IMAGE_SCHEMA names; the hashes stay in a file, so that they take no memory."""
     found, store = read_image_rows(path), HashStore()
-    with pq.ParquetFile(path, pre_buffer=False) as file:
-        batches = (batch.column("hash").to_pylist() for batch in file.iter_batches(ROW_GROUP, columns=["hash"]))
-        return found | {"hash": [hash for hashes in batches for hash in store.keep(hashes)]}
+    batches = (batch.column("hash").to_pylist() for batch in parquet_batches(path, ROW_GROUP, ["hash"]))
+    return found | {"hash": [hash for hashes in batches for hash in store.keep(hashes)]}
 
 
 def read_ids(path: Path) -> list[str]:
     """The ids of one table's rows, in its order."""
-    return pq.read_table(path, columns=["id"])["id"].to_pylist()
+    return read_parquet(path, ["id"])["id"].to_pylist()
 
 
 def read_image_rows(path: Path) -> dict[str, list]:
     """The same without `hash`, which takes 4 kB a row and is needed for the folds only."""
-    return pq.read_table(path, columns=[name for name in IMAGE_SCHEMA.names if name != "hash"]).to_pydict()
+    return read_parquet(path, [name for name in IMAGE_SCHEMA.names if name != "hash"]).to_pydict()
 
 
 def read_captions(path: Path) -> tuple[list[str], list[str]]:
     """(ids, captions), each (n,), in the order of the CSV; several captions of a row are joined."""
-    table = pq.read_table(path, columns=["id", "caption"])
+    table = read_parquet(path, ["id", "caption"])
     return table["id"].to_pylist(), table["caption"].to_pylist()
 
 
 def read_caption_lists(path: Path) -> list[list[str]]:
     """(n,) the captions of each row, at least one, which may be empty."""
-    table = pq.read_table(path)
+    table = read_parquet(path)
     if "captions" in table.column_names:
         return table["captions"].to_pylist()
     return [[caption] for caption in table["caption"].to_pylist()]

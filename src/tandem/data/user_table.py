@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.types as pt
 
 from tandem.artifacts.column_names import read_parquet
@@ -47,12 +46,12 @@ def read_user_table(file: Path) -> UserTable:
         return UserTable(file, table.columns, places, table.column, table.row_numbers)
     try:
         with open_file(file, MAX_BYTES) as opened:
-            content = read_parquet(by_descriptor(opened))
+            content = read_parquet(Path(by_descriptor(opened)))
         names = tuple(content.column_names)
     except UnusableFile:
         raise
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise ValueError(f"{file}: not a parquet file ({error})") from error
+    except ValueError as error:
+        raise ValueError(f"{file}: not a parquet file ({error.__cause__ or error})") from error
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise ValueError(f"{file}: the columns {repeated[:SHOWN]} are repeated; expected each name once")
     counters = (INDEX,) if INDEX in names and pt.is_integer(content.schema.field(INDEX).type) else ()

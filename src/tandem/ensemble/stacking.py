@@ -6,9 +6,11 @@ logistic regression sees a summary of the other labels.
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from lightgbm import Booster
@@ -17,11 +19,13 @@ from safetensors.numpy import load_file, save_file
 from tandem.artifacts.atomic_io import read_json, write_json, write_text, write_with
 from tandem.artifacts.contributions import TERMS
 from tandem.artifacts.paths import Paths
+from tandem.artifacts.whole_files import reading
 from tandem.ensemble.lightgbm import Boosted
 from tandem.ensemble.linear import Linear
 from tandem.ensemble.logistic import Logistic
 from tandem.logits import logit, sigmoid
 
+STACK, AGAIN = "a part of a stack", "delete {} and run make stack"
 BOUND = 1e-4  # of a member's probabilities: clips extreme logits
 LEARNERS = ("boosted", "logistic", "weighted", "mean")
 LOGISTIC, WEIGHTED, MEAN = 1, 2, 3
@@ -262,12 +266,21 @@ def load_fold_stack(folder: Path, fold: int, members: list[str]) -> tuple[Stack,
 
 
 def read_stack(folder: Path) -> Stack:
-    about, t = read_json(folder / "stack.json"), load_file(folder / "stack.safetensors")
+    """Raises DamagedFile where one of its files is not what was written."""
+    about, file = read_json(folder / "stack.json"), folder / "stack.safetensors"
+    with reading(file, STACK, AGAIN.format(folder)):
+        return _stack(about, load_file(file), partial(_booster, folder))
+
+
+def _booster(folder: Path, j: int) -> Booster:
+    with reading(file := folder / f"label{j}.txt", STACK, AGAIN.format(folder)):
+        return Booster(model_str=file.read_text(encoding="utf-8"))
+
+
+def _stack(about: dict[str, Any], t: dict[str, np.ndarray], booster: Callable[[int], Booster]) -> Stack:
     biases = t.get("boosted_bias", np.zeros(about["labels"]))  # older bundles: in the booster
-    texts = {
-        j: (folder / f"label{j}.txt").read_text(encoding="utf-8") for j in about.get("boosted", range(len(biases)))
-    }
-    boosted = [Boosted(Booster(model_str=texts[j]) if j in texts else None, float(b)) for j, b in enumerate(biases)]
+    there = set(about.get("boosted", range(len(biases))))
+    boosted = [Boosted(booster(j) if j in there else None, float(b)) for j, b in enumerate(biases)]
     logistic = [Logistic(t["coef"][j], float(t["bias"][j]), t["mean"][j]) for j in range(about["labels"])]
     second = SecondLevel(
         about["members"], t["center"], t["weights"], boosted, logistic, t.get("extras_range"), Linear.of(t)

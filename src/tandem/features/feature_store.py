@@ -15,6 +15,8 @@ import numpy as np
 
 from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.artifacts.rows_by_id import rows_by_id
+from tandem.artifacts.whole_files import DamagedFile, reading
+from tandem.runtime.disk import writing
 from tandem.runtime.progress import progress
 
 CHUNK = 512  # rows of one file while they are computed; a multiple of every encoder's batch
@@ -66,6 +68,10 @@ class Parts:
         starts = range(0, self.rows, CHUNK)
         if missing := self.missing():
             raise ValueError(f"{self.path}: the rows from {missing[0] + 1} on are not computed; run make features")
+        with writing(self.path):
+            self._put_together(starts, ids, made_from)
+
+    def _put_together(self, starts: Sequence[int], ids: Sequence[str], made_from: Mapping[str, Any]) -> None:
         seconds = sum(read_json(self.file(start).with_suffix(".json"))["seconds"] for start in starts)
         shape = self._take_over()
         self.path.unlink(missing_ok=True)  # a killed run must not leave old features with the new key
@@ -86,7 +92,7 @@ class Parts:
             file.seek(done * size, os.SEEK_CUR)
             file.truncate()
             for start in range(done, self.rows, CHUNK):
-                np.load(self.file(start), mmap_mode="r").tofile(file)
+                file.write(np.load(self.file(start), mmap_mode="r").data)
                 self.file(start).unlink()
         return shape
 
@@ -114,6 +120,10 @@ class PartWriter:
             path, first = self.parts.path, self.row + 1
             raise ValueError(f"{path}: features of row {first} or after are not finite in float16")
         self.seconds += seconds
+        with writing(self.parts.path, 2 * self.parts.rows * half[:1].size):
+            self._write(half)
+
+    def _write(self, half: np.ndarray) -> None:
         while len(half):
             first = self.row - self.row % CHUNK
             stop = min(first + CHUNK, self.parts.rows)
@@ -187,7 +197,11 @@ def write_features(path: Path, ids: Sequence[str], encode: Encode, made_from: Ma
 
 def read_features(path: Path, ids: Sequence[str]) -> np.ndarray:
     """(n, views, ...) float16 in the order of `ids`; a memory map where that is the order on disk."""
+    with reading(path, "features", "delete it and run make features"):
+        values = np.load(path, mmap_mode="r")
     try:
-        return rows_by_id(np.load(path, mmap_mode="r"), read_json(path.with_suffix(".ids.json")), ids, "features")
-    except ValueError as error:
+        return rows_by_id(values, read_json(path.with_suffix(".ids.json")), ids, "features")
+    except DamagedFile:
+        raise
+    except (ValueError, IndexError, TypeError) as error:
         raise ValueError(f"{path}: {error}; run make features") from error

@@ -1,6 +1,7 @@
 """What each stage reads, what it writes, and the settings that its results depend on."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -52,7 +53,9 @@ class Graph(Names):
     def refreshed(self, assumed: Mapping[str, str] | None = None) -> "Graph":
         """A graph of the files as they are now, or as if the `assumed` digests were on disk."""
         self.sources.cache.save()
-        return Graph(self.paths, self.competition, self.experiments, assumed)
+        graph = Graph(self.paths, self.competition, self.experiments, assumed)
+        graph.sources.made = self.sources.made
+        return graph
 
     def tasks(self, goals: Sequence[str], names: Sequence[str] = ()) -> dict[str, Task]:
         """The goals and all that they need, by name; `names` are the members of a stack that is among them."""
@@ -71,6 +74,9 @@ class Graph(Names):
 
     @cached
     def task(self, name: str, names: tuple[str, ...] = ()) -> Task:
+        return replace(self._declared(name, names), made=self.sources.made)
+
+    def _declared(self, name: str, names: tuple[str, ...]) -> Task:
         stage, _, subject = name.partition(" ")
         if stage == STACK:
             return self._stack(subject or STACK, self.members(subject or STACK, names))
@@ -279,7 +285,7 @@ class Graph(Names):
         files = [paths.oof(stack), paths.contributions(stack), models, models.with_suffix(".safetensors")]
         if {self.experiments[name].labels_new_images for name in members} == {True, False}:
             files.append(paths.no_external_stack(stack))
-        oof = Artifact(f"{stack} {OUT_OF_FOLD}", tuple(files), paths.run(stack), inputs)
+        oof = Artifact(f"{stack} {OUT_OF_FOLD}", tuple(files), paths.run(stack), inputs, models.parent)
         if not self.competition.has_test:
             return (oof,)
         inputs = {"stack": oof.key, **{name: self.test(name).key for name in members}}

@@ -5,6 +5,7 @@ from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from tandem.artifacts.made_files import MadeFiles
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import Competition, load_competition
 from tandem.config.toml_files import config_files
@@ -100,6 +101,9 @@ class ExperimentDir(TrainedFiles):
         """Why its models do not match the settings, the data or its members; "" where they do."""
         if not self.is_trained:
             return "it is not trained"
+        made = self.experiments.made
+        if why := made.why_changed_below(self.paths.experiment(self.name), self.paths.models_dir(self.name)):
+            return why
         if "inputs" not in self.run:  # packed together in a bundle
             return ""
         if self.is_stack:
@@ -167,6 +171,8 @@ class ExperimentDir(TrainedFiles):
         """Why its decoder and scores do not match its predictions or the competition; "" where they do."""
         if not self.is_scored:
             return "it is not scored"
+        if why := self.experiments.made.why_changed_below(self.paths.experiment(self.name)):
+            return why
         made = self.thresholds.get("inputs")
         if made is None:  # packed together in a bundle
             return ""
@@ -208,6 +214,10 @@ class Experiments:
     @cached_property
     def competition(self) -> Competition:
         return load_competition(self.paths.competition)
+
+    @cached_property
+    def made(self) -> MadeFiles:
+        return MadeFiles(self.paths)
 
     @cached_property
     def graph(self) -> "Graph":

@@ -1,6 +1,5 @@
 """Content keys: one digest of everything that an artifact depends on, and why two of them differ."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tandem.artifacts.atomic_io import digest, file_digest, read_json
+from tandem.artifacts.whole_files import DamagedFile
 from tandem.config import method_versions as version
 from tandem.config.competition import Competition
 from tandem.config.metric_names import OWN
@@ -28,12 +28,14 @@ class Artifact:
     files   all of them must exist
     record  the file that holds `key` and `inputs` of what was made: JSON, or the metadata of a parquet file
     inputs  a setting or a digest for everything that the result depends on
+    folder  where further files belong to it
     """
 
     name: str
     files: tuple[Path, ...]
     record: Path
     inputs: Mapping[str, Any]
+    folder: Path | None = None
 
     @cached_property
     def key(self) -> str:
@@ -43,6 +45,12 @@ class Artifact:
     def made_from(self) -> dict[str, Any]:
         """The fields that its record must hold."""
         return {"key": self.key, "inputs": dict(self.inputs)}
+
+    @property
+    def every_file(self) -> list[Path]:
+        """All files that belong to it and exist."""
+        more = sorted(self.folder.rglob("*")) if self.folder else []
+        return [file for file in dict.fromkeys((*self.files, self.record, *more)) if file.is_file()]
 
     def invalidate(self) -> None:
         """Removes the record: the artifact is stale from the first file that is replaced until all are."""
@@ -87,7 +95,7 @@ def read_record(file: Path) -> dict[str, Any]:
     else:
         try:
             found = read_json(file)
-        except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        except (FileNotFoundError, DamagedFile):
             return {}
     return found if isinstance(found, dict) and "key" in found else {}
 

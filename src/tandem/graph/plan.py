@@ -41,6 +41,7 @@ def carry_out(
             ended(step)
         schedule.begin()
     schedule.graph.sources.cache.save()
+    schedule.graph.sources.made.save()
     return schedule.ran
 
 
@@ -112,6 +113,8 @@ class _Schedule:
     def end(self, unit: Unit) -> Step | None:
         """The step that is done with this unit; None where more is left of it."""
         name = unit.task
+        for one in (unit, *unit.of):
+            self.begun[one.task].task.keep()
         self.left[name] = [other for other in self.left[name] if other.name != unit.name]
         self._submit()
         if self.left[name]:

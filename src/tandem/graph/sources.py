@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from tandem.artifacts.atomic_io import digest, write_json
 from tandem.artifacts.digest_cache import DigestCache
+from tandem.artifacts.made_files import MadeFiles
 from tandem.artifacts.paths import Paths
 from tandem.data.check_competition import content_digest
 from tandem.data.folds import fold_map_digest, read_fold_map
@@ -36,6 +37,7 @@ class Sources:
     def __init__(self, paths: Paths, assumed: Mapping[str, str] | None = None) -> None:
         self.paths, self.assumed = paths, dict(assumed or {})
         self.cache = DigestCache(paths.digests)
+        self.made = MadeFiles(paths)
 
     def file(self, file: Path) -> str:
         """Digest of the content; "none" where there is no such file."""
@@ -70,6 +72,8 @@ class Sources:
     def _value(self, name: str, file: Path, kept: str, compute: Callable[[Path], str]) -> str:
         if self.assumed:
             return self.assumed.get(name, NONE)
+        if self.made.is_changed(file):  # it is made again, most often with the same content
+            return self.cache.last(file, kept) or NONE
         return self.cache.value(file, kept, lambda: compute(file)) if file.is_file() else NONE
 
     @cached_property

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from tandem.artifacts.made_files import MadeFiles
 from tandem.graph.keys import NEW, Artifact
 
 
@@ -16,6 +17,7 @@ class Task:
     needs    names of the tasks that come first
     config   settings of the subject
     heavy    loads torch or LightGBM: runs in a process of its own
+    made     the files of all tasks as they were made
     """
 
     name: str
@@ -25,14 +27,28 @@ class Task:
     subject: str = ""
     config: Any = field(default=None, compare=False)
     heavy: bool = False
+    made: MadeFiles | None = field(default=None, compare=False, repr=False)
 
     def stale(self) -> list[tuple[Artifact, str]]:
         """Each artifact that must be made, and why."""
-        reasons = {artifact.name: artifact.stale_reason() for artifact in self.artifacts}
+        reasons = {artifact.name: self._stale_reason(artifact) for artifact in self.artifacts}
         if any(why != NEW for why in reasons.values()):  # made before: a missing record was deleted
             lost = {a.name: f"{a.record} is missing" for a in self.artifacts if reasons[a.name] == NEW}
             reasons |= lost
         return [(artifact, why) for artifact in self.artifacts if (why := reasons[artifact.name])]
+
+    def _stale_reason(self, artifact: Artifact) -> str:
+        why = artifact.stale_reason()
+        changed = self.made.why_changed(artifact.name) if self.made and why in ("", NEW) else ""
+        return changed or why
+
+    def keep(self) -> None:
+        """Records the files of what is current now, but for folds, which people may change."""
+        if self.made and self.stage != "folds":
+            for artifact in self.artifacts:
+                if not artifact.stale_reason():
+                    self.made.keep(artifact.name, artifact.every_file)
+            self.made.save()
 
 
 @dataclass(frozen=True)

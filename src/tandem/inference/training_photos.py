@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from tandem.artifacts.atomic_io import file_digest
+from tandem.artifacts.column_names import parquet_batches
 from tandem.artifacts.paths import Paths, bundle_manifest
 from tandem.data.folds import read_fold_map
 from tandem.data.image_io import BadImage, load_rgb
@@ -60,7 +60,7 @@ class TrainingPhotos:
             if not (file := paths.images(split)).is_file():
                 continue
             wanted = ["id", "file", "width", "height", "sha", "hash"]
-            for batch in pq.ParquetFile(file).iter_batches(4096, columns=wanted):
+            for batch in parquet_batches(file, 4096, wanted):
                 for id, name, width, height, sha, thumbnail in zip(*batch.to_pydict().values(), strict=True):
                     row = (sha, _pixels(width, height, thumbnail), fold.get(id, EVERY) if split == "train" else EVERY)
                     for column, value in zip(columns, (*row, id, paths.input / name), strict=True):

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from tandem.artifacts.atomic_io import write_with
 from tandem.artifacts.contributions import BOTH, NO_CAPTION, NO_IMAGE, TERMS
 from tandem.artifacts.user_files import read_text
+from tandem.artifacts.whole_files import require_as_made
 from tandem.config.code_loader import OwnCodeError, defined_at, load_object, own_errors
 from tandem.config.custom import CustomExperiment
 from tandem.config.own_code import LOCATED, code_files
@@ -111,6 +112,7 @@ class CustomModel:
     def load(self, path: Path) -> Self:
         """Raises OwnCodeError where the class can't read the file."""
         other = f"; if {path} is of another class, or of another version of it, train the experiment again"
+        require_as_made(path)
         with self._errors("load", other):
             loaded = self.own.load(path)
         if loaded is None:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from tandem.artifacts.atomic_io import write_with
+from tandem.artifacts.whole_files import MODEL, reading
 from tandem.config.experiments import FinetuneExperiment
 from tandem.data.image_loader import Image, image_batches
 from tandem.features.image_backbone_split import Normalise, channels_last
@@ -118,7 +119,8 @@ class FinetunedModel:
         about = {"num_classes": self.n_labels, "drop_rate": self.cfg.dropout}
         network = import_timm().create_model(self.cfg.model, pretrained=False, **about)
         network = cast(Any, set_image_size(network, self.cfg.model, self.cfg.size))
-        network.load_state_dict(load_file(path))
+        with reading(path, MODEL):
+            network.load_state_dict(load_file(path))
         network.pretrained_cfg = {**network.pretrained_cfg, **own_input(str(path))}
         self.network = nn.Sequential(Normalise(network), channels_last(network)).eval().to(device())
         return self

@@ -16,6 +16,7 @@ from torch import nn
 
 from tandem.artifacts.atomic_io import write_with
 from tandem.artifacts.contributions import BOTH, TERMS
+from tandem.artifacts.whole_files import MODEL, reading
 from tandem.config.experiments import FusionExperiment
 from tandem.data.image_loader import load_square, prefetch
 from tandem.features.image_backbone_split import late_stages
@@ -134,13 +135,14 @@ class FusionModel:
         write_with(path, lambda partial: save_file(tensors, partial, about))
 
     def load(self, path: Path) -> Self:
-        with safe_open(path, "pt") as file:
+        with reading(path, MODEL), safe_open(path, "pt") as file:
             widths = json.loads(file.metadata()["widths"])
             # few rows pool no map for each label, nor did versions before this setting existed
             pooled = any(name.startswith("positions.") for name in file.keys())  # noqa: SIM118
         fusion = self.cfg.fusion.model_copy(update={"label_pooling": pooled})
         network = FusionNetwork(fusion, self.n_labels, _trunks(self.cfg), widths)
-        network.load_state_dict(unpack(load_file(path)))
+        with reading(path, MODEL):
+            network.load_state_dict(unpack(load_file(path)))
         self.network = network.eval().to(device())
         return self
 

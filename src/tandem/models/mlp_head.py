@@ -14,6 +14,7 @@ from torch import nn
 
 from tandem.artifacts.atomic_io import write_with
 from tandem.artifacts.contributions import BOTH, JOINT, TERMS
+from tandem.artifacts.whole_files import MODEL, reading
 from tandem.config.experiments import HeadExperiment
 from tandem.config.training import Head
 from tandem.logits import sigmoid
@@ -143,13 +144,14 @@ class HeadModel:
         write_with(path, lambda partial: save_file(tensors, partial))
 
     def load(self, path: Path) -> Self:
-        tensors, self.networks = load_file(path), []
-        self.mean, self.deviation = tensors.pop("mean"), tensors.pop("deviation")
-        for bag in range(self.cfg.head.bags):
-            network, prefix = _network(self.cfg.head, len(self.mean), self.n_labels, 0), f"{bag}."
-            own = {k.removeprefix(prefix): t.float() for k, t in tensors.items() if k.startswith(prefix)}
-            network.load_state_dict(own)
-            self.networks.append(network.eval().to(device()))
+        with reading(path, MODEL):
+            tensors, self.networks = load_file(path), []
+            self.mean, self.deviation = tensors.pop("mean"), tensors.pop("deviation")
+            for bag in range(self.cfg.head.bags):
+                network, prefix = _network(self.cfg.head, len(self.mean), self.n_labels, 0), f"{bag}."
+                own = {k.removeprefix(prefix): t.float() for k, t in tensors.items() if k.startswith(prefix)}
+                network.load_state_dict(own)
+                self.networks.append(network.eval().to(device()))
         return self
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import torch
 from torch import nn
@@ -15,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tandem.artifacts.atomic_io import write_with
 from tandem.config.training import Training
+from tandem.runtime.progress import log_line
 
 MAX_NORM = 5.0  # of the gradients of one step
 
@@ -84,11 +86,24 @@ class Optimisation:
 
     def restore(self, path: Path | None) -> list[dict[str, Any]]:
         """The log of the epochs that are done; none where another kind of device has scaled gradients, or has not."""
-        state = torch.load(path, map_location="cpu", weights_only=True) if path and path.exists() else {}
+        state = _saved(path) if path and path.exists() else {}
         if ("scaler" in state) != (self.scaler is not None) or not state:
             return []
         self.load(state)
         return state["log"]
+
+
+def _saved(path: Path) -> dict[str, Any]:
+    """Empty where the checkpoint is damaged: the training then begins anew."""
+    try:
+        with ZipFile(path) as archive:
+            if archive.testzip() is None:  # torch itself compares no checksums
+                return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds
+        log_line(f"{path}: damaged ({type(error).__name__}); the training begins anew")
+        return {}
+    log_line(f"{path}: damaged; the training begins anew")
+    return {}
 
 
 def on_cpu(value: Any) -> Any:

@@ -13,6 +13,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from tandem.artifacts.atomic_io import write_with
+from tandem.artifacts.whole_files import MODEL, reading
 from tandem.config.experiments import TfidfExperiment
 from tandem.data.caption_words import without_spaces
 from tandem.logits import sigmoid, smoothed_log_odds
@@ -111,14 +112,15 @@ class TfidfModel:
         write_with(path, lambda partial: save_file(tensors, partial, about))
 
     def load(self, path: Path) -> Self:
-        with safe_open(path, "np") as file:
-            about = file.metadata()
-        vocabularies, self.unspaced = json.loads(about["vocabularies"]), "unspaced" in about
-        tensors, self.vectorizers = load_file(path), self._vectorizers()
-        for i, (vectorizer, words) in enumerate(zip(self.vectorizers, vocabularies, strict=True)):
-            vectorizer.set_params(vocabulary={word: j for j, word in enumerate(words)})
-            vectorizer.idf_ = tensors[f"idf{i}"]
-        self.coef, self.bias = tensors["coef"].astype(np.float64), tensors["bias"]
+        with reading(path, MODEL):
+            with safe_open(path, "np") as file:
+                about = file.metadata()
+            vocabularies, self.unspaced = json.loads(about["vocabularies"]), "unspaced" in about
+            tensors, self.vectorizers = load_file(path), self._vectorizers()
+            for i, (vectorizer, words) in enumerate(zip(self.vectorizers, vocabularies, strict=True)):
+                vectorizer.set_params(vocabulary={word: j for j, word in enumerate(words)})
+                vectorizer.idf_ = tensors[f"idf{i}"]
+            self.coef, self.bias = tensors["coef"].astype(np.float64), tensors["bias"]
         return self
 
 

@@ -9,6 +9,7 @@ from scipy.special import logsumexp
 
 from tandem.artifacts.atomic_io import write_with
 from tandem.artifacts.contributions import BOTH, NO_CAPTION, NO_IMAGE, TERMS
+from tandem.artifacts.whole_files import MODEL, reading
 from tandem.config.clip import ZeroShotExperiment
 from tandem.logits import sigmoid, smoothed_log_odds
 from tandem.models.base import TrainingRun
@@ -94,8 +95,9 @@ class ZeroShotModel:
         write_with(path, lambda partial: save_file(tensors, partial))
 
     def load(self, path: Path) -> Self:
-        tensors = load_file(path)
-        self.mean, self.scale, self.shift = tensors["mean"], tensors["scale"], tensors["shift"]
+        with reading(path, MODEL):
+            tensors = load_file(path)
+            self.mean, self.scale, self.shift = tensors["mean"], tensors["scale"], tensors["shift"]
         return self
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import IO, Any, Self
 
@@ -94,7 +95,7 @@ def in_run() -> bool:
 def report(**event: object) -> None:
     """Tells the run's line what this task does: `detail`, words; `folds_done`, a number more; `f1`, of a fold."""
     line = json.dumps({"task": os.environ.get(TASK), **event}) + "\n"
-    with open(os.environ[EVENTS], "a", encoding="utf-8") as file:
+    with suppress(OSError), open(os.environ[EVENTS], "a", encoding="utf-8") as file:  # a full disk ends no training
         file.write(line)  # one short write to the end of the file: lines of several processes do not mix
 
 

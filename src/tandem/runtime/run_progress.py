@@ -10,6 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock, Thread
@@ -196,13 +197,14 @@ class RunProgress:
             return "" if short else self.state.what_is_left(time.monotonic() - self.started)
 
     def _take_events(self) -> None:
-        with self.lock, open(self.file, encoding="utf-8") as file:
+        with self.lock, open(self.file, "rb") as file:
             file.seek(self.read)
             text = file.read()
-            whole = text[: text.rfind("\n") + 1]
-            self.read += len(whole.encode())
+            whole = text[: text.rfind(b"\n") + 1]
+            self.read += len(whole)
             for line in whole.splitlines():
-                self.state.take(json.loads(line))
+                with suppress(ValueError):  # half a line, of a moment when the disk was full
+                    self.state.take(json.loads(line))
 
     def _show(self) -> None:
         last, shown = "", self.started

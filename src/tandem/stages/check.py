@@ -36,6 +36,7 @@ def main(args: Namespace) -> int:
     with only_run(paths):
         graph = open_graph(paths)
         errors = check(graph)
+        graph.refreshed().task("check").keep()
     if line := assumed_metric(paths, graph.competition):
         print(line)
     for warning in leak_warnings(Experiments(paths)):
