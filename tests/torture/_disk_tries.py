@@ -26,6 +26,7 @@ import tandem.stages._run
 from tandem.__main__ import main
 from tandem.artifacts.atomic_io import read_json
 from tandem.artifacts.paths import Paths
+from tandem.runtime.bug_report import STATUS
 
 COMP, FEW = "small", 20
 FULL = re.compile(r"error: \S+: (the disk is full|the limit of the size of files is reached) \(.*MB free\); make room")
@@ -218,7 +219,7 @@ class Tries:
 
     def named(self, what: str, run: Run, *messages: re.Pattern[str]) -> Iterator[str]:
         """A fault unless the command went well or ended with one line in the words of one of the messages."""
-        if run.status is None:
+        if run.status is None or run.status == STATUS:
             yield f"{what}: a traceback: {run.err}"
         elif run.status != 0 and not any(one.search(run.err + run.out) for one in messages):
             yield f"{what}: status {run.status}, but no clear error: {run.err or run.out}"
