@@ -153,7 +153,7 @@ def test_on_a_gpu_a_network_is_probed_as_it_runs_with_all_cores(graph, monkeypat
     monkeypatch.setattr(probe, "has_gpu", lambda: True)
     monkeypatch.setattr(probe, "fit", seconds)
     monkeypatch.setattr(probe, "encode", lambda *_: (np.zeros((1, 1, 1)), seconds()))
-    rates = probe.probe(graph.paths, ["words", "head"], [], time.time() + 60)
+    rates = probe.probe(graph.paths, ["words", "head"], [], time.monotonic() + 60)
     keys = [trained_fold(name, graph.experiments[name], sizes_of(graph)).key for name in ("words", "head")]
     assert [rates[key] for key in (*keys, encoder.slug)] == [1, 8, 8]  # TF-IDF does not compute on a GPU
 

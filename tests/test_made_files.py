@@ -159,6 +159,28 @@ def test_predictions_that_were_changed_without_a_trace_are_not_used(submitted, c
     assert main(SUBMIT) == 0 and Predictions.read(submitted.oof("words"))
 
 
+def test_a_fold_that_is_trained_with_other_settings_has_no_old_digest_meanwhile(submitted, monkeypatch):
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    write_text(Path("configs/words.toml"), 'kind = "tfidf"\nseed = 3\n')
+    with monkeypatch.context() as patch:
+        patch.setattr("tandem.artifacts.made_files.MadeFiles.keep", killed)
+        main(SUBMIT)
+    assert read_json(Path("models/small/words/fold0.json"))["key"] in str(Graph.open(submitted).fold("words", 0).key)
+    assert (
+        MadeFiles(submitted).why_changed("words fold 0") == "" and "words fold 0" not in MadeFiles(submitted).artifacts
+    )
+    assert "was changed since" not in str(planned())
+
+
+def test_folds_that_are_no_more_are_not_missed(submitted):
+    toml = submitted.competition.read_text().replace("n = 3", "n = 2")
+    write_text(submitted.competition, toml)
+    assert main(SUBMIT) == 0
+    assert Experiments(submitted)["words"].why_not_current == "" and planned() == {}
+
+
 def test_a_competition_without_a_record_is_current(submitted):
     submitted.made_files.unlink()
     assert planned() == {}

@@ -22,6 +22,7 @@ import numpy as np
 import small_competition
 from words_competition import set_keys
 
+import tandem.runtime.disk
 import tandem.stages._run
 from tandem.__main__ import main
 from tandem.artifacts.atomic_io import read_json
@@ -30,9 +31,9 @@ from tandem.runtime.bug_report import STATUS
 
 COMP, FEW = "small", 20
 FULL = re.compile(r"error: \S+: (the disk is full|the limit of the size of files is reached) \(.*MB free\); make room")
-FULL_BEFORE = re.compile(r"error: .*(bytes of disk space|GB more on disk|MB are free)")
+FULL_BEFORE = re.compile(r"error: .*(bytes of disk space|GB more on disk)")
 REFUSED = re.compile(r"error: \S+: (the disk is read-only|no permission); ")
-DAMAGED = re.compile(r"error: .*(damaged|was changed since it was made|is missing|is stale|expected|differ|make )")
+DAMAGED = re.compile(r"error: .*(damaged|was changed since it was made|is missing|is stale|is not trained|expected)")
 NOTHING = "Nothing to be done for 'submit': all results are current."
 TIMES = ("seconds", "seconds_per_fold", "peak_mb", "versions", "engine_per_fold", "node_per_fold", "cost", "run")
 LEFT_OVER = (".partial", ".new", ".unchecked.csv")
@@ -306,6 +307,7 @@ def _run(*words: str) -> bool:
 
 if __name__ == "__main__":
     answers, sys.stdout = sys.stdout, sys.stderr
+    tandem.runtime.disk.SPARE_GB = 0.0  # the disk of the tries is small
     tandem.stages._run.run_in_new_process = lambda function, *args: function(*args)
     tries = Tries(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
     for line in sys.stdin:

@@ -48,6 +48,10 @@ class MadeFiles:
         if now != before:
             self.artifacts[artifact], self._to_save = now, True
 
+    def forget(self, artifact: str) -> None:
+        """Called before it is made from something else: a run that is killed leaves no old digests for new files."""
+        self._to_save |= self.artifacts.pop(artifact, None) is not None
+
     def save(self) -> None:
         """Writes the record where it changed."""
         if self._to_save:

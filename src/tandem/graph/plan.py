@@ -76,7 +76,9 @@ class _Schedule:
                 step = self._step(name)
                 if step is None:
                     self.sorter.done(name)
-                elif step.task.stage == "features" and self._is_prepared(step):
+                    continue
+                step.forget()
+                if step.task.stage == "features" and self._is_prepared(step):
                     features.setdefault(step.task.config.items, []).append(step)
                 else:
                     self._split(name, step)

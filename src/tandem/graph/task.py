@@ -45,6 +45,9 @@ class Task:
     def keep(self) -> None:
         """Records the files of what is current now, but for folds, which people may change."""
         if self.made and self.stage != "folds":
+            folds = {name for name in self.made.artifacts if name.startswith(f"{self.subject} fold ")}
+            for name in folds - {artifact.name for artifact in self.artifacts} if self.stage == "train" else ():
+                self.made.forget(name)  # of another number of folds or seeds
             for artifact in self.artifacts:
                 if not artifact.stale_reason():
                     self.made.keep(artifact.name, artifact.every_file)
@@ -58,6 +61,14 @@ class Step:
     task: Task
     stale: tuple[Artifact, ...]
     why: str
+
+    def forget(self) -> None:
+        """Called as it begins: removes the digests of what is made from something else now."""
+        if made := self.task.made:
+            for artifact in self.stale:
+                if artifact.stale_reason():
+                    made.forget(artifact.name)
+            made.save()
 
     @property
     def title(self) -> str:

@@ -37,7 +37,10 @@ class TrainedFiles:
 
     @cached_property
     def run(self) -> dict[str, Any]:
-        """`run.json`: how it was trained."""
+        """`run.json`: how it was trained; raises FileNotFoundError where it was not."""
+        if not self.is_trained:
+            file, command = self.paths.run(self.name), f"make train COMP={self.paths.comp}"
+            raise FileNotFoundError(f"{file} does not exist: {self.name} is not trained; run: {command}")
         run = read_json(self.paths.run(self.name))
         if "seconds_per_fold" in run and "folds" not in run:  # a bundle of format 1 or 2
             config = read_json(self.paths.build / "experiments" / f"{self.name}.json")

@@ -23,7 +23,8 @@ def require_room(folder: Path, size: int, what: str, cure: str) -> None:
     """
     gb, free = size / 1e9, _free(folder) / 1e9
     if gb + SPARE_GB > free:
-        raise OSError(f"{what}: {gb:.1f} GB more on disk ({folder}), but {free:.1f} GB are free; {cure}")
+        needed = f"{gb:.1f} GB more on disk ({folder}), and {SPARE_GB:.0f} GB that stays free"
+        raise OSError(f"{what}: {needed}, but {free:.1f} GB are free; {cure}")
 
 
 @contextmanager

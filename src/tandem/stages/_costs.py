@@ -47,7 +47,7 @@ def costs_of(graph: Graph, found: Sequence[Step], probe: bool = False) -> Costs:
         if one.step.task.stage in ("features", "train") and costs.work(unit, one.step).key not in costs.rates
     ]
     if probe and sum(unknown) > WORTH_A_PROBE * threads() and graph.paths.labels.exists():
-        measured = run_in_new_process(_probe, graph.paths, names, sorted(costs.rates), time.time() + PROBE - LAST)
+        measured = run_in_new_process(_probe, graph.paths, names, sorted(costs.rates), time.monotonic() + PROBE - LAST)
         keep_rates(graph.paths, measured)
         costs = Costs(sizes, {**costs.rates, **measured})
     return costs

@@ -66,7 +66,7 @@ class Few(SplitSource):
 
 def probe(paths: Paths, names: Sequence[str], known: Sequence[str], until: float) -> dict[str, float]:
     """{key: seconds of one core} of the encoders and folds of these experiments that are not `known`, and the factor of
-    rough rates on this machine; what can't be computed here, or is not begun by `until` (time.time()), is left out."""
+    rough rates on this machine; what can't be computed here, or is not begun by `until` (monotonic), is left out."""
     graph = Graph.open(paths)
     sizes = sizes_of(graph)
     rates: dict[str, float] = {}
@@ -78,12 +78,12 @@ def probe(paths: Paths, names: Sequence[str], known: Sequence[str], until: float
             experiment = graph.experiments[name].of_seed(0).as_trained(sizes.rows["train"])
             for encoder in experiment.encoders:
                 with suppress(Exception):  # the run itself says what is wrong
-                    if encoder.slug not in few and time.time() < until:
+                    if encoder.slug not in few and time.monotonic() < until:
                         few[encoder.slug], seconds = encode(paths, encoder)
                         rates[encoder.slug] = n * seconds
                         rough[encoder.slug] = encoded(encoder, 1).rough
             work = trained_fold(name, experiment, sizes)
-            if work.key in known or experiment.kind in UNPROBED or time.time() > until:
+            if work.key in known or experiment.kind in UNPROBED or time.monotonic() > until:
                 continue
             with suppress(Exception):
                 seconds = fit(paths, located_code(experiment, paths.root), few, sizes)
