@@ -37,6 +37,11 @@ DAMAGED = re.compile(r"error: .*(damaged|was changed since it was made|is missin
 NOTHING = "Nothing to be done for 'submit': all results are current."
 TIMES = ("seconds", "seconds_per_fold", "peak_mb", "versions", "engine_per_fold", "node_per_fold", "cost", "run")
 LEFT_OVER = (".partial", ".new", ".unchecked.csv")
+ENDS = {  # commands after all is trained: words, and about how many bytes they write
+    "report": ((), 2**18),
+    "predict": (("IMAGES=input/small/data", "OUT=labels.csv"), 2**13),
+    "bundle": ((), 2**22),
+}
 NOBODY, DAY = 65534, 86400.0
 DISK = 64 * 2**20  # bytes
 
@@ -134,11 +139,11 @@ class Tries:
         if not self.mounts:
             return
         self.copy(self.disk / "work")
-        stages = ["submit", "check", "folds", "train", "import", "report", "stack", "features"]
+        stages = ["submit", "check", "folds", "train", "import", "stack", "features", *ENDS]
         stage = stages[rng.integers(1 if self.few else len(stages))]
         words, needed = (stage, COMP), self.size
-        if stage == "report":
-            needed = 2**18
+        if stage in ENDS:
+            words, needed = (stage, COMP, *ENDS[stage][0]), ENDS[stage][1]
         elif stage == "import":
             shutil.move("input", "given")
             words, needed = ("import", COMP, "DIR=given/small"), self.size // 2
@@ -158,7 +163,7 @@ class Tries:
             if run.status not in (0, 2) or (run.status == 2 and "question" not in run.err):
                 yield f"{what}: with room again {run}"
             shutil.copyfile("given/small/competition.toml", "input/small/competition.toml")
-        elif stage == "report" and (run := command(*words)).status != 0:
+        elif stage in ENDS and (run := command(*words)).status != 0:
             yield f"{what}: with room again {run}"
         yield from self.as_expected(what, command(*self.submit))
 
