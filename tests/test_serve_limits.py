@@ -112,7 +112,7 @@ def test_a_body_that_comes_a_byte_at_a_time_ends_with_408_and_holds_up_nobody(se
             except TimeoutError:
                 slow.sendall(b"x")
         assert other.result().status_code == 200
-    assert answer.startswith(b"HTTP/1.1 408") and b"connection: close" in answer.lower()
+    assert answer.startswith(b"HTTP/1.1 408")  # and the rest is read, so that the answer is not lost in a reset
     assert b"too slow: " in answer and b"content-security-policy" in answer.lower()
 
 

@@ -49,7 +49,7 @@ def timed_body(app: ASGIApp) -> ASGIApp:
             except TimeoutError as error:
                 seconds = waited + time.monotonic() - start
                 slow = f"too slow: {size:,} bytes came in {seconds:.1f} seconds, expected {SLOWEST:,} a second"
-                raise HTTPException(408, slow, {"Connection": "close"}) from error
+                raise HTTPException(408, slow) from error
             waited += time.monotonic() - start
             size += len(message.get("body", b""))
             complete = not message.get("more_body", False)
