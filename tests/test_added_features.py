@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from checked import run_tasks, train
-from drawn_competition import build, check_and_split
+from drawn_competition import build, check_and_split, labels
 from numpy.lib.format import write_array_header_1_0
 
 from tandem.__main__ import main
@@ -286,3 +286,15 @@ def test_a_stack_with_such_a_member_labels_new_images_by_the_stack_of_the_others
     (found,) = labeler.label([paths.input / "data" / "0.jpg"], ["a cat"])
     assert found.proba
     assert all(one.name != "mine" for one in (labeler.no_caption.members if labeler.no_caption else []))
+
+
+def test_a_column_that_was_made_from_a_label_is_named_with_the_label(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    build(60)
+    ids = [f"{i}.jpg" for i in range(60)] + [f"t{i}.jpg" for i in range(6)]
+    cat = labels(66)[:, 0]
+    values = np.stack([np.random.default_rng(0).normal(size=66), 2 - cat], 1)
+    file = write_csv(tmp_path / "clip.csv", ids, values)
+    assert add(file) == 0
+    (warning,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("warning"))
+    assert warning.startswith("warning: column b nearly equals label 'cat' (in 100.0 % of the rows)")

@@ -1,7 +1,7 @@
 """Add features: FILE (.parquet, .csv, .npy) -> input/C/features/NAME/{split.npy,split.ids.json,features.json}.
 
 Joined by id to the rows of every split; nothing is written where an id is missing, extra or repeated, or a cell is no
-finite number. `features = ["NAME"]` in an experiment reads them.
+finite number. A column that nearly equals a label is named. `features = ["NAME"]` in an experiment reads them.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -10,11 +10,13 @@ from typing import get_args
 
 from tandem.artifacts.atomic_io import file_digest
 from tandem.artifacts.paths import Paths, check_name, local_path
+from tandem.artifacts.rows_by_id import rows_by_id
 from tandem.config.competition import Competition, require_competition
 from tandem.config.encoders import Joint
 from tandem.data.added_features import content_digest, read_records, write_added
 from tandem.data.feature_file import FeatureFile, constant_columns, join_splits, read_feature_file
-from tandem.data.split_tables import read_ids
+from tandem.data.label_copies import copy_warnings, label_copies
+from tandem.data.split_tables import read_ids, read_labels
 from tandem.graph.lock import only_run
 from tandem.runtime.wrong_values import require_one_of
 from tandem.stages._run import checked_graph
@@ -71,6 +73,10 @@ def main(args: Namespace) -> None:
             f"warning: {len(constant):,} of {len(columns):,} columns are the same in every training row: "
             f"{', '.join(constant[:SHOWN])}{more}"
         )
+    train, names, y, known = read_labels(paths.labels)
+    in_order = rows_by_id(values["train"], splits["train"], train, "feature")
+    for line in copy_warnings(label_copies(in_order, columns, y, names, known), SHOWN):
+        print(line)
     rows = " + ".join(f"{len(ids):,} {split}" for split, ids in splits.items())
     print(f"{paths.added_features(name)}: {len(columns):,} features of {rows} rows, of {_of(reads)}")
     print(f'use them in configs/<experiment>.toml: features = ["{name}"]')
