@@ -60,6 +60,18 @@ def test_what_operating_systems_leave_behind_is_skipped(tmp_path):
         ("C:/evil", "absolute path"),
         ("data\\..\\evil", "backslash"),
         ("a\nb", "invalid name"),
+        ("a\x9bb", "invalid name"),
+        ("gpj.\u202eexe", "invalid name"),
+        ("data/aux.txt", "Windows reserves or changes; rename it, or unpack the archive by hand"),
+        ("CON", "Windows reserves"),
+        ("com1 .jpg", "Windows reserves"),
+        ("data./1.jpg", "Windows reserves or changes"),
+        ("1.jpg ", "Windows reserves or changes"),
+        ("1.jpg:stream", "Windows reserves or changes"),
+        ("x" * 256, "longer than 255 bytes"),
+        ("d/" * 64 + "x", "or 64 folders"),
+        ("TRAIN.csv", "members 'train.csv' and 'TRAIN.csv' would be one file on Windows and macOS"),
+        ("TRAIN.csv/x", "is both a file and a folder"),
     ],
 )
 def test_a_member_that_lands_elsewhere_is_refused(tmp_path, name, reason):
@@ -86,6 +98,16 @@ def test_a_name_that_comes_twice_is_refused(tmp_path):
 def test_a_name_that_is_file_and_folder_is_refused(tmp_path):
     with pytest.raises(ValueError, match="'a' is both a file and a folder"):
         unpack_zip(make_zip(tmp_path / "a.zip", [("a", "1"), ("a/b", "2")]), tmp_path / "a")
+
+
+def test_names_that_differ_in_how_unicode_writes_their_letters_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="would be one file"):
+        unpack_zip(make_zip(tmp_path / "a.zip", [("\u00e9.jpg", "1"), ("e\u0301.jpg", "2")]), tmp_path / "a")
+
+
+def test_names_that_are_only_long_or_look_like_reserved_ones_are_unpacked(tmp_path):
+    names = ["console.txt", "auxiliary/com10.txt", ".hidden", "a..b", "emoji\U0001f469\u200d\U0001f52c.jpg", "x" * 255]
+    assert unpack_zip(make_zip(tmp_path / "a.zip", [(name, "1") for name in names]), tmp_path / "a") == len(names)
 
 
 def test_an_encrypted_member_is_refused(tmp_path):
@@ -221,6 +243,34 @@ def test_a_tar_file_is_unpacked_like_a_zip(tmp_path, name, mode):
     members = [("./c/train.csv", "x"), ("./c/data/1.jpg", "one"), ("./c/._train.csv", "junk"), ("./c/empty", "")]
     assert unpack_archive(make_tar(tmp_path / name, members, mode), tmp_path / "input") == 3
     assert contents(tmp_path / "input") == {"train.csv": "x", "data/1.jpg": "one", "empty": ""}
+
+
+def test_a_header_that_would_be_read_into_memory_or_steps_back_is_refused(tmp_path):
+    long_name, back = tarfile.TarInfo("x"), tarfile.TarInfo("train.csv")
+    long_name.type, long_name.size, back.size = tarfile.GNUTYPE_LONGNAME, 2**20 + 1, -1024
+    for info in (long_name, back):
+        content = info.tobuf(tarfile.GNU_FORMAT) + bytes(2**20 + 2048)
+        (tmp_path / "a.tar.gz").write_bytes(gzip.compress(content))
+        with pytest.raises(ValueError, match=r"a.tar.gz: damaged, or not a tar file: .*a header of -?\d+ bytes"):
+            unpack_archive(tmp_path / "a.tar.gz", tmp_path / "input" / "a")
+        assert nothing_left(tmp_path)
+
+
+def test_folders_count_too_and_a_small_archive_holds_few(tmp_path, monkeypatch):
+    monkeypatch.setattr(archive, "FREE_MEMBERS", 5)
+    monkeypatch.setattr(archive, "MEMBER_BYTES", 10**6)
+    folders = [tarfile.TarInfo(f"{i}") for i in range(6)]
+    for folder in folders:
+        folder.type = tarfile.DIRTYPE
+    source = make_tar(tmp_path / "a.tar", [("train.csv", "x"), *((folder, "") for folder in folders)])
+    with pytest.raises(ValueError, match="more than 5 files and folders"):
+        unpack_archive(source, tmp_path / "input" / "a")
+
+
+def test_a_pipe_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "a.zip")
+    with pytest.raises(ValueError, match=r"a.zip is a named pipe; expected a regular file"):
+        unpack_archive(tmp_path / "a.zip", tmp_path / "a")
 
 
 def special(kind, name="data/1.jpg"):

@@ -31,6 +31,7 @@ from tandem.features.pretrained_weights import load_sentences, save_sentences
 from tandem.graph.experiment_dir import Experiments
 from tandem.inference import bundle_cache
 from tandem.inference.bundle_reader import open_bundle, sha256
+from tandem.inference.bundle_seal import sealed
 from tandem.logits import logit, sigmoid
 from tandem.stages import bundle as stage
 
@@ -316,6 +317,7 @@ def test_a_bundle_of_an_older_format_labels_the_same(folder, version):
 def relist(folder: Path, **changes) -> None:
     """Makes the manifest agree with the files again, as somebody who changes them can."""
     manifest = json.loads((folder / "bundle.json").read_text()) | changes
+    manifest.pop("sha256", None)  # as bundles of older versions have none
     files = [f for f in folder.rglob("*") if f.is_file() and f.name != "bundle.json"]
     manifest["files"] = {
         f.relative_to(folder).as_posix(): {"sha256": sha256(f), "bytes": f.stat().st_size} for f in files
@@ -330,6 +332,55 @@ def test_a_changed_file_is_refused(folder):
     weights.write_bytes(data)
     with pytest.raises(ValueError, match="fold0.safetensors: changed since it was packed"):
         open_bundle(folder)
+
+
+def test_a_manifest_with_one_byte_changed_is_refused(folder):
+    text = (folder / "bundle.json").read_bytes()
+    write_sealed = sealed(json.loads(text)).encode()
+    for at in (1, text.index(b'"labels"') + 3, len(write_sealed) - 40, len(write_sealed) - 1):
+        changed = bytearray(write_sealed)
+        changed[at] ^= 1
+        (folder / "bundle.json").write_bytes(changed)
+        with pytest.raises(ValueError, match=r"bundle.json: not what make bundle writes"):
+            open_bundle(folder)
+
+
+def test_a_zip_with_one_byte_changed_beside_its_files_is_refused(folder, tmp_path):
+    write_zip(folder, tmp_path / "whole.zip")
+    content = (tmp_path / "whole.zip").read_bytes()
+    open_bundle(tmp_path / "whole.zip")
+    end = content.rindex(b"PK\x05\x06")
+    for at in (10, content.rindex(b"PK\x01\x02") + 12, end + 5, len(content) - 1, len(content) - 70):
+        changed = bytearray(content)
+        changed[at] ^= 1
+        (tmp_path / "b.zip").write_bytes(changed)
+        with pytest.raises(ValueError, match=r"b.zip: "):
+            open_bundle(tmp_path / "b.zip")
+
+
+def test_a_byte_changed_in_a_file_of_the_zip_names_the_file(folder, tmp_path):
+    write_zip(folder, tmp_path / "b.zip")
+    content = bytearray((tmp_path / "b.zip").read_bytes())
+    content[content.index(b"fold0.safetensors") + 200] ^= 1
+    (tmp_path / "b.zip").write_bytes(content)
+    with pytest.raises(ValueError, match=r"b.zip: .*fold0.safetensors"):
+        open_bundle(tmp_path / "b.zip")
+
+
+def test_nothing_is_left_in_the_cache_of_a_zip_that_is_refused(folder, tmp_path, cache):
+    (folder / "more.txt").write_text("")
+    write_zip(folder, tmp_path / "b.zip")
+    with pytest.raises(ValueError, match=r"b.zip: .*'more.txt' does not belong to the bundle"):
+        open_bundle(tmp_path / "b.zip")
+    assert [entry.name for entry in cache.iterdir()] == [".lock"]
+
+
+def test_a_model_of_another_experiment_is_refused_with_its_file(folder):
+    models = folder / "models/toy"
+    shutil.copy(models / "words/fold0.safetensors", models / "looks/fold0.safetensors")
+    relist(folder)
+    with pytest.raises(ValueError, match=r"looks/fold0.safetensors: damaged, not a model of this experiment"):
+        Labeler.load(folder)
 
 
 def test_a_missing_and_an_added_file_are_refused(folder):
@@ -352,7 +403,7 @@ def test_a_missing_and_an_added_file_are_refused(folder):
 def test_a_manifest_that_lists_files_outside_is_refused(folder, name):
     manifest = json.loads((folder / "bundle.json").read_text())
     manifest["files"][name] = {"sha256": "", "bytes": 0}
-    (folder / "bundle.json").write_text(json.dumps(manifest))
+    (folder / "bundle.json").write_text(sealed(manifest))
     with pytest.raises(ValueError, match="which is outside it"):
         open_bundle(folder)
 

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from sklearn.metrics import roc_auc_score
 
-from tandem.artifacts.atomic_io import read_json, write_json
+from tandem.artifacts.atomic_io import read_json, write_json, write_text
 from tandem.artifacts.contributions import BOTH, NO_CAPTION, NO_IMAGE
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
@@ -35,6 +35,7 @@ from tandem.features.weights_identity import weights_identity
 from tandem.graph.declared_stages import Graph
 from tandem.graph.experiment_dir import Experiments
 from tandem.inference.bundle_reader import open_bundle, sha256
+from tandem.inference.bundle_seal import sealed
 from tandem.inference.labeler import Labeler
 from tandem.logits import sigmoid
 from tandem.models.base import TrainingRun
@@ -418,7 +419,7 @@ def test_a_bundle_that_would_fetch_a_tower_from_elsewhere_is_refused(trained, tm
     write_json(file, settings)
     manifest = read_json(tmp_path / "b" / "bundle.json")
     manifest["files"][file.relative_to(tmp_path / "b").as_posix()]["sha256"] = sha256(file)
-    write_json(tmp_path / "b" / "bundle.json", manifest)
+    write_text(tmp_path / "b" / "bundle.json", sealed(manifest))
     with pytest.raises(ValueError, match="'hf-hub:someone/else' comes from outside the bundle"):
         open_bundle(tmp_path / "b")
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from tandem.artifacts.parquet_limits import check_texts, checked_parquet
 from tandem.artifacts.whole_files import reading
 
 PARQUET = "a parquet file"
@@ -26,7 +26,8 @@ def own_column(name: str, labels: Iterable[str]) -> str:
 def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """These columns, or all, whatever their names (pq.read_table refuses repeated names and some of its own); raises
     DamagedFile where it is not what was written."""
-    with reading(path, PARQUET), pq.ParquetFile(path) as file:
+    with reading(path, PARQUET), checked_parquet(path) as file:
+        check_texts(file, columns)
         table = file.read(columns if columns is None else list(columns))
         if missing := set(columns or ()) - set(table.column_names):
             raise ValueError(f"no column {min(missing)!r}")
@@ -35,5 +36,5 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
 def parquet_batches(path: Path, rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     """The same, at most so many rows at a time."""
-    with reading(path, PARQUET), pq.ParquetFile(path, pre_buffer=False) as file:
+    with reading(path, PARQUET), checked_parquet(path) as file:
         yield from file.iter_batches(rows, columns=columns)

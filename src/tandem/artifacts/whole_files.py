@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tandem.artifacts.paths import owners
+from tandem.artifacts.tensor_file import check_header
 from tandem.artifacts.user_files import open_file
 
 VERSION = 1  # of the layout of the record
@@ -98,6 +99,8 @@ def reading(path: Path, what: str, cure: str = AGAIN) -> Iterator[None]:
     was damaged, whatever a library raises there."""
     require_as_made(path)
     try:
+        if path.suffix == ".safetensors":
+            check_header(path)
         yield
     except (DamagedFile, FileNotFoundError, PermissionError):
         raise

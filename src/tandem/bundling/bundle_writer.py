@@ -21,6 +21,7 @@ from tandem.features.extract import save_weights, used_tensors
 from tandem.features.weight_files import weights_file
 from tandem.graph.experiment_dir import ExperimentDir
 from tandem.inference.bundle_reader import FORMAT, sha256
+from tandem.inference.bundle_seal import seal_zip, sealed
 from tandem.inference.training_photos import TrainingPhotos
 from tandem.runtime.resources import versions
 
@@ -92,7 +93,7 @@ def write_bundle(
     manifest["files"] = {
         name: {"sha256": sha256(file), "bytes": file.stat().st_size} for name, file in _files(root).items()
     }
-    write_json(bundle_manifest(root), manifest)
+    write_text(bundle_manifest(root), sealed(manifest))
     return manifest
 
 
@@ -132,6 +133,7 @@ def write_zip(root: Path, path: Path) -> None:
                 about = zipfile.ZipInfo(name, DATE)
                 about.compress_type, about.external_attr = zipfile.ZIP_DEFLATED, 0o100644 << 16
                 archive.writestr(about, file.read_bytes())
+        seal_zip(partial)
 
     write_with(path, write)
 

@@ -1,6 +1,5 @@
 """Which Python files may be run: the user's own, none that came with the data, a bundle's if it is trusted."""
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -47,5 +46,5 @@ def require_trusted_bundle(root: Path, files: Mapping[str, str], trust: str) -> 
 def _untrusted(folder: Path) -> list[str] | None:
     try:
         return list(read_json(folder / RECORD)["untrusted"])
-    except (FileNotFoundError, KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError):
+    except (FileNotFoundError, KeyError, TypeError, ValueError):
         return None

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from tandem.artifacts.array_file import map_array
 from tandem.artifacts.atomic_io import digest, read_json, write_json, write_with
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.rows_by_id import rows_by_id
@@ -85,8 +86,8 @@ def read_added(paths: Paths, name: str, split: str, ids: Sequence[str]) -> np.nd
     how = HOW.format(comp=paths.comp, name=name)
     if not (file := values_file(paths, name, split)).is_file():
         raise FileNotFoundError(f"{file} does not exist: the rows of {split} have no features {name!r}; {how}")
+    array, there = map_array(file, how)[:, None], read_json(ids_file(paths, name, split))
     try:
-        array = np.load(file, mmap_mode="r", allow_pickle=False)[:, None]
-        return rows_by_id(array, read_json(ids_file(paths, name, split)), ids, f"features {name!r}")
+        return rows_by_id(array, there, ids, f"features {name!r}")
     except ValueError as error:
         raise ValueError(f"{file}: {error}; {how}") from error

@@ -3,12 +3,23 @@
 import filecmp
 import os
 import shutil
+import unicodedata
+import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import IO, TypeVar
 
-from tandem.data.archive_formats import BY_HAND, OTHER_KINDS, TAR_SUFFIXES, Member, archive_stem, open_archive
+from tandem.data.archive_formats import (
+    BY_HAND,
+    DAMAGED,
+    OTHER_KINDS,
+    TAR_SUFFIXES,
+    UNPACK,
+    Member,
+    archive_stem,
+    open_archive,
+)
 from tandem.runtime.disk import writing
 from tandem.runtime.progress import progress
 
@@ -19,6 +30,7 @@ SETTINGS = "competition.toml"  # one that is there already is the user's
 MAX_MEMBERS = 5_000_000
 MAX_MEMBER_BYTES = 50 * 2**30
 MAX_TOTAL_BYTES = 200 * 2**30
+FREE_MEMBERS, MEMBER_BYTES = 100_000, 32  # any archive may have so many, a large one one for so many of its bytes
 MAX_RATIO = 200  # unpacked bytes for each byte of the archive, in addition to FREE_BYTES
 FREE_BYTES = 64 * 2**20  # any archive may unpack to this size
 JUNK = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini", ".git", ".ipynb_checkpoints"}
@@ -33,11 +45,12 @@ class Budget:
     source: str
     bytes: int  # by the size of the source
     total: int
-    files: int
+    files: int  # with folders and what is not unpacked
 
     @classmethod
     def of(cls, source: str, size: int) -> "Budget":
-        return cls(source, FREE_BYTES + MAX_RATIO * size, MAX_TOTAL_BYTES, MAX_MEMBERS)
+        files = min(MAX_MEMBERS, FREE_MEMBERS + size // MEMBER_BYTES)
+        return cls(source, FREE_BYTES + MAX_RATIO * size, MAX_TOTAL_BYTES, files)
 
 
 def unpack_archive(archive: Path, folder: Path) -> int:
@@ -103,9 +116,13 @@ def copy_folder(source: Path, folder: Path) -> int:
 def _checked(shown: str, opened: Iterable[Member], budget: Budget) -> dict[str, Member]:
     """{path in the folder: file to unpack}; raises ValueError at the first unsafe one."""
     members: dict[str, Member] = {}
-    total = 0
+    alike: dict[str, str] = {}  # name as case-blind file systems see it: name
+    total, most = 0, budget.files
     for member in opened:
         name = member.name
+        budget.files -= 1
+        if budget.files < 0:
+            raise ValueError(f"{budget.source}: more than {most} files and folders; the limit for its size")
         if JUNK & set(name.split("/")) or name.startswith("._") or "/._" in name:
             continue
         if member.problem:
@@ -126,16 +143,21 @@ def _checked(shown: str, opened: Iterable[Member], budget: Budget) -> dict[str, 
         target = PurePosixPath(name).as_posix()
         if target in members:
             raise ValueError(f"{shown}: member {name!r} occurs twice")
+        if (other := alike.setdefault(_folded(target), target)) != target:
+            same = "would be one file on Windows and macOS"
+            raise ValueError(f"{shown}: members {other!r} and {name!r} {same}; rename one, or {UNPACK}")
         members[target] = member
-        budget.files -= 1
-        if budget.files < 0:
-            raise ValueError(f"{budget.source}: more than {MAX_MEMBERS} files")
     if not members:
         raise ValueError(f"{shown}: contains no files")
     for target in members:
-        if parent := next((str(p) for p in PurePosixPath(target).parents if str(p) in members), None):
+        if parent := next((str(p) for p in PurePosixPath(target).parents if _folded(str(p)) in alike), None):
             raise ValueError(f"{shown}: member {parent!r} is both a file and a folder")
     return members
+
+
+def _folded(name: str) -> str:
+    """Equal for names that differ in case, or in how Unicode writes their letters."""
+    return name.casefold() if name.isascii() else unicodedata.normalize("NFC", name).casefold()
 
 
 def _without_top_folder(files: dict[str, T], name: str = "") -> dict[str, T]:
@@ -272,11 +294,20 @@ def _same(one: Path, other: Path) -> bool:
     return filecmp.cmp(one, other, shallow=False)
 
 
+def _read(source: IO[bytes], member: Member) -> bytes:
+    try:
+        return source.read(CHUNK)
+    except NotImplementedError:  # a compression that is not known
+        raise
+    except DAMAGED as error:
+        raise zipfile.BadZipFile(f"member {member.name!r}: {error!s:.200}") from error
+
+
 def _extract(shown: str, member: Member, path: Path, budget: Budget) -> None:
     """Writes the file, and counts its bytes on the way, because the sizes in the archive may be wrong."""
     size = 0
     with member.open() as source, path.open("wb") as file:
-        while block := source.read(CHUNK):
+        while block := _read(source, member):
             size += len(block)
             budget.bytes -= len(block)
             budget.total -= len(block)

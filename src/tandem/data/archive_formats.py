@@ -5,7 +5,9 @@ import gzip
 import lzma
 import re
 import stat
+import struct
 import tarfile
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from tandem.artifacts.read_errors import naming
 from tandem.artifacts.user_files import open_file, read_start
 
 COMPRESSED: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
@@ -26,6 +29,16 @@ BY_HAND = "unpack it with that program, then run: make import DIR=unpacked COMP=
 WEB_PAGE = re.compile(rb"\s*<(!doctype|html|head)", re.IGNORECASE)
 MAX_ARCHIVE_BYTES = 200 * 2**30
 LFS = b"version https://git-lfs"
+AGAIN = "download it again"
+UNPACK = "unpack the archive by hand and run: make import DIR=unpacked COMP=mine"
+RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]) *(\..*)?", re.IGNORECASE)  # on Windows, by any suffix
+UNSEEN = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories: control characters, halves of pairs, ends of lines
+BIDI = set(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))  # they show a name in another order
+MAX_NAME, MAX_PATH, MAX_LEVELS = 255, 2000, 64  # bytes of a name and of a path, folders in one another
+MAX_EXTENDED = 2**20  # bytes of a tar header for a long name: tarfile reads it into memory
+# what reading a damaged member raises; a MemoryError where its dictionary is larger than memory
+DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, EOFError, struct.error,
+           RuntimeError, MemoryError, OverflowError)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,19 +79,20 @@ def open_archive(path: Path, shown: str) -> Iterator[Iterable[Member]]:
     is_tar = start[257:262] == b"ustar" or path.name.lower().endswith(TAR_SUFFIXES)
     try:
         if is_tar or (compressed and _holds_tar(path)):
-            with _open(path) as file, tarfile.open(fileobj=file) as tar:
-                yield (_tar_member(tar, info) for info in tar)
+            with _open(path) as file, tarfile.open(fileobj=file, tarinfo=_CheckedInfo) as tar:
+                yield _tar_members(tar, shown)
         elif compressed:
             with _open(path) as file:
                 yield [_only_member(path, file, start)]
         else:
-            with _open(path) as file, zipfile.ZipFile(file) as opened:
-                yield [_zip_member(opened, info) for info in opened.infolist()]
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, EOFError) as error:
-        kind = "tar" if is_tar or compressed else "zip"
-        raise ValueError(f"{shown}: damaged, or not a {kind} file: {error}; download it again") from error
-    except NotImplementedError as error:
+            with _open(path) as file, _open_zip(file, shown) as opened:
+                yield [_zip_member(opened, info, shown) for info in opened.infolist()]
+    except NotImplementedError as error:  # a kind of RuntimeError
         raise ValueError(f"{shown}: {error}; pack it again with deflate compression") from error
+    except DAMAGED as error:
+        kind = "tar" if is_tar or compressed else "zip"
+        what = " ".join(str(error).split())[:300]
+        raise ValueError(f"{shown}: damaged, or not a {kind} file: {what}; {AGAIN}") from error
     except OSError as error:
         if error.errno is not None:
             raise
@@ -89,11 +103,40 @@ def _open(path: Path) -> IO[bytes]:
     return open_file(path, MAX_ARCHIVE_BYTES)
 
 
+class _CheckedInfo(tarfile.TarInfo):
+    """Refuses what tarfile would read into memory, or step back by."""
+
+    def _proc_member(self, opened: tarfile.TarFile) -> Any:
+        extended = self.type in (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+        extended = extended or self.type in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+        if self.size < 0 or (extended and self.size > MAX_EXTENDED):
+            raise tarfile.ReadError(f"a header of {self.size} bytes")
+        return super()._proc_member(opened)  # type: ignore[misc]  # to be overridden, as its comment says
+
+
+def _tar_members(tar: tarfile.TarFile, shown: str) -> Iterator[Member]:
+    members = iter(tar)
+    while True:
+        with naming(shown, "damaged, or not a tar file", AGAIN):
+            if (info := next(members, None)) is None:
+                return
+            member = _tar_member(tar, info)
+        yield member
+
+
+def _open_zip(file: IO[bytes], shown: str) -> zipfile.ZipFile:
+    with naming(shown, "damaged, or not a zip file", AGAIN):
+        try:
+            return zipfile.ZipFile(file)
+        except (zipfile.BadZipFile, NotImplementedError) as error:
+            raise ValueError(str(error)) from error  # its kind says no more
+
+
 def _holds_tar(path: Path) -> bool:
     try:
-        with _open(path) as file, tarfile.open(fileobj=file):
+        with _open(path) as file, tarfile.open(fileobj=file, tarinfo=_CheckedInfo):
             return True
-    except tarfile.ReadError:
+    except (tarfile.ReadError, EOFError, MemoryError, ValueError):
         return False
 
 
@@ -108,12 +151,19 @@ def _only_member(path: Path, file: IO[bytes], start: bytes) -> Member:
     return Member(name, -1, False, "", read)
 
 
-def _zip_member(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
+def _zip_member(opened: zipfile.ZipFile, info: zipfile.ZipInfo, shown: str) -> Member:
     kind = stat.S_IFMT(info.external_attr >> 16)
-    by_hand = "unpack the archive by hand and run: make import DIR=unpacked COMP=mine"
-    encrypted = f"is encrypted; {by_hand}" if info.flag_bits & 1 else ""
+    encrypted = f"is encrypted; {UNPACK}" if info.flag_bits & 0x41 else ""
+
+    def read() -> IO[bytes]:
+        with naming(shown, f"member {info.orig_filename!r} is damaged", AGAIN):
+            try:
+                return opened.open(info)
+            except zipfile.BadZipFile as error:
+                raise ValueError(str(error)) from error
+
     problem = _problem(info.orig_filename, kind in (0, stat.S_IFREG, stat.S_IFDIR)) or encrypted
-    return Member(info.orig_filename, info.file_size, info.is_dir(), problem, lambda: opened.open(info))
+    return Member(info.orig_filename, info.file_size, info.is_dir(), problem, read)
 
 
 def _tar_member(tar: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
@@ -128,11 +178,18 @@ def _tar_member(tar: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
 
 def _problem(name: str, is_regular: bool) -> str:
     """The reason not to unpack a member of this name, or ''."""
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    encoded = [len(part.encode("utf-8", "replace")) for part in parts]
+    too_long = max(encoded, default=0) > MAX_NAME or sum(encoded) + len(parts) > MAX_PATH or len(parts) > MAX_LEVELS
+    reserved = any(RESERVED.fullmatch(part) or part[-1] in ". " or ":" in part for part in parts)
+    unseen = any(c in BIDI or unicodedata.category(c) in UNSEEN for c in name)
     problems = {
-        "has an invalid name": not name.strip("/") or any(ord(c) < 32 or "\ud800" <= c <= "\udfff" for c in name),
+        "has an invalid name": not name.strip("/") or unseen,
         "contains a backslash; expected / between folders": "\\" in name,
         "has an absolute path": name.startswith("/") or re.match(r"[A-Za-z]:", name),
         "leaves the folder with '..'": ".." in name.split("/"),
         "is a link or a device; only files and folders are unpacked": not is_regular,
+        f"has a name that Windows reserves or changes; rename it, or {UNPACK}": reserved,
+        f"has a name longer than {MAX_NAME} bytes, or {MAX_LEVELS} folders; rename it, or {UNPACK}": too_long,
     }
     return next((problem for problem, found in problems.items() if found), "")

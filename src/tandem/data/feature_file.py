@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tandem.artifacts.user_files import UnusableFile, by_descriptor, open_file, read_text
+from tandem.artifacts.array_file import map_array
+from tandem.artifacts.read_errors import naming
+from tandem.artifacts.user_files import read_text
 from tandem.data.csv_reader import read_table
 from tandem.data.user_table import UserTable, first_repeated, listed, match_ids, read_user_table
 
 SUFFIXES = (".parquet", ".npy", ".csv", ".tsv", ".jsonl", ".json")
-ARRAY_BYTES = 2**40
 IDS_BYTES = 2**30  # of a file of ids
 NUMBERS = "biuf"  # kinds of numpy numbers: bool, int, unsigned, float
 
@@ -50,16 +51,7 @@ def read_feature_file(path: Path, id_columns: Sequence[str], ids_file: Path | No
 
 
 def _read_array(path: Path, ids_file: Path | None) -> FeatureFile:
-    try:
-        with open_file(path, ARRAY_BYTES) as file:  # mapped: a header may claim any size
-            array = np.load(by_descriptor(file), mmap_mode="r", allow_pickle=False)
-    except UnusableFile:
-        raise
-    except (ValueError, EOFError, OSError, OverflowError) as error:
-        raise ValueError(f"{path}: not an array of numbers ({error}); save it with numpy.save, as float32") from error
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise ValueError(f"{path}: holds several arrays, as .npz files do; save one with numpy.save, as float32")
+    array = map_array(path, "save one array with numpy.save, as float32")
     array = array[:, None] if array.ndim == 1 else array
     if array.ndim != 2 or array.dtype.kind not in NUMBERS or not array.size:
         raise ValueError(f"{path}: an array {array.shape} of {array.dtype}; expected (rows, features) of numbers")
@@ -82,7 +74,8 @@ def read_ids_file(path: Path) -> list[str]:
     if path.suffix == ".txt":
         return [line for line in read_text(path, IDS_BYTES).splitlines() if line.strip()]
     if path.suffix == ".json":
-        found = json.loads(read_text(path, IDS_BYTES))
+        with naming(path, "not a JSON list of ids", "write it again"):
+            found = json.loads(read_text(path, IDS_BYTES))
         if not isinstance(found, list) or not all(isinstance(id, str | int) for id in found):
             raise ValueError(f"{path}: expected a JSON list of ids")
         return list(map(str, found))

@@ -52,7 +52,8 @@ def read_user_table(file: Path) -> UserTable:
     except UnusableFile:
         raise
     except ValueError as error:
-        raise ValueError(f"{file}: not a parquet file ({error.__cause__ or error})") from error
+        why = " ".join(str(error.__cause__ or error).split())  # of pyarrow some have several lines
+        raise ValueError(f"{file}: not a parquet file ({why})") from error
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise ValueError(f"{file}: the columns {repeated[:SHOWN]} are repeated; expected each name once")
     counters = (INDEX,) if INDEX in names and pt.is_integer(content.schema.field(INDEX).type) else ()

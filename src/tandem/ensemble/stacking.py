@@ -21,6 +21,7 @@ from tandem.artifacts.contributions import TERMS
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.whole_files import reading
 from tandem.ensemble.lightgbm import Boosted
+from tandem.ensemble.lightgbm_text import read_booster
 from tandem.ensemble.linear import Linear
 from tandem.ensemble.logistic import Logistic
 from tandem.logits import logit, sigmoid
@@ -272,16 +273,21 @@ def read_stack(folder: Path) -> Stack:
         return _stack(about, load_file(file), partial(_booster, folder))
 
 
-def _booster(folder: Path, j: int) -> Booster:
+def _booster(folder: Path, j: int, features: int) -> Booster:
     with reading(file := folder / f"label{j}.txt", STACK, AGAIN.format(folder)):
-        return Booster(model_str=file.read_text(encoding="utf-8"))
+        return read_booster(file, features)
 
 
-def _stack(about: dict[str, Any], t: dict[str, np.ndarray], booster: Callable[[int], Booster]) -> Stack:
-    biases = t.get("boosted_bias", np.zeros(about["labels"]))  # older bundles: in the booster
-    there = set(about.get("boosted", range(len(biases))))
-    boosted = [Boosted(booster(j) if j in there else None, float(b)) for j, b in enumerate(biases)]
-    logistic = [Logistic(t["coef"][j], float(t["bias"][j]), t["mean"][j]) for j in range(about["labels"])]
+def _stack(about: dict[str, Any], t: dict[str, np.ndarray], booster: Callable[[int, int], Booster]) -> Stack:
+    labels, biases = about["labels"], t.get("boosted_bias", np.zeros(0))
+    if labels not in (0, t["center"].shape[1]):  # 0: one learner for all labels
+        raise ValueError(f"{labels!r:.80} labels; the tensors have {t['center'].shape[1]}")
+    biases = biases if len(biases) else np.zeros(labels)  # older bundles: in the booster
+    if len(biases) != labels:
+        raise ValueError(f"{len(biases)} constants for {labels} labels")
+    there = set(about.get("boosted", range(labels)))
+    boosted = [Boosted(booster(j, t["coef"].shape[1]) if j in there else None, float(b)) for j, b in enumerate(biases)]
+    logistic = [Logistic(t["coef"][j], float(t["bias"][j]), t["mean"][j]) for j in range(labels)]
     second = SecondLevel(
         about["members"], t["center"], t["weights"], boosted, logistic, t.get("extras_range"), Linear.of(t)
     )

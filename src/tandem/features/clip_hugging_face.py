@@ -10,6 +10,7 @@ import torch
 
 from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.features.clip_pair import HUGGING_FACE, Pair, Pixels, misfit
+from tandem.features.model_folder import check_vocabulary
 from tandem.runtime.torch_setup import patch_torchvision
 
 KINDS = ("clip", "metaclip_2", "siglip")  # model_type of pairs whose images are squares of one size
@@ -44,6 +45,7 @@ def load_hugging_face(folder: Path) -> Pair:
         own = {name: tuple(t.shape) for name, t in network.state_dict().items() if name in given}
         raise misfit(folder / WEIGHTS, own, given)
     tokenizer = AutoTokenizer.from_pretrained(folder, **here)
+    check_vocabulary(folder, tokenizer, network.text_model)
     pixels = _pixels(folder, network.config.vision_config.image_size)
 
     def embed_images(images: torch.Tensor) -> torch.Tensor:

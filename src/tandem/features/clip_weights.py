@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tandem.artifacts.atomic_io import write_with
+from tandem.artifacts.read_errors import naming
 from tandem.config.encoders import ClipEncoder
 from tandem.features.clip_pair import HUGGING_FACE, OPEN_CLIP, OPEN_CLIP_WEIGHTS, Pair, expected_folder, no_weights
+from tandem.features.model_folder import check_model_folder
 
 if TYPE_CHECKING:
     import torch
@@ -29,10 +31,12 @@ def load_pair(model: str) -> Pair:
         folder = pair_folder(model)
     if folder is None:
         return load_open_clip(model)
-    if (folder / OPEN_CLIP).is_file():
-        return load_open_clip_folder(folder)
-    if (folder / HUGGING_FACE).is_file():
-        return load_hugging_face(folder)
+    check_model_folder(folder)
+    with naming(folder, "not loaded", expected_folder()):  # transformers, tokenizers and open_clip raise many kinds
+        if (folder / OPEN_CLIP).is_file():
+            return load_open_clip_folder(folder)
+        if (folder / HUGGING_FACE).is_file():
+            return load_hugging_face(folder)
     raise ValueError(f"model = {model!r}: {folder} has neither {OPEN_CLIP} nor {HUGGING_FACE}; {expected_folder()}")
 
 

@@ -11,17 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tandem.artifacts.atomic_io import write_with
+from tandem.artifacts.tensor_file import open_tensors, read_tensors
+from tandem.features.model_folder import check_model_folder, check_vocabulary
 from tandem.features.text_weights import MODULES, quiet_transformers, text_misfit
-from tandem.features.weight_files import (
-    ABOUT,
-    INPUT,
-    card_licence,
-    misfit,
-    own_input,
-    refuse_pickles,
-    shapes,
-    weights_file,
-)
+from tandem.features.weight_files import ABOUT, INPUT, card_licence, misfit, own_input, refuse_pickles, weights_file
 from tandem.runtime.leftovers import process_folder
 
 if TYPE_CHECKING:  # licences and names of packages are read by processes that never load torch
@@ -56,6 +49,7 @@ def load_backbone(
     timm = import_timm()
     if model.startswith("local-dir:"):
         refuse_pickles(Path(model.partition(":")[2]))
+        check_model_folder(Path(model.partition(":")[2]))
     packaged = None if weights else shipped(model)
     if model not in timm.list_models() and ":" not in model and "." not in model:
         near = timm.list_models(f"*{model.split('_')[0]}*")[:5]
@@ -85,11 +79,7 @@ def load_backbone(
 
 
 def _load_by_name(network: "nn.Module", weights: str) -> None:
-    from safetensors.torch import load_file
-
-    file = weights_file(weights)
-    shapes(file)  # raises for another type of file
-    state = load_file(file)
+    state = read_tensors(weights_file(weights), "pt")
     own = {k: tuple(t.shape) for k, t in network.state_dict().items()}
     needed = {k: shape for k, shape in own.items() if k.split(".")[0] not in ("classifier", "head", "fc")}
     problem = misfit({k: tuple(t.shape) for k, t in state.items()}, needed)
@@ -141,7 +131,7 @@ def save_backbone(model: str, weights: str, path: Path, used: Container[str], bi
 def save_sentences(model: str, folder: Path, used: Container[str], bits: int = 8) -> None:
     """Writes a folder that `load_sentences` takes as `model`, in int8, float16 or float32 (8, 16 or 32 `bits`); tensors
     not in `used` are zeros."""
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import save_file
 
     from tandem.features.int8 import PACKED, pack
 
@@ -152,19 +142,18 @@ def save_sentences(model: str, folder: Path, used: Container[str], bits: int = 8
             tensor.zero_()
     sentences.save(str(folder), create_model_card=False)
     for file in folder.rglob("*.safetensors") if bits == 8 else ():
-        write_with(file, partial(save_file, pack(load_file(file), set()), metadata=PACKED))
+        write_with(file, partial(save_file, pack(read_tensors(file, "pt"), set()), metadata=PACKED))
 
 
 @cache
 def _unpacked(folder: Path) -> Path:
     """The folder itself, or if its tensors are int8, a temporary copy with float16 tensors."""
-    from safetensors import safe_open
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import save_file
 
     from tandem.features.int8 import PACKED, unpack
 
     def is_packed(file: Path) -> bool:
-        with safe_open(file, "pt") as opened:
+        with open_tensors(file, "pt") as opened:
             return PACKED.items() <= (opened.metadata() or {}).items()
 
     if not any(is_packed(file) for file in folder.rglob("*.safetensors")):
@@ -174,7 +163,7 @@ def _unpacked(folder: Path) -> Path:
         copy = copied / file.relative_to(folder)
         copy.parent.mkdir(parents=True, exist_ok=True)
         if file.suffix == ".safetensors":
-            save_file({name: t.half() for name, t in unpack(load_file(file)).items()}, copy, {"format": "pt"})
+            save_file({name: t.half() for name, t in unpack(read_tensors(file, "pt")).items()}, copy, {"format": "pt"})
         else:
             shutil.copyfile(file, copy)
     return copied
@@ -191,6 +180,7 @@ def load_sentences(model: str) -> "SentenceTransformer":
     folder = shipped(model) or (Path(model) if Path(model).is_dir() else None)
     if folder:
         refuse_pickles(folder)
+        check_model_folder(folder)
         folder = _unpacked(folder)
     try:
         with quiet_transformers():
@@ -210,6 +200,8 @@ def load_sentences(model: str) -> "SentenceTransformer":
     network = getattr(sentences[0], "auto_model", None)
     if folder and network is not None and (problem := text_misfit(folder, network)):
         raise ValueError(f"model = {model!r}: the weights don't fit its config.json: {problem}")
+    if folder and network is not None:
+        check_vocabulary(folder, sentences.tokenizer, network)
     if folder and not (folder / MODULES).is_file():
         _tell_pooling(model, getattr(sentences[-1], "pooling_mode", "mean"))
     return sentences

@@ -1,11 +1,11 @@
 """Whether the weights in the folder of a Hugging Face or sentence-transformers model fit its config.json."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tandem.features.model_folder import read_limited_json
 from tandem.features.weight_files import Shape, misfit, shapes
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def quiet_transformers() -> Iterator[None]:
 def _transformer_folder(folder: Path) -> Path:
     if not (folder / MODULES).is_file():
         return folder
-    parts = json.loads((folder / MODULES).read_text(encoding="utf-8"))
+    parts = read_limited_json(folder / MODULES)
     return folder / next((part["path"] for part in parts if str(part["type"]).endswith("Transformer")), "")
 
 

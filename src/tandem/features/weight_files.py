@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tandem.artifacts.tensor_file import open_tensors
+from tandem.features.model_folder import read_limited_json
+
 SHOWN = 3  # tensors that an error names
 INPUT = ("mean", "std", "interpolation")  # how a network's images are prepared: keys of timm's pretrained_cfg
 ABOUT = "pretrained_cfg"  # where a folder's config.json, or the metadata of a file, holds them
@@ -70,13 +73,8 @@ def misfit(given: Mapping[str, Shape], expected: Mapping[str, Shape]) -> str:
 
 def shapes(file: Path) -> dict[str, Shape]:
     """The shape of each tensor of a safetensors file; reads only its header. Raises ValueError where it is none."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, "pt") as opened:
-            return {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"{file}: no safetensors file ({error}); download or convert it again") from error
+    with open_tensors(file, "np") as opened:
+        return {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
 
 
 def own_input(weights: str) -> dict[str, Any]:
@@ -86,17 +84,17 @@ def own_input(weights: str) -> dict[str, Any]:
     >>> own_input("")  # timm knows them by the model's name
     {}
     """
-    from safetensors import safe_open
-
     if not weights:
         return {}
     config = Path(weights) / "config.json"
     if config.is_file():
-        about = json.loads(config.read_text(encoding="utf-8"))
+        about = read_limited_json(config)
         about = about.get(ABOUT, about)
     else:
-        with safe_open(weights_file(weights), "pt") as opened:
+        with open_tensors(weights_file(weights), "np") as opened:
             about = json.loads((opened.metadata() or {}).get(ABOUT, "{}"))
+    if not isinstance(about, dict):
+        raise ValueError(f"{weights}: {ABOUT} is {about!r:.80}; expected mean, std and interpolation by name")
     return {key: about[key] for key in INPUT if key in about}
 
 

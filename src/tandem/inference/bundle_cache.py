@@ -11,6 +11,7 @@ from filelock import FileLock
 
 from tandem.artifacts.atomic_io import file_digest
 from tandem.data.archive import unpack_zip
+from tandem.inference.bundle_seal import check_zip
 
 DAY = 86400.0
 KEPT_DAYS, KEPT_GB = 30, 5.0  # since a bundle was last opened; of all bundles together
@@ -33,10 +34,11 @@ def unpacked(path: Path, whole: Callable[[Path], object]) -> Path:
         _clean(cache)
         unpack_zip(path, root)
         try:
+            check_zip(path)
             whole(root)
-        except ValueError:
+        except ValueError as error:
             shutil.rmtree(root)
-            raise
+            raise ValueError(f"{path}: {str(error).replace(f'{root}{os.sep}', '')}") from error
     return root
 
 

@@ -14,6 +14,7 @@ from tandem.config.trusted_code import require_trusted_bundle
 from tandem.features.clip_pair import HUGGING_FACE, OPEN_CLIP
 from tandem.graph.experiment_dir import ExperimentDir, Experiments
 from tandem.inference.bundle_cache import unpacked
+from tandem.inference.bundle_seal import check_manifest
 
 # 1: caption models in half precision; 1 and 2: settings in build/, not in run.json; 1 to 3: one decoder
 FORMAT = 4
@@ -83,15 +84,21 @@ def read_manifest(root: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > MAX_MANIFEST:
             raise ValueError(f"{file.stat().st_size} bytes, at most {MAX_MANIFEST} are read")
-        manifest = json.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        manifest = json.loads(text)
+        check_manifest(text, manifest)
         if manifest["format"] not in READABLE:
             raise ValueError(f"format {manifest['format']!r}; this version reads {READABLE}")
         kinds = {"competition": str, "experiment": str, "members": list, "files": dict}
         if wrong := [key for key, kind in kinds.items() if not isinstance(manifest[key], kind)]:
             raise ValueError(f"{wrong[0]} is {manifest[wrong[0]]!r:.80}")
+        if wrong := [name for name, about in manifest["files"].items() if not isinstance(about["sha256"], str)]:
+            raise ValueError(f"files: the sha256 of {wrong[0]!r:.80} is no text")
+        if wrong := [name for name in manifest["members"] if not isinstance(name, str)]:
+            raise ValueError(f"members: {wrong[0]!r:.80} is no text")
     except FileNotFoundError as error:
         raise ValueError(f"{root}: not a bundle: it has no {file.name}; make one with: make bundle") from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"{file}: not what make bundle writes: {error}") from error
     return manifest
 

@@ -13,6 +13,7 @@ from PIL import Image
 from tandem.artifacts.atomic_io import digest, file_digest
 from tandem.artifacts.contributions import TERMS
 from tandem.artifacts.paths import Paths, bundle_manifest
+from tandem.artifacts.read_errors import naming
 from tandem.config.competition import load_competition
 from tandem.config.encoders import ImageSize
 from tandem.data.image_io import BadImage
@@ -73,7 +74,8 @@ class Labeler:
         Python code of its own whose digest, which the error says, is not `trust`."""
         from tandem.inference.bundle_reader import open_bundle
 
-        return cls.of(*open_bundle(Path(path), trust), decoder=decoder)
+        with naming(path, "not loaded", "get the bundle again", of_parser=False):
+            return cls.of(*open_bundle(Path(path), trust), decoder=decoder)
 
     def label(
         self,

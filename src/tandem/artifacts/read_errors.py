@@ -1,0 +1,25 @@
+"""Errors of the parsers of file formats as ValueErrors that name the file and say what to do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def naming(file: Path | str, what: str, cure: str, of_parser: bool = True) -> Iterator[None]:
+    """Whatever goes wrong inside, for this file, becomes a ValueError: `file: what (error); cure`.
+
+    Errors of the system (no such file, no room) and ValueErrors that name the file, or are ours, stay as they are. Ours
+    are those of our own classes, and all where no foreign code (`of_parser`) raises them inside.
+    """
+    try:
+        yield
+    except Exception as error:  # each library has its own: pyarrow, safetensors, torch, tokenizers, LightGBM
+        is_ours = isinstance(error, ValueError) and (
+            type(error).__module__.startswith("tandem") or (type(error) is ValueError and not of_parser)
+        )
+        by_system = isinstance(error, OSError) and error.errno is not None
+        if is_ours or by_system or (isinstance(error, ValueError) and str(file) in str(error)):
+            raise
+        kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
+        raise ValueError(f"{file}: {what} ({kind}{' '.join(str(error).split())[:500]}); {cure}") from error
