@@ -12,6 +12,7 @@ from tandem.artifacts.made_files import MadeFiles
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.artifacts.whole_files import DamagedFile, require_as_made
+from tandem.data.split_tables import read_labels
 from tandem.graph.declared_stages import Graph
 from tandem.graph.experiment_dir import Experiments
 from tandem.graph.plan import steps
@@ -179,6 +180,23 @@ def test_folds_that_are_no_more_are_not_missed(submitted):
     write_text(submitted.competition, toml)
     assert main(SUBMIT) == 0
     assert Experiments(submitted)["words"].why_not_current == "" and planned() == {}
+
+
+def test_scores_that_were_changed_are_not_shown(submitted, capsys):
+    shutil.copyfile(submitted.run("words"), submitted.scores("words"))
+    capsys.readouterr()
+    assert main(["scores", "small"]) == 2
+    out = capsys.readouterr().out
+    assert out == (
+        "words is left out: oof/small/words/scores.json was changed since it was made; "
+        "run: make train COMP=small EXPS=words\n"
+    )
+
+
+def test_another_table_in_the_place_of_labels_is_named(submitted):
+    shutil.copyfile(submitted.captions("train"), submitted.labels)
+    with pytest.raises(DamagedFile, match="train.labels.parquet: damaged, not a table of labels"):
+        read_labels(submitted.labels)
 
 
 def test_a_competition_without_a_record_is_current(submitted):

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from tandem.artifacts.atomic_io import write_if_changed
 from tandem.artifacts.column_names import own_column, parquet_batches, read_parquet
 from tandem.artifacts.paths import Paths
+from tandem.artifacts.whole_files import reading
 from tandem.data.caption_rows import join_captions
 from tandem.data.hash_store import HashStore
 
@@ -134,7 +135,8 @@ def read_labels(path: Path) -> tuple[list[str], tuple[str, ...], np.ndarray, np.
     all labels of all rows are known."""
     table = read_parquet(path)
     names, columns = tuple(table.column_names[1:]), table.columns[1:]
-    y = np.column_stack([column.fill_null(0).to_numpy() for column in columns])
+    with reading(path, "a table of labels"):
+        y = np.column_stack([column.fill_null(0).to_numpy() for column in columns]).astype(np.uint8)
     known = None
     if any(column.null_count for column in columns):
         known = np.column_stack([column.is_valid().to_numpy() for column in columns])

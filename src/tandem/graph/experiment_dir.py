@@ -246,9 +246,17 @@ class Experiments:
         return unknown("EXP", name, "not scored", scored)
 
     def scored(self) -> list[ExperimentDir]:
-        """Those that are scored, by name."""
-        found = (self[file.parent.name] for file in sorted(self.paths.oof_dir.glob("*/scores.json")))
-        return [experiment for experiment in found if experiment.is_scored]
+        """Those that are scored, by name; none whose files were changed since."""
+        return [one for one in self._with_scores() if one.is_scored and one.name not in self.changed]
+
+    @cached_property
+    def changed(self) -> dict[str, str]:
+        """{name: why} of those with scores whose files were changed since they were made."""
+        found = {one.name: self.made.why_changed_below(self.paths.experiment(one.name)) for one in self._with_scores()}
+        return {name: why for name, why in found.items() if why}
+
+    def _with_scores(self) -> "list[ExperimentDir]":
+        return [self[file.parent.name] for file in sorted(self.paths.oof_dir.glob("*/scores.json"))]
 
 
 def command_for(comp: str, name: str = STACK, is_stack: bool = False) -> str:

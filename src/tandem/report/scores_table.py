@@ -12,10 +12,11 @@ from rich.text import Text
 from tandem.artifacts.paths import Paths
 from tandem.config.external import OTHER_FOLDS
 from tandem.config.metric_names import METRIC_INFO, merit, metric_title
-from tandem.graph.experiment_dir import ExperimentDir, Experiments
+from tandem.graph.experiment_dir import ExperimentDir, Experiments, command_for
 from tandem.report.cost import training_seconds
 from tandem.report.leaks import leak_warnings
 from tandem.runtime.console import make_console
+from tandem.runtime.progress import print_line
 
 F_SCORES = ("f1_samples", "f1_micro", "f1_macro")
 SHOWN = 40  # labels whose thresholds are printed
@@ -29,6 +30,8 @@ def show_scores(paths: Paths, decoders: bool = False) -> None:
     """Prints the table, and with `decoders` also every decoder's scores and the thresholds; raises FileNotFoundError
     where nothing is scored."""
     experiments = Experiments(paths)
+    for name, why in experiments.changed.items():
+        print_line(f"{name} is left out: {why}; run: {command_for(paths.comp, name)}")
     if not (rows := [_row(experiment) for experiment in experiments.scored()]):
         raise FileNotFoundError(f"nothing has been scored for {paths.comp!r}; run: make train COMP={paths.comp}")
     of_each = {row["experiment"]: row for row in rows}
