@@ -46,6 +46,7 @@ TABLES = [
     ("a.jsonl", "".join(f'{{"k{i}": 1}}\n' for i in range(20_000)), "20,000 different keys in 20,000 objects"),
     ("a.jsonl", "{" + ",".join('"k": 1' for _ in range(50_000)) + "}", "line 1: not valid JSON: an object repeats"),
     ("a.csv", "id,x\n1," + "é" * 10, None),
+    ("a.csv", b"id,x\n1,\xe9" + b"x" * 200_000, "line 2: byte 0xe9 is not UTF-8"),
     ("a.csv", ("id,x\n1," + "é" * 200_000).encode("latin-1"), "line 2: byte 0xe9 is not UTF-8"),
 ]
 
@@ -112,6 +113,7 @@ SETTINGS = [
     ("a = " + "[" * 100_000, f"within each other more than {DEEPEST} deep"),
     ("a = " + "[" * 60 + "]" * 60, f"a: lists, sections or parts of a key within each other more than {DEEPEST} deep"),
     ("\n" + ".".join("a" * 100_000) + " = 1", "line 2: lists, sections or parts of a key"),
+    ('base = "../../words"', "base: expected the name of a file beside it, without .toml, got '../../words'"),
     ('["' + '"."'.join("a" * 100_000) + '"]', "line 1: lists, sections or parts of a key"),
     ('kind = "tfidf"\nseed = 1\nseed = 2\n', "not valid TOML: Cannot overwrite a value (at line 3"),
     ('kind = "fusion"\nfrozen = [' + "1," * 20_000 + "]", "and 19,980 more"),

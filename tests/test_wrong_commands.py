@@ -54,6 +54,7 @@ WRONG = [
     ("blend COMP=nope FILES='a.csv b.csv'", COMP + "blend COMP=sample FILES="),
     ("ablation COMP=nope", COMP + "ablation COMP=sample"),
     ("scores COMP=Toy", "COMP=Toy: expected lower-case letters, digits, '_' and '-'; there are: toy sample; run: make"),
+    ("plan COMP=toy TARGET=--", "-- is no value"),
     ("scores COMP=raw", "it is not imported yet; run: make import COMP=raw"),
     ("explain COMP=tou ID=1 EXP=words", "there are: toy sample; run: make explain COMP=toy ID=1 EXP=words"),
     ("predict COMP=toy IMAGES=photos OUT=a.csv EXP=wrods", SCORED + "predict COMP=toy IMAGES=photos"),

@@ -174,6 +174,8 @@ def run_command(words: Sequence[str]) -> int:
     argv = as_options(argv)
     parser, commands, module = make_parser(argv)
     try:
+        if argv and argv[0] in commands and any(word == "--" or word.endswith("=--") for word in argv):
+            commands[argv[0]].error("-- is no value")  # argparse would take it for an empty list
         args, unknown = parser.parse_known_args(argv)
         unknown += not_taken(commands[args.stage])
         if unknown:

@@ -14,7 +14,7 @@ from tandem.config.experiments import Experiment, make_experiment
 from tandem.config.external import ExternalExperiment
 from tandem.config.questions import as_list
 from tandem.config.sets import load_sets
-from tandem.config.toml_files import config_files, read_toml
+from tandem.config.toml_files import SHOWN, config_files, read_toml
 from tandem.config.tuning import SearchSpace
 from tandem.runtime.wrong_values import nearest_first
 
@@ -75,7 +75,7 @@ def load_experiments(
     if unknown := [name for name in own if name not in experiments]:
         there = f"there are {nearest_first(unknown[0], sorted(experiments))}"
         there += f" and the sets {nearest_first(unknown[0], list(sets))}" if sets else ""
-        raise ValueError(f"{source}: experiments: {unknown} have no file in configs/; {there}")
+        raise ValueError(f"{source}: experiments: {unknown[:SHOWN]} have no file in configs/; {there}")
     lacking = {"image", "caption"} - competition.reads
     for kind, unnamed in (("caption", "no caption column"), ("image", "no folder of images")):
         need = [name for name in own if kind in _read(experiments[name]) & lacking]

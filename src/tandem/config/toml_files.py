@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from tandem.artifacts.paths import NAME
 from tandem.artifacts.user_files import read_text
 from tandem.config.own_code import in_sections
 
@@ -87,6 +88,8 @@ def config_files(folder: Path) -> dict[str, Path]:
 
 def base_file(path: Path, name: str) -> Path:
     """The file that `base = "NAME"` in `path` means: beside `path`, else the package's; raises ValueError."""
+    if not (isinstance(name, str) and NAME.fullmatch(name)):
+        raise ValueError(f"{path}: base: expected the name of a file beside it, without .toml, got {name!r:.80}")
     candidates = (path.with_name(f"{name}.toml"), packaged_configs() / f"{name}.toml")
     for file in candidates:
         if file.is_file():

@@ -15,7 +15,7 @@ COMMON = {  # the first and second bytes of the characters that are common in te
     "euc_jp": ((0xA1, 0xCF), (0xA1, 0xFE)),
 }
 ENCODINGS = (*LATIN, *OTHER, *COMMON)
-WORD = re.compile(r'[^\s,;|"\x00-\x1f()\[\]{}:.!?/]*[^\x00-\x7f][^\s,;|"\x00-\x1f()\[\]{}:.!?/]*')
+WORD = re.compile(r'[^\s,;|"\x00-\x1f()\[\]{}:.!?/]++')
 SYMBOLS = "©®™°±×÷²³½¼¾←→−\xad\u200c\u200d"  # also the soft hyphen, and what joins Arabic letters or not
 MAX_LINES = 5_000  # so many lines that are not ASCII are judged
 MAX_WORDS, MAX_LENGTH = 20_000, 64  # so many words are judged, each by so many characters
@@ -42,8 +42,8 @@ def fitting_encodings(data: bytes, encodings: Sequence[str] = ENCODINGS) -> dict
             continue
         if any(unicodedata.category(c) in ("Cc", "Cn", "Co") for c in set(text) - set("\t\r\n")):
             continue
-        found = islice(WORD.finditer(text), MAX_WORDS)
-        words = [match[0][:MAX_LENGTH] for match in found] or text.split()[:SHOWN]
+        found = (match[0][:MAX_LENGTH] for match in WORD.finditer(text) if not match[0].isascii())
+        words = list(islice(found, MAX_WORDS)) or text.split()[:SHOWN]
         shown = ", ".join(f'"{word[:16]}"' for word in list(dict.fromkeys(words))[:SHOWN])
         if words and shown not in examples.values():
             shares[encoding] = 1.0 if utf16 else sum(_plausible(word, encoding) for word in words) / len(words)
