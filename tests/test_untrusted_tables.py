@@ -113,6 +113,7 @@ SETTINGS = [
     ("a = " + "[" * 100_000, f"within each other more than {DEEPEST} deep"),
     ("a = " + "[" * 60 + "]" * 60, f"a: lists, sections or parts of a key within each other more than {DEEPEST} deep"),
     ("\n" + ".".join("a" * 100_000) + " = 1", "line 2: lists, sections or parts of a key"),
+    ('base = "' + "a" * 300 + '"', "base: expected the name of a file beside it"),
     ('base = "../../words"', "base: expected the name of a file beside it, without .toml, got '../../words'"),
     ('["' + '"."'.join("a" * 100_000) + '"]', "line 1: lists, sections or parts of a key"),
     ('kind = "tfidf"\nseed = 1\nseed = 2\n', "not valid TOML: Cannot overwrite a value (at line 3"),

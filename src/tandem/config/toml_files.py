@@ -88,7 +88,7 @@ def config_files(folder: Path) -> dict[str, Path]:
 
 def base_file(path: Path, name: str) -> Path:
     """The file that `base = "NAME"` in `path` means: beside `path`, else the package's; raises ValueError."""
-    if not (isinstance(name, str) and NAME.fullmatch(name)):
+    if not (isinstance(name, str) and len(name) <= 200 and NAME.fullmatch(name)):
         raise ValueError(f"{path}: base: expected the name of a file beside it, without .toml, got {name!r:.80}")
     candidates = (path.with_name(f"{name}.toml"), packaged_configs() / f"{name}.toml")
     for file in candidates:
