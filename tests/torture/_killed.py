@@ -41,10 +41,9 @@ class Order:
 
 def serve(modules: list[str]) -> None:
     """Until its input ends."""
-    from tandem.runtime.torch_setup import import_timm
-
-    import_timm()  # first: it mends torchvision
     for name in modules:
+        if name == "timm":
+            import_module("tandem.runtime.torch_setup").import_timm()  # which mends torchvision first
         import_module(name)
     for line in sys.stdin:
         order = Order(**json.loads(line))
