@@ -19,7 +19,8 @@ GOAL = $(if $(EXPS),--exps "$(EXPS)") $(if $(STACK),--stack "$(STACK)") $(if $(B
 .NOTPARALLEL:  # goals in order, -jN changes nothing: tasks run side by side as cores are free
 .DEFAULT_GOAL := help
 .PHONY: help setup import check plan folds features train pseudo stack submit scores report explain ablation predict \
-  bundle serve review seeds tune add-features add-predictions blend new-model download upload leaderboard test test-all test-pythons lock licences audit torture bench clean clean-cache
+  bundle serve review seeds tune add-features add-predictions blend new-model download upload leaderboard journal \
+  test test-all test-pythons lock licences audit torture bench clean clean-cache
 
 help:  ## Start: this list
 	@echo "Tandem: from a competition zip to a validated submission."
@@ -65,8 +66,8 @@ features:  ## Train: frozen image and caption features |  | EXPS="a b"
 train:  ## Train: fit every experiment and fold, score out of fold |  | EXPS="a b" BUDGET=20m
 pseudo:  ## Train: experiments that learn from unlabelled rows too, by pseudo-labels of fold-safe teachers |  | EXPS="a b"
 stack:  ## Train: second level on out-of-fold predictions; stacks of other names stand side by side |  | EXPS="a b" STACK=two BUDGET=20m
-submit: $(READY)  ## Train: all of it: write and validate submissions/COMP/stack.csv (EXPS=one: that one) |  | EXPS=quick (a set of sets.toml, or "a b") BUDGET=20m STACK=name DECODER=shrunk
-	$(TANDEM) $(GOAL) $(if $(DECODER),--decoder "$(DECODER)")
+submit: $(READY)  ## Train: all of it: write and validate submissions/COMP/stack.csv (EXPS=one: that one) |  | EXPS=quick (a set of sets.toml, or "a b") BUDGET=20m STACK=name DECODER=shrunk NOTE="what is new"
+	$(TANDEM) $(GOAL) $(if $(DECODER),--decoder "$(DECODER)") $(if $(NOTE),--note $(call quoted,$(NOTE)))
 scores: $(READY)  ## Look: the out-of-fold table, best first |  | DECODERS=1 (what each decoder scores)
 	$(TANDEM) $(if $(filter-out 0,$(DECODERS)),--decoders)
 report: $(READY)  ## Look: reports/COMP/index.html, one page about the submission: errors, and what to try next |  | EXP=stack OPEN=1
@@ -106,6 +107,9 @@ upload: $(READY)  ## Share: send a submission to Kaggle, wait for its score, wri
 	$(TANDEM) $(if $(FILE),--file $(call quoted,$(FILE))) $(if $(EXP),--exp "$(EXP)") $(if $(NOTE),--note $(call quoted,$(NOTE))) $(if $(filter-out 0,$(YES)),--yes) $(if $(SLUG),--slug $(call quoted,$(SLUG)))
 leaderboard: $(READY)  ## Look: your place at Kaggle, the scores around it, and what a medal needs |  | SLUG=kaggle-slug
 	$(TANDEM) $(if $(SLUG),--slug $(call quoted,$(SLUG)))
+
+journal: $(READY)  ## Look: every submission file so far: score, what changed, public score |  | REMOTE=1 (with the list at Kaggle) SLUG=kaggle-slug
+	$(TANDEM) $(if $(filter-out 0,$(REMOTE)),--remote) $(if $(SLUG),--slug $(call quoted,$(SLUG)))
 
 test: .venv/.ready-dev  ## Project: lint, types and tests
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy

@@ -504,6 +504,21 @@ def test_all_submissions_are_listed_over_several_pages(kaggle):
     assert (found[0].status, found[0].public, found[0].private, found[0].note) == ("pending", "0.5", "", "")
 
 
+def test_the_journal_joined_with_the_list_at_kaggle_has_its_scores_and_what_was_sent_from_elsewhere(
+    kaggle, imported, capsys
+):
+    assert main(["upload", "birds", "--note", "first"]) == 0
+    (row,) = journal.read(imported)
+    journal.add_public_score(imported, row["digest"], "0.5", row["submission_id"])  # as it was when the waiting ended
+    elsewhere = kaggle.submissions[0] | {"ref": 7, "fileName": "by_hand.csv", "publicScore": "0.25"}
+    kaggle.submissions.append(elsewhere)
+    capsys.readouterr()
+    assert main(["journal", "birds", "REMOTE=1"]) == 0
+    shown = capsys.readouterr().out
+    assert "0.8765*" in shown and "by_hand.csv" in shown and "0.2500" in shown and "sent from elsewhere" in shown
+    assert [row["public"] for row in journal.read(imported)] == ["0.87654"]
+
+
 def test_the_leaderboard_shows_our_place_those_around_it_and_what_medals_need(kaggle, imported, capsys):
     kaggle.teams = [(f"team {i}", 0.9 - i / 1000) for i in range(1, 301)]
     kaggle.teams[139] = ("us", 0.76)

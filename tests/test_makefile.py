@@ -68,7 +68,7 @@ VARIABLES = (
     "COMP=x ZIP=a DIR=b TARGET=c EXPS=d EXP=e ID=f FOLDS=1 IMAGES=g OUT=h CAPTIONS=i FAST=1 BUNDLE=j PORT=1 "
     "BUDGET_MB=1 BUDGET_MS=1 LABELS=k IMAGE=l CAPTION=m METRIC=n SET=o=p STACK=q N=2 "
     "NAME=r OOF=s TEST=t KIND=logits AGAIN=1 REMOVE=1 FILE=u IDS=v READS=image FILES=w DIFF=1 BUDGET=20m "
-    "NOTE=x YES=1 SLUG=y"
+    "NOTE=x YES=1 SLUG=y REMOTE=1"
 )
 
 
@@ -78,7 +78,7 @@ VARIABLES = (
         ("import", "--zip --dir --labels --id --image --caption --metric --set"),
         ("plan", "--exps --stack --budget --target"),
         ("train", "--exps --stack --budget"),
-        ("submit", "--exps --stack --budget"),
+        ("submit", "--exps --stack --budget --note"),
         ("report", "--exp"),
         ("explain", "--id --exp"),
         ("ablation", "--exp --folds"),
@@ -93,6 +93,7 @@ VARIABLES = (
         ("download", "--slug"),
         ("upload", "--file --exp --note --yes --slug"),
         ("leaderboard", "--slug"),
+        ("journal", "--remote --slug"),
         ("tune", "--exp"),
         ("new-model", "--name"),
     ],
@@ -115,7 +116,7 @@ def test_the_makefile_stays_small_and_plain():
 GROUPS = {
     "Start": ["help", "setup", "import", "check"],
     "Train": ["train", "stack", "submit", "tune"],
-    "Look": ["scores", "report", "explain"],
+    "Look": ["scores", "report", "explain", "journal"],
     "Label": ["predict", "serve", "review"],
     "Share": ["bundle", "blend", "upload"],
     "Project": ["test", "test-all", "bench", "clean"],

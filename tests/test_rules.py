@@ -41,7 +41,7 @@ ORDER = (
     "logits",
     "html",
 )
-LIGHT_STAGES = ("scores", "plan", "check", "folds", "decode", "submit", "download", "upload", "leaderboard")
+LIGHT_STAGES = ("scores", "plan", "check", "folds", "decode", "submit", "download", "upload", "leaderboard", "journal")
 FOLDERS = {"oof", "folds", "submissions", "features", "models", "reports", "build", "input"}
 
 every_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(SRC).as_posix())

@@ -26,6 +26,7 @@ STAGES = {
     "download": "fetch a competition from Kaggle and import it",
     "upload": "send a submission to Kaggle and wait for its score",
     "leaderboard": "your place at Kaggle, the scores around it, and what a medal needs",
+    "journal": "every submission file so far: score, what changed, public score",
     "plan": "print what a target would run, and why, without running it",
     "check": "look at every row and every image before any training",
     "folds": "split the training rows",
@@ -54,11 +55,11 @@ STAGES = {
 DEFAULT = "sample"
 BUILD = ("plan", "folds", "features", "train", "pseudo", "stack", "decode", "submit")  # take --exps and --stack
 BUDGETED = ("plan", "train", "stack", "submit")
-FLAGS = {"FAST", "AGAIN", "REMOVE", "DIFF", "DECODERS", "OPEN", "YES"}  # NAME=1; NAME=0 is as without it
+FLAGS = {"FAST", "AGAIN", "REMOVE", "DIFF", "DECODERS", "OPEN", "YES", "REMOTE"}  # NAME=1; NAME=0 is as without it
 RENAMED = {"MESSAGE": "NOTE"}
 MAKE_A_COMPETITION = ("sample", "import", "download", "new-model")  # run without one
 # nothing is left undone where the output of these is not read to its end, but for an `UnfinishedRun`
-PRINT = (*BUILD, "scores", "explain")
+PRINT = (*BUILD, "scores", "explain", "journal")
 # every stage takes these; the variable of the environment that each sets, but for the device: see config/device.py
 COMMON = {"DEVICE": "", "ENGINE": "TANDEM_ENGINE", "RAY_ADDRESS": "RAY_ADDRESS"}
 GIVEN = "TANDEM_GIVEN"  # variable: those of make's command line, as NAME='value'; none where make has several goals

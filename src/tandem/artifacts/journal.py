@@ -4,9 +4,7 @@ Every change holds a lock and replaces the whole file: two commands at once lose
 """
 
 import csv
-from collections.abc import Callable, Mapping
-
-from filelock import FileLock
+from collections.abc import Callable, Mapping, Sequence
 
 from tandem.artifacts.atomic_io import write_csv
 from tandem.artifacts.paths import Paths
@@ -49,9 +47,24 @@ def read(paths: Paths) -> list[Row]:
 
 def append(paths: Paths, row: Mapping[str, object]) -> None:
     """Adds a row; columns that it lacks are empty."""
-    if unknown := row.keys() - set(COLUMNS):
-        raise ValueError(f"{sorted(unknown)} are no columns of the journal; there are {', '.join(COLUMNS)}")
-    _change(paths, lambda rows: rows.append(_cells(row)))
+    append_made(paths, lambda rows: row)
+
+
+def append_made(paths: Paths, make: Callable[[list[Row]], Mapping[str, object] | None]) -> None:
+    """Adds the row that is made of the rows so far, under the lock; nothing where it is None."""
+
+    def change(rows: list[Row]) -> None:
+        row = make(rows) or {}
+        if unknown := row.keys() - set(COLUMNS):
+            raise ValueError(f"{sorted(unknown)} are no columns of the journal; there are {', '.join(COLUMNS)}")
+        rows += [_cells(row)] if row else []
+
+    _change(paths, change)
+
+
+def last_of(rows: Sequence[Row], name: str) -> Row | None:
+    """The row of the file that was written last under this name; a file that was sent twice has two rows."""
+    return max((row for row in rows if row["name"] == name), key=lambda row: row["time"], default=None)
 
 
 def add_public_score(
@@ -88,6 +101,8 @@ def _cells(row: Mapping[str, object]) -> Row:
 
 
 def _change(paths: Paths, change: Callable[[list[Row]], None]) -> None:
+    from filelock import FileLock  # slow to import, and not needed to read
+
     paths.history.mkdir(parents=True, exist_ok=True)
     with FileLock(paths.history / ".journal.lock"):
         rows = read(paths)

@@ -119,6 +119,8 @@ class Paths:
     downloaded = _Place("build/{comp}/download.zip")  # of `make download`
     history = _Place("history/{comp}")  # `make clean` never removes it
     journal = _Place("history/{comp}/journal.csv")
+    journal_record = _Places("history/{comp}/records/{name}.json")  # what the file of a row was made from
+    kept = _Places("history/{comp}/kept/{name}")  # predictions and submissions of old rows, by digest
 
     # a bundle: the same layout in a zip, and these at its top
     bundle = _Place("bundles/{comp}.zip")

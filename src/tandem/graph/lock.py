@@ -61,7 +61,7 @@ def remove_leftovers(paths: Paths) -> None:
         (paths.report.parent, "**/.*"),
         (paths.input, ".*"),
         (paths.lock.parent, f".{comp}"),
-        (paths.history, ".*"),
+        (paths.history, "**/.*"),
         (paths.folds.parent, comp),
         (paths.bundle.parent, comp),
         (paths.configs, ".*"),

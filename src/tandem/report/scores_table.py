@@ -1,13 +1,9 @@
 """The out-of-fold table in the terminal, best first."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from tandem.artifacts.paths import Paths
 from tandem.config.external import OTHER_FOLDS
@@ -17,10 +13,10 @@ from tandem.report.cost import training_seconds
 from tandem.report.leaks import leak_warnings
 from tandem.runtime.console import make_console
 from tandem.runtime.progress import print_line
+from tandem.runtime.tables import Column, fitting, table_of
 
 F_SCORES = ("f1_samples", "f1_micro", "f1_macro")
 SHOWN = 40  # labels whose thresholds are printed
-GAP = 2  # columns of the terminal between two columns of the table
 RANKS = {"optimism": 1, "f1_macro": 4, "map": 5, "fold_spread": 6, "log_loss": 7}  # the metric's is 0
 THRESHOLD_COLUMNS = {"score": 0, "in sample": 5, "tuned by": 2, "for": 6, "in use": 4, "its score": 3, "gain": 1}
 OTHERS = {"map": "mAP", "log_loss": "log loss"}  # of all competitions, besides
@@ -65,49 +61,6 @@ def _row(experiment: ExperimentDir) -> dict[str, Any]:
         "threshold_of": experiment.thresholds.get("thresholds", {}),
         "spread_of": experiment.thresholds.get("spread", {}),
     }
-
-
-@dataclass
-class Column:
-    """A column of numbers; the lower its `rank`, the longer it stays where the terminal is narrow."""
-
-    heading: str
-    rank: int
-    cells: list[str] = field(default_factory=list)
-
-    @property
-    def width(self) -> int:
-        lines = [self.heading, *(line for cell in self.cells for line in _plain(cell).split("\n"))]
-        return max(map(len, lines)) + GAP
-
-
-def fitting(columns: Sequence[Column], names: Sequence[str], width: int) -> list[Column]:
-    """Those that stand whole beside the names, in order, by their rank; at least one; none is of empty cells."""
-    longest = max(len(line) for name in names for line in _plain(name).split("\n"))
-    left = width - min(longest, max(16, width // 3))
-    kept: list[Column] = []
-    for column in sorted((c for c in columns if any(c.cells)), key=lambda c: c.rank):
-        if not kept or column.width <= left:
-            kept.append(column)
-            left -= column.width
-        else:
-            break
-    return [column for column in columns if any(column is one for one in kept)]
-
-
-def _plain(cell: str) -> str:
-    return Text.from_markup(cell).plain
-
-
-def _table(title: str, caption: str, names: Sequence[str], columns: Sequence[Column], styles: Sequence[str]) -> Table:
-    """Names are wrapped where there is no room; numbers never."""
-    table = Table(box=SIMPLE_HEAD, title=title, caption=caption, collapse_padding=True, pad_edge=False)
-    table.add_column("experiment", style="bold", overflow="fold")
-    for column in columns:
-        table.add_column(column.heading, justify="right", no_wrap=True, min_width=column.width - GAP)
-    for i, name in enumerate(names):
-        table.add_row(name, *(column.cells[i] for column in columns), style=styles[i])
-    return table
 
 
 def columns_of(metric: str, beta: float = 1.0) -> dict[str, str]:
@@ -168,7 +121,7 @@ def _scores(comp: str, rows: list[dict], width: int) -> Table:
             for column, cell in zip(columns, [*numbers, "", "", ""][: len(columns)], strict=True):
                 column.cells.append(cell)
     title = f"{comp}: out-of-fold scores, cross-fitted, {first['rows']:,} rows"
-    return _table(title, caption, names, fitting(columns, names, width), styles)
+    return table_of(title, caption, names, fitting(columns, names, width), styles)
 
 
 def _name(row: dict) -> str:
@@ -204,7 +157,7 @@ def _decoders(rows: list[dict], width: int) -> list[Table]:
         shown = fitting(left, experiments, width)
         left = left[len(shown) :]
         title = f"decoders: {metric}{labels}, cross-fitted" + (", continued" if tables else "")
-        tables.append(_table(title, "" if left else caption, experiments, shown, styles))
+        tables.append(table_of(title, "" if left else caption, experiments, shown, styles))
     return tables
 
 
@@ -226,7 +179,7 @@ def _thresholds(rows: list[dict], width: int) -> Table:
             column.cells.append(cell)
     names = [_name(row) for row in rows]
     title = f"thresholds, one a label: {metric}, cross-fitted"
-    return _table(title, caption, names, fitting(columns, names, width), [""] * len(rows))
+    return table_of(title, caption, names, fitting(columns, names, width), [""] * len(rows))
 
 
 def _each_threshold(row: dict) -> str:

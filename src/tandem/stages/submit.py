@@ -1,14 +1,19 @@
 """Submit: oof/C/E/{test.parquet,thresholds.json}, sample submission or test.csv -> submissions/C/E.{json,csv}.
 
 The JSON holds what made the CSV and its scores; both appear only after the CSV passed every check. With DECODER=D the
-same is written to submissions/C/E.D.{json,csv}, its label sets by this decoder.
+same is written to submissions/C/E.D.{json,csv}, its label sets by this decoder. A CSV that differs from the one before
+gets a row in history/C/journal.csv.
 """
 
 import os
+import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import tandem
+from tandem.artifacts import journal
 from tandem.artifacts.atomic_io import file_digest, read_json, write_csv, write_json
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import load_competition
@@ -19,19 +24,25 @@ from tandem.graph.experiment_dir import ExperimentDir, Experiments
 from tandem.graph.keys import STACK
 from tandem.graph.names import by_decoder
 from tandem.graph.plan import Step
+from tandem.graph.submission_record import journal_row, keep
+from tandem.report.origin import commit
 from tandem.report.scores_table import show_scores
 from tandem.runtime.wrong_values import require_one_of
 from tandem.sample import NAME as SAMPLE
 from tandem.stages._run import bring_up_to_date
 
+NOTE, STARTED = "TANDEM_NOTE", "TANDEM_STARTED"  # variables: what the command tells the task that writes the file
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--decoder", default="", help=f"another submission, by one of {', '.join(DECODERS)}")
+    parser.add_argument("--note", default="", help="what is new, for the journal")
 
 
 def main(args: Namespace) -> None:
     if args.decoder:
         require_one_of("DECODER", args.decoder, list(DECODERS))
+    os.environ.update({NOTE: getattr(args, "note", ""), STARTED: str(time.time())})
     goals = bring_up_to_date(args.comp, "submit", args.exps, args.decoder, args.stack, args.budget)
     paths = Paths(args.comp)
     show_scores(paths)
@@ -118,6 +129,7 @@ def run(paths: Paths, step: Step) -> None:
     }
     step.stale[0].invalidate()
     os.replace(draft, path)
+    into_journal(paths, step.task.subject, experiment, provenance)
     write_json(path.with_suffix(".json"), provenance)
     print(f"{path}: {len(ids)} rows, valid against {expected.source}, {_about(form.values, pred)}: {form.about}")
     if form.note:
@@ -129,6 +141,19 @@ def run(paths: Paths, step: Step) -> None:
     print_drift(provenance)
     if experiment.marks:
         print(f"note: {name}: {', '.join(experiment.marks)}: its cross-fitted score may be optimistic")
+
+
+def into_journal(paths: Paths, subject: str, experiment: ExperimentDir, provenance: Mapping[str, Any]) -> None:
+    """Appends a row, and keeps the files, where the last row of this name is of another CSV. The record beside the CSV
+    is written after it: a command that was killed in between comes here again."""
+    before = journal.last_of(journal.read(paths), subject)
+    if before and before["digest"] == provenance["sha256"]:
+        return
+    keep(paths, subject, experiment, provenance)
+    seconds = time.time() - float(os.environ.get(STARTED) or time.time())
+    about = {"note": os.environ.get(NOTE, ""), "minutes": f"{seconds / 60:.2f}"}
+    about["commit"] = commit(Path(tandem.__file__).parent)
+    journal.append_made(paths, lambda rows: journal_row(paths, subject, experiment, provenance, rows) | about)
 
 
 def _rates(labels: tuple[str, ...], pred: Any) -> dict[str, float]:
