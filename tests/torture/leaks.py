@@ -176,7 +176,7 @@ def planted_copy(ground: Ground, rng: np.random.Generator) -> str:
     for planted in (False, True):
         x = rng.normal(size=(N + TEST, 20))
         if planted:
-            x[:, column] = PLANTED[how](drawn_competition.labels(N + TEST)[:, j], rng)
+            x[:, column] = PLANTED[how](drawn_competition.labels(N + TEST)[:, j].astype(float), rng)
         write_text(ground.paths.root / "planted.csv", numbers(x))
         said = io.StringIO()
         with contextlib.redirect_stdout(said):
