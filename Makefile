@@ -19,7 +19,7 @@ GOAL = $(if $(EXPS),--exps "$(EXPS)") $(if $(STACK),--stack "$(STACK)") $(if $(B
 .NOTPARALLEL:  # goals in order, -jN changes nothing: tasks run side by side as cores are free
 .DEFAULT_GOAL := help
 .PHONY: help setup import check plan folds features train pseudo stack submit scores report explain ablation predict \
-  bundle serve review seeds tune add-features add-predictions blend new-model download upload leaderboard journal \
+  bundle serve review seeds tune add-features add-predictions blend new-model download upload leaderboard journal kernel \
   test test-all test-pythons lock licences audit torture bench clean clean-cache
 
 help:  ## Start: this list
@@ -105,6 +105,8 @@ download: $(READY)  ## Start: fetch a competition from Kaggle and import it | SL
 	$(TANDEM) $(if $(SLUG),--slug $(call quoted,$(SLUG)))
 upload: $(READY)  ## Share: send a submission to Kaggle, wait for its score, write it into the journal |  | EXP=stack (or FILE=my.csv) NOTE="what is new" YES=1 (sends the last one of the day, or a file again) SLUG=kaggle-slug
 	$(TANDEM) $(if $(FILE),--file $(call quoted,$(FILE))) $(if $(EXP),--exp "$(EXP)") $(if $(NOTE),--note $(call quoted,$(NOTE))) $(if $(filter-out 0,$(YES)),--yes) $(if $(SLUG),--slug $(call quoted,$(SLUG)))
+kernel: $(READY)  ## Share: kernels/COMP/, notebooks and a dataset for a code competition, to run offline at Kaggle |  | OWNER=user SLUG=kaggle-slug EXP=stack BUDGET_MB=100 BUNDLE=file.zip TRUST=digest
+	$(TANDEM) $(if $(OWNER),--owner $(call quoted,$(OWNER))) $(if $(SLUG),--slug $(call quoted,$(SLUG))) $(if $(EXP),--exp "$(EXP)") $(if $(BUDGET_MB),--budget-mb "$(BUDGET_MB)") $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(TRUST),--trust "$(TRUST)")
 leaderboard: $(READY)  ## Look: your place at Kaggle, the scores around it, and what a medal needs |  | SLUG=kaggle-slug
 	$(TANDEM) $(if $(SLUG),--slug $(call quoted,$(SLUG)))
 

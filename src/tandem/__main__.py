@@ -27,6 +27,7 @@ STAGES = {
     "upload": "send a submission to Kaggle and wait for its score",
     "leaderboard": "your place at Kaggle, the scores around it, and what a medal needs",
     "journal": "every submission file so far: score, what changed, public score",
+    "kernel": "notebooks and a dataset for a code competition, which run at Kaggle without internet",
     "plan": "print what a target would run, and why, without running it",
     "check": "look at every row and every image before any training",
     "folds": "split the training rows",

@@ -122,6 +122,8 @@ class Paths:
     journal_record = _Places("history/{comp}/records/{name}.json")  # what the file of a row was made from
     kept = _Places("history/{comp}/kept/{name}")  # predictions and submissions of old rows, by digest
 
+    kernel = _Place("kernels/{comp}")  # of `make kernel`: notebooks for Kaggle and their dataset
+
     # a bundle: the same layout in a zip, and these at its top
     bundle = _Place("bundles/{comp}.zip")
     weights = _Places("weights/{name}")

@@ -1,0 +1,100 @@
+"""Kernel: bundles/C.zip, made anew (or BUNDLE) -> kernels/C/: notebooks for a code competition, and their dataset.
+
+They run at Kaggle without internet: the dataset has the bundle, the code, the wheels that the image there lacks, and
+the licences.
+"""
+
+import shutil
+import subprocess
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tandem.artifacts.atomic_io import write_json
+from tandem.artifacts.paths import Paths, local_path
+from tandem.bundling.kaggle_dataset import write_dataset
+from tandem.bundling.kaggle_wheels import RENEW, read_image
+from tandem.config.competition import require_competition
+from tandem.data.labelled_rows import read_labelled_rows
+from tandem.stages._kaggle import slug_of
+
+TEMPLATES = Path(__file__).parent / "templates"
+OWNER = "OWNER"  # in the files, until OWNER= says who it is
+LONGEST = 50  # characters of a title or slug at Kaggle
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--bundle", type=local_path, help="FILE.zip of make bundle; default: it is made anew")
+    parser.add_argument(
+        "--trust", default="", help="with BUNDLE=: the digest of its own Python code, which is run then"
+    )
+    parser.add_argument("--exp", default="", help="bundle this experiment, as in make bundle")
+    parser.add_argument("--budget-mb", default="", help="largest size of the bundle, as in make bundle")
+    parser.add_argument("--owner", default=OWNER, help="your user name at Kaggle")
+    parser.add_argument("--slug", default="", help="where competition.toml has none: of its address at Kaggle")
+
+
+def main(args: Namespace) -> None:
+    require_competition(args.comp)
+    paths = Paths(args.comp)
+    slug, image = slug_of(paths, args.slug), read_image(paths.configs, TEMPLATES / "kaggle_image.json")
+    bundle = args.bundle or bundled(paths, args)
+    rows = read_labelled_rows(paths)
+    about = {"competition": args.comp, "rates": dict(zip(rows.names, rates(rows.y, rows.known), strict=True))}
+    new = paths.kernel.with_name(f".{args.comp}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    try:
+        wheels = write_dataset(new / "dataset", bundle, args.trust if args.bundle else None, about, image)
+        name = f"tandem-{args.comp}".replace("_", "-")[: LONGEST - len("-predict")].rstrip("-")
+        write_json(new / "dataset" / "dataset-metadata.json", dataset_metadata(args.owner, name))
+        shutil.copyfile(TEMPLATES / "predict.ipynb", new / "predict.ipynb")
+        write_json(new / "kernel-metadata.json", kernel_metadata(args.owner, name, slug))
+        shutil.rmtree(paths.kernel, ignore_errors=True)
+        new.rename(paths.kernel)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    mb = sum(file.stat().st_size for file in paths.kernel.rglob("*") if file.is_file()) / 2**20
+    listed = f"; wheels: {', '.join(wheels)}" if wheels else "; no wheels"
+    print(f"{paths.kernel}: {mb:.1f} MB{listed} (what the image at Kaggle lacks, by the list {image.about})")
+    print(RENEW)
+    if args.owner == OWNER:
+        print(f"its metadata say {OWNER} for your user name at Kaggle; OWNER=name writes it there")
+    print(f"next: kaggle datasets create -p {paths.kernel}/dataset -r zip; kaggle kernels push -p {paths.kernel}")
+
+
+def bundled(paths: Paths, args: Namespace) -> Path:
+    """The bundle, made by `make bundle`."""
+    options = [*(["--exp", args.exp] if args.exp else []), *(["--budget-mb", args.budget_mb] if args.budget_mb else [])]
+    if subprocess.run([sys.executable, "-m", "tandem", "bundle", args.comp, *options]).returncode:
+        raise ValueError("the bundle could not be made, see above")
+    return paths.bundle
+
+
+def rates(y: np.ndarray, known: np.ndarray | None) -> list[float]:
+    """(c,) the share of the training rows that have each label, of those where it is known."""
+    n = len(y) if known is None else known.sum(0)
+    return (y.sum(0) / np.maximum(n, 1)).tolist()
+
+
+def dataset_metadata(owner: str, name: str) -> dict[str, Any]:
+    return {"title": name.replace("-", " "), "id": f"{owner}/{name}", "licenses": [{"name": "other"}]}
+
+
+def kernel_metadata(owner: str, name: str, slug: str) -> dict[str, Any]:
+    """As Kaggle's own command reads it: the title must give the slug."""
+    return {
+        "id": f"{owner}/{name}-predict",
+        "title": f"{name}-predict".replace("-", " "),
+        "code_file": "predict.ipynb",
+        "language": "python",
+        "kernel_type": "notebook",
+        "is_private": True,
+        "enable_gpu": False,
+        "enable_internet": False,
+        "dataset_sources": [f"{owner}/{name}"],
+        "competition_sources": [slug],
+        "kernel_sources": [],
+    }

@@ -1,0 +1,193 @@
+"""The notebooks of make kernel, executed without network on a tree like Kaggle's."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import nbformat
+import pytest
+import toy
+
+from tandem.__main__ import main
+from tandem.bundling.kaggle_wheels import Image, collect, lacking
+from tandem.config.competition import load_competition
+from tandem.inference.kaggle_rows import find_competition
+
+SLUG = "toy-birds"
+OFFLINE = """
+import socket
+try:
+    socket.create_connection(("192.0.2.1", 80), 2)
+    print("online")
+except OSError as error:
+    print("offline:", error)
+"""
+EXECUTE = """
+import sys, nbformat
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+book = nbformat.read(sys.argv[1], as_version=4)
+manager = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=sys.argv[2])
+NotebookClient(book, km=manager, timeout=300, resources={"metadata": {"path": sys.argv[3]}}).execute()
+for cell in book.cells:
+    for output in cell.get("outputs", ()):
+        print(output.get("text", ""), end="")
+"""
+REFUSE = """
+import socket
+def refused(self, address, *rest, **named):
+    raise OSError(101, "Network is unreachable (refused in this test)")
+if True:
+    connect = socket.socket.connect
+    socket.socket.connect = lambda self, address: (connect if self.family == socket.AF_UNIX else refused)(self, address)
+"""
+
+
+def execute(notebook: Path, root: Path) -> str:
+    """Runs all cells in a process without network, and one more that tries to connect; what they print."""
+    home = root / "home"
+    home.mkdir(exist_ok=True)
+    book = nbformat.read(notebook, as_version=4)
+    book.cells.append(nbformat.v4.new_code_cell(OFFLINE))
+    nbformat.write(book, home / "book.ipynb")
+    env = os.environ | {"TANDEM_KAGGLE_ROOT": str(root), "XDG_CACHE_HOME": str(home), "HF_HUB_OFFLINE": "1"}
+    env |= dict.fromkeys(("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "MPLCONFIGDIR"), str(home))
+    command = [sys.executable, "-c", EXECUTE, str(home / "book.ipynb"), str(home / "ipc"), str(root / "working")]
+    if subprocess.run(["unshare", "-rn", "true"], capture_output=True).returncode == 0:
+        command = ["unshare", "-rn", *command]
+    else:
+        (home / "sitecustomize.py").write_text(REFUSE)
+        env["PYTHONPATH"] = str(home)
+    run = subprocess.run(command, env=env, cwd=root, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "offline: " in run.stdout
+    return run.stdout
+
+
+@pytest.fixture(scope="module")
+def kernel(trained, packed, tmp_path_factory) -> Path:
+    """What make kernel writes of the toy's bundle."""
+    folder = tmp_path_factory.mktemp("kernel")
+    for name in ("build", "configs", "folds", "oof"):
+        shutil.copytree(trained.root / name, folder / name)
+    shutil.copytree(trained.input, folder / "input" / "toy")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("PIP_NO_INDEX", "1")
+        assert main(["kernel", "COMP=toy", f"BUNDLE={packed}", f"SLUG={SLUG}", "OWNER=me"]) == 0
+    return folder / "kernels" / "toy"
+
+
+def write_rows(file: Path, *rows: tuple[str, ...]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w", encoding="utf-8", newline="") as out:
+        csv.writer(out).writerows(rows)
+
+
+HIDDEN = {"60.jpg": "a cat", "900.jpg": "a dog", "901.jpg": "", "902.jpg": "a cat", "missing.jpg": "a cat",
+          "broken.jpg": "a dog", "bare.jpg": ""}  # fmt: skip
+
+
+@pytest.fixture
+def tree(kernel, tmp_path) -> Path:
+    """/kaggle with the dataset, another competition, and the hidden test in place of the public one."""
+    root = tmp_path / "kaggle"
+    shutil.copytree(kernel / "dataset", root / "input" / "datasets" / "me" / "tandem-toy")
+    folder = root / "input" / "competitions" / SLUG
+    write_rows(folder / "test.csv", ("id", "caption"), *HIDDEN.items())
+    write_rows(folder / "sample_submission.csv", ("id", "labels"), *((id, "cat") for id in [*HIDDEN, "unlisted.jpg"]))
+    for number, name in enumerate(("60.jpg", "900.jpg", "901.jpg", "902.jpg")):
+        toy.draw(folder / "data" / name, bool(number % 2), 7000 + number)
+    (folder / "data" / "broken.jpg").write_bytes(b"\xff\xd8 no image")
+    write_rows(root / "input" / "other" / "test.csv.gz", ("id",))
+    (root / "working").mkdir()
+    return root
+
+
+def test_the_predict_notebook_labels_the_hidden_test_offline_as_make_predict_does(kernel, packed, tree, monkeypatch):
+    printed = execute(kernel / "predict.ipynb", tree)
+    rows = list(csv.reader((tree / "working" / "submission.csv").open()))
+    assert [row[0] for row in rows] == ["id", *HIDDEN, "unlisted.jpg"]
+    assert rows[0] == ["id", "labels"]
+    monkeypatch.chdir(tree)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tree / "home"))
+    folder = tree / "input" / "competitions" / SLUG
+    assert main(["predict", f"BUNDLE={packed}", f"IMAGES={folder / 'data'}", f"CAPTIONS={folder / 'test.csv'}",
+                 "OUT=labels.csv"]) == 3  # fmt: skip
+    labels = {row["image"]: row for row in csv.DictReader((tree / "labels.csv").open())}
+    submitted = dict(rows[1:])
+    usual = [id for id in HIDDEN if id in labels and not labels[id]["problem"]]
+    assert len(usual) == 4
+    assert {id: set(submitted[id].split("|")) for id in usual} == {
+        id: set(labels[id]["labels"].split("|")) for id in usual
+    }
+    assert "cat" in submitted["missing.jpg"] and "cat" not in submitted["broken.jpg"]  # by the caption alone
+    assert submitted["bare.jpg"] == submitted["unlisted.jpg"]
+    assert re.search(r"\d s per 1,000 rows", printed)
+    assert "4 rows without its own image or caption: 2 by the caption alone, by words, 2 by the most common" in printed
+    assert "'missing.jpg': " in printed and "'unlisted.jpg': not in the test table; by the most common" in printed
+
+
+def test_the_kernel_folder_has_what_kaggles_own_command_reads(kernel):
+    about = json.loads((kernel / "kernel-metadata.json").read_text())
+    data = json.loads((kernel / "dataset" / "dataset-metadata.json").read_text())
+    assert about["dataset_sources"] == [data["id"]] == ["me/tandem-toy"]
+    assert about["competition_sources"] == [SLUG] and about["enable_internet"] is False
+    assert (kernel / about["code_file"]).is_file()
+    assert 6 <= len(data["title"]) <= 50
+    assert "Tandem's code" in (kernel / "dataset" / "LICENSES").read_text()
+    assert (kernel / "dataset" / "code" / "tandem" / "default_configs" / "fusion.toml").is_file()
+    assert (kernel / "dataset" / "code" / "tandem" / "sets.toml").is_file()
+    assert not list(kernel.rglob("*.pyc"))
+
+
+def test_the_other_places_of_a_competition_are_found_too(trained, tmp_path):
+    competition = load_competition(trained.competition)
+    with pytest.raises(ValueError, match="no folder below .* has test.csv; attach the competition"):
+        find_competition(tmp_path, competition)
+    write_rows(tmp_path / "toy-birds" / "test.csv", ("id", "caption"))
+    assert find_competition(tmp_path, competition) == tmp_path / "toy-birds"
+    write_rows(tmp_path / "b" / "test.csv", ("id", "caption"))
+    with pytest.raises(ValueError, match="detach the other competitions"):
+        find_competition(tmp_path, competition)
+    assert find_competition(tmp_path, competition.model_copy(update={"slug": "b"})) == tmp_path / "b"
+
+
+def wheel(folder: Path, name: str, version: str) -> Path:
+    file = folder / f"{name}-{version}-py3-none-any.whl"
+    folder.mkdir(parents=True, exist_ok=True)
+    about = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(f"{name}.py", f"VERSION = {version!r}\n")
+        archive.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{about}/RECORD", "")
+    return file
+
+
+def test_the_wheels_that_the_image_lacks_come_with_what_they_need():
+    image = Image(
+        frozenset({"torch", "torchvision", "regex", "tqdm", "timm", "safetensors", "huggingface-hub"}), "3.12", ""
+    )
+    assert [one.partition("==")[0] for one in lacking(["open_clip_torch", "torch"], image)] == [
+        "ftfy",
+        "open-clip-torch",
+        "wcwidth",
+    ]
+
+
+def test_wheels_are_taken_from_a_folder_and_without_one_the_error_names_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheel(tmp_path / "links", "toy_package", "1.2").parent))
+    image = Image(frozenset(), "3.12", "of 2026-06-01")
+    (found,) = collect(["toy-package==1.2"], tmp_path / "wheels", image)
+    assert found.name == "toy_package-1.2-py3-none-any.whl"
+    with pytest.raises(ValueError, match=r"of 2026-06-01\) lacks none-such==1.0, and pip can't get their wheels"):
+        collect(["none-such==1.0"], tmp_path / "other", image)
