@@ -100,7 +100,8 @@ def collect(pinned: Sequence[str], folder: Path, image: Image) -> list[Path]:
 def licence_of(name: str) -> str:
     """The licence that an installed package declares, and the texts that come with it."""
     about = distribution(name)
-    declared = next((text for key in ("License-Expression", "License") for text in about.metadata.get_all(key) or ()), "")
+    fields = [text for key in ("License-Expression", "License") for text in about.metadata.get_all(key) or ()]
+    declared = next(iter(fields), "")
     classes = [
         line.rpartition(" :: ")[2] for line in about.metadata.get_all("Classifier") or () if "License ::" in line
     ]
