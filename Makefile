@@ -20,7 +20,7 @@ GOAL = $(if $(EXPS),--exps "$(EXPS)") $(if $(STACK),--stack "$(STACK)") $(if $(B
 .DEFAULT_GOAL := help
 .PHONY: help setup import check plan folds features train pseudo stack submit scores report explain ablation predict \
   bundle serve review seeds tune add-features add-predictions blend new-model download upload leaderboard journal kernel \
-  test test-all test-pythons lock licences audit torture bench clean clean-cache
+  compare final clean-history test test-all test-pythons lock licences audit torture bench clean clean-cache
 
 help:  ## Start: this list
 	@echo "Tandem: from a competition zip to a validated submission."
@@ -112,6 +112,8 @@ leaderboard: $(READY)  ## Look: your place at Kaggle, the scores around it, and 
 
 journal: $(READY)  ## Look: every submission file so far: score, what changed, public score |  | REMOTE=1 (with the list at Kaggle) SLUG=kaggle-slug
 	$(TANDEM) $(if $(filter-out 0,$(REMOTE)),--remote) $(if $(SLUG),--slug $(call quoted,$(SLUG)))
+compare: $(READY)  ## Look: which is better, with its interval, and the photos where they differ: experiments, journal rows, CSV files | A=stack B=1 | OPEN=1
+	$(TANDEM) $(if $(A),--a $(call quoted,$(A))) $(if $(B),--b $(call quoted,$(B))) $(if $(filter-out 0,$(OPEN)),--open)
 
 test: .venv/.ready-dev  ## Project: lint, types and tests
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
@@ -129,9 +131,11 @@ torture: .venv/.ready-dev  ## Project: kill runs and feed broken input, and coun
 bench: .venv/.ready-dev  ## Project: the measured speeds
 	@for b in benchmarks/*.py; do echo "== $$b"; .venv/bin/python $$b || exit 1; done
 $(if $(and $(filter clean,$(MAKECMDGOALS)),$(filter-out clean,$(MAKECMDGOALS))),$(error make clean must be the only target: make clean COMP=$(COMP) && make $(filter-out clean,$(MAKECMDGOALS)) COMP=$(COMP)))
-clean clean-cache: $(READY)
-	$(TANDEM)
+clean clean-cache clean-history final: $(READY)
+	$(TANDEM) $(if $(KEEP),--keep "$(KEEP)")
+final:  ## Look: the two submissions to choose for the end, and why
 clean:  ## Project: remove all that was built for a competition, never its input | COMP=name
+clean-history:  ## Project: remove old kept files (never the journal): how much it frees | COMP=name | KEEP=10 (of the last 10 rows they stay)
 clean-cache:  ## Project: remove features and resized images: results stay, training makes them again | COMP=name
 .DEFAULT:
 	@test -x .venv/bin/python && .venv/bin/python -m tandem $@ COMP=$(COMP) || { echo "make help lists the targets" >&2; exit 2; }

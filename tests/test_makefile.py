@@ -68,7 +68,7 @@ VARIABLES = (
     "COMP=x ZIP=a DIR=b TARGET=c EXPS=d EXP=e ID=f FOLDS=1 IMAGES=g OUT=h CAPTIONS=i FAST=1 BUNDLE=j PORT=1 "
     "BUDGET_MB=1 BUDGET_MS=1 LABELS=k IMAGE=l CAPTION=m METRIC=n SET=o=p STACK=q N=2 "
     "NAME=r OOF=s TEST=t KIND=logits AGAIN=1 REMOVE=1 FILE=u IDS=v READS=image FILES=w DIFF=1 BUDGET=20m "
-    "NOTE=x YES=1 SLUG=y REMOTE=1"
+    "NOTE=x YES=1 SLUG=y REMOTE=1 A=z B=z KEEP=1"
 )
 
 
@@ -94,6 +94,8 @@ VARIABLES = (
         ("upload", "--file --exp --note --yes --slug"),
         ("leaderboard", "--slug"),
         ("journal", "--remote --slug"),
+        ("compare", "--a --b"),
+        ("clean-history", "--keep"),
         ("tune", "--exp"),
         ("new-model", "--name"),
     ],

@@ -28,6 +28,9 @@ STAGES = {
     "leaderboard": "your place at Kaggle, the scores around it, and what a medal needs",
     "journal": "every submission file so far: score, what changed, public score",
     "kernel": "notebooks and a dataset for a code competition, which run at Kaggle without internet",
+    "compare": "two experiments, rows of the journal or CSV files: which is better, and where they differ",
+    "final": "propose the two files for the final choice",
+    "clean-history": "remove kept files of old submissions, never the journal",
     "plan": "print what a target would run, and why, without running it",
     "check": "look at every row and every image before any training",
     "folds": "split the training rows",
@@ -60,7 +63,7 @@ FLAGS = {"FAST", "AGAIN", "REMOVE", "DIFF", "DECODERS", "OPEN", "YES", "REMOTE"}
 RENAMED = {"MESSAGE": "NOTE"}
 MAKE_A_COMPETITION = ("sample", "import", "download", "new-model")  # run without one
 # nothing is left undone where the output of these is not read to its end, but for an `UnfinishedRun`
-PRINT = (*BUILD, "scores", "explain", "journal")
+PRINT = (*BUILD, "scores", "explain", "journal", "final")
 # every stage takes these; the variable of the environment that each sets, but for the device: see config/device.py
 COMMON = {"DEVICE": "", "ENGINE": "TANDEM_ENGINE", "RAY_ADDRESS": "RAY_ADDRESS"}
 GIVEN = "TANDEM_GIVEN"  # variable: those of make's command line, as NAME='value'; none where make has several goals
@@ -70,6 +73,7 @@ EXAMPLES = {
     "new-model": {"NAME": "mine"},
     "add-features": {"FILE": "clip.parquet", "NAME": "clip"},
     "blend": {"FILES": "a.csv b.csv"},
+    "compare": {"A": "stack", "B": "1"},
 }
 EPILOG = """examples:
   tandem submit COMP=sample

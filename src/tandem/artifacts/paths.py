@@ -137,6 +137,11 @@ class Paths:
             safe += "-" + hashlib.sha256(image.encode("utf-8", "surrogatepass")).hexdigest()[:8]
         return self.root / "reports" / self.comp / "explain" / f"{safe}.{experiment}.html"
 
+    def comparison(self, a: str, b: str) -> Path:
+        """compare-A-B.html; characters other than letters, digits, - and . become _."""
+        safe = (re.sub(r"[^A-Za-z0-9.-]", "_", name)[:60] for name in (a, b))
+        return self.root / "reports" / self.comp / f"compare-{'-'.join(safe)}.html"
+
     def features(self, encoder: str, split: str) -> Path:
         return self.root / "features" / self.comp / f"{encoder}.{split}.npy"
 

@@ -132,6 +132,18 @@ def local_scores(
 
     A metric that scores probabilities scores 0 and 1 where these are written.
     """
+    if (solution := read_solution(competition, folder, expected)) is None:
+        return None
+    (y, known), rule = solution, Rule.of(competition, folder)
+    scores = {name: METRICS[name](y, pred, rule.beta, rule.zero_division, known) for name in LOCAL}
+    written = proba if expected.form.values == "probabilities" else pred.astype(float)
+    return scores | {rule.metric: rule.score(y, pred if rule.judge.needs == "labels" else written, known)}
+
+
+def read_solution(
+    competition: Competition, folder: Path, expected: ExpectedRows
+) -> tuple[np.ndarray, np.ndarray | None] | None:
+    """(y (n, c), known (n, c) or None) of the expected rows from `solution.csv`; None without that file."""
     path = folder / competition.solution
     if not is_there(path):
         return None
@@ -143,11 +155,8 @@ def local_scores(
     missing = [id for id in expected.ids if id not in row]
     if missing:
         raise ValueError(f"{path}: {len(missing)} test ids have no solution, first: {missing[0]}")
-    at, rule = [row[id] for id in expected.ids], Rule.of(competition, folder)
-    y, known = y[at], None if known is None else known[at]
-    scores = {name: METRICS[name](y, pred, rule.beta, rule.zero_division, known) for name in LOCAL}
-    written = proba if expected.form.values == "probabilities" else pred.astype(float)
-    return scores | {rule.metric: rule.score(y, pred if rule.judge.needs == "labels" else written, known)}
+    at = [row[id] for id in expected.ids]
+    return y[at], None if known is None else known[at]
 
 
 def detect_drift(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tandem.artifacts import journal
 from tandem.artifacts.atomic_io import digest, file_digest, read_json
 from tandem.artifacts.contributions import BOTH, read_contributions
 from tandem.artifacts.paths import Paths
@@ -65,6 +66,7 @@ def gather(experiments: Experiments, wanted: str = "") -> ReportData:
         heat=heat_maps(paths.report, pages),
         origin=origin(experiments, scored, name),
         known=rows.known,
+        journal=journal.read(paths),
     )
 
 

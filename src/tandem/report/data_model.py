@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tandem.artifacts.journal import Row
 from tandem.config.external import is_external
 from tandem.decoding import Rule
 
@@ -111,6 +112,7 @@ class ReportData:
     heat: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # by id: the heat map of each label there
     origin: Origin | None = None
     known: np.ndarray | None = None  # (n, c) bool: which labels are known, y is 0 at the others; None: all are
+    journal: Sequence[Row] = ()  # the submissions so far
 
     def counted(self, pred: np.ndarray) -> np.ndarray:
         """(n, c) bool: label sets without the labels that are unknown, which are neither right nor wrong."""

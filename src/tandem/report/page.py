@@ -22,6 +22,7 @@ from tandem.report.drift import drift
 from tandem.report.experiments import cost_chart, metric_names, score_error, table
 from tandem.report.galleries import SCALE, add_details, pictures, test_gallery
 from tandem.report.label_errors import differing_duplicates, label_errors
+from tandem.report.leaderboard_fit import leaderboard_fit
 from tandem.report.mistakes import cause_counts, causes_by_label, mistakes
 from tandem.report.training_curves import training
 
@@ -75,6 +76,7 @@ def _focus_figures(report: ReportData, focus: FocusExperiment, shifts: dict | No
         "best": best,
         "gains": gains,
         "by_label": compare_labels(report),
+        "leaderboard": leaderboard_fit(report),
         "cost": cost_chart(report.experiments, focus.name, gains),
         "classes": per_class(report, focus),
         "mistakes": {
