@@ -55,8 +55,7 @@ import: $(READY)  ## Start: unpack a competition, infer its competition.toml | Z
 	$(TANDEM) $(if $(ZIP),--zip "$(ZIP)") $(if $(DIR),--dir "$(DIR)") \
 	  $(if $(LABELS),--labels $(call quoted,$(LABELS))) $(if $(ID),--id $(call quoted,$(ID))) $(if $(IMAGE),--image $(call quoted,$(IMAGE))) \
 	  $(if $(CAPTION),--caption $(call quoted,$(CAPTION))) $(if $(METRIC),--metric $(call quoted,$(METRIC))) $(if $(SET),--set $(call quoted,$(SET)))
-check: $(READY)  ## Start: look at every row and every image, list the problems
-	$(TANDEM)
+check:  ## Start: look at every row and every image, list the problems
 plan: $(READY)  ## Train: what would run, why, and how long it takes; runs nothing |  | EXPS=quick (or "a b") BUDGET=20m TARGET=submit STACK=name
 	$(TANDEM) $(GOAL) $(if $(TARGET),--target "$(TARGET)")
 folds features train pseudo stack: $(READY)
@@ -107,11 +106,11 @@ upload: $(READY)  ## Share: send a submission to Kaggle, wait for its score, wri
 	$(TANDEM) $(if $(FILE),--file $(call quoted,$(FILE))) $(if $(EXP),--exp "$(EXP)") $(if $(NOTE),--note $(call quoted,$(NOTE))) $(if $(filter-out 0,$(YES)),--yes) $(if $(SLUG),--slug $(call quoted,$(SLUG)))
 kernel: $(READY)  ## Share: kernels/COMP/, notebooks and a dataset for a code competition, to run offline at Kaggle |  | OWNER=user SLUG=kaggle-slug EXP=stack BUDGET_MB=100 BUNDLE=file.zip TRUST=digest
 	$(TANDEM) $(if $(OWNER),--owner $(call quoted,$(OWNER))) $(if $(SLUG),--slug $(call quoted,$(SLUG))) $(if $(EXP),--exp "$(EXP)") $(if $(BUDGET_MB),--budget-mb "$(BUDGET_MB)") $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(TRUST),--trust "$(TRUST)")
-leaderboard: $(READY)  ## Look: your place at Kaggle, the scores around it, and what a medal needs |  | SLUG=kaggle-slug
-	$(TANDEM) $(if $(SLUG),--slug $(call quoted,$(SLUG)))
-
-journal: $(READY)  ## Look: every submission file so far: score, what changed, public score |  | REMOTE=1 (with the list at Kaggle) SLUG=kaggle-slug
+leaderboard journal: $(READY)
 	$(TANDEM) $(if $(filter-out 0,$(REMOTE)),--remote) $(if $(SLUG),--slug $(call quoted,$(SLUG)))
+leaderboard:  ## Look: your place at Kaggle, the scores around it, and what a medal needs |  | SLUG=kaggle-slug
+
+journal:  ## Look: every submission file so far: score, what changed, public score |  | REMOTE=1 (with the list at Kaggle) SLUG=kaggle-slug
 compare: $(READY)  ## Look: which is better, with its interval, and the photos where they differ: experiments, journal rows, CSV files | A=stack B=1 | OPEN=1
 	$(TANDEM) $(if $(A),--a $(call quoted,$(A))) $(if $(B),--b $(call quoted,$(B))) $(if $(filter-out 0,$(OPEN)),--open)
 
@@ -131,7 +130,7 @@ torture: .venv/.ready-dev  ## Project: kill runs and feed broken input, and coun
 bench: .venv/.ready-dev  ## Project: the measured speeds
 	@for b in benchmarks/*.py; do echo "== $$b"; .venv/bin/python $$b || exit 1; done
 $(if $(and $(filter clean,$(MAKECMDGOALS)),$(filter-out clean,$(MAKECMDGOALS))),$(error make clean must be the only target: make clean COMP=$(COMP) && make $(filter-out clean,$(MAKECMDGOALS)) COMP=$(COMP)))
-clean clean-cache clean-history final: $(READY)
+check clean clean-cache clean-history final: $(READY)
 	$(TANDEM) $(if $(KEEP),--keep "$(KEEP)")
 final:  ## Look: the two submissions to choose for the end, and why
 clean:  ## Project: remove all that was built for a competition, never its input | COMP=name
