@@ -100,17 +100,16 @@ add-predictions: $(READY)  ## Train: predictions from elsewhere become an experi
 	$(TANDEM) $(if $(NAME),--name "$(NAME)") $(if $(OOF),--oof $(call quoted,$(OOF))) $(if $(TEST),--test $(call quoted,$(TEST))) $(if $(FOLDS),--folds $(call quoted,$(FOLDS))) \
 	  $(if $(KIND),--kind "$(KIND)") $(if $(filter-out 0,$(AGAIN)),--again) $(if $(filter-out 0,$(REMOVE)),--remove)
 
-download: $(READY)  ## Start: fetch a competition from Kaggle and import it | SLUG=kaggle-slug COMP=name
+download leaderboard: $(READY)
 	$(TANDEM) $(if $(SLUG),--slug $(call quoted,$(SLUG)))
+download:  ## Start: fetch a competition from Kaggle and import it | SLUG=kaggle-slug COMP=name
+leaderboard:  ## Look: your place at Kaggle, the scores around it, and what a medal needs |  | SLUG=kaggle-slug
 upload: $(READY)  ## Share: send a submission to Kaggle, wait for its score, write it into the journal |  | EXP=stack (or FILE=my.csv) NOTE="what is new" YES=1 (sends the last one of the day, or a file again) SLUG=kaggle-slug
 	$(TANDEM) $(if $(FILE),--file $(call quoted,$(FILE))) $(if $(EXP),--exp "$(EXP)") $(if $(NOTE),--note $(call quoted,$(NOTE))) $(if $(filter-out 0,$(YES)),--yes) $(if $(SLUG),--slug $(call quoted,$(SLUG)))
 kernel: $(READY)  ## Share: kernels/COMP/, notebooks and a dataset for a code competition, to run offline at Kaggle |  | OWNER=user SLUG=kaggle-slug EXP=stack BUDGET_MB=100 BUNDLE=file.zip TRUST=digest
 	$(TANDEM) $(if $(OWNER),--owner $(call quoted,$(OWNER))) $(if $(SLUG),--slug $(call quoted,$(SLUG))) $(if $(EXP),--exp "$(EXP)") $(if $(BUDGET_MB),--budget-mb "$(BUDGET_MB)") $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(TRUST),--trust "$(TRUST)")
-leaderboard journal: $(READY)
+journal: $(READY)  ## Look: every submission file so far: score, what changed, public score |  | REMOTE=1 (with the list at Kaggle) SLUG=kaggle-slug
 	$(TANDEM) $(if $(filter-out 0,$(REMOTE)),--remote) $(if $(SLUG),--slug $(call quoted,$(SLUG)))
-leaderboard:  ## Look: your place at Kaggle, the scores around it, and what a medal needs |  | SLUG=kaggle-slug
-
-journal:  ## Look: every submission file so far: score, what changed, public score |  | REMOTE=1 (with the list at Kaggle) SLUG=kaggle-slug
 compare: $(READY)  ## Look: which is better, with its interval, and the photos where they differ: experiments, journal rows, CSV files | A=stack B=1 | OPEN=1
 	$(TANDEM) $(if $(A),--a $(call quoted,$(A))) $(if $(B),--b $(call quoted,$(B))) $(if $(filter-out 0,$(OPEN)),--open)
 
