@@ -444,7 +444,15 @@ def test_a_code_competition_takes_no_file_and_the_error_says_what_to_do_instead(
     assert kaggle.submissions == []
 
 
-def test_ctrl_c_stops_the_waiting_and_not_the_submission(kaggle, imported, capsys):
+@pytest.fixture
+def ctrl_c():
+    """SIGINT is Ctrl-C, also where the tests were started with `&`, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_stops_the_waiting_and_not_the_submission(kaggle, imported, ctrl_c, capsys):
     kaggle.looks = 1000
     kaggle.on_look = lambda: os.kill(os.getpid(), signal.SIGINT) if kaggle.looks == 997 else None
     assert main(["upload", "birds"]) == 0
