@@ -1,6 +1,9 @@
 """Every submit that writes a new CSV adds one row to the journal, and keeps its files."""
 
 import os
+import re
+import subprocess
+import sys
 
 import pytest
 from words_competition import set_keys
@@ -43,6 +46,17 @@ def test_a_submission_killed_before_its_record_was_written_gets_its_row_once(sub
     for _ in range(2):
         assert main(["submit", "small", "EXPS=words"]) == 0
     assert [row["name"] for row in journal.read(submitted)] == ["words"]
+
+
+@pytest.mark.slow  # two commands that load torch
+def test_two_commands_at_once_each_add_their_row(submitted):
+    set_keys(submitted, submission='"labels"')
+    command = [sys.executable, "-m", "tandem", "submit", "small", "EXPS=words"]
+    both = [subprocess.Popen([*command, f"DECODER={name}", f"NOTE={name}"]) for name in ("fixed", "gfm")]
+    assert [one.wait(120) for one in both] == [0, 0]
+    found = [(row["name"], row["note"]) for row in journal.read(submitted)]
+    assert sorted(name for name, _ in found) == ["words", "words", "words.fixed", "words.gfm"]
+    assert {("words.fixed", "fixed"), ("words.gfm", "gfm")} < set(found)
 
 
 def test_another_decoder_is_another_submission(submitted):
@@ -96,6 +110,17 @@ def test_the_table_fits_the_terminal_and_marks_the_best(submitted, capsys, monke
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= width
     assert any("0.9900*" in line for line in lines) and "[bold]" in "".join(lines)
+
+
+def test_of_a_long_journal_the_last_rows_and_the_best_one_are_shown(submitted, capsys):
+    row = journal.read(submitted)[0]
+    submitted.journal.unlink()
+    for i in range(40):
+        journal.append(submitted, row | {"score": 0.9 if i == 2 else 0.5, "digest": f"{i:016x}"})
+    assert main(["journal", "small"]) == 0
+    out = capsys.readouterr().out
+    numbers = [int(number) for number in re.findall(r"^ (\d+) words", out, re.MULTILINE)]
+    assert numbers == [3, *range(11, 41)] and "9 older rows are in the file" in out
 
 
 def test_a_competition_without_rows_is_told_what_to_run(submitted, capsys):

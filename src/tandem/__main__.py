@@ -64,6 +64,7 @@ RENAMED = {"MESSAGE": "NOTE"}
 MAKE_A_COMPETITION = ("sample", "import", "download", "new-model")  # run without one
 # nothing is left undone where the output of these is not read to its end, but for an `UnfinishedRun`
 PRINT = (*BUILD, "scores", "explain", "journal", "final")
+NO_DEVICE = ("journal",)  # computes nothing: what chooses a device takes a third of its time to import
 # every stage takes these; the variable of the environment that each sets, but for the device: see config/device.py
 COMMON = {"DEVICE": "", "ENGINE": "TANDEM_ENGINE", "RAY_ADDRESS": "RAY_ADDRESS"}
 GIVEN = "TANDEM_GIVEN"  # variable: those of make's command line, as NAME='value'; none where make has several goals
@@ -267,6 +268,8 @@ def without_common(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
 
 
 def run_on_device(module: ModuleType | None, args: argparse.Namespace, device: str) -> int:
+    if args.stage in NO_DEVICE and not device:
+        return run_stage(module, args)
     from tandem.config.device import chosen_device
     from tandem.runtime.resources import by_torchrun
 

@@ -10,6 +10,7 @@ from tandem.artifacts.journal import COLUMNS, Row
 from tandem.config.metric_names import METRIC_INFO, metric_title
 from tandem.runtime.tables import Column, fitting, table_of
 
+LAST = 30  # rows shown, and the best ones
 # the lower the rank, the longer a column stays where the terminal is narrow
 RANKS = {"score": 0, "±": 3, "public": 1, "private": 4, "digest": 5, "decoder": 6, "time": 2, "minutes": 7, "commit": 8}
 
@@ -38,7 +39,9 @@ def journal_table(comp: str, rows: Sequence[Row], width: int, greater: bool | No
     best = {column: best_row(rows, column, greater) for column in ("score", "public", "private")}
     columns = {heading: Column(heading, rank) for heading, rank in RANKS.items()}
     names = []
-    for i, row in enumerate(rows):
+    shown_rows = [i for i in range(len(rows)) if i >= len(rows) - LAST or i in best.values()]
+    for i in shown_rows:
+        row = rows[i]
         cells = _cells(row) | {name: _score(row[name], best[name] == i) for name in best}
         for heading, column in columns.items():
             column.cells.append(cells[heading])
@@ -50,8 +53,9 @@ def journal_table(comp: str, rows: Sequence[Row], width: int, greater: bool | No
         "* the best; times are UTC"
     )
     shown = fitting(list(columns.values()), names, width)
-    styles = ["green" if best["score"] == i else "" for i in range(len(rows))]
-    return table_of(f"{comp}: submission files, oldest first", caption, names, shown, styles, "submission")
+    styles = ["green" if best["score"] == i else "" for i in shown_rows]
+    left_out = f"; {len(rows) - len(shown_rows):,} older rows are in the file" if len(shown_rows) < len(rows) else ""
+    return table_of(f"{comp}: submission files, oldest first", caption + left_out, names, shown, styles, "submission")
 
 
 def _cells(row: Mapping[str, str]) -> dict[str, str]:

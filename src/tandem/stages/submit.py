@@ -43,7 +43,11 @@ def main(args: Namespace) -> None:
     if args.decoder:
         require_one_of("DECODER", args.decoder, list(DECODERS))
     os.environ.update({NOTE: getattr(args, "note", ""), STARTED: str(time.time())})
-    goals = bring_up_to_date(args.comp, "submit", args.exps, args.decoder, args.stack, args.budget)
+    try:
+        goals = bring_up_to_date(args.comp, "submit", args.exps, args.decoder, args.stack, args.budget)
+    finally:
+        for name in (NOTE, STARTED):
+            os.environ.pop(name, None)
     paths = Paths(args.comp)
     show_scores(paths)
     competition, experiments = load_competition(paths.competition), Experiments(paths)
