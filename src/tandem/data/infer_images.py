@@ -18,6 +18,7 @@ from tandem.data.image_names import (
     without,
 )
 
+SCIENTIFIC = {".tif", ".tiff", ".jp2", ".j2k", ".pgm", ".ppm"}  # often with more bands or bits than a photo
 FEW = 4  # folders that are listed; more are searched below their common folder
 
 
@@ -50,13 +51,23 @@ def read_column(column: str, cells: Sequence[str], files: ImageFiles) -> Reading
     best: Reading | None = None
     for suffix in ("", ANY):
         n = parts_to_drop([path for path in paths if path], lambda path: bool(files.named(path, suffix)))  # noqa: B023
-        read = Reading(column, [files.named(without(p, n), suffix) if p else [] for p in paths], suffix, n)
+        found = [photos_first(files.named(without(p, n), suffix)) if p else [] for p in paths]
+        read = Reading(column, found, suffix, n)
         if best is None or read.n_found > best.n_found:
             best = read
         if best.n_found == len(paths):
             break
     assert best is not None
     return best
+
+
+def photos_first(files: list[str]) -> list[str]:
+    """Without those of scientific formats where the same name is there as a photo too.
+
+    >>> photos_first(["jpg/a.jpg", "tif/a.tif"]), photos_first(["tif/a.tif"])
+    (['jpg/a.jpg'], ['tif/a.tif'])
+    """
+    return [file for file in files if PurePosixPath(file).suffix.lower() not in SCIENTIFIC] or files
 
 
 @dataclass(frozen=True)
