@@ -262,8 +262,10 @@ def _without_times(value: object) -> object:
 
 
 def _is_made(name: Path) -> bool:
-    """Files of users are theirs to change; the map of the folds, its images, settings and weights."""
-    return name.parts[0] not in ("input", "configs", "tiny.safetensors") and name.suffix not in (".html", "", ".lock")
+    """Files of users are theirs to change; the map of the folds, its images, settings and weights. The history can't be
+    made again, and its kept files are links to others."""
+    kept = ("input", "configs", "history", "tiny.safetensors")
+    return name.parts[0] not in kept and name.suffix not in (".html", "", ".lock")
 
 
 def _damage(rng: np.random.Generator, file: Path, files: list[Path]) -> str:
