@@ -42,6 +42,15 @@ def test_the_environment_is_that_of_the_lock():
     assert {r.name: version(r.name) for r in HERE} == {r.name: str(r.specifier)[2:] for r in HERE}
 
 
+def test_the_lock_of_trackers_has_their_versions_with_hashes():
+    lock = locked((ROOT / "requirements-tracking.lock").read_text(encoding="utf-8"))
+    wanted = {name: str(r.specifier) for name, r in declared("requirements-tracking.txt").items()}
+    exact = {name: str(Requirement(requirement).specifier) for requirement, (name, _) in lock.items()}
+    assert {name: exact.get(name) for name in wanted} == wanted, "run: make lock"
+    assert all(sums for _, sums in lock.values())
+    assert not set(exact) & {name for name, _ in LOCK.values()}, "other versions than those of the other locks"
+
+
 def test_torch_has_no_hash_but_one_version():
     pins = {name: str(r.specifier) for name, r in declared("requirements.txt").items() if WITHOUT_HASH.fullmatch(name)}
     assert set(pins) == {"torch", "torchvision"}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 WITHOUT_HASH = re.compile(r"torch|torchvision|triton|cuda-.*|nvidia-.*")
-SOURCES = ("requirements", "requirements-ray", "requirements-dev")  # the others leave out what the first has
+SOURCES = ("requirements", "requirements-ray", "requirements-tracking", "requirements-dev")
 HEADER = (
     "# made by `make lock` from {}.txt; torch, torchvision and CUDA have no hashes: their builds differ by machine\n"
 )
@@ -51,9 +51,9 @@ def resolve(files: list[str]) -> dict[str, tuple[str, list[str]]]:
 
 
 def main() -> None:
-    """Resolves each file together with those before it, so that all have the same versions."""
-    files = [f"{source}.txt" for source in SOURCES]
-    found = [resolve(files[: i + 1]) for i in range(len(files))]
+    """Resolves the first file, then each other one together with it; these leave out what the first has."""
+    first, *others = [f"{source}.txt" for source in SOURCES]
+    found = [resolve([first]), *(resolve([first, other]) for other in others)]
     for i, source in enumerate(SOURCES):
         before = found[0] if i else {}
         new = {requirement: sums for requirement, (_, sums) in found[i].items() if requirement not in before}

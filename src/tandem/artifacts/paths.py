@@ -170,6 +170,11 @@ def inputs_dir(root: Path) -> Path:
     return root / "input"
 
 
+def tracking_dir(root: Path) -> Path:
+    """What experiment trackers keep on this machine, of all competitions; no competition can have this name."""
+    return root / "history" / "_tracking"
+
+
 def bundle_manifest(root: Path) -> Path:
     """The list of a bundle's files, at its top."""
     return root / "bundle.json"

@@ -125,6 +125,9 @@ class Competition(Section):
     device: DeviceName | None = Field(
         None, description='auto, cpu, cuda, "cuda:0" or mps; no result is named by it', exclude_if=_unset
     )
+    tracking: Literal["mlflow", "wandb"] | None = Field(
+        None, description="log experiments into MLflow or Weights & Biases", exclude_if=_unset
+    )
     experiments: str | Annotated[list[str], Field(min_length=1)]
     labels: Labels
     folds: Folds = Folds()

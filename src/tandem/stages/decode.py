@@ -15,6 +15,7 @@ from tandem.decoding.scoring import score
 from tandem.graph.experiment_dir import Experiments, same_rows
 from tandem.graph.plan import Step
 from tandem.runtime.resources import threads
+from tandem.stages._tracking import track
 
 KEPT = ("score", "in_sample", "optimism", "fold_spread", "f1_samples", "f1_micro", "f1_macro", "map", "log_loss")
 MISSING = {NO_CAPTION: "captions", NO_IMAGE: "photos", NO_EXTERNAL: "external"}
@@ -45,6 +46,7 @@ def run(paths: Paths, step: Step) -> None:
     print_scores(name, rule, scores)
     if line := Experiments(paths)[name].about_new_images:
         print(line)
+    track(paths, [name])
 
 
 def print_scores(name: str, rule: Rule, scores: Mapping[str, Any]) -> None:

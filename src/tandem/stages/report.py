@@ -24,9 +24,11 @@ def main(args: Namespace) -> None:
     from tandem.graph.experiment_dir import Experiments
     from tandem.report.collect import gather
     from tandem.report.page import build
+    from tandem.stages._tracking import track
 
     paths = Paths(args.comp)
-    data = gather(Experiments(paths), args.exp)
+    experiments = Experiments(paths)
+    data = gather(experiments, args.exp)
     html = build(data)
     file = write_text(paths.report, html)
     for what, command in data.missing:
@@ -34,4 +36,5 @@ def main(args: Namespace) -> None:
     about = data.focus.name if data.focus else "the data alone"
     size, seconds = file.stat().st_size / 1e6, time.perf_counter() - start
     print(f"{file}: {about}, {size:.1f} MB in {seconds:.1f} s")
+    track(paths, [one.name for one in experiments.scored()], file, data.focus.name if data.focus else "")
     show_link(file.resolve().as_uri(), getattr(args, "open", False))
