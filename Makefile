@@ -7,8 +7,7 @@ $(if $(filter-out 1,$(words $(COMP)))$(strip $(foreach c,/ . * ? [ ; & | < > ~ '
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
 LOCKED = $(if $(filter-out 0,$(or $(LOCK),1)),$(PIP) --no-deps --require-hashes -r $1.lock)
-READY := .venv/.ready $(if $(filter ray,$(ENGINE)),.venv/.ready-ray) \
-  $(if $(shell grep -sE '^tracking *= *"' input/$(COMP)/competition.toml),.venv/.ready-tracking)
+READY := .venv/.ready $(if $(filter ray,$(ENGINE)),.venv/.ready-ray) $(if $(shell grep -sE '^tracking *= *"' input/$(COMP)/competition.toml),.venv/.ready-tracking)
 # those of the command line that only one target is to know, so that it can refuse them
 GIVEN = $(if $(word 2,$(MAKECMDGOALS)),,$(foreach v,$(filter-out COMP CORES DEVICE ENGINE RAY_ADDRESS PYTHON LOCK TRUST COLUMNS BROWSER MAKE% TANDEM_% HF_% CUDA_%,$(.VARIABLES)), \
   $(if $(findstring command,$(origin $v)),$(if $($v),$v=$(call quoted,$($v))))))
@@ -52,8 +51,7 @@ setup: $(READY)  ## Start: .venv with requirements.txt (every other target does 
 	$(call LOCKED,requirements-$*)
 	$(PIP) -r requirements-$*.txt && touch $@
 .venv/.ready-tracking: requirements-tracking.txt requirements-tracking.lock .venv/.ready
-	@{ $(or $(call LOCKED,requirements-tracking),true) && $(PIP) -r requirements-tracking.txt && touch $@; } || \
-	  echo "warning: requirements-tracking.txt could not be installed; nothing is logged into a tracker" >&2
+	@{ $(or $(call LOCKED,requirements-tracking),true) && $(PIP) -r requirements-tracking.txt && touch $@; } || echo "warning: requirements-tracking.txt could not be installed; nothing is logged into a tracker" >&2
 
 import: $(READY)  ## Start: unpack a competition, infer its competition.toml | ZIP=file.zip (or DIR=folder) COMP=name | LABELS= ID= IMAGE= CAPTION= METRIC= SET="key=value"
 	$(TANDEM) $(if $(ZIP),--zip "$(ZIP)") $(if $(DIR),--dir "$(DIR)") \

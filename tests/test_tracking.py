@@ -1,6 +1,7 @@
 """Experiments are logged into a tracker, each training once; one that fails ends nothing; off, none is imported."""
 
 import shutil
+import socket
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -16,6 +17,7 @@ from tandem.artifacts.atomic_io import read_json, write_text
 from tandem.artifacts.paths import Paths, tracking_dir
 from tandem.graph.declared_stages import Graph
 from tandem.graph.experiment_dir import Experiments
+from tandem.runtime import trackers
 from tandem.runtime.trackers import Mlflow, Wandb
 from tandem.stages import _tracking
 from tandem.stages._tracking import log, track
@@ -144,6 +146,18 @@ def test_wandb_shows_the_same_offline(two):
     track(two, ["looks"])
     later = sorted((tracking_dir(two.root) / "wandb").glob("offline-run-*-looks-*"))[-1]
     assert wandb_records(next(later.glob("run-*.wandb")))["history"] == []  # scores only: the curves are known
+
+
+@with_wandb
+def test_wandb_does_not_wait_for_a_server_that_takes_connections_and_never_answers(submitted, monkeypatch, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("WANDB_MODE", "online")
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setattr(trackers, "WAIT", 0.3)
+        set_keys(submitted, tracking='"wandb"')
+        track(submitted, ["words"])
+    line = capsys.readouterr().out
+    assert line.startswith('warning: tracking = "wandb": nothing is logged: ReadTimeout: ')
 
 
 def wandb_records(file: Path) -> dict:

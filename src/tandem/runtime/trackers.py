@@ -24,7 +24,7 @@ DEFAULTS = {  # variables of the user's own count first
     "WANDB_SILENT": "true",
     "WANDB_ERROR_REPORTING": "false",
 }
-OF_WANDB: dict[str, Any] = {  # by default it waits for a server that is away without an end
+OF_WANDB: dict[str, Any] = {  # by default it waits for minutes
     "init_timeout": WAIT,
     "login_timeout": WAIT,
     "finish_timeout": 6 * WAIT,
@@ -112,11 +112,14 @@ class Wandb:
     """Runs of a project of Weights & Biases; WANDB_MODE=online sends them, `wandb sync` does it later."""
 
     def __init__(self, folder: Path, project: str) -> None:
+        import requests
         import wandb
 
         self.wandb, self.project = wandb, project
         self.folder = Path(os.environ.get("WANDB_DIR") or folder)
         self.mode = os.environ.get("WANDB_MODE") or "offline"
+        if self.mode == "online":  # else its own process waits without an end for a server that does not answer
+            requests.get(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai", timeout=WAIT)
         self.run: Any = None
 
     def start(self, name: str, key: str, tags: Mapping[str, str]) -> bool:
