@@ -50,8 +50,7 @@ setup: $(READY)  ## Start: .venv with requirements.txt (every other target does 
 .venv/.ready-ray .venv/.ready-dev: .venv/.ready-%: requirements-%.txt requirements-%.lock requirements-ray.txt .venv/.ready
 	$(call LOCKED,requirements-$*)
 	$(PIP) -r requirements-$*.txt && touch $@
-.venv/.ready-tracking: requirements-tracking.txt requirements-tracking.lock .venv/.ready
-	@{ $(or $(call LOCKED,requirements-tracking),true) && $(PIP) -r requirements-tracking.txt && touch $@; } || echo "warning: requirements-tracking.txt could not be installed; nothing is logged into a tracker" >&2
+.venv/.ready-tracking: requirements-tracking.txt requirements-tracking.lock .venv/.ready; @{ $(or $(call LOCKED,requirements-tracking),true) && $(PIP) -r requirements-tracking.txt && touch $@; } || echo "warning: requirements-tracking.txt could not be installed; nothing is logged into a tracker" >&2
 
 import: $(READY)  ## Start: unpack a competition, infer its competition.toml | ZIP=file.zip (or DIR=folder) COMP=name | LABELS= ID= IMAGE= CAPTION= METRIC= SET="key=value"
 	$(TANDEM) $(if $(ZIP),--zip "$(ZIP)") $(if $(DIR),--dir "$(DIR)") \
