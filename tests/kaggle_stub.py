@@ -57,6 +57,9 @@ class Stub(ThreadingHTTPServer):
         self.blobs: dict[str, bytes] = {}
         self.submissions: list[dict[str, Any]] = []
         self.released = threading.Event()
+        self.datasets: dict[str, list[dict[str, Any]]] = {}  # by owner/name: the request of each version
+        self.dataset_status = ["BLOBS_RECEIVED", "READY"]  # the last one stays
+        self.kernels: list[dict[str, Any]] = []
 
     def handle_error(self, *_: Any) -> None:
         """A client that ended early is no error here."""
@@ -158,6 +161,37 @@ class Handler(BaseHTTPRequestHandler):
     def StartSubmissionUpload(self, body: Any) -> Any:
         token = f"t{len(self.server.calls)}-{body['contentLength']}-{body['fileName']}"
         return {"token": token, "createUrl": f"http://localhost:{PORT}/upload/{token}"}
+
+    def StartBlobUpload(self, body: Any) -> Any:
+        return self.StartSubmissionUpload(body | {"fileName": body["name"]})
+
+    def GetDatasetStatus(self, body: Any) -> Any:
+        if f"{body['ownerSlug']}/{body['datasetSlug']}" not in self.server.datasets:
+            return self.send({"code": 403, "message": "Permission 'datasets.get' was denied"}, 403)
+        there = self.server.dataset_status
+        return {"status": there.pop(0) if len(there) > 1 else there[0]}
+
+    def CreateDataset(self, body: Any) -> Any:
+        return self._version(f"{body['ownerSlug']}/{body['slug']}", body, new=True)
+
+    def CreateDatasetVersion(self, body: Any) -> Any:
+        return self._version(f"{body['ownerSlug']}/{body['datasetSlug']}", body["body"], new=False)
+
+    def _version(self, name: str, body: Any, new: bool) -> Any:
+        if new is (name in self.server.datasets):
+            return {"status": "error", "error": "The requested title is already in use by a dataset"}
+        for file in body["files"]:
+            assert len(self.server.blobs[file["token"]]) == int(file["token"].split("-")[1])
+        self.server.datasets.setdefault(name, []).append(body)
+        return {"status": "ok", "ref": name}
+
+    def SaveKernel(self, body: Any) -> Any:
+        wrong = [name for name in body["competitionDataSources"] if name != SLUG]
+        missing = [name for name in body["datasetDataSources"] if name not in self.server.datasets]
+        if not wrong and not missing:
+            self.server.kernels.append(body)
+        return {"url": f"https://www.kaggle.com/code/{body['slug']}", "versionNumber": len(self.server.kernels),
+                "invalidCompetitionSources": wrong, "invalidDatasetSources": missing}  # fmt: skip
 
     def CreateSubmission(self, body: Any) -> Any:
         limits, token = self.server.limits, body["blobFileTokens"]

@@ -13,6 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import toy
+from kaggle_stub import TOKEN, Stub, serving
 
 from tandem.__main__ import main
 from tandem.bundling.kaggle_wheels import Image, collect, lacking
@@ -82,6 +83,52 @@ def kernel(trained, packed, tmp_path_factory) -> Path:
         patch.setenv("PIP_NO_INDEX", "1")
         assert main(["kernel", "COMP=toy", f"BUNDLE={packed}", f"SLUG={SLUG}", "OWNER=me"]) == 0
     return folder / "kernels" / "toy"
+
+
+@pytest.fixture
+def kaggle(kernel, monkeypatch, tmp_path):
+    """A stub of Kaggle, with credentials in a copy of the folder of `kernel`."""
+    shutil.copytree(kernel.parents[1], tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    monkeypatch.setattr("tandem.kaggle_client.push.POLL", 0.01)
+    for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_CONFIG_DIR", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
+    monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "TEST")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with serving() as server:
+        yield server
+
+
+def test_push_creates_dataset_and_notebook_and_then_new_versions_of_them(kaggle: Stub, kernel, packed, tmp_path):
+    command = ["kernel", "COMP=toy", f"BUNDLE={packed}", f"SLUG={SLUG}", "OWNER=me", "PUSH=1"]
+    kaggle.plan["CreateDataset"] = ["lost"]  # it was made, and the answer did not come
+    assert main(command) == main(command) == 0
+    (name, versions), (first, second) = next(iter(kaggle.datasets.items())), kaggle.kernels
+    assert name == "me/tandem-toy" and len(versions) == 3  # the second try made a version of the same files
+    assert kaggle.calls.index("SaveKernel") > kaggle.calls.index("GetDatasetStatus")
+    assert first["slug"] == "me/tandem-toy-predict" and not first.get("enableInternet")
+    assert "from tandem.inference.code_competition import submit" in first["text"] and second == first
+    sent = {file["token"].split("-", 2)[2]: kaggle.blobs[file["token"]] for file in versions[0]["files"]}
+    assert set(sent) == {"LICENSES", "bundle.zip", "code.zip", "kernel.json"}
+    (tmp_path / "bundle.zip").write_bytes(sent["bundle.zip"])
+    unpacked = zipfile.ZipFile(tmp_path / "bundle.zip").namelist()
+    bundle = kernel / "dataset" / "bundle"
+    assert set(unpacked) == {file.relative_to(bundle).as_posix() for file in bundle.rglob("*") if file.is_file()}
+
+
+def test_what_kaggle_refuses_of_a_push_is_one_clear_line(kaggle: Stub, packed, capsys):
+    command = ["kernel", "COMP=toy", f"BUNDLE={packed}", f"SLUG={SLUG}"]
+    assert main([*command, "PUSH=1"]) == 2
+    assert "PUSH=1 needs OWNER=, your user name at Kaggle" in capsys.readouterr().err
+    kaggle.dataset_status = ["FAILED"]
+    assert main([*command, "OWNER=me", "PUSH=1"]) == 2
+    assert "dataset me/tandem-toy: failed after 0 s; look at https://www.kaggle.com" in capsys.readouterr().err
+    kaggle.dataset_status = ["READY"]
+    assert main(["kernel", "COMP=toy", f"BUNDLE={packed}", "SLUG=another", "OWNER=me", "PUSH=1"]) == 2
+    assert "no such input, or not open to this account: another" in capsys.readouterr().err
+    assert kaggle.kernels == []
 
 
 def write_rows(file: Path, *rows: tuple[str, ...]) -> None:

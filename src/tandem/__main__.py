@@ -59,7 +59,8 @@ STAGES = {
 DEFAULT = "sample"
 BUILD = ("plan", "folds", "features", "train", "pseudo", "stack", "decode", "submit")  # take --exps and --stack
 BUDGETED = ("plan", "train", "stack", "submit")
-FLAGS = {"FAST", "AGAIN", "REMOVE", "DIFF", "DECODERS", "OPEN", "YES", "REMOTE"}  # NAME=1; NAME=0 is as without it
+# NAME=1; NAME=0 is as without it
+FLAGS = {"FAST", "AGAIN", "REMOVE", "DIFF", "DECODERS", "OPEN", "YES", "REMOTE", "PUSH"}
 RENAMED = {"MESSAGE": "NOTE"}
 MAKE_A_COMPETITION = ("sample", "import", "download", "new-model")  # run without one
 # nothing is left undone where the output of these is not read to its end, but for an `UnfinishedRun`

@@ -79,7 +79,7 @@ class Kaggle:
     """One competition at Kaggle. Open it with `connect`."""
 
     def __init__(self, slug: str, client: Any, source: str, retries: Retries) -> None:
-        self.slug, self.source, self.retries = slug, source, retries
+        self.slug, self.source, self.retries, self.client = slug, source, retries, client
         self.api = client.competitions.competition_api_client
         self.session: requests.Session = client.http_client()._session
         for scheme in ("https://", "http://"):

@@ -13,12 +13,18 @@ from typing import Any
 
 import numpy as np
 
+from tandem import __version__
 from tandem.artifacts.atomic_io import write_json
 from tandem.artifacts.paths import Paths, local_path
 from tandem.bundling.kaggle_dataset import write_dataset
 from tandem.bundling.kaggle_wheels import RENEW, read_image
 from tandem.config.competition import require_competition
 from tandem.data.labelled_rows import read_labelled_rows
+from tandem.kaggle_client.client import connect
+from tandem.kaggle_client.credentials import find_credentials
+from tandem.kaggle_client.push import push_dataset, push_kernel, wait_for_dataset
+from tandem.runtime.leftovers import scratch_folder
+from tandem.runtime.wrong_values import WrongValue
 from tandem.stages._kaggle import slug_of
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -33,12 +39,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--exp", default="", help="bundle this experiment, as in make bundle")
     parser.add_argument("--budget-mb", default="", help="largest size of the bundle, as in make bundle")
-    parser.add_argument("--owner", default=OWNER, help="your user name at Kaggle")
+    parser.add_argument("--push", action="store_true", help="send dataset and notebook to Kaggle")
+    parser.add_argument("--owner", default="", help="your user name at Kaggle")
     parser.add_argument("--slug", default="", help="where competition.toml has none: of its address at Kaggle")
 
 
 def main(args: Namespace) -> None:
     require_competition(args.comp)
+    owner = args.owner or known_owner(args.push)
     paths = Paths(args.comp)
     slug, image = slug_of(paths, args.slug), read_image(paths.configs, TEMPLATES / "kaggle_image.json")
     bundle = args.bundle or bundled(paths, args)
@@ -49,9 +57,9 @@ def main(args: Namespace) -> None:
     try:
         wheels = write_dataset(new / "dataset", bundle, args.trust if args.bundle else None, about, image)
         name = f"tandem-{args.comp}".replace("_", "-")[: LONGEST - len("-predict")].rstrip("-")
-        write_json(new / "dataset" / "dataset-metadata.json", dataset_metadata(args.owner, name))
+        write_json(new / "dataset" / "dataset-metadata.json", dataset_metadata(owner, name))
         shutil.copyfile(TEMPLATES / "predict.ipynb", new / "predict.ipynb")
-        write_json(new / "kernel-metadata.json", kernel_metadata(args.owner, name, slug))
+        write_json(new / "kernel-metadata.json", kernel_metadata(owner, name, slug))
         shutil.rmtree(paths.kernel, ignore_errors=True)
         new.rename(paths.kernel)
     finally:
@@ -60,9 +68,34 @@ def main(args: Namespace) -> None:
     listed = f"; wheels: {', '.join(wheels)}" if wheels else "; no wheels"
     print(f"{paths.kernel}: {mb:.1f} MB{listed} (what the image at Kaggle lacks, by the list {image.about})")
     print(RENEW)
-    if args.owner == OWNER:
+    if args.push:
+        push(paths.kernel, slug)
+        return
+    if owner == OWNER:
         print(f"its metadata say {OWNER} for your user name at Kaggle; OWNER=name writes it there")
-    print(f"next: kaggle datasets create -p {paths.kernel}/dataset -r zip; kaggle kernels push -p {paths.kernel}")
+    print(f"next: make kernel COMP={args.comp} PUSH=1, which sends both to Kaggle")
+
+
+def known_owner(needed: bool) -> str:
+    """The user name of the credentials; raises WrongValue where they have none, and it is needed."""
+    try:
+        name = find_credentials().username
+    except ValueError:
+        if needed:
+            raise
+        name = None
+    if not name and needed:
+        raise WrongValue("PUSH=1 needs OWNER=, your user name at Kaggle: a token does not tell it", {"OWNER": "user"})
+    return name or OWNER
+
+
+def push(folder: Path, slug: str) -> None:
+    """Sends the dataset, waits until Kaggle has unpacked it, then sends the notebook."""
+    with connect(slug) as kaggle, scratch_folder() as work:
+        print(f"dataset: {push_dataset(kaggle, folder / 'dataset', work, f'Tandem {__version__}')}", flush=True)
+        wait_for_dataset(kaggle, folder / "dataset")
+        print(f"notebook: {push_kernel(kaggle, folder)}")
+    print("next: open the notebook once it has run, and submit its submission.csv there")
 
 
 def bundled(paths: Paths, args: Namespace) -> Path:
