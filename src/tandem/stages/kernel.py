@@ -80,7 +80,7 @@ def known_owner(needed: bool) -> str:
     """The user name of the credentials; raises WrongValue where they have none, and it is needed."""
     try:
         name = find_credentials().username
-    except ValueError:
+    except (ValueError, OSError):  # none, or a session that cannot be renewed offline
         if needed:
             raise
         name = None
