@@ -41,6 +41,7 @@ def main(args: Namespace) -> None:
     gain = measure_gain(trained, rule)
     if trained.run.get("seeds") != gain:
         write_json(paths.run(name), trained.run | {"seeds": gain})
+        open_graph(paths).task(f"train {name}").keep()  # the digest of run.json
     print(about_gain(name, args.exp, gain))
     print(f'an experiment like any other: make submit COMP={args.comp} EXPS="... {name}"')
 
