@@ -104,9 +104,10 @@ def here(outlying, tmp_path, monkeypatch) -> Paths:
     return Paths("words")
 
 
-def test_a_model_whose_rounding_matters_keeps_more_bits(here, tmp_path):
+def test_a_model_whose_rounding_matters_keeps_more_bits(here, tmp_path, capfd):
     packed = pack(Experiments(here)["words"], 0, tmp_path / "work", tmp_path / "words.zip")
     assert len(packed.lines) == 2
+    assert "shards" not in capfd.readouterr().err, "the bar of a library that saves a model"
     assert packed.lines[0].startswith("rounding (captions in int8, images in float16): F1 per row 1.0000 → 0.")
     assert packed.lines[1].startswith("rounding (float16): F1 per row 1.0000 → 1.0000")
     found = Labeler.load(tmp_path / "words.zip").predict_proba(None, ["a cat", "two dog"])

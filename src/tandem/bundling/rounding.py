@@ -16,10 +16,11 @@ from tandem.inference.fold_models import Member, NewRows
 from tandem.inference.labeler import Labeler
 from tandem.inference.predictor import Predictor
 from tandem.metrics import log_loss
+from tandem.runtime.progress import progress
 from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import single_thread
 
-ROWS = 512  # at most, evenly over the rows of the packed folds
+ROWS = 2_000  # at most, evenly over the rows of the packed folds
 CHUNK = 32
 SHARE = 0.25  # of the standard error of the score: a smaller fall is lost in the noise of these rows
 UNKNOWN = 0.01  # the standard error where the metric has none on these rows
@@ -104,7 +105,11 @@ def measure_rounding(source: Labeler, bundled: Labeler, paths: Paths) -> Roundin
             said = [captions[i] for i in part]
             return [of_fold[k].proba(NewRows(labeler.encoders, pixels, said)) for labeler, of_fold in sides]
 
-    both = list(prefetch(label, chunks, threads(), threads() + 1))
+    both = []
+    with progress(len(chosen), "what rounding changes", "rows") as bar:
+        for (_, part), labelled in zip(chunks, prefetch(label, chunks, threads(), threads() + 1), strict=True):
+            both.append(labelled)
+            bar.update(len(part))
     order = [i for _, part in chunks for i in part]
     proba = np.concatenate([one[0] for one in both]), np.concatenate([one[1] for one in both])
     scored = replace(

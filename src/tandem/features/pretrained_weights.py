@@ -140,7 +140,8 @@ def save_sentences(model: str, folder: Path, used: Container[str], bits: int = 8
     for name, tensor in sentences.state_dict().items():
         if name not in used:
             tensor.zero_()
-    sentences.save(str(folder), create_model_card=False)
+    with quiet_transformers():
+        sentences.save(str(folder), create_model_card=False)
     for file in folder.rglob("*.safetensors") if bits == 8 else ():
         write_with(file, partial(save_file, pack(read_tensors(file, "pt"), set()), metadata=PACKED))
 
