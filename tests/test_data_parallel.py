@@ -159,6 +159,7 @@ def test_an_error_of_the_first_process_ends_the_others_in_the_middle_of_a_step(t
     assert first[0] == second[0] == 1 and first[1].endswith("error: no space left on device\n")
 
 
+@pytest.mark.slow
 def test_a_network_that_the_first_process_trains_by_itself_waits_for_no_other(tmp_path):
     from toy import tiny_backbone
 

@@ -1,5 +1,6 @@
 """What make passes on, what it refuses before it runs anything, and how much it holds."""
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -12,8 +13,9 @@ ROOT = Path(__file__).parents[1]
 
 
 def make(*words: str) -> subprocess.CompletedProcess[str]:
-    """Prints the recipe, with single spaces, and runs nothing."""
-    run = subprocess.run(["make", "-n", *words], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    """Prints the recipe, with single spaces, and runs nothing; as a make of its own where make runs the tests."""
+    env = {name: value for name, value in os.environ.items() if "MAKE" not in name and name != "MFLAGS"}
+    run = subprocess.run(["make", "-n", *words], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
     run.stdout = re.sub(" +", " ", run.stdout)
     return run
 
