@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 ZIP = ROOT.parent / "shared" / "data" / "coco19-mini.zip"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def checkout(tmp_path_factory):
     """A copy of the project beside the installed environment, so that the run leaves the checkout alone."""
     folder = tmp_path_factory.mktemp("checkout")
@@ -36,11 +36,12 @@ def times(folder: Path, pattern: str) -> dict[str, int]:
     return {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in sorted(folder.glob(pattern))}
 
 
+@pytest.mark.parametrize("exps", ["quick", pytest.param("default", marks=pytest.mark.slow)])
 @pytest.mark.skipif(not ZIP.exists(), reason="needs ../shared/data/coco19-mini.zip")
 @pytest.mark.skipif(not (ROOT / ".venv").exists(), reason="needs the .venv that make test builds")
-def test_a_real_competition_goes_from_zip_to_submission_and_make_does_nothing_twice(checkout):
+def test_a_real_competition_goes_from_zip_to_submission_and_make_does_nothing_twice(checkout, exps):
     make(checkout, "import", f"ZIP={ZIP}", "COMP=mini")
-    make(checkout, "submit", "COMP=mini")
+    make(checkout, "submit", "COMP=mini", f"EXPS={exps}")
 
     submission = pd.read_csv(checkout / "submissions/mini/stack.csv", dtype=str)
     solution = pd.read_csv(checkout / "input/mini/solution.csv", dtype=str)
@@ -59,7 +60,7 @@ def test_a_real_competition_goes_from_zip_to_submission_and_make_does_nothing_tw
     assert len(oof) == oof["id"].nunique() == 400
     assert oof.shape[1] == 19
 
-    again = make(checkout, "submit", "COMP=mini")
+    again = make(checkout, "submit", "COMP=mini", f"EXPS={exps}")
     assert again.splitlines()[0] == "Nothing to be done for 'submit': all results are current."
 
     planned = dict(line.split(maxsplit=1) for line in make(checkout, "plan", "COMP=mini", "EXPS=gpu_hub").splitlines())
@@ -69,11 +70,11 @@ def test_a_real_competition_goes_from_zip_to_submission_and_make_does_nothing_tw
     config = checkout / "configs/text_tfidf.toml"
     models = times(checkout, "models/mini/*/fold*.*")
     config.write_text(config.read_text() + "# a comment\n")
-    make(checkout, "submit", "COMP=mini")
+    make(checkout, "submit", "COMP=mini", f"EXPS={exps}")
     assert times(checkout, "models/mini/*/fold*.*") == models
 
     config.write_text(config.read_text() + "[tfidf]\nc = 2.0\n")
-    make(checkout, "submit", "COMP=mini")
+    make(checkout, "submit", "COMP=mini", f"EXPS={exps}")
     changed = {name for name, t in times(checkout, "models/mini/*/fold*.*").items() if models[name] != t}
     assert {Path(name).parent.name for name in changed} == {"text_tfidf"}
 
@@ -81,6 +82,6 @@ def test_a_real_competition_goes_from_zip_to_submission_and_make_does_nothing_tw
     test = checkout / "input/mini/test.csv"
     rows = test.read_text().splitlines(keepends=True)
     test.write_text("".join(rows[:-1]))
-    make(checkout, "submit", "COMP=mini")
+    make(checkout, "submit", "COMP=mini", f"EXPS={exps}")
     assert times(checkout, "models/mini/*/*") == models
     assert len(pd.read_csv(checkout / "submissions/mini/stack.csv")) == 99
