@@ -1,7 +1,6 @@
 """CLIP-like pairs of transformers, from a folder."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.features.clip_pair import HUGGING_FACE, Pair, Pixels, misfit
 from tandem.features.model_folder import check_vocabulary
+from tandem.features.text_weights import quiet_transformers
 from tandem.runtime.torch_setup import patch_torchvision
 
 KINDS = ("clip", "metaclip_2", "siglip")  # model_type of pairs whose images are squares of one size
@@ -30,7 +30,7 @@ def load_hugging_face(folder: Path) -> Pair:
     if not any(folder.glob("model*.safetensors")):
         raise ValueError(f"{folder}: has no {WEIGHTS}; expected it beside {HUGGING_FACE} (no pickles)")
     here: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    with _no_progress_bar():
+    with quiet_transformers():
         network, info = AutoModel.from_pretrained(
             folder,
             use_safetensors=True,
@@ -84,17 +84,3 @@ def _describe(config: Any, pixels: Pixels, tokenizer: Any, folder: Path) -> None
     tokenizer.save_pretrained(folder)
     about = {"image_mean": list(pixels.mean), "image_std": list(pixels.std), "do_center_crop": pixels.crop}
     write_json(folder / PREPROCESSOR, about)
-
-
-@contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    """A load takes milliseconds."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
