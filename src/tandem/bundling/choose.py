@@ -83,6 +83,7 @@ def as_experiment(experiments: Experiments, choice: Choice, root: Path) -> Exper
         return experiments[choice.name or choice.members[0]]
     paths, out, m = experiments.paths, Paths(experiments.paths.comp, root), len(choice.members)
     links = {out.build: paths.build, out.input: paths.input, out.folds: paths.folds, out.configs: paths.configs}
+    links |= {out.root / file.name: file for file in paths.root.glob("*.py")}  # which any file of configs/ may name
     for name in choice.experiments:
         links |= {out.experiment(name): paths.experiment(name), out.models_dir(name): paths.models_dir(name)}
         own = experiments[name].config.own_code
