@@ -124,7 +124,10 @@ def test_a_connection_that_is_silent_before_or_after_an_answer_is_closed(service
     with socket.create_connection(serve(service), 5) as silent:
         silent.sendall(sent.encode())
         if "about" in sent:
-            assert silent.recv(10_000).startswith(b"HTTP/1.1 200")
+            answer = silent.recv(10_000)
+            while not answer.endswith(b"}}"):  # head and body may come apart
+                answer += silent.recv(10_000)
+            assert answer.startswith(b"HTTP/1.1 200")
             silent.sendall(b"x")
         start = time.monotonic()
         assert silent.recv(10_000) == b""
