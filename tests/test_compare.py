@@ -9,6 +9,7 @@ from words_competition import set_keys
 
 from tandem.__main__ import main
 from tandem.artifacts import journal
+from tandem.artifacts.atomic_io import file_digest
 from tandem.artifacts.journal import COLUMNS
 from tandem.decoding import Rule
 from tandem.report.compare import Gain
@@ -118,8 +119,15 @@ def test_clean_history_removes_only_kept_files_of_older_rows_and_says_what_it_fr
 def test_the_final_choice_names_the_best_and_the_least_alike_of_those_as_good(two_rows, capsys):
     assert main(["final", "small"]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"^1\. .*: the best cross-fitted score", out, re.MULTILINE)
-    assert re.search(r"^2\. .*paired 95 % interval", out, re.MULTILINE)
+    best, second = re.findall(
+        r"^[12]\. (\S+\.csv): .*(?:best cross-fitted score|paired 95 % interval)", out, re.MULTILINE
+    )
+    assert f"not sent yet: make upload COMP=small FILE={best}\n" in out and f"FILE={second}\n" in out
+    journal.add_public_score(two_rows, file_digest(two_rows.root / best), 0.61, 7)
+    assert main(["final", "small"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(rf"^1\. {best}: .*; submission 7, public score 0.61$", out, re.MULTILINE)
+    assert f"FILE={second}\n" in out and f"FILE={best}" not in out
 
 
 def candidate(name: str, score: float, high: float, correlation: float) -> Candidate:

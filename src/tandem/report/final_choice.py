@@ -86,9 +86,9 @@ def choose_two(found: Sequence[Candidate]) -> tuple[Candidate, Candidate | None,
         return first, None, "there is no other submission file with out-of-fold predictions"
     if near := [one for one in others if one.may_be_as_good]:
         second = min(near, key=lambda one: one.correlation)
-        why = (
-            f"of the {len(near)} whose score may be as good as that of the first, its errors are the least correlated "
-            f"with those of the first ({second.correlation:.2f}), so it is the least likely to fail on the same rows"
-        )
-        return first, second, why
+        errors, alone = f"correlated with those of the first ({second.correlation:.2f})", len(near) == 1
+        if alone:
+            return first, second, f"the only other one whose score may be as good; its errors are {errors}"
+        of = f"of the {len(near)} whose score may be as good as that of the first, its errors are the least"
+        return first, second, f"{of} {errors}, so it is the least likely to fail on the same rows"
     return first, others[0], "none is within noise of the first; this is the next best"

@@ -2,11 +2,14 @@
 
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
 
+from tandem.artifacts import journal
+from tandem.artifacts.atomic_io import file_digest
 from tandem.artifacts.paths import Paths
 from tandem.config.competition import require_competition
 from tandem.runtime.console import make_console
@@ -37,14 +40,28 @@ def main(args: Namespace) -> None:
     console.print(table(found, rule.title, {id(one) for one in (first, second)}, console.width))
     if gone:
         print(f"left out, their files are gone or were made elsewhere: {', '.join(gone)}")
-    print(f"1. {first.side.submission}: {first.side.title}: the best cross-fitted score, {first.score:.4f}")
+    chosen = [one.side for one in (first, second) if one]
+    sent = at_kaggle(journal.read(paths), [one.submission for one in chosen])
+    print(f"1. {first.side.submission}: {first.side.title}: the best cross-fitted score, {first.score:.4f}{sent[0]}")
     if second is None:
         print(f"2. none: {why}; another model makes one: make submit COMP={args.comp} EXPS=NAME")
     else:
         low, high = second.gain.low, second.gain.high
         interval = f"{second.gain.gain:+.4f} against it, paired 95 % interval {low:+.4f} to {high:+.4f}"
-        print(f"2. {second.side.submission}: {second.side.title}: {second.score:.4f}, {interval}; {why}")
-    print(f"not at Kaggle yet? make upload COMP={args.comp} FILE=...; then choose both on its page of submissions")
+        print(f"2. {second.side.submission}: {second.side.title}: {second.score:.4f}, {interval}; {why}{sent[1]}")
+    for one in (one for one, known in zip(chosen, sent, strict=True) if not known):
+        print(f"not sent yet: make upload COMP={args.comp} FILE={one.submission}")
+    print(f"next: choose {'both' if second else 'it'} on the competition's page of submissions")
+
+
+def at_kaggle(rows: Sequence[journal.Row], files: Sequence[Path | None]) -> list[str]:
+    """What the journal knows of each file at Kaggle; "" where it was not sent."""
+    sent = {
+        row["digest"]: f"; submission {row['submission_id']}, public score {row['public'] or 'unknown'}"
+        for row in rows
+        if row["submission_id"]
+    }
+    return [sent.get(file_digest(file), "") if file else "" for file in files]
 
 
 def table(found: "Sequence[Candidate]", metric: str, chosen: set[int], width: int) -> Table:
