@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pytest
 from filelock import FileLock
 
 PORT = 7777  # KAGGLE_API_ENVIRONMENT=TEST sends the package there
@@ -233,6 +234,16 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Location", f"http://localhost:{PORT}/storage/archive.zip?signature=x")
         self.send_header("Content-Length", "0")
         self.end_headers()
+
+
+def signed_in(patch: pytest.MonkeyPatch, home: Path) -> None:
+    """The client talks to the stub, with no other credentials than its token."""
+    for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_CONFIG_DIR", "XDG_CONFIG_HOME"):
+        patch.delenv(name, raising=False)
+    patch.setenv("HOME", str(home))
+    patch.setenv("NO_PROXY", "localhost")
+    patch.setenv("KAGGLE_API_ENVIRONMENT", "TEST")
+    patch.setenv("KAGGLE_API_TOKEN", TOKEN)
 
 
 @contextmanager

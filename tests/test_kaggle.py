@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from kaggle_stub import SLUG, TOKEN, Stub, serving
+from kaggle_stub import SLUG, TOKEN, Stub, serving, signed_in
 from layouts import comp5329
 
 from tandem.__main__ import main
@@ -23,7 +23,6 @@ from tandem.kaggle_client.download import download
 from tandem.kaggle_client.retries import LIMIT, Retries
 from tandem.stages import upload
 
-VARIABLES = ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_CONFIG_DIR", "XDG_CONFIG_HOME")
 RULES = f"accept them at https://www.kaggle.com/competitions/{SLUG}/rules, then run the same command again"
 
 
@@ -58,12 +57,7 @@ def kaggle(server, clock, tmp_path, monkeypatch) -> Stub:
     """The stub as new, in an empty folder, with credentials."""
     server.reset()
     monkeypatch.chdir(tmp_path)
-    for name in VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("NO_PROXY", "localhost")
-    monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "TEST")
-    monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
+    signed_in(monkeypatch, tmp_path / "home")
     monkeypatch.setattr(client, "Retries", lambda: Retries(clock=clock, sleep=clock.sleep))
     monkeypatch.setattr(upload, "POLL", 0.01)
     return server
