@@ -50,12 +50,16 @@ if True:
 """
 
 
-def execute(notebook: Path, root: Path) -> str:
-    """Runs all cells in a process without network, and one more that tries to connect; what they print."""
+WHEEL = "import toy_package; print('toy_package', toy_package.VERSION, toy_package.__file__)"
+
+
+def execute(notebook: Path, root: Path, *more: str) -> str:
+    """Runs all cells in a process without network, then cells with `more`, and one that tries to connect; what they
+    print."""
     home = root / "home"
     home.mkdir(exist_ok=True)
     book = nbformat.read(notebook, as_version=4)
-    book.cells.append(nbformat.v4.new_code_cell(OFFLINE))
+    book.cells += map(nbformat.v4.new_code_cell, (*more, OFFLINE))
     nbformat.write(book, home / "book.ipynb")
     env = os.environ | {"TANDEM_KAGGLE_ROOT": str(root), "XDG_CACHE_HOME": str(home), "HF_HUB_OFFLINE": "1"}
     env |= dict.fromkeys(("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "MPLCONFIGDIR"), str(home))
@@ -158,7 +162,10 @@ def tree(kernel, tmp_path) -> Path:
 
 
 def test_the_predict_notebook_labels_the_hidden_test_offline_as_make_predict_does(kernel, packed, tree, monkeypatch):
-    printed = execute(kernel / "predict.ipynb", tree)
+    wheel(tree / "input" / "datasets" / "me" / "tandem-toy" / "wheels", "toy_package", "1.2")
+    printed = execute(kernel / "predict.ipynb", tree, WHEEL)
+    installed = re.search(r"^toy_package 1\.2 (.*)$", printed, re.MULTILINE)
+    assert installed and not installed[1].startswith(sys.prefix)
     rows = list(csv.reader((tree / "working" / "submission.csv").open()))
     assert [row[0] for row in rows] == ["id", *HIDDEN, "unlisted.jpg"]
     assert rows[0] == ["id", "labels"]
