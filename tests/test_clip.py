@@ -19,7 +19,8 @@ from tandem.artifacts.contributions import BOTH, NO_CAPTION, NO_IMAGE
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.bundling.bundle_writer import write_bundle
-from tandem.bundling.packing import measure
+from tandem.bundling.packing import as_opened
+from tandem.bundling.rounding import RoundingCheck
 from tandem.config.clip import ZeroShotExperiment
 from tandem.config.competition import Competition, to_toml
 from tandem.config.encoders import ClipCaptionEncoder, ClipImageEncoder, Crop
@@ -404,7 +405,7 @@ def test_a_pair_goes_from_features_to_a_stack_new_images_a_bundle_and_a_report(t
     manifest = write_bundle(experiments["zero"], 0, tmp_path / "zero")
     assert "open_clip_torch==" in (tmp_path / "zero" / "requirements.txt").read_text()
     assert len([file for file in manifest["files"] if file.endswith("open_clip_model.safetensors")]) == 1
-    found = measure(tmp_path / "zero", manifest, Labeler.of(trained, "zero"), trained)
+    found = RoundingCheck(Labeler.of(trained, "zero"), trained).measure(as_opened(tmp_path / "zero", manifest))
     assert not found.matters and found.changed == 0 and found.rows == 36  # four have no caption
     blind = list(Labeler.of(trained, "zero").label(files, [None] * 8))  # images alone
     assert all(one.proba for one in blind)

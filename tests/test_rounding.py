@@ -9,8 +9,10 @@ from tiny_models import SIZES, text_folder
 
 from tandem import Labeler
 from tandem.artifacts.paths import Paths
-from tandem.bundling.packing import TooLarge, pack
-from tandem.bundling.rounding import Rounding
+from tandem.bundling import rounding as rounding_module
+from tandem.bundling.bundle_writer import write_bundle
+from tandem.bundling.packing import TooLarge, as_opened, pack
+from tandem.bundling.rounding import Rounding, RoundingCheck
 from tandem.config.encoders import CaptionEncoder
 from tandem.config.experiments import HeadExperiment
 from tandem.config.training import Head, HeadTraining
@@ -20,6 +22,7 @@ from tandem.decoding import Decoder, Rule
 from tandem.features import extract
 from tandem.features.pretrained_weights import save_sentences
 from tandem.graph.experiment_dir import Experiments
+from tandem.inference.fold_models import Encoders, NewRows
 
 N = 30
 WIDE = {**SIZES, "hidden_size": 64, "vocab_size": 80}
@@ -112,6 +115,39 @@ def test_a_model_whose_rounding_matters_keeps_more_bits(here, tmp_path, capfd):
     assert packed.lines[1].startswith("rounding (float16): F1 per row 1.0000 → 1.0000")
     found = Labeler.load(tmp_path / "words.zip").predict_proba(None, ["a cat", "two dog"])
     assert (found > 0.5).tolist() == [[True, False], [False, True]]
+
+
+def test_a_precision_that_fails_on_few_rows_is_left_and_no_row_is_labelled_twice_by_the_source(
+    here, tmp_path, monkeypatch
+):
+    labelled = list[tuple[Encoders, int]]()
+
+    def counted(encoders, pixels, captions):
+        labelled.append((encoders, len(captions)))
+        return NewRows(encoders, pixels, captions)
+
+    monkeypatch.setattr(rounding_module, "NewRows", counted)
+    monkeypatch.setattr(rounding_module, "FIRST", 8)
+    packed = pack(Experiments(here)["words"], 0, tmp_path / "work", tmp_path / "words.zip")
+    assert [line.rsplit(" on ")[-1] for line in packed.lines] == ["8 out-of-fold rows", f"{N} out-of-fold rows"]
+    sides = dict.fromkeys(encoders for encoders, _ in labelled)  # the source, int8, float16
+    assert [sum(n for one, n in labelled if one is side) for side in sides] == [N, 8, N]
+
+
+def test_a_fall_that_few_rows_do_not_show_is_found_on_all(here, tmp_path, monkeypatch):
+    monkeypatch.setattr(rounding_module, "FIRST", 1)
+    trained = Experiments(here)["words"]
+    manifest = write_bundle(trained, 0, tmp_path / "int8")
+    check = RoundingCheck(Labeler.of(here, "words"), here)
+    check.chosen.sort(key=lambda i: check.rows.y[i].sum())  # the first has no label, and in int8 no row has one
+    found = check.measure(as_opened(tmp_path / "int8", manifest))
+    assert found.matters and found.rows == N
+
+
+def test_no_more_rows_are_labelled_than_the_limit(here, tmp_path, monkeypatch):
+    monkeypatch.setattr(rounding_module, "ROWS", 20)
+    packed = pack(Experiments(here)["words"], 0, tmp_path / "work", tmp_path / "words.zip")
+    assert packed.lines[-1].endswith("0 of 40 labels change on 20 out-of-fold rows")
 
 
 def test_where_those_bits_do_not_fit_it_is_refused_with_the_numbers(here, tmp_path):

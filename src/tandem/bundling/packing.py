@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tandem.artifacts.atomic_io import write_with
-from tandem.artifacts.paths import Paths
 from tandem.bundling.bundle_writer import write_bundle, write_zip
-from tandem.bundling.rounding import Rounding, measure_rounding
+from tandem.bundling.rounding import RoundingCheck
 from tandem.config.trusted_code import code_digest
 from tandem.graph.experiment_dir import ExperimentDir
 from tandem.inference.bundle_reader import code_of, open_bundle
@@ -42,24 +41,23 @@ def pack(
     """Writes the zip `target` by way of the new folder `work`, with more bits where rounding lowers the score by more
     than a small share of its standard error. Raises TooLarge, or ValueError where the score falls without rounding
     too."""
-    source, lines = Labeler.of(trained.paths, trained.name, folds), list[str]()
+    check, lines = RoundingCheck(Labeler.of(trained.paths, trained.name, folds), trained.paths), list[str]()
     for bits, name in BITS.items():
-        root = work / f"bits{bits}"
+        root, written = work / f"bits{bits}", work / "bundle.zip"
         manifest = write_bundle(trained, folds, root, fallback, chosen_from, bits)
-        found = measure(root, manifest, source, trained.paths)
-        lines.append(f"rounding ({name}): {found.text}")
-        if found.matters:
-            continue
-        write_zip(root, written := work / "bundle.zip")
+        write_zip(root, written)
         mb = written.stat().st_size / 2**20
         if mb > budget_mb and bits > min(BITS):  # its cost was measured in the fewest bits
             raise TooLarge("\n".join([*lines, f"in {name} it has {mb:.1f} MB, more than {budget_mb:g}"]))
-        write_with(target, partial(shutil.copyfile, written))
-        return Packed(manifest, lines)
+        found = check.measure(as_opened(root, manifest))
+        lines.append(f"rounding ({name}): {found.text}")
+        if not found.matters:
+            write_with(target, partial(shutil.copyfile, written))
+            return Packed(manifest, lines)
     raise ValueError("\n".join([f"the bundle of {trained.name} scores less than its source, in any precision", *lines]))
 
 
-def measure(root: Path, manifest: dict[str, Any], source: Labeler, paths: Paths) -> Rounding:
-    """Opens the bundle as another machine would."""
+def as_opened(root: Path, manifest: dict[str, Any]) -> Labeler:
+    """The bundle as another machine opens it."""
     code = code_of(manifest)
-    return measure_rounding(source, Labeler.of(*open_bundle(root, code_digest(code) if code else "")), paths)
+    return Labeler.of(*open_bundle(root, code_digest(code) if code else ""))

@@ -20,7 +20,8 @@ from tandem.runtime.progress import progress
 from tandem.runtime.resources import threads
 from tandem.runtime.torch_setup import single_thread
 
-ROWS = 2_000  # at most, evenly over the rows of the packed folds
+ROWS = 20_000  # at most, evenly over the rows of the packed folds
+FIRST = 2_000  # of these, evenly too: where rounding matters on them, the others are not labelled
 CHUNK = 32
 SHARE = 0.25  # of the standard error of the score: a smaller fall is lost in the noise of these rows
 UNKNOWN = 0.01  # the standard error where the metric has none on these rows
@@ -83,44 +84,76 @@ class Rounding:
         )
 
 
-def measure_rounding(source: Labeler, bundled: Labeler, paths: Paths) -> Rounding:
-    """Each row is labelled by the fold models that were not trained on it, as the source and as the bundle has them;
-    with the same stack and the same decoder, so that nothing but the weights differs."""
-    competition, rows = load_competition(paths.competition), read_labelled_rows(paths)
-    text = dict(zip(*read_captions(paths.captions("train")), strict=True)) if paths.captions("train").exists() else {}
-    captions = [text.get(name, "") for name in rows.ids]
-    folds = set.intersection(*(set(member.folds) for member in bundled.predictor.members))
-    usable = [i for i, k in enumerate(rows.fold) if k in folds and (has_caption(captions[i]) or not text)]
-    chosen = [usable[i] for i in np.unique(np.linspace(0, len(usable) - 1, min(ROWS, len(usable))).astype(int))]
-    files = dict(zip(*(read_image_rows(paths.images("train"))[key] for key in ("id", "file")), strict=True))
-    images = [] if competition.images is None else [paths.input / files[name] for name in rows.ids]
-    chunks = [(k, part) for k in sorted(folds) for part in _parts([i for i in chosen if rows.fold[i] == k])]
-    sides = [(labeler, _of_folds(labeler.predictor, folds)) for labeler in (source, bundled)]
+class RoundingCheck:
+    """The rows of the packed folds, each labelled by the fold models that were not trained on it, as the source and as
+    a bundle of it has them; with the same stack and the same decoder, so that nothing but the weights differs."""
 
-    def label(chunk: tuple[int, list[int]]) -> list[np.ndarray]:
-        k, part = chunk
-        with single_thread():
-            opened = [squares_of(decoded(images[i]), bundled.sizes) for i in part] if images else []
-            pixels = {size: [squares[size] for squares in opened] for size in bundled.sizes}
-            said = [captions[i] for i in part]
-            return [of_fold[k].proba(NewRows(labeler.encoders, pixels, said)) for labeler, of_fold in sides]
+    def __init__(self, source: Labeler, paths: Paths) -> None:
+        competition, self.rows = load_competition(paths.competition), read_labelled_rows(paths)
+        self.rule, self.source = Rule.of(competition, paths.input), source
+        given = paths.captions("train")
+        text = dict(zip(*read_captions(given), strict=True)) if given.exists() else {}
+        self.captions = [text.get(name, "") for name in self.rows.ids]
+        files = dict(zip(*(read_image_rows(paths.images("train"))[key] for key in ("id", "file")), strict=True))
+        self.images = [] if competition.images is None else [paths.input / files[name] for name in self.rows.ids]
+        self.folds = set.intersection(*(set(member.folds) for member in source.predictor.members))
+        self.of_fold = _of_folds(source.predictor, self.folds)
+        packed = [i for i, k in enumerate(self.rows.fold) if k in self.folds]
+        self.chosen = _spread([i for i in packed if has_caption(self.captions[i])] or packed, ROWS)
+        self.labelled: dict[int, np.ndarray] = {}  # by row: the source's probabilities (c,), kept for other bits
 
-    both = []
-    with progress(len(chosen), "what rounding changes", "rows") as bar:
-        for (_, part), labelled in zip(chunks, prefetch(label, chunks, threads(), threads() + 1), strict=True):
-            both.append(labelled)
-            bar.update(len(part))
-    order = [i for _, part in chunks for i in part]
-    proba = np.concatenate([one[0] for one in both]), np.concatenate([one[1] for one in both])
-    scored = replace(
-        rows,
-        ids=[rows.ids[i] for i in order],
-        y=rows.y[order],
-        fold=rows.fold[order],
-        group=rows.group[order],
-        known=rows.known_of(np.array(order)),
-    )
-    return Rounding.of(Rule.of(competition, paths.input), scored, proba, bundled.predictor.decoder)
+    def measure(self, bundled: Labeler) -> Rounding:
+        """On FIRST rows; where rounding does not matter on these, on all."""
+        first, found = _spread(self.chosen, FIRST), dict[int, np.ndarray]()
+        with progress(len(self.chosen), "what rounding changes", "rows") as bar:
+            for rows in (first, sorted(set(self.chosen) - set(first))):
+                for part, proba in self._label(bundled, rows):
+                    found |= zip(part, proba, strict=True)
+                    bar.update(len(part))
+                if (rounding := self._compare(found, bundled.predictor.decoder)).matters:
+                    break
+        return rounding
+
+    def _label(self, bundled: Labeler, rows: list[int]) -> Iterator[tuple[list[int], np.ndarray]]:
+        """(rows of one fold, the bundle's probabilities) for some at a time; the source's are kept."""
+        of_fold = _of_folds(bundled.predictor, self.folds)
+        parts = [part for k in sorted(self.folds) for part in _parts([i for i in rows if self.rows.fold[i] == k])]
+
+        def label(part: list[int]) -> list[np.ndarray]:
+            k, sizes = self.rows.fold[part[0]], bundled.predictor.sizes
+            with single_thread():
+                opened = [squares_of(decoded(self.images[i]), sizes) for i in part] if self.images else []
+                pixels = {size: [squares[size] for squares in opened] for size in sizes}
+                said = [self.captions[i] for i in part]
+                known = [self.labelled[i] for i in part if i in self.labelled]
+                own = known or self.of_fold[k].proba(NewRows(self.source.encoders, pixels, said))
+                return [np.asarray(own), of_fold[k].proba(NewRows(bundled.encoders, pixels, said))]
+
+        for part, (own, proba) in zip(parts, prefetch(label, parts, threads(), threads() + 1), strict=True):
+            self.labelled |= zip(part, own, strict=True)
+            yield part, proba
+
+    def _compare(self, found: dict[int, np.ndarray], decide: Decoder) -> Rounding:
+        rows, order = self.rows, sorted(found)
+        scored = replace(
+            rows,
+            ids=[rows.ids[i] for i in order],
+            y=rows.y[order],
+            fold=rows.fold[order],
+            group=rows.group[order],
+            known=rows.known_of(np.array(order)),
+        )
+        proba = np.array([self.labelled[i] for i in order]), np.array([found[i] for i in order])
+        return Rounding.of(self.rule, scored, proba, decide)
+
+
+def _spread(rows: list[int], most: int) -> list[int]:
+    """At most so many of them, evenly spaced.
+
+    >>> _spread([1, 2, 3, 5, 8, 13, 21], 3)
+    [1, 5, 21]
+    """
+    return [rows[i] for i in np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int))]
 
 
 def _parts(rows: list[int]) -> Iterator[list[int]]:
