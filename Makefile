@@ -97,8 +97,8 @@ add-features: $(READY)  ## Train: features from elsewhere, for features = ["clip
 	  $(if $(READS),--reads "$(READS)") $(if $(filter-out 0,$(AGAIN)),--again)
 blend: $(READY)  ## Share: one submission of several | FILES="a.csv b.csv" | WEIGHTS="2 1" METHOD=vote|rank|logit OUT=submissions/COMP/blend.csv
 	$(TANDEM) $(if $(FILES),--files $(call quoted,$(FILES))) $(if $(WEIGHTS),--weights $(call quoted,$(WEIGHTS))) $(if $(METHOD),--method "$(METHOD)") $(if $(OUT),--out $(call quoted,$(OUT)))
-add-predictions: $(READY)  ## Train: predictions from elsewhere become an experiment | NAME=notebook OOF=oof.csv TEST=test.csv | FOLDS=folds.csv KIND=logits AGAIN=1 REMOVE=1
-	$(TANDEM) $(if $(NAME),--name "$(NAME)") $(if $(OOF),--oof $(call quoted,$(OOF))) $(if $(TEST),--test $(call quoted,$(TEST))) $(if $(FOLDS),--folds $(call quoted,$(FOLDS))) \
+add-predictions: $(READY)  ## Train: predictions from elsewhere become an experiment | NAME=notebook OOF=oof.csv TEST=test.csv (or ZIP=results.zip of train.ipynb) | FOLDS=folds.csv KIND=logits AGAIN=1 REMOVE=1
+	$(TANDEM) $(if $(ZIP),--zip "$(ZIP)") $(if $(NAME),--name "$(NAME)") $(if $(OOF),--oof $(call quoted,$(OOF))) $(if $(TEST),--test $(call quoted,$(TEST))) $(if $(FOLDS),--folds $(call quoted,$(FOLDS))) \
 	  $(if $(KIND),--kind "$(KIND)") $(if $(filter-out 0,$(AGAIN)),--again) $(if $(filter-out 0,$(REMOVE)),--remove)
 
 download leaderboard: $(READY)
@@ -107,8 +107,8 @@ download:  ## Start: fetch a competition from Kaggle and import it | SLUG=kaggle
 leaderboard:  ## Look: your place at Kaggle, the scores around it, and what a medal needs |  | SLUG=kaggle-slug
 upload: $(READY)  ## Share: send a submission to Kaggle, wait for its score, write it into the journal |  | EXP=stack (or FILE=my.csv) NOTE="what is new" YES=1 (sends the last one of the day, or a file again) SLUG=kaggle-slug
 	$(TANDEM) $(if $(FILE),--file $(call quoted,$(FILE))) $(if $(EXP),--exp "$(EXP)") $(if $(NOTE),--note $(call quoted,$(NOTE))) $(if $(filter-out 0,$(YES)),--yes) $(if $(SLUG),--slug $(call quoted,$(SLUG)))
-kernel: $(READY)  ## Share: kernels/COMP/, notebooks and a dataset for a code competition, to run offline at Kaggle |  | PUSH=1 (sends them) OWNER=user SLUG=kaggle-slug EXP=stack BUDGET_MB=100 BUNDLE=file.zip TRUST=digest
-	$(TANDEM) $(if $(filter-out 0,$(PUSH)),--push) $(if $(OWNER),--owner $(call quoted,$(OWNER))) $(if $(SLUG),--slug $(call quoted,$(SLUG))) $(if $(EXP),--exp "$(EXP)") $(if $(BUDGET_MB),--budget-mb "$(BUDGET_MB)") $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(TRUST),--trust "$(TRUST)")
+kernel: $(READY)  ## Share: kernels/COMP/, notebooks and a dataset for a code competition, to run offline at Kaggle |  | EXPS=gpu (train these there) PUSH=1 (sends them) OWNER=user SLUG=kaggle-slug EXP=stack BUDGET_MB=100 BUNDLE=file.zip TRUST=digest
+	$(TANDEM) $(if $(EXPS),--exps "$(EXPS)") $(if $(filter-out 0,$(PUSH)),--push) $(if $(OWNER),--owner $(call quoted,$(OWNER))) $(if $(SLUG),--slug $(call quoted,$(SLUG))) $(if $(EXP),--exp "$(EXP)") $(if $(BUDGET_MB),--budget-mb "$(BUDGET_MB)") $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(TRUST),--trust "$(TRUST)")
 journal: $(READY)  ## Look: every submission file so far: score, what changed, public score |  | REMOTE=1 (with the list at Kaggle) SLUG=kaggle-slug
 	$(TANDEM) $(if $(filter-out 0,$(REMOTE)),--remote) $(if $(SLUG),--slug $(call quoted,$(SLUG)))
 compare: $(READY)  ## Look: which is better, with its interval, and the photos where they differ: experiments, journal rows, CSV files | A=stack B=1 | OPEN=1

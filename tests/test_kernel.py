@@ -5,74 +5,21 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
-import nbformat
 import pytest
 import toy
 from kaggle_stub import TOKEN, Stub, serving
+from notebooks import execute, write_rows
 
 from tandem.__main__ import main
 from tandem.bundling.kaggle_wheels import Image, collect, lacking
 from tandem.config.competition import load_competition
-from tandem.inference.kaggle_rows import find_competition
+from tandem.data.kaggle_folders import find_competition
 
 SLUG = "toy-birds"
-OFFLINE = """
-import socket
-try:
-    socket.create_connection(("192.0.2.1", 80), 2)
-    print("online")
-except OSError as error:
-    print("offline:", error)
-"""
-EXECUTE = """
-import sys, nbformat
-from jupyter_client.manager import AsyncKernelManager
-from nbclient import NotebookClient
-book = nbformat.read(sys.argv[1], as_version=4)
-manager = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=sys.argv[2])
-NotebookClient(book, km=manager, timeout=300, resources={"metadata": {"path": sys.argv[3]}}).execute()
-for cell in book.cells:
-    for output in cell.get("outputs", ()):
-        print(output.get("text", ""), end="")
-"""
-REFUSE = """
-import socket
-def refused(self, address, *rest, **named):
-    raise OSError(101, "Network is unreachable (refused in this test)")
-if True:
-    connect = socket.socket.connect
-    socket.socket.connect = lambda self, address: (connect if self.family == socket.AF_UNIX else refused)(self, address)
-"""
-
-
 WHEEL = "import toy_package; print('toy_package', toy_package.VERSION, toy_package.__file__)"
-
-
-def execute(notebook: Path, root: Path, *more: str) -> str:
-    """Runs all cells in a process without network, then cells with `more`, and one that tries to connect; what they
-    print."""
-    home = root / "home"
-    home.mkdir(exist_ok=True)
-    book = nbformat.read(notebook, as_version=4)
-    book.cells += map(nbformat.v4.new_code_cell, (*more, OFFLINE))
-    nbformat.write(book, home / "book.ipynb")
-    env = os.environ | {"TANDEM_KAGGLE_ROOT": str(root), "XDG_CACHE_HOME": str(home), "HF_HUB_OFFLINE": "1"}
-    env |= dict.fromkeys(("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "MPLCONFIGDIR"), str(home))
-    command = [sys.executable, "-c", EXECUTE, str(home / "book.ipynb"), str(home / "ipc"), str(root / "working")]
-    if subprocess.run(["unshare", "-rn", "true"], capture_output=True).returncode == 0:
-        command = ["unshare", "-rn", *command]
-    else:
-        (home / "sitecustomize.py").write_text(REFUSE)
-        env["PYTHONPATH"] = str(home)
-    run = subprocess.run(command, env=env, cwd=root, capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert "offline: " in run.stdout
-    return run.stdout
 
 
 @pytest.fixture(scope="module")
@@ -133,12 +80,6 @@ def test_what_kaggle_refuses_of_a_push_is_one_clear_line(kaggle: Stub, packed, c
     assert main(["kernel", "COMP=toy", f"BUNDLE={packed}", "SLUG=another", "OWNER=me", "PUSH=1"]) == 2
     assert "no such input, or not open to this account: another" in capsys.readouterr().err
     assert kaggle.kernels == []
-
-
-def write_rows(file: Path, *rows: tuple[str, ...]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w", encoding="utf-8", newline="") as out:
-        csv.writer(out).writerows(rows)
 
 
 HIDDEN = {"60.jpg": "a cat", "900.jpg": "a dog", "901.jpg": "", "902.jpg": "a cat", "missing.jpg": "a cat",

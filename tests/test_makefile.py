@@ -87,7 +87,7 @@ VARIABLES = (
         ("seeds", "--exp --n"),
         ("predict", "--bundle --exp --fast --folds --images --out --captions --again"),
         ("bundle", "--budget-mb --budget-ms --exp --folds"),
-        ("add-predictions", "--name --oof --test --folds --kind --again --remove"),
+        ("add-predictions", "--zip --name --oof --test --folds --kind --again --remove"),
         ("review", "--exp --port --diff"),
         ("serve", "--port --folds --exp --bundle --fast"),
         ("add-features", "--file --test --name --ids --id --reads --again"),

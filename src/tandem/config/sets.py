@@ -11,6 +11,7 @@ from tandem.config import toml_files
 from tandem.config.toml_files import Section, parse_toml, validate
 from tandem.runtime.wrong_values import listed, nearest_first
 
+SETS = "sets.toml"  # the name of the file
 Form = TypeAdapter[dict[str, "ExperimentSet"]]
 
 
@@ -42,7 +43,7 @@ def load_sets(configs: Path, experiments: Collection[str]) -> dict[str, Experime
     """
     found: dict[str, ExperimentSet] = {}
     for folder in (toml_files.packaged_configs(), configs):
-        file = folder.parent / "sets.toml"
+        file = folder.parent / SETS
         sets = validate(Form(dict[str, ExperimentSet]), parse_toml(file), file) if file.exists() else {}
         for name in sets:
             check_name(f"{file}: set", name)

@@ -12,16 +12,16 @@ import numpy as np
 from tandem.artifacts.atomic_io import read_json, write_csv
 from tandem.config.competition import load_competition
 from tandem.config.metric_names import merit
+from tandem.data.kaggle_folders import ABOUT, find_competition
 from tandem.data.split_tables import has_caption
 from tandem.data.submission import expected_rows, validate_submission
 from tandem.graph.experiment_dir import Experiments
 from tandem.inference.fold_models import NewRows
-from tandem.inference.kaggle_rows import KaggleRows, find_competition, read_test_rows
+from tandem.inference.kaggle_rows import KaggleRows, read_test_rows
 from tandem.inference.labeler import Labeler
 from tandem.inference.predictor import open_predictor
 from tandem.runtime.torch_setup import use_threads
 
-ABOUT = "kernel.json"  # what `make kernel` writes about its dataset
 BUNDLE = "bundle"  # the folder of the bundle in it
 SHOWN = 20  # rows without a label of their own
 RATES = "the most common labels"  # what such a row gets, where it has no caption that a model reads alone

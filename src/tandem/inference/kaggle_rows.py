@@ -1,11 +1,9 @@
-"""The files of a code competition at Kaggle: where they are, and the test rows found there, perhaps hidden ones."""
+"""The test rows of a code competition that are found at Kaggle, perhaps hidden ones."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tandem.artifacts.user_files import is_there
 from tandem.config.competition import Competition
 from tandem.data import checks
 from tandem.data.caption_rows import are_caption_rows, join_caption_rows, join_captions, row_captions
@@ -16,7 +14,6 @@ from tandem.data.image_names import list_files
 from tandem.data.issues import Issue
 
 NO_IMAGE = "(no image has this name)"
-DEPTH = 3  # folders below the root of all input: competitions/SLUG, or SLUG, and a folder in it
 
 
 @dataclass(frozen=True)
@@ -26,31 +23,6 @@ class KaggleRows:
     ids: Sequence[str]
     images: Sequence[Path]  # (n,) files, which may be missing; none of a competition without images
     captions: Sequence[str]  # (n,) "" where there is none
-
-
-def find_competition(root: Path, competition: Competition) -> Path:
-    """The folder below `root` that holds the competition's tables; raises ValueError where it is none, or not
-    certain."""
-    names = competition.table_files("test") + [competition.sample_submission]
-    found = [folder for folder in _folders(root, DEPTH) if all(is_there(folder / name) for name in names)]
-    found = found or [folder for folder in _folders(root, DEPTH) if is_there(folder / names[0])]
-    own = [folder for folder in found if competition.slug in folder.relative_to(root).parts]
-    found = own or found
-    if len(found) > 1:
-        raise ValueError(f"{names[0]} is in {' and in '.join(map(str, found))}; detach the other competitions")
-    if not found:
-        below = ", ".join(sorted(str(folder.relative_to(root)) for folder in _folders(root, 2))[:10])
-        raise ValueError(f"no folder below {root} has {names[0]}; attach the competition; there are {below or 'none'}")
-    return found[0]
-
-
-def _folders(root: Path, depth: int) -> list[Path]:
-    """All folders down to this depth."""
-    if not depth:
-        return []
-    with os.scandir(root) as entries:
-        here = sorted(Path(entry.path) for entry in entries if entry.is_dir())
-    return here + [folder for one in here for folder in _folders(one, depth - 1)]
 
 
 def read_test_rows(competition: Competition, folder: Path) -> KaggleRows:

@@ -2,7 +2,6 @@
 
 import json
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import requests
 
 from tandem.artifacts.atomic_io import read_json
+from tandem.artifacts.zip_file import files_below, write_zip
 from tandem.kaggle_client.client import Kaggle
 from tandem.kaggle_client.retries import status_of
 
@@ -36,10 +36,7 @@ def files_to_send(folder: Path, work: Path) -> Iterator[Path]:
     """The files of `folder` but its metadata, and a zip of each folder in it, as Kaggle's own command sends them."""
     for path in sorted(folder.iterdir()):
         if path.is_dir():
-            with zipfile.ZipFile(work / f"{path.name}.zip", "w") as archive:
-                for file in sorted(path.rglob("*")):
-                    if file.is_file():
-                        archive.write(file, file.relative_to(path).as_posix())
+            write_zip(work / f"{path.name}.zip", files_below(path))
             yield work / f"{path.name}.zip"
         elif path.name != DATASET:
             yield path

@@ -1,7 +1,8 @@
 """Add predictions: OOF, TEST, FOLDS (CSV or parquet) -> input/C/external/NAME/*, oof/C/NAME/{run.json,oof,test}.
 
 The files are checked whole, then kept in `input/C/external/NAME/`; the experiment NAME, of kind "external", is made
-from these and scored. With REMOVE=1 all this is deleted.
+from these and scored. ZIP, of the notebook that trains at Kaggle, has these files of several experiments; each is added
+as NAME_kaggle. With REMOVE=1 all this is deleted.
 """
 
 import shutil
@@ -15,11 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tandem.artifacts.atomic_io import file_digest, write_json, write_with
+from tandem.artifacts.atomic_io import file_digest, read_json, write_json, write_with
 from tandem.artifacts.paths import Paths, check_name, local_path
 from tandem.artifacts.predictions import Predictions, read_provenance
 from tandem.config.competition import Competition, require_competition
 from tandem.config.external import OTHER_FOLDS
+from tandem.data.archive import unpack_zip
 from tandem.data.external_predictions import (
     KINDS,
     Kind,
@@ -38,9 +40,11 @@ from tandem.graph.keys import STACK
 from tandem.graph.lock import only_run
 from tandem.graph.plan import Step, steps
 from tandem.report.leaks import leak_result
+from tandem.runtime.leftovers import scratch_folder
 from tandem.runtime.resources import peak_mb, versions
 from tandem.runtime.wrong_values import require_one_of
 from tandem.stages._run import bring_up_to_date, open_graph
+from tandem.training.kaggle_session import FOLDS, RESULTS, RESULTS_RECORD
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Added:
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--name", default="", help="of the new experiment")
+    parser.add_argument("--zip", type=local_path, help="results of train.ipynb, which make kernel EXPS= writes")
     parser.add_argument("--oof", type=local_path, help="out-of-fold predictions of all training rows: CSV or parquet")
     parser.add_argument("--test", type=local_path, help="predictions of all test rows")
     parser.add_argument("--folds", type=local_path, help="columns id and fold: which rows were predicted together")
@@ -63,9 +68,48 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def main(args: Namespace) -> None:
+    if not args.zip:
+        add(args)
+        return
+    require_competition(args.comp)
+    if given := [word for word in ("oof", "test", "folds", "kind", "remove") if getattr(args, word)]:
+        raise ValueError(f"ZIP= has all files: leave out {'=, '.join(given).upper()}=")
+    with scratch_folder() as work:
+        for one in of_results(args, work / "results"):
+            add(one)
+
+
+def of_results(args: Namespace, folder: Path) -> list[Namespace]:
+    """The arguments of each experiment in ZIP, unpacked into the new `folder`; raises ValueError where it is another
+    kind of zip, or NAME is given for several."""
+    unpack_zip(args.zip, folder)
+    try:
+        record = read_json(folder / RESULTS_RECORD)
+        names = {check_name("experiment", name): list(files) for name, files in record["experiments"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{args.zip} is no {RESULTS}, the output of train.ipynb of make kernel: {error}") from error
+    if not names:
+        raise ValueError(f"{args.zip}: no experiment is finished in it; run the notebook again, with its output added")
+    if args.name and len(names) > 1:
+        raise ValueError(f"NAME={args.name}: {args.zip} has {len(names)} experiments, {', '.join(names)}; leave it out")
+    files = {"folds": folder / FOLDS, "kind": "probabilities", "zip": None}
+    return [
+        Namespace(**vars(args) | files | {
+            "name": args.name or f"{name}_kaggle",
+            "oof": folder / name / "oof.parquet",
+            "test": folder / name / "test.parquet" if "test.parquet" in there else None,
+        })
+        for name, there in names.items()
+    ]  # fmt: skip
+
+
+def add(args: Namespace) -> None:
+    """Adds, or removes, the predictions of one experiment."""
     paths, name = Paths(args.comp), args.name
     if not name:
-        raise ValueError("there is no name; run: make add-predictions NAME=notebook OOF=oof.csv TEST=test.csv")
+        raise ValueError(
+            "there is no name; run: make add-predictions NAME=notebook OOF=oof.csv TEST=test.csv, or ZIP=results.zip"
+        )
     check_name("NAME", name)
     if args.remove:
         remove(paths, name)

@@ -1,7 +1,8 @@
-"""Kernel: bundles/C.zip, made anew (or BUNDLE) -> kernels/C/: notebooks for a code competition, and their dataset.
+"""Kernel: bundles/C.zip, made anew (or BUNDLE) -> kernels/C/: notebooks for Kaggle, and their dataset.
 
-They run at Kaggle without internet: the dataset has the bundle, the code, the wheels that the image there lacks, and
-the licences.
+predict.ipynb labels the test of a code competition; with EXPS= train.ipynb trains these experiments there. They run
+without internet: the dataset has the bundle, settings, folds, the code, the wheels that the image there lacks, and the
+licences.
 """
 
 import shutil
@@ -16,23 +17,28 @@ import numpy as np
 from tandem import __version__
 from tandem.artifacts.atomic_io import write_json
 from tandem.artifacts.paths import Paths, local_path
-from tandem.bundling.kaggle_dataset import write_dataset
+from tandem.bundling.kaggle_dataset import Labelling, Training, needs_internet, write_dataset
 from tandem.bundling.kaggle_wheels import RENEW, read_image
 from tandem.config.competition import require_competition
 from tandem.data.labelled_rows import read_labelled_rows
 from tandem.kaggle_client.client import connect
 from tandem.kaggle_client.credentials import find_credentials
-from tandem.kaggle_client.push import push_dataset, push_kernel, wait_for_dataset
+from tandem.kaggle_client.push import DATASET, KERNEL, push_dataset, push_kernel, wait_for_dataset
 from tandem.runtime.leftovers import scratch_folder
 from tandem.runtime.wrong_values import WrongValue
 from tandem.stages._kaggle import slug_of
+from tandem.stages._run import bring_up_to_date, open_graph
+from tandem.training.kaggle_session import RESULTS
 
 TEMPLATES = Path(__file__).parent / "templates"
 OWNER = "OWNER"  # in the files, until OWNER= says who it is
 LONGEST = 50  # characters of a title or slug at Kaggle
+TRAIN = "train"  # the folder of the second notebook's metadata: Kaggle's own command reads one notebook a folder
+NOTHING_TRAINED = "; nothing is trained here yet, so there is no predict.ipynb"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--exps", default="", help="write train.ipynb too, which trains these there; PUSH=1 sends it")
     parser.add_argument("--bundle", type=local_path, help="FILE.zip of make bundle; default: it is made anew")
     parser.add_argument(
         "--trust", default="", help="with BUNDLE=: the digest of its own Python code, which is run then"
@@ -49,17 +55,25 @@ def main(args: Namespace) -> None:
     owner = args.owner or known_owner(args.push)
     paths = Paths(args.comp)
     slug, image = slug_of(paths, args.slug), read_image(paths.configs, TEMPLATES / "kaggle_image.json")
-    bundle = args.bundle or bundled(paths, args)
+    training = wanted_training(paths, args.exps) if args.exps else None
+    labelling = None
+    if not training or args.bundle or any(paths.oof_dir.glob("*/run.json")):
+        bundle = args.bundle or bundled(paths, args)
+        labelling = Labelling(bundle, args.trust if args.bundle else None)
     rows = read_labelled_rows(paths)
     about = {"competition": args.comp, "rates": dict(zip(rows.names, rates(rows.y, rows.known), strict=True))}
     new = paths.kernel.with_name(f".{args.comp}.new")
     shutil.rmtree(new, ignore_errors=True)
     try:
-        wheels = write_dataset(new / "dataset", bundle, args.trust if args.bundle else None, about, image)
+        wheels = write_dataset(new / "dataset", about, image, labelling, training)
         name = f"tandem-{args.comp}".replace("_", "-")[: LONGEST - len("-predict")].rstrip("-")
-        write_json(new / "dataset" / "dataset-metadata.json", dataset_metadata(owner, name))
-        shutil.copyfile(TEMPLATES / "predict.ipynb", new / "predict.ipynb")
-        write_json(new / "kernel-metadata.json", kernel_metadata(owner, name, slug))
+        write_json(new / "dataset" / DATASET, dataset_metadata(owner, name))
+        if labelling:
+            shutil.copyfile(TEMPLATES / "predict.ipynb", new / "predict.ipynb")
+            write_json(new / KERNEL, kernel_metadata(owner, name, slug, "predict"))
+        if training:
+            shutil.copyfile(TEMPLATES / "train.ipynb", new / "train.ipynb")
+            write_json(new / TRAIN / KERNEL, training_metadata(owner, name, slug, training))
         shutil.rmtree(paths.kernel, ignore_errors=True)
         new.rename(paths.kernel)
     finally:
@@ -68,12 +82,23 @@ def main(args: Namespace) -> None:
     listed = f"; wheels: {', '.join(wheels)}" if wheels else "; no wheels"
     print(f"{paths.kernel}: {mb:.1f} MB{listed} (what the image at Kaggle lacks, by the list {image.about})")
     print(RENEW)
+    if training:
+        print(f"train.ipynb trains {', '.join(training.experiments)}" + ("" if labelling else NOTHING_TRAINED))
     if args.push:
-        push(paths.kernel, slug)
+        push(paths.kernel, paths.kernel / TRAIN if training else paths.kernel, slug)
         return
     if owner == OWNER:
         print(f"its metadata say {OWNER} for your user name at Kaggle; OWNER=name writes it there")
-    print(f"next: make kernel COMP={args.comp} PUSH=1, which sends both to Kaggle")
+    exps = f' EXPS="{args.exps}"' if training else ""
+    print(f"next: make kernel COMP={args.comp}{exps} PUSH=1, which sends dataset and notebook to Kaggle")
+
+
+def wanted_training(paths: Paths, exps: str) -> Training:
+    """The experiments of EXPS, with the folds made; raises ValueError where one has no models."""
+    bring_up_to_date(paths.comp, "folds")
+    graph = open_graph(paths)
+    experiments = {name: graph.trainable(name) for name in graph.chosen(exps.split())}
+    return Training(paths, graph.competition, experiments)
 
 
 def known_owner(needed: bool) -> str:
@@ -89,13 +114,17 @@ def known_owner(needed: bool) -> str:
     return name or OWNER
 
 
-def push(folder: Path, slug: str) -> None:
-    """Sends the dataset, waits until Kaggle has unpacked it, then sends the notebook."""
+def push(folder: Path, notebook: Path, slug: str) -> None:
+    """Sends the dataset, waits until Kaggle has unpacked it, then sends the notebook whose metadata are in the folder
+    `notebook`."""
     with connect(slug) as kaggle, scratch_folder() as work:
         print(f"dataset: {push_dataset(kaggle, folder / 'dataset', work, f'Tandem {__version__}')}", flush=True)
         wait_for_dataset(kaggle, folder / "dataset")
-        print(f"notebook: {push_kernel(kaggle, folder)}")
-    print("next: open the notebook once it has run, and submit its submission.csv there")
+        print(f"notebook: {push_kernel(kaggle, notebook)}")
+    if notebook.name == TRAIN:
+        print(f"next: once it has run, download its {RESULTS}, then: make add-predictions ZIP={RESULTS}")
+    else:
+        print("next: open the notebook once it has run, and submit its submission.csv there")
 
 
 def bundled(paths: Paths, args: Namespace) -> Path:
@@ -116,12 +145,12 @@ def dataset_metadata(owner: str, name: str) -> dict[str, Any]:
     return {"title": name.replace("-", " "), "id": f"{owner}/{name}", "licenses": [{"name": "other"}]}
 
 
-def kernel_metadata(owner: str, name: str, slug: str) -> dict[str, Any]:
+def kernel_metadata(owner: str, name: str, slug: str, does: str) -> dict[str, Any]:
     """As Kaggle's own command reads it: the title must give the slug."""
     return {
-        "id": f"{owner}/{name}-predict",
-        "title": f"{name}-predict".replace("-", " "),
-        "code_file": "predict.ipynb",
+        "id": f"{owner}/{name}-{does}",
+        "title": f"{name}-{does}".replace("-", " "),
+        "code_file": f"{does}.ipynb",
         "language": "python",
         "kernel_type": "notebook",
         "is_private": True,
@@ -131,3 +160,11 @@ def kernel_metadata(owner: str, name: str, slug: str) -> dict[str, Any]:
         "competition_sources": [slug],
         "kernel_sources": [],
     }
+
+
+def training_metadata(owner: str, name: str, slug: str, training: Training) -> dict[str, Any]:
+    """Its notebook lies in the folder above. It may use the internet where weights come from a hub: it is not what is
+    submitted to the competition."""
+    online = any(map(needs_internet, training.experiments.values()))
+    changed = {"code_file": f"../{TRAIN}.ipynb", "enable_gpu": True, "enable_internet": online}
+    return kernel_metadata(owner, name, slug, TRAIN) | changed
