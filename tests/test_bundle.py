@@ -17,10 +17,10 @@ from safetensors.torch import load_file
 from test_labeler import pipeline_rows, probabilities
 
 from tandem import Labeler
-from tandem.artifacts.atomic_io import file_digest, read_json, write_json
+from tandem.artifacts.atomic_io import file_digest, read_json, write_json, write_text
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
-from tandem.bundling.bundle_writer import pretrained_models, readme, write_bundle, write_zip
+from tandem.bundling.bundle_writer import RECORD, pretrained_models, readme, write_bundle, write_zip
 from tandem.bundling.choose import as_experiment
 from tandem.bundling.ensemble_choice import Choice
 from tandem.config.encoders import CaptionEncoder
@@ -34,6 +34,7 @@ from tandem.inference.bundle_reader import open_bundle, sha256
 from tandem.inference.bundle_seal import sealed
 from tandem.logits import logit, sigmoid
 from tandem.stages import bundle as stage
+from tandem.stages.new_model import model_files
 
 
 @pytest.fixture(autouse=True)
@@ -267,6 +268,18 @@ def test_a_mean_of_members_labels_by_the_mean_of_their_logits(trained, tmp_path)
     found = list(Labeler.load(tmp_path / "mean").label(files, captions))
     logits = [logit(Predictions.read(trained.test(name)).proba, BOUND) for name in choice.members]
     assert np.abs(probabilities(found) - sigmoid(np.mean(logits, axis=0))).max() < 0.01
+
+
+def test_a_mean_opens_where_a_file_of_configs_names_code_and_is_not_trained(trained, tmp_path):
+    root = tmp_path / "checkout"
+    shutil.copytree(trained.root, root)
+    for file, text in model_files("mine", {"image", "caption"}).items():
+        write_text(root / file, text)
+    found = (read_json(file("looks")) for file in (trained.thresholds, trained.scores))
+    decoder, scores = ({key: one[key] for key in one if key not in RECORD} for one in found)
+    choice = Choice("mean", ("looks", "words"), 0.9, recipe=(decoder, scores))
+    mean = as_experiment(Experiments(Paths("toy", root)), choice, tmp_path / "chosen")
+    assert [member.name for member in Labeler.of(mean.paths, mean.name).predictor.members] == ["looks", "words"]
 
 
 def test_what_is_not_trained_is_refused_with_what_to_run(trained, tmp_path, monkeypatch):
