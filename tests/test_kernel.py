@@ -130,6 +130,13 @@ def test_the_predict_notebook_labels_the_hidden_test_offline_as_make_predict_doe
     assert "'missing.jpg': " in printed and "'unlisted.jpg': not in the test table; by the most common" in printed
 
 
+def test_the_next_command_has_all_that_was_given(kernel, packed, monkeypatch, capsys):
+    monkeypatch.chdir(kernel.parents[1])
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    assert main(["kernel", "COMP=toy", f"BUNDLE={packed}", f"SLUG={SLUG}", "OWNER=me"]) == 0
+    assert f"make kernel COMP=toy BUNDLE={packed} OWNER=me SLUG={SLUG} PUSH=1, which" in capsys.readouterr().out
+
+
 def test_the_kernel_folder_has_what_kaggles_own_command_reads(kernel):
     about = json.loads((kernel / "kernel-metadata.json").read_text())
     data = json.loads((kernel / "dataset" / "dataset-metadata.json").read_text())

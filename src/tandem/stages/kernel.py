@@ -25,7 +25,7 @@ from tandem.kaggle_client.client import connect
 from tandem.kaggle_client.credentials import find_credentials
 from tandem.kaggle_client.push import DATASET, KERNEL, push_dataset, push_kernel, wait_for_dataset
 from tandem.runtime.leftovers import scratch_folder
-from tandem.runtime.wrong_values import WrongValue
+from tandem.runtime.wrong_values import WrongValue, command_with
 from tandem.stages._kaggle import slug_of
 from tandem.stages._run import bring_up_to_date, open_graph
 from tandem.training.kaggle_session import RESULTS
@@ -89,8 +89,13 @@ def main(args: Namespace) -> None:
         return
     if owner == OWNER:
         print(f"its metadata say {OWNER} for your user name at Kaggle; OWNER=name writes it there")
-    exps = f' EXPS="{args.exps}"' if training else ""
-    print(f"next: make kernel COMP={args.comp}{exps} PUSH=1, which sends dataset and notebook to Kaggle")
+    print(f"next: {push_command(args)}, which sends dataset and notebook to Kaggle")
+
+
+def push_command(args: Namespace) -> str:
+    """The same command with PUSH=1."""
+    names = ("comp", "exps", "bundle", "trust", "exp", "budget_mb", "owner", "slug")
+    return command_with("kernel", {name.upper(): str(getattr(args, name) or "") for name in names}, {"PUSH": "1"})
 
 
 def wanted_training(paths: Paths, exps: str) -> Training:
