@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Timer
 
 from tandem.artifacts.atomic_io import read_json, write_json
-from tandem.artifacts.paths import Paths
+from tandem.artifacts.paths import Paths, inputs_dir
 from tandem.artifacts.zip_file import files_below, write_zip
 from tandem.config.competition import load_competition
 from tandem.data.archive import unpack_zip
@@ -39,7 +39,7 @@ def train(dataset: Path, root: Path, hours: float, say: Callable[[str], object] 
     """
     about, out = read_json(dataset / ABOUT), root / "working"
     paths, names = Paths(about["competition"], root / "temp" / "tandem"), about["experiments"]
-    prepare(paths, dataset / PROJECT, root / "input", say)
+    prepare(paths, dataset / PROJECT, inputs_dir(root), say)
     status, in_time = run(paths, names, 3600 * hours, say)
     there = Experiments(paths)
     done = [name for name in names if there[name].is_trained and not there[name].why_not_current]
