@@ -7,9 +7,11 @@ same predictions on labels that are permuted again.
 
 import contextlib
 import io
-import time
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import drawn_competition
 import numpy as np
@@ -26,6 +28,9 @@ from tandem.artifacts.predictions import Predictions
 from tandem.config.experiments import FinetuneExperiment, FusionExperiment
 from tandem.config.training import FinetuneTraining
 from tandem.data.folds import read_fold_map
+from tandem.runtime.processes import end_idle_processes
+from torture import kill, page
+from torture._limits import TooLong, at_most, children, still_running, temporary_files_in, within
 from torture.campaign import Outcome, Task
 
 QUICK, LONG = 6, 66
@@ -34,7 +39,10 @@ IDS = [f"{i}.jpg" for i in range(N)]
 TEST_IDS = [f"t{i}.jpg" for i in range(TEST)]
 FAR_ABOVE = 0.85  # ROC AUC on true labels
 STANDARD_ERRORS = 4.5  # above the mean of permuted labels; one honest try in 300,000 is higher
-SECONDS = 120.0  # of a try
+SECONDS = 120.0  # of the processor, for one try
+MEMORY = 2500 * 2**20  # bytes, beyond what the process has before
+PATIENCE = 15.0  # seconds in which what was started may end
+TEMPORARY = Path("scratch")
 STACKED = ["words", "looks", "join"]
 OF_TRAINED = ("words", "looks", "join", "finetune", "student", "mine", "added", "external", "stack")
 
@@ -256,20 +264,62 @@ def tries() -> list[tuple[str, Callable[[Ground, np.random.Generator], str]]]:
 
 def run(task: Task) -> Outcome:
     """In the task's folder."""
-    outcome, round_ = Outcome(), tries()
-    with contextlib.chdir(task.folder), contextlib.redirect_stderr(io.StringIO()) as errors:
-        with contextlib.redirect_stdout(io.StringIO()):
+    outcome, round_, before = Outcome(), tries(), children()
+    with contextlib.chdir(task.folder), temporary_files_in(TEMPORARY), at_most(MEMORY):
+        outcome.faults += control()
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             ground = build()
         for number in task.numbers():
             name, attempt = round_[number % len(round_)]
-            begin = time.monotonic()
-            try:
-                with contextlib.redirect_stdout(io.StringIO()):
-                    fault = attempt(ground, np.random.default_rng([task.seed, number]))
-            except Exception as error:  # a traceback is a fault of its try, the others go on
-                fault = f"{type(error).__name__}: {error} {errors.getvalue()[-300:]}"
-            if not fault and time.monotonic() - begin > SECONDS:
-                fault = f"{time.monotonic() - begin:.0f} s, expected at most {SECONDS:.0f}"
+            rng = np.random.default_rng([task.seed, number])
+            fault = tried(lambda attempt=attempt, rng=rng: attempt(ground, rng))
             outcome.tries += 1
             outcome.faults += [f"try {number}, {name}: {fault}"] if fault else []
+        end_idle_processes()
+        outcome.faults += [f"still runs: {process}" for process in still_running(before, PATIENCE)]
     return outcome
+
+
+def tried(attempt: Callable[[], str], seconds: float = SECONDS) -> str:
+    """What is wrong with a try, and the files that it left; "" where nothing is."""
+    before = left()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as errors:
+        try:
+            with within(seconds):
+                fault = attempt()
+        except TooLong:
+            fault = f"more than {seconds:g} s"
+        except Exception as error:  # a traceback is a fault of its try, the others go on
+            fault = f"{type(error).__name__}: {error} {errors.getvalue()[-300:]}"
+    more = sorted(left() - before)
+    return "; ".join([fault] * bool(fault) + [f"left over: {', '.join(more[:5])}"] * bool(more))
+
+
+def left() -> set[str]:
+    """Temporary files and folders."""
+    return {*kill.leftovers(Path()), *page.leftovers(TEMPORARY)}
+
+
+def control() -> list[str]:
+    """Limits and leftovers that are not seen."""
+
+    def leave(file: Path) -> str:
+        file.touch()
+        return ""
+
+    def work() -> str:
+        while True:
+            pass
+
+    files, before = (Path("half.partial"), TEMPORARY / "photo.jpg"), children()
+    planted: dict[str, Callable[[], str]] = {f"left over: {file.name}": partial(leave, file) for file in files}
+    planted |= {"MemoryError": lambda: str(np.empty(2 * MEMORY, np.uint8).size), "more than": work}
+    found = {expected: tried(attempt, 0.2) for expected, attempt in planted.items()}
+    for file in files:
+        file.unlink()
+    with subprocess.Popen(["sleep", "60"]) as process:
+        found["sleep"] = str(still_running(before, 0))
+        process.kill()
+    return [
+        f"control: expected {expected!r}, found {came!r}" for expected, came in found.items() if expected not in came
+    ]
