@@ -9,7 +9,7 @@ from tandem.data.image_loader import prefetch
 from tandem.data.thumbnails import PART, SIDE, Thumbnails
 from tandem.runtime.resources import threads
 
-AT_ONCE = 32  # pairs compared together
+AT_ONCE = 256  # pairs compared together: with fewer, most of the time goes into calls of NumPy
 NOISE = 4.0  # variance of what is left of a copy, in grey levels squared
 KNOTS = 9  # of the curve from the grey levels of one image to those of the other
 WINDOW = 7  # pixels
