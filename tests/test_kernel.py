@@ -1,5 +1,6 @@
 """The notebooks of make kernel, executed without network on a tree like Kaggle's."""
 
+import contextlib
 import csv
 import json
 import os
@@ -7,6 +8,7 @@ import re
 import shutil
 import sys
 import zipfile
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
@@ -15,11 +17,18 @@ from kaggle_stub import TOKEN, Stub, serving
 from notebooks import execute, write_rows
 
 from tandem.__main__ import main
-from tandem.bundling.kaggle_wheels import Image, collect, lacking
+from tandem.bundling.kaggle_wheels import Image, collect, lacking, needs_of, normalised, read_image
 from tandem.config.competition import load_competition
 from tandem.data.kaggle_folders import find_competition
+from tandem.stages.kernel import TEMPLATES
 
 SLUG = "toy-birds"
+LOADED = """
+import sys
+from importlib.metadata import packages_distributions
+packages = packages_distributions()
+print("loaded:", *{name for module in list(sys.modules) for name in packages.get(module, ())})
+"""
 WHEEL = "import toy_package; print('toy_package', toy_package.VERSION, toy_package.__file__)"
 
 
@@ -105,9 +114,12 @@ def tree(kernel, tmp_path) -> Path:
 
 def test_the_predict_notebook_labels_the_hidden_test_offline_as_make_predict_does(kernel, packed, tree, monkeypatch):
     wheel(tree / "input" / "datasets" / "me" / "tandem-toy" / "wheels", "toy_package", "1.2")
-    printed = execute(kernel / "predict.ipynb", tree, WHEEL)
+    printed = execute(kernel / "predict.ipynb", tree, LOADED, WHEEL)
     installed = re.search(r"^toy_package 1\.2 (.*)$", printed, re.MULTILINE)
     assert installed and not installed[1].startswith(sys.prefix)
+    (loaded,) = re.findall("^loaded: (.*)$", printed, re.MULTILINE)
+    assert {"numpy", "torch", "timm", "lightgbm"} < set(loaded.split())
+    assert set(map(normalised, loaded.split())) - image_with_needs() == {"tandem"}, "the image lacks them"
     rows = list(csv.reader((tree / "working" / "submission.csv").open()))
     assert [row[0] for row in rows] == ["id", *HIDDEN, "unlisted.jpg"]
     assert rows[0] == ["id", "labels"]
@@ -128,6 +140,17 @@ def test_the_predict_notebook_labels_the_hidden_test_offline_as_make_predict_doe
     assert re.search(r"\d s per 1,000 rows", printed)
     assert "4 rows without its own image or caption: 2 by the caption alone, by words, 2 by the most common" in printed
     assert "'missing.jpg': " in printed and "'unlisted.jpg': not in the test table; by the most common" in printed
+
+
+def image_with_needs() -> set[str]:
+    """The packages of Kaggle's image, what runs notebooks there, and what those that are installed here need."""
+    left, found = ["ipykernel", *read_image(Path("none"), TEMPLATES / "kaggle_image.json").packages], set[str]()
+    while left:
+        if (name := left.pop()) not in found:
+            found.add(name)
+            with contextlib.suppress(PackageNotFoundError):
+                left += map(normalised, needs_of(distribution(name)))
+    return found
 
 
 def test_the_next_command_has_all_that_was_given(kernel, packed, monkeypatch, capsys):
