@@ -4,12 +4,17 @@ Up to EXHAUSTIVE images all pairs are compared. From there on a forest of random
 2008) splits the images into leaves, and only images of one leaf are compared: n log n in all.
 """
 
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from tandem.data.image_loader import prefetch
 from tandem.data.thumbnails import AT_ONCE, PART, WEIGHTS, Thumbnails, mirrored, spectra
+from tandem.runtime.resources import threads
 
 EXHAUSTIVE = 10_000  # images
 LEAF = 512  # points of a leaf, at most; an image has four
@@ -84,10 +89,14 @@ def candidates(vectors: np.ndarray, seed: int = 0) -> tuple[Pairs, np.ndarray]:
     n = vectors.shape[1]
     points, near = vectors.reshape(4 * n, vectors.shape[2]), Neighbours.none(n)
     rng = np.random.default_rng(seed)
-    with threadpool_limits(1, "blas"):  # its threads take four times as much processor time for products this small
-        for _ in range(1 if n <= EXHAUSTIVE else TREES):
-            for leaf in [np.arange(4 * n)] if n <= EXHAUSTIVE else _leaves(points, rng):
-                _add_neighbours(near, points, n, leaf)
+    add = partial(_add_neighbours, near, points, n)
+    with threadpool_limits(1, "blas"):  # its threads take four times as much processor time for products of leaves
+        if n <= EXHAUSTIVE:
+            deque(prefetch(add, _blocks(np.arange(4 * n), n), threads()), 0)  # each changes rows of `near` of its own
+        else:
+            for _ in range(TREES):
+                for leaf in _leaves(points, rng):
+                    deque(map(add, _blocks(leaf, n)), 0)
     background = np.where(near.second[:, -1] >= 0, near.cosine[:, -1], 1).astype(np.float32)
     first, place = np.nonzero((near.second[:, :PARTNERS] >= 0) & (near.cosine[:, :PARTNERS] >= SIMILAR))
     second = near.second[first, place].astype(np.int64)
@@ -158,15 +167,19 @@ def _as_cosine(falling: np.ndarray) -> np.ndarray:
     return -bits.astype(np.uint32).view(np.float32)
 
 
-def _add_neighbours(near: Neighbours, points: np.ndarray, n: int, leaf: np.ndarray) -> None:
-    """The most similar points of one leaf for each whole image in it."""
+def _blocks(leaf: np.ndarray, n: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(points of at most BLOCK whole images, all points of the leaf)."""
+    whole = leaf[leaf < n]
+    return ((whole[start : start + BLOCK], leaf) for start in range(0, len(whole), BLOCK))
+
+
+def _add_neighbours(near: Neighbours, points: np.ndarray, n: int, block: tuple[np.ndarray, np.ndarray]) -> None:
+    """The most similar points of their leaf for each whole image of a block."""
+    first, leaf = block
     version, row = np.divmod(leaf, n)
-    whole, own = leaf[version == WHOLE], points[leaf]
+    cosine = points[first] @ points[leaf].T
+    cosine[row == first[:, None]] = -2  # the image itself
     kept = min(4 * NEIGHBOURS, len(leaf) - 1)  # all versions of as many images
-    for start in range(0, len(whole), BLOCK):
-        first = whole[start : start + BLOCK]
-        cosine = points[first] @ own.T
-        cosine[row == first[:, None]] = -2  # the image itself
-        place = np.argpartition(-cosine, kept - 1, axis=1)[:, :kept]
-        found = np.take_along_axis(cosine, place, axis=1)
-        near.add(first, np.where(found > -2, row[place], -1).astype(np.int32), version[place].astype(np.int8), found)
+    place = np.argpartition(-cosine, kept - 1, axis=1)[:, :kept]
+    found = np.take_along_axis(cosine, place, axis=1)
+    near.add(first, np.where(found > -2, row[place], -1).astype(np.int32), version[place].astype(np.int8), found)
