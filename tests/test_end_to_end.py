@@ -36,7 +36,9 @@ def times(folder: Path, pattern: str) -> dict[str, int]:
     return {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in sorted(folder.glob(pattern))}
 
 
-@pytest.mark.parametrize("exps", ["quick", pytest.param("default", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "exps", ["text_tfidf fast", *(pytest.param(name, marks=pytest.mark.slow) for name in ("quick", "default"))]
+)
 @pytest.mark.skipif(not ZIP.exists(), reason="needs ../shared/data/coco19-mini.zip")
 @pytest.mark.skipif(not (ROOT / ".venv").exists(), reason="needs the .venv that make test builds")
 def test_a_real_competition_goes_from_zip_to_submission_and_make_does_nothing_twice(checkout, exps):
