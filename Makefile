@@ -10,9 +10,11 @@ LOCKED = $(if $(filter-out 0,$(or $(LOCK),1)),$(PIP) --no-deps --require-hashes 
 READY := .venv/.ready $(if $(filter ray,$(ENGINE)),.venv/.ready-ray) $(if $(shell grep -sE '^tracking *= *"' input/$(COMP)/competition.toml),.venv/.ready-tracking)
 # those of the command line that only one target is to know, so that it can refuse them
 GIVEN = $(if $(word 2,$(MAKECMDGOALS)),,$(foreach v,$(filter-out COMP CORES DEVICE ENGINE RAY_ADDRESS PYTHON LOCK TRUST COLUMNS BROWSER MAKE% TANDEM_% HF_% CUDA_%,$(.VARIABLES)), \
-  $(if $(findstring command,$(origin $v)),$(if $($v),$v=$(call quoted,$($v))))))
+  $(if $(findstring command,$(origin $v)),$(if $(value $v),$v=$(call quoted,$(value $v))))))
 TANDEM = @$(if $(CORES),TANDEM_THREADS="$(CORES)") $(if $(DEVICE),TANDEM_DEVICE="$(DEVICE)") $(if $(ENGINE),TANDEM_ENGINE="$(ENGINE)") $(if $(RAY_ADDRESS),RAY_ADDRESS="$(RAY_ADDRESS)") $(if $(strip $(GIVEN)),TANDEM_GIVEN=$(call quoted,$(strip $(GIVEN)))) .venv/bin/python -m tandem $@ $(COMP)
 quoted = '$(subst ','\'',$1)'
+# an option with a value as it was typed: make itself would expand a dollar sign in it
+text = $(if $(value $2),$1 $(call quoted,$(value $2)))
 GOAL = $(if $(EXPS),--exps "$(EXPS)") $(if $(STACK),--stack "$(STACK)") $(if $(BUDGET),--budget "$(BUDGET)")
 
 .SUFFIXES:
@@ -54,8 +56,7 @@ setup: $(READY)  ## Start: .venv with requirements.txt (every other target does 
 
 import: $(READY)  ## Start: unpack a competition, infer its competition.toml | ZIP=file.zip (or DIR=folder) COMP=name | LABELS= ID= IMAGE= CAPTION= METRIC= SET="key=value"
 	$(TANDEM) $(if $(ZIP),--zip "$(ZIP)") $(if $(DIR),--dir "$(DIR)") \
-	  $(if $(LABELS),--labels $(call quoted,$(LABELS))) $(if $(ID),--id $(call quoted,$(ID))) $(if $(IMAGE),--image $(call quoted,$(IMAGE))) \
-	  $(if $(CAPTION),--caption $(call quoted,$(CAPTION))) $(if $(METRIC),--metric $(call quoted,$(METRIC))) $(if $(SET),--set $(call quoted,$(SET)))
+	  $(call text,--labels,LABELS) $(call text,--id,ID) $(call text,--image,IMAGE) $(call text,--caption,CAPTION) $(call text,--metric,METRIC) $(call text,--set,SET)
 check:  ## Start: look at every row and every image, list the problems
 plan: $(READY)  ## Train: what would run, why, and how long it takes; runs nothing |  | EXPS=quick (or "a b") BUDGET=20m TARGET=submit STACK=name
 	$(TANDEM) $(GOAL) $(if $(TARGET),--target "$(TARGET)")
@@ -67,13 +68,13 @@ train:  ## Train: fit every experiment and fold, score out of fold |  | EXPS="a 
 pseudo:  ## Train: experiments that learn from unlabelled rows too, by pseudo-labels of fold-safe teachers |  | EXPS="a b"
 stack:  ## Train: second level on out-of-fold predictions; stacks of other names stand side by side |  | EXPS="a b" STACK=two BUDGET=20m
 submit: $(READY)  ## Train: all of it: write and validate submissions/COMP/stack.csv (EXPS=one: that one) |  | EXPS=quick (a set of sets.toml, or "a b") BUDGET=20m STACK=name DECODER=shrunk NOTE="what is new"
-	$(TANDEM) $(GOAL) $(if $(DECODER),--decoder "$(DECODER)") $(if $(NOTE),--note $(call quoted,$(NOTE)))
+	$(TANDEM) $(GOAL) $(if $(DECODER),--decoder "$(DECODER)") $(call text,--note,NOTE)
 scores: $(READY)  ## Look: the out-of-fold table, best first |  | DECODERS=1 (what each decoder scores)
 	$(TANDEM) $(if $(filter-out 0,$(DECODERS)),--decoders)
 report: $(READY)  ## Look: reports/COMP/index.html, one page about the submission: errors, and what to try next |  | EXP=stack OPEN=1
 	$(TANDEM) $(if $(EXP),--exp "$(EXP)") $(if $(filter-out 0,$(OPEN)),--open)
 explain: $(READY)  ## Look: why one image got its labels, in the terminal and as a page | ID=123.jpg | EXP=fusion OPEN=1
-	$(TANDEM) $(if $(ID),--id $(call quoted,$(ID))) $(if $(EXP),--exp "$(EXP)") $(if $(filter-out 0,$(OPEN)),--open)
+	$(TANDEM) $(call text,--id,ID) $(if $(EXP),--exp "$(EXP)") $(if $(filter-out 0,$(OPEN)),--open)
 ablation: $(READY)  ## Look: a fusion network without each of its parts |  | EXP=fusion FOLDS=1 (a quick look) SEEDS=3 (seed noise)
 	$(TANDEM) $(if $(EXP),--exp "$(EXP)") $(if $(FOLDS),--folds "$(FOLDS)") $(if $(SEEDS),--seeds "$(SEEDS)")
 predict: $(READY)  ## Label: label new images | IMAGES=folder and/or CAPTIONS=file.csv, OUT=file.csv|.jsonl|- | EXP=stack DECODER=shrunk FAST=1 FOLDS=1 AGAIN=1 BUNDLE=file.zip TRUST=digest
@@ -90,29 +91,28 @@ seeds: $(READY)  ## Train: configs/fusion_seeds3.toml, an experiment with N seed
 tune: $(READY)  ## Train: search the settings that [tune] in its TOML names, write configs/EXP_tuned.toml and what it gains | EXP=concat | TRIALS=30 OUTER=0
 	$(TANDEM) $(if $(EXP),--exp "$(EXP)") $(if $(TRIALS),--trials "$(TRIALS)") $(if $(OUTER),--outer "$(OUTER)")
 new-model: $(READY)  ## Train: my_mine.py, configs/mine.toml and a test: a model of your own, to be changed | NAME=mine
-	$(TANDEM) $(if $(NAME),--name $(call quoted,$(NAME)))
+	$(TANDEM) $(call text,--name,NAME)
 add-features: $(READY)  ## Train: features from elsewhere, for features = ["clip"] | FILE=clip.parquet|.csv|.npy (or TRAIN= TEST=) NAME=clip | IDS=ids.txt ID=column READS=image|caption|both AGAIN=1
-	$(TANDEM) $(if $(FILE),--file $(call quoted,$(FILE))) $(if $(TRAIN),--train $(call quoted,$(TRAIN))) $(if $(TEST),--test $(call quoted,$(TEST))) $(if $(UNLABELLED),--unlabelled $(call quoted,$(UNLABELLED))) \
-	  $(if $(EXTRA),--extra $(call quoted,$(EXTRA))) $(if $(NAME),--name "$(NAME)") $(if $(IDS),--ids $(call quoted,$(IDS))) $(if $(ID),--id $(call quoted,$(ID))) \
+	$(TANDEM) $(call text,--file,FILE) $(call text,--train,TRAIN) $(call text,--test,TEST) $(call text,--unlabelled,UNLABELLED) $(call text,--extra,EXTRA) $(if $(NAME),--name "$(NAME)") $(call text,--ids,IDS) $(call text,--id,ID) \
 	  $(if $(READS),--reads "$(READS)") $(if $(filter-out 0,$(AGAIN)),--again)
 blend: $(READY)  ## Share: one submission of several | FILES="a.csv b.csv" | WEIGHTS="2 1" METHOD=vote|rank|logit OUT=submissions/COMP/blend.csv
-	$(TANDEM) $(if $(FILES),--files $(call quoted,$(FILES))) $(if $(WEIGHTS),--weights $(call quoted,$(WEIGHTS))) $(if $(METHOD),--method "$(METHOD)") $(if $(OUT),--out $(call quoted,$(OUT)))
+	$(TANDEM) $(call text,--files,FILES) $(call text,--weights,WEIGHTS) $(if $(METHOD),--method "$(METHOD)") $(call text,--out,OUT)
 add-predictions: $(READY)  ## Train: predictions from elsewhere become an experiment | NAME=notebook OOF=oof.csv TEST=test.csv (or ZIP=results.zip of train.ipynb) | FOLDS=folds.csv KIND=logits AGAIN=1 REMOVE=1
-	$(TANDEM) $(if $(ZIP),--zip "$(ZIP)") $(if $(NAME),--name "$(NAME)") $(if $(OOF),--oof $(call quoted,$(OOF))) $(if $(TEST),--test $(call quoted,$(TEST))) $(if $(FOLDS),--folds $(call quoted,$(FOLDS))) \
+	$(TANDEM) $(if $(ZIP),--zip "$(ZIP)") $(if $(NAME),--name "$(NAME)") $(call text,--oof,OOF) $(call text,--test,TEST) $(call text,--folds,FOLDS) \
 	  $(if $(KIND),--kind "$(KIND)") $(if $(filter-out 0,$(AGAIN)),--again) $(if $(filter-out 0,$(REMOVE)),--remove)
 
 download leaderboard: $(READY)
-	$(TANDEM) $(if $(SLUG),--slug $(call quoted,$(SLUG)))
+	$(TANDEM) $(call text,--slug,SLUG)
 download:  ## Start: fetch a competition from Kaggle and import it | SLUG=kaggle-slug COMP=name
 leaderboard:  ## Look: your place at Kaggle, the scores around it, and what a medal needs |  | SLUG=kaggle-slug
 upload: $(READY)  ## Share: send a submission to Kaggle, wait for its score, write it into the journal |  | EXP=stack (or FILE=my.csv) NOTE="what is new" YES=1 (sends the last one of the day, or a file again) SLUG=kaggle-slug
-	$(TANDEM) $(if $(FILE),--file $(call quoted,$(FILE))) $(if $(EXP),--exp "$(EXP)") $(if $(NOTE),--note $(call quoted,$(NOTE))) $(if $(filter-out 0,$(YES)),--yes) $(if $(SLUG),--slug $(call quoted,$(SLUG)))
+	$(TANDEM) $(call text,--file,FILE) $(if $(EXP),--exp "$(EXP)") $(call text,--note,NOTE) $(if $(filter-out 0,$(YES)),--yes) $(call text,--slug,SLUG)
 kernel: $(READY)  ## Share: kernels/COMP/, notebooks and a dataset for a code competition, to run offline at Kaggle |  | EXPS=gpu (train these there) PUSH=1 (sends them) OWNER=user SLUG=kaggle-slug EXP=stack BUDGET_MB=100 BUNDLE=file.zip TRUST=digest
-	$(TANDEM) $(if $(EXPS),--exps "$(EXPS)") $(if $(filter-out 0,$(PUSH)),--push) $(if $(OWNER),--owner $(call quoted,$(OWNER))) $(if $(SLUG),--slug $(call quoted,$(SLUG))) $(if $(EXP),--exp "$(EXP)") $(if $(BUDGET_MB),--budget-mb "$(BUDGET_MB)") $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(TRUST),--trust "$(TRUST)")
+	$(TANDEM) $(if $(EXPS),--exps "$(EXPS)") $(if $(filter-out 0,$(PUSH)),--push) $(call text,--owner,OWNER) $(call text,--slug,SLUG) $(if $(EXP),--exp "$(EXP)") $(if $(BUDGET_MB),--budget-mb "$(BUDGET_MB)") $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(TRUST),--trust "$(TRUST)")
 journal: $(READY)  ## Look: every submission file so far: score, what changed, public score |  | REMOTE=1 (with the list at Kaggle) SLUG=kaggle-slug
-	$(TANDEM) $(if $(filter-out 0,$(REMOTE)),--remote) $(if $(SLUG),--slug $(call quoted,$(SLUG)))
+	$(TANDEM) $(if $(filter-out 0,$(REMOTE)),--remote) $(call text,--slug,SLUG)
 compare: $(READY)  ## Look: which is better, with its interval, and the photos where they differ: experiments, journal rows, CSV files | A=stack B=1 | OPEN=1
-	$(TANDEM) $(if $(A),--a $(call quoted,$(A))) $(if $(B),--b $(call quoted,$(B))) $(if $(filter-out 0,$(OPEN)),--open)
+	$(TANDEM) $(call text,--a,A) $(call text,--b,B) $(if $(filter-out 0,$(OPEN)),--open)
 
 test: .venv/.ready-dev  ## Project: lint, types and tests
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy

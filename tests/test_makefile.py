@@ -58,6 +58,12 @@ def test_a_stage_is_told_the_variables_of_the_command_line_but_not_those_of_ever
     assert "TANDEM_GIVEN" not in make("submit", "report", "COMP=x", "EXP=a").stdout  # one of them knows it
 
 
+def test_a_text_with_dollar_signs_and_quotes_reaches_the_stage_as_it_was_typed():
+    printed = make("submit", "COMP=x", "NOTE=it's 5 $ for $HOME, $(COMP) and $").stdout
+    assert r"--note 'it'\''s 5 $ for $HOME, $(COMP) and $'" in printed
+    assert "$HOME, $(COMP) and $" in printed.partition("TANDEM_GIVEN=")[2].partition("--note")[0]
+
+
 def test_the_engine_is_passed_on_and_the_first_run_on_a_cluster_installs_ray():
     changed = ("-W", "requirements-ray.txt")  # as if it were new
     printed = make("submit", "COMP=x", "ENGINE=ray", "RAY_ADDRESS=auto", *changed).stdout
