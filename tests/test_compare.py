@@ -130,6 +130,17 @@ def test_the_final_choice_names_the_best_and_the_least_alike_of_those_as_good(tw
     assert f"FILE={second}\n" in out and f"FILE={best}" not in out
 
 
+def test_a_file_that_two_decoders_write_is_proposed_once_with_the_better_score(submitted, capsys):
+    assert main(["submit", "small", "EXPS=words", "DECODER=fixed"]) == 0  # probabilities: the same file
+    better, worse = journal.read(submitted)
+    assert better["digest"] == worse["digest"] and float(better["score"]) > float(worse["score"])
+    capsys.readouterr()
+    assert main(["final", "small"]) == 0
+    out = capsys.readouterr().out
+    assert f"row 1 (words): the best cross-fitted score, {float(better['score']):.4f}" in out
+    assert "row 2" not in out and "2. none: " in out
+
+
 def candidate(name: str, score: float, high: float, correlation: float) -> Candidate:
     return Candidate(Side(name), score, Gain(score - 0.9, -1, high), correlation)
 

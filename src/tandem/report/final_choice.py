@@ -33,23 +33,24 @@ class Candidate:
 
 
 def sides(experiments: Experiments) -> tuple[list[Side], list[str]]:
-    """(what has a submission file and out-of-fold predictions, each file once, titles of rows whose files are gone)."""
-    paths, rows, found, gone = experiments.paths, journal.read(experiments.paths), dict[str, Side](), []
+    """(what has a submission file and out-of-fold predictions, titles of rows whose files are gone)."""
+    paths, rows, gone = experiments.paths, journal.read(experiments.paths), []
+    found = dict[tuple[str, str], Side]()  # by the file's digest and name: several decoders may write the same file
     for i, row in enumerate(rows):
         side = of_row(paths, rows, i)
         if side.submission and side.oof:
-            found[row["digest"]] = side
+            found[row["digest"], row["name"]] = side
         else:
             gone.append(side.title)
     for one in experiments.scored():
         side = of_experiment(paths, one.name)
-        if side.submission and side.oof and (digest := file_digest(side.submission)) not in found:
-            found[digest] = side
+        if side.submission and side.oof:
+            found.setdefault((file_digest(side.submission), one.name), side)
     return list(found.values()), gone
 
 
 def candidates(experiments: Experiments, given: Sequence[Side], rows: LabelledRows, rule: Rule) -> list[Candidate]:
-    """Best first."""
+    """Best first, each submission file once."""
     scored = [read_side(side, experiments, rows, rule).scored for side in given]
     scores = [rule.score(rows.y, values, rows.known) for values in scored]
     best = max(range(len(scores)), key=lambda i: rule.judge.merit(scores[i]))
@@ -62,7 +63,10 @@ def candidates(experiments: Experiments, given: Sequence[Side], rows: LabelledRo
         )
         for i, side in enumerate(given)
     ]
-    return sorted(found, key=lambda one: -rule.judge.merit(one.score))
+    files = dict[str, Candidate]()
+    for one in sorted(found, key=lambda one: -rule.judge.merit(one.score)):
+        files.setdefault(file_digest(one.side.submission) if one.side.submission else "", one)
+    return list(files.values())
 
 
 def error_correlation(y: np.ndarray, a: np.ndarray, b: np.ndarray, known: np.ndarray | None = None) -> float:
