@@ -77,7 +77,8 @@ def prepare(paths: Paths, project: Path, inputs: Path, say: Callable[[str], obje
 
 def run(paths: Paths, names: Sequence[str], seconds: float, say: Callable[[str], object]) -> tuple[int, bool]:
     """(exit status, whether it ended by itself) of the training, whose lines are passed on."""
-    command = [sys.executable, "-m", "tandem", "train", paths.comp, "--exps", " ".join(names)]
+    words = ["train", paths.comp, "--exps", " ".join(names), "DEVICE=auto"]  # competition.toml may name one at home
+    command = [sys.executable, "-m", "tandem", *words]
     with subprocess.Popen(
         command, cwd=paths.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as process:
