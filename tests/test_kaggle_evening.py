@@ -93,7 +93,8 @@ def test_an_evening_ends_with_two_scored_submissions_a_final_choice_and_a_notebo
     assert [*kaggle.blobs.values()] == [file.read_bytes() for file in sent]
     assert len(kaggle.submissions) == 2
 
-    assert "1 words" in (listed := run("journal")) and "0.6667" in listed and "0.8333*" in listed
+    listed = run("journal", "REMOTE=1")
+    assert "1 words" in listed and "0.6667" in listed and "0.8333*" in listed and "elsewhere" not in listed
     scores = [float(row["score"]) for row in (first, second)]
     assert scores[0] < scores[1] == pytest.approx(LABELLED / ROWS)  # of rows without a label, F1 is 0 by any label
     compared = run("compare", "A=1", "B=2")

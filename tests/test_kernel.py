@@ -158,6 +158,9 @@ def test_the_next_command_has_all_that_was_given(kernel, packed, monkeypatch, ca
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     assert main(["kernel", "COMP=toy", f"BUNDLE={packed}", f"SLUG={SLUG}", "OWNER=me"]) == 0
     assert f"make kernel COMP=toy BUNDLE={packed} OWNER=me SLUG={SLUG} PUSH=1, which" in capsys.readouterr().out
+    assert main(["kernel", "COMP=toy", f"BUNDLE={packed}", f"SLUG={SLUG}", "EXP=words"]) == 2
+    err = capsys.readouterr().err
+    assert "made already: expected no EXP= or BUDGET_MB=; run: make kernel COMP=toy SLUG=toy-birds EXP=words" in err
 
 
 def test_the_kernel_folder_has_what_kaggles_own_command_reads(kernel):

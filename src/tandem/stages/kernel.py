@@ -5,6 +5,7 @@ without internet: the dataset has the bundle, settings, folds, the code, the whe
 licences.
 """
 
+import re
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def main(args: Namespace) -> None:
     require_competition(args.comp)
+    if args.bundle and (args.exp or args.budget_mb):
+        raise WrongValue(f"BUNDLE={args.bundle} is made already: expected no EXP= or BUDGET_MB=", {"BUNDLE": ""})
     owner = args.owner or known_owner(args.push)
     paths = Paths(args.comp)
     slug, image = slug_of(paths, args.slug), read_image(paths.configs, TEMPLATES / "kaggle_image.json")
@@ -66,7 +69,7 @@ def main(args: Namespace) -> None:
     shutil.rmtree(new, ignore_errors=True)
     try:
         wheels = write_dataset(new / "dataset", about, image, labelling, training)
-        name = f"tandem-{args.comp}".replace("_", "-")[: LONGEST - len("-predict")].rstrip("-")
+        name = kaggle_name(args.comp)
         write_json(new / "dataset" / DATASET, dataset_metadata(owner, name))
         if labelling:
             shutil.copyfile(TEMPLATES / "predict.ipynb", new / "predict.ipynb")
@@ -144,6 +147,15 @@ def rates(y: np.ndarray, known: np.ndarray | None) -> list[float]:
     """(c,) the share of the training rows that have each label, of those where it is known."""
     n = len(y) if known is None else known.sum(0)
     return (y.sum(0) / np.maximum(n, 1)).tolist()
+
+
+def kaggle_name(comp: str) -> str:
+    """Of the dataset, and what the notebooks' names begin with: as Kaggle makes it from a title.
+
+    >>> kaggle_name("birds__of_paris_")
+    'tandem-birds-of-paris'
+    """
+    return re.sub("[-_]+", "-", f"tandem-{comp}")[: LONGEST - len("-predict")].rstrip("-")
 
 
 def dataset_metadata(owner: str, name: str) -> dict[str, Any]:
