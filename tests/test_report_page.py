@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from checked import changed_json, write_competition, write_experiment
 from PIL import Image
+from words_competition import set_keys
 
 from tandem import __version__
 from tandem.artifacts.atomic_io import write_json, write_text
@@ -439,6 +440,15 @@ def test_what_is_missing_is_named_with_the_command_that_brings_it(tmp_path, monk
 
 def look(paths: Paths, exp: str = "") -> ReportData:
     return gather(Experiments(paths), exp)
+
+
+def test_of_a_set_that_the_competition_names_the_experiments_are_missing(tmp_path):
+    paths = Paths("named", tmp_path)
+    checked(paths)
+    experiment(paths, "photo", 0.8)
+    set_keys(paths, experiments='"captions"')
+    command = 'make train COMP=named EXPS="text_minilm text_tfidf"'
+    assert ("scores of text_minilm, text_tfidf", command) in look(paths).missing
 
 
 def test_without_a_stack_the_report_is_about_the_best_experiment_or_the_named_one(tmp_path):

@@ -228,7 +228,7 @@ def missing(
     paths = experiments.paths
     comp, other = f"COMP={paths.comp}", "which was made with another fold map, label list or metric"
     found = [(f"{name}, {other}", experiments[name].command) for name in stale]
-    if untrained := [name for name in experiments.competition.experiments if name not in {*names, *stale}]:
+    if untrained := [name for name in experiments.graph.chosen() if name not in {*names, *stale}]:
         found.append((f"scores of {', '.join(untrained)}", f'make train {comp} EXPS="{" ".join(untrained)}"'))
     for name in names:
         if experiments[name].is_stack and (why := experiments[name].stale_reason):
