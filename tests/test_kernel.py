@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import toy
-from kaggle_stub import TOKEN, Stub, serving
+from kaggle_stub import Stub, serving, signed_in
 from notebooks import execute, write_rows
 
 from tandem.__main__ import main
@@ -52,11 +52,7 @@ def kaggle(kernel, monkeypatch, tmp_path):
     shutil.copytree(kernel.parents[1], tmp_path / "project")
     monkeypatch.chdir(tmp_path / "project")
     monkeypatch.setattr("tandem.kaggle_client.push.POLL", 0.01)
-    for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_CONFIG_DIR", "XDG_CONFIG_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
-    monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "TEST")
+    signed_in(monkeypatch, tmp_path)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with serving() as server:
         yield server
