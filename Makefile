@@ -115,7 +115,7 @@ compare: $(READY)  ## Look: which is better, with its interval, and the photos w
 	$(TANDEM) $(call text,--a,A) $(call text,--b,B) $(if $(filter-out 0,$(OPEN)),--open)
 
 test: .venv/.ready-dev  ## Project: lint, types and tests
-	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+	.venv/bin/ruff check . && .venv/bin/ruff format --check .
 	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 test-all: .venv/.ready-dev  ## Project: the tests, also those that take minutes
 	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow or not slow" && $(MAKE) --no-print-directory test-pythons

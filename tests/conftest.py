@@ -14,7 +14,7 @@ settings.load_profile("repeatable")
 
 def pytest_collection_modifyitems(items):
     """The longest tests first: the others run beside them."""
-    longest = ("test_end_to_end", "test_sample_run")
+    longest = ("test_end_to_end", "test_types", "test_sample_run")
     items.sort(key=lambda item: (*longest, item.path.stem).index(item.path.stem))
 
 
