@@ -75,14 +75,14 @@ def test_a_killed_process_is_named_and_how_to_go_on():
 
 def test_the_side_that_the_other_waits_for_is_the_limit():
     def slow(epoch, rows, views):
-        time.sleep(0.02)
+        time.sleep(0.1)
         return torch.zeros(len(rows))
 
     loader = BatchLoader(chunks, slow, CPU, image_bytes=1)
     assert list(loader.epoch(0)) and loader.pace.record()["limit"] == "loader"
     loader = BatchLoader(chunks, lambda epoch, rows, views: torch.zeros(len(rows)), CPU, image_bytes=1)
     for _ in loader.epoch(0):
-        time.sleep(0.02)
+        time.sleep(0.1)
     assert loader.pace.record()["limit"] == "network"
 
 
