@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from in_turn import in_turn
+from kaggle_stub import serving, signed_in
 from notebooks import execute
 from small_competition import write_small
 
@@ -91,6 +92,25 @@ def test_make_kernel_exps_writes_a_notebook_for_a_gpu_where_nothing_is_trained_y
         "input/small/competition.toml", "folds/small.csv", "folds/small.json", "tiny.safetensors",
         "configs/words.toml", "configs/looks.toml", "configs/letters.toml",
     }  # fmt: skip
+
+
+def test_push_sends_the_dataset_and_the_notebook_that_trains(home, tmp_path, monkeypatch, capsys):
+    shutil.copytree(home.root, tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    monkeypatch.setattr("tandem.kaggle_client.push.POLL", 0.01)
+    monkeypatch.setattr("tandem.stages._run.run_in_new_process", in_turn)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    signed_in(monkeypatch, tmp_path)
+    with serving() as stub:
+        assert main(["kernel", "COMP=small", "EXPS=words looks", "SLUG=toy-birds", "OWNER=me", "PUSH=1"]) == 0
+        (sent,) = stub.kernels
+        (versions,) = stub.datasets.values()
+    assert sent["slug"] == "me/tandem-small-train" and sent["enableGpu"] and not sent.get("enableInternet")
+    assert "from tandem.training.kaggle_session import train" in sent["text"]
+    assert {file["token"].split("-", 2)[2] for file in versions[0]["files"]} == {
+        "LICENSES", "code.zip", "kernel.json", "project.zip",
+    }  # fmt: skip
+    assert f"download its {RESULTS}, then: make add-predictions COMP=small ZIP={RESULTS}" in capsys.readouterr().out
 
 
 def test_a_session_that_was_stopped_goes_on_in_the_next_one(sessions):

@@ -130,7 +130,8 @@ def push(folder: Path, notebook: Path, slug: str) -> None:
         wait_for_dataset(kaggle, folder / "dataset")
         print(f"notebook: {push_kernel(kaggle, notebook)}")
     if notebook.name == TRAIN:
-        print(f"next: once it has run, download its {RESULTS}, then: make add-predictions ZIP={RESULTS}")
+        add = f"make add-predictions COMP={folder.name} ZIP={RESULTS}"
+        print(f"next: once it has run, download its {RESULTS}, then: {add}")
     else:
         print("next: open the notebook once it has run, and submit its submission.csv there")
 
