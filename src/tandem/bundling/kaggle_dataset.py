@@ -97,7 +97,7 @@ def project_files(training: Training) -> Iterator[tuple[str, Path]]:
     files += [file for name in sorted(features) for file in sorted(paths.added_features(name).iterdir())]
     files += [paths.folds, paths.folds_record, *paths.configs.glob("*.toml"), root / SETS, *root.glob("my_*.py")]
     for place in sorted({place for one in training.experiments.values() for place in local_weights(one)}):
-        if place.is_absolute():
+        if place.is_absolute() or ".." in place.parts:
             raise ValueError(f"weights {place}: Kaggle has no such folder; copy them into the project, and name that")
         files += [file for file in sorted((root / place).rglob("*")) if file.is_file()] or [root / place]
     yield from ((file.relative_to(root).as_posix(), file) for file in dict.fromkeys(files) if file.is_file())
