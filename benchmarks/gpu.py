@@ -15,6 +15,7 @@ import time
 from unittest.mock import patch
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from tandem.artifacts.paths import Paths
 from tandem.config.own_code import located_code
@@ -27,7 +28,8 @@ from tandem.runtime.resources import DEVICE, threads
 from tandem.runtime.torch_setup import device, device_name, use_threads
 from tandem.training.fold_job import FoldJob
 
-EPOCHS = 3  # with the same batch: the first one warms up
+EPOCHS = 3  # with the same batch: the first one warms up, the last one is profiled
+STEPS = 40  # of them at most, in an epoch
 
 
 class OneBatch(BatchLoader):
@@ -37,20 +39,32 @@ class OneBatch(BatchLoader):
 
     def epoch(self, number):
         if number == 0:
-            for epoch in (0, 1):  # the processes start in the first one
-                start = time.perf_counter()
-                loaded = [(chunk, batch) for i, (chunk, batch) in enumerate(super().epoch(epoch)) if not i]
-                chunks = self._chunks(epoch)
-                seconds = time.perf_counter() - start
-            self.first, self.steps = loaded[0], len(chunks)
-            self.measured["loader"] = sum(len(rows) for rows, _, _ in chunks) / seconds
+            images, chunks = 0, len(self._chunks(0))
+            for i, (chunk, batch) in enumerate(super().epoch(0)):
+                if not i:
+                    self.first = chunk, batch
+                if i == chunks // 3:  # the processes have started, and what was made meanwhile is taken
+                    start = time.perf_counter()
+                images += len(chunk[0]) if i > chunks // 3 else 0
+            self.measured["loader"] = images / (time.perf_counter() - start)
+            self.measured["worker"] = self.pace.worked / self.pace.images
+            self.steps = min(chunks, STEPS)
             self.close()
+        if number == EPOCHS - 1 and self._on.type == "cuda":
+            with profile(activities=[ProfilerActivity.CUDA]) as kernels:
+                yield from [self.first] * self.steps
+                torch.cuda.synchronize()
+            busy = sum(event.self_device_time_total for event in kernels.key_averages()) / 1e6
+            self.measured |= {"busy": busy / self.steps, "step": self.seconds / self.steps}
+            print(kernels.key_averages().table(sort_by="self_cuda_time_total", row_limit=12, max_name_column_width=60))
+            return
         start = time.perf_counter()
         for _ in range(self.steps):
             yield self.first
         if self._on.type == "cuda":
             torch.cuda.synchronize()
-        self.measured["network"] = self.steps * len(self.first[0][0]) / (time.perf_counter() - start)
+        self.seconds = time.perf_counter() - start
+        self.measured["network"] = self.steps * len(self.first[0][0]) / self.seconds
 
 
 def measure_alone(job: FoldJob, k: int) -> dict[str, float]:
@@ -93,9 +107,13 @@ def main() -> None:
     alone = measure_alone(job, k)
     if on.type == "cuda":
         torch.cuda.reset_peak_memory_stats(on)
+        torch.cuda.empty_cache()
+        busy, step = alone["busy"], alone["step"]
+        print(f"gpu_busy: {busy / step:.0%}; a step takes {1000 * step:.0f} ms, its kernels {1000 * busy:.0f} ms")
     record = job.fit_fold(k, graph.fold(name, k).made_from, lambda entry: print(entry, flush=True))
     where = f"({device_name(on)}, {threads()} cores)"
-    print(f"gpu_loader_images_per_second: {alone['loader']:.0f} img/s {where}")
+    each = f"{1000 * alone['worker']:.1f} ms of a process each"
+    print(f"gpu_loader_images_per_second: {alone['loader']:.0f} img/s, {each} {where}")
     print(f"gpu_network_images_per_second: {alone['network']:.0f} img/s, one batch again and again {where}")
     print(f"gpu_training_images_per_second: {record['pace']['training']:.0f} img/s {where}")
     print(f"gpu_limit: {pace_text(record['pace'])}")
