@@ -471,6 +471,16 @@ def test_half_written_files_of_a_killed_run_are_removed(paths):
     assert not any(file.exists() for file in left) and paths.oof("words").exists()
 
 
+def test_parts_of_features_are_removed_where_they_hold_no_rows(paths):
+    whole, begun = paths.features("a", "train"), paths.features("b", "train")
+    put_together = whole.with_suffix(".partial") / "key" / "0.json"
+    kept = [begun.with_suffix(".partial") / "key" / name for name in ("0.json", "0.npy")]
+    for file in (whole, put_together, *kept):
+        write_text(file, "")
+    remove_leftovers(paths)
+    assert not whole.with_suffix(".partial").exists() and all(file.exists() for file in (whole, *kept))
+
+
 def test_weights_whose_file_is_gone_are_a_reason_and_no_error(paths):
     Path("tiny.safetensors").unlink()
     assert planned(paths)[features(paths)] == "weights changed"

@@ -45,6 +45,8 @@ def serve(modules: list[str]) -> None:
         if name == "timm":
             import_module("tandem.runtime.torch_setup").import_timm()  # which mends torchvision first
         import_module(name)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background commands ignore it,
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and those of nohup this one; so would the runs
     for line in sys.stdin:
         order = Order(**json.loads(line))
         begun, told = os.pipe()

@@ -267,6 +267,8 @@ class _Tries:
                 break
             self.counts["ended before"] += 1
             self.finish()
+        else:
+            self.outcome.faults.append(f"try {number}: the run ended {again + 1} times before it was disturbed")
         if self.done == SERIES:
             self.finish()
 

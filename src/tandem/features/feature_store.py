@@ -20,6 +20,7 @@ from tandem.runtime.disk import writing
 from tandem.runtime.progress import progress
 
 CHUNK = 512  # rows of one file while they are computed; a multiple of every encoder's batch
+WHOLE = "whole.partial"  # the features while they are put together
 Encode = Callable[[int], Iterator[np.ndarray]]
 
 
@@ -46,7 +47,7 @@ class Parts:
     @property
     def whole(self) -> Path:
         """The features while they are put together."""
-        return self.folder / "whole.partial"
+        return self.folder / WHOLE
 
     def missing(self) -> list[int]:
         """The first rows of the files that are still to be computed."""
@@ -103,6 +104,14 @@ class Parts:
             rows = (self.whole.stat().st_size - file.tell()) // size
             return self.rows if rows >= self.rows else rows - rows % CHUNK
         return 0
+
+
+def remove_parts_without_rows(folder: Path) -> None:
+    """Removes folders of parts in a folder of features that hold no rows: a run was killed after it had put them
+    together, or before the first part was written."""
+    for parts in folder.glob("*.partial"):
+        if not any(file.suffix == ".npy" or file.name == WHOLE for file in parts.rglob("*")):
+            shutil.rmtree(parts, ignore_errors=True)
 
 
 class PartWriter:

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.artifacts.paths import Paths
+from tandem.features.feature_store import remove_parts_without_rows
 from tandem.runtime.leftovers import is_running, remove_abandoned
 
 HALF_WRITTEN = (".*.partial", ".*.new", "*.unchecked.csv")
@@ -53,6 +54,7 @@ def remove_leftovers(paths: Paths) -> None:
         for pattern in HALF_WRITTEN:
             for found in folder.rglob(pattern):
                 _remove(found)
+    remove_parts_without_rows(features)
     for found in paths.submission("_").parent.glob("*.unchecked.csv"):
         _remove(found)
     comp = f".{paths.comp}.*"
