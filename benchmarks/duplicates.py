@@ -9,7 +9,7 @@ import time
 import numpy as np
 
 from tandem.data import duplicate_candidates
-from tandem.data.duplicate_candidates import Pairs, candidates
+from tandem.data.duplicate_candidates import Pairs, Search
 
 SIZES, DIMENSIONS, ALL = (5_000, 10_000, 20_000), 52, 10**9
 COSINE = 0.95  # of a copy and its original: as of a crop
@@ -28,7 +28,7 @@ def random_versions(n: int) -> np.ndarray:
 def timed(vectors: np.ndarray, exhaustive: int) -> tuple[float, Pairs]:
     duplicate_candidates.EXHAUSTIVE = exhaustive
     start = time.perf_counter()
-    pairs, _ = candidates(vectors)
+    pairs, _ = Search(vectors).among(np.arange(vectors.shape[1]))
     return time.perf_counter() - start, pairs
 
 

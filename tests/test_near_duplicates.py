@@ -6,7 +6,7 @@ from pictures import COPIES, UNLIKE, encoded, scene
 from PIL import Image
 
 from tandem.data import duplicate_candidates
-from tandem.data.duplicate_candidates import NEIGHBOURS, Neighbours, best_pairs, candidates, versions
+from tandem.data.duplicate_candidates import NEIGHBOURS, Neighbours, Search, _leaves, best_pairs, versions
 from tandem.data.image_comparison import mismatch
 from tandem.data.near_duplicates import (
     HASH_BYTES,
@@ -90,9 +90,30 @@ def test_a_forest_finds_the_copies_that_all_comparisons_find(monkeypatch):
     assert group_near_duplicates(hashes, contents).tolist() == [*range(700), *range(300)]
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 10**6))
+def test_a_search_among_other_rows_finds_what_a_new_one_finds(seed):
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(4, 60, 6)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
+    search = Search(vectors)
+    for share in (1.0, 0.9, 0.9, 0.95, 0.8, 0.95):
+        rows = np.flatnonzero(rng.random(60) < share)
+        (pairs, background), (expected, around) = search.among(rows), Search(vectors).among(rows)
+        assert pairs.first.tolist() == expected.first.tolist() and pairs.second.tolist() == expected.second.tolist()
+        assert pairs.version.tolist() == expected.version.tolist() and background.tolist() == around.tolist()
+
+
+def test_the_leaves_of_a_tree_hold_each_point_once_and_are_of_one_size():
+    points = np.random.default_rng(0).normal(size=(10_000, 6)).astype(np.float32)
+    leaves = list(_leaves(points, np.arange(5_000), np.random.default_rng(0)))
+    assert sorted(np.concatenate(leaves).tolist()) == list(range(5_000))
+    assert {len(leaf) for leaf in leaves} <= {384, 385}
+
+
 def test_the_background_of_a_small_set_says_nothing():
     thumbnails = Thumbnails([perceptual_hash(im) for im in pictures("scene", 8)])
-    assert candidates(versions(thumbnails))[1].tolist() == [1.0] * 8
+    assert Search(versions(thumbnails)).among(np.arange(8))[1].tolist() == [1.0] * 8
 
 
 def test_a_copy_differs_in_nothing_and_an_unlike_picture_in_everything():

@@ -1,9 +1,10 @@
 """Pairs of images that may be near-duplicates: similar in their lowest frequencies, mirrored and cropped or not.
 
 Up to EXHAUSTIVE images all pairs are compared. From there on a forest of random projection trees (Dasgupta and Freund
-2008) splits the images into leaves, and only images of one leaf are compared: n log n in all.
+2008) splits the images into leaves of the same size, whatever their number, and only images of one leaf are compared.
 """
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from tandem.data.thumbnails import AT_ONCE, PART, WEIGHTS, Thumbnails, mirrored,
 from tandem.runtime.resources import threads
 
 EXHAUSTIVE = 10_000  # images
-LEAF = 512  # points of a leaf, at most; an image has four
+LEAF = 400  # points of a leaf, at most; an image has four
 TREES = 12
 SIMILAR = 0.5  # cosine; copies of photos have at least 0.92, and few other images that much
 PARTNERS = 4  # candidates of an image, at most
@@ -81,40 +82,82 @@ def best_pairs(vectors: np.ndarray, i: np.ndarray, j: np.ndarray) -> Pairs:
     return Pairs(np.where(turned, j, i), np.where(turned, i, j), cosine.argmax(axis=0), cosine.max(axis=0))
 
 
-def candidates(vectors: np.ndarray, seed: int = 0) -> tuple[Pairs, np.ndarray]:
-    """(pairs, background): each pair of similar images once, and (n,) the cosine of the last neighbour of each image.
+class Search:
+    """The most similar images of each image, among other rows each time: what did not change is not looked for again.
 
-    `vectors` (4, n, d) as of `versions`. The background is 1 where an image has fewer neighbours: nothing can be told.
+    `vectors` (4, n, d) as of `versions`.
     """
-    n = vectors.shape[1]
-    points, near = vectors.reshape(4 * n, vectors.shape[2]), Neighbours.none(n)
-    rng = np.random.default_rng(seed)
-    add = partial(_add_neighbours, near, points, n)
-    with threadpool_limits(1, "blas"):  # its threads take four times as much processor time for products of leaves
-        if n <= EXHAUSTIVE:
-            deque(prefetch(add, _blocks(np.arange(4 * n), n), threads()), 0)  # each changes rows of `near` of its own
-        else:
-            for _ in range(TREES):
-                for leaf in _leaves(points, rng):
-                    deque(map(add, _blocks(leaf, n)), 0)
-    background = np.where(near.second[:, -1] >= 0, near.cosine[:, -1], 1).astype(np.float32)
-    first, place = np.nonzero((near.second[:, :PARTNERS] >= 0) & (near.cosine[:, :PARTNERS] >= SIMILAR))
-    second = near.second[first, place].astype(np.int64)
-    found = Pairs(first, second, near.version[first, place], near.cosine[first, place])
-    low, high = np.minimum(first, second), np.maximum(first, second)
-    order = np.lexsort((-found.cosine, high, low))
-    new = np.flatnonzero(np.diff(low[order], prepend=-1) | np.diff(high[order], prepend=-1))
-    return found.take(order[new]), background
+
+    def __init__(self, vectors: np.ndarray, seed: int = 0) -> None:
+        self.vectors, self.rng = vectors, np.random.default_rng(seed)
+        self.near = Neighbours.none(vectors.shape[1])
+        self.rows = np.arange(vectors.shape[1])  # of the last time; at first all, of which nothing is known
+        self.known = np.zeros(vectors.shape[1], bool)
+        self.again = np.zeros(vectors.shape[1], bool)  # images whose neighbours were looked for among fewer than all
+
+    def among(self, rows: np.ndarray) -> tuple[Pairs, np.ndarray]:
+        """(pairs, background): each pair of similar images of `rows` (m,) once, and (m,) the cosine of the last neighbour
+        of each.
+
+        The background is 1 where an image has fewer neighbours: nothing can be told.
+        """
+        self._find(rows)
+        near, background = self.near.take(rows), np.ones(len(rows), np.float32)
+        enough = near.second[:, -1] >= 0
+        background[enough] = near.cosine[enough, -1]
+        first, place = np.nonzero((near.second[:, :PARTNERS] >= 0) & (near.cosine[:, :PARTNERS] >= SIMILAR))
+        second = near.second[first, place].astype(np.int64)
+        found = Pairs(rows[first], second, near.version[first, place], near.cosine[first, place])
+        low, high = np.minimum(found.first, second), np.maximum(found.first, second)
+        order = np.lexsort((-found.cosine, high, low))
+        new = np.flatnonzero(np.diff(low[order], prepend=-1) | np.diff(high[order], prepend=-1))
+        return found.take(order[new]), background
+
+    def _find(self, rows: np.ndarray) -> None:
+        n = self.vectors.shape[1]
+        there = np.zeros(n, bool)
+        there[rows] = True
+        returned = there.copy()
+        returned[self.rows] = False
+        second = self.near.second[rows]
+        wanted = np.zeros(n, bool)
+        wanted[rows] = ~self.known[rows] | ((second >= 0) & ~there[second]).any(axis=1)
+        if returned.any():
+            wanted |= returned | (there & self.again)
+        self.rows = rows
+        if not wanted.any():
+            return
+        self.known |= wanted
+        self.again = self.again | wanted if len(rows) < n else self.again & ~wanted
+        self.near.forget(np.flatnonzero(wanted))
+        points = self.vectors.reshape(4 * n, -1)
+        every = (n * np.arange(4)[:, None] + rows).ravel()
+        add = partial(_add_neighbours, self.near, points, n)
+        with threadpool_limits(1, "blas"):  # its threads take four times as much processor time for products of leaves
+            if len(rows) <= EXHAUSTIVE:
+                deque(prefetch(add, _blocks(every, wanted), threads()), 0)  # each changes rows of `near` of its own
+            else:
+                for _ in range(TREES):
+                    for leaf in _leaves(points, every, self.rng):
+                        deque(map(add, _blocks(leaf, wanted)), 0)
 
 
-def _leaves(points: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
-    """Rows of each leaf of one tree: halves along a random direction, until a leaf has at most LEAF rows."""
-    order, n_leaves = np.arange(len(points)), 1
-    while len(order) / n_leaves > LEAF:
-        place = points @ rng.standard_normal(points.shape[1], np.float32)
-        order = np.concatenate([leaf[np.argsort(place[leaf])] for leaf in np.array_split(order, n_leaves)])
-        n_leaves *= 2
-    return np.array_split(order, n_leaves)
+def _leaves(points: np.ndarray, rows: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Of `rows` of the points, those of each leaf of one tree: parts along a random direction for each depth, until one
+    has at most LEAF rows."""
+    n_leaves = max(1, math.ceil(len(rows) / LEAF))
+    depth = math.ceil(math.log2(n_leaves))
+    place = rng.standard_normal((depth, points.shape[1]), np.float32) @ points.T
+    parts = [(rows, n_leaves, 0)]
+    while parts:
+        part, leaves, level = parts.pop()
+        if leaves == 1:
+            yield part
+            continue
+        left = leaves // 2
+        middle = len(part) * left // leaves
+        part = part[np.argpartition(place[level, part], middle)]
+        parts += [(part[middle:], leaves - left, level + 1), (part[:middle], left, level + 1)]
 
 
 @dataclass(frozen=True)
@@ -134,6 +177,12 @@ class Neighbours:
     def none(cls, n: int) -> "Neighbours":
         shape = n, NEIGHBOURS
         return cls(np.full(shape, -1, np.int32), np.zeros(shape, np.int8), np.full(shape, -2, np.float32))
+
+    def take(self, rows: np.ndarray) -> "Neighbours":
+        return Neighbours(self.second[rows], self.version[rows], self.cosine[rows])
+
+    def forget(self, rows: np.ndarray) -> None:
+        self.second[rows], self.version[rows], self.cosine[rows] = -1, 0, -2
 
     def add(self, rows: np.ndarray, second: np.ndarray, version: np.ndarray, cosine: np.ndarray) -> None:
         """Candidates (b, m) of `rows` (b,), -1 where there is none; an image counts in its most similar version."""
@@ -167,9 +216,10 @@ def _as_cosine(falling: np.ndarray) -> np.ndarray:
     return -bits.astype(np.uint32).view(np.float32)
 
 
-def _blocks(leaf: np.ndarray, n: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(points of at most BLOCK whole images, all points of the leaf)."""
-    whole = leaf[leaf < n]
+def _blocks(leaf: np.ndarray, wanted: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(points of at most BLOCK wanted whole images, all points of the leaf)."""
+    whole = leaf[leaf < len(wanted)]
+    whole = whole[wanted[whole]]
     return ((whole[start : start + BLOCK], leaf) for start in range(0, len(whole), BLOCK))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tandem.data.duplicate_candidates import Pairs, best_pairs, candidates, versions
+from tandem.data.duplicate_candidates import Pairs, Search, best_pairs, versions
 from tandem.data.image_comparison import mismatch
 from tandem.data.thumbnails import HASH_BYTES, Hash, Thumbnails, perceptual_hash
 
@@ -80,6 +80,7 @@ class _Likeness:
     def __init__(self, hashes: Sequence[Hash]) -> None:
         self.thumbnails = Thumbnails(hashes)
         self.vectors = versions(self.thumbnails)
+        self.search = Search(self.vectors)
         self.background = np.ones(len(hashes), np.float32)
         self.compared = np.zeros(0, np.int64)  # sorted `_keys` of the pairs that were compared
         self.unlike: set[int] = set()  # some of those that are not, to be found fast
@@ -100,9 +101,7 @@ class _Likeness:
 
     def _joins(self, rows: np.ndarray) -> dict[int, int]:
         """For each of `rows` (ascending) that is like an earlier one that is like no other: that earlier one."""
-        every = len(rows) == len(self.background)
-        pairs, self.background[rows] = candidates(self.vectors if every else self.vectors[:, rows])
-        pairs = Pairs(rows[pairs.first], rows[pairs.second], pairs.version, pairs.cosine)
+        pairs, self.background[rows] = self.search.among(rows)
         self._compare(pairs)
         earlier: dict[int, list[int]] = {}
         pairs = pairs.take(np.isin(self._keys(pairs), list(self.likely)))
