@@ -96,8 +96,8 @@ class Search:
         self.again = np.zeros(vectors.shape[1], bool)  # images whose neighbours were looked for among fewer than all
 
     def among(self, rows: np.ndarray) -> tuple[Pairs, np.ndarray]:
-        """(pairs, background): each pair of similar images of `rows` (m,) once, and (m,) the cosine of the last neighbour
-        of each.
+        """(pairs, background): each pair of similar images of `rows` (m,) once, and (m,) the cosine of each one's last
+        neighbour.
 
         The background is 1 where an image has fewer neighbours: nothing can be told.
         """
