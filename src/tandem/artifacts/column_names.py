@@ -26,9 +26,9 @@ def own_column(name: str, labels: Iterable[str]) -> str:
 def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """These columns, or all, whatever their names (pq.read_table refuses repeated names and some of its own); raises
     DamagedFile where it is not what was written."""
-    with reading(path, PARQUET), checked_parquet(path) as file:
-        check_texts(file, columns)
-        table = file.read(columns if columns is None else list(columns))
+    with reading(path, PARQUET), checked_parquet(path) as checked:
+        check_texts(checked, columns)
+        table = checked.file.read(columns if columns is None else list(columns))
         if missing := set(columns or ()) - set(table.column_names):
             raise ValueError(f"no column {min(missing)!r}")
         return table
@@ -36,5 +36,5 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
 def parquet_batches(path: Path, rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     """The same, at most so many rows at a time."""
-    with reading(path, PARQUET), checked_parquet(path) as file:
-        yield from file.iter_batches(rows, columns=columns)
+    with reading(path, PARQUET), checked_parquet(path) as checked:
+        yield from checked.file.iter_batches(rows, columns=columns)
