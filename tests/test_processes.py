@@ -7,12 +7,12 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from threading import Thread
+from threading import Thread, active_count
 
 import pytest
 import torch
 
-from tandem.runtime.processes import _measured, run_in_new_process, stop_processes
+from tandem.runtime.processes import _measured, end_idle_processes, run_in_new_process, stop_processes
 
 SRC = Path(__file__).parents[1] / "src"
 INTERRUPTED = """
@@ -70,6 +70,21 @@ def test_processes_can_be_stopped_and_later_ones_work():
     stop_processes()
     thread.join(20)
     assert len(errors) == 1 and run_in_new_process(abs, -3) == 3
+
+
+def test_threads_of_processes_end_with_them():
+    """One that ends with the interpreter may write to a pipe that is closed, which Python reports by a traceback."""
+    end_idle_processes()
+    before = active_count()
+    assert run_in_new_process(abs, -3) == 3 and active_count() > before
+    end_idle_processes()
+    assert active_count() == before
+    with pytest.raises(OSError, match="a process was killed"):
+        run_in_new_process(os._exit, 9)
+    assert active_count() == before
+    assert run_in_new_process(abs, -3) == 3
+    stop_processes()
+    assert active_count() == before
 
 
 @pytest.mark.parametrize("code", [INTERRUPTED, INTERRUPTED_ALONE], ids=["units of a pool", "one function"])

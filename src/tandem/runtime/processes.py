@@ -55,13 +55,13 @@ def stop_processes() -> None:
     with _one_event:
         _stop().set()
         _stop.cache_clear()
-    _idle.clear()
+    end_idle_processes()
 
 
 def end_idle_processes() -> None:
     """Ends the processes that are kept for more work."""
     while _idle:
-        _idle.pop().shutdown(wait=False)
+        _idle.pop().shutdown()
 
 
 def run_in_new_process(function: Callable[..., R], *args: object) -> R:
@@ -92,7 +92,8 @@ def run_in_new_process(function: Callable[..., R], *args: object) -> R:
         stop_processes()  # else the interpreter waits at its end for what this one still does
         raise
     finally:
-        _idle.append(pool) if keep else pool.shutdown(wait=False)
+        # waits: where a pool is ending at the end of the interpreter, Python writes to its pipe that is closed already
+        _idle.append(pool) if keep else pool.shutdown()
 
 
 def _measured(function: Callable[..., R], *args: object) -> tuple[R, float]:
