@@ -2,7 +2,9 @@ import csv
 import io
 import os
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from tandem.artifacts.atomic_io import (
     csv_text,
@@ -14,6 +16,12 @@ from tandem.artifacts.atomic_io import (
     write_text,
     write_with,
 )
+
+
+def test_a_file_is_as_readable_as_others_where_a_library_lets_its_owner_alone_read_it(tmp_path):
+    write_with(tmp_path / "a.safetensors", lambda partial: save_file({"a": np.zeros(2)}, partial))
+    (tmp_path / "b").touch()
+    assert (tmp_path / "a.safetensors").stat().st_mode == (tmp_path / "b").stat().st_mode
 
 
 def test_a_writer_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path):

@@ -199,6 +199,13 @@ def test_another_table_in_the_place_of_labels_is_named(submitted):
         read_labels(submitted.labels)
 
 
+def test_an_empty_table_without_a_record_is_named(submitted):
+    submitted.made_files.unlink()
+    submitted.labels.write_bytes(b"")
+    with pytest.raises(DamagedFile, match="train.labels.parquet: damaged, not a parquet file"):
+        _ = Graph.open(submitted).sources.labelled_rows
+
+
 def test_a_competition_without_a_record_is_current(submitted):
     submitted.made_files.unlink()
     assert planned() == {}

@@ -18,6 +18,7 @@ from tandem.artifacts.atomic_io import write_json, write_text
 from tandem.artifacts.contributions import TERMS, write_contributions
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
+from tandem.artifacts.whole_files import DamagedFile
 from tandem.config.encoders import ImageEncoder
 from tandem.config.experiments import HeadExperiment, TfidfExperiment
 from tandem.data.issues import Issue, check_report
@@ -385,6 +386,16 @@ def test_large_pictures_stay_within_their_bytes_and_each_gallery_gets_its_worst_
     found = galleries_of_rows.pictures(one, galleries)["train"]
     assert [i for i, uri in found.items() if len(uri) == large] == [4, 5]  # the first of each
     assert set(found) == {0, 1, 2, 4, 5} and sum(map(len, found.values())) < 3 * large
+
+
+@pytest.mark.parametrize(("split", "other"), [("train", "labels"), ("test", "captions")])
+def test_a_table_of_other_images_is_named(tmp_path, split, other):
+    paths = Paths("toy", tmp_path)
+    checked(paths, captions=other == "captions")
+    rows(paths, "other", M, captions=False)
+    paths.images("other").replace(paths.images(split))
+    with pytest.raises(DamagedFile, match=rf"{split}.images.parquet: damaged, its 30 rows are not .*{split}.{other}"):
+        gather(Experiments(paths))
 
 
 def test_the_commit_is_that_of_the_checkout_that_has_the_code(tmp_path):

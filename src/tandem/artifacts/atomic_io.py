@@ -14,6 +14,10 @@ from tandem.artifacts import whole_files
 from tandem.artifacts.whole_files import file_digest as file_digest  # also for others
 from tandem.runtime.disk import writing
 
+UMASK = os.umask(0o077)  # there is no other way to ask for it than to set it
+os.umask(UMASK)
+MODE = 0o666 & ~UMASK  # of a new file
+
 
 def write_with(path: Path, write: Callable[[Path], object], size: int = 0) -> Path:
     """Calls `write` with a temporary name, then renames to `path`: a killed run leaves no half-written file.
@@ -25,6 +29,8 @@ def write_with(path: Path, write: Callable[[Path], object], size: int = 0) -> Pa
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             write(partial)
+            with suppress(OSError):  # some file systems have no modes
+                partial.chmod(MODE)  # safetensors lets the owner alone read its files
             os.replace(partial, path)
         finally:
             with suppress(OSError):  # the first error counts

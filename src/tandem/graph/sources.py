@@ -13,6 +13,7 @@ from tandem.artifacts.atomic_io import digest, write_json
 from tandem.artifacts.digest_cache import DigestCache
 from tandem.artifacts.made_files import MadeFiles
 from tandem.artifacts.paths import Paths
+from tandem.artifacts.whole_files import reading
 from tandem.data.check_competition import content_digest
 from tandem.data.folds import fold_map_digest, read_fold_map
 from tandem.graph.keys import NONE, read_record
@@ -66,7 +67,7 @@ class Sources:
     @property
     def labelled_rows(self) -> int:
         """Number of training rows with labels; 0 where nothing is checked yet."""
-        found = self._value("labelled rows", self.paths.labels, "rows", lambda f: str(pq.read_metadata(f).num_rows))
+        found = self._value("labelled rows", self.paths.labels, "rows", _number_of_rows)
         return 0 if found == NONE else int(found)
 
     def _value(self, name: str, file: Path, kept: str, compute: Callable[[Path], str]) -> str:
@@ -90,6 +91,11 @@ class Sources:
         found = {"image": image, "caption": image if kind == "cuda" else "float32"}
         write_json(self.paths.precision, {"key": machine, "precision": found})
         return found
+
+
+def _number_of_rows(table: Path) -> str:
+    with reading(table, "a parquet file"):
+        return str(pq.read_metadata(table).num_rows)
 
 
 def _machine() -> str:

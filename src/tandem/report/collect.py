@@ -11,6 +11,7 @@ from tandem.artifacts.atomic_io import digest, file_digest, read_json
 from tandem.artifacts.contributions import BOTH, read_contributions
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions, read_provenance
+from tandem.artifacts.whole_files import DamagedFile
 from tandem.config import method_versions as version
 from tandem.config.metric_names import merit
 from tandem.data.labelled_rows import LabelledRows, read_labelled_rows
@@ -35,12 +36,13 @@ def gather(experiments: Experiments, wanted: str = "") -> ReportData:
     if lacking := [str(path) for path in (paths.labels, paths.images("train"), paths.folds) if not path.exists()]:
         raise FileNotFoundError(f"no {', '.join(lacking)}; run: make folds COMP={paths.comp}")
     rows, rule = read_labelled_rows(paths), Rule.of(experiments.competition, paths.input)
+    train, test = read_split(paths, "train"), read_split(paths, "test") if paths.images("test").exists() else None
+    _require_rows(paths, "train", train.ids, paths.labels, rows.ids)
     scored, stale = read_experiments(experiments, rows)
     if wanted and wanted not in scored:
         raise experiments.not_scored(wanted)
     best = max(scored, key=lambda name: merit(scored[name].scores), default="")
     name = wanted or (STACK if STACK in scored else best)  # "" where nothing is scored
-    train, test = read_split(paths, "train"), read_split(paths, "test") if paths.images("test").exists() else None
     decoded = {one: read_decoded(experiments[one], rows, rule, scored[one]) for one in scored}
     test_ids = test.ids if test else ()
     focus = read_focus(experiments[name], rows, rule, scored[name], test_ids, decoded[name]) if name else None
@@ -107,9 +109,16 @@ def read_split(paths: Paths, split: str) -> Split:
     images, captions = read_image_rows(paths.images(split)), None
     if paths.captions(split).exists():
         by_id = dict(zip(*read_captions(paths.captions(split)), strict=True))
+        _require_rows(paths, split, images["id"], paths.captions(split), list(by_id))
         captions = [by_id[name] for name in images["id"]]
     sizes = np.column_stack([images[key] for key in ("width", "height", "bytes")])
     return Split(images["id"], [paths.input / file for file in images["file"] if file], captions, sizes)
+
+
+def _require_rows(paths: Paths, split: str, ids: Sequence[str], other: Path, expected: Sequence[str]) -> None:
+    if list(ids) != list(expected):
+        why = f"its {len(ids):,} rows are not the {len(expected):,} of {other}"
+        raise DamagedFile(f"{paths.images(split)}: damaged, {why}; run: make check COMP={paths.comp}")
 
 
 def read_experiments(experiments: Experiments, rows: LabelledRows) -> tuple[dict[str, ScoredExperiment], list[str]]:
