@@ -56,6 +56,7 @@ class Ground:
 
     def label(self, y: np.ndarray) -> None:
         """Writes a table of these labels; images and captions stay."""
+        self.paths.made_files.unlink(missing_ok=True)  # of a whole command; tasks that run alone do not record files
         drawn_competition.write_text(self.paths.input / "train.csv", table(self.y, y))
         run_tasks(self.paths, "check", "folds")
 
