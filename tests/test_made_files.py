@@ -206,6 +206,25 @@ def test_an_empty_table_without_a_record_is_named(submitted):
         _ = Graph.open(submitted).sources.labelled_rows
 
 
+def test_an_empty_file_without_a_record_is_made_again(submitted):
+    submitted.made_files.unlink()
+    submitted.oof("words").write_bytes(b"")
+    assert planned()["train words"] == f"{submitted.oof('words')} is empty"
+
+
+def test_a_file_that_a_first_reader_found_damaged_is_not_read_by_the_next_one(submitted):
+    flip(submitted.run("words"), keep_time=True)
+    for _ in range(2):
+        with pytest.raises(DamagedFile, match="run.json: damaged, its content is not what was written"):
+            read_json(submitted.run("words"))
+
+
+def test_another_record_in_the_place_of_a_run_is_named(submitted):
+    shutil.copyfile(submitted.scores("words"), submitted.run("words"))
+    with pytest.raises(DamagedFile, match="run.json: damaged, not the record of a training"):
+        _ = Experiments(submitted)["words"].config
+
+
 def test_a_competition_without_a_record_is_current(submitted):
     submitted.made_files.unlink()
     assert planned() == {}

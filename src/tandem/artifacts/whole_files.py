@@ -76,20 +76,25 @@ def made_as(path: Path) -> Made | None:
 
 
 _compared: set[tuple[Path, Stamp]] = set()
+_damaged: dict[Path, Stamp | None] = {}  # files that were found damaged, and their stamps since
 
 
 def require_as_made(path: Path) -> None:
     """Raises DamagedFile where the content is not what the graph made, though size and time are; a file with others was
     written again since, or the graph makes it again."""
+    damaged = f"{path}: damaged, its content is not what was written; run the same command again"
+    if path in _damaged and _damaged[path] == stamp_of(path):  # a first reader may have gone on without it
+        raise DamagedFile(damaged)
     made = made_as(path)
-    if made is None or made.stamp != stamp_of(path) or made.stamp[0] > TOO_LARGE:
-        return
+    if made is None or made.stamp[:2] != (stamp_of(path) or ())[:2] or made.stamp[0] > TOO_LARGE:
+        return  # a copied file has another inode
     if made.stamp[0] > COMPARED and (path, made.stamp) in _compared:
         return
     if file_digest(path) != made.digest:
         with suppress(OSError):
             os.utime(path)  # so that the graph finds it and makes it again
-        raise DamagedFile(f"{path}: damaged, its content is not what was written; run the same command again")
+        _damaged[path] = stamp_of(path)
+        raise DamagedFile(damaged)
     _compared.add((path, made.stamp))
 
 

@@ -68,8 +68,12 @@ class Artifact:
             return NEW
         if recorded["key"] != self.key:
             return reason(recorded.get("inputs", {}), self.inputs)
-        missing = next((file for file in self.files if not file.exists()), None)
-        return f"{missing} is missing" if missing else ""
+        for file in self.files:
+            if not file.exists():
+                return f"{file} is missing"
+            if not file.stat().st_size:  # none is written without content
+                return f"{file} is empty"
+        return ""
 
 
 def model_name(fold: int, seed: int = 0) -> str:

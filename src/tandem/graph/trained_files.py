@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tandem.artifacts.atomic_io import read_json
 from tandem.artifacts.paths import Paths
+from tandem.artifacts.whole_files import AGAIN, DamagedFile
 from tandem.config.experiments import Experiment, make_experiment
 from tandem.config.external import is_external
 from tandem.graph.keys import STACK
@@ -41,10 +42,14 @@ class TrainedFiles:
         if not self.is_trained:
             file, command = self.paths.run(self.name), f"make train COMP={self.paths.comp}"
             raise FileNotFoundError(f"{file} does not exist: {self.name} is not trained; run: {command}")
-        run = read_json(self.paths.run(self.name))
-        if "seconds_per_fold" in run and "folds" not in run:  # a bundle of format 1 or 2
-            config = read_json(self.paths.build / "experiments" / f"{self.name}.json")
-            run |= {"config": config, "folds": list(range(len(run["seconds_per_fold"])))}
+        file, old = self.paths.run(self.name), self.paths.build / "experiments" / f"{self.name}.json"
+        run = read_json(file)
+        if not isinstance(run, dict):
+            run = {}
+        if "seconds_per_fold" in run and "folds" not in run and old.is_file():  # a bundle of format 1 or 2
+            run |= {"config": read_json(old), "folds": list(range(len(run["seconds_per_fold"])))}
+        if not ("members" in run or is_external(run) or {"config", "folds"} <= run.keys()):
+            raise DamagedFile(f"{file}: damaged, not the record of a training; {AGAIN}")
         return run
 
     @cached_property
