@@ -42,14 +42,10 @@ class TrainedFiles:
         if not self.is_trained:
             file, command = self.paths.run(self.name), f"make train COMP={self.paths.comp}"
             raise FileNotFoundError(f"{file} does not exist: {self.name} is not trained; run: {command}")
-        file, old = self.paths.run(self.name), self.paths.build / "experiments" / f"{self.name}.json"
-        run = read_json(file)
-        if not isinstance(run, dict):
-            run = {}
+        run = read_json(self.paths.run(self.name))
+        old = self.paths.build / "experiments" / f"{self.name}.json"
         if "seconds_per_fold" in run and "folds" not in run and old.is_file():  # a bundle of format 1 or 2
             run |= {"config": read_json(old), "folds": list(range(len(run["seconds_per_fold"])))}
-        if not ("members" in run or is_external(run) or {"config", "folds"} <= run.keys()):
-            raise DamagedFile(f"{file}: damaged, not the record of a training; {AGAIN}")
         return run
 
     @cached_property
@@ -84,6 +80,8 @@ class TrainedFiles:
     @cached_property
     def config(self) -> Experiment:
         """The settings it was trained with."""
+        if "config" not in self.run:
+            raise DamagedFile(f"{self.paths.run(self.name)}: damaged, not the record of a training; {AGAIN}")
         return make_experiment(self.run["config"], self.paths.run(self.name))
 
     @cached_property
