@@ -29,7 +29,7 @@ from tandem.runtime.torch_setup import device, device_name, use_threads
 from tandem.training.fold_job import FoldJob
 
 EPOCHS = 3  # with the same batch: the first one warms up, the last one is profiled
-STEPS = 40  # of them at most, in an epoch
+STEPS = 40  # of such an epoch, at most
 
 
 class OneBatch(BatchLoader):

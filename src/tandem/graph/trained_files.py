@@ -80,14 +80,17 @@ class TrainedFiles:
     @cached_property
     def config(self) -> Experiment:
         """The settings it was trained with."""
-        if "config" not in self.run:
-            raise DamagedFile(f"{self.paths.run(self.name)}: damaged, not the record of a training; {AGAIN}")
-        return make_experiment(self.run["config"], self.paths.run(self.name))
+        return make_experiment(self._recorded("config"), self.paths.run(self.name))
 
     @cached_property
     def folds(self) -> list[int]:
         """The folds that have a model."""
-        return [int(k) for k in self.run["folds"]]
+        return [int(k) for k in self._recorded("folds")]
+
+    def _recorded(self, name: str) -> Any:
+        if name not in self.run:  # another file in its place
+            raise DamagedFile(f"{self.paths.run(self.name)}: damaged, not the record of a training; {AGAIN}")
+        return self.run[name]
 
     def models(self, most: int = 0) -> list[Path]:
         """Weights of the folds' models, of the first `most` of them; 0 is all."""

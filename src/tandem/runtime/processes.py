@@ -92,7 +92,7 @@ def run_in_new_process(function: Callable[..., R], *args: object) -> R:
         stop_processes()  # else the interpreter waits at its end for what this one still does
         raise
     finally:
-        # waits: where a pool is ending at the end of the interpreter, Python writes to its pipe that is closed already
+        # waits: at its own end Python writes to the pipes of pools that are still ending, which may be closed already
         _idle.append(pool) if keep else pool.shutdown()
 
 
