@@ -12,7 +12,7 @@ from tandem.artifacts.made_files import MadeFiles
 from tandem.artifacts.paths import Paths
 from tandem.artifacts.predictions import Predictions
 from tandem.artifacts.whole_files import DamagedFile, require_as_made
-from tandem.data.split_tables import read_labels
+from tandem.data.split_tables import read_image_rows, read_labels
 from tandem.graph.declared_stages import Graph
 from tandem.graph.experiment_dir import Experiments
 from tandem.graph.plan import steps
@@ -217,6 +217,16 @@ def test_a_file_that_a_first_reader_found_damaged_is_not_read_by_the_next_one(su
     for _ in range(2):
         with pytest.raises(DamagedFile, match="run.json: damaged, its content is not what was written"):
             read_json(submitted.run("words"))
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_later_run_in_the_same_process_makes_what_was_found_damaged(submitted, split):
+    assert main(SUBMIT) == 0  # the record knows the copied files
+    flip(submitted.images(split), keep_time=True)
+    with pytest.raises(DamagedFile, match=f"{split}.images.parquet: damaged, its content is not what was written"):
+        read_image_rows(submitted.images(split))
+    assert main(SUBMIT) == 0
+    assert read_image_rows(submitted.images(split))["id"]
 
 
 def test_another_record_in_the_place_of_a_run_is_named(submitted):

@@ -79,6 +79,11 @@ _compared: set[tuple[Path, Stamp]] = set()
 _damaged: dict[Path, Stamp | None] = {}  # files that were found damaged, and their stamps since
 
 
+def forget_damage() -> None:
+    """Called where a run begins: it decides anew what must be made again, also in a process that runs several."""
+    _damaged.clear()
+
+
 def require_as_made(path: Path) -> None:
     """Raises DamagedFile where the content is not what the graph made, though size and time are; a file with others was
     written again since, or the graph makes it again."""

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from tandem.artifacts.atomic_io import read_json, write_json
 from tandem.artifacts.paths import Paths
+from tandem.artifacts.whole_files import forget_damage
 from tandem.features.feature_store import remove_parts_without_rows
 from tandem.runtime.leftovers import is_running, remove_abandoned
 
@@ -34,6 +35,7 @@ def only_run(paths: Paths, wait: bool = True) -> Iterator[None]:
         lock.acquire()
     try:
         remove_leftovers(paths)
+        forget_damage()
         command = shlex.join(["tandem", *sys.argv[1:]])
         write_json(holder, {"process": os.getpid(), "command": command, "since": f"{datetime.now():%H:%M:%S}"})
         yield
