@@ -7,7 +7,7 @@ from checked import run_tasks, write_competition, write_experiment
 
 from tandem.artifacts.paths import Paths
 from tandem.config.experiments import TfidfExperiment
-from tandem.data.folds import assign_folds, label_shares, make_folds, why_no_folds
+from tandem.data.folds import assign_folds, label_shares, make_folds, read_fold_map, why_no_folds
 from tandem.data.near_duplicates import HASH_BYTES
 from tandem.data.split_tables import OwnFolds, write_images, write_labels, write_own_folds
 from tandem.graph.declared_stages import Graph
@@ -199,3 +199,30 @@ def test_the_stage_writes_the_folds_of_the_user_and_groups_them_anew_only_when_t
     assert not Graph.open(checked).task("folds").stale()
     write_own_folds(checked.own_folds, ids, OwnFolds(["1", "2"] * 5))
     assert [why for _, why in Graph.open(checked).task("folds").stale()] == ["own folds changed"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id;fold;group\na;0;0\n", "line 1: columns are id;fold;group, expected id, fold, group"),
+        ("", "line 1: columns are , expected id, fold, group"),
+        ("id,fold,group\na,0,0\nb,1\n", "line 3: expected 3 cells, found 2"),
+        ("id,fold,group\na,0.0,0\n", "line 2: fold '0.0' and group '0'; expected whole numbers from 0"),
+        ("id,fold,group\na,0,9999999999\n", "line 2: fold '0' and group '9999999999'; expected whole numbers from 0"),
+        ("id,fold,group\na,0,0\nb,0,1\n", "1 folds, expected 2 to 50"),
+        ("id,fold,group\na,-1,0\n", "line 2: fold '-1' and group '0'; expected whole numbers from 0"),
+        ("id,fold,group\na,0,0\nb,1,1\na,1,0\n", "line 4: id 'a' is in line 2 too"),
+    ],
+)
+def test_a_fold_map_with_a_wrong_row_is_refused_with_its_line(tmp_path, text, message):
+    file = tmp_path / "toy.csv"
+    file.write_text(text)
+    with pytest.raises(ValueError) as error:
+        read_fold_map(file)
+    assert str(error.value) == f"{file}: {message}; correct it, or delete it and run make folds"
+
+
+def test_a_fold_map_is_read_as_spreadsheets_save_it(tmp_path):
+    file = tmp_path / "toy.csv"
+    file.write_bytes('\ufeffgroup,id,fold,note\r\n7,"a,b",1,x\r\n\r\n8,c,0,\r\n'.encode())
+    assert read_fold_map(file) == (["a,b", "c"], [1, 0], [7, 8])

@@ -1,6 +1,7 @@
 """Cross-validation folds: each label equally often in all folds, near-duplicate images in the same fold."""
 
 import csv
+import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,12 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from tandem.artifacts.atomic_io import digest
-from tandem.config.competition import Duplicates
+from tandem.artifacts.user_files import open_file
+from tandem.config.competition import MOST_FOLDS, Duplicates
 from tandem.data.label_codec import natural_key
 from tandem.data.near_duplicates import group_near_duplicates, number_groups
 from tandem.data.split_tables import OwnFolds
+from tandem.data.table_text import MAX_BYTES
 
 ADVICE = "correct it, or delete it and run make folds"
+NUMBER = re.compile("[0-9]{1,9}")
 NO_OWN_FOLDS = OwnFolds()
 
 
@@ -159,18 +163,33 @@ def label_shares(y: np.ndarray, fold: np.ndarray, known: np.ndarray | None = Non
 
 
 def read_fold_map(file: Path) -> tuple[list[str], list[int], list[int]]:
-    """(ids, fold, group) in the order of the file; raises ValueError where a column is missing or no number."""
-    with file.open(encoding="utf-8", newline="") as opened:
-        reader = csv.reader(opened)
-        names = next(reader, None)
-        if not {"id", "fold", "group"} <= set(names or ()):
-            raise ValueError(f"{file}: columns are {names}, expected id, fold, group; {ADVICE}")
-        rows = [row for row in reader if row]
-    id, fold, group = ((names or []).index(name) for name in ("id", "fold", "group"))
-    try:
-        return [row[id] for row in rows], [int(row[fold]) for row in rows], [int(row[group]) for row in rows]
-    except (IndexError, ValueError) as error:
-        raise ValueError(f"{file}: fold and group must be whole numbers ({error}); {ADVICE}") from error
+    """(ids, fold, group) in the order of the file; raises ValueError, with the line where a row is wrong, and OSError
+    where it is no regular file."""
+    ids: dict[str, int] = {}
+    fold: list[int] = []
+    group: list[int] = []
+    with open_file(file, MAX_BYTES) as opened:
+        reader = csv.reader(io.TextIOWrapper(opened, "utf-8-sig", newline=""))
+        try:
+            names = next(reader, [])
+            if not {"id", "fold", "group"} <= set(names):
+                raise ValueError(f"columns are {', '.join(names)}, expected id, fold, group")
+            places = [names.index(name) for name in ("id", "fold", "group")]
+            for row in filter(None, reader):
+                if len(row) <= max(places):
+                    raise ValueError(f"expected {len(names)} cells, found {len(row)}")
+                id, *numbers = (row[place] for place in places)
+                if not all(NUMBER.fullmatch(number) for number in numbers):
+                    raise ValueError(f"fold {numbers[0]!r} and group {numbers[1]!r}; expected whole numbers from 0")
+                if ids.setdefault(id, reader.line_num) != reader.line_num:
+                    raise ValueError(f"id {id!r} is in line {ids[id]:,} too")
+                fold.append(int(numbers[0]))
+                group.append(int(numbers[1]))
+        except (ValueError, csv.Error) as error:  # of bytes that are not UTF-8 too
+            raise ValueError(f"{file}: line {max(1, reader.line_num):,}: {error}; {ADVICE}") from error
+    if not 2 <= len(set(fold)) <= MOST_FOLDS:
+        raise ValueError(f"{file}: {len(set(fold))} folds, expected 2 to {MOST_FOLDS}; {ADVICE}")
+    return list(ids), fold, group
 
 
 def fold_map_digest(ids: Sequence[str], fold: Sequence[int]) -> str:
