@@ -34,7 +34,8 @@ FULL = re.compile(r"error: \S+: (the disk is full|the limit of the size of files
 FULL_BEFORE = re.compile(r"error: .*(bytes of disk space|GB more on disk)")
 REFUSED = re.compile(r"error: \S+: (the disk is read-only|no permission); ")
 DAMAGED = re.compile(
-    r"error: .*(damaged|was changed since it was made|is missing|is stale|is not trained|expected|without a fold|no folds/)"
+    "error: .*(damaged|was changed since it was made|is missing|is stale|is not trained|expected|without a fold"
+    "|no folds/)"
 )
 NOTHING = "Nothing to be done for 'submit': all results are current."
 TIMES = ("seconds", "seconds_per_fold", "peak_mb", "versions", "engine_per_fold", "node_per_fold", "cost", "run")
