@@ -116,9 +116,9 @@ compare: $(READY)  ## Look: which is better, with its interval, and the photos w
 
 test: .venv/.ready-dev  ## Project: lint, types and tests
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .
-	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	.venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 test-all: .venv/.ready-dev  ## Project: the tests, also those that take minutes
-	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow or not slow" && $(MAKE) --no-print-directory test-pythons
+	.venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "slow or not slow" && $(MAKE) --no-print-directory test-pythons
 lock licences audit test-pythons: .venv/.ready-dev
 	@PYTHONPATH=tests:src .venv/bin/python -m supply_chain.$(subst test-,,$@)
 lock:  ## Project: requirements*.lock: exact versions with SHA-256, which the set-up asks for

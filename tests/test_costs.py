@@ -1,6 +1,7 @@
 """What a run is expected to take: rates by records, by what was kept, or roughly; a schedule over the cores."""
 
 import os
+import socket
 import time
 
 import numpy as np
@@ -31,6 +32,7 @@ from tandem.graph.plan import steps
 from tandem.graph.task import Step, Task
 from tandem.graph.units import Unit
 from tandem.stages._costs import measured_rates
+from tandem.training.probe import without_downloads
 
 SIZES = Sizes({"train": 1000, "test": 200}, labels=10, folds=5)
 WORDS = TfidfExperiment(kind="tfidf")
@@ -190,3 +192,15 @@ def test_the_rows_of_tables_that_are_not_checked_yet_are_their_lines(graph):
     graph.paths.labels.unlink()
     graph.paths.images("train").unlink()
     assert sizes_of(graph.refreshed()).rows["train"] == checked.rows["train"]
+
+
+def test_a_probe_takes_weights_of_a_hub_from_this_machine_alone(monkeypatch):
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    asked = []
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *about, **more: asked.append(about))
+    with without_downloads(), pytest.raises(LocalEntryNotFoundError):
+        hf_hub_download("nobody/nothing", "config.json")
+    assert not asked and constants.HF_HUB_OFFLINE is False

@@ -33,7 +33,7 @@ def test_folds_and_groups_are_joined_by_id(paths):
         ),
         (
             "id,fold\na,0\nb,1\nc,0\n",
-            r"columns are \['id', 'fold'\], expected id, fold, group; correct it, or delete it and run make folds",
+            "line 1: columns are id, fold, expected id, fold, group; correct it, or delete it and run make folds",
         ),
     ],
     ids=["missing id", "additional id", "missing column"],

@@ -3,8 +3,8 @@ networks, on the competition's own rows.
 """
 
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -66,14 +66,15 @@ class Few(SplitSource):
 
 def probe(paths: Paths, names: Sequence[str], known: Sequence[str], until: float) -> dict[str, float]:
     """{key: seconds of one core} of the encoders and folds of these experiments that are not `known`, and the factor of
-    rough rates on this machine; what can't be computed here, or is not begun by `until` (monotonic), is left out."""
+    rough rates on this machine; left out is what can't be computed here, needs weights that are not on this machine yet,
+    or is not begun by `until` (monotonic)."""
     graph = Graph.open(paths)
     sizes = sizes_of(graph)
     rates: dict[str, float] = {}
     rough: dict[str, float] = {}
     few: dict[str, np.ndarray] = {}
     n = threads() if has_gpu() else 1  # as in a run, where a unit that computes on a GPU has all cores
-    with use_threads_within(n):
+    with use_threads_within(n), without_downloads():
         for name in names:
             experiment = graph.experiments[name].of_seed(0).as_trained(sizes.rows["train"])
             for encoder in experiment.encoders:
@@ -92,6 +93,19 @@ def probe(paths: Paths, names: Sequence[str], known: Sequence[str], until: float
     if rates:
         rates[SPEED] = median(rate / rough[key] for key, rate in rates.items())
     return {key: rate for key, rate in rates.items() if key not in known}
+
+
+@contextmanager
+def without_downloads() -> Iterator[None]:
+    """Within it, weights of a hub are taken from this machine alone; others raise an error at once."""
+    from huggingface_hub import constants  # read at each request
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def encode(paths: Paths, encoder: Encoder) -> tuple[np.ndarray, float]:
