@@ -66,8 +66,11 @@ class Few(SplitSource):
 
 def probe(paths: Paths, names: Sequence[str], known: Sequence[str], until: float) -> dict[str, float]:
     """{key: seconds of one core} of the encoders and folds of these experiments that are not `known`, and the factor of
-    rough rates on this machine; left out is what can't be computed here, needs weights that are not on this machine yet,
-    or is not begun by `until` (monotonic)."""
+    rough rates on this machine.
+
+    Left out is what can't be computed here, needs weights that are not on this machine yet, or is not begun by `until`
+    (monotonic).
+    """
     graph = Graph.open(paths)
     sizes = sizes_of(graph)
     rates: dict[str, float] = {}
