@@ -154,6 +154,16 @@ def test_a_damaged_zip_leaves_nothing_and_says_what_to_do(tmp_path):
         unpack_zip(source, tmp_path / "a")
 
 
+def test_a_zip_whose_member_begins_before_the_file_is_named(tmp_path):
+    source = make_zip(tmp_path / "a.zip", [("train.csv", "some text")])
+    content = bytearray(source.read_bytes())
+    content[-6] += 5  # its directory is said to begin 5 bytes later, so its members seem to be cut off
+    source.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a.zip: member 'train.csv' is damaged \(OSError.*\); download it again"):
+        unpack_zip(source, tmp_path / "input" / "a")
+    assert nothing_left(tmp_path)
+
+
 def test_a_missing_or_empty_zip_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none.zip does not exist"):
         unpack_zip(tmp_path / "none.zip", tmp_path / "a")

@@ -1,8 +1,15 @@
 """Errors of the parsers of file formats as ValueErrors that name the file and say what to do."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+def is_of_system(error: BaseException) -> bool:
+    """Whether it is an error such as no file or no room: not one of a library, nor of one that a damaged file sends to
+    a place before its start."""
+    return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
 
 
 @contextmanager
@@ -18,8 +25,7 @@ def naming(file: Path | str, what: str, cure: str, of_parser: bool = True) -> It
         is_ours = isinstance(error, ValueError) and (
             type(error).__module__.startswith("tandem") or (type(error) is ValueError and not of_parser)
         )
-        by_system = isinstance(error, OSError) and error.errno is not None
-        if is_ours or by_system or (isinstance(error, ValueError) and str(file) in str(error)):
+        if is_ours or is_of_system(error) or (isinstance(error, ValueError) and str(file) in str(error)):
             raise
         kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
         raise ValueError(f"{file}: {what} ({kind}{' '.join(str(error).split())[:500]}); {cure}") from error

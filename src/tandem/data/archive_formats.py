@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from tandem.artifacts.read_errors import naming
+from tandem.artifacts.read_errors import is_of_system, naming
 from tandem.artifacts.user_files import open_file, read_start
 
 COMPRESSED: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
@@ -94,7 +94,7 @@ def open_archive(path: Path, shown: str) -> Iterator[Iterable[Member]]:
         what = " ".join(str(error).split())[:300]
         raise ValueError(f"{shown}: damaged, or not a {kind} file: {what}; {AGAIN}") from error
     except OSError as error:
-        if error.errno is not None:
+        if is_of_system(error):
             raise
         raise ValueError(f"{shown}: damaged: {error}; download it again") from error  # bz2 has no error of its own
 
