@@ -207,3 +207,10 @@ def test_an_explanation_is_shown_in_a_frame_and_saved_as_a_page(toy, trained, tm
     assert found.proba["cat"] == pytest.approx(toy.oof("join").proba[4, 0], abs=1e-5)
     assert found._repr_html_().startswith('<iframe srcdoc="') and "sandbox>" in found._repr_html_()
     assert found.save(tmp_path / "page.html").read_text() == found.html
+
+
+def test_predictions_of_another_program_are_added_as_the_command_adds_them(submitted):
+    own = tandem.competition("small")
+    score = own.add_predictions("theirs", own.oof("words").to_pandas(), own.test("words").to_pandas())
+    assert score.score == own.scores()["words"].score
+    assert np.array_equal(own.oof("theirs").proba, own.oof("words").proba)

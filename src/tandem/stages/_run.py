@@ -2,7 +2,7 @@
 
 import math
 import time
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
@@ -177,8 +177,11 @@ def run_task(step: Step) -> RunTask:
 
 
 def run_command(stage: str, comp: str, **options: object) -> None:
-    """A stage as the command line runs it, with its options by name."""
-    import_module(f"tandem.stages.{stage}").main(Namespace(comp=comp, **options))
+    """A stage as the command line runs it, with its options by name; the others as where they are not given."""
+    module, parser = import_module(f"tandem.stages.{stage}"), ArgumentParser(add_help=False)
+    module.add_arguments(parser)
+    known = {action.dest: action.default for action in parser._actions}
+    module.main(Namespace(**known | options, comp=comp))
 
 
 def run_stage(stage: str, *args: object) -> None:
