@@ -150,7 +150,7 @@ class CompetitionResults:
         with scratch_folder() as folder:
             files = {key: _as_file(value, folder / f"{key}.parquet") for key, value in given.items()}
             with self._in_root():
-                options = {"name": name, "kind": kind, "again": again, "remove": False, **files}
+                options = {"name": name, "kind": kind, "again": again, **files}
                 run_command("add_predictions", self.name, **options)
         return self.scores()[name]
 

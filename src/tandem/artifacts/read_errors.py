@@ -7,8 +7,8 @@ from pathlib import Path
 
 
 def is_of_system(error: BaseException) -> bool:
-    """Whether it is an error such as no file or no room: not one of a library, nor of one that a damaged file sends to
-    a place before its start."""
+    """Whether the operating system refused the file, such as no file or no room. EINVAL does not count: a damaged file
+    names a place before its own start."""
     return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
 
 

@@ -177,7 +177,7 @@ def run_task(step: Step) -> RunTask:
 
 
 def run_command(stage: str, comp: str, **options: object) -> None:
-    """A stage as the command line runs it, with its options by name; the others as where they are not given."""
+    """A stage as the command line runs it, with its options by name; the others have their defaults."""
     module, parser = import_module(f"tandem.stages.{stage}"), ArgumentParser(add_help=False)
     module.add_arguments(parser)
     known = {action.dest: action.default for action in parser._actions}
