@@ -121,6 +121,24 @@ def fail():
     raise OSError("no space left on device")
 
 
+class Network(Job):
+    def fitted(self, k):
+        import torch.distributed.nn  # as parts of torch do when a network is trained
+
+        super().fitted(k)
+
+
+def one_step():
+    processes().from_first((Network(), 0))
+    Network().fitted(0)
+    return 0
+
+
+def threads_of_gloo():
+    names = [(task / "comm").read_text() for task in Path("/proc/self/task").iterdir()]
+    return [name for name in names if "gloo" in name]
+
+
 def train_alone():
     trained(Path(sys.argv[1]), "finetune")
     return 0
@@ -128,7 +146,8 @@ def train_alone():
 
 if __name__ == "__main__":
     try:
-        sys.exit(run_by_all({"fail": fail, "alone": train_alone}[sys.argv[2]]))
+        status = run_by_all({"fail": fail, "alone": train_alone, "step": one_step}[sys.argv[2]])
+        sys.exit(status or " ".join(threads_of_gloo()) or 0)
     except OSError as error:
         sys.exit(f"error: {error}")
 """
@@ -157,6 +176,10 @@ def by_two(folder: Path, what: str) -> list[tuple[int, str]]:
 def test_an_error_of_the_first_process_ends_the_others_in_the_middle_of_a_step(tmp_path):
     first, second = by_two(tmp_path, "fail")
     assert first[0] == second[0] == 1 and first[1].endswith("error: no space left on device\n")
+
+
+def test_no_thread_of_the_connection_runs_when_the_processes_end(tmp_path):
+    assert by_two(tmp_path, "step") == [(0, ""), (0, "")]
 
 
 @pytest.mark.slow

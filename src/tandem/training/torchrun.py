@@ -3,6 +3,7 @@
 The first process runs the command, and writes all files; the others train with it what it tells them to.
 """
 
+import importlib
 import os
 import sys
 from collections.abc import Callable
@@ -23,6 +24,9 @@ def run_by_all(run: Callable[[], int]) -> int:
     here = int(os.environ["LOCAL_WORLD_SIZE"])
     os.environ.setdefault(THREADS, str(max(1, (os.cpu_count() or 1) // here)))
     use_threads()
+    # imported later, its functions would keep the group as the default of an argument: the threads of gloo would still
+    # run as Python ends, which ends the process with SIGABRT
+    importlib.import_module("torch.distributed.nn")
     dist.init_process_group("cpu:gloo,cuda:nccl" if device().type == "cuda" else "gloo", timeout=WAIT)
     try:
         if processes().rank:
