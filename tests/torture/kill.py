@@ -277,7 +277,7 @@ class _Tries:
         rng, turn = np.random.default_rng([self.task.seed, number, again]), number % 13
         quick = self.task.tries <= QUICK
         kind = (10, 1)[number % 2] if quick else turn  # of the short form: SIGTERM, then a kill within a write
-        # earlier where a run ended before: on a machine that is less busy by now it is shorter than the quiet one was
+        # a try that is made again comes earlier: runs may be shorter by now than the undisturbed one that was timed
         delay = rng.uniform(0, 0.7 * self.quiet.seconds / (1 + self.done / 2) / (1 + again))
         self.names.append(f"{number}:{kind}")
         if kind >= 10:
